@@ -103,16 +103,18 @@ def codes(path: Path) -> dict[str, int | None]:
 
     data = SourceFileMutationData(path=path)
     data.load()
-    found: dict[str, int | None] = data.exit_code_by_key
-    return found
+    exit_codes: dict[str, int | None] = data.exit_code_by_key
+    return exit_codes
 
 
 def outcomes(names: dict[str, Path]) -> dict[str, str]:
     """Returns the result of each mutant: killed, survived, no tests, timeout."""
     from mutmut.stats import status_by_exit_code
 
-    found = {path: codes(path) for path in set(names.values())}
-    return {name: str(status_by_exit_code[found[path][name]]) for name, path in names.items()}
+    codes_by_path = {path: codes(path) for path in set(names.values())}
+    return {
+        name: str(status_by_exit_code[codes_by_path[path][name]]) for name, path in names.items()
+    }
 
 
 def equivalence(diff: str) -> str:
@@ -135,10 +137,10 @@ def report(names: dict[str, Path], became: dict[str, str]) -> str:
         counts = Counter(
             became[name] for name, path in names.items() if place in ("all", folder(path))
         )
-        seen = sum(counts[kind] for kind in SEEN)
-        total = seen + sum(counts[kind] for kind in UNSEEN)
+        caught = sum(counts[kind] for kind in SEEN)
+        total = caught + sum(counts[kind] for kind in UNSEEN)
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-        lines.append(f"{place:15} {seen / max(total, 1):7.1%}  ({kinds})")
+        lines.append(f"{place:15} {caught / max(total, 1):7.1%}  ({kinds})")
     return "\n".join(lines)
 
 
@@ -154,23 +156,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="no test with a database")
     parser.add_argument("--tests", nargs="+", help="only these, instead of the service's folder")
     parser.add_argument("--processes", type=int, default=1)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     os.chdir(ROOT)
-    if given.quick:
+    if arguments.quick:
         os.environ[QUICK] = "1"
-    if given.files:
+    if arguments.files:
         every = [str(path) for path in mutmut.walk_mutatable_files()]
         config().only_mutate = [
-            name for pattern in given.files for name in fnmatch.filter(every, pattern)
+            name for pattern in arguments.files for name in fnmatch.filter(every, pattern)
         ]
     folders = sorted({folder(path) for path in mutmut.walk_mutatable_files()})
-    config().pytest_add_cli_args_test_selection = given.tests or [
+    config().pytest_add_cli_args_test_selection = arguments.tests or [
         f"tests/{name}" for name in folders
     ]
     names = mutants()
     of = len(names)
-    if given.sample is not None and given.sample < of:
-        chosen = random.Random(given.seed).sample(sorted(names), given.sample)
+    if arguments.sample is not None and arguments.sample < of:
+        chosen = random.Random(arguments.seed).sample(sorted(names), arguments.sample)
         names = {name: names[name] for name in sorted(chosen)}
     # No module of ours may be imported here, or the tests would use it instead of its mutants.
     command = [sys.executable, "-m", "tests.parts.postgres"]
@@ -178,7 +180,7 @@ def main() -> None:
         assert server.stdout, "a pipe"
         os.environ[LENT] = server.stdout.readline().strip()
         sys.modules.pop("tests", None)
-        mutmut._run(list(names) if len(names) < of else [], given.processes)
+        mutmut._run(list(names) if len(names) < of else [], arguments.processes)
     became = outcomes(names)
     file = ROOT / "build" / "mutants.txt"
     file.parent.mkdir(exist_ok=True)

@@ -122,10 +122,10 @@ class Walk:
         waiting, spare = [path for path in start if "<" not in path], list[str]()
         while waiting or (spare and self._left()):
             path = waiting.pop(0) if waiting else spare.pop(0)
-            asked = self.endpoint(path)
-            if not self.may(asked) or path in self._opened:
+            endpoint_name = self.endpoint(path)
+            if not self.may(endpoint_name) or path in self._opened:
                 continue
-            if asked in self.seen and waiting:
+            if endpoint_name in self.seen and waiting:
                 spare.append(path)
                 continue
             self._opened.add(path)
@@ -176,12 +176,12 @@ def connects_a_system(page: Page, site: str) -> str:
     page.goto(f"{site}/webhooks")
     page.fill("main [name=url]", "http://127.0.0.1:9/hook")
     page.click("main form.card button")
-    shown = page.url
+    url = page.url
     page.goto(f"{site}/webhooks")
     page.click("main h2 a")
     page.click("main form[action$='/test'] button")
     page.wait_for_selector("main a[href*='/deliveries/']")
-    return shown
+    return url
 
 
 PREPARED = {"operator": drafts_a_referral, "manager": connects_a_system}
@@ -191,10 +191,10 @@ def answers(walk: Walk, stack: LocalStack) -> Iterator[str]:
     """Opens the pages to which only a form leads, and yields a name for each page."""
     page = walk.page
     if walk.role == "public":
-        known = stack.demo["references"][0]
+        reference = stack.demo["references"][0]
         page.goto(f"{stack.gateway}/my-referral")
-        page.fill("#reference", known["reference"])
-        page.fill("#pin", known["pin"])
+        page.fill("#reference", reference["reference"])
+        page.fill("#pin", reference["pin"])
         page.click("main form button")
         yield "my_referral_status"
     if walk.role == "operator":

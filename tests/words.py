@@ -46,8 +46,8 @@ class Words:
 
     def source_texts(self) -> set[Text]:
         """Returns each text of the code; a text that counts things with its plural."""
-        found = extract_from_dir(self.source, METHODS, keywords=KEYWORDS)
-        return {message for _file, _line, message, _comments, _context in found if message}
+        messages = extract_from_dir(self.source, METHODS, keywords=KEYWORDS)
+        return {message for _file, _line, message, _comments, _context in messages if message}
 
     def catalogue(self, language: str) -> Catalog:
         """Reads a catalogue; returns an empty one if there is no file."""

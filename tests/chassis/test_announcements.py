@@ -85,10 +85,10 @@ class Works:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    opened = Database(postgres.database().url)
-    opened.open()
-    yield opened
-    opened.close()
+    database = Database(postgres.database().url)
+    database.open()
+    yield database
+    database.close()
 
 
 @pytest.fixture

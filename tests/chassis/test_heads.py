@@ -139,11 +139,11 @@ class Pair:
         admin.close()
         monkeypatch.setattr(heads, "TOPIC", topic)
 
-    def command(self, name: str, *words: str, given: str | None = None) -> tuple[int, str]:
+    def command(self, name: str, *words: str, stdin: str | None = None) -> tuple[int, str]:
         """Runs an operator's command; returns its exit code and its output."""
         main = click.Group()
         commands.add_to(main, name, lambda: self.settings(name), (), MIGRATIONS)
-        done = CliRunner().invoke(main, ["audit", *words], input=given)
+        done = CliRunner().invoke(main, ["audit", *words], input=stdin)
         return done.exit_code, done.stdout
 
 
@@ -299,7 +299,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
     code, output = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
     code, output = pair.command(
-        one, "verify", "--json", "--no-topic", "--witnesses", "-", given=stored
+        one, "verify", "--json", "--no-topic", "--witnesses", "-", stdin=stored
     )
     assert (code, [finding["sequence"] for finding in json.loads(output)["findings"]]) == (
         1,
@@ -308,7 +308,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
     code, output = pair.command(one, "verify")
     assert code == 1
     assert "forked   row 12\nthe trail is not intact" in output
-    assert pair.command(one, "verify", "--witnesses", "-", given="nonsense")[0] == 2
+    assert pair.command(one, "verify", "--witnesses", "-", stdin="nonsense")[0] == 2
     assert pair.command(two, "witnesses", "--of", "nobody")[0] == 1
 
 

@@ -229,9 +229,9 @@ def test_a_database_that_was_killed_is_used_again_after_its_return(
 def test_no_call_fails_because_of_connections_that_died_while_unused(
     database: Database, postgres: Server
 ) -> None:
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for _ in range(4):
-            held.enter_context(database.transaction(SYSTEM))
+            stack.enter_context(database.transaction(SYSTEM))
     postgres.engine.restart()
     until(lambda: database.answers, 10)
     for _ in range(8):

@@ -41,9 +41,9 @@ def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0)
 
 def apply(tx: Transaction, *facts: Fact) -> None:
     """Advances the inbox past these facts, whatever their position is."""
-    for given in facts:
-        inbox.position(tx, "listener", given)
-        inbox.advance(tx, "listener", given)
+    for fact in facts:
+        inbox.position(tx, "listener", fact)
+        inbox.advance(tx, "listener", fact)
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,12 @@ def test_all_faults_are_reported_at_once() -> None:
 
 
 def test_no_sent_text_appears_in_a_path_or_reason() -> None:
-    found = violations(
+    reported = violations(
         people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name="María\x00", birth_date="ayer")
         )
     )
-    assert found == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
+    assert reported == [("identity.given_name", "malformed"), ("identity.birth_date", "malformed")]
 
 
 def test_a_refusal_reports_at_most_the_maximum_number_of_faults() -> None:
@@ -68,12 +68,12 @@ def test_a_refusal_reports_at_most_the_maximum_number_of_faults() -> None:
 def test_a_text_must_be_present_short_enough_and_free_of_control_characters(
     value: str, reason: str | None
 ) -> None:
-    found = problems(
+    reported = problems(
         directory_pb2.CreateServiceRequest(
             service=directory_pb2.Service(name=value, need_codes=["HOU"])
         )
     )
-    assert found.get("service.name") == reason
+    assert reported.get("service.name") == reason
 
 
 def test_a_code_must_not_end_with_a_line_break() -> None:

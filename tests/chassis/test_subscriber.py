@@ -453,9 +453,9 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
     def watch(name: str) -> None:
         ask = getattr(inbox, name)
 
-        def watched(*given: object) -> object:
+        def watched(*arguments: object) -> object:
             calls.append(name)
-            return ask(*given)
+            return ask(*arguments)
 
         monkeypatch.setattr(inbox, name, watched)
 
@@ -701,9 +701,9 @@ class Topics:
         self, monkeypatch: pytest.MonkeyPatch, works: Subscriber, **acts: Callable[..., None]
     ) -> None:
         def watched(name: str, act: Callable[..., None]) -> Callable[..., None]:
-            def call(*given: object) -> None:
+            def call(*arguments: object) -> None:
                 self.did.append(name)
-                act(*given)
+                act(*arguments)
 
             return call
 

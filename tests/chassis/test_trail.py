@@ -161,14 +161,14 @@ class Owner:
 
     def cheat(self) -> str:
         way = self._chance.choice(["edit", "rehash", "delete", "insert", "swap", "cut"])
-        where = self._chance.randrange(1, self._rows)
-        getattr(self, f"_{way}")(where)
+        row_number = self._chance.randrange(1, self._rows)
+        getattr(self, f"_{way}")(row_number)
         if self._chance.random() < 0.5:
             self._recompute()
-            return f"{way} at {where}, recomputed"
-        return f"{way} at {where}"
+            return f"{way} at {row_number}, recomputed"
+        return f"{way} at {row_number}"
 
-    def _edit(self, where: int) -> None:
+    def _edit(self, row_number: int) -> None:
         column, value = self._chance.choice(
             [
                 ("actor_id", "'x'"),
@@ -185,27 +185,27 @@ class Owner:
             ]
         )
         self._connection.execute(
-            f"UPDATE audit SET {column} = {value} WHERE sequence = {where}".encode()
+            f"UPDATE audit SET {column} = {value} WHERE sequence = {row_number}".encode()
         )
 
-    def _rehash(self, where: int) -> None:
+    def _rehash(self, row_number: int) -> None:
         """Edits a row and recomputes only its own hash."""
         self._connection.execute(
-            "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (where,)
+            "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (row_number,)
         )
 
-    def _delete(self, where: int) -> None:
-        self._connection.execute("DELETE FROM audit WHERE sequence = %s", (where,))
+    def _delete(self, row_number: int) -> None:
+        self._connection.execute("DELETE FROM audit WHERE sequence = %s", (row_number,))
         if self._chance.random() < 0.5:  # closes the gap
             self._connection.execute(
-                "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (where,)
+                "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (row_number,)
             )
             self._connection.execute("UPDATE audit SET sequence = -sequence - 1 WHERE sequence < 0")
             self._connection.execute("UPDATE audit_head SET sequence = sequence - 1")
 
-    def _insert(self, where: int) -> None:
+    def _insert(self, row_number: int) -> None:
         self._connection.execute(
-            "UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (where,)
+            "UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (row_number,)
         )
         self._connection.execute("UPDATE audit SET sequence = -sequence + 1 WHERE sequence < 0")
         self._connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_chained")
@@ -213,23 +213,25 @@ class Owner:
             "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('sequence', %s,"
             " 'action', 'forged'))).* FROM audit a"
             " WHERE sequence = %s",
-            (where, where + 1),
+            (row_number, row_number + 1),
         )
         self._connection.execute("ALTER TABLE audit ENABLE TRIGGER audit_chained")
         self._connection.execute("UPDATE audit_head SET sequence = sequence + 1")
 
-    def _swap(self, where: int) -> None:
-        other = where % (self._rows - 1) + 1
-        if other == where:
+    def _swap(self, row_number: int) -> None:
+        other = row_number % (self._rows - 1) + 1
+        if other == row_number:
             other += 1
-        self._connection.execute("UPDATE audit SET sequence = -1 WHERE sequence = %s", (where,))
         self._connection.execute(
-            "UPDATE audit SET sequence = %s WHERE sequence = %s", (where, other)
+            "UPDATE audit SET sequence = -1 WHERE sequence = %s", (row_number,)
+        )
+        self._connection.execute(
+            "UPDATE audit SET sequence = %s WHERE sequence = %s", (row_number, other)
         )
         self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = -1", (other,))
 
-    def _cut(self, where: int) -> None:
-        self._connection.execute("DELETE FROM audit WHERE sequence >= %s", (where,))
+    def _cut(self, row_number: int) -> None:
+        self._connection.execute("DELETE FROM audit WHERE sequence >= %s", (row_number,))
         if self._chance.random() < 0.5:
             self._connection.execute(
                 "UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit"

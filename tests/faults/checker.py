@@ -461,8 +461,8 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
         {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")},
     )
     return [
-        f"{where}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
-        for where, (truth, copy) in compared.items()
+        f"{subject}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
+        for subject, (truth, copy) in compared.items()
         for id in sorted(truth.keys() | copy.keys())
         if truth.get(id) != copy.get(id)
     ]
@@ -470,12 +470,12 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
 
 def every_call_came_back_in_time(books: Books) -> list[str]:
     """Each call ended with an answer, a refusal or its deadline: no call waits for ever."""
-    took = [
+    durations = [
         (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
     ]
     return [
         f"{call.way}: {seconds} s of {call.deadline:g}"
-        for call, seconds in took
+        for call, seconds in durations
         if seconds is None or seconds > call.deadline + GRACE
     ]
 

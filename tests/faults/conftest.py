@@ -35,5 +35,5 @@ def cast(victim: LocalStack) -> Cast:
 @pytest.fixture
 def cleanup() -> Iterator[ExitStack]:
     """A stack of callbacks that undo a test's changes whatever happens."""
-    with ExitStack() as opened:
-        yield opened
+    with ExitStack() as stack:
+        yield stack

@@ -111,9 +111,9 @@ def fault_run(
     work.end()
     seconds = time.monotonic() - began
     assert not work.refused, work.refused[:5]
-    with ExitStack() as opened:
+    with ExitStack() as open_stack:
         partners, referrals, notifications = (
-            opened.enter_context(stack.database(name)) for name in SERVICES
+            open_stack.enter_context(stack.database(name)) for name in SERVICES
         )
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
         waits: list[Callable[[Books], list[str]]] = [

@@ -90,8 +90,8 @@ def output(
             notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
         )
         output.webhooks = {
-            f"{n} {got.path}": (got.body + repr(got.headers)).encode()
-            for n, got in enumerate(receiver.got)
+            f"{n} {request.path}": (request.body + repr(request.headers)).encode()
+            for n, request in enumerate(receiver.got)
         }
         worker = victim.worker("trabajadora@puentes")
         answer = worker.notifications.ListDevelopmentMails(

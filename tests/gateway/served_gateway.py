@@ -183,13 +183,13 @@ def dead_address() -> tuple[socket.socket, str]:
 @contextmanager
 def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
     """Runs clients that repeat an act, each in a thread; yields the seconds of each turn."""
-    over, took = threading.Event(), list[float]()
+    over, durations = threading.Event(), list[float]()
 
     def go_on() -> None:
         while not over.is_set():
             begin = time.monotonic()
             act()
-            took.append(time.monotonic() - begin)
+            durations.append(time.monotonic() - begin)
 
     threads = [threading.Thread(target=go_on) for _ in range(number)]
     with ExitStack() as cleanup:
@@ -197,7 +197,7 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
             thread.start()
             cleanup.callback(thread.join)
         cleanup.callback(over.set)
-        yield took
+        yield durations
 
 
 def timed(act: Callable[[], object]) -> float:

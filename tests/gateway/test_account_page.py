@@ -161,20 +161,20 @@ def test_after_the_password_a_code_is_asked_for_and_the_session_opens_only_then(
     client = pages(played).test_client()
     form = client.get("/sign-in?to=/inbox").text
     typed = {"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token_of(form)}
-    asked = client.post("/sign-in", data=typed)
+    response = client.post("/sign-in", data=typed)
     assert (
-        "Código para entrar" in asked.text,
-        'value="the-challenge"' in asked.text,
-        'value="/inbox"' in asked.text,
+        "Código para entrar" in response.text,
+        'value="the-challenge"' in response.text,
+        'value="/inbox"' in response.text,
     ) == (True, True, True)
     assert not [
-        value for name, value in asked.headers if name == "Set-Cookie" and value.startswith("s=")
+        value for name, value in response.headers if name == "Set-Cookie" and value.startswith("s=")
     ]
     code = {
         "challenge": "the-challenge",
         "code": "123456",
         "to": "/inbox",
-        "form_token": token_of(asked.text),
+        "form_token": token_of(response.text),
     }
     played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
     wrong = client.post("/sign-in/code", data=code)
@@ -201,13 +201,13 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     )
     client = pages(played).test_client()
     token = token_of(client.get("/sign-in").text)
-    asked = client.post(
+    page = client.post(
         "/sign-in", data={"email": "a@b.demo", "password": "p", "form_token": token}
     ).text
     assert (
-        'data-passkey="get"' in asked,
-        'name="code"' in asked,
-        "Este navegador no puede" in asked,
+        'data-passkey="get"' in page,
+        'name="code"' in page,
+        "Este navegador no puede" in page,
     ) == (True, False, True)
     anybody = client.post("/sign-in/passkey", data={"to": "/inbox", "form_token": token}).text
     assert ('value="of-anybody"' in anybody, 'value="/inbox"' in anybody) == (True, True)
@@ -303,10 +303,10 @@ def test_a_worker_who_needs_a_code_sets_it_up_at_sign_in_and_sees_the_spare_code
     )
     client = pages(played).test_client()
     token = token_of(client.get("/sign-in").text)
-    asked = client.post(
+    page = client.post(
         "/sign-in", data={"email": "a@b.demo", "password": "p", "to": "/inbox", "form_token": token}
     ).text
-    assert ("JBSW Y3DP EHPK 3PXP" in asked, 'class="qr"' in asked, "otpauth" in asked) == (
+    assert ("JBSW Y3DP EHPK 3PXP" in page, 'class="qr"' in page, "otpauth" in page) == (
         True,
         True,
         False,

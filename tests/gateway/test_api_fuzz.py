@@ -122,17 +122,17 @@ def test_schemathesis_finds_no_fault_with_any_credential(
     }
     works |= {name: (*caller, "examples,fuzzing,stateful") for name, caller in callers.items()}
     with ThreadPoolExecutor(2) as two:
-        said = dict(
+        documented = dict(
             zip(
                 works,
                 two.map(lambda work: fuzz(own_stack, tmp_path, *works[work]), works),
                 strict=True,
             )
         )
-    assert {work: text for work, (code, text) in said.items() if code} == {}
+    assert {work: text for work, (code, text) in documented.items() if code} == {}
     cases = {
         work: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0
-        for work, (_, text) in said.items()
+        for work, (_, text) in documented.items()
     }
     assert min(cases.values()) > 20, cases  # it did run
     assert sum(count for work, count in cases.items() if work.startswith("edges")) > 5000, cases

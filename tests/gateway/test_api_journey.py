@@ -220,7 +220,7 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
     theirs = luna.act(
         luna.get(path), "accept", planned_first_contact_time=soon(hours=5), note="La esperamos."
     )
-    opened = luna.post(
+    response = luna.post(
         f"/people/{theirs['person_id']}/open",
         {
             "purpose_code": theirs["need_code"],
@@ -228,8 +228,8 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
             "referral_id": theirs["id"],
         },
     )
-    assert opened["given_name"] == "Ejemplo"
-    assert "phone" not in opened
+    assert response["given_name"] == "Ejemplo"
+    assert "phone" not in response
     refused = luna.post(
         f"/people/{theirs['person_id']}/open",
         {
@@ -329,12 +329,12 @@ def test_the_later_of_two_changes_to_one_object_is_refused(puentes: Partner) -> 
     "path", ["/services?limit=7", "/organizations?limit=7", "/referrals?box=mine&limit=3"]
 )
 def test_following_the_links_gives_everything_once(puentes: Partner, path: str) -> None:
-    seen: list[str] = []
+    ids: list[str] = []
     while path:
         answer = puentes.raw("GET", path)
-        seen += [one["id"] for one in answer.json()["items"]]
+        ids += [one["id"] for one in answer.json()["items"]]
         path = answer.links["next"]["url"].removeprefix("/api/v1") if "next" in answer.links else ""
-    assert len(seen) == len(set(seen)) > 7
+    assert len(ids) == len(set(ids)) > 7
 
 
 def test_searching_and_matching(puentes: Partner) -> None:
@@ -367,15 +367,15 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
         "/services/match", {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI"}
     )["items"]
     fields = {"content": content, "service_ids": [match["service"]["id"] for match in matches]}
-    seen = puentes.post("/enquiries/preview", fields)
-    assert 1 < seen["service_count"] <= len(matches)
+    preview = puentes.post("/enquiries/preview", fields)
+    assert 1 < preview["service_count"] <= len(matches)
     [wrong] = puentes.post("/enquiries", fields, status=400)["errors"]
     assert (wrong["pointer"], wrong["reason"]) == ("/unsafe_code", "required")
     enquiry = puentes.post("/enquiries", fields | {"unsafe_code": "nothing"}, status=201)
     assert (enquiry["state"], enquiry["turn"], len(enquiry["offers"])) == (
         "open",
         "receiver",
-        seen["service_count"],
+        preview["service_count"],
     )
     [received] = [
         one
@@ -573,12 +573,14 @@ class PartnerEndpoint:
 
     def __init__(self) -> None:
         self.heard: list[tuple[dict[str, str], bytes]] = []
-        heard = self.heard
+        received = self.heard
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                received.append(
+                    ({name.lower(): value for name, value in self.headers.items()}, body)
+                )
                 self.send_response(204)
                 self.end_headers()
 
@@ -620,8 +622,8 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert known[0]["last_http_status"] == 204
-        again = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
-        assert again["id"] == delivery["id"]
+        resent = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
+        assert resent["id"] == delivery["id"]
         off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{created["etag"]}"')
         assert (off["enabled"], off["disabled_reason_code"]) == (False, "by_owner")
         assert (

@@ -366,8 +366,8 @@ def test_an_empty_change_is_refused_and_the_document_says_so(
 ) -> None:
     method = "post" if body is None else "patch"
     operation = next(
-        said
-        for (place, verb), said in METHODS.items()
+        summary
+        for (place, verb), summary in METHODS.items()
         if verb == method and _VARIABLE.sub("{}", place) == f"/api/v1{path}"
     )
     assert operation["requestBody"]["required"]

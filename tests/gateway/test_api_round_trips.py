@@ -116,11 +116,11 @@ def service_at_location(partner: Partner) -> Any:
 
 def identity(partner: Partner) -> Any:
     person = a_person(partner)
-    opened = partner.post(
+    response = partner.post(
         f"/people/{person['id']}/open",
         {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]},
     )
-    return opened | {"person_id": person["id"], "of": person["etag"]}
+    return response | {"person_id": person["id"], "of": person["etag"]}
 
 
 def plan(partner: Partner) -> Any:

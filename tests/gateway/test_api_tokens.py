@@ -67,11 +67,11 @@ def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played
     played.answers["SignIn"] = members_pb2.SignInResponse(
         session_secret=SESSION, tokens=dict.fromkeys(AUDIENCES, JWT)
     )
-    opened = stranger.post("/sessions", SIGN_IN)
-    assert (opened.status_code, opened.json["session_secret"]) == (200, SESSION)
-    assert "Set-Cookie" not in opened.headers
+    response = stranger.post("/sessions", SIGN_IN)
+    assert (response.status_code, response.json["session_secret"]) == (200, SESSION)
+    assert "Set-Cookie" not in response.headers
     assert (
-        System(api.test_client(), opened.json["session_secret"]).get("/referrals").status_code
+        System(api.test_client(), response.json["session_secret"]).get("/referrals").status_code
         == 200
     )
     assert stranger.post("/sessions/end", {"session_secret": SESSION}).status_code == 204

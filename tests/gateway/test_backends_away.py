@@ -82,10 +82,10 @@ class Health:
         return self.here
 
 
-def fail(gate: Gate, why: str = "service_unreachable") -> None:
+def fail(gate: Gate, away_reason: str = "service_unreachable") -> None:
     """Makes a call that ends with this error."""
     with gate.passage():
-        raise errors.Unavailable(why)
+        raise errors.Unavailable(away_reason)
 
 
 def lets_in(gate: Gate) -> bool:
@@ -110,22 +110,22 @@ def gate(health: Health) -> Iterator[Gate]:
 
 
 # 12
-@pytest.mark.parametrize("why", sorted(gates.AWAY_REASONS))
+@pytest.mark.parametrize("away_reason", sorted(gates.AWAY_REASONS))
 def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
-    gate: Gate, health: Health, why: str
+    gate: Gate, health: Health, away_reason: str
 ) -> None:
-    assert reason(lambda: fail(gate, why)) == why
+    assert reason(lambda: fail(gate, away_reason)) == away_reason
     until(lambda: not lets_in(gate), 10)
     assert reason(lambda: fail(gate)) == "service_away"
-    asked = health.asked
-    until(lambda: health.asked > asked + 3, 10)
+    count = health.asked
+    until(lambda: health.asked > count + 3, 10)
     assert not lets_in(gate)
     health.here = True
     until(lambda: lets_in(gate), 10)
-    asked = health.asked
+    count = health.asked
     assert lets_in(gate)
     time.sleep(0.05)
-    assert health.asked == asked, "a healthy service's health is not checked"
+    assert health.asked == count, "a healthy service's health is not checked"
 
 
 # 12
@@ -220,23 +220,23 @@ def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
 def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
     service: Service, clients: Clients
 ) -> None:
-    held = threading.Event()
+    release = threading.Event()
 
     def never(rpc: str, context: grpc.ServicerContext) -> None:
-        held.set()
+        release.set()
         while context.is_active():
             time.sleep(0.01)
 
     service.answer = never
     with pytest.raises(errors.Unavailable, match="deadline_exceeded"):
         clients.referrals.CreateReferral(DRAFT, timeout=0.1)
-    held.clear()
+    release.clear()
     lines: list[str] = []
     asking = threading.Thread(
         target=lambda: lines.append(reason(lambda: clients.referrals.CreateReferral(DRAFT)))
     )
     asking.start()
-    assert held.wait(5)
+    assert release.wait(5)
     service.stop(grace=0)
     asking.join(5)
     assert lines == ["service_unreachable"]
@@ -422,19 +422,19 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
     quick_exit(before_the_dead)
     with crowd(100, ask):
         time.sleep(0.5)
-        took = sorted(timed(lambda: quick_exit(before_the_dead)) for _ in range(20))
+        durations = sorted(timed(lambda: quick_exit(before_the_dead)) for _ in range(20))
         probes = sorted(
             timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5))
             for _ in range(20)
         )
     print(
         "quick exit",
-        [round(seconds * 1000) for seconds in took],
+        [round(seconds * 1000) for seconds in durations],
         "healthz",
         [round(seconds * 1000) for seconds in probes],
     )
     # a call that waited for a dead service would take five; on an idle machine it takes 6 to 10 ms
-    assert took[10] < 3
+    assert durations[10] < 3
     assert probes[-1] < 3
 
 
@@ -460,8 +460,8 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
         with crowd(30, ask):
             time.sleep(1)
             assert len(hangs.asked) == CAPACITIES["referrals"], "the other calls were refused"
-            took = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
-            assert sorted(took)[5] < 2
+            durations = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
+            assert sorted(durations)[5] < 2
             until(lambda: 504 in statuses, 10)
             over.set()
             until(lambda: 200 in statuses, 10)

@@ -83,8 +83,8 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played.answers["ListReferrals"] = answering(rows, [], more="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
-    asked = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
-    assert (asked.order_by, asked.filter) == (
+    list_request = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
+    assert (list_request.order_by, list_request.filter) == (
         r.ORDER_URGENCY,
         r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),
     )
@@ -335,17 +335,17 @@ def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     client.get("/today")
     filters = [request.filter for rpc, request, _ in played.asked if rpc == "CountReferrals"]
     assert len(filters) == 6
-    assert all(asked.live or asked.pressing or asked.waiting_for_me for asked in filters)
+    assert all(filter_.live or filter_.pressing or filter_.waiting_for_me for filter_ in filters)
 
 
 def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_there(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    opened = em.Emergency(
+    emergency = em.Emergency(
         id="e" * 32, organization_id=RECEIVER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK
     )
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[opened])
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency])
     coordinator = enter(pages(played).test_client())
     page = coordinator.get("/board").text
     assert 'href="/emergencies/' + "e" * 32 in page

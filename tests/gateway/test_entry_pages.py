@@ -248,9 +248,11 @@ def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
     )
     played.answers["OpenOwnAddress"] = pb.OpenedAddress(address="Portón inventado")
     page = client.get(f"/entry/places/{ID}").text
-    opened = client.post(f"/entry/places/{ID}/address", data={"form_token": token_of(page)}).text
+    page_with_address = client.post(
+        f"/entry/places/{ID}/address", data={"form_token": token_of(page)}
+    ).text
     assert (
-        "Portón inventado" in opened,
+        "Portón inventado" in page_with_address,
         "Portón inventado" in client.get(f"/entry/places/{ID}").text,
     ) == (True, False)
 
@@ -297,7 +299,7 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("capacity", "says"),
+    ("capacity", "sentence"),
     [
         (d.Capacity(), "Todavía no dijo si hay lugar."),
         (
@@ -307,15 +309,15 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
     ],
 )
 def test_a_service_without_a_recent_statement_of_room_leads_to_the_page_that_takes_one(
-    capacity: d.Capacity, says: str, played: PlayedServices, client: FlaskClient
+    capacity: d.Capacity, sentence: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    found = service()
-    found.capacity.CopyFrom(capacity)
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[found])
+    shown = service()
+    shown.capacity.CopyFrom(capacity)
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[shown])
     score = pb.TruthScore(service_id=ID, score=50, freshness=0)
     played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
     page = client.get("/entry").text
-    assert re.findall("Todavía no dijo si hay lugar.|El dato de lugar[^<]*", page) == [says]
+    assert re.findall("Todavía no dijo si hay lugar.|El dato de lugar[^<]*", page) == [sentence]
     assert f'<a href="/capacity/{ID}">Decir si hay lugar' in page
     assert 'href="/directory/import?organization=' in page
 

@@ -52,8 +52,8 @@ def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it
     page = client.get("/figures/pilot").text
     assert "De enero 2006 a octubre 2006" in page
     assert re.findall(r"<span>(&lt;10|\d+)</span>", page) == ["13", "&lt;10", "&lt;10"]
-    shown, *hidden = drawn(page)
-    assert 'width="100.0%"' in shown
+    visible, *hidden = drawn(page)
+    assert 'width="100.0%"' in visible
     played.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 1300), ("NI-LE", -1)])
     assert set(hidden) == {drawn(client.get("/figures/pilot").text)[1]}
     assert "rect" not in hidden[0]

@@ -102,7 +102,7 @@ def test_a_password_is_passed_on_exactly_as_it_was_typed(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status", "says"),
+    ("refusal", "status", "sentence"),
     [
         (errors.Unauthenticated("reset_not_valid"), 401, "Este enlace no sirve"),
         (errors.Invalid(("password", "too_easy")), 422, "se adivinan pronto"),
@@ -110,11 +110,15 @@ def test_a_password_is_passed_on_exactly_as_it_was_typed(
     ],
 )
 def test_errors_are_reported_and_no_password_is_sent_back(
-    client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, says: str
+    client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, sentence: str
 ) -> None:
     played.answers["ResetPassword"] = refusal
     answer = client.post("/reset", data=reset_form(client.get("/reset").text))
-    assert (answer.status_code, says in answer.text, WORDS in answer.text) == (status, True, False)
+    assert (answer.status_code, sentence in answer.text, WORDS in answer.text) == (
+        status,
+        True,
+        False,
+    )
     assert 'value="the-secret-of-a-link"' in answer.text, (
         "the token is typed only once, even without a script"
     )

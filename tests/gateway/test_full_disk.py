@@ -40,8 +40,8 @@ def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(
     assert requests.get(f"{gateway.url}/", timeout=15).status_code == 200
     assert requests.get(f"{gateway.url}/no-such-page", timeout=15).status_code == 404
     assert gateway.api().status_code == 200
-    left = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
-    assert (left.status_code, left.headers["Location"]) == (303, EXIT)
+    response = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
+    assert (response.status_code, response.headers["Location"]) == (303, EXIT)
 
 
 def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:

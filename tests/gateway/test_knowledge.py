@@ -104,15 +104,15 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     played: PlayedServices, confirmed: list[bool], due: int, expected: str
 ) -> None:
-    gone = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[gone])
+    withdrawn = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn])
     referrals = []
     for is_confirmed in confirmed:
         clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
         clock.due_time.FromDatetime(NOW + timedelta(days=due))
         if is_confirmed:
             clock.stop_time.FromDatetime(NOW)
-        referrals.append(r.Referral(id=ID, receipt_id=gone.id, clocks=[clock]))
+        referrals.append(r.Referral(id=ID, receipt_id=withdrawn.id, clocks=[clock]))
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     page = sheet(played)
     assert expected in page

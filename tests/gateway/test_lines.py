@@ -95,10 +95,10 @@ def test_d17_an_error_page_has_the_number_for_visitors_and_for_workers(
     client = pages(played, development=False).test_client()
     played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
-    assert (shown := client.get("/figures")).status_code == status
-    assert DIAL in shown.text
-    assert (shown := enter(client).get("/people")).status_code == status
-    assert DIAL in shown.text
+    assert (response := client.get("/figures")).status_code == status
+    assert DIAL in response.text
+    assert (response := enter(client).get("/people")).status_code == status
+    assert DIAL in response.text
 
 
 def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
@@ -166,15 +166,15 @@ def known(lines: Lines, directory: Directory) -> dict[str, str]:
 def test_d17_the_last_numbers_survive_a_restart_and_the_configured_ones_hold_until_the_first_answer(
     tmp_path: Path,
 ) -> None:
-    away, there = Directory(), Directory(("NI", "134"), ("SV", "1333"))
-    away.numbers = None
+    dead_directory, live_directory = Directory(), Directory(("NI", "134"), ("SV", "1333"))
+    dead_directory.numbers = None
     configured, file = {"NI": "133"}, tmp_path / "lines.json"
-    assert known(Lines(configured, file), away) == {"NI": "133"}
-    assert known(Lines(configured, file), there) == {"NI": "134", "SV": "1333"}
-    assert known(Lines(configured, file), away) == {"NI": "134", "SV": "1333"}
+    assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
+    assert known(Lines(configured, file), live_directory) == {"NI": "134", "SV": "1333"}
+    assert known(Lines(configured, file), dead_directory) == {"NI": "134", "SV": "1333"}
     file.write_text("{ torn")
-    assert known(Lines(configured, file), away) == {"NI": "133"}
-    assert known(Lines(configured, tmp_path / "no" / "folder"), there) == {
+    assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
+    assert known(Lines(configured, tmp_path / "no" / "folder"), live_directory) == {
         "NI": "134",
         "SV": "1333",
     }
@@ -198,13 +198,13 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
 
 
 def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
-    away, there = Directory(), Directory(("NI", "133"))
-    away.numbers = None
+    dead_directory, live_directory = Directory(), Directory(("NI", "133"))
+    dead_directory.numbers = None
     lines = Lines({"NI": "133"}, None)
-    known(lines, away)
+    known(lines, dead_directory)
     assert not lines.complete
     lines = Lines({"NI": "133"}, None)
-    known(lines, there)
+    known(lines, live_directory)
     assert lines.complete
 
 

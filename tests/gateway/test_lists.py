@@ -47,8 +47,8 @@ def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any
 
 
 def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
-    asked = [*request.organization_ids, *request.service_ids, *request.worker_ids]
-    assert 0 < len(asked) <= ANSWERS_MOST
+    ids = [*request.organization_ids, *request.service_ids, *request.worker_ids]
+    assert 0 < len(ids) <= ANSWERS_MOST
     return d.BatchGetResponse(
         organizations=[
             d.Organization(id=organization_id, name=f"O {organization_id}")

@@ -233,14 +233,14 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path) -> Non
             first = viewer.get(f"{gateway.url}/live", timeout=10)
             if first.status_code == 503:  # the crowd of the round before still waits
                 continue
-            body, heard = first.json(), "GetQueueVersion" in service.asked
+            body, was_called = first.json(), "GetQueueVersion" in service.asked
             assert "X-Request-Id" in first.headers, "the app answered"
             service.asked.clear()
             over = threading.Event()
             ending.callback(over.set)
             service.answer = hanging(over)
             until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
-            fresh = heard and monotonic() - began < FRESH_SECONDS / 2
+            fresh = was_called and monotonic() - began < FRESH_SECONDS / 2
         count_before = len(service.asked)
         answer = viewer.get(
             f"{gateway.url}/live", headers={"Live-Ticket": body["ticket"]}, timeout=10

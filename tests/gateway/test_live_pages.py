@@ -154,9 +154,9 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
         page.locator("#do textarea").first.fill("ya viene en camino")
         events = page.locator("#timeline li")
         before = events.count()
-        shown = desk.answers["GetReferral"]
-        assert isinstance(shown, r.Referral)
-        shown.etag, shown.need_code = "other", "HOU"
+        referral = desk.answers["GetReferral"]
+        assert isinstance(referral, r.Referral)
+        referral.etag, referral.need_code = "other", "HOU"
         history = desk.answers["ListReferralEvents"]
         assert isinstance(history, r.ListReferralEventsResponse)
         history.events.add().CopyFrom(history.events[0])

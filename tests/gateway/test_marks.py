@@ -69,8 +69,8 @@ def client(played: PlayedServices) -> FlaskClient:
 def unmarked(page: str) -> list[str]:
     """Returns the places that name the service without saying with whom it shares."""
     main = page.partition('<main id="main"')[2].partition("</main>")[0]
-    seen = re.sub(r'<span class="unseen">.*?</span>', "", main)
-    return [part for part in ITEM.split(seen) if NAME in part and MARK not in part]
+    visible = re.sub(r'<span class="unseen">.*?</span>', "", main)
+    return [part for part in ITEM.split(visible) if NAME in part and MARK not in part]
 
 
 def test_the_check_detects_a_service_without_its_mark() -> None:

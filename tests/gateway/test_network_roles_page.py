@@ -138,9 +138,9 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
         303,
         "/network/roles?done=saved",
     )
-    why = m.WORKER_SUSPENSION_REASON_MISUSE
+    reason = m.WORKER_SUSPENSION_REASON_MISUSE
     assert played.last("SuspendWorker") == m.SuspendWorkerRequest(
-        id=HERS, etag="v3", request_id="b" * 32, reason=why
+        id=HERS, etag="v3", request_id="b" * 32, reason=reason
     )
     played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
     assert "Con usted son dos" in client.get("/network/roles").text

@@ -246,7 +246,7 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
 ) -> None:
     second = send_page(client, client.get(CONSENT), explained_codes=SEVEN)
     third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
-    for refusal, shown in (
+    for refusal, sentence in (
         (errors.Invalid(("receipt.until_time", "out_of_range")), 'href="#until_time"'),
         (errors.Invalid(("receipt.explained_codes", "required")), "Léale esto"),
         (errors.Conflict("guardian_required"), "Es menor de edad"),
@@ -254,7 +254,7 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
         played.answers["CreateReceipt"] = refusal
         answer = send_page(client, third, **GIVEN)
         assert answer.status_code == 422
-        assert shown in answer.text
+        assert sentence in answer.text
 
 
 def test_reading_the_text_in_another_language_unticks_nothing(
@@ -467,9 +467,9 @@ def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens
         confirm_until_time=LATER,
     )
     outdated = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
-    for receipt, shown in ((waiting, "Falta confirmar"), (outdated, "Ya no abre nada")):
+    for receipt, sentence in ((waiting, "Falta confirmar"), (outdated, "Ya no abre nada")):
         played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
-        assert shown in client.get(f"/people/{ID}").text
+        assert sentence in client.get(f"/people/{ID}").text
     outdated.live = True
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[outdated])
     assert "Ya no abre nada" not in client.get(f"/people/{ID}").text

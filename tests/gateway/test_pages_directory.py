@@ -330,7 +330,7 @@ def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, expected:
 
 
 @pytest.mark.parametrize(
-    ("subdivision", "country", "expected", "where"),
+    ("subdivision", "country", "expected", "place_name"),
     [
         ("NI-CI", "NI", "Chinandega", "Chinandega, Nicaragua"),
         ("US-CA", "US", "California", "California, Estados Unidos"),
@@ -339,11 +339,11 @@ def test_no_language_is_shown_as_a_code(client: FlaskClient, tag: str, expected:
     ],
 )
 def test_no_place_is_shown_as_a_code(
-    client: FlaskClient, subdivision: str, country: str, expected: str, where: str
+    client: FlaskClient, subdivision: str, country: str, expected: str, place_name: str
 ) -> None:
     with client.application.test_request_context():
         assert words.department(subdivision).startswith(expected)
-        assert words.place(subdivision, country).startswith(where)
+        assert words.place(subdivision, country).startswith(place_name)
 
 
 def test_no_code_is_shown_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
@@ -355,8 +355,8 @@ def test_no_code_is_shown_on_a_result(client: FlaskClient, played: PlayedService
         languages=["miq", "x-lsn"],
         eligibility=d.Eligibility(genders=[d.GENDER_FEMININE]),
     )
-    shown = re.sub(r"<[^>]+>", " ", re.findall(r'<li class="row two">.*?</li>', page, re.DOTALL)[0])
-    assert not re.search(r"miq|x-lsn|US|GENDER|_", shown)
+    rows = re.sub(r"<[^>]+>", " ", re.findall(r'<li class="row two">.*?</li>', page, re.DOTALL)[0])
+    assert not re.search(r"miq|x-lsn|US|GENDER|_", rows)
 
 
 def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(

@@ -109,9 +109,9 @@ def test_data_of_the_contact_are_not_asked_for_again(
 def test_the_form_does_not_deny_the_department_that_the_services_will_read(
     client: FlaskClient,
 ) -> None:
-    asked = client.get("/enquiries/new").text
-    assert "ni dónde está" not in asked
-    assert "lo que sí se dice lo ve usted antes de preguntar" in asked
+    page = client.get("/enquiries/new").text
+    assert "ni dónde está" not in page
+    assert "lo que sí se dice lo ve usted antes de preguntar" in page
     assert "Chinandega" in post(client, **ASKED)[1].partition("Se dice de ella")[2][:200]
 
 
@@ -182,10 +182,10 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
 def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    status, _, where = post(
+    status, _, location = post(
         client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1"
     )
-    assert (status, where) == (303, f"/enquiries/{ID}?done=asked")
+    assert (status, location) == (303, f"/enquiries/{ID}?done=asked")
     request = played.last("CreateEnquiry")
     assert (request.contact_id, list(request.excluded_organization_ids), request.keep_unused) == (
         ID,
@@ -335,10 +335,10 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert '<button class="second" name="reason_code" value="no_capacity">' in page, (
         "three taps: open, no, reason"
     )
-    status, _, where = post(
+    status, _, location = post(
         client, f"/enquiries/{ID}/answer", service_id=ID, answer="yes", etag="v3"
     )
-    assert (status, where) == (303, f"/enquiries/{ID}?done=answered")
+    assert (status, location) == (303, f"/enquiries/{ID}?done=answered")
     assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
     status, page, _ = post(client, f"/enquiries/{ID}/answer", service_id=ID, answer="no", etag="v3")
     assert status == 422
@@ -447,16 +447,16 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     played.answers["GetEnquiry"] = enquiry(
         person_id=ID, taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED
     )
-    status, _, where = post(client, f"/enquiries/{ID}/refer")
-    assert (status, where.startswith(f"/referrals/{ID}/")) == (303, True)
+    status, _, location = post(client, f"/enquiries/{ID}/refer")
+    assert (status, location.startswith(f"/referrals/{ID}/")) == (303, True)
     assert f'action="/enquiries/{ID}/cancel"' in client.get(f"/enquiries/{ID}").text, (
         "a taken offer that is no longer needed is given back"
     )
     begun = played.last("CreateReferral")
     assert (begun.person_id, begun.enquiry_id) == (ID, ID)
-    asked = r.UNSAFE_ANSWER_NOTHING
+    unsafe_code = r.UNSAFE_ANSWER_NOTHING
     played.answers["GetEnquiry"] = enquiry(
-        taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=asked
+        taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=unsafe_code
     )
     assert post(client, f"/enquiries/{ID}/refer")[2] == f"/referrals/new?enquiry={ID}"
     page = client.get(f"/referrals/new?enquiry={ID}").text

@@ -660,9 +660,9 @@ def test_how_she_may_be_called_comes_before_the_steps_and_sealed_details_take_on
     assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
     assert "No deje recado" in page
     assert "OpenSafeContact" not in {rpc for rpc, _, _ in played.asked}
-    opened = send(worker, f"/referrals/{ID}", f"/referrals/{ID}/safe-contact")
+    response = send(worker, f"/referrals/{ID}", f"/referrals/{ID}/safe-contact")
     assert all(
-        word in opened.text
+        word in response.text
         for word in ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado")
     )
     assert played.last("OpenSafeContact").referral_id == ID
@@ -679,7 +679,7 @@ def test_the_page_says_that_nobody_may_call_her_and_offers_no_details(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "says"),
+    ("refusal", "sentence"),
     [
         (
             errors.Conflict("receipt_field_group_differs"),
@@ -695,12 +695,12 @@ def test_the_page_says_that_nobody_may_call_her_and_offers_no_details(
     ],
 )
 def test_the_page_says_why_the_contact_plan_is_closed_and_not_to_call(
-    refusal: errors.Refusal, says: str, played: PlayedServices, worker: FlaskClient
+    refusal: errors.Refusal, sentence: str, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = refusal
     page = worker.get(f"/referrals/{ID}").text
-    assert says in page
-    assert ("No la llame" in page) == bool(says)
+    assert sentence in page
+    assert ("No la llame" in page) == bool(sentence)
     assert "Ver cómo contactarla" not in page
 
 
@@ -1052,21 +1052,21 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
     assert (changed.kind_code, changed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
 
-@pytest.mark.parametrize("left", [0, 10])
+@pytest.mark.parametrize("minutes_left", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
 def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
-    urgency: r.Urgency.ValueType, left: int, played: PlayedServices
+    urgency: r.Urgency.ValueType, minutes_left: int, played: PlayedServices
 ) -> None:
     played.answers["GetContact"] = c.Contact(
         id=ID,
         etag="1",
         urgency=urgency,
         outcome_code=c.CONTACT_OUTCOME_OPEN,
-        open_question_count=left,
+        open_question_count=minutes_left,
     )
     client = enter(pages(played).test_client())
     page = client.get(f"/line/{ID}").text
-    may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not left
+    may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not minutes_left
     assert ('name="close_as"' in page) == may
     data = {
         "form_token": token_of(page),
@@ -1574,16 +1574,16 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     assert 'name="on_paper"' in refused.text
     link = "https://enlace.example/invitation#" + "s" * 43
     played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id="f" * 32, link=link)
-    shown = send(client, page, action, on_paper="1", **form)
-    assert shown.status_code == 200
+    answer_page = send(client, page, action, on_paper="1", **form)
+    assert answer_page.status_code == 200
     assert played.last("CreateInvitation").invitation.on_paper
-    assert link in shown.text
-    assert "<svg" in shown.text
-    assert shown.headers["Cache-Control"] == "no-store"
+    assert link in answer_page.text
+    assert "<svg" in answer_page.text
+    assert answer_page.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
-    ("refusal", "status", "says"),
+    ("refusal", "status", "sentence"),
     [
         (errors.Unauthenticated("invitation_invalid"), 401, "Esta invitación no sirve"),
         (
@@ -1596,7 +1596,7 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     ],
 )
 def test_a_refused_acceptance_of_an_invitation_says_why_and_keeps_all_but_the_password(
-    played: PlayedServices, refusal: errors.Refusal, status: int, says: str
+    played: PlayedServices, refusal: errors.Refusal, status: int, sentence: str
 ) -> None:
     client = pages(played).test_client()
     played.answers["AcceptInvitation"] = refusal
@@ -1607,7 +1607,7 @@ def test_a_refused_acceptance_of_an_invitation_says_why_and_keeps_all_but_the_pa
         name="Petrona",
         password="una clave muy larga",
     )
-    assert (answer.status_code, says in answer.text) == (status, True)
+    assert (answer.status_code, sentence in answer.text) == (status, True)
     assert "Petrona" in answer.text
     assert "una clave muy larga" not in answer.text
     assert "Set-Cookie" not in answer.headers

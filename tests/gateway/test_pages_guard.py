@@ -199,7 +199,7 @@ def test_error_pages_have_the_security_headers_too(
 
 def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     enter(client)
-    seen = 0
+    checked = 0
     reads = (
         "/sign-in",
         "/sign-out",
@@ -211,14 +211,14 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
         for method, action, hidden in Forms(page_at(client, path)).forms:
             if method == "get":
                 continue
-            seen += 1
+            checked += 1
             assert hidden.get("form_token"), (endpoint, action)
             if action not in reads:
                 assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (
                     endpoint,
                     action,
                 )
-    assert seen > 60
+    assert checked > 60
 
 
 class Fields(HTMLParser):
@@ -242,16 +242,16 @@ class Fields(HTMLParser):
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
     enter(client)
     own = {"username", "name", "current-password", "new-password"}  # the worker's own
-    seen = 0
+    checked = 0
     for endpoint, path in routes(client.application):
         for field in Fields(page_at(client, path)).fields:
-            seen += 1
+            checked += 1
             assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
             assert field.get("spellcheck") == "false" or field.get("type") in (
                 "password",
                 "email",
             ), (endpoint, field["name"])
-    assert seen > 100
+    assert checked > 100
 
 
 def test_a_form_sent_from_another_site_is_refused(client: FlaskClient) -> None:
@@ -469,7 +469,7 @@ def test_the_status_page_names_a_service_that_holds_received_facts(
     played.standings["notifications"] = Standing(
         answers=True, ready=True, publishes=False, holds=True
     )
-    for language, says, leads in (
+    for language, sentence, leads in (
         ("es", "algo quedó en espera", "Una novedad aún no llegó"),
         ("en", "something is held up", "has not yet reached"),
         ("fr", "quelque chose reste en attente", "Une nouvelle"),
@@ -477,7 +477,7 @@ def test_the_status_page_names_a_service_that_holds_received_facts(
         page = client.get(f"/status?lang={language}").text
         pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)
         assert [tone for tone, _ in pills] == ["done", "done", "soon"]
-        assert says in pills[2][1]
+        assert sentence in pills[2][1]
         assert leads in page
 
 
@@ -506,7 +506,7 @@ def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
 ) -> None:
     enter(client)
     page = client.get("/directory").text
-    for reason, status, says in (
+    for reason, status, sentence in (
         ("deadline_exceeded", 504, "Puede que se haya guardado"),
         ("service_unreachable", 503, "Puede que se haya guardado"),
         ("service_away", 503, "No se guardó nada"),
@@ -514,7 +514,7 @@ def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
     ):
         played.answers["SearchServices"] = errors.Unavailable(reason)
         answer = client.post("/directory", data={"words": "albergue", "form_token": token_of(page)})
-        assert (answer.status_code, says in answer.text, "Retry-After" in answer.headers) == (
+        assert (answer.status_code, sentence in answer.text, "Retry-After" in answer.headers) == (
             status,
             True,
             True,

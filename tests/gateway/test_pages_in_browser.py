@@ -305,17 +305,17 @@ def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) 
     context = browser.new_context(locale="es-NI", bypass_csp=True)
     page = context.new_page()
     faults: list[str] = []
-    shown = ""
+    last_text = ""
     page.route(
         f"{site}/shown",
-        lambda route: route.fulfill(body=shown, content_type="text/html; charset=utf-8"),
+        lambda route: route.fulfill(body=last_text, content_type="text/html; charset=utf-8"),
     )
     for name, text in answers_to_forms().items():
         content, _ = parts_of(text)
         if content in _looked_at:
             continue
         _looked_at.add(content)
-        shown = text
+        last_text = text
         page.goto(f"{site}/shown")
         faults += [f"{name}: {fault}" for fault in faults_shown(page)]
     context.close()
@@ -394,13 +394,13 @@ def test_the_label_of_a_cell_on_a_phone_does_not_run_into_the_next_one(
 def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
     context = browser.new_context(locale="es-NI", java_script_enabled=script)
     page = open_pages(context, site, signed=True)
-    gone: list[str] = []
-    page.on("request", lambda request: gone.append(request.url))
+    failed: list[str] = []
+    page.on("request", lambda request: failed.append(request.url))
     page.wait_for_load_state()
     assert page.get_by_text("tres veces la tecla Mayús").is_visible() == script
     page.click("#exit")
     page.wait_for_timeout(500)
-    assert gone[-1] == EXIT
+    assert failed[-1] == EXIT
     assert {cookie["name"] for cookie in context.cookies()} <= {"d"}, (
         "the device cookie reveals nothing and protects her from strangers' guesses"
     )
@@ -412,17 +412,17 @@ def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_n
 ) -> None:
     context = browser.new_context(locale="es-NI")
     page = open_pages(context, site, signed=True)
-    gone: list[str] = []
-    page.on("request", lambda request: gone.append(request.url))
+    failed: list[str] = []
+    page.on("request", lambda request: failed.append(request.url))
     page.goto(f"{site}/directory")
     for key in ("Shift+A", "Shift+B", "Shift+C", "Shift+D"):
         page.press("#words", key)
     page.wait_for_timeout(300)
-    assert EXIT not in gone
+    assert EXIT not in failed
     for _ in range(3):
         page.keyboard.press("Shift")
     page.wait_for_timeout(500)
-    assert gone[-1] == EXIT
+    assert failed[-1] == EXIT
     context.close()
 
 

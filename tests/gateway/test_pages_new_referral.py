@@ -103,16 +103,16 @@ def up_to_services(client: FlaskClient, begin: str = NEW) -> TestResponse:
 def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    seen = [client.get(NEW)]
-    for said in (
+    pages_ = [client.get(NEW)]
+    for text in (
         {"need_code": "HOU.EMG"},
         {"urgency": "urgent"},
         {"age": "19", "gender_code": "Feminine"},
         {"channel_code": "none"},
         {"unsafe_code": "nothing"},
     ):
-        seen.append(answer(client, seen[-1], **said))
-    assert [question(page) for page in seen] == [
+        pages_.append(answer(client, pages_[-1], **text))
+    assert [question(page) for page in pages_] == [
         "need 1/6",
         "urgency 2/6",
         "about 3/6",
@@ -125,7 +125,7 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     )
     matched = played.last("MatchServices")
     assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
-    last = answer(client, seen[-1], service_id=ID)
+    last = answer(client, pages_[-1], service_id=ID)
     assert last.headers["Location"] == f"/referrals/{ID}/consent"
     file, begun, kept = (
         played.last("CreatePerson"),
@@ -387,7 +387,7 @@ def test_an_age_in_years_is_stored_as_its_band(
 
 @pytest.mark.parametrize("age", ["121", "-1", "diecinueve", "19,5", "1" * 12])
 @pytest.mark.parametrize(
-    ("language", "says"),
+    ("language", "sentence"),
     [
         ("es", "escriba los años con cifras, de 0 a 120"),
         ("en", "write the years in figures"),
@@ -395,14 +395,14 @@ def test_an_age_in_years_is_stored_as_its_band(
     ],
 )
 def test_an_invalid_age_is_refused_at_its_field(
-    client: FlaskClient, age: str, language: str, says: str
+    client: FlaskClient, age: str, language: str, sentence: str
 ) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
     about = Form(answer(client, page, urgency="urgent").text).said
     refused = client.post(f"{NEW}?lang={language}", data={**about, "age": age})
     assert refused.status_code == 422
     assert 'href="#age"' in refused.text
-    assert re.search(rf'id="age-error">{says}', refused.text)
+    assert re.search(rf'id="age-error">{sentence}', refused.text)
     assert f'value="{age}"' in refused.text
 
 
@@ -544,7 +544,7 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
-    for refusal, shown, says in (
+    for refusal, shown, sentence in (
         (errors.Invalid(("identity.birth_date", "malformed")), "contact", 'href="#birth_date"'),
         (errors.Invalid(("coarse.dependants", "out_of_range")), "about", 'href="#dependants"'),
         (errors.Conflict("service_unknown"), "services", "Ese servicio ya no está disponible"),
@@ -552,7 +552,7 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
         played.answers["CreatePerson"] = refusal
         refused = answer(client, page, service_id=ID)
         assert (refused.status_code, Form(refused.text).said["page"]) == (422, shown)
-        assert says in refused.text
+        assert sentence in refused.text
     played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
     refused = answer(client, page)
     assert (refused.status_code, Form(refused.text).said["page"]) == (422, "about")
@@ -773,15 +773,15 @@ def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
     form = Form(client.get(check).text).said
     assert ("expected" in form) == (channel == p.SAFE_CHANNEL_NONE)
     assert ("H7JX7J" in form.get("sign", "")) == (channel == p.SAFE_CHANNEL_NONE)
-    said = (
+    unsafe = (
         {"expected": "hoy a las siete", "way": "en bus", "company": "sola"}
         if channel == p.SAFE_CHANNEL_NONE
         else {}
     )
-    assert client.post(check, data={**form, **said}).status_code == 303
+    assert client.post(check, data={**form, **unsafe}).status_code == 303
     arrival = played.last("SendReferral").arrival
-    assert {name: getattr(arrival, name) for name in said} == said
-    assert bool(arrival.sign) == bool(said)
+    assert {name: getattr(arrival, name) for name in unsafe} == unsafe
+    assert bool(arrival.sign) == bool(unsafe)
 
 
 def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
@@ -886,11 +886,11 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     assert "Policía de Chinandega" not in asked_it.text
     # with the button, or by going on with a typed name that was not searched for
     for pressed in ({"unsafe_look": "1"}, {}):
-        looked = answer(client, asked_it, unsafe_search=" policía ", **pressed)
-        assert (question(looked), looked.status_code) == ("unsafe 5/6", 200)
+        page = answer(client, asked_it, unsafe_search=" policía ", **pressed)
+        assert (question(page), page.status_code) == ("unsafe 5/6", 200)
         assert played.last("SearchServices").words == "policía"
-        assert looked.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
-    services = answer(client, looked, unsafe_organization_ids=POLICE)
+        assert page.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
+    services = answer(client, page, unsafe_organization_ids=POLICE)
     assert question(services) == "services 6/6"
     assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
     back = answer(client, services, back="1")
@@ -941,10 +941,10 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
         "named ones are kept, though none of the listed services belongs to them"
     )
     del form["unsafe_departments"]
-    looked = client.post(f"/referrals/{ID}/unsafe", data=form | {"unsafe_search": "policía"})
-    assert (looked.status_code, Form(looked.text).said.get("unsafe_departments")) == (200, None)
+    response = client.post(f"/referrals/{ID}/unsafe", data=form | {"unsafe_search": "policía"})
+    assert (response.status_code, Form(response.text).said.get("unsafe_departments")) == (200, None)
     assert not asked(played, "UpdateReferral")
-    client.post(f"/referrals/{ID}/unsafe", data=Form(looked.text).said)
+    client.post(f"/referrals/{ID}/unsafe", data=Form(response.text).said)
     assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 

@@ -67,7 +67,7 @@ def form(page: str, to: str) -> dict[str, str]:
 
 
 def withdrawn(played: PlayedServices) -> list[str]:
-    return [asked.id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
+    return [request.id for rpc, request, _ in played.asked if rpc == "WithdrawReceipt"]
 
 
 def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
@@ -92,21 +92,25 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
     to = f"/people/{ID}/withdraw"
     fields = form(client.get(f"/people/{ID}").text, to)
 
-    def withdraw(asked: p.WithdrawReceiptRequest) -> p.Receipt:
-        if asked.id == OTHER:
+    def withdraw(request: p.WithdrawReceiptRequest) -> p.Receipt:
+        if request.id == OTHER:
             raise errors.Stale
-        return p.Receipt(id=asked.id, person_id=ID)
+        return p.Receipt(id=request.id, person_id=ID)
 
     played.answers["WithdrawReceipt"] = withdraw
     assert client.post(to, data=fields).status_code in (409, 412, 422)
-    played.answers["WithdrawReceipt"] = lambda asked: p.Receipt(id=asked.id, person_id=ID)
+    played.answers["WithdrawReceipt"] = lambda sent_request: p.Receipt(
+        id=sent_request.id, person_id=ID
+    )
     answer = client.post(to, data=fields)
     assert (answer.status_code, answer.headers["Location"]) == (
         303,
         f"/people/{ID}?done=receipts_withdrawn",
     )
     assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
-    once = [asked.request_id for rpc, asked, _ in played.asked if rpc == "WithdrawReceipt"]
+    once = [
+        sent_request.request_id for rpc, sent_request, _ in played.asked if rpc == "WithdrawReceipt"
+    ]
     assert once[:2] == once[2:], "each call repeats an earlier request id, so it acts once"
     assert once[0] != once[1]
 
@@ -176,8 +180,8 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio"
     )
 
-    def get(asked: p.GetPersonRequest) -> p.Person:
-        plan = p.SafeContact(channel_code=sealed.channel_code) if asked.outline_only else sealed
+    def get(request: p.GetPersonRequest) -> p.Person:
+        plan = p.SafeContact(channel_code=sealed.channel_code) if request.outline_only else sealed
         return p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1", safe_contact=plan)
 
     played.answers["GetPerson"] = get
@@ -196,10 +200,10 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         client.get(path)
     assert all(asked.outline_only for rpc, asked, _ in played.asked if rpc == "GetPerson")
     to = f"/people/{ID}/safe-contact/open"
-    opened = client.post(to, data=form(page, to + "#safe")).text
+    page_with_plan = client.post(to, data=form(page, to + "#safe")).text
     assert [
         text
         for text in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-        if text in opened
+        if text in page_with_plan
     ]
     assert not played.last("GetPerson").outline_only

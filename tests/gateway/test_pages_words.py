@@ -86,9 +86,9 @@ def test_forms_offer_exactly_the_codes_that_the_services_know(
 def test_every_reason_of_a_match_has_a_word() -> None:
     source = Path(matching.__file__).read_text()
     reasons = set(re.findall(r'Reason\("\w+", Verdict\.\w+, "(\w+)"', source))
-    asked, codes = matching.Question("HOU"), matching.CRITERIA
+    question, criteria = matching.Question("HOU"), matching.CRITERIA
     reasons |= {
-        codes[name].judge(asked, takes).code
+        criteria[name].judge(question, takes).code
         for name in ("pregnancy", "addiction", "papers")
         for takes in (None, True, False)
     }
@@ -127,14 +127,14 @@ def test_every_action_on_the_trail_of_referrals_has_words_for_the_auditor() -> N
 
 
 def test_every_question_that_can_be_refused_has_its_words() -> None:
-    asked = re.compile(
+    question = re.compile(
         r'\{\{ ?(?:text|area|select|checks|radios|need_select)\("(\w+)",[^}]*errors='
     )
     unnamed = {
         f"{file.name}: {name}"
         for file in (SITE / "templates").glob("*.html")
         if file.name != "components.html"  # examples
-        for name in asked.findall(file.read_text())
+        for name in question.findall(file.read_text())
         if name not in vocabulary.TABLES["field"]
     }
     # both are lists of ticks that no refusal names

@@ -104,10 +104,15 @@ def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway:
 def test_several_requests_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
     gateway.spend("greedy")
     with gateway.send(asks("greedy") + asks("modest") + asks("greedy") + asks("other")) as line:
-        heard = b""
-        while heard.count(b"HTTP/1.1") < 4 or not heard.endswith(b"other"):
-            heard += line.recv(65536)
-    assert [part[:3] for part in heard.split(b"HTTP/1.1 ")[1:]] == [b"429", b"200", b"429", b"200"]
+        received = b""
+        while received.count(b"HTTP/1.1") < 4 or not received.endswith(b"other"):
+            received += line.recv(65536)
+    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [
+        b"429",
+        b"200",
+        b"429",
+        b"200",
+    ]
 
 
 def test_other_callers_are_answered_while_refusals_are_delayed(
@@ -171,7 +176,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     assert served.MAX_PER_CALLER == 8
     assert "beyond eight the answer is 503" in guide
-    held = [gateway.send(asks("slow")) for _ in range(served.MAX_PER_CALLER)]
+    slow_requests = [gateway.send(asks("slow")) for _ in range(served.MAX_PER_CALLER)]
     until(lambda: len(gateway.asked) == served.MAX_PER_CALLER)
     answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
@@ -182,7 +187,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     modest = {"Authorization": "Bearer modest"}
     assert requests.get(gateway.url, headers=modest, timeout=10).text == "modest"
     gateway.go.set()
-    assert statuses(held) == [b"200"] * served.MAX_PER_CALLER
+    assert statuses(slow_requests) == [b"200"] * served.MAX_PER_CALLER
     until(lambda: not gateway.server._under_way)
     gateway.asked.clear()
     requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
@@ -194,12 +199,12 @@ def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pag
 ) -> None:
     monkeypatch.setattr(served, "MAX_PER_CALLER", 10_000)
     monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
-    held = [gateway.send(asks("slow")) for _ in range(THREADS + 5)]
+    slow_requests = [gateway.send(asks("slow")) for _ in range(THREADS + 5)]
     until(lambda: len(gateway.asked) == THREADS)
     assert statuses([gateway.send(asks("late")) for _ in range(20)]) == [b"503"] * 20
     page = gateway.send(b"GET /hoy HTTP/1.1\r\nHost: x\r\n\r\n")
     until(lambda: len(gateway.server.task_dispatcher.queue) == 6)
     gateway.go.set()
-    assert statuses(held) == [b"200"] * (THREADS + 5)
+    assert statuses(slow_requests) == [b"200"] * (THREADS + 5)
     assert statuses([page]) == [b"404"], "this app has no pages"
     assert "late" not in gateway.asked

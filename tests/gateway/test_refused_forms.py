@@ -433,19 +433,19 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
     site: Site,
 ) -> None:
     others = site.token("her session", OTHER)
-    shown, lost_ = [], {}
+    unsealed, lost_ = [], {}
     for form in site.forms:
         data, answer = site.send(form, others)
         assert answer.status_code == 403
         if any(
             words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS
         ):
-            shown.append(form.path)
+            unsealed.append(form.path)
         missing = lost(data, signed_in_again(site, form, answer, OTHER), form.path)
         if missing:
             lost_[form.path] = missing
         site.client(form).set_cookie("s", SECRET)
-    assert (shown, lost_) == ([], {})
+    assert (unsealed, lost_) == ([], {})
 
 
 # D26
@@ -453,7 +453,7 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
 def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
     site: Site, signed_out: bool
 ) -> None:
-    shown, lost_, asked = [], {}, 0
+    unsealed, lost_, kept_count = [], {}, 0
 
     def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         if request.session_secret == SECRET:
@@ -469,15 +469,15 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         data, answer = site.send(form)
         if answer.status_code not in (401, 403) or 'name="kept"' not in answer.text:
             continue  # a public page, which accepts the form or shows it again itself
-        asked += 1
+        kept_count += 1
         if WORDS in html.unescape(answer.text):
-            shown.append(form.path)
+            unsealed.append(form.path)
         if missing := lost(
             data, signed_in_again(site, form, answer, signed_in().worker.id), form.path
         ):
             lost_[form.path] = missing
-    assert (shown, lost_) == ([], {})
-    assert asked >= 60
+    assert (unsealed, lost_) == ([], {})
+    assert kept_count >= 60
 
 
 def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:

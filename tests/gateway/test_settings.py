@@ -59,8 +59,8 @@ def test_an_address_without_a_port_is_named_with_the_other_errors(
 def test_in_a_cluster_the_gateway_signs_with_the_key_in_its_secret(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    given, public = make_secrets.cut(make_secrets.make_all()), tmp_path_factory.mktemp("partners")
-    for place, contents in ((folder, given["keys-gateway"]), (public, given["keys-partners"])):
+    values, public = make_secrets.cut(make_secrets.make_all()), tmp_path_factory.mktemp("partners")
+    for place, contents in ((folder, values["keys-gateway"]), (public, values["keys-partners"])):
         for file, content in contents.items():
             (place / file.replace("calls.gateway", name)).write_bytes(content)
     addresses = from_environment().addresses

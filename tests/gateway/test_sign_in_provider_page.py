@@ -45,14 +45,18 @@ def test_a_link_leads_to_the_ministry_and_its_answer_opens_a_session_in_this_bro
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
-    away = client.get(f"/sign-in/with/{ID}", headers={"Host": "localhost"})
-    assert (away.status_code, away.location, played.last("BeginProviderSignIn").provider_id) == (
+    redirect = client.get(f"/sign-in/with/{ID}", headers={"Host": "localhost"})
+    assert (
+        redirect.status_code,
+        redirect.location,
+        played.last("BeginProviderSignIn").provider_id,
+    ) == (
         303,
         THERE,
         ID,
     )
     cookie = next(
-        value for name, value in away.headers if name == "Set-Cookie" and value.startswith("p=")
+        value for name, value in redirect.headers if name == "Set-Cookie" and value.startswith("p=")
     )
     assert all(text in cookie for text in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
     back = client.get("/sign-in/return?state=s&code=c&iss=i")
@@ -85,7 +89,7 @@ def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
 
 
 @pytest.mark.parametrize(
-    ("path", "rpc", "refusal", "why"),
+    ("path", "rpc", "refusal", "reason"),
     [
         (f"/sign-in/with/{ID}", "BeginProviderSignIn", errors.NotFound(), "Pida el enlace"),
         (
@@ -115,14 +119,14 @@ def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
     ],
 )
 def test_a_failed_sign_in_through_a_provider_leads_to_the_sign_in_page(
-    played: PlayedServices, path: str, rpc: str, refusal: errors.Refusal, why: str
+    played: PlayedServices, path: str, rpc: str, refusal: errors.Refusal, reason: str
 ) -> None:
     played.answers[rpc] = refusal
     client = pages(played).test_client()
     answer = client.get(path)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
     page_text = client.get(answer.location).text
-    assert (why in page_text, 'id="password"' in page_text) == (True, True)
+    assert (reason in page_text, 'id="password"' in page_text) == (True, True)
 
 
 def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(

@@ -213,11 +213,13 @@ def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its
     assert '<form method="post"' not in page.split("<main", 1)[1]
 
 
-@pytest.mark.parametrize("away", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"])
+@pytest.mark.parametrize(
+    "failing_rpc", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"]
+)
 def test_d24_a_member_can_be_held_though_a_service_is_down(
-    away: str, played: PlayedServices, client: FlaskClient
+    failing_rpc: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers[away] = errors.Unavailable("service_away")
+    played.answers[failing_rpc] = errors.Unavailable("service_away")
     page = client.get(PAGE)
     assert (
         page.status_code,

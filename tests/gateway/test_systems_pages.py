@@ -157,12 +157,12 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
         line = curl(f"{receiver.url}?a=1&b=$(touch%20x)';'", sent)
         assert shlex.split(line.replace("\\\n", ""))[0] == "curl"
         subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=20)
-        [got] = receiver.got
+        [request] = receiver.got
     finally:
         receiver.close()
-    assert got.path == "/enlace?a=1&b=$(touch%20x)';'"
-    assert got.body == sent.body
-    assert {name: got.headers[name] for name in ("webhook-id", "webhook-signature")} == {
+    assert request.path == "/enlace?a=1&b=$(touch%20x)';'"
+    assert request.body == sent.body
+    assert {name: request.headers[name] for name in ("webhook-id", "webhook-signature")} == {
         "webhook-id": ID,
         "webhook-signature": "v1,a= v1,b=",
     }
@@ -207,10 +207,10 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
 def test_a_form_that_was_saved_is_empty_again_and_one_that_was_refused_is_not(
     page: str, rpc: str, field: str, typed: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    shown = re.compile(rf'<input[^>]* name="{field}"[^>]* value="([^"]*)"')
-    assert shown.findall(post(client, page, page, **{field: typed}).text) == [""]
+    field_value = re.compile(rf'<input[^>]* name="{field}"[^>]* value="([^"]*)"')
+    assert field_value.findall(post(client, page, page, **{field: typed}).text) == [""]
     played.answers[rpc] = errors.Invalid((field, "invalid"))
-    assert shown.findall(post(client, page, page, **{field: typed}).text) == [typed]
+    assert field_value.findall(post(client, page, page, **{field: typed}).text) == [typed]
 
 
 def test_a_second_exchange_of_a_secret_is_refused_with_what_to_do(

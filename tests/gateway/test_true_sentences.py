@@ -104,11 +104,11 @@ def failing(name: str) -> Arrange:
 
 def standing(planned: float) -> Arrange:
     """Arranges a referral whose first contact is planned for `planned` minutes from now."""
-    shown = referral(
+    sent_referral = referral(
         state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned)
     )
     return lambda played: played.answers.update(
-        GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse()
+        GetReferral=sent_referral, ListReferralEvents=r.ListReferralEventsResponse()
     )
 
 
@@ -117,11 +117,13 @@ def opened_on(side: r.Side.ValueType = r.SIDE_RECEIVER, **receipt: Any) -> Arran
 
     The receipt covers the identity, and the field groups of `receipt`.
     """
-    shown = referral(state=r.STATE_ACCEPTED, side=side, person_id=ID, receipt_id=ID)
+    accepted_referral = referral(state=r.STATE_ACCEPTED, side=side, person_id=ID, receipt_id=ID)
     named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
     named.MergeFrom(p.Receipt(**receipt))
     return lambda played: played.answers.update(
-        GetReferral=shown, ListReferralEvents=r.ListReferralEventsResponse(), GetReceipt=named
+        GetReferral=accepted_referral,
+        ListReferralEvents=r.ListReferralEventsResponse(),
+        GetReceipt=named,
     )
 
 
@@ -407,9 +409,11 @@ NAMED = {
 # D25
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}, {rule.urgency.value}")
 def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
-    shown = contact(60)
-    shown.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
-    text = page(f"/line/{ID}", OPERATOR, lambda played: played.answers.update(GetContact=shown))
+    open_contact = contact(60)
+    open_contact.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
+    text = page(
+        f"/line/{ID}", OPERATOR, lambda played: played.answers.update(GetContact=open_contact)
+    )
     standing = text[text.index('id="standing"') :]
     assert NAMED[rule.question] in standing[: standing.index("</section>")]
 
@@ -442,8 +446,8 @@ def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_tod
 
 def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_answers() -> None:
     all_at_once = waiting(
-        ListReferrals=lambda asked: r.ListReferralsResponse(
-            referrals=[] if asked.filter.unanswered else [referral(next_due_time=stamp(30))]
+        ListReferrals=lambda request: r.ListReferralsResponse(
+            referrals=[] if request.filter.unanswered else [referral(next_due_time=stamp(30))]
         ),
         ListContacts=c.ListContactsResponse(contacts=[contact(30)]),
         ListCallbacks=OWED,
@@ -463,9 +467,9 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
 @pytest.mark.parametrize(("query", "words"), [("", "Último cambio"), ("?done=saved", "Guardado:")])
 def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:
     """Checks the page after other changes, too: a deadline or a referral changes the contact."""
-    shown = contact(30)
-    shown.update_time.CopyFrom(stamp(-5))
-    arrange = waiting(GetContact=shown)
+    open_contact = contact(30)
+    open_contact.update_time.CopyFrom(stamp(-5))
+    arrange = waiting(GetContact=open_contact)
     status = page(f"/line/{ID}{query}", OPERATOR, arrange).partition('id="saved"')[2]
     text = status.partition(">")[2].partition("</p>")[0]
     assert text.startswith(words)
@@ -530,8 +534,8 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
         "new": 0,
         "running": 0,
     }
-    opened = page("/today?show=late", OPERATOR, late)
-    assert len(re.findall(r'<li class="row', opened)) == 6
+    late_page = page("/today?show=late", OPERATOR, late)
+    assert len(re.findall(r'<li class="row', late_page)) == 6
     assert len(re.findall(r'<li class="row', page("/today?show=soon", OPERATOR, late))) == 2
     assert len(re.findall(r'<li class="row', page("/today?show=new", OPERATOR, late))) == 1
 
@@ -576,8 +580,13 @@ def test_d25_the_proposed_time_of_first_contact_has_not_passed_when_the_referral
 ):
     played = PlayedServices()
     played.answers["IssueToken"] = signed_in(WORKER)
-    asked = referral(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"], etag="v1")
-    played.answers |= {"GetReferral": asked, "ListReferralEvents": r.ListReferralEventsResponse()}
+    sent_referral = referral(
+        side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"], etag="v1"
+    )
+    played.answers |= {
+        "GetReferral": sent_referral,
+        "ListReferralEvents": r.ListReferralEventsResponse(),
+    }
     client = enter(pages(played).test_client())
     form = client.get(f"/referrals/{ID}").text
     value = re.search(r'name="planned_first_contact_time"[^>]*value="([^"]+)"', form)
@@ -665,12 +674,12 @@ def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed()
 
 def test_she_reads_the_hours_of_a_call_in_the_local_time_in_which_she_agreed_on_them() -> None:
     start = datetime(2126, 3, 5, 22, tzinfo=UTC)
-    said = status_said(
+    sentence = status_said(
         call_from_time=timestamp(start),
         call_until_time=timestamp(start + timedelta(hours=3)),
         call_utc_offset_minutes=-300,  # Peru
     )
-    assert "La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00." in said
+    assert "La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00." in sentence
 
 
 # D25
@@ -739,9 +748,9 @@ def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_que
     assert "el plazo de quien la recibe está en pausa hasta que se responda" in page_text
 
 
-def said_of(shown: r.Referral) -> list[tuple[str, str, bool]]:
+def said_of(referral: r.Referral) -> list[tuple[str, str, bool]]:
     with pages(PlayedServices()).test_request_context():
-        return steps.progress(shown)
+        return steps.progress(referral)
 
 
 class Time:

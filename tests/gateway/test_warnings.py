@@ -135,8 +135,8 @@ def test_d19_how_she_arrives_comes_before_everything_but_the_warning(
         events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)]
     )
     page.goto(f"/referrals/{ID}")
-    shown = page.locator("main .card").first
-    assert [text for text in vars_of(arrival) if text not in shown.inner_text()] == []
+    card = page.locator("main .card").first
+    assert [text for text in vars_of(arrival) if text not in card.inner_text()] == []
     assert "con su hijo" in printed(page)
 
 

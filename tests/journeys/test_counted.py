@@ -249,11 +249,11 @@ def test_a_coordinator_is_one_click_from_the_late_referrals(hand: Callable[..., 
 def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(
     hand: Callable[..., Hand], stack: LocalStack
 ) -> None:
-    survivor, known = hand(viewport=PHONE), stack.demo["references"][0]
+    survivor, reference = hand(viewport=PHONE), stack.demo["references"][0]
     survivor.page.goto(f"{survivor.site}/")
     survivor.clicks("main a[href^='/my-referral']")
-    survivor.fills("#reference", known["reference"])
-    survivor.fills("#pin", known["pin"])
+    survivor.fills("#reference", reference["reference"])
+    survivor.fills("#pin", reference["pin"])
     survivor.clicks(survivor.button("^Ver$"))
     survivor.sees("Así va su pedido")
     assert (

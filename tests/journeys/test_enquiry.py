@@ -43,8 +43,8 @@ def members(stack: LocalStack) -> dict[str, Any]:
             service_request = d.CreateServiceRequest(service=service, request_id=new_id())
             created.append(coordinator.directory.CreateService(service_request).id)
     with stack.database("referrals") as database:
-        heard = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
-        until(lambda: database.execute(heard, (created,)).fetchone() == {"n": 12})
+        known_services = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
+        until(lambda: database.execute(known_services, (created,)).fetchone() == {"n": 12})
     return staff
 
 
@@ -54,12 +54,12 @@ def decline_eleven_times(staff: dict[str, Any], identifier: str) -> None:
         if email.startswith("albergue"):
             continue
         for _ in range(ASKED[email]):
-            seen = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
-            open_ = next(offer for offer in seen.offers if not offer.answer)
+            enquiry = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+            open_ = next(offer for offer in enquiry.offers if not offer.answer)
             client.enquiries.AnswerEnquiry(
                 e.AnswerEnquiryRequest(
                     id=identifier,
-                    etag=seen.etag,
+                    etag=enquiry.etag,
                     service_id=open_.service_id,
                     answer=e.OFFER_ANSWER_NO,
                     reason_code=r.DECLINE_REASON_NO_CAPACITY,

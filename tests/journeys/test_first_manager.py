@@ -36,7 +36,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
     today = datetime.now(UTC).date()
     for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
         until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
-        seen = d.Evidence(
+        evidence = d.Evidence(
             kind=kind,
             reference=f"EXP-{number}",
             # Until six in the morning UTC, today in UTC is still tomorrow in Nicaragua.
@@ -45,7 +45,7 @@ def registered(stack: LocalStack) -> tuple[str, str]:
         )
         created = coordinator.RecordEvidence(
             d.RecordEvidenceRequest(
-                id=created.id, etag=created.etag, evidence=seen, request_id=new_id()
+                id=created.id, etag=created.etag, evidence=evidence, request_id=new_id()
             )
         )
     coordinator.ApproveOrganization(
@@ -136,11 +136,11 @@ def test_a_new_member_gets_its_first_manager(
     expect(page.get_by_role("main")).to_contain_text(email)
     context.close()
 
-    again = browser.new_context(locale="es-NI").new_page()
-    again.goto(stack.gateway + link)
-    opens(again, "Otra Persona")
-    expect(again.get_by_role("main")).to_contain_text("Esta invitación no sirve")
-    again.context.close()
+    second_page = browser.new_context(locale="es-NI").new_page()
+    second_page.goto(stack.gateway + link)
+    opens(second_page, "Otra Persona")
+    expect(second_page.get_by_role("main")).to_contain_text("Esta invitación no sirve")
+    second_page.context.close()
     coordinator = Actor(browser, stack)
     coordinator.signs_in("coordinacion@coalicion.demo")
     coordinator.goes_to(place)

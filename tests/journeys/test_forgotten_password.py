@@ -122,12 +122,12 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     she.goes_to("/inbox")
     she.sees("Cambió la contraseña de su cuenta")
 
-    again = Actor(browser, stack)
-    again.goes_to("/reset")
-    again.page.fill("#token", secret)
-    chooses(again, FIRST)
-    again.sees("Este enlace no sirve")
-    again.leaves()
+    second_actor = Actor(browser, stack)
+    second_actor.goes_to("/reset")
+    second_actor.page.fill("#token", secret)
+    chooses(second_actor, FIRST)
+    second_actor.sees("Este enlace no sirve")
+    second_actor.leaves()
     she.leaves()
     assert mails(stack, nobody) == []
     for log in stack.logs.iterdir():

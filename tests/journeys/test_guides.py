@@ -38,13 +38,13 @@ def blocks(name: str, language: str) -> str:
 
     Each line keeps its place in the file, so that an error names it.
     """
-    kept, inside = [], False
+    kept_lines, inside = [], False
     for line in (ROOT / "docs" / name).read_text().splitlines():
         if line.startswith("```"):
             inside = line == f"```{language}"
             line = ""
-        kept.append(line if inside else "")
-    return "\n".join(kept) + "\n"
+        kept_lines.append(line if inside else "")
+    return "\n".join(kept_lines) + "\n"
 
 
 def run_python(name: str) -> None:
@@ -145,9 +145,9 @@ class Reader:
             self._known["SESSION"] = answer["session_secret"]
         if path == "/services/match":
             service = next(
-                found["service"]
-                for found in answer["items"]
-                if found["service"]["organization_name"] == "Albergue Luna Nueva"
+                item["service"]
+                for item in answer["items"]
+                if item["service"]["organization_name"] == "Albergue Luna Nueva"
             )
             self._known |= {"SERVICE": service["id"], "SHELTER": service["organization_id"]}
 

@@ -63,12 +63,12 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
     start = f"{stack.gateway}/today" if WHO[role] else stack.gateway
     waiting, seen, kinds, dead = [(start, "the beginning")], {start}, Counter[str](), []
     while waiting:
-        address, where = waiting.pop(0)
+        address, origin = waiting.pop(0)
         answer = session.get(address, timeout=20)
         if answer.status_code != 200 or (
             WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")
         ):
-            dead.append(f"{answer.status_code} {address} from {where}")
+            dead.append(f"{answer.status_code} {address} from {origin}")
             continue
         if "html" not in answer.headers.get("Content-Type", ""):
             continue

@@ -28,8 +28,8 @@ def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it(
             )
         )
         for step in STEPS:
-            asked = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
-            referral = getattr(cast.who(step).referrals, step.rpc)(asked)
+            request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
+            referral = getattr(cast.who(step).referrals, step.rpc)(request)
         assert referral.state == pb.STATE_CLOSED
     finally:
         code = stack.stop(signal.SIGINT)

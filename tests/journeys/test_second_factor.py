@@ -52,39 +52,39 @@ def test_somebody_with_only_the_password_cannot_sign_in(
     assert spare[0] not in page.content(), "shown once"
     auditor.leaves()
 
-    again = Actor(browser, stack)
-    screen = again.page
+    second_actor = Actor(browser, stack)
+    screen = second_actor.page
 
     def types_password() -> None:
         screen.goto(f"{stack.gateway}/sign-in?to=/account")
         screen.fill("#email", EMAIL)
         screen.fill("#password", password)
         screen.get_by_role("main").get_by_role("button", name="Entrar").click()
-        again.sees("Código para entrar")
+        second_actor.sees("Código para entrar")
 
     types_password()
     assert "s" not in {cookie["name"] for cookie in screen.context.cookies()}, (
         "the password alone opens no session"
     )
     screen.fill("#code", "123")
-    again.presses("^Entrar$")
-    again.sees("Ese código no sirve")
+    second_actor.presses("^Entrar$")
+    second_actor.sees("Ese código no sirve")
     # the time step after the used one
     screen.fill("#code", codes.generate(int(time.time()) + 30).decode())
-    again.presses("^Entrar$")
-    again.sees("Mi cuenta")
+    second_actor.presses("^Entrar$")
+    second_actor.sees("Mi cuenta")
     assert screen.url.endswith("/account")
 
     screen.context.clear_cookies()
     types_password()
     screen.fill("#code", spare[3])
-    again.presses("^Entrar$")
-    again.sees("Le quedan 9 códigos de repuesto")
+    second_actor.presses("^Entrar$")
+    second_actor.sees("Le quedan 9 códigos de repuesto")
     screen.locator("summary", has_text="Dejar de pedirlo").click()
     screen.fill("#end-password", password)
-    again.presses("^Dejar de pedirlo$")
-    again.sees("Guardado")
-    again.leaves()
+    second_actor.presses("^Dejar de pedirlo$")
+    second_actor.sees("Guardado")
+    second_actor.leaves()
     after = Actor(browser, stack)
     after.signs_in(EMAIL)
     after.leaves()

@@ -314,10 +314,10 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
     browser: Browser, stack: Any
 ) -> None:
     caller = Caller(browser, stack)
-    known = stack.demo["references"][0]["reference"]
+    demo_reference = stack.demo["references"][0]["reference"]
     wrong = "0000" if stack.demo["references"][0]["pin"] != "0000" else "1111"
     answers = []
-    for reference, pin in ((known, wrong), ("ZZZZZZZZ", "1234")):
+    for reference, pin in ((demo_reference, wrong), ("ZZZZZZZZ", "1234")):
         caller.goes_to("/my-referral")
         caller.page.fill("#reference", reference)
         caller.page.fill("#pin", pin)

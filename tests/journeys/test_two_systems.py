@@ -62,13 +62,13 @@ class Receiver(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        came = time.monotonic()
+        arrival = time.monotonic()
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server = self.server
         assert isinstance(server, Receiver)
         with server.came:
             server.calls.append(
-                (came, {name.lower(): value for name, value in self.headers.items()}, body)
+                (arrival, {name.lower(): value for name, value in self.headers.items()}, body)
             )
             server.came.notify_all()
         self.send_response(204)
@@ -166,18 +166,18 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
         )
         sent = ngo.act(draft, "send", receipt_id=receipt["id"])
         answered = time.monotonic()
-        came, headers, body = receiver.wait_for("enlace.referral.sent.v1", sent["id"])
-        times.append((came - answered) * 1000)
+        arrival, headers, body = receiver.wait_for("enlace.referral.sent.v1", sent["id"])
+        times.append((arrival - answered) * 1000)
         assert Webhook(secret).verify(body.decode(), headers)
         assert b"Marisol" not in body
     referral = shelter.call("GET", f"/referrals/{sent['id']}")
     referral = shelter.act(referral, "accept", planned_first_contact_time=NOW.isoformat())
-    opened = shelter.call(
+    identity = shelter.call(
         "POST",
         f"/people/{referral['person_id']}/open",
         {"purpose_code": need, "field_groups": ["identity"], "referral_id": referral["id"]},
     )
-    assert opened["given_name"] == hers("Marisol")
+    assert identity["given_name"] == hers("Marisol")
     referral = shelter.act(referral, "start", first_contact_time=NOW.isoformat())
     referral = shelter.act(
         referral, "complete", outcome_code="fully_met", delivered_need_codes=[need]

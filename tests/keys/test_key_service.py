@@ -208,13 +208,13 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
 def test_a_missing_module_or_token_is_reported_by_name(
     token: KeyServiceSettings, folder: Path, quick: None
 ) -> None:
-    for module, label, why in (
+    for module, label, reason in (
         ("/nowhere.so", token.token, "module_missing"),
         (token.module, "nobody", "token_away"),
     ):
         with pytest.raises(Unavailable) as caught:
             KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
-        assert caught.value.cause == why
+        assert caught.value.cause == reason
 
 
 def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:

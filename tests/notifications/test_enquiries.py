@@ -57,7 +57,7 @@ def notified(service: Service) -> dict[str, list[str]]:
         "other": kinds(service, OTHER),
         "coordination": coordinator,
     }
-    return {who: said for who, said in fields.items() if said}
+    return {name: value for name, value in fields.items() if value}
 
 
 def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(

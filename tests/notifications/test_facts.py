@@ -191,8 +191,8 @@ def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) 
     world.publish(last)
     until(lambda: len(world.kinds()) == 2)
     world.service.send_webhooks()
-    assert sorted(got.headers["webhook-id"] for got in system.got) == sorted(
-        {got.id for got in system.got}
+    assert sorted(request.headers["webhook-id"] for request in system.got) == sorted(
+        {request.id for request in system.got}
     )
     assert len(system.got) == 2
 
@@ -257,9 +257,9 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
         [],
     )
     world.service.send_webhooks()
-    [got] = system.got
-    assert id in got.body
-    assert OTHER not in got.body
+    [request] = system.got
+    assert id in request.body
+    assert OTHER not in request.body
 
 
 def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_no_auditor(
@@ -293,10 +293,10 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
 
     publish_anomaly(first := new_id())
     assert recipients(first) == [("coordination", "")]
-    gone, former = new_id(), new_id()
+    deleted_id, former_id = new_id(), new_id()
     with world.service.database.transaction(SYSTEM) as tx:
-        members.save_organization(tx, gone, "LEFT")
-        members.save_worker(tx, former, gone, ["AUDITOR"], "ACTIVE")
+        members.save_organization(tx, deleted_id, "LEFT")
+        members.save_worker(tx, former_id, deleted_id, ["AUDITOR"], "ACTIVE")
     world.service.clock.advance(timedelta(seconds=1))
     publish_anomaly(alone := new_id())
     assert recipients(alone)[0] == ("coordination", ""), "nobody else would read it"
@@ -319,7 +319,7 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
         assert world.kinds(RECEIVER) == [], "the desk of the reported worker is not notified"
     finally:
         with world.service.database.transaction(SYSTEM) as tx:
-            for worker in (*auditors, former):
+            for worker in (*auditors, former_id):
                 members.save_worker(tx, worker, OTHER, ["AUDITOR"], "LEFT")
 
 
@@ -555,14 +555,14 @@ def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
 def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world: World,
 ) -> None:
-    opened, last, forged = (invitation(world.service) for _ in range(3))
-    accepted = invitation(world.service, "accepted", opened.subject)
+    readable, last, forged = (invitation(world.service) for _ in range(3))
+    accepted = invitation(world.service, "accepted", readable.subject)
     world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
-    world.publish(opened, opened, accepted, topic=PARTNERS, signer="partners")
+    world.publish(readable, readable, accepted, topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("account_opened") == 1)
     assert world.service.send_mails() == 0, "the invitation was accepted before the e-mail was sent"
     for _ in range(2):  # as if the broker had lost everything
-        world.publish(opened, accepted, last, topic=PARTNERS, signer="partners")
+        world.publish(readable, accepted, last, topic=PARTNERS, signer="partners")
     world.publish(invitation(world.service), topic=PARTNERS, signer="partners")
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2

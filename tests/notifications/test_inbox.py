@@ -62,12 +62,12 @@ def test_marking_all_as_read_leaves_later_messages_unread(service: Service) -> N
     first = service.hear("sent")
     client, stranger = service.as_(RECEIVER, "WORKER"), service.as_(OTHER, "WORKER")
     service.hear("sent", receiver_organization_id=OTHER)
-    seen = client.ListMessages().messages[0]
-    assert seen.referral_id == first.subject
-    assert seen.need_code == "HOU.EMG"
+    received = client.ListMessages().messages[0]
+    assert received.referral_id == first.subject
+    assert received.need_code == "HOU.EMG"
     service.advance(minutes=1)
     service.hear("withdrawn", first.subject)
-    assert client.MarkAllMessagesRead(until_time=seen.create_time).unread == 1
+    assert client.MarkAllMessagesRead(until_time=received.create_time).unread == 1
     assert [bool(message.HasField("read_time")) for message in client.ListMessages().messages] == [
         False,
         True,
@@ -173,14 +173,14 @@ def test_pages_follow_each_other_without_a_gap_or_a_repeat(service: Service) -> 
     for number in range(25):
         # several messages at the same moment
         service.hear("sent", time=start + timedelta(seconds=number // 3))
-    client, token, seen = service.as_(RECEIVER, "WORKER"), "", []
+    client, token, ids = service.as_(RECEIVER, "WORKER"), "", []
     for size in (10, 10, 5):
         page = client.ListMessages(page_size=10, page_token=token)
         assert len(page.messages) == size
-        seen += [message.id for message in page.messages]
+        ids += [message.id for message in page.messages]
         token = page.next_page_token
     assert token == ""
-    assert len(set(seen)) == 25
+    assert len(set(ids)) == 25
     times = [message.create_time.ToDatetime() for message in client.ListMessages().messages]
     assert times == sorted(times, reverse=True)
 
@@ -328,8 +328,8 @@ def test_a_desk_is_changed_only_with_its_current_etag(service: Service) -> None:
 
 def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Service) -> None:
     desk = pb.Desk(organization_id=RECEIVER, language="es", email="mesa@ong.example", etag="v0")
-    asked = partial(service.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
-    assert refusal(asked) == ("NOT_FOUND", "not_found")
+    get_desk = partial(service.as_(OTHER, "MANAGER").GetDesk, organization_id=RECEIVER)
+    assert refusal(get_desk) == ("NOT_FOUND", "not_found")
     assert service.as_(COALITION, "COORDINATOR").GetDesk(organization_id=RECEIVER).etag == "v0"
     assert refusal(lambda: service.as_(OTHER, "MANAGER").SetDesk(desk=desk)) == (
         "NOT_FOUND",

@@ -127,10 +127,10 @@ def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> Non
     service.webhook(RECEIVER, receiver.url)
     received_fact = hear(service, fact(service))
     service.send_webhooks()
-    [got] = receiver.got
-    assert received_fact.subject in got.body
-    assert TOKEN not in got.body
-    assert EMAIL not in got.body
+    [envelope] = receiver.got
+    assert received_fact.subject in envelope.body
+    assert TOKEN not in envelope.body
+    assert EMAIL not in envelope.body
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

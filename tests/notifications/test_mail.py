@@ -260,11 +260,11 @@ def test_a_refusal_before_the_text_does_not_affect_the_next_email(
 def test_the_loop_sends_retries_when_due_and_emails_whose_announcement_was_lost(
     service: Service, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rests, real = list[datetime | None](), service.sending.next_email_time
+    pauses, next_email_time = list[datetime | None](), service.sending.next_email_time
 
     def next_time(connection: Transaction) -> datetime | None:
-        rests.append(real(connection))
-        return rests[-1]
+        pauses.append(next_email_time(connection))
+        return pauses[-1]
 
     monkeypatch.setattr(service.sending, "next_email_time", next_time)
 
@@ -282,12 +282,12 @@ def test_the_loop_sends_retries_when_due_and_emails_whose_announcement_was_lost(
     with running(sender(NEVER)):
         service.hear("sent")
         assert eventually(lambda: emails(service)[0]["status"] == "RETRYING")
-        assert eventually(lambda: emails(service)[0]["next_attempt_time"] in rests)
+        assert eventually(lambda: emails(service)[0]["next_attempt_time"] in pauses)
         service.advance(seconds=80)
         post.wait_for(1)
-    rests.clear()
+    pauses.clear()
     with running(sender(OFTEN)):
-        assert eventually(lambda: bool(rests))
+        assert eventually(lambda: bool(pauses))
         service.rows("UPDATE deliveries SET next_attempt_time = create_time RETURNING id")
         post.wait_for(2)
 

@@ -111,9 +111,9 @@ def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message()
 
 def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> None:
     [message] = messages_of(HAPPENING, [DESK])
-    lost = about_unreached(message, NOON + timedelta(hours=1))
+    messages = about_unreached(message, NOON + timedelta(hours=1))
     unreached = Recipient("message_undeliverable", Audience.COORDINATION)
-    assert lost == replace(
+    assert messages == replace(
         message,
         id=derived_id(message.id, unreached),
         audience=Audience.COORDINATION,

@@ -148,11 +148,11 @@ def test_both_desks_are_notified_of_an_expired_referral() -> None:
 def test_a_receiver_that_declined_is_not_notified_of_the_deadline_of_the_need(
     verb: str, urgency: str
 ) -> None:
-    heard = in_words(
+    sentences = in_words(
         recipients_of(replace(event_of(verb, actor="", urgency=urgency), clock="replace"), NOW)
     )
     overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
-    assert heard == {TO_SENDER, TO_WORKER} | overseen
+    assert sentences == {TO_SENDER, TO_WORKER} | overseen
 
 
 def test_only_the_sender_is_notified_that_the_coordinators_closed_a_need() -> None:
@@ -290,12 +290,12 @@ def test_the_desks_copy_names_the_worker_who_has_her_own_copy() -> None:
 
 def test_the_coordinators_are_notified_of_a_message_that_reached_nobody() -> None:
     sent = event_of("sent")
-    [lost] = messages_of(sent, recipients_of(sent, NOW))
-    about = about_unreached(lost, NOW)
+    [message] = messages_of(sent, recipients_of(sent, NOW))
+    about = about_unreached(message, NOW)
     assert (about.audience, about.kind, about.referral_id) == (
         Audience.COORDINATION,
         "message_undeliverable",
-        lost.referral_id,
+        message.referral_id,
     )
 
 
@@ -367,12 +367,12 @@ def of_enquiry(
 
 
 def test_the_asked_desks_are_notified_of_an_enquiry_and_the_desk_whose_offer_was_taken() -> None:
-    opened, matched = "enquiry_opened", "enquiry_matched"
+    opened_kind, matched_kind = "enquiry_opened", "enquiry_matched"
     assert of_enquiry("opened") == [
-        Recipient(opened, Audience.DESK, RECEIVER),
-        Recipient(opened, Audience.DESK, OTHER),
+        Recipient(opened_kind, Audience.DESK, RECEIVER),
+        Recipient(opened_kind, Audience.DESK, OTHER),
     ]
-    assert of_enquiry("matched") == [Recipient(matched, Audience.DESK, OTHER)]
+    assert of_enquiry("matched") == [Recipient(matched_kind, Audience.DESK, OTHER)]
 
 
 def test_the_asking_desk_and_its_worker_are_notified_of_the_first_offer_and_of_deadlines() -> None:

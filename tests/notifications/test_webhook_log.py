@@ -36,16 +36,16 @@ def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) ->
     created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     service.send_webhooks()
-    shown = delivery_of(service, created.webhook.id)
-    [got], [attempt] = system.got, shown.sent.attempts
-    assert shown.sent.body == got.body
+    delivery = delivery_of(service, created.webhook.id)
+    [request], [attempt] = system.got, delivery.sent.attempts
+    assert delivery.sent.body == request.body
     assert dict(attempt.headers) == {
-        name: value for name, value in got.headers.items() if name not in BY_TRANSPORT
+        name: value for name, value in request.headers.items() if name not in BY_TRANSPORT
     }
     assert (attempt.http_status, attempt.error_code) == (204, 0)
-    assert attempt.duration_ms == shown.last_duration_ms
-    assert str(attempt.attempt_time.seconds) == got.headers["webhook-timestamp"]
-    got.verified(created.secret)
+    assert attempt.duration_ms == delivery.last_duration_ms
+    assert str(attempt.attempt_time.seconds) == request.headers["webhook-timestamp"]
+    request.verified(created.secret)
 
 
 def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Service) -> None:
@@ -55,16 +55,16 @@ def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Servi
     for step in (0, 7, 60):
         service.advance(seconds=step)
         service.send_webhooks()
-    shown = delivery_of(service, webhook.id)
-    assert [(attempt.http_status, attempt.error_code) for attempt in shown.sent.attempts] == [
+    delivery = delivery_of(service, webhook.id)
+    assert [(attempt.http_status, attempt.error_code) for attempt in delivery.sent.attempts] == [
         (204, 0), (500, pb.DELIVERY_ERROR_HTTP), (503, pb.DELIVERY_ERROR_HTTP),
     ]  # fmt: skip
-    assert shown.attempts == len(shown.sent.attempts)
-    assert [attempt.headers["webhook-timestamp"] for attempt in shown.sent.attempts] == [
-        got.headers["webhook-timestamp"] for got in system.got[::-1]
+    assert delivery.attempts == len(delivery.sent.attempts)
+    assert [attempt.headers["webhook-timestamp"] for attempt in delivery.sent.attempts] == [
+        request.headers["webhook-timestamp"] for request in system.got[::-1]
     ]
-    assert [attempt.headers["webhook-signature"] for attempt in shown.sent.attempts] == [
-        got.headers["webhook-signature"] for got in system.got[::-1]
+    assert [attempt.headers["webhook-signature"] for attempt in delivery.sent.attempts] == [
+        request.headers["webhook-signature"] for request in system.got[::-1]
     ]
     assert "who knows what" not in str(service.rows("SELECT * FROM attempts"))
 
@@ -92,8 +92,8 @@ def test_an_attempt_whose_lease_has_expired_is_neither_counted_nor_recorded(
     service.advance(seconds=31)
     service.send_webhooks()
     service.web_sender().send(claim)
-    shown = delivery_of(service, webhook.id)
-    assert shown.attempts == len(shown.sent.attempts) == 1
+    delivery = delivery_of(service, webhook.id)
+    assert delivery.attempts == len(delivery.sent.attempts) == 1
 
 
 def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> None:
@@ -119,7 +119,7 @@ def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service
     [their_delivery] = service.deliveries(theirs.id, OTHER)
     [my_delivery] = service.deliveries(mine.id)
     [mail] = service.rows("SELECT id FROM deliveries WHERE channel = 'email'")
-    for asked in (
+    for fields in (
         {"id": new_id()},
         {"id": "none"},
         {"id": their_delivery.id},
@@ -128,7 +128,7 @@ def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service
         {"id": my_delivery.id, "webhook_id": also_mine.id},
         {"id": mail["id"]},
     ):
-        assert refusal(lambda asked=asked: manager.GetDelivery(**asked)) == NOT_FOUND  # type: ignore[misc]
+        assert refusal(lambda fields=fields: manager.GetDelivery(**fields)) == NOT_FOUND  # type: ignore[misc]
     assert manager.GetDelivery(id=my_delivery.id).id == my_delivery.id
     manager.DeleteWebhook(id=mine.id)
     assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND  # like its list
@@ -202,9 +202,9 @@ def test_attempts_are_deleted_after_a_month_and_the_delivery_is_kept(service: Se
         service.clock.advance(step)
         with service.database.transaction(SYSTEM) as tx:
             sweep(tx, service.clock.now())
-        shown = delivery_of(service, webhook.id)
-        assert (shown.attempts, len(shown.sent.attempts)) == (1, left)
-        assert json.loads(shown.sent.body)["type"] == "enlace.referral.sent.v1"
+        delivery = delivery_of(service, webhook.id)
+        assert (delivery.attempts, len(delivery.sent.attempts)) == (1, left)
+        assert json.loads(delivery.sent.body)["type"] == "enlace.referral.sent.v1"
 
 
 def test_an_attempt_without_a_delivery_cannot_be_stored(service: Service) -> None:

@@ -30,20 +30,20 @@ _WAITING = (
 )
 
 
-def signers(got: ReceivedRequest, **secrets: str) -> list[str]:
+def signers(request: ReceivedRequest, **secrets: str) -> list[str]:
     """Returns which of these secrets signed the request, in the order of the header.
 
     Fails if no secret made a signature. The signatures are computed here, because the library would
     only confirm itself.
     """
-    signed = f"{got.id}.{got.headers['webhook-timestamp']}.{got.body}".encode()
+    signed = f"{request.id}.{request.headers['webhook-timestamp']}.{request.body}".encode()
     by_signature = {}
     for name, secret in secrets.items():
         key = base64.b64decode(secret.removeprefix("whsec_"))
         by_signature[
             "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
         ] = name
-    return [by_signature[each] for each in got.headers["webhook-signature"].split(" ")]
+    return [by_signature[each] for each in request.headers["webhook-signature"].split(" ")]
 
 
 def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service) -> None:
@@ -64,7 +64,7 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
         service.hear("sent")
         service.send_webhooks()
     known = {"new": rotated.secret, "old": created.secret}
-    assert [signers(got, **known) for got in system.got] == [
+    assert [signers(request, **known) for request in system.got] == [
         ["new", "old"],
         ["new", "old"],
         ["new"],
@@ -124,7 +124,7 @@ def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -
         secrets[name] = rotated.secret
         service.hear("sent")
         service.send_webhooks()
-    assert [signers(got, **secrets) for got in system.got] == [
+    assert [signers(request, **secrets) for request in system.got] == [
         ["second"],
         ["third", "second"],
         ["fourth"],
@@ -193,7 +193,7 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
     known = {"old": created.secret, "new": rotated.secret}
-    assert [signers(got, **known) for got in system.got] == [
+    assert [signers(request, **known) for request in system.got] == [
         ["old"],
         ["new"] if at_once else ["new", "old"],
     ]

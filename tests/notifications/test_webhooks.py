@@ -79,7 +79,7 @@ def test_only_the_selected_kinds_are_sent(service: Service) -> None:
     for verb in ("sent", "withdrawn", "clock_breached", "clock_reminded"):
         service.hear(verb)
     service.send_webhooks()
-    assert {got.type_() for got in system.got} == {
+    assert {request.type_() for request in system.got} == {
         "enlace.referral.withdrawn.v1",
         "enlace.referral.clock_breached.v1",
     }
@@ -121,10 +121,10 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service.send_webhooks()
     [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 3)
-    assert {(got.id, got.body) for got in system.got} == {(done.id, system.got[0].body)}
-    assert len({got.headers["webhook-timestamp"] for got in system.got}) == 3
-    for got in system.got:
-        got.verified(created.secret)
+    assert {(request.id, request.body) for request in system.got} == {(done.id, system.got[0].body)}
+    assert len({request.headers["webhook-timestamp"] for request in system.got}) == 3
+    for request in system.got:
+        request.verified(created.secret)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
-    assert [got.id for got in system.got] == [claim.id] * 2
+    assert [request.id for request in system.got] == [claim.id] * 2
     service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
     [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 1)
@@ -209,7 +209,7 @@ def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service)
     client = EgressClient(development=True)
     for _ in range(3):
         assert client.post(system.url, {}, b"{}").arrived
-    assert len({got.connection for got in system.got}) == 1
+    assert len({request.connection for request in system.got}) == 1
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=answer_and_hang_up, args=(server, 2), daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
@@ -232,7 +232,7 @@ def test_the_connection_to_a_receiver_with_an_endless_answer_is_closed(service: 
     client = EgressClient(development=True)
     assert client.post(system.url, {}, b"{}").arrived
     assert client.post(system.url, {}, b"{}").arrived
-    assert len({got.connection for got in system.got}) == 2
+    assert len({request.connection for request in system.got}) == 2
 
 
 def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_timeout() -> None:
@@ -282,13 +282,13 @@ def resolving_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Iterator[l
 def test_a_name_that_now_resolves_to_an_internal_address_is_not_called(
     service: Service, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
 ) -> None:
-    with resolving_to(monkeypatch, *addresses) as asked:
+    with resolving_to(monkeypatch, *addresses) as resolved_names:
         outcome = EgressClient(development=False, timeout=1).post(
             f"http://partner.example:{service.receiver().url.rsplit(':')[-1].split('/')[0]}/",
             {},
             b"{}",
         )
-    assert asked == ["partner.example"]
+    assert resolved_names == ["partner.example"]
     assert outcome.error == "refused_address"
 
 
@@ -345,14 +345,14 @@ def test_the_commit_of_a_fact_wakes_the_sender(service: Service) -> None:
 @pytest.fixture
 def rests(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
     """Returns the list of times until which the lanes sleep; grows with each sleep."""
-    begun, real = list[datetime | None](), service.sending.next_webhook_time
+    starts, next_webhook_time = list[datetime | None](), service.sending.next_webhook_time
 
     def next_time(connection: Transaction, *, slow: bool) -> datetime | None:
-        begun.append(real(connection, slow=slow))
-        return begun[-1]
+        starts.append(next_webhook_time(connection, slow=slow))
+        return starts[-1]
 
     monkeypatch.setattr(service.sending, "next_webhook_time", next_time)
-    return begun
+    return starts
 
 
 def test_a_retry_is_sent_when_it_is_due_although_nothing_is_announced(
@@ -539,14 +539,14 @@ def test_an_endpoint_failing_for_three_days_is_disabled_and_its_desk_notified(
     service.advance(hours=2)
     service.hear("sent")
     service.send_webhooks()
-    seen = manager.GetWebhook(id=webhook.id)
-    assert (seen.enabled, seen.disabled_reason_code) == (False, pb.DISABLED_REASON_FAILING)
+    stored = manager.GetWebhook(id=webhook.id)
+    assert (stored.enabled, stored.disabled_reason_code) == (False, pb.DISABLED_REASON_FAILING)
     assert not {delivery.status for delivery in service.deliveries(webhook.id)} & {
         WAITING,
         RETRYING,
     }
     assert "webhook_disabled" in {message.kind for message in manager.ListMessages().messages}
-    assert [got.type_() for got in other.got] == [
+    assert [request.type_() for request in other.got] == [
         "enlace.referral.sent.v1",
         "enlace.webhook.disabled.v1",
     ]
@@ -606,10 +606,10 @@ def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: 
     service.hear("sent")
     service.send_webhooks()
     manager = service.as_(RECEIVER, "MANAGER")
-    again = manager.ResendDelivery(id=system.got[0].id)
-    assert (again.status, again.attempts) == (WAITING, 1)
+    resent = manager.ResendDelivery(id=system.got[0].id)
+    assert (resent.status, resent.attempts) == (WAITING, 1)
     service.send_webhooks()
-    assert [got.id for got in system.got] == [again.id] * 2
+    assert [request.id for request in system.got] == [resent.id] * 2
     assert system.got[0].body == system.got[1].body
     [done] = service.deliveries(created.webhook.id)
     assert (done.status, done.attempts) == (DELIVERED, 2)
@@ -634,7 +634,7 @@ def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     sample = manager.TestWebhook(id=created.webhook.id)
     service.hear("sent")
     service.send_webhooks()
-    assert [got.id for got in system.got] == [sample.id]
+    assert [request.id for request in system.got] == [sample.id]
     assert system.got[0].verified(created.secret)["type"] == "enlace.webhook.test.v1"
     assert system.got[0].verified(created.secret)["data"] == {"webhook_id": created.webhook.id}
 

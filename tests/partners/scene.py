@@ -283,7 +283,7 @@ class Scene:
                 (each, number) for each in EvidenceKind for number in range(each.required_count)
             ]:
                 expires = until if kind is EvidenceKind.AGREEMENT else None
-                seen = Evidence(
+                evidence = Evidence(
                     kind,
                     f"EXP-{number + 1}",
                     day_at(self.clock.now(), "NI"),
@@ -293,7 +293,7 @@ class Scene:
                 )
                 vetted = organizations.fetch(tx, organization_id, lock="UPDATE")
                 assert vetted
-                vetted.record(seen, self.clock.now(), day_at(self.clock.now(), "NI"))
+                vetted.record(evidence, self.clock.now(), day_at(self.clock.now(), "NI"))
                 organizations.save(tx, vetted)
         return self.stored(organization_id)
 

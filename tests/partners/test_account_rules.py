@@ -107,7 +107,7 @@ def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Ro
 
 
 @pytest.mark.parametrize(
-    ("second", "organization", "when", "why", "about"),
+    ("second", "organization", "time", "reason", "names"),
     [
         (Person("first"), "ministry", LATER, "second_person_required", ()),
         (Person("second"), "ngo", LATER, "not_independent", ("organization",)),
@@ -123,12 +123,12 @@ def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Ro
     ],
 )
 def test_an_invitation_cannot_be_confirmed_by_its_maker_or_her_kin_or_a_colleague_or_too_late(
-    second: Person, organization: str, when: Any, why: str, about: tuple[str, ...]
+    second: Person, organization: str, time: Any, reason: str, names: tuple[str, ...]
 ) -> None:
     created = invitation(OF_THE_NETWORK)
-    with pytest.raises(Conflict, match=f"^{why}$") as refused:
-        created.confirm(second, organization, when)
-    assert refused.value.about == about
+    with pytest.raises(Conflict, match=f"^{reason}$") as refused:
+        created.confirm(second, organization, time)
+    assert refused.value.about == names
     assert created == invitation(OF_THE_NETWORK)
 
 
@@ -192,7 +192,7 @@ def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
 
 
 @pytest.mark.parametrize(
-    ("on_paper", "by_email", "why"),
+    ("on_paper", "by_email", "reason"),
     [
         (False, True, ""),
         (True, False, ""),
@@ -201,13 +201,13 @@ def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
     ],
 )
 def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
-    on_paper: bool, by_email: bool, why: str
+    on_paper: bool, by_email: bool, reason: str
 ) -> None:
     entry = replace(INVITED, on_paper=on_paper)
-    if not why:
+    if not reason:
         entry.check_delivery(by_email=by_email)
         return
-    with pytest.raises(Conflict, match=f"^{why}$"):
+    with pytest.raises(Conflict, match=f"^{reason}$"):
         entry.check_delivery(by_email=by_email)
 
 
@@ -277,7 +277,7 @@ def test_emails_and_passwords_that_look_the_same_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "why"),
+    ("password", "reason"),
     [
         ("", "required"),
         ("a" * 11, "too_short"),
@@ -289,14 +289,14 @@ def test_emails_and_passwords_that_look_the_same_are_the_same() -> None:
 )
 @pytest.mark.parametrize("path", ["password", "new_password"])
 def test_a_password_that_is_missing_too_short_or_too_long_is_refused(
-    password: str, why: str, path: str
+    password: str, reason: str, path: str
 ) -> None:
-    if not why:
+    if not reason:
         check_password(password, path)
         return
     with pytest.raises(Invalid) as refused:
         check_password(password, path)
-    assert refused.value.violations == [(path, why)]
+    assert refused.value.violations == [(path, reason)]
 
 
 def test_a_refused_password_is_reported_as_the_field_password_by_default() -> None:
@@ -455,7 +455,7 @@ def test_the_manager_who_confirmed_a_key_may_be_the_second_person_for_its_next_m
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         (full_key("a" * 32, "b" * 64), ("a" * 32, "b" * 64)),
         (full_key("a" * 32, "b" * 63), None),
@@ -465,6 +465,6 @@ def test_the_manager_who_confirmed_a_key_may_be_the_second_person_for_its_next_m
         ("", None),
     ],
 )
-def test_a_key_is_recognised_by_its_format(text: str, found: tuple[str, str] | None) -> None:
-    assert split_key(text) == found
+def test_a_key_is_recognised_by_its_format(text: str, expected: tuple[str, str] | None) -> None:
+    assert split_key(text) == expected
     assert full_key("1", "2") == "enl_1_2"

@@ -62,9 +62,9 @@ def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
     assert asked(scene, "MED.DENT") == []
 
 
-def has_services(known: DirectoryIndex, count: int) -> bool:
+def has_services(index: DirectoryIndex, count: int) -> bool:
     """Returns whether the index has this number of services, without refreshing it."""
-    content = known._content
+    content = index._content
     return content is not None and len(content.search) == count
 
 
@@ -72,10 +72,10 @@ def has_services(known: DirectoryIndex, count: int) -> bool:
 def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
     scene: Scene, announced: bool, read_again: float
 ) -> None:
-    known = DirectoryIndex()
+    index = DirectoryIndex()
     scene.service(scene.coalition, "Casa 1", "MED.PRI")
-    with running(keeping_up(scene.database, scene.clock, known, read_again=read_again)):
-        assert eventually(lambda: has_services(known, 1))
+    with running(keeping_up(scene.database, scene.clock, index, read_again=read_again)):
+        assert eventually(lambda: has_services(index, 1))
         if announced:
             scene.service(scene.coalition, "Casa 2", "MED.PRI")
         else:
@@ -85,7 +85,7 @@ def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
                 tx.execute("DELETE FROM services")
                 tx.execute("UPDATE service_changes SET changed = pg_current_xact_id(), number = 9")
                 tx.execute("ALTER TABLE services ENABLE TRIGGER services_change")
-        assert eventually(lambda: has_services(known, 2 if announced else 0))
+        assert eventually(lambda: has_services(index, 2 if announced else 0))
 
 
 def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
@@ -120,7 +120,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
-    known, real, reading, go_on = (
+    index, real, reading, go_on = (
         DirectoryIndex(),
         directory_index._changes,
         threading.Event(),
@@ -129,7 +129,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
 
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
-            known.refresh(tx, NOW)
+            index.refresh(tx, NOW)
 
     def slow(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
         if after:  # the second part
@@ -137,9 +137,9 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
             assert go_on.wait(20)
         return real(tx, seen, after, due)
 
-    assert not known.loaded
+    assert not index.loaded
     refresh()
-    assert known.loaded
+    assert index.loaded
     for number in range(3):
         scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
     monkeypatch.setattr(directory_index, "_changes", slow)
@@ -150,7 +150,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
         refresh()
     go_on.set()
     first.join()
-    with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
+    with scene.database.transaction(SYSTEM) as tx, index.current(tx, NOW) as content:
         assert len(content.ranking) == len(content.search) == 3
 
 
@@ -158,7 +158,7 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
-    known, real, read, go_on, asked = (
+    index, real, read, go_on, second_asks = (
         DirectoryIndex(),
         directory_index._by_name,
         threading.Event(),
@@ -176,17 +176,17 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
 
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
-            asked.set()
-            with known.current(tx, NOW) as content:
+            second_asks.set()
+            with index.current(tx, NOW) as content:
                 sizes[threading.current_thread()] = len(content.ranking)
 
     monkeypatch.setattr(directory_index, "_by_name", slow)
     first, second = threading.Thread(target=refresh), threading.Thread(target=refresh)
     first.start()
     assert read.wait(20)
-    asked.clear()
+    second_asks.clear()
     second.start()
-    assert asked.wait(20)
+    assert second_asks.wait(20)
     scene.service(scene.coalition, "Otra", "MED.PRI")
     go_on.set()
     first.join()
@@ -225,28 +225,28 @@ def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene
 def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_is_read(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = scene.service(scene.coalition, "Casa", "MED.PRI")
+    removed = scene.service(scene.coalition, "Casa", "MED.PRI")
     renamed = scene.service(scene.coalition, "Techo", "MED.PRI")
-    real, looks = search._rows, list[int]()
+    real, reads = search._rows, list[int]()
 
     def slow(
         tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
     ) -> dict[str, Row]:
-        if not looks:
+        if not reads:
             with scene.database.transaction(SYSTEM) as other:
-                other.execute("UPDATE services SET listed = false WHERE id = %s", (gone.id,))
+                other.execute("UPDATE services SET listed = false WHERE id = %s", (removed.id,))
                 other.execute(
                     "UPDATE services SET name = 'Abrigo', name_key = 'abrigo' WHERE id = %s",
                     (renamed.id,),
                 )
-        looks.append(len(page))
+        reads.append(len(page))
         return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
 
     monkeypatch.setattr(search, "_rows", slow)
     answer = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
     assert [service.name for service in answer.services] == ["Abrigo"]
     assert answer.total_size == 1
-    assert looks == [2, 1]
+    assert reads == [2, 1]
 
 
 def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
@@ -254,7 +254,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
     created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
-    known, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
+    index, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
 
     @contextmanager
     def begin() -> Iterator[Transaction]:
@@ -263,34 +263,34 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
             yield tx
 
     def first_name() -> str:
-        with scene.database.transaction(SYSTEM) as tx, known.current(tx, NOW) as content:
+        with scene.database.transaction(SYSTEM) as tx, index.current(tx, NOW) as content:
             return content.search.page(content.search.slots_with("listed", True), [], 1, None)[0][1]
 
     def rename(name: str) -> None:
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute("UPDATE services SET name_key = %s WHERE id = %s", (name, created[0].id))
 
-    known.keep_up(begin, NOW)
+    index.keep_up(begin, NOW)
     # one transaction for each part, so that no directory is too large for a single transaction
     assert len(transactions) == 3
     for number in range(4):
         rename(f"aa {number}")
         assert first_name() == f"aa {number}"
-    seen: list[str] = []
+    ids: list[str] = []
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
         rows = real(tx, name_key, id)
         if not rows:  # everything was read: a service is changed, and another caller searches
             rename("ab")
-            seen.append(first_name())
+            ids.append(first_name())
         return rows
 
     monkeypatch.setattr(directory_index, "_by_name", slow)
-    known.keep_up(begin, NOW)
+    index.keep_up(begin, NOW)
     monkeypatch.setattr(directory_index, "_by_name", real)
-    assert [*seen, first_name()] == ["ab", "ab"]
+    assert [*ids, first_name()] == ["ab", "ab"]
     transactions.clear()
-    known.keep_up(begin, NOW)
+    index.keep_up(begin, NOW)
     assert len(transactions) == 1  # one transaction is enough again
 
 

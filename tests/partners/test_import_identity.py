@@ -55,10 +55,10 @@ def test_two_ids_that_an_earlier_version_mapped_to_one_service_become_two_servic
     )
     assert outcomes(report) == [CHANGED, CREATED]
     assert phones(scene) == {service: "0003", report.lines[1].subject_id: "0004"}
-    again = scene.import_report(
+    second_report = scene.import_report(
         manager, with_ids("A2;Consejería;PSS;León;2341-0004", "A1;Consejería;PSS;León;2341-0003")
     )
-    assert outcomes(again) == [UNCHANGED, UNCHANGED]
+    assert outcomes(second_report) == [UNCHANGED, UNCHANGED]
 
 
 def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
@@ -116,10 +116,10 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scen
     )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
     assert phones(scene) == {one.id: "0002", other.id: "0001", complete.lines[1].subject_id: "0003"}
-    again = scene.import_report(
+    second_report = scene.import_report(
         manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
     )
-    assert (outcomes(again), [line.subject_id for line in again.lines]) == (
+    assert (outcomes(second_report), [line.subject_id for line in second_report.lines]) == (
         [UNCHANGED, UNCHANGED],
         [line.subject_id for line in complete.lines],
     )

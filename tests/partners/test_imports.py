@@ -77,8 +77,12 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
     ]
     assert not service.public  # a file makes a service public only if it says so
     facts = len(scene.rows("SELECT * FROM outbox"))
-    again = scene.import_report(manager, sheet(*GOOD))
-    assert (again.unchanged, outcomes(again), [line.subject_id for line in again.lines]) == (
+    second_report = scene.import_report(manager, sheet(*GOOD))
+    assert (
+        second_report.unchanged,
+        outcomes(second_report),
+        [line.subject_id for line in second_report.lines],
+    ) == (
         2,
         [UNCHANGED] * 2,
         [line.subject_id for line in first.lines],
@@ -108,13 +112,13 @@ def test_hours_that_can_be_read_in_two_ways_are_not_guessed(
     text: str, read: str | list[str]
 ) -> None:
     try:
-        found: str | list[str] = [
+        result: str | list[str] = [
             f"{schedule.byday[0]}-{schedule.byday[-1]} {schedule.opens_at}-{schedule.closes_at}"
             for schedule in hours.schedules(text)
         ]
     except hours.Unclear as error:
-        found = str(error)
-    assert found == read
+        result = str(error)
+    assert result == read
 
 
 def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
@@ -268,12 +272,12 @@ def test_a_service_in_hsds_is_imported_with_its_place(scene: Scene, wrap: Any) -
     manager = scene.by(house, Role.MANAGER)
     report = scene.import_report(manager, json.dumps(wrap(SERVICE)).encode())
     assert (problems(report), report.created, report.written) == ([], 1, True)
-    where = scene.rows(
+    rows = scene.rows(
         "SELECT name, department, address, latitude, phones FROM locations, service_at_locations"
     )
     assert [
         (w["name"], w["department"], w["address"], w["latitude"], w["phones"][0]["number"])
-        for w in where
+        for w in rows
     ] == [("Oficina", "NI-CI", "Del parque 2c al norte", 12.6, "+50523410001")]
     assert outcomes(scene.import_report(manager, json.dumps(wrap(SERVICE)).encode())) == [UNCHANGED]
     moved = {

@@ -38,12 +38,16 @@ ISSUER = "https://login.ministry.example"
 
 
 def founder(
-    scene: Scene, *roles: Role, email: str = "", device: str = "", of: Organization | None = None
+    scene: Scene,
+    *roles: Role,
+    email: str = "",
+    device: str = "",
+    organization: Organization | None = None,
 ) -> Stubs:
     """Makes an account that nobody invited, as when a network is set up, and signs in."""
     return scene.signed_in(
         scene.worker(
-            of or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
+            organization or scene.coalition, *(roles or (Role.COORDINATOR,)), email=email
         ).entry.email,
         device=device,
     )
@@ -55,7 +59,7 @@ def invited(
     """Makes an account that `by` invited, and that was accepted and used from this device."""
     created = invite(by, None, *roles, email=email)
     if created.unconfirmed:
-        founder(scene, of=scene.organization("Otra sede")).ConfirmInvitation(
+        founder(scene, organization=scene.organization("Otra sede")).ConfirmInvitation(
             pb.ConfirmInvitationRequest(id=created.id)
         )
     token = letter(scene, created).token
@@ -210,7 +214,10 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: S
 
 def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
     own = scene.organization("Propia")
-    maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
+    maker, honest = (
+        founder(scene, Role.MANAGER, organization=own),
+        founder(scene, Role.MANAGER, organization=own),
+    )
     again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
     request = pb.ConfirmApiKeyRequest(id=make(maker).api_key.id)
     with refused(*NOT_INDEPENDENT):
@@ -225,7 +232,10 @@ def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
-    maker, honest = founder(scene, Role.MANAGER, of=own), founder(scene, Role.MANAGER, of=own)
+    maker, honest = (
+        founder(scene, Role.MANAGER, organization=own),
+        founder(scene, Role.MANAGER, organization=own),
+    )
     again = invited(scene, honest, "otra@ejemplo.org", MANAGER)
     id = make(maker).api_key.id
     assert not again.ConfirmApiKey(pb.ConfirmApiKeyRequest(id=id)).unconfirmed
@@ -238,7 +248,7 @@ def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_t
     own = scene.organization("Propia")
     worker = scene.worker(own, Role.MANAGER)
     id = make(scene.as_worker(worker), "referrals.read").api_key.id
-    founder(scene, Role.MANAGER, of=own).TransferApiKey(pb.TransferApiKeyRequest(id=id))
+    founder(scene, Role.MANAGER, organization=own).TransferApiKey(pb.TransferApiKeyRequest(id=id))
     assert token_of(scene, worker.entry.email).includes(id)
 
 

@@ -74,15 +74,15 @@ def invite(
     return created
 
 
-def letter(scene: Scene, made: pb.Invitation) -> letters_pb2.InvitationLetter:
+def letter(scene: Scene, created: pb.Invitation) -> letters_pb2.InvitationLetter:
     """Returns the sealed letter that the notifications service finds in the fact, opened."""
     (row,) = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'",
-        made.id,
+        created.id,
     )
     sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
     return letters_pb2.InvitationLetter.FromString(
-        scene.mail.open_bytes(sealed, f"invitations/{made.id}/letter")
+        scene.mail.open_bytes(sealed, f"invitations/{created.id}/letter")
     )
 
 
@@ -91,8 +91,8 @@ def acceptance(token: str, **more: str) -> pb.AcceptInvitationRequest:
     return pb.AcceptInvitationRequest(**fields)
 
 
-def accept(scene: Scene, made: pb.Invitation, **more: str) -> None:
-    scene.nobody.AcceptInvitation(acceptance(letter(scene, made).token, **more))
+def accept(scene: Scene, created: pb.Invitation, **more: str) -> None:
+    scene.nobody.AcceptInvitation(acceptance(letter(scene, created).token, **more))
 
 
 def answer(ask: Any) -> str:
@@ -178,8 +178,8 @@ def test_an_organisation_without_active_managers_can_be_given_a_first_manager_ag
     scene: Scene,
 ) -> None:
     own = scene.organization()
-    gone, other = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    other.SuspendWorker(pb.SuspendWorkerRequest(id=gone.id))
+    suspended_id, other = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    other.SuspendWorker(pb.SuspendWorkerRequest(id=suspended_id.id))
     with refused("FAILED_PRECONDITION", "manager_exists"):
         invite(scene.coordinator, own)
     scene.rows(
@@ -663,10 +663,10 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
     assert scene.coordinator.CreateInvitation(request) == created, (
         "the same request gets the same answer, and makes no second invitation"
     )
-    opened = letter(scene, created)
-    assert (opened.email, opened.language) == (EMAIL, "es")
-    assert re.fullmatch(r"[\w-]{43}", opened.token), "256 random bits"
-    assert opened.token.encode() not in created.SerializeToString()
+    sent_letter = letter(scene, created)
+    assert (sent_letter.email, sent_letter.language) == (EMAIL, "es")
+    assert re.fullmatch(r"[\w-]{43}", sent_letter.token), "256 random bits"
+    assert sent_letter.token.encode() not in created.SerializeToString()
     with refused("INVALID_ARGUMENT", "invalid_fields"):
         accept(scene, created, password="corta")
     accept(scene, created)
@@ -678,14 +678,14 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
         table
         for table in tables
         for row in scene.rows(f"SELECT * FROM {table}")
-        if opened.token in str(row) or opened.token.encode().hex() in str(row)
+        if sent_letter.token in str(row) or sent_letter.token.encode().hex() in str(row)
     }
     assert holding == set()
     for row in scene.rows("SELECT payload FROM outbox"):
         assert EMAIL.encode() not in bytes(row["payload"])
-        assert opened.token.encode() not in bytes(row["payload"])
+        assert sent_letter.token.encode() not in bytes(row["payload"])
     captured = capfd.readouterr()
-    assert opened.token not in captured.out + captured.err
+    assert sent_letter.token not in captured.out + captured.err
     assert EMAIL not in captured.out + captured.err
 
 
@@ -728,9 +728,9 @@ def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_
 ) -> None:
     own = scene.organization()
     question = directory_pb2.GetOrganizationRequest(id=own.id)
-    seen = scene.coordinator.GetOrganization(question)
-    assert seen.HasField("has_manager")
-    assert not seen.has_manager
+    organization = scene.coordinator.GetOrganization(question)
+    assert organization.HasField("has_manager")
+    assert not organization.has_manager
     manager = scene.by(own, Role.MANAGER)
     assert scene.coordinator.GetOrganization(question).has_manager
     assert not manager.GetOrganization(question).HasField("has_manager")
@@ -781,12 +781,12 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
         assert not manager.ListInvitations(pb.ListInvitationsRequest()).invitations, (
             "no invitation was made"
         )
-        asked = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
-        asked.request_id = new_id()
-        created = manager.CreateInvitation(asked)
+        request = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
+        request.request_id = new_id()
+        created = manager.CreateInvitation(request)
         address, token = created.link.split("#")
         assert address == f"{SITE}/invitation"
-        assert manager.CreateInvitation(asked).link == created.link, (
+        assert manager.CreateInvitation(request).link == created.link, (
             "the link is repeated for the same request only"
         )
         [listed] = manager.ListInvitations(pb.ListInvitationsRequest()).invitations

@@ -106,13 +106,13 @@ def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
 def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
     manager: Stubs, other: Stubs
 ) -> None:
-    seen = get(other, make(manager, **OFFICE))
-    assert (seen.name, seen.address, seen.area_code) == (
+    location = get(other, make(manager, **OFFICE))
+    assert (location.name, location.address, location.area_code) == (
         OFFICE["name"],
         OFFICE["address"],
         OFFICE["area_code"],
     )
-    assert (seen.latitude, seen.longitude) == (12.62, -87.13)
+    assert (location.latitude, location.longitude) == (12.62, -87.13)
 
 
 def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_nowhere(
@@ -120,8 +120,13 @@ def test_others_see_only_the_department_of_a_confidential_place_and_its_street_i
 ) -> None:
     created = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
     for by in (manager, other, scene.coordinator):
-        seen = get(by, created)
-        assert (seen.department, seen.address, seen.area_code, seen.HasField("latitude")) == (
+        location = get(by, created)
+        assert (
+            location.department,
+            location.address,
+            location.area_code,
+            location.HasField("latitude"),
+        ) == (
             "NI-CI",
             "",
             "",
@@ -151,8 +156,8 @@ def test_other_changes_leave_the_sealed_street_as_it_was(
     offer(manager, service.id, created)
     sender = scene.organization("Manda")
     accept(scene, REFERRAL, service.id, shelter.id, sender.id)
-    (opened,) = open_address(scene.by(sender, Role.WORKER), REFERRAL)
-    assert (opened.name, opened.address) == ("Casa del río", HIDDEN_STREET)
+    (address,) = open_address(scene.by(sender, Role.WORKER), REFERRAL)
+    assert (address.name, address.address) == ("Casa del río", HIDDEN_STREET)
 
 
 def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
@@ -169,8 +174,8 @@ def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)
-    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
-    assert (opened.name, opened.address) == (HOUSE["name"], HIDDEN_STREET)
+    address = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
+    assert (address.name, address.address) == (HOUSE["name"], HIDDEN_STREET)
     trail = scene.rows("SELECT object_id FROM audit WHERE action = 'address_open' AND allowed")
     assert [row["object_id"] for row in trail] == [created.id]
     for by in (
@@ -254,8 +259,8 @@ def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
             change(manager, created, **emptied)
         assert refusal.violations == [(f"location.{next(iter(emptied))}", "required")]
     change(manager, created, transportation="Ruta 3")
-    opened = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
-    assert (opened.address, opened.transportation) == (HOUSE["address"], "Ruta 3")
+    address = manager.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=created.id))
+    assert (address.address, address.transportation) == (HOUSE["address"], "Ruta 3")
 
 
 def test_errors_in_a_place_are_reported_with_their_fields(manager: Stubs) -> None:
@@ -429,8 +434,8 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
     )
     offer(manager, there.id, created, schedules=hours)
     assert (is_open(own.id), is_open(there.id)) == (True, True)
-    seen = manager.GetService(d.GetServiceRequest(id=own.id))
-    east = d.Service(id=own.id, etag=seen.etag, country="ES")  # 17:30 there
+    service = manager.GetService(d.GetServiceRequest(id=own.id))
+    east = d.Service(id=own.id, etag=service.etag, country="ES")  # 17:30 there
     manager.UpdateService(
         d.UpdateServiceRequest(
             service=east,
@@ -641,9 +646,9 @@ def test_services_and_organisations_have_a_history_too(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     service = scene.service(shelter, "Consulta", "PSS")
-    seen = manager.GetService(d.GetServiceRequest(id=service.id))
+    stored = manager.GetService(d.GetServiceRequest(id=service.id))
     wanted = d.Service(
-        id=service.id, etag=seen.etag, phone="+50522223333", schedules=[weekday("08:00", "17:00")]
+        id=service.id, etag=stored.etag, phone="+50522223333", schedules=[weekday("08:00", "17:00")]
     )
     manager.UpdateService(
         d.UpdateServiceRequest(
@@ -856,8 +861,8 @@ def test_a_confidential_service_is_found_near_no_point(
     offer(manager, service.id, office)
     near = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
     assert names(other, near=near) == ["Casa"]
-    seen = manager.GetService(d.GetServiceRequest(id=service.id))
-    hidden = d.Service(id=service.id, etag=seen.etag, confidential=True)
+    stored = manager.GetService(d.GetServiceRequest(id=service.id))
+    hidden = d.Service(id=service.id, etag=stored.etag, confidential=True)
     manager.UpdateService(
         d.UpdateServiceRequest(
             service=hidden, update_mask=FieldMask(paths=["confidential"]), request_id=new_id()

@@ -134,14 +134,14 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
     with refused("NOT_FOUND", "not_found"):
         remove_second_factor(scene.coordinator, manager)
     scene.as_worker(manager).SuspendWorker(m.SuspendWorkerRequest(id=second.id))
-    seen = scene.coordinator.GetOrganization(request)
-    assert (seen.has_manager, seen.only_manager_worker_id) == (True, manager.id)
+    organization = scene.coordinator.GetOrganization(request)
+    assert (organization.has_manager, organization.only_manager_worker_id) == (True, manager.id)
     assert scene.as_worker(manager).GetOrganization(request).only_manager_worker_id == "", (
         "the field is shown to coordinators only"
     )
     with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
         remove_second_factor(scene.coordinator, second)
-    remove_second_factor(scene.coordinator, seen.only_manager_worker_id)
+    remove_second_factor(scene.coordinator, organization.only_manager_worker_id)
     assert sign_in(scene).session_secret
     [(fact, _)] = facts_with_letters(scene, "second_factor_removed")
     assert fact.by_role_code == "COORDINATOR"

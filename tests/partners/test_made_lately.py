@@ -124,8 +124,8 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
     scene.advance(days=1)
     by, since = scene.as_worker(manager), scene.clock.now()
     opened(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
-    [shown] = made(by, since)
-    assert (shown.id, shown.kind, shown.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
+    [change] = made(by, since)
+    assert (change.id, change.kind, change.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
     assert end(by, since, colleague.id) == 0
     assert scene.rows("SELECT status FROM workers WHERE id = %s", colleague.id) == [
         {"status": "ACTIVE"}
@@ -141,9 +141,9 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     propose(coordinator, shelter, "https://sso.example")
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("SELECT FROM sign_in_providers FOR UPDATE")  # a change is under way
-        [shown] = made(coordinator, since)
-    assert (shown.kind, shown.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
-    assert end(coordinator, since, shown.id) == 1
+        [change] = made(coordinator, since)
+    assert (change.kind, change.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
+    assert end(coordinator, since, change.id) == 1
     assert not coordinator.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=shelter.id)
     ).HasField("proposal")

@@ -447,12 +447,12 @@ def test_agreeing_to_an_expired_proposal_makes_a_new_proposal() -> None:
 def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
     organization = member()
     organization.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
-    held = Suspension(
+    suspension = Suspension(
         SuspensionReason.FRONT, FirstCoordinator("first", "coalition", NOON), NOON + DAY
     )
     assert (organization.status, organization.suspension, organization.stop) == (
         S.SUSPENDED,
-        held,
+        suspension,
         "held",
     )
     organization.watch_proposals(NOON + DAY - HOUR, TODAY)
@@ -461,7 +461,7 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
     assert (organization.status, organization.suspension, organization.last_hold) == (
         S.APPROVED,
         None,
-        held.first,
+        suspension.first,
     )
     assert organization.facts == ["held", "hold_ended"]
 

@@ -58,11 +58,11 @@ def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
         " ORDER BY time, published_at, ctid"
     )
     bodies = [facts_pb2.ApplicationFact.FromString(row["payload"]) for row in rows]
-    opened = [
+    sent_letters = [
         scene.mail.open_bytes(body.sealed_letter, f"applications/{body.application_id}/letter")
         for body in bodies
     ]
-    return [letters_pb2.ApplicationLetter.FromString(each) for each in opened]
+    return [letters_pb2.ApplicationLetter.FromString(each) for each in sent_letters]
 
 
 def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
@@ -101,9 +101,9 @@ def record_evidence(
         "seen_date": "2026-03-14",
         "expire_date": expire_date,
     } | other
-    seen = pb.Evidence(**fields)
+    evidence = pb.Evidence(**fields)
     return scene.coordinator.RecordEvidence(  # type: ignore[no-any-return]
-        pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=seen)
+        pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=evidence)
     )
 
 
@@ -129,24 +129,24 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
     assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [
         ("Parroquia San Lucas", "+50520000101", False)
     ]
-    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[0].id))
-    said = seen.application
-    assert (said.reference, said.contact_name, said.contact_email) == (
+    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[0].id))
+    stored = organization.application
+    assert (stored.reference, stored.contact_name, stored.contact_email) == (
         answer.reference,
         "Persona de prueba",
         "parroquia@ejemplo.example",
     )
-    assert (said.language, said.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
-    assert verbs(scene, seen.id) == ["applied"]
+    assert (stored.language, stored.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
+    assert verbs(scene, organization.id) == ["applied"]
 
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
     applicant = apply(scene)
-    seen = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(
+    organization = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(
         pb.GetOrganizationRequest(id=applicant.id)
     )
-    assert seen.status == APPLIED
-    assert not seen.HasField("application")
+    assert organization.status == APPLIED
+    assert not organization.HasField("application")
 
 
 def test_an_applicants_contact_is_stored_sealed_and_is_in_no_fact_and_on_no_trail(
@@ -330,8 +330,11 @@ def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene)
     assert verbs(scene, applicant.id) == ["applied"]
     scene.advance(days=2)
     run_sweep(scene)
-    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
-    assert (seen.status, seen.rejection_reason) == (REJECTED, pb.REJECTION_REASON_UNANSWERED)
+    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
+    assert (organization.status, organization.rejection_reason) == (
+        REJECTED,
+        pb.REJECTION_REASON_UNANSWERED,
+    )
     assert scene.rows("SELECT * FROM applications") == []
 
 
@@ -467,11 +470,15 @@ def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
     applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(applicant.missing_evidence) == []
     assert [
-        seen.reference for seen in applicant.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+        evidence.reference
+        for evidence in applicant.evidence
+        if evidence.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["exp-7", "EXP-8"]
     applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
     assert [
-        seen.reference for seen in applicant.evidence if seen.kind == pb.EVIDENCE_KIND_REFERENCES
+        evidence.reference
+        for evidence in applicant.evidence
+        if evidence.kind == pb.EVIDENCE_KIND_REFERENCES
     ] == ["EXP-8", "EXP-9"]
 
 
@@ -484,12 +491,12 @@ def test_a_member_that_changes_its_name_between_two_approvals_is_approved_by_nob
         scene.by(scene.coalition, Role.COORDINATOR),
         scene.by(scene.coalition, Role.COORDINATOR),
     )
-    seen = first.ApproveOrganization(
+    organization = first.ApproveOrganization(
         pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
     )
     renamed = manager.UpdateOrganization(
         pb.UpdateOrganizationRequest(
-            organization=pb.Organization(id=member.id, etag=seen.etag, name="Ministerio"),
+            organization=pb.Organization(id=member.id, etag=organization.etag, name="Ministerio"),
             update_mask=FieldMask(paths=["name"]),
         )
     )
@@ -514,9 +521,11 @@ def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: 
     proposed = first.ApproveOrganization(
         pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
     )
-    seen = pb.Evidence(kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14")
+    evidence = pb.Evidence(
+        kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14"
+    )
     swapped = second.RecordEvidence(
-        pb.RecordEvidenceRequest(id=member.id, etag=proposed.etag, evidence=seen)
+        pb.RecordEvidenceRequest(id=member.id, etag=proposed.etag, evidence=evidence)
     )
     again = second.ApproveOrganization(
         pb.ApproveOrganizationRequest(id=member.id, etag=swapped.etag)
@@ -552,8 +561,11 @@ def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_end
     assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
     run_sweep(scene)
     assert verbs(scene, member.id)[-1] == "agreement_expired"
-    seen = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
-    assert (seen.status, list(seen.missing_evidence)) == (PROBATION, [pb.EVIDENCE_KIND_AGREEMENT])
+    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
+    assert (organization.status, list(organization.missing_evidence)) == (
+        PROBATION,
+        [pb.EVIDENCE_KIND_AGREEMENT],
+    )
     run_sweep(scene)
     assert verbs(scene, member.id)[-1] == "agreement_expired"
 

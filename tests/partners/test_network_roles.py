@@ -35,8 +35,8 @@ def abroad(scene: Scene, elsewhere: Organization) -> Stubs:
     return scene.by(elsewhere, Role.COORDINATOR)
 
 
-def agree(by: Stubs, made: pb.Invitation) -> pb.Invitation:
-    answer: pb.Invitation = by.ConfirmInvitation(pb.ConfirmInvitationRequest(id=made.id))
+def agree(by: Stubs, created: pb.Invitation) -> pb.Invitation:
+    answer: pb.Invitation = by.ConfirmInvitation(pb.ConfirmInvitationRequest(id=created.id))
     return answer
 
 
@@ -56,8 +56,8 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
         agree(scene.coordinator, created)
     with refused("FAILED_PRECONDITION", "not_independent"):
         agree(scene.by(scene.coalition, Role.COORDINATOR), created)
-    (seen,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
-    assert (seen.id, seen.email, seen.unconfirmed) == (created.id, EMAIL, True)
+    (listed,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
+    assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
     assert not agree(abroad, created).unconfirmed
     scene.advance(hours=71)
@@ -79,9 +79,9 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
     )
     both.RevokeInvitation(pb.RevokeInvitationRequest(id=revoked.id))
     scene.advance(hours=72)
-    for made in (late, revoked):
+    for invitation in (late, revoked):
         with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-            agree(abroad, made)
+            agree(abroad, invitation)
     ordinary = invite(both, None, MANAGER)
     assert not ordinary.unconfirmed
     for id in (ordinary.id, "0" * 32, "x"):
@@ -102,12 +102,12 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
         suspend(first, target.id)
     with refused("FAILED_PRECONDITION", "not_independent"):
         suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)
-    (seen,) = [
+    (listed,) = [
         worker
         for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
         if worker.id == target.id
     ]
-    assert seen.suspension_proposed_by_worker_id
+    assert listed.suspension_proposed_by_worker_id
     assert suspend(abroad, target.id).status == pb.WORKER_STATUS_SUSPENDED
     with refused("FAILED_PRECONDITION", "illegal_transition"):
         suspend(abroad, target.id)

@@ -21,8 +21,8 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
     managers = [
         scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")
     ]
-    gone, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)
-    scene.as_worker(managers[0]).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
+    suspended_id, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)
+    scene.as_worker(managers[0]).SuspendWorker(m.SuspendWorkerRequest(id=suspended_id.id))
     second, proposed = (
         scene.by(scene.coalition, Role.COORDINATOR),
         propose(scene.coordinator, shelter, "https://sso.example"),

@@ -53,7 +53,7 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
     Some requests are about everything, others about the hidden organisation.
     """
     id = hidden.id if hidden else "0" * 32
-    asked: list[Callable[[], Any]] = [
+    calls: list[Callable[[], Any]] = [
         lambda: by.ListOrganizations(pb.ListOrganizationsRequest()),
         lambda: by.ListOrganizations(
             pb.ListOrganizationsRequest(type=pb.ORGANIZATION_TYPE_SHELTER)
@@ -70,7 +70,7 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
         lambda: by.ListFieldChanges(locations_pb2.ListFieldChangesRequest(subject_id=id)),
         lambda: by.ListTruthScores(locations_pb2.ListTruthScoresRequest(organization_id=id)),
     ]
-    return [ask() for ask in asked]
+    return [ask() for ask in calls]
 
 
 @pytest.mark.parametrize("make", [by_type, by_its_beds, with_more])

@@ -29,8 +29,8 @@ def all_answers(scene: Scene) -> list[bytes]:
     """Returns, byte for byte, the public answers to several requests."""
     answers = [
         *(
-            listed(scene, **asked)
-            for asked in (
+            listed(scene, **fields)
+            for fields in (
                 {},
                 {"words": "asesoria"},
                 {"words": "secreto"},
@@ -40,8 +40,8 @@ def all_answers(scene: Scene) -> list[bytes]:
         ),
         listed(scene, page_size=1, page=2),
         *(
-            listed(scene, by_name=True, page_size=1, **asked)
-            for asked in ({}, {"department": "NI-CI"}, {"words": "albergue", "need_code": "HOU"})
+            listed(scene, by_name=True, page_size=1, **fields)
+            for fields in ({}, {"department": "NI-CI"}, {"words": "albergue", "need_code": "HOU"})
         ),
         scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()),
         scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest()),
@@ -162,14 +162,14 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
 def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
-    where = manager.CreateLocation(
+    location = manager.CreateLocation(
         l.CreateLocationRequest(
             location=l.Location(
                 name="Secreto", department="NI-CI", address="Calle 7", confidential=True
             )
         )
     )
-    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
+    at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
 
@@ -205,7 +205,7 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
         tiers=(("description", contract_pb2.TIER_PARTNER),),
     )
     manager = scene.by(house, Role.MANAGER)
-    where = manager.CreateLocation(
+    location = manager.CreateLocation(
         l.CreateLocationRequest(
             location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
         )
@@ -213,7 +213,9 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     manager.SetServiceAtLocation(
         l.SetServiceAtLocationRequest(
             service_at_location=l.ServiceAtLocation(
-                service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")]
+                service_id=service.id,
+                location_id=location.id,
+                phones=[d.Phone(number="+50523410001")],
             )
         )
     )
@@ -235,15 +237,15 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     service = scene.service(house, "Asesoría", "LEG", public=True)
     manager = scene.by(house, Role.MANAGER)
     times = [listed(scene).services[0].modify_time.ToDatetime()]
-    where = manager.CreateLocation(
+    location = manager.CreateLocation(
         l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI"))
     )
-    at = l.ServiceAtLocation(service_id=service.id, location_id=where.id)
+    at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
 
     def move() -> None:
-        place = manager.GetLocation(l.GetLocationRequest(id=where.id))
+        place = manager.GetLocation(l.GetLocationRequest(id=location.id))
         ask = l.UpdateLocationRequest(
-            location=l.Location(id=where.id, etag=place.etag, name="Otra")
+            location=l.Location(id=location.id, etag=place.etag, name="Otra")
         )
         ask.update_mask.paths.append("name")
         manager.UpdateLocation(ask)
@@ -299,14 +301,14 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
         scene.service(house, name, "LEG", public=True)
     token = listed(scene, by_name=True, page_size=1).next_page_token
     signed_in = scene.by(house).SearchServices(d.SearchServicesRequest(page_size=1)).next_page_token
-    for asked in (
+    for fields in (
         {"words": "asesoria", "page_token": token},
         {"page_token": signed_in},
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):
         with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-            listed(scene, by_name=True, page_size=1, **asked)
+            listed(scene, by_name=True, page_size=1, **fields)
         assert [field for field, _ in refusal.violations] == ["page_token"]
 
 

@@ -61,7 +61,10 @@ def all_pages(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]
     assert token
     answers = [
         first,
-        *(client.post("/services", data=asked | {"form_token": token[1]}) for asked in QUESTIONS),
+        *(
+            client.post("/services", data=question | {"form_token": token[1]})
+            for question in QUESTIONS
+        ),
     ]
     answers += [client.get(f"/services/organizations/{id}") for id in organizations]
     return [
@@ -89,13 +92,13 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
     )
     scene.service(house, "Alquiler", "HOU.RENT", public=True, department="NI-LE")
     manager = scene.by(house, Role.MANAGER)
-    where = manager.CreateLocation(
+    location = manager.CreateLocation(
         l.CreateLocationRequest(
             location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
         )
     )
     at = l.ServiceAtLocation(
-        service_id=service.id, location_id=where.id, phones=[d.Phone(number="+50523410001")]
+        service_id=service.id, location_id=location.id, phones=[d.Phone(number="+50523410001")]
     )
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
     before = all_pages(client, house.id, "f" * 32)

@@ -282,8 +282,8 @@ def test_an_invalid_page_token_is_refused(scene: Scene, token: str) -> None:
 
 
 def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: Scene) -> None:
-    gone = scene.organization("Suspendida")
-    scene.suspend(gone.id)
+    suspended = scene.organization("Suspendida")
+    scene.suspend(suspended.id)
     worker = scene.by(scene.organization("Puentes"))
     assert [
         o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
@@ -292,7 +292,7 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
         len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
     )
     # Old referrals still show its name.
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=gone.id)).name == "Suspendida"
+    assert worker.GetOrganization(pb.GetOrganizationRequest(id=suspended.id)).name == "Suspendida"
 
 
 def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(

@@ -34,12 +34,12 @@ def test_the_longest_names_have_a_page_token_that_is_accepted(scene: Scene) -> N
     manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
     scene.organization("ﷺ" * 199)
     first = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1))
-    seen, token = [], first.next_page_token
+    ids, token = [], first.next_page_token
     while token:
         assert len(token) <= 2000
         page = manager.ListOrganizations(
             directory_pb2.ListOrganizationsRequest(page_size=1, page_token=token)
         )
-        seen += [organization.id for organization in page.organizations]
+        ids += [organization.id for organization in page.organizations]
         token = page.next_page_token
-    assert len(seen) == len(set(seen)) > 0
+    assert len(ids) == len(set(ids)) > 0

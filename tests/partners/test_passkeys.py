@@ -100,8 +100,8 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
         member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
     )
     assert signed.worker.email == EMAIL
-    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
-    assert (shown.label, shown.last_use_time.ToSeconds()) == (
+    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    assert (passkey.label, passkey.last_use_time.ToSeconds()) == (
         "Mi teléfono",
         int(member.clock.now().timestamp()),
     )
@@ -195,10 +195,10 @@ def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
 
 def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    asked, again = sign_in(member), sign_in(member)
+    first, second = sign_in(member), sign_in(member)
     copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
-    by_passkey(member, asked.challenge, phone.sign(asked.passkey_options))
-    fails(lambda: by_passkey(member, again.challenge, copy.sign(again.passkey_options)))
+    by_passkey(member, first.challenge, phone.sign(first.passkey_options))
+    fails(lambda: by_passkey(member, second.challenge, copy.sign(second.passkey_options)))
 
 
 def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene) -> None:
@@ -247,20 +247,20 @@ def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) 
 
 def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
     me, phone = with_passkey(member)
-    asked, begun = sign_in(member), begin(me)
+    challenge, begun = sign_in(member), begin(me)
     other = Authenticator(SITE)
     options = json.dumps(
         {
             "rp": {"id": "enlace.example"},
             "user": {"id": ""},
-            "challenge": json.loads(asked.passkey_options)["challenge"],
+            "challenge": json.loads(challenge.passkey_options)["challenge"],
         }
     )
     wrong(
         "challenge",
         lambda: me.CreatePasskey(
             pb.CreatePasskeyRequest(
-                challenge=asked.challenge, credential=other.make(options), label="x"
+                challenge=challenge.challenge, credential=other.make(options), label="x"
             )
         ),
     )
@@ -306,29 +306,29 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
     member: Scene,
 ) -> None:
     me, _phone = with_passkey(member)
-    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     for _ in range(5):
         wrong(
             "password", lambda: me.BeginPasskey(pb.BeginPasskeyRequest(password="otra clave larga"))
         )
         wrong(
             "password",
-            lambda: me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password="otra clave larga")),
+            lambda: me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password="otra clave larga")),
         )
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
         begin(me)
     with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-        me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
+        me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD))
 
 
 def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(member: Scene) -> None:
     me, phone = with_passkey(member)
-    [shown] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
-    other.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD))
+    other.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD))
     sign_in_response = sign_in(member)
     assert sign_in_response.passkey_options
-    assert not me.EndPasskey(pb.EndPasskeyRequest(id=shown.id, password=PASSWORD)).passkeys
+    assert not me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD)).passkeys
     fails(
         lambda: by_passkey(
             member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)

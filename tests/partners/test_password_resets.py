@@ -79,12 +79,12 @@ def facts_with_letters(
         f"enlace.account.{fact}.v1",
     )
     bodies = [facts_pb2.AccountFact.FromString(row["payload"]) for row in rows]
-    opened = [
+    sent_letters = [
         scene.mail.open_bytes(body.sealed_letter, f"accounts/{body.notice_id}/letter")
         for body in bodies
         if body.sealed_letter
     ]
-    return list(zip(bodies, map(letters_pb2.AccountLetter.FromString, opened), strict=True))
+    return list(zip(bodies, map(letters_pb2.AccountLetter.FromString, sent_letters), strict=True))
 
 
 def link(scene: Scene, email: str = EMAIL) -> str:
@@ -233,8 +233,8 @@ def test_requests_for_one_account_at_once_leave_one_link(member: Scene) -> None:
     for _ in range(3):
         ask(member)
     with ThreadPoolExecutor(3) as pool:
-        looked = list(pool.map(lambda _n: run_loop(member), range(3)))
-    assert sum(looked) == 3
+        sent_counts = list(pool.map(lambda _n: run_loop(member), range(3)))
+    assert sum(sent_counts) == 3
     assert len(member.rows("SELECT FROM password_resets")) == 1
     tokens = [letter.token for _, letter in facts_with_letters(member)]
     answers = [answer(partial(reset, member, token)) for token in tokens]
@@ -410,8 +410,8 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
     """
     own = scene.organization("Puentes")
     scene.worker(own, Role.WORKER, email="una-de-aqui@ejemplo.org")
-    gone = scene.worker(own, Role.WORKER, email="se-fue-de-aqui@ejemplo.org")
-    scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=gone.id))
+    suspended = scene.worker(own, Role.WORKER, email="se-fue-de-aqui@ejemplo.org")
+    scene.by(own, Role.MANAGER).SuspendWorker(m.SuspendWorkerRequest(id=suspended.id))
     told_before = len(scene.rows("SELECT FROM outbox"))
     addresses = (
         "una-de-aqui@ejemplo.org",

@@ -428,9 +428,9 @@ def test_a_confidential_place_stays_confidential() -> None:
         replace(OPENLY, name="Home"),
         ["registered", "changed"],
     )
-    opened = place()
-    opened.change({"confidential": True}, AREAS, LATER)
-    assert opened.entry == OPENLY
+    open_place = place()
+    open_place.change({"confidential": True}, AREAS, LATER)
+    assert open_place.entry == OPENLY
 
 
 def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> None:

@@ -88,15 +88,17 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
 ) -> None:
     sick = command(environment, "doctor", "--json")
     assert (sick.returncode, json.loads(sick.stdout)["schema"]) == (1, False)
-    away = environment | {"ENLACE_DATABASE_URL": "postgresql://partners@127.0.0.1:9/partners"}
-    checked = command(away, "doctor")
+    no_database = environment | {
+        "ENLACE_DATABASE_URL": "postgresql://partners@127.0.0.1:9/partners"
+    }
+    checked = command(no_database, "doctor")
     assert checked.returncode == 1
     assert checked.stdout.splitlines()[-4:-1] == [
         "MISSING database",
         "unknown schema",
         "unknown append-only trail",
     ]
-    refused = command(away, "replay", "--dry-run")
+    refused = command(no_database, "replay", "--dry-run")
     assert refused.returncode == 1
     assert refused.stderr == "Error: the database does not answer (store_unavailable)\n"
     refused = command(environment | {"ENLACE_KEYS": "/nowhere"}, "dead-letters", "list")
@@ -228,15 +230,15 @@ def test_the_service_receives_that_a_referral_was_declined_for_lack_of_room(
         producer.send_all(subscriptions.TOPIC, [(key, body, headers)])
         producer.discard()
         end = time.monotonic() + 60
-        heard = None
-        while heard is None and time.monotonic() < end:
+        declined_time = None
+        while declined_time is None and time.monotonic() < end:
             time.sleep(0.1)
             with database.transaction(SYSTEM) as tx:
                 row = tx.execute(
                     "SELECT declined_time FROM services WHERE id = %s", (service.id,)
                 ).fetchone()
-                heard = row["declined_time"] if row else None
-        assert heard == later
+                declined_time = row["declined_time"] if row else None
+        assert declined_time == later
     finally:
         serving.send_signal(signal.SIGTERM)
         assert serving.wait(15) == 0

@@ -34,7 +34,7 @@ __all__ = ["ministry", "provider"]
 
 
 @pytest.mark.parametrize(
-    ("expected", "why"),
+    ("expected", "reason"),
     [
         ({"issuer": "https://other.example"}, "issuer_differs"),
         ({"issuer": "https://login.example/{tenantid}/v2.0"}, "issuer_of_many_tenants"),
@@ -65,12 +65,12 @@ __all__ = ["ministry", "provider"]
     ],
 )
 def test_a_provider_with_an_impossible_discovery_document_is_not_used(
-    scene: Scene, ministry: Organization, provider: Provider, expected: dict[str, Any], why: str
+    scene: Scene, ministry: Organization, provider: Provider, expected: dict[str, Any], reason: str
 ) -> None:
     provider.discovery = expected
     with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
-    assert unusable(lines) == [(why, provider_id(scene, ministry))]
+    assert unusable(lines) == [(reason, provider_id(scene, ministry))]
     count_before = len(provider.asked)
     with refused("UNAVAILABLE", "provider_unavailable"):
         begin(scene, ministry)
@@ -191,5 +191,5 @@ def test_microsofts_own_claim_decides_whether_an_email_is_verified(
 def test_a_provider_is_explicitly_asked_for_the_time_of_the_sign_in(
     scene: Scene, ministry: Organization
 ) -> None:
-    asked = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)
-    assert json.loads(asked["claims"][0]) == {"id_token": {"auth_time": {"essential": True}}}
+    query = parse_qs(urlsplit(begin(scene, ministry).authorization_url).query)
+    assert json.loads(query["claims"][0]) == {"id_token": {"auth_time": {"essential": True}}}

@@ -174,19 +174,19 @@ def test_the_pages_together_are_the_whole_without_duplicates(scene: Scene, words
             f"{'Casa' if number % 2 else 'Techo'} {number % 3}",
             description="casa " * number,
         )
-    seen, token = [], ""
+    names, token = [], ""
     while True:
         page = scene.coordinator.SearchServices(
             pb.SearchServicesRequest(words=words, page_size=2, page_token=token)
         )
         assert page.total_size == 7
-        seen += [service.name for service in page.services]
+        names += [service.name for service in page.services]
         token = page.next_page_token
         if not token:
             break
     # All offer shelter, for which "casa" is a synonym; services with the word in their name come
     # first.
-    assert seen == ["Casa 0", "Casa 1", "Casa 2", "Techo 0", "Techo 0", "Techo 1", "Techo 2"]
+    assert names == ["Casa 0", "Casa 1", "Casa 2", "Techo 0", "Techo 0", "Techo 1", "Techo 2"]
 
 
 def test_even_an_empty_page_states_the_total(scene: Scene) -> None:

@@ -58,9 +58,9 @@ class WrittenService:
         """Returns the weights with which the service has the word."""
         return {
             min(weights or "D")
-            for said, weights in self.words
+            for words, weights in self.words
             if any(
-                said.startswith(lexeme.text) if lexeme.begins else said == lexeme.text
+                words.startswith(lexeme.text) if lexeme.begins else words == lexeme.text
                 for lexeme in word.lexemes
             )
         }

@@ -246,15 +246,15 @@ def test_the_country_of_a_service_cannot_be_emptied(scene: Scene) -> None:
 def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisation(
     scene: Scene,
 ) -> None:
-    made = scene.service(scene.coalition, "Casa")
+    house = scene.service(scene.coalition, "Casa")
     with scene.owner.transaction(SYSTEM) as tx:  # as an earlier version stored it
-        tx.execute("UPDATE services SET country = '', facets = '{}' WHERE id = %s", (made.id,))
+        tx.execute("UPDATE services SET country = '', facets = '{}' WHERE id = %s", (house.id,))
         migration = next(MIGRATIONS[1].glob("*_countries.sql")).read_text()
         for command in migration.partition("-- migrate:down")[0].strip(" \n;").split(";\n"):
             tx.execute(command.encode())
     Sweeper(scene.database, scene.clock, sweep).sweep()
-    found = scene.coordinator.SearchServices(pb.SearchServicesRequest(country="NI"))
-    assert [service.id for service in found.services] == [made.id]
+    response = scene.coordinator.SearchServices(pb.SearchServicesRequest(country="NI"))
+    assert [service.id for service in response.services] == [house.id]
 
 
 def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:

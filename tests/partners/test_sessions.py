@@ -180,9 +180,9 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
         member.advance(minutes=7)
         assert member.nobody.IssueToken(passive).tokens
     member.advance(minutes=1)
-    for asked in (passive, pb.IssueTokenRequest(session_secret=secret)):
+    for request in (passive, pb.IssueTokenRequest(session_secret=secret)):
         with refused("UNAUTHENTICATED", "session_ended"):
-            member.nobody.IssueToken(asked)
+            member.nobody.IssueToken(request)
 
 
 def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(member: Scene) -> None:

@@ -77,9 +77,9 @@ def propose(
     return answer
 
 
-def confirm(by: Stubs, seen: m.SignInProvider) -> m.SignInProvider:
+def confirm(by: Stubs, provider: m.SignInProvider) -> m.SignInProvider:
     answer: m.SignInProvider = by.ConfirmSignInProvider(
-        m.ConfirmSignInProviderRequest(organization_id=seen.organization_id, etag=seen.etag)
+        m.ConfirmSignInProviderRequest(organization_id=provider.organization_id, etag=provider.etag)
     )
     return answer
 
@@ -465,11 +465,11 @@ def test_an_ended_provider_signs_nobody_in(
     begun = begin(scene, ministry)
     back = provider.signs_in(begun.authorization_url, "ana")
     link = provider_id(scene, ministry)
-    seen = scene.coordinator.GetSignInProvider(
+    stored = scene.coordinator.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=ministry.id)
     )
     ended = scene.coordinator.EndSignInProvider(
-        m.EndSignInProviderRequest(organization_id=ministry.id, etag=seen.etag)
+        m.EndSignInProviderRequest(organization_id=ministry.id, etag=stored.etag)
     )
     assert (ended.issuer, ended.provider_id) == ("", link)
     with refused(*FAILED):
@@ -577,13 +577,13 @@ def test_providers_that_hang_do_not_take_all_the_threads(
     The other threads keep answering, and further sign-ins are refused at once.
     """
     questions = [begin(scene, ministry) for _ in range(5)]
-    came = [provider.signs_in(question.authorization_url, "ana") for question in questions]
+    returns = [provider.signs_in(question.authorization_url, "ana") for question in questions]
     provider.hangs.set()
 
     def takes(number: int) -> float:
         started = time.monotonic()
         with refused("UNAVAILABLE", "provider_unavailable"):
-            finish(scene, questions[number], came[number])
+            finish(scene, questions[number], returns[number])
         return time.monotonic() - started
 
     with ThreadPoolExecutor(5) as several:
@@ -592,8 +592,8 @@ def test_providers_that_hang_do_not_take_all_the_threads(
         started = time.monotonic()
         scene.nobody.EndSession(m.EndSessionRequest(session_secret="x"))
         assert time.monotonic() - started < 1
-        took = sorted(each.result() for each in waited)
-    assert took[0] < 1.5 < took[-1] < 5
+        durations = sorted(each.result() for each in waited)
+    assert durations[0] < 1.5 < durations[-1] < 5
 
 
 def test_the_secret_is_sealed_and_shown_to_nobody(
@@ -601,10 +601,10 @@ def test_the_secret_is_sealed_and_shown_to_nobody(
 ) -> None:
     [row] = scene.rows("SELECT secret FROM sign_in_providers")
     assert provider.client.secret.encode() not in bytes(row["secret"])
-    seen = scene.coordinator.GetSignInProvider(
+    stored = scene.coordinator.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=ministry.id)
     )
-    assert provider.client.secret not in str(seen)
+    assert provider.client.secret not in str(stored)
 
 
 def test_a_providers_secrets_are_rewrapped_with_all_others_and_still_open(

@@ -36,11 +36,11 @@ def refused(
 ) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as raised:
         ProviderEntry(issuer, client).check(secret, development=at_home)
-    return [(path.removeprefix("provider."), why) for path, why in raised.value.violations]
+    return [(path.removeprefix("provider."), reason) for path, reason in raised.value.violations]
 
 
 @pytest.mark.parametrize(
-    ("issuer", "why"),
+    ("issuer", "reason"),
     [
         ("", "required"),
         ("https://" + "a" * 193, "too_long"),
@@ -61,8 +61,8 @@ def refused(
         ("https://login.microsoftonline.com/consumers", "shared_issuer"),
     ],
 )
-def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, why: str) -> None:
-    assert refused(issuer) == [("issuer", why)]
+def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, reason: str) -> None:
+    assert refused(issuer) == [("issuer", reason)]
 
 
 @pytest.mark.parametrize(

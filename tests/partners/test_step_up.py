@@ -288,8 +288,8 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scen
         secret = sign_in_through(scene, ministry, provider).session_secret
         by = of_session(scene, secret)
         scene.advance(minutes=11)
-        asked = by.BeginProof(pb.BeginProofRequest())
-        assert (asked.asks_password, "max_age=0" in asked.authorization_url) == (False, True)
+        response = by.BeginProof(pb.BeginProofRequest())
+        assert (response.asks_password, "max_age=0" in response.authorization_url) == (False, True)
         fails_to_prove(by, secret, "challenge", "wrong", password=PASSWORD)
 
         def came_back(user: str) -> dict[str, Any]:

@@ -125,11 +125,11 @@ def test_d24_nobody_is_suspended_without_a_reason(
 def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
     scene: Scene, own: Organization, second: Stubs
 ) -> None:
-    seen = scene.etag(own.id)
+    etag = scene.etag(own.id)
     suspend(scene, scene.coordinator, own)
     with refused("ABORTED", "stale_etag"):
         second.SuspendOrganization(
-            pb.SuspendOrganizationRequest(id=own.id, etag=seen, reason=pb.SUSPENSION_REASON_HARM)
+            pb.SuspendOrganizationRequest(id=own.id, etag=etag, reason=pb.SUSPENSION_REASON_HARM)
         )
 
 
@@ -151,8 +151,8 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
 ) -> None:
     worker, key = scene.by(own), scene.by_key(own, "directory.read")
     manager = scene.worker(own, Role.MANAGER, email="jefa@casa.example")
-    held = suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT, hold=True)
-    assert (held.status, works(worker), works(key)) == (SUSPENDED, False, False)
+    suspended = suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT, hold=True)
+    assert (suspended.status, works(worker), works(key)) == (SUSPENDED, False, False)
     scene.advance(hours=24, seconds=-1)
     run_sweep(scene)
     assert not works(worker)
@@ -398,8 +398,8 @@ def test_d24_a_step_that_a_coordinator_proposed_who_is_suspended_since_takes_two
     assert proposed.status == before
     for by in (scene.coordinator, second):
         by.SuspendWorker(m.SuspendWorkerRequest(id=bribed.id))
-    seen = second.GetOrganization(pb.GetOrganizationRequest(id=proposed.id))
-    assert bribed.id not in str(seen), "no page says that a first person has agreed"
+    organization = second.GetOrganization(pb.GetOrganizationRequest(id=proposed.id))
+    assert bribed.id not in str(organization), "no page says that a first person has agreed"
     assert not second.ListOrganizations(
         pb.ListOrganizationsRequest(waits_for_second=True)
     ).organizations

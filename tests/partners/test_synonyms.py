@@ -72,7 +72,9 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
     groups = {
         word: {taxonomy().parent(code) or code for code in codes} for word, codes in meant.items()
     }
-    assert {word for word, of in groups.items() if len(of) > 1} == ON_PURPOSE
+    assert {
+        word for word, groups_of_word in groups.items() if len(groups_of_word) > 1
+    } == ON_PURPOSE
     twice = [
         word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
     ]

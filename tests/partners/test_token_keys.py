@@ -54,8 +54,8 @@ def kid(token: str) -> str:
 
 def make_older(folder: Path, name: str) -> None:
     """Makes a key file look as if it had been made a while ago."""
-    then = time.time() - key_folder.SETTLED
-    os.utime(folder / f"{name}.pub.jwk", (then, then))
+    activation = time.time() - key_folder.SETTLED
+    os.utime(folder / f"{name}.pub.jwk", (activation, activation))
 
 
 @pytest.fixture
@@ -126,9 +126,9 @@ def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
 
 def age_all_files(folder: Path) -> None:
     """Makes all files look as if they had been written an hour ago."""
-    then = time.time() - 3600
+    hour_ago = time.time() - 3600
     for file in (*folder.iterdir(), folder):
-        os.utime(file, (then, then))
+        os.utime(file, (hour_ago, hour_ago))
 
 
 def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path) -> None:
@@ -139,21 +139,21 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
         reads += 1
         return key_folder.all_verifying(folder, "tokens")
 
-    held = key_folder.FileCache(folder, "tokens*.pub.jwk", read)
+    cache = key_folder.FileCache(folder, "tokens*.pub.jwk", read)
     age_all_files(folder)
-    first, reads = held(), 0
-    assert all(held() is first for _ in range(100))
+    first, reads = cache(), 0
+    assert all(cache() is first for _ in range(100))
     assert reads == 0
     key_folder.replace_pair(folder, "tokens")
-    assert len(held()) == 2
+    assert len(cache()) == 2
     age_all_files(folder)
-    held()
+    cache()
     public, reads = folder / "tokens.1.pub.jwk", 0
     # the file is overwritten in place, so the folder does not change
     public.write_text((folder / "tokens.pub.jwk").read_text())
-    assert (len(held()), reads) == (1, 1)
+    assert (len(cache()), reads) == (1, 1)
     public.unlink()
-    assert len(held()) == 1
+    assert len(cache()) == 1
 
 
 def test_keys_that_cannot_be_read_stay_as_they_were(
@@ -161,12 +161,12 @@ def test_keys_that_cannot_be_read_stay_as_they_were(
 ) -> None:
     issuer, verifier = pair(folder)
     before = kid(issuer.issue(WHO, "enlace.tests")[0])
-    away = folder.rename(folder.with_name("away"))
+    moved_folder = folder.rename(folder.with_name("away"))
     later(5)
     token, _ = issuer.issue(WHO, "enlace.tests")
     assert kid(token) == before
     assert verifier.verify(token) == WHO
-    away.rename(folder)
+    moved_folder.rename(folder)
     (folder / "tokens.jwk").write_text("")
     later(5)
     assert kid(issuer.issue(WHO, "enlace.tests")[0]) == before
@@ -179,7 +179,7 @@ def test_no_file_is_opened_for_keys_that_did_not_change(
     issuer, verifier = pair(folder)
     later(5)
     verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
-    opened: list[object] = []
+    files: list[object] = []
     watching = True
 
     def note(event: str, arguments: tuple[object, ...]) -> None:
@@ -188,13 +188,13 @@ def test_no_file_is_opened_for_keys_that_did_not_change(
             and event in {"open", "os.listdir", "os.scandir"}
             and str(folder) in str(arguments[0])
         ):
-            opened.append(arguments[0])
+            files.append(arguments[0])
 
     sys.addaudithook(note)
     later(5)
     verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
     watching = False
-    assert not opened
+    assert not files
 
 
 def test_a_strangers_token_is_refused_and_does_not_keep_the_process_reading_keys(

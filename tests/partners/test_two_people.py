@@ -111,10 +111,10 @@ def test_one_person_proposes_another_confirms_and_the_public_number_follows(scen
 def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) -> None:
     own = scene.organization("Propia")
     second = scene.by(scene.coalition, Role.COORDINATOR)
-    seen = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
-    propose(scene.coordinator, seen, type=pb.ORGANIZATION_TYPE_HOTLINE)
+    organization = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
+    propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
     with refused("ABORTED", "stale_etag"):
-        confirm(second, seen)
+        confirm(second, organization)
 
 
 def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
@@ -168,9 +168,9 @@ def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> 
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
         assert caller.GetOrganization(request).HasField("proposal")
     for caller in (scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")):
-        seen = caller.GetOrganization(request)
-        assert not seen.HasField("proposal")
-        assert seen.registered_by_worker_id == ""
+        organization = caller.GetOrganization(request)
+        assert not organization.HasField("proposal")
+        assert organization.registered_by_worker_id == ""
 
 
 def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> None:

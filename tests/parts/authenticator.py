@@ -72,11 +72,14 @@ class Authenticator:
         return PRESENT | VERIFIED if self.verifies else PRESENT
 
     def _data(
-        self, rp_id: str, flags: AuthenticatorData.FLAG, made: AttestedCredentialData | bytes = b""
+        self,
+        rp_id: str,
+        flags: AuthenticatorData.FLAG,
+        credential: AttestedCredentialData | bytes = b"",
     ) -> AuthenticatorData:
         self.signed += self.counts
         made_up: AuthenticatorData = AuthenticatorData.create(
-            hashlib.sha256(rp_id.encode()).digest(), flags, self.signed, made
+            hashlib.sha256(rp_id.encode()).digest(), flags, self.signed, credential
         )
         return made_up
 

@@ -21,8 +21,8 @@ class Broker(broker.Broker):
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-def forget(made: broker.Broker) -> None:
+def forget(created: broker.Broker) -> None:
     """Restarts the broker without its data, as another cluster; this simulates a lost disk."""
-    made.kill()
-    shutil.rmtree(made.data)
-    made.start()
+    created.kill()
+    shutil.rmtree(created.data)
+    created.start()

@@ -188,13 +188,14 @@ def test_no_step_exceeds_the_committed_table_and_one_more_statement_is_detected(
         switch.touch()
         counting.forget()
         counting.repeat()
-        seen = excesses(counting.table, table)
+        found_excesses = excesses(counting.table, table)
     finally:
         stack.stop()
     assert [
         step.rpc
         for step in STEPS
         if not any(
-            line.startswith(f"{budget.name_of(step)}: ") and " statements " in line for line in seen
+            line.startswith(f"{budget.name_of(step)}: ") and " statements " in line
+            for line in found_excesses
         )
     ] == []

@@ -414,9 +414,9 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
     manifests = with_component(tmp_path, "apart")
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
-    found = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
+    by_name = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
     both = {"gateway": "--only=site", "gateway-api": "--only=api"}
-    pods_of = {name: found["Deployment", name]["spec"]["template"] for name in both}
+    pods_of = {name: by_name["Deployment", name]["spec"]["template"] for name in both}
     for name, only in both.items():
         (container,) = pods_of[name]["spec"]["containers"]
         assert container["command"] == ["python", "-m", "services.gateway", "serve", only]
@@ -424,18 +424,18 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
         assert (
             pods_of[name]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
         )  # the network policies select pods by this
-        selector = found["Service", name]["spec"]["selector"]
+        selector = by_name["Service", name]["spec"]["selector"]
         assert [
             other
             for other in both
             if selector.items() <= pods_of[other]["metadata"]["labels"].items()
         ] == [name]
-        assert found["HorizontalPodAutoscaler", name]["spec"]["scaleTargetRef"]["name"] == name
+        assert by_name["HorizontalPodAutoscaler", name]["spec"]["scaleTargetRef"]["name"] == name
         assert (
-            found["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"].items()
+            by_name["PodDisruptionBudget", name]["spec"]["selector"]["matchLabels"].items()
             <= pods_of[name]["metadata"]["labels"].items()
         )
-    (rule,) = found["Ingress", "gateway"]["spec"]["rules"]
+    (rule,) = by_name["Ingress", "gateway"]["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     assert paths == {**dict.fromkeys(PATHS, "gateway-api"), "/": "gateway"}
 

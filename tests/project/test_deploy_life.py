@@ -152,14 +152,14 @@ class TestCorrecting:
         assert images == {built.stdout.strip()}
 
     def test_a_release_sets_the_version_in_every_file_that_names_it(self, tmp_path: Path) -> None:
-        shown = subprocess.run(
+        process = subprocess.run(
             ["make", "-n", "release", "VERSION=9.8.7"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         ).stdout
-        changes = [line for line in shown.splitlines() if line.startswith("sed -i")]
+        changes = [line for line in process.splitlines() if line.startswith("sed -i")]
         for line in changes:
             file = line.split()[-1]
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

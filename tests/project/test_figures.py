@@ -27,7 +27,7 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
     )
     written = [(name, float(limit) if limit else None) for name, _, limit in rows]
     assert written == [(figure.name, figure.limit) for figure in FIGURES]
-    shown = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bench", "--help"],
         cwd=ROOT,
         capture_output=True,
@@ -35,15 +35,15 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
         timeout=60,
         check=True,
     )
-    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", shown.stdout))
+    assert {part for _, part, _ in rows} <= set(re.findall(r"\w+", process.stdout))
 
 
 def test_a_table_marks_a_figure_that_missed_its_limit() -> None:
-    shown = table(
+    printed = table(
         [Measurement("ready_s", 20.0, "", beside=10.0), Measurement("page_ms_p99", 12.3, "")]
     )
-    assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", shown)
-    assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", shown)
+    assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", printed)
+    assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", printed)
 
 
 def test_percentiles() -> None:
@@ -57,10 +57,10 @@ def test_percentiles() -> None:
 
 
 def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
-    shown = compare.table(
+    printed = compare.table(
         ("aaaa", "bbbb"), {"page_ms_p50": [10.0, 30.0, 20.0]}, {"page_ms_p50": [5.0, 4.0, 9.0]}
     )
-    assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", shown)
+    assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", printed)
     assert 0 <= quiet.busy_percent(0.1) <= 100
 
 

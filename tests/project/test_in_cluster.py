@@ -142,23 +142,23 @@ def test_the_secrets_fit_together_after_an_interrupted_and_a_second_run(
 
 
 def test_each_service_has_the_keys_that_it_needs_and_no_others(tmp_path: Path) -> None:
-    given = make_secrets.cut(make_secrets.make_all())
+    values = make_secrets.cut(make_secrets.make_all())
     private = [
         name
-        for contents in given.values()
+        for contents in values.values()
         for name in contents
         if name.endswith((".jwk", ".key")) and not name.endswith(".pub.jwk")
     ]
     # One key is shared: notifications opens the e-mails that partners seals for a mailbox.
     assert {name for name in private if private.count(name) > 1} == {"mail.key"}
-    assert [name for name, contents in sorted(given.items()) if "mail.key" in contents] == [
+    assert [name for name, contents in sorted(values.items()) if "mail.key" in contents] == [
         "keys-notifications",
         "keys-partners",
     ]
     for service in SERVICES:
         folder = tmp_path / service
         folder.mkdir()
-        for name, value in given[f"keys-{service}"].items():
+        for name, value in values[f"keys-{service}"].items():
             (folder / name).write_bytes(value)
         key_folder.signing(folder, f"facts.{service}")
         key_folder.secret(folder, f"sealing.{service}")

@@ -147,9 +147,11 @@ def test_every_contract_has_a_planted_violation() -> None:
     assert {contract["id"] for contract in contracts} == {id for id, _, _ in VIOLATIONS}
 
 
-@pytest.mark.parametrize(("contract", "where", "what"), VIOLATIONS)
-def test_a_planted_violation_is_reported(tree: Path, contract: str, where: str, what: str) -> None:
-    _plant(tree, where, what)
+@pytest.mark.parametrize(("contract", "file_name", "statement"), VIOLATIONS)
+def test_a_planted_violation_is_reported(
+    tree: Path, contract: str, file_name: str, statement: str
+) -> None:
+    _plant(tree, file_name, statement)
     done = _lint(tree, "--contract", contract)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "BROKEN" in done.stdout
@@ -198,13 +200,13 @@ def _imports(file: Path) -> Iterator[str]:
             yield node.module
 
 
-def _plant(tree: Path, where: str, what: str) -> None:
+def _plant(tree: Path, file_name: str, statement: str) -> None:
     """Adds a line to the file, or to the module's __init__ if the module has become a folder."""
-    file = tree / where
+    file = tree / file_name
     if file.with_suffix("").is_dir():
         file = file.with_suffix("") / "__init__.py"
     with file.open("a") as out:
-        out.write(f"\n{what}\n")
+        out.write(f"\n{statement}\n")
 
 
 def _lint(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -181,7 +181,7 @@ def test_a_serving_process_holds_no_password_but_its_own(stack: LocalStack) -> N
         for role, password in words.items()
     }
     services = ("partners", "referrals", "notifications", "gateway")
-    held = {
+    expected = {
         name: {
             owner
             for content in _memory(stack.pids()[name])
@@ -190,7 +190,7 @@ def test_a_serving_process_holds_no_password_but_its_own(stack: LocalStack) -> N
         }
         for name in services
     }
-    assert held == {name: {(name, "app")} for name in services[:3]} | {"gateway": set()}
+    assert expected == {name: {(name, "app")} for name in services[:3]} | {"gateway": set()}
 
 
 def _memory(pid: int) -> Iterator[bytes]:
@@ -219,10 +219,10 @@ def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can
     assert [account["email"] for account in created["accounts"]] == [
         worker.email for worker in network().workers
     ]
-    shown = re.findall(r"^ {8}(\S+@\S+) +(\S+)", output, re.MULTILINE)
-    assert len(shown) == len({account["role"] for account in created["accounts"]})
+    accounts = re.findall(r"^ {8}(\S+@\S+) +(\S+)", output, re.MULTILINE)
+    assert len(accounts) == len({account["role"] for account in created["accounts"]})
     with grpc.insecure_channel(stack.state["parts"]["partners"]["listen"]) as channel:
-        for email, password in shown:
+        for email, password in accounts:
             assert (
                 PartnersStubs(channel)
                 .tokens.SignIn(

@@ -155,10 +155,10 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     )
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
     assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
-    held = [
+    held_facts = [
         letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
     ]
-    assert held == [f"{sent.id}/{sent.etag[1:]}"], "only the failed fact is listed"
+    assert held_facts == [f"{sent.id}/{sent.etag[1:]}"], "only the failed fact is listed"
     taken = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
         " AND version > 0"

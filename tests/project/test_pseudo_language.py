@@ -49,7 +49,7 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
     for words in SERVICES.values():
         copied = tmp_path / words.folder.relative_to(ROOT)
         add_catalogue(words.source_texts(), path_of(copied, NEW))
-    looked = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "tests.project.every_text", NEW],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -57,10 +57,10 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
         text=True,
         check=False,
     )
-    assert looked.returncode == 0, looked.stderr
-    found = json.loads(looked.stdout.splitlines()[-1])  # the lines before are logs of the pages
-    assert found["escaped"] == {}
-    assert found["places"] > 1400
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout.splitlines()[-1])  # the lines before are logs of the pages
+    assert report["escaped"] == {}
+    assert report["places"] > 1400
 
 
 def test_text_outside_of_the_brackets_is_found() -> None:

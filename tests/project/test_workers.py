@@ -66,10 +66,10 @@ def test_each_counter_whose_increase_is_an_alarm_is_shown_before_its_first_event
         for part in stack.state["parts"]
         if stack.state["parts"][part]["metrics"]
     }
-    shown = set().union(*samples.values())
+    all_samples = set().union(*samples.values())
     assert len(alarms) >= 7
-    assert alarms <= {name for name, *_ in shown}
-    assert shown >= {
+    assert alarms <= {name for name, *_ in all_samples}
+    assert all_samples >= {
         ("enlace_deliveries_total", channel, "DEAD") for channel in ("email", "webhook")
     }
     unreadable = "enlace_rows_unreadable_total"
@@ -170,12 +170,12 @@ def test_a_process_that_stops_fails_no_call_of_the_gateway(stack: LocalStack, ca
 
 
 def test_the_status_page_shows_that_a_fact_is_held(stack: LocalStack) -> None:
-    held = "Responde; algo quedó en espera"
-    assert held not in requests.get(f"{stack.gateway}/status", timeout=10).text
+    sentence = "Responde; algo quedó en espera"
+    assert sentence not in requests.get(f"{stack.gateway}/status", timeout=10).text
     with stack.database("notifications") as database:
         database.execute(
             "INSERT INTO inbox_parked (consumer, subject, version, topic, type, payload, time,"
             " reason, next_try_time)"
             " VALUES ('a-test', 'a-test', 1, '', '', '', now(), 'internal', 'infinity')"
         )
-    until(lambda: held in requests.get(f"{stack.gateway}/status", timeout=10).text)
+    until(lambda: sentence in requests.get(f"{stack.gateway}/status", timeout=10).text)

@@ -99,13 +99,13 @@ def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
 
 
 def test_the_shipped_cards_cover_every_question_about_danger() -> None:
-    opened = {
+    opened_cards = {
         question
         for card in shipped_cards()
         for question, answer in vars(card.opened_by).items()
         if answer
     }
-    assert opened >= {
+    assert opened_cards >= {
         "danger_now",
         "escape_under_way",
         "still_held",
@@ -126,8 +126,8 @@ def test_an_invalid_shipped_card_prevents_the_service_from_starting(tmp_path: Pa
         shipped_cards(file)
 
 
-def text(story: Story, said: str, *lines: str) -> pb.AdviceText:
-    return pb.AdviceText(title=f"{said} {story.request_id()}", lines=lines or ("Escuche.",))
+def text(story: Story, title: str, *lines: str) -> pb.AdviceText:
+    return pb.AdviceText(title=f"{title} {story.request_id()}", lines=lines or ("Escuche.",))
 
 
 def texts_of(story: Story) -> dict[str, Any]:

@@ -204,16 +204,16 @@ def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_dela
             "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],)
         )
     service.clock.set(EIGHTEEN)  # her birthday has begun on Guam, not in Managua
-    opened = list[str]()
+    opened_ids = list[str]()
     identity = Files.identity
     monkeypatch.setattr(
         Files,
         "identity",
-        lambda self, tx, grant: opened.append(grant.person_id) or identity(self, tx, grant),  # type: ignore[func-returns-value]
+        lambda self, tx, grant: opened_ids.append(grant.person_id) or identity(self, tx, grant),  # type: ignore[func-returns-value]
     )
     for _ in range(3):
         service.made.ages.note()
-    assert opened == [girls[1]]
+    assert opened_ids == [girls[1]]
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
 
 

@@ -138,13 +138,13 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
     )
     assert read(story.shelter, created.id).person.age_band == pb.AGE_BAND_18_TO_24
     amended = story.ngo.AmendReferral(amending(created, pb.URGENCY_EMERGENCY))
-    seen = read(story.shelter, created.id)
-    assert (seen.person.age_band, seen.urgency, seen.state) == (
+    referral = read(story.shelter, created.id)
+    assert (referral.person.age_band, referral.urgency, referral.state) == (
         pb.AGE_BAND_25_TO_59,
         pb.URGENCY_EMERGENCY,
         created.state,
     )
-    assert seen.next_due_time.ToDatetime() - created.send_time.ToDatetime() == 1 * H
+    assert referral.next_due_time.ToDatetime() - created.send_time.ToDatetime() == 1 * H
     last = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
@@ -158,17 +158,17 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
 
 def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
     created = story.sent(urgency=pb.URGENCY_URGENT)
-    asked = amending(created, pb.URGENCY_IMMEDIATE)
-    assert refusal(lambda: story.shelter.AmendReferral(asked)) == (
+    request = amending(created, pb.URGENCY_IMMEDIATE)
+    assert refusal(lambda: story.shelter.AmendReferral(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    assert refusal(lambda: story.service.as_("clinic", "WORKER").AmendReferral(asked)) == (
+    assert refusal(lambda: story.service.as_("clinic", "WORKER").AmendReferral(request)) == (
         "NOT_FOUND",
         "not_found",
     )
-    assert refusal(lambda: story.coordinator.AmendReferral(asked))[0] == "PERMISSION_DENIED"
+    assert refusal(lambda: story.coordinator.AmendReferral(request))[0] == "PERMISSION_DENIED"
     story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=created.id, etag=created.etag)
     )
-    assert refusal(lambda: story.ngo.AmendReferral(asked)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: story.ngo.AmendReferral(request)) == ("ABORTED", "stale_etag")

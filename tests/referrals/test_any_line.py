@@ -35,22 +35,22 @@ def operator_of(story: Story, organization: str = "hotline") -> Client:
 
 
 def call_again(
-    story: Story, made: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
+    story: Story, created: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
     """Records a further call by the caller, who names her reference, to this line."""
     request = c.CreateContactRequest(
         contact=c.Contact(line_country=country(organization)),
-        reference=made.reference,
-        pin=pin or made.pin,
+        reference=created.reference,
+        pin=pin or created.pin,
         request_id=story.request_id(),
     )
     answer: c.CreateContactResponse = operator_of(story, organization).CreateContact(request)
     return answer
 
 
-def add_note(story: Story, made: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
+def add_note(story: Story, created: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
     request = c.AddNoteByReferenceRequest(
-        reference=made.reference, pin=made.pin, note=note, request_id=story.request_id()
+        reference=created.reference, pin=created.pin, note=note, request_id=story.request_id()
     )
     status: c.ReferenceStatus = story.service.public().AddNoteByReference(request)
     return status
@@ -72,15 +72,17 @@ def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_
         created.contact.reference_hint,
     )
     assert (created.contact.called_before, again.contact.called_before) == (False, True)
-    known = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
-    assert operator_of(story).GetContactByReference(known).id == created.contact.id
-    assert operator_of(story, "clinic").GetContactByReference(known).id == again.contact.id
-    assert refusal(lambda: operator_of(story, "shelter").GetContactByReference(known)) == NOT_THERE
+    request = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    assert operator_of(story).GetContactByReference(request).id == created.contact.id
+    assert operator_of(story, "clinic").GetContactByReference(request).id == again.contact.id
+    assert (
+        refusal(lambda: operator_of(story, "shelter").GetContactByReference(request)) == NOT_THERE
+    )
     assert refusal(lambda: read_contact(operator_of(story), again.contact)) == NOT_THERE
     assert refusal(lambda: read_contact(operator_of(story, "clinic"), created.contact)) == NOT_THERE
     story.service.clock.advance(timedelta(minutes=1))
     later = call_again(story, created)
-    assert operator_of(story, "clinic").GetContactByReference(known).id == later.contact.id, (
+    assert operator_of(story, "clinic").GetContactByReference(request).id == later.contact.id, (
         "the latest of several contacts"
     )
 
@@ -107,12 +109,12 @@ def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story
     again = call_again(story, created, "hotline")
     referral_for(story, created)
     sent, _ = referral_for(story, again)
-    known = {"reference": created.reference, "pin": created.pin}
+    credentials = {"reference": created.reference, "pin": created.pin}
     public = story.service.public()
-    assert len(public.GetReferenceStatus(c.GetReferenceStatusRequest(**known)).items) == 2
+    assert len(public.GetReferenceStatus(c.GetReferenceStatusRequest(**credentials)).items) == 2
     completed(story, sent)
-    public.ConfirmHelp(c.ConfirmHelpRequest(**known, help_came=True))
-    stopped = public.WithdrawConsentByReference(c.WithdrawConsentByReferenceRequest(**known))
+    public.ConfirmHelp(c.ConfirmHelpRequest(**credentials, help_came=True))
+    stopped = public.WithdrawConsentByReference(c.WithdrawConsentByReferenceRequest(**credentials))
     assert sorted(item.status_code for item in stopped.items) == [
         c.REFERENCE_STATE_DONE,
         c.REFERENCE_STATE_STOPPED,
@@ -134,11 +136,11 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
         (operator_of(story), created.contact),
         (operator_of(story, "clinic"), again.contact),
     ):
-        heard = read_contact(client, contact)
-        assert [later.note for later in heard.later_notes] == ["he took the passport"]
-        assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True)
-        assert heard.clocks[0].fired_percent == 0
-        assert not heard.clocks[0].HasField("stop_time")
+        stored = read_contact(client, contact)
+        assert [later.note for later in stored.later_notes] == ["he took the passport"]
+        assert (stored.outcome_code, stored.unheard) == (c.CONTACT_OUTCOME_OPEN, True)
+        assert stored.clocks[0].fired_percent == 0
+        assert not stored.clocks[0].HasField("stop_time")
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT subject, type FROM outbox WHERE type = 'enlace.contact.told.v1'"
@@ -203,22 +205,22 @@ def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     sent, operator = referral_for(story, created)
     add_note(story, created, "she moved to her aunt")
     completed(story, sent)
-    heard = read_contact(operator, created.contact)
-    assert (heard.outcome_code, heard.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
+    stored = read_contact(operator, created.contact)
+    assert (stored.outcome_code, stored.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
         "even though the referral continued"
     )
     request = c.UpdateContactRequest(
         contact=c.Contact(
-            id=heard.id, etag=created.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+            id=stored.id, etag=created.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
         )
     )
     request.update_mask.paths.append("outcome_code")
     assert refusal(lambda: operator.UpdateContact(request)) == ("ABORTED", "stale_etag"), (
         "an operator who decided before the note has to read it first"
     )
-    request.contact.etag = heard.etag
-    seen = operator.UpdateContact(request)
-    assert (seen.outcome_code, seen.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
+    request.contact.etag = stored.etag
+    contact = operator.UpdateContact(request)
+    assert (contact.outcome_code, contact.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
 def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
@@ -228,8 +230,8 @@ def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_refer
     sent, operator = referral_for(story, created)
     noted = add_note(story, created, "quetzal")
     assert b"quetzal" not in noted.SerializeToString()
-    known = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
-    assert b"quetzal" not in operator.GetContactByReference(known).SerializeToString()
+    request = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    assert b"quetzal" not in operator.GetContactByReference(request).SerializeToString()
     assert b"quetzal" not in operator.ListContacts(c.ListContactsRequest()).SerializeToString()
     assert sent.id
 
@@ -316,14 +318,14 @@ def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
     assert len(read_contact(operator_of(story), created.contact).later_notes) == 1
 
 
-def items(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceItem]:
-    request = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+def items(story: Story, created: c.CreateContactResponse) -> list[c.ReferenceItem]:
+    request = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     return list(story.service.public().GetReferenceStatus(request).items)
 
 
-def withdraw(story: Story, made: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
+def withdraw(story: Story, created: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
     request = c.WithdrawConsentByReferenceRequest(
-        reference=made.reference, pin=made.pin, item_key=key, request_id=story.request_id()
+        reference=created.reference, pin=created.pin, item_key=key, request_id=story.request_id()
     )
     status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(request)
     return status
@@ -387,8 +389,8 @@ def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
     assert [item.may_withdraw for item in items(story, other)] == [True]
 
 
-def readings_of(story: Story, made: c.CreateContactResponse) -> list[c.ReferenceReading]:
-    request = c.ListReadingsByReferenceRequest(reference=made.reference, pin=made.pin)
+def readings_of(story: Story, created: c.CreateContactResponse) -> list[c.ReferenceReading]:
+    request = c.ListReadingsByReferenceRequest(reference=created.reference, pin=created.pin)
     return list(story.service.public().ListReadingsByReference(request).readings)
 
 

@@ -173,9 +173,9 @@ def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
     story: Story, service: Service
 ) -> None:
     created = schedule(story.shelter, started(story), NOON + D)
-    seen = story.ngo.GetReferral(pb.GetReferralRequest(id=created.id))
-    assert seen.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
-    assert (seen.state, seen.etag) == (pb.STATE_IN_PROGRESS, created.etag)
+    referral = story.ngo.GetReferral(pb.GetReferralRequest(id=created.id))
+    assert referral.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
+    assert (referral.state, referral.etag) == (pb.STATE_IN_PROGRESS, created.etag)
     service.clock.advance(D)
     missed = story.shelter.MissAppointment(
         pb.MissAppointmentRequest(

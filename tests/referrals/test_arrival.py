@@ -41,21 +41,21 @@ def read(client: Client, referral_id: str) -> list[pb.Arrival]:
 def test_d19_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(
     story: Story, missing: str
 ) -> None:
-    asked = request_for(story)
-    assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == (
+    request = request_for(story)
+    assert refusal_with_fields(lambda: story.ngo.SendReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         REQUIRED,
     )
-    asked.arrival.CopyFrom(ARRIVAL)
-    setattr(asked.arrival, missing, "  ")
-    assert refusal_with_fields(lambda: story.ngo.SendReferral(asked)) == (
+    request.arrival.CopyFrom(ARRIVAL)
+    setattr(request.arrival, missing, "  ")
+    assert refusal_with_fields(lambda: story.ngo.SendReferral(request)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         {f"arrival.{missing}": "required"},
     )
-    asked.arrival.CopyFrom(ARRIVAL)
-    assert story.ngo.SendReferral(asked).state == pb.STATE_SENT
+    request.arrival.CopyFrom(ARRIVAL)
+    assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
 def test_d19_an_override_needs_the_arrival_too(story: Story) -> None:
@@ -100,9 +100,9 @@ def test_d19_an_arrival_is_sealed_and_each_reading_is_recorded(
         facts = tx.execute("SELECT payload FROM outbox WHERE subject = %s", (sent.id,)).fetchall()
     assert row["arrival_sealed"]
     assert not [
-        said
-        for said in (*map(str, row.values()), *(str(bytes(fact["payload"])) for fact in facts))
-        if "tepezcuintle" in said
+        text
+        for text in (*map(str, row.values()), *(str(bytes(fact["payload"])) for fact in facts))
+        if "tepezcuintle" in text
     ]
     readings = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=sent.person_id)

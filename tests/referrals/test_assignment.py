@@ -126,24 +126,24 @@ def test_nobody_is_made_responsible_while_her_account_ends(
         organization_id=night.caller.organization_id,
         status_code="SUSPENDED",
     )
-    left = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
+    fact = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
 
     def waits_or_is_done() -> bool:
         with service.database.transaction(SYSTEM) as look:
-            return asked.done() or bool(
+            return future.done() or bool(
                 look.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone()
             )
 
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
-            subscriptions.consume(service.made.lives, service.clock, tx, left)
-            asked = pool.submit(
+            subscriptions.consume(service.made.lives, service.clock, tx, fact)
+            future = pool.submit(
                 refusal, lambda: caller.AssignReferral(assigning(accepted, night.caller.id))
             )
             while not waits_or_is_done():
                 pass
         assert (
-            asked.result()
+            future.result()
             == {
                 "a colleague": ("INVALID_ARGUMENT", "invalid_fields"),
                 "herself": ("PERMISSION_DENIED", "organization_not_active"),

@@ -172,13 +172,15 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
     for minutes in (10, 20, 90):
         sent = story.sent()
         story.service.clock.advance(timedelta(minutes=minutes))
-        seen = story.shelter.AcknowledgeReferral(
+        acknowledged = story.shelter.AcknowledgeReferral(
             pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
         )
         story.service.clock.advance(timedelta(hours=3))
         story.shelter.DeclineReferral(
             pb.DeclineReferralRequest(
-                id=seen.id, etag=seen.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
+                id=acknowledged.id,
+                etag=acknowledged.etag,
+                reason_code=pb.DECLINE_REASON_NO_CAPACITY,
             )
         )
     quiet = story.sent()

@@ -96,7 +96,7 @@ def test_a_callback_is_settled_only_once() -> None:
 
 
 def file_of(
-    story: Story, made: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
+    story: Story, created: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
 ) -> people_pb2.Person:
     """Makes the caller's file at the line, with this safe-contact channel."""
     operator = operator_of(story)
@@ -104,7 +104,7 @@ def file_of(
     person: people_pb2.Person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(safe_contact=plan, request_id=story.request_id())
     )
-    contact = operator.GetContact(c.GetContactRequest(id=made.contact.id))
+    contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
     request = c.UpdateContactRequest(
         contact=c.Contact(id=contact.id, etag=contact.etag, person_id=person.id)
     )
@@ -124,13 +124,13 @@ def plan(
 
 def ask_for_call(
     story: Story,
-    made: c.CreateContactResponse,
+    created: c.CreateContactResponse,
     day: c.DayBand.ValueType = TOMORROW,
     hour: c.HourBand.ValueType = EVENING,
 ) -> c.ReferenceStatus:
     request = c.AskForCallByReferenceRequest(
-        reference=made.reference,
-        pin=made.pin,
+        reference=created.reference,
+        pin=created.pin,
         day_code=day,
         hour_code=hour,
         request_id=story.request_id(),
@@ -148,14 +148,14 @@ def arrange_call(story: Story, contact_id: str, hour: c.HourBand.ValueType = EVE
 
 
 def owed_calls(
-    story: Story, made: c.CreateContactResponse, client: Client | None = None
+    story: Story, created: c.CreateContactResponse, client: Client | None = None
 ) -> list[c.Callback]:
     callbacks = (
         (client or operator_of(story))
         .ListCallbacks(c.ListCallbacksRequest(page_size=200))
         .callbacks
     )
-    return [callback for callback in callbacks if callback.contact_id == made.contact.id]
+    return [callback for callback in callbacks if callback.contact_id == created.contact.id]
 
 
 def settle(
@@ -209,10 +209,10 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
     request = c.CreateContactRequest(
         contact=c.Contact(line_country="NI", department=department), pin="4821"
     )
-    made = operator_of(story).CreateContact(request)
-    arrange_call(story, made.contact.id)
+    created = operator_of(story).CreateContact(request)
+    arrange_call(story, created.contact.id)
     status = story.service.public().GetReferenceStatus(
-        c.GetReferenceStatusRequest(reference=made.reference, pin="4821")
+        c.GetReferenceStatusRequest(reference=created.reference, pin="4821")
     )
     assert status.call_utc_offset_minutes == -60 * hours_behind
     start = datetime(2026, 3, 5, 17) + timedelta(hours=hours_behind)
@@ -249,12 +249,12 @@ def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
 
 
 def test_a_time_agreed_in_a_second_call_replaces_the_one_agreed_in_the_first(story: Story) -> None:
-    made = story.contact()
-    first = arrange_call(story, made.contact.id)
-    again = call_again(story, made, "hotline")
+    created = story.contact()
+    first = arrange_call(story, created.contact.id)
+    again = call_again(story, created, "hotline")
     moved = arrange_call(story, again.contact.id, NIGHT)
     assert moved.id == first.id
-    (callback,) = owed_calls(story, made)
+    (callback,) = owed_calls(story, created)
     assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
     assert not owed_calls(story, again), "she is called once"
 
@@ -269,14 +269,14 @@ def test_calls_agreed_at_once_for_two_contacts_of_a_caller_are_one_call(story: S
 
 
 def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:
-    made = story.contact()
-    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
-    arrange_call(story, made.contact.id)
-    again, clinic = call_again(story, made), operator_of(story, "clinic")
+    created = story.contact()
+    file_of(story, created, people_pb2.SAFE_CHANNEL_PHONE)
+    arrange_call(story, created.contact.id)
+    again, clinic = call_again(story, created), operator_of(story, "clinic")
     wanted = c.Callback(contact_id=again.contact.id, day_code=TOMORROW, hour_code=EVENING)
     clinic.CreateCallback(c.CreateCallbackRequest(callback=wanted))
-    status = ask_for_call(story, made, hour=NIGHT)
-    owed = [*owed_calls(story, made), *owed_calls(story, again, clinic)]
+    status = ask_for_call(story, created, hour=NIGHT)
+    owed = [*owed_calls(story, created), *owed_calls(story, again, clinic)]
     assert [callback.clocks[0].start_time for callback in owed] == [status.call_from_time] * 2
 
 
@@ -294,8 +294,8 @@ def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arrang
 ) -> None:
     created = story.contact()
     file_of(story, created, channel)
-    known = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
-    assert not story.service.public().GetReferenceStatus(known).may_ask_for_call
+    status_request = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
+    assert not story.service.public().GetReferenceStatus(status_request).may_ask_for_call
     assert refusal(partial(ask_for_call, story, created)) == NOT_SAFE
     expected = NOT_SAFE if channel else ("FAILED_PRECONDITION", "safe_contact_missing")
     assert refusal(partial(arrange_call, story, created.contact.id)) == expected
@@ -324,8 +324,14 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     if end == "plan":
         plan(story, person, people_pb2.SAFE_CHANNEL_NONE)
     else:
-        known = c.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
-        assert not service.public().WithdrawConsentByReference(known).HasField("call_until_time")
+        withdraw_request = c.WithdrawConsentByReferenceRequest(
+            reference=created.reference, pin=created.pin
+        )
+        assert (
+            not service.public()
+            .WithdrawConsentByReference(withdraw_request)
+            .HasField("call_until_time")
+        )
     assert not owed_calls(story, created)
     assert published_verbs(service, callback) == ["asked", "settled"]
     refused = partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)
@@ -335,10 +341,10 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
 def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
     story: Story,
 ) -> None:
-    made = story.contact()
-    arrange_call(story, made.contact.id)
-    file_of(story, made, people_pb2.SAFE_CHANNEL_NONE)
-    assert not owed_calls(story, made)
+    created = story.contact()
+    arrange_call(story, created.contact.id)
+    file_of(story, created, people_pb2.SAFE_CHANNEL_NONE)
+    assert not owed_calls(story, created)
     referred = story.contact()
     arrange_call(story, referred.contact.id)
     referral_for(story, referred)

@@ -167,12 +167,12 @@ def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
     created = [story.campaign().id for _ in range(3)]
-    seen: list[str] = []
+    ids: list[str] = []
     token = ""
-    while not set(created) <= set(seen):
+    while not set(created) <= set(ids):
         answer = story.coordinator.ListCampaigns(
             pb.ListCampaignsRequest(page_size=2, page_token=token)
         )
-        seen += [campaign.id for campaign in answer.campaigns]
+        ids += [campaign.id for campaign in answer.campaigns]
         token = answer.next_page_token
-    assert len(seen) == len(set(seen))
+    assert len(ids) == len(set(ids))

@@ -114,7 +114,7 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "due", "why"),
+    ("start", "due", "reason"),
     [
         (
             datetime(2026, 3, 5, 18, tzinfo=UTC),
@@ -150,9 +150,9 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
     ],
 )
 def test_two_working_days_follow_the_calendar_of_nicaragua(
-    start: datetime, due: datetime, why: str
+    start: datetime, due: datetime, reason: str
 ) -> None:
-    assert due_time(K.ACKNOWLEDGE, Urgency.NORMAL, start, NICARAGUA) == due, why
+    assert due_time(K.ACKNOWLEDGE, Urgency.NORMAL, start, NICARAGUA) == due, reason
 
 
 def test_holidays_follow_the_persons_country() -> None:
@@ -598,11 +598,11 @@ def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
     [end] = [event for event in events if event.verb == "expired"]
     assert (end.to_state, end.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
-    opened = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         id=sent.person_id, purpose_code="HOU", referral_id=sent.id
     )
-    opened.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
-    assert refusal(lambda: story.shelter.OpenPerson(opened)) == ("NOT_FOUND", "not_found")
+    request.field_groups.append(people_pb2.FIELD_GROUP_IDENTITY)
+    assert refusal(lambda: story.shelter.OpenPerson(request)) == ("NOT_FOUND", "not_found")
     stale = accepting(sent, service)
     stale.etag = mine.etag
     assert refusal(lambda: story.shelter.AcceptReferral(stale)) == (

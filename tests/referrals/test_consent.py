@@ -103,14 +103,14 @@ def test_a_consent_without_every_point_explained_is_refused(
 ) -> None:
     person = story.person() if giver == "person" else story.child()
     texts = [one for one in SEVEN_POINTS if one != point]
-    given = partial(
+    give_receipt = partial(
         story.receipt,
         person.id,
         giver=giver,
         assent_code="" if giver == "person" else "given",
         explained_codes=texts,
     )
-    assert refusal_with_fields(given)[2] == {"receipt.explained_codes": "required"}
+    assert refusal_with_fields(give_receipt)[2] == {"receipt.explained_codes": "required"}
 
 
 def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(
@@ -210,11 +210,11 @@ def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
 ) -> None:
     child = story.child()
     story.overridden(person=child)
-    given = partial(story.receipt, child.id, assent_code="given")
+    give_receipt = partial(story.receipt, child.id, assent_code="given")
     usable = [
-        given(giver="guardian"),
-        given(giver="authority", purposes=["HOU.EMG"]),
-        given(giver="best_interest"),
+        give_receipt(giver="guardian"),
+        give_receipt(giver="authority", purposes=["HOU.EMG"]),
+        give_receipt(giver="best_interest"),
     ]
     service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=usable[2].id))
     soon = request_for(
@@ -224,10 +224,10 @@ def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
         assent_code=people_pb2.ASSENT_GIVEN,
     )
     useless = [
-        given(giver="guardian", recipient=ORG["clinic"]),
-        given(giver="guardian", purposes=["MED"]),
-        given(giver="best_interest"),
-        given(giver="guardian"),
+        give_receipt(giver="guardian", recipient=ORG["clinic"]),
+        give_receipt(giver="guardian", purposes=["MED"]),
+        give_receipt(giver="best_interest"),
+        give_receipt(giver="guardian"),
         story.ngo.CreateReceipt(soon),
     ]
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=useless[3].id))

@@ -247,9 +247,9 @@ def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
 ) -> None:
     sent = send_after_assault(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
-    seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    assert not seen.HasField("assault_time")
-    assert health_deadlines(seen) == {}
+    referral = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert not referral.HasField("assault_time")
+    assert health_deadlines(referral) == {}
 
 
 def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(

@@ -147,9 +147,9 @@ def test_an_organisation_writes_only_contacts_of_the_line_of_its_own_country(
 # By rpc and with the database: the receiver, who sees no contact, changes its state too.
 
 
-def outcome(operator: Any, made: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
+def outcome(operator: Any, created: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
     code: c.ContactOutcome.ValueType = operator.GetContact(
-        c.GetContactRequest(id=made.contact.id)
+        c.GetContactRequest(id=created.contact.id)
     ).outcome_code
     return code
 
@@ -228,8 +228,8 @@ def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     created = story.contact()
     sent, operator = referral_for(story, created)
     completed(story, sent)
-    for came in (False, True):
-        if came:
+    for help_came in (False, True):
+        if help_came:
             current = operator.GetReferral(pb.GetReferralRequest(id=sent.id))
             story.shelter.CompleteReferral(
                 pb.CompleteReferralRequest(
@@ -240,7 +240,7 @@ def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
             c.ConfirmHelpRequest(
                 reference=created.reference,
                 pin=created.pin,
-                help_came=came,
+                help_came=help_came,
                 request_id=story.request_id(),
             )
         )
@@ -295,11 +295,11 @@ def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_impl
         .read_text()
         .split("-- migrate:down")[0]
     )
-    mine = [made.contact.id for made in (on_its_way, came_back, prepared)]
+    mine = [created.contact.id for created in (on_its_way, came_back, prepared)]
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE contacts SET outcome_code = 'open' WHERE id = ANY(%s)", (mine,))
         owner.execute(up)
-    assert [outcome(operator, made) for made in (on_its_way, came_back, prepared)] == [
+    assert [outcome(operator, created) for created in (on_its_way, came_back, prepared)] == [
         REFERRED,
         OPEN,
         OPEN,

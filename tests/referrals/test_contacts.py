@@ -207,15 +207,17 @@ def test_references_are_distinct_and_use_the_whole_alphabet() -> None:
 
 
 def status(
-    client: Client, made: contacts_pb2.CreateContactResponse, pin: str = ""
+    client: Client, created: contacts_pb2.CreateContactResponse, pin: str = ""
 ) -> contacts_pb2.ReferenceStatus:
-    request = contacts_pb2.GetReferenceStatusRequest(reference=made.reference, pin=pin or made.pin)
+    request = contacts_pb2.GetReferenceStatusRequest(
+        reference=created.reference, pin=pin or created.pin
+    )
     answer: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(request)
     return answer
 
 
 def referral_for(
-    story: Story, made: contacts_pb2.CreateContactResponse
+    story: Story, created: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
     """Opens a file at the line, and sends a referral for the contact to the shelter.
 
@@ -233,9 +235,9 @@ def referral_for(
         pb.CreateReferralRequest(
             **ASKED,
             person_id=person.id,
-            contact_id=made.contact.id,
+            contact_id=created.contact.id,
             need_code="HOU.EMG",
-            urgency=made.contact.urgency or pb.URGENCY_EMERGENCY,
+            urgency=created.contact.urgency or pb.URGENCY_EMERGENCY,
             service_id=SERVICE["shelter_bed"],
             request_id=story.request_id(),
         )

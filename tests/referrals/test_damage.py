@@ -283,10 +283,10 @@ def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     created = damaged_contact(story, service)
     status = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     assert service.public().GetReferenceStatus(status).contact_time_band == c.TIME_BAND_TODAY
-    known = service.as_("hotline", "OPERATOR").GetContactByReference(
+    response = service.as_("hotline", "OPERATOR").GetContactByReference(
         c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
     )
-    assert known.id == created.contact.id
+    assert response.id == created.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(

@@ -175,10 +175,10 @@ def test_each_access_names_its_emergency_in_the_trail_and_is_listed_as_a_reading
     ]
     assert rows[0]["detail_codes"] == [f"referral:{referral.id}", "life_at_risk"]
     assert all(f"emergency:{emergency.id}" in row["detail_codes"] for row in rows[1:])
-    seen = story.ngo.ListReadings(
+    response = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=referral.person_id)
     ).readings
-    assert [reading.actor_id for reading in seen] == [nurse.caller.id] * 2
+    assert [reading.actor_id for reading in response] == [nurse.caller.id] * 2
 
 
 def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
@@ -251,8 +251,8 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
     emergency = declare(nurse, referral)
 
     def text(client: Client) -> str:
-        opened: pb.Emergency = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
-        return opened.note
+        shown: pb.Emergency = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
+        return shown.note
 
     others = (
         nurse,
@@ -262,10 +262,10 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
         service.as_("ngo", "AUDITOR", "WORKER"),
     )
     assert (text(story.ngo), [text(other) for other in others]) == (NOTE, [""] * 5)
-    seen = story.ngo.ListReadings(
+    response = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=referral.person_id)
     ).readings
-    assert [(reading.actor_id, list(reading.field_groups)) for reading in seen] == [
+    assert [(reading.actor_id, list(reading.field_groups)) for reading in response] == [
         (story.ngo.caller.id, [G.FIELD_GROUP_NOTES])
     ]
     with psycopg.connect(service.migration_url) as owner:

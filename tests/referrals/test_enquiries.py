@@ -205,11 +205,11 @@ def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_o
     person = asking.story.person()
     enquiry = asking.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
     asking.answer("clinic", enquiry, "no", "no_capacity")
-    seen = asking.seen(asking.shelter, enquiry)
-    assert seen.content == CONTENT
-    assert (seen.side, seen.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
-    assert [offer.service_id for offer in seen.offers] == [SERVICE["shelter_bed"]]
-    answer = seen.SerializeToString()
+    copy = asking.seen(asking.shelter, enquiry)
+    assert copy.content == CONTENT
+    assert (copy.side, copy.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
+    assert [offer.service_id for offer in copy.offers] == [SERVICE["shelter_bed"]]
+    answer = copy.SerializeToString()
     for hidden in (
         ORG["ngo"],
         ORG["clinic"],
@@ -421,20 +421,20 @@ def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_d
         e.ENQUIRY_STATE_MATCHED,
         SERVICE["shelter_bed"],
     )
-    lost = asking.seen(asking.clinic, enquiry)
-    assert (lost.state, lost.turn, lost.HasField("content"), lost.taken_service_id) == (
+    copy = asking.seen(asking.clinic, enquiry)
+    assert (copy.state, copy.turn, copy.HasField("content"), copy.taken_service_id) == (
         e.ENQUIRY_STATE_MATCHED,
         0,
         False,
         "",
     )
     assert asking.seen(asking.shelter, enquiry).content == CONTENT
-    said = (
+    texts = (
         "need_code, urgency, age_band, gender_code, dependants, languages, accessibility_codes,"
         " country, department"
     )
     rows = asking.rows(
-        f"SELECT {said} FROM enquiry_offers WHERE enquiry_id = %s AND NOT taken", enquiry.id
+        f"SELECT {texts} FROM enquiry_offers WHERE enquiry_id = %s AND NOT taken", enquiry.id
     )
     assert [set(row.values()) for row in rows] == [{None}]
 
@@ -530,8 +530,8 @@ def test_an_enquiry_that_every_service_refuses_is_exhausted_with_the_most_freque
 ) -> None:
     enquiry = asking.create()
     asking.answer("shelter", enquiry, "no", "no_capacity")
-    seen = asking.answer("clinic", enquiry, "no", "no_capacity")
-    assert (seen.state, seen.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
+    copy = asking.answer("clinic", enquiry, "no", "no_capacity")
+    assert (copy.state, copy.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
     own_view = asking.seen(asking.ngo, enquiry)
     assert (own_view.state, own_view.reason_code) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
     coordinator = asking.service.as_("coalition", "COORDINATOR")
@@ -560,8 +560,8 @@ def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
     assert asking.fire() == 0
     asking.service.clock.advance(timedelta(seconds=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
-    seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.reason_code, seen.HasField("due_time")) == (
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.state, stored.reason_code, stored.HasField("due_time")) == (
         e.ENQUIRY_STATE_EXHAUSTED,
         "no_response",
         False,
@@ -575,19 +575,19 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     asking.answer("shelter", enquiry, "waitlist")
     asking.service.clock.advance(timedelta(hours=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
-    seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.due_time.ToDatetime(NOON.tzinfo)) == (
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.state, stored.due_time.ToDatetime(NOON.tzinfo)) == (
         e.ENQUIRY_STATE_OPEN,
         NOON + timedelta(hours=2),
     )
-    asked = asking.seen(asking.clinic, enquiry)
-    assert asked.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
+    copy = asking.seen(asking.clinic, enquiry)
+    assert copy.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
         "an offer does not concern another receiver"
     )
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
-    seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.state, stored.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
     assert [verb for verb, _ in asking.facts(enquiry)] == [
         "opened",
         "answered",
@@ -626,8 +626,8 @@ def test_a_taken_offer_is_released_if_no_referral_is_begun_or_sent_in_time(
         "",
         "not_referred",
     )
-    seen = asking.seen(asking.shelter, enquiry)
-    assert (seen.state, seen.HasField("content"), seen.taken_service_id) == (
+    copy = asking.seen(asking.shelter, enquiry)
+    assert (copy.state, copy.HasField("content"), copy.taken_service_id) == (
         e.ENQUIRY_STATE_CANCELLED,
         False,
         "",
@@ -697,8 +697,8 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
         SERVICE["shelter_bed"],
     )
     assert draft.receiver_organization_id == ORG["shelter"]
-    seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.referral_id, seen.turn, seen.HasField("due_time")) == (draft.id, 0, False)
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.referral_id, stored.turn, stored.HasField("due_time")) == (draft.id, 0, False)
     assert refusal(lambda: asking.ngo.CreateReferral(request)) == (CONFLICT, "illegal_transition")
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 
@@ -763,8 +763,8 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
         ORG["shelter"],
         "by_asker",
     )
-    seen = asking.seen(asking.shelter, enquiry)
-    assert (seen.state, seen.HasField("content"), seen.taken_service_id) == (
+    copy = asking.seen(asking.shelter, enquiry)
+    assert (copy.state, copy.HasField("content"), copy.taken_service_id) == (
         e.ENQUIRY_STATE_CANCELLED,
         False,
         "",
@@ -790,8 +790,8 @@ def test_the_taken_offer_of_a_suspended_member_ends_unless_its_referral_was_sent
     hear = Hearing(asking.service)
     hear.organization("shelter", "PROBATION" if step == "probation" else "SUSPENDED")
     hear.organization("shelter", "APPROVED")
-    seen = asking.seen(asking.ngo, enquiry)
-    assert (seen.state, seen.reason_code, seen.taken_service_id) == (
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.state, stored.reason_code, stored.taken_service_id) == (
         (e.ENQUIRY_STATE_CANCELLED, "offer_gone", "")
         if ends
         else (e.ENQUIRY_STATE_MATCHED, "", SERVICE["shelter_bed"])
@@ -842,8 +842,8 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
     asking.service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
-    seen = asking.seen(operator, enquiry)
-    assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+    stored = asking.seen(operator, enquiry)
+    assert (stored.state, stored.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
 
 
 def withdraw(client: Client, receipt: people_pb2.Receipt) -> None:
@@ -874,8 +874,11 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
     assert asking.seen(operator, of_contact).state == e.ENQUIRY_STATE_OPEN
     withdraw(asking.clinic, at_clinic)  # the person told it to her clinic
     for enquiry in (of_file, of_contact):
-        seen = asking.seen(operator, enquiry)
-        assert (seen.state, seen.reason_code) == (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+        stored = asking.seen(operator, enquiry)
+        assert (stored.state, stored.reason_code) == (
+            e.ENQUIRY_STATE_CANCELLED,
+            "consent_withdrawn",
+        )
         assert not asking.seen(asking.shelter, enquiry).HasField("content")
     verb, fact = asking.facts(of_file)[-1]
     assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
@@ -942,17 +945,17 @@ def test_each_side_lists_its_own_enquiries_and_those_awaiting_its_turn(
 ) -> None:
     first, second = asking.create(), asking.create()
     asking.answer("shelter", first, "yes")
-    asked, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
+    made, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
     assert (
-        set(contents(asking.ngo, asked))
+        set(contents(asking.ngo, made))
         == set(contents(asking.shelter, received))
         == {first.id, second.id}
     )
-    assert contents(asking.ngo, received) == contents(asking.shelter, asked) == []
-    assert contents(asking.ngo, asked, waiting_for_me=True) == [first.id]
+    assert contents(asking.ngo, received) == contents(asking.shelter, made) == []
+    assert contents(asking.ngo, made, waiting_for_me=True) == [first.id]
     assert contents(asking.shelter, received, waiting_for_me=True) == [second.id]
     asking.take(first)
-    assert contents(asking.ngo, asked, states=[e.ENQUIRY_STATE_MATCHED]) == [first.id]
+    assert contents(asking.ngo, made, states=[e.ENQUIRY_STATE_MATCHED]) == [first.id]
     assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
 
 
@@ -1042,10 +1045,13 @@ def test_a_preview_shows_how_many_are_asked_and_whether_the_person_could_be_reco
         department="NI-AN",
         country="NI",
     )
-    seen = preview(asking, content)
-    assert (seen.service_count, seen.organization_count) == (2, 2)
-    assert (seen.few, seen.similar_cases) == (True, 0)
-    assert seen.coarser_attribute in (e.ENQUIRY_ATTRIBUTE_DEPARTMENT, e.ENQUIRY_ATTRIBUTE_LANGUAGES)
+    response = preview(asking, content)
+    assert (response.service_count, response.organization_count) == (2, 2)
+    assert (response.few, response.similar_cases) == (True, 0)
+    assert response.coarser_attribute in (
+        e.ENQUIRY_ATTRIBUTE_DEPARTMENT,
+        e.ENQUIRY_ATTRIBUTE_LANGUAGES,
+    )
     assert asking.rows("SELECT 1 FROM enquiries") == []
 
 
@@ -1081,9 +1087,9 @@ def test_similar_cases_count_other_members_and_are_never_exact(
     make_enquiries(asking, content, 40, "PROBATION")
     assert preview(asking, content).few, "a member on probation is not counted"
     make_enquiries(asking, content, 40)
-    seen = preview(asking, content)
-    assert (seen.few, seen.similar_cases % 5, seen.coarser_attribute) == (False, 0, 0)
-    assert 20 < seen.similar_cases <= 50
+    response = preview(asking, content)
+    assert (response.few, response.similar_cases % 5, response.coarser_attribute) == (False, 0, 0)
+    assert 20 < response.similar_cases <= 50
 
 
 def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(

@@ -365,8 +365,8 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
         assert enquiry.state.value == model.state
         assert enquiry.taken_service_id == model.taken
         for offer in enquiry.offers:
-            shown = enquiry.state is EnquiryState.OPEN or offer.taken
-            assert (offer.content is not None) == shown
+            is_shown = enquiry.state is EnquiryState.OPEN or offer.taken
+            assert (offer.content is not None) == is_shown
             assert offer.state is enquiry.state
         assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
             "the versions of the events have no gap"
@@ -624,7 +624,7 @@ def test_an_enquiry_completes_the_need_urgency_service_and_contact_of_an_empty_d
 
 
 def test_an_enquiry_replaces_nothing_that_the_request_sets() -> None:
-    asked = Draft(
+    draft = Draft(
         need_code="MED.SVC",
         urgency=Urgency.NORMAL,
         service_id="other",
@@ -636,4 +636,4 @@ def test_an_enquiry_replaces_nothing_that_the_request_sets() -> None:
         unsafe_organization_ids=("org",),
         unsafe_departments=("NI-LE",),
     )
-    assert asked.from_enquiry(replace(matched(), contact_id="contact")) == asked
+    assert draft.from_enquiry(replace(matched(), contact_id="contact")) == draft

@@ -81,22 +81,22 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
                     agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, created.id))
                 )
             continue
-        said = chance.choices(list(SAYS), list(SAYS.values()))[0]
-        seen = asked[what].GetEnquiry(e.GetEnquiryRequest(id=identifier))
-        if said is None or seen.state != e.ENQUIRY_STATE_OPEN:
+        answer_code = chance.choices(list(SAYS), list(SAYS.values()))[0]
+        copy = asked[what].GetEnquiry(e.GetEnquiryRequest(id=identifier))
+        if answer_code is None or copy.state != e.ENQUIRY_STATE_OPEN:
             continue
         reason = (
             pb.DECLINE_REASON_NO_CAPACITY
-            if said == e.OFFER_ANSWER_NO
+            if answer_code == e.OFFER_ANSWER_NO
             else pb.DECLINE_REASON_UNSPECIFIED
         )
         answer = e.AnswerEnquiryRequest(
-            id=identifier, etag=seen.etag, service_id=what, answer=said, reason_code=reason
+            id=identifier, etag=copy.etag, service_id=what, answer=answer_code, reason_code=reason
         )
         asked[what].AnswerEnquiry(answer)
-        if said == e.OFFER_ANSWER_YES:
+        if answer_code == e.OFFER_ANSWER_YES:
             first_yes[identifier] = minute - begun[identifier]
-            line.TakeOffer(e.TakeOfferRequest(id=identifier, service_id=what, answer=said))
+            line.TakeOffer(e.TakeOfferRequest(id=identifier, service_id=what, answer=answer_code))
     service.clock.advance(timedelta(hours=3))
     watch.fire()
     service.clock.advance(timedelta(hours=3))

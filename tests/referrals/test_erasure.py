@@ -99,9 +99,9 @@ def person_with_data(story: Story) -> tuple[pb.Referral, str]:
     She has a live referral with a note, a draft, and a contact of the line with a note and a
     reference.
     """
-    heard = story.contact()
+    contact = story.contact()
     operator = story.service.as_("hotline", "OPERATOR")
-    change = contacts_pb2.Contact(id=heard.contact.id, etag=heard.contact.etag, note=WORDS[3])
+    change = contacts_pb2.Contact(id=contact.contact.id, etag=contact.contact.etag, note=WORDS[3])
     operator.UpdateContact(
         contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=["note"]))
     )
@@ -115,9 +115,9 @@ def person_with_data(story: Story) -> tuple[pb.Referral, str]:
     with story.service.database.transaction(SYSTEM) as tx:
         tx.execute(
             "UPDATE referrals SET contact_id = %s, assault_time = now() WHERE id = %s",
-            (heard.contact.id, accepted.id),
+            (contact.contact.id, accepted.id),
         )
-    return accepted, heard.contact.id
+    return accepted, contact.contact.id
 
 
 def erase(story: Story, other: Client, person_id: str) -> erasures_pb2.Erasure:
@@ -245,11 +245,11 @@ def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their
         "FAILED_PRECONDITION",
         "person_erased",
     ), "nothing more can be written about her"
-    gone = story.shelter.ConfirmDeletion(
+    confirmed = story.shelter.ConfirmDeletion(
         pb.ConfirmDeletionRequest(id=ended.id, etag=ended.etag, request_id=story.request_id())
     )
     in_error = pb.EnterReferralInErrorRequest(
-        id=gone.id, etag=gone.etag, note="why", request_id=story.request_id()
+        id=confirmed.id, etag=confirmed.etag, note="why", request_id=story.request_id()
     )
     assert refusal(lambda: story.ngo.EnterReferralInError(in_error)) == (
         "FAILED_PRECONDITION",
@@ -363,16 +363,16 @@ def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
 ) -> None:
     person = story.person()
     done = erase(story, other, person.id)
-    told = rows(
+    facts = rows(
         service,
         "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version",
         done.id,
     )
-    assert [(row["version"], row["type"]) for row in told] == [
+    assert [(row["version"], row["type"]) for row in facts] == [
         (1, "enlace.erasure.proposed.v1"),
         (2, "enlace.erasure.done.v1"),
     ]
-    body = facts_pb2.ErasureFact.FromString(told[1]["payload"])
+    body = facts_pb2.ErasureFact.FromString(facts[1]["payload"])
     assert (body.person_id, body.organization_id, body.confirmed_by_worker_id) == (
         person.id,
         ORG["ngo"],
@@ -857,13 +857,13 @@ def test_c16_proposed_erasures_are_listed_in_pages(story: Story, other: Client) 
     people = {story.person().id for _ in range(3)}
     for person in people:
         propose(story.ngo, person)
-    seen, token = list[str](), ""
+    ids, token = list[str](), ""
     while True:
         page = other.ListErasures(erasures_pb2.ListErasuresRequest(page_size=2, page_token=token))
-        seen += [erasure.person_id for erasure in page.erasures]
+        ids += [erasure.person_id for erasure in page.erasures]
         token = page.next_page_token
         if not token:
             break
         assert len(page.erasures) == 2
-    assert people <= set(seen)
-    assert len(seen) == len(set(seen))
+    assert people <= set(ids)
+    assert len(ids) == len(set(ids))

@@ -47,10 +47,10 @@ def test_a4_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
     service: Service, story: Story
 ) -> None:
     now, person_id = service.clock.now(), story.person().id
-    lately = replace(
+    recent = replace(
         story.ngo, caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10))
     )
-    export(lately, person_id)
+    export(recent, person_id)
     earlier = replace(
         story.ngo,
         caller=replace(story.ngo.caller, prove_time=now - timedelta(minutes=10, seconds=1)),
@@ -82,16 +82,16 @@ def test_a4_further_exports_push_none_off_the_list(service: Service, story: Stor
         export(thief, story.person().id)
     at = Timestamp()
     at.FromDatetime(since)
-    seen, token = list[str](), ""
-    while len(seen) < 5:
+    ids, token = list[str](), ""
+    while len(ids) < 5:
         answer = thief.ListOwnExports(
             pb.ListOwnExportsRequest(since_time=at, page_size=2, page_token=token)
         )
         assert len(answer.exports) <= 2
-        seen += [export.person_id for export in answer.exports]
+        ids += [export.person_id for export in answer.exports]
         token = answer.next_page_token
-        assert bool(token) == (len(seen) < 5)
-    assert (seen[-1], len(set(seen))) == (person_id, 5)
+        assert bool(token) == (len(ids) < 5)
+    assert (ids[-1], len(set(ids))) == (person_id, 5)
 
 
 def test_a4_no_other_organisation_exports_the_sheet_of_a_file(

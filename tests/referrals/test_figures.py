@@ -54,90 +54,90 @@ counts = st.fixed_dictionaries(
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
-def all_answers(of: Counts) -> list[Answer]:
+def all_answers(cell_counts: Counts) -> list[Answer]:
     """Returns the answer to every possible question.
 
     The page, the spreadsheet file, the arcs and REST are made of these answers only.
     """
-    stored = published_cells(of)
+    stored = published_cells(cell_counts)
     return [answer(stored, UNTIL, question) for question in QUESTIONS]
 
 
-def small_cells(of: Counts) -> list[Cell]:
-    return [cell for cell, count in of.items() if 0 < count < SMALLEST]
+def small_cells(cell_counts: Counts) -> list[Cell]:
+    return [cell for cell, count in cell_counts.items() if 0 < count < SMALLEST]
 
 
-def numbers(told: Answer) -> Iterable[int]:
-    yield told.total
+def numbers(published: Answer) -> Iterable[int]:
+    yield published.total
     for table in (
-        told.by_quarter,
-        told.by_exploitation_country,
-        told.by_country,
-        told.by_need_group,
+        published.by_quarter,
+        published.by_exploitation_country,
+        published.by_country,
+        published.by_need_group,
     ):
         yield from (count for _, count in table)
-    yield from (count for _, count in told.routes)
+    yield from (count for _, count in published.routes)
 
 
 def possible_counts(
-    of: Counts, cell: Cell, tell: Callable[[Counts], list[Answer]] = all_answers
+    cell_counts: Counts, cell: Cell, publish: Callable[[Counts], list[Answer]] = all_answers
 ) -> set[int]:
     """Returns the counts that a cell may have, for a reader who knows everything else.
 
     This reader has all answers, and knows the rule and every other count.
     """
-    told = tell(of)
-    return {count for count in range(20) if tell(of | {cell: count}) == told}
+    published = publish(cell_counts)
+    return {count for count in range(20) if publish(cell_counts | {cell: count}) == published}
 
 
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
 def test_a_count_below_ten_stays_unknown_to_a_reader_who_knows_all_other_counts(
-    of: Counts, data: st.DataObject
+    cell_counts: Counts, data: st.DataObject
 ) -> None:
-    for cell in data.draw(st.permutations(small_cells(of)))[:2]:
-        assert possible_counts(of, cell) == set(range(SMALLEST))
+    for cell in data.draw(st.permutations(small_cells(cell_counts)))[:2]:
+        assert possible_counts(cell_counts, cell) == set(range(SMALLEST))
 
 
 @settings(max_examples=200, deadline=None)
 @given(counts, st.data())
-def test_all_small_counts_together_stay_unknown(of: Counts, data: st.DataObject) -> None:
+def test_all_small_counts_together_stay_unknown(cell_counts: Counts, data: st.DataObject) -> None:
     others = {
         cell: data.draw(st.integers(0, SMALLEST - 1))
-        for cell, count in of.items()
+        for cell, count in cell_counts.items()
         if count < SMALLEST
     }
-    assert all_answers(of | others) == all_answers(of)
+    assert all_answers(cell_counts | others) == all_answers(cell_counts)
 
 
 @settings(max_examples=200, deadline=None)
 @given(people, st.data())
 def test_changes_within_a_small_cell_do_not_change_any_answer(
-    of: list[frozenset[Cell]], data: st.DataObject
+    helped: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
     """A person may have been helped in several ways.
 
     Then the counts of two cells depend on each other, which reveals nothing either.
     """
-    counted = Counter(cell for helps in of for cell in helps)
-    told = all_answers(counted)
+    counted = Counter(cell for helps in helped for cell in helps)
+    published = all_answers(counted)
     hidden = data.draw(st.sampled_from([cell for cell in CELLS if counted[cell] < SMALLEST]))
-    without = [helps - {hidden} for helps in of]
+    without = [helps - {hidden} for helps in helped]
     for some in (0, 1, SMALLEST - 1):
         assert (
             all_answers(
                 Counter(cell for helps in without + [frozenset({hidden})] * some for cell in helps)
             )
-            == told
+            == published
         )
 
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
 def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
-    of: Counts,
+    cell_counts: Counts,
 ) -> None:
-    stored = published_cells(of)
+    stored = published_cells(cell_counts)
     for question in QUESTIONS:
         wider = answer(stored, UNTIL, question)
         for narrower in (
@@ -157,14 +157,20 @@ def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
 @settings(max_examples=40, deadline=None)
 @given(counts, st.data())
 def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
-    of: Counts, data: st.DataObject
+    cell_counts: Counts, data: st.DataObject
 ) -> None:
     """A dishonest member knows its own people in every cell."""
-    own = {cell: data.draw(st.integers(0, count)) for cell, count in of.items()}
-    rest = [cell for cell in CELLS if 0 < of[cell] - own[cell] < SMALLEST]
+    own = {cell: data.draw(st.integers(0, count)) for cell, count in cell_counts.items()}
+    rest = [cell for cell in CELLS if 0 < cell_counts[cell] - own[cell] < SMALLEST]
     for cell in data.draw(st.permutations(rest))[:2]:
         assert (
-            len({count - own[cell] for count in possible_counts(of, cell) if count >= own[cell]})
+            len(
+                {
+                    count - own[cell]
+                    for count in possible_counts(cell_counts, cell)
+                    if count >= own[cell]
+                }
+            )
             > 1
         )
 
@@ -172,22 +178,25 @@ def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
 @settings(max_examples=100, deadline=None)
 @given(counts)
 def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_high(
-    of: Counts,
+    cell_counts: Counts,
 ) -> None:
-    for question, told in zip(QUESTIONS, all_answers(of), strict=True):
+    for question, published in zip(QUESTIONS, all_answers(cell_counts), strict=True):
         assert all(
-            number == FEW or (number >= SMALLEST and number % STEP == 0) for number in numbers(told)
+            number == FEW or (number >= SMALLEST and number % STEP == 0)
+            for number in numbers(published)
         )
-        assert told.total <= sum(count for cell, count in of.items() if question.covers(cell))
+        assert published.total <= sum(
+            count for cell, count in cell_counts.items() if question.covers(cell)
+        )
         tables = [
-            told.by_quarter,
-            told.by_exploitation_country,
-            told.by_country,
-            told.by_need_group,
-            told.routes,
+            published.by_quarter,
+            published.by_exploitation_country,
+            published.by_country,
+            published.by_need_group,
+            published.routes,
         ]
         assert {sum(max(count, 0) for _, count in table) for table in tables} == {  # type: ignore[attr-defined]
-            max(told.total, 0)
+            max(published.total, 0)
         }
 
 
@@ -196,17 +205,17 @@ def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
 
     The same attacker needs one subtraction.
     """
-    of = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
+    cell_counts = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 
-    def usual(of: Counts) -> list[Answer]:
-        told = all_answers(of)
+    def usual(cell_counts: Counts) -> list[Answer]:
+        published = all_answers(cell_counts)
         return [
-            answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(of.values())}, UNTIL, Question()),
-            *told,
+            answer({Cell(UNTIL, "NI", "SV", "HOU"): sum(cell_counts.values())}, UNTIL, Question()),
+            *published,
         ]
 
-    assert possible_counts(of, CELLS[1], usual) == {7}
-    assert possible_counts(of, CELLS[1]) == set(range(SMALLEST))
+    assert possible_counts(cell_counts, CELLS[1], usual) == {7}
+    assert possible_counts(cell_counts, CELLS[1]) == set(range(SMALLEST))
 
 
 def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
@@ -256,13 +265,13 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
 
 
 def test_equal_sums_are_listed_by_name() -> None:
-    told = answer(
+    published = answer(
         {Cell(UNTIL, "SV", "NI", "MED"): 10, Cell(UNTIL, "HN", "GT", "HOU"): 10}, UNTIL, Question()
     )
-    assert told.by_exploitation_country == [("HN", 10), ("SV", 10)]
-    assert told.by_country == [("GT", 10), ("NI", 10)]
-    assert told.by_need_group == [("HOU", 10), ("MED", 10)]
-    assert told.routes == [(("HN", "GT"), 10), (("SV", "NI"), 10)]
+    assert published.by_exploitation_country == [("HN", 10), ("SV", 10)]
+    assert published.by_country == [("GT", 10), ("NI", 10)]
+    assert published.by_need_group == [("HOU", 10), ("MED", 10)]
+    assert published.routes == [(("HN", "GT"), 10), (("SV", "NI"), 10)]
 
 
 @pytest.mark.parametrize("question", [Question(need_group="HOU.EMG"), Question(need_group="XXX")])

@@ -96,20 +96,24 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
         "the quarter has not ended"
     )
     story.service.clock.set(SUMMER)
-    told = figures(story.service)
-    assert (told.total, told.counted_until, counts_by_code(told.by_quarter)) == (
+    published = figures(story.service)
+    assert (published.total, published.counted_until, counts_by_code(published.by_quarter)) == (
         10,
         "2026-Q2",
         {"2026-Q2": 10},
     )
-    assert (counts_by_code(told.by_need_group), counts_by_code(told.by_country)) == (
+    assert (counts_by_code(published.by_need_group), counts_by_code(published.by_country)) == (
         {"HOU": 10},
         {"NI": 10},
     )
-    assert [(route.exploitation_country, route.country, route.count) for route in told.routes] == [
-        ("SV", "NI", 10)
-    ]
-    assert (list(told.periods), list(told.countries), list(told.need_group_codes)) == (
+    assert [
+        (route.exploitation_country, route.country, route.count) for route in published.routes
+    ] == [("SV", "NI", 10)]
+    assert (
+        list(published.periods),
+        list(published.countries),
+        list(published.need_group_codes),
+    ) == (
         ["2026"],
         ["NI", "SV"],
         ["HOU"],
@@ -119,7 +123,7 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
         story.coordinator,
         story.service.as_("ngo", scopes=("directory.read",)),
     ):
-        assert client.GetFigures(pb.GetFiguresRequest()) == told
+        assert client.GetFigures(pb.GetFiguresRequest()) == published
     for narrower in (
         {"period": "2026-Q1"},
         {"period": "2025"},

@@ -56,13 +56,13 @@ def copy_rows(
         " AND NOT attisdropped",
         (table,),
     )
-    told = (
+    published = (
         {name: f"was.{name}" for row in rows for name in [row["name"]]}
         | {key: "md5(n::text)"}
         | anew
     )
     database.execute(
-        f"INSERT INTO {table} ({', '.join(told)}) SELECT {', '.join(told.values())}"
+        f"INSERT INTO {table} ({', '.join(published)}) SELECT {', '.join(published.values())}"
         f" FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
         (often, identifier),
     )

@@ -109,9 +109,9 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
             for number in range(40)
         ]
 
-    heard = try_everywhere(created.reference)
-    assert heard == try_everywhere(unknown)
-    assert heard[-1] == WAIT
+    answers = try_everywhere(created.reference)
+    assert answers == try_everywhere(unknown)
+    assert answers[-1] == WAIT
     assert (
         refusal(partial(ask, service, created.reference, created.pin, address="198.51.100.3"))
         == WAIT
@@ -168,14 +168,14 @@ def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     created = story.contact()
     refusals_of(service, created.reference, 20, address="192.0.2.66")
     operator, other = service.as_("hotline", "OPERATOR"), service.as_("ngo", "OPERATOR")
-    known = pb.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
+    request = pb.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
     wrong = pb.GetContactByReferenceRequest(reference=created.reference, pin="0000")
-    assert operator.GetContactByReference(known).id == created.contact.id
+    assert operator.GetContactByReference(request).id == created.contact.id
     assert {refusal(partial(other.GetContactByReference, wrong)) for _ in range(10)} == {WRONG}
-    assert refusal(partial(other.GetContactByReference, known)) == WAIT, (
+    assert refusal(partial(other.GetContactByReference, request)) == WAIT, (
         "each organisation has as many guesses as the public has together"
     )
-    assert operator.GetContactByReference(known).id == created.contact.id
+    assert operator.GetContactByReference(request).id == created.contact.id
 
 
 def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
@@ -228,11 +228,11 @@ def test_concurrent_guesses_do_not_evade_the_limit(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = story.contact()
-    looked: list[str] = []
+    tried: list[str] = []
     real = usecases._matches
 
     def counting(pin_hash: str, pin: str) -> bool:
-        looked.append(pin)
+        tried.append(pin)
         return real(pin_hash, pin)
 
     monkeypatch.setattr(usecases, "_matches", counting)
@@ -258,7 +258,7 @@ def test_concurrent_guesses_do_not_evade_the_limit(
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(looked) == 10
+    assert len(tried) == 10
     assert Counter(results) == {WRONG: 10, WAIT: 10}
 
 

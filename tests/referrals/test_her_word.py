@@ -276,9 +276,9 @@ def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     )
 
 
-def attach(story: Story, sent: pb.Referral, given: p.Receipt) -> pb.Referral:
+def attach(story: Story, sent: pb.Referral, receipt: p.Receipt) -> pb.Referral:
     attached: pb.Referral = story.ngo.AttachConsent(
-        pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=given.id)
+        pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
     )
     return attached
 
@@ -327,7 +327,7 @@ def receipt(
 
 
 @pytest.mark.parametrize(
-    ("made", "opens"),
+    ("consent", "opens"),
     [
         (receipt("person", age="18-24"), True),
         (receipt("person", age="18-24", to="LAW_ENFORCEMENT"), True),
@@ -355,8 +355,8 @@ def receipt(
         (receipt("best_interest", assent="too_young", age="12-17"), False),
     ],
 )  # fmt: skip
-def test_a_consent_is_live_only_from_a_giver_who_may_give_it(made: Receipt, opens: bool) -> None:
-    assert made.is_live(NOON) is opens
+def test_a_consent_is_live_only_from_a_giver_who_may_give_it(consent: Receipt, opens: bool) -> None:
+    assert consent.is_live(NOON) is opens
 
 
 def test_receipts_signed_before_grounds_were_recorded_remain_valid() -> None:
@@ -371,15 +371,15 @@ def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
 ) -> None:
     manager = service.as_("ngo", "MANAGER")
     created = {consent_by_another(story, story.person().id).id for _ in range(3)}
-    seen, token = list[str](), ""
+    ids, token = list[str](), ""
     while True:
         page = manager.ListProposedReceipts(
             p.ListProposedReceiptsRequest(page_size=2, page_token=token)
         )
-        seen += [receipt.id for receipt in page.receipts]
+        ids += [receipt.id for receipt in page.receipts]
         token = page.next_page_token
         if not token:
             break
         assert len(page.receipts) == 2
-    assert created <= set(seen)
-    assert len(seen) == len(set(seen))
+    assert created <= set(ids)
+    assert len(ids) == len(set(ids))

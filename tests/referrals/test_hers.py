@@ -251,18 +251,18 @@ def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answer
 ) -> None:
     erase(called)
     for enquiry in (called.open, called.taken):
-        seen = called.operator.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
-        assert (seen.state, seen.contact_id, seen.person_id, seen.taken_service_id) == (
+        stored = called.operator.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+        assert (stored.state, stored.contact_id, stored.person_id, stored.taken_service_id) == (
             e.ENQUIRY_STATE_CANCELLED,
             "",
             "",
             "",
         )
         assert (
-            seen.content.age_band,
-            list(seen.content.languages),
-            seen.content.department,
-            seen.content.HasField("dependants"),
+            stored.content.age_band,
+            list(stored.content.languages),
+            stored.content.department,
+            stored.content.HasField("dependants"),
         ) == (
             0,
             [],

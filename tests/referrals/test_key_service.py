@@ -234,12 +234,12 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
         until(lambda: service.ready)
         person = service.create("Ximena")
         assert service.name(person.id) == "Ximena"
-        shown = (
+        output = (
             Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
             + Path(f"/proc/{service.process.pid}/environ").read_bytes()
         )
-        assert MODULE.encode() in shown
-        assert PIN.encode() not in shown
+        assert MODULE.encode() in output
+        assert PIN.encode() not in output
         service.process.ask_to_stop()
         service.wait_until_exit()
         assert PIN not in service.process.log.read_text()

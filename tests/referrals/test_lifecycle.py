@@ -725,8 +725,12 @@ def test_a_step_without_its_required_data_is_refused_and_changes_nothing() -> No
         before = deepcopy(referral)
         with pytest.raises(Refusal) as refused:
             act(referral)
-        why = refused.value
-        named = [field for field, _ in why.violations] if isinstance(why, Invalid) else [why.reason]
+        refusal = refused.value
+        named = (
+            [field for field, _ in refusal.violations]
+            if isinstance(refusal, Invalid)
+            else [refusal.reason]
+        )
         assert named == [missing]
         assert referral == before
 
@@ -1409,9 +1413,11 @@ class Life(RuleBasedStateMachine):
     @rule(side=st.sampled_from([Side.COORDINATOR, *ACTORS]))
     def remind(self, side: Side | None) -> None:
         waits = self.state in MODEL["withdraw"][0].split() or self.need_is_open or self.deleting
-        lately = self.reminded is not None and self.now < self.reminded + timedelta(hours=1)
+        reminded_recently = self.reminded is not None and self.now < self.reminded + timedelta(
+            hours=1
+        )
         before = self.referral.step_version
-        if not waits or side is not Side.COORDINATOR or lately:
+        if not waits or side is not Side.COORDINATOR or reminded_recently:
             reason = (
                 "reminded_lately" if waits and side is Side.COORDINATOR else "illegal_transition"
             )
@@ -1460,9 +1466,9 @@ class Life(RuleBasedStateMachine):
         decide = [c for c in self.referral.deadlines if c.kind is DeadlineKind.DECIDE and c.running]
         over = [c for c in decide if self.now >= c.start_time + 2 * (c.due_time - c.start_time)]
         steps = self.referral.step_version
-        told = self.referral.fire_deadlines(self.now, DAYS)
-        self.version += len(told)
-        assert [event.verb for event in told if event.from_state is not event.to_state] == [
+        fired = self.referral.fire_deadlines(self.now, DAYS)
+        self.version += len(fired)
+        assert [event.verb for event in fired if event.from_state is not event.to_state] == [
             "expired"
         ] * len(over)
         assert (self.referral.step_version == steps) == (not over), (

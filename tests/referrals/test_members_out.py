@@ -114,10 +114,10 @@ def test_the_open_contacts_and_owed_calls_of_a_line_are_its_due_work(story: Stor
         return int(story.coordinator.CountMemberWork(request).due_count)
 
     before = due()
-    operator, made = story.service.as_("hotline", "OPERATOR"), story.contact()
+    operator, created = story.service.as_("hotline", "OPERATOR"), story.contact()
     assert due() == before + 1
     wanted = c.Callback(
-        contact_id=made.contact.id,
+        contact_id=created.contact.id,
         day_code=c.DAY_BAND_TODAY,
         hour_code=c.HOUR_BAND_NIGHT,
     )
@@ -128,7 +128,7 @@ def test_the_open_contacts_and_owed_calls_of_a_line_are_its_due_work(story: Stor
         c.SettleCallbackRequest(id=call.id, etag=call.etag, outcome_code=reached)
     )
     advised = c.Contact(
-        id=made.contact.id, etag=made.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
+        id=created.contact.id, etag=created.contact.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
     )
     operator.UpdateContact(
         c.UpdateContactRequest(contact=advised, update_mask=FieldMask(paths=["outcome_code"]))

@@ -53,12 +53,12 @@ def test_a_running_process_writes_no_core_file(running: tuple[int, Path]) -> Non
 
 
 def test_no_other_process_can_read_the_memory_of_the_process() -> None:
-    asked = (
+    request = (
         "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes;"
         " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", request], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "0\n"
 
@@ -76,8 +76,8 @@ def test_neither_arguments_nor_environment_of_the_process_hold_a_key(
     running: tuple[int, Path],
 ) -> None:
     pid, folder = running
-    shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"services.referrals" in shown
+    visible = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"services.referrals" in visible
     for file in folder.glob("*.key"):
-        assert file.read_bytes() not in shown
-        assert base64.b64decode(file.read_bytes()) not in shown
+        assert file.read_bytes() not in visible
+        assert base64.b64decode(file.read_bytes()) not in visible

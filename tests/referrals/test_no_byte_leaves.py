@@ -113,10 +113,10 @@ class World:
                 )
                 self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
         elif action == "close" and self.live:
-            seen = self.story.ngo.GetReferral(r.GetReferralRequest(id=self.referral.id))
+            referral = self.story.ngo.GetReferral(r.GetReferralRequest(id=self.referral.id))
             self.story.ngo.WithdrawReferral(
                 r.WithdrawReferralRequest(
-                    id=seen.id, etag=seen.etag, reason_code=r.WITHDRAW_REASON_MOVED
+                    id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
                 )
             )
             self.live = False
@@ -178,8 +178,8 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
             ).emergencies
         ),
     ]
-    told = b"".join(answer.SerializeToString() for answer in answers if answer is not None)
-    return {group for group, mark in MARKS.items() if mark.encode() in told}
+    sent_bytes = b"".join(answer.SerializeToString() for answer in answers if answer is not None)
+    return {group for group, mark in MARKS.items() if mark.encode() in sent_bytes}
 
 
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
@@ -335,8 +335,8 @@ def groups_in_pages_and_rest(
         ),
         rest.post(f"/referrals/{referral}/safe-contact/open", {}).text,
     ]
-    told = "".join(answers)
-    return {group for group, mark in MARKS.items() if mark in told}
+    all_text = "".join(answers)
+    return {group for group, mark in MARKS.items() if mark in all_text}
 
 
 @settings(

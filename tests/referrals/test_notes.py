@@ -127,10 +127,10 @@ def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Ser
     assert b"side door" not in row["note_sealed"]
     assert fact["type"] == "enlace.referral.note_added.v1"
     assert b"side door" not in fact["payload"]
-    told = story.coordinator.ListReferralEvents(
+    events = story.coordinator.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
-    assert (told.note, told.note_withheld) == ("", True)
+    assert (events.note, events.note_withheld) == ("", True)
 
 
 def test_only_sender_and_receiver_write_notes(story: Story) -> None:
@@ -198,10 +198,10 @@ def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
 # D26
 def test_d26_a_note_on_an_ended_referral_is_refused_as_before(story: Story) -> None:
     sent = story.sent()
-    gone = story.ngo.EnterReferralInError(
+    in_error = story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
     )
-    request = pb.AddNoteRequest(id=gone.id, note="she is well")
+    request = pb.AddNoteRequest(id=in_error.id, note="she is well")
     assert refusal(lambda: story.ngo.AddNote(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",

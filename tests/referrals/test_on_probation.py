@@ -66,12 +66,12 @@ def directory(service: Service) -> Iterator[Directory]:
 
     After the test, all members are approved, and the kinds of their services are unknown again.
     """
-    told = Directory(service)
-    told.offers("shelter_bed", "shelter", shelter=True)
-    told.offers("clinic_visit", "clinic", shelter=False)
-    yield told
+    directory = Directory(service)
+    directory.offers("shelter_bed", "shelter", shelter=True)
+    directory.offers("clinic_visit", "clinic", shelter=False)
+    yield directory
     for name in ("ngo", "clinic", "shelter"):
-        told.stands(name, "APPROVED")
+        directory.stands(name, "APPROVED")
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE directory_services SET shelter = NULL")
 

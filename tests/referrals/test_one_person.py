@@ -82,22 +82,24 @@ class Cheat:
         by.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=self.decision))
 
     def confirm_override(self, by: Client) -> None:
-        seen = by.GetReferral(pb.GetReferralRequest(id=self.override.id))
-        by.ConfirmOverride(pb.ConfirmOverrideRequest(id=seen.id, etag=seen.etag))
+        referral = by.GetReferral(pb.GetReferralRequest(id=self.override.id))
+        by.ConfirmOverride(pb.ConfirmOverrideRequest(id=referral.id, etag=referral.etag))
 
     def close_plan(self, by: Client) -> None:
-        seen = by.GetPlan(plans_pb2.GetPlanRequest(id=self.plan.id))
+        plan = by.GetPlan(plans_pb2.GetPlanRequest(id=self.plan.id))
         by.ClosePlan(
             plans_pb2.ClosePlanRequest(
-                id=seen.id, etag=seen.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED
+                id=plan.id, etag=plan.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED
             )
         )
 
     def review(self, by: Client) -> None:
-        seen = by.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=self.emergency))
+        emergency = by.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=self.emergency))
         outcome = audit_pb2.REVIEW_OUTCOME_EXPLAINED
         by.ReviewEmergency(
-            emergencies_pb2.ReviewEmergencyRequest(id=seen.id, etag=seen.etag, review_code=outcome)
+            emergencies_pb2.ReviewEmergencyRequest(
+                id=emergency.id, etag=emergency.etag, review_code=outcome
+            )
         )
 
 

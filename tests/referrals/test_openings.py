@@ -45,8 +45,8 @@ def open_person(client: Client, person_id: str) -> people_pb2.Identity:
     request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
-    opened: people_pb2.Identity = client.OpenPerson(request)
-    return opened
+    identity: people_pb2.Identity = client.OpenPerson(request)
+    return identity
 
 
 def retry_delay(act: Callable[[], Any]) -> timedelta:
@@ -59,13 +59,13 @@ def retry_delay(act: Callable[[], Any]) -> timedelta:
 
 
 def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
-    opened = {f"person {n}": NOON + timedelta(minutes=n) for n in range(MAX_PER_HOUR)}
+    opened_times = {f"person {n}": NOON + timedelta(minutes=n) for n in range(MAX_PER_HOUR)}
     at = NOON + timedelta(minutes=45)
-    assert wait(opened, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
-    assert wait(opened, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
+    assert wait(opened_times, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
+    assert wait(opened_times, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
         "a file that she has opened may be opened again"
     )
-    assert wait(dict(list(opened.items())[1:]), "another", MAX_PER_HOUR, at) == timedelta(0)
+    assert wait(dict(list(opened_times.items())[1:]), "another", MAX_PER_HOUR, at) == timedelta(0)
     assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
         "even if the quota was lowered"
     )
@@ -80,10 +80,12 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
         service.clock.advance(timedelta(minutes=10))
     assert retry_delay(lambda: open_person(worker, people[MAX_OPENINGS])) == timedelta(minutes=30)
     assert open_person(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
-    seen = story.ngo.ListReadings(
+    response = story.ngo.ListReadings(
         people_pb2.ListReadingsRequest(person_id=people[MAX_OPENINGS])
     ).readings
-    assert [(reading.actor_id, reading.allowed) for reading in seen] == [(worker.caller.id, False)]
+    assert [(reading.actor_id, reading.allowed) for reading in response] == [
+        (worker.caller.id, False)
+    ]
     with service.database.transaction(SYSTEM) as tx:
         rows = tx.execute(
             "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed",
@@ -181,16 +183,16 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
             note="llama",
             **values,
         )
-        made: contacts_pb2.Contact = operator.CreateContact(
+        created: contacts_pb2.Contact = operator.CreateContact(
             contacts_pb2.CreateContactRequest(contact=new_contact, pin="4821")
         ).contact
-        return made
+        return created
 
-    def looks(made: contacts_pb2.Contact) -> str:
-        opened: contacts_pb2.Contact = operator.GetContact(
-            contacts_pb2.GetContactRequest(id=made.id)
+    def looks(contact: contacts_pb2.Contact) -> str:
+        read_contact: contacts_pb2.Contact = operator.GetContact(
+            contacts_pb2.GetContactRequest(id=contact.id)
         )
-        return opened.note
+        return read_contact.note
 
     first = contact()
     person = operator.CreatePerson(

@@ -131,15 +131,17 @@ def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
     sent = story.overridden(person=person)
     first = story.shelter.OpenPerson(opening(sent, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT))
     assert first == people_pb2.Identity(given_name="Ximena")
-    seen = story.shelter.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=sent.id))
-    assert seen.code_word == "luna"
+    safe_contact = story.shelter.OpenSafeContact(
+        people_pb2.OpenSafeContactRequest(referral_id=sent.id)
+    )
+    assert safe_contact.code_word == "luna"
     for group in (G.FIELD_GROUP_HEALTH, G.FIELD_GROUP_LOCATION, G.FIELD_GROUP_NOTES):
         assert refusal(partial(story.shelter.OpenPerson, opening(sent, group))) == (
             "FAILED_PRECONDITION",
             "receipt_unconfirmed",
         )
     confirm(story.coordinator, sent)
-    rest = story.shelter.OpenPerson(
+    identity = story.shelter.OpenPerson(
         opening(
             sent,
             G.FIELD_GROUP_IDENTITY,
@@ -148,7 +150,7 @@ def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
             G.FIELD_GROUP_LOCATION,
         )
     )
-    assert (rest.family_name, rest.phone, rest.health_note, rest.address) == (
+    assert (identity.family_name, identity.phone, identity.health_note, identity.address) == (
         "Rivas",
         "+50581234567",
         "anemia",
@@ -324,7 +326,7 @@ def test_every_override_is_recorded_in_the_trail(story: Story, service: Service)
             " AND action LIKE '%%override%%' ORDER BY sequence",
             (sent.person_id,),
         ).fetchall()
-        told = tx.execute(
+        facts = tx.execute(
             "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
         ).fetchall()
     assert [(row["action"], row["actor_id"]) for row in rows] == [
@@ -332,7 +334,7 @@ def test_every_override_is_recorded_in_the_trail(story: Story, service: Service)
         ("confirm_override", story.coordinator.caller.id),
     ]
     assert all("life_at_risk" in row["detail_codes"] for row in rows)
-    assert [row["type"] for row in told] == [
+    assert [row["type"] for row in facts] == [
         "enlace.receipt.given.v1",
         "enlace.receipt.confirmed.v1",
     ]

@@ -158,7 +158,7 @@ def test_a_persons_key_opens_only_her_own_data_in_their_own_place(
         key = files.key(tx, mine)
         place = f"person_sealed/{mine}/identity"
         assert "Mine" in key.open(sealed[mine, "identity"], place)
-        for blob, where in (
+        for blob, column in (
             (sealed[other, "identity"], f"person_sealed/{other}/identity"),
             (sealed[other, "identity"], place),
             (sealed[mine, "identity"], f"person_sealed/{mine}/safe_contact"),
@@ -167,7 +167,7 @@ def test_a_persons_key_opens_only_her_own_data_in_their_own_place(
             (sealed[mine, "identity"][:-1] + bytes([sealed[mine, "identity"][-1] ^ 1]), place),
         ):
             with pytest.raises(CannotOpen):
-                key.open(blob, where)
+                key.open(blob, column)
 
 
 def test_sealed_data_moved_to_another_file_does_not_open(story: Story, service: Service) -> None:
@@ -439,9 +439,9 @@ def test_a_safe_contact_plan_is_shown_only_to_the_files_own_organisation(story: 
         == changed.safe_contact
         == plan
     )
-    seen = story.shelter.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert seen.coarse.age_band == pb.AGE_BAND_18_TO_24
-    assert not seen.HasField("safe_contact")
+    shown_person = story.shelter.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    assert shown_person.coarse.age_band == pb.AGE_BAND_18_TO_24
+    assert not shown_person.HasField("safe_contact")
     request = people_pb2.SetSafeContactRequest(id=person.id, etag=changed.etag, safe_contact=plan)
     assert refusal(lambda: story.shelter.SetSafeContact(request)) == ("NOT_FOUND", "not_found")
     assert not any(
@@ -533,10 +533,10 @@ def test_a_receiver_does_not_learn_from_her_file_where_she_had_been_taken(story:
     )
     sent = story.sent(person=person)
     request = people_pb2.GetPersonRequest(id=sent.person_id)
-    own, seen = story.ngo.GetPerson(request), story.shelter.GetPerson(request)
-    assert (own.exploitation_country, bool(own.trafficking_status_code)) == ("SV", True)
-    assert (seen.exploitation_country, bool(seen.trafficking_status_code)) == ("", False)
-    assert seen.coarse == own.coarse
+    owners, others = story.ngo.GetPerson(request), story.shelter.GetPerson(request)
+    assert (owners.exploitation_country, bool(owners.trafficking_status_code)) == ("SV", True)
+    assert (others.exploitation_country, bool(others.trafficking_status_code)) == ("", False)
+    assert others.coarse == owners.coarse
 
 
 @pytest.mark.parametrize(
@@ -575,8 +575,10 @@ def test_an_unstated_number_of_dependants_is_unknown_and_not_zero(story: Story) 
             )
         )
         sent = story.sent(person=person)
-        shown: pb.CoarsePerson = story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id)).person
-        return shown
+        coarse: pb.CoarsePerson = story.shelter.GetReferral(
+            pb.GetReferralRequest(id=sent.id)
+        ).person
+        return coarse
 
     assert not coarse().HasField("dependants")
     alone = coarse(dependants=0)

@@ -26,7 +26,7 @@ LATER = NOON + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
-    ("born", "why"),
+    ("born", "reason"),
     [
         ("", ""),
         ("1900-01-01", ""),
@@ -39,14 +39,16 @@ LATER = NOON + timedelta(hours=1)
         ("someday", "malformed"),
     ],
 )
-def test_a_birth_date_is_a_calendar_day_of_somebody_who_may_be_alive(born: str, why: str) -> None:
+def test_a_birth_date_is_a_calendar_day_of_somebody_who_may_be_alive(
+    born: str, reason: str
+) -> None:
     identity = Identity(birth_date=born)
-    if not why:
+    if not reason:
         identity.check(TODAY)
         return
     with pytest.raises(Invalid) as refused:
         identity.check(TODAY)
-    assert refused.value.violations == [("identity.birth_date", why)]
+    assert refused.value.violations == [("identity.birth_date", reason)]
 
 
 def test_merging_a_newer_identity_changes_only_the_fields_that_it_states() -> None:

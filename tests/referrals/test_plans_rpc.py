@@ -52,8 +52,8 @@ def update(client: Client, plan: pb.Plan, key: str, state: Any, **values: Any) -
 
 
 def current_plan(story: Story, plan: pb.Plan) -> pb.Plan:
-    seen: pb.Plan = story.ngo.GetPlan(pb.GetPlanRequest(id=plan.id))
-    return seen
+    stored: pb.Plan = story.ngo.GetPlan(pb.GetPlanRequest(id=plan.id))
+    return stored
 
 
 def step_of(plan: pb.Plan, key: str) -> pb.PlanStep:
@@ -163,9 +163,9 @@ def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> Non
         "FAILED_PRECONDITION",
         "step_waits",
     )
-    heard = refusal_of(caught.value)  # as the gateway reads it
-    assert isinstance(heard, Conflict)
-    assert (heard.reason, heard.about) == ("step_waits", ("safety_plan",))
+    received = refusal_of(caught.value)  # as the gateway reads it
+    assert isinstance(received, Conflict)
+    assert (received.reason, received.about) == ("step_waits", ("safety_plan",))
     assert current_plan(story, plan) == plan
 
 
@@ -241,17 +241,17 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
 def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
     done = helped(story, referral)
-    met = current_plan(story, plan)
+    plan_now = current_plan(story, plan)
     assert (
-        step_of(met, "shelter").state,
-        step_of(met, "shelter").referral_id,
-        met.etag != plan.etag,
+        step_of(plan_now, "shelter").state,
+        step_of(plan_now, "shelter").referral_id,
+        plan_now.etag != plan.etag,
     ) == (
         MET,
         referral.id,
         True,
     )
-    assert step_of(met, "first_aid").waits_for_keys == []
+    assert step_of(plan_now, "first_aid").waits_for_keys == []
     again = story.ngo.CloseReferral(
         r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO)
     )

@@ -124,7 +124,7 @@ def why_giver_refused(receipt: Receipt) -> str:
 
 
 @pytest.mark.parametrize(
-    ("receipt", "why"),
+    ("receipt", "reason"),
     [
         (OWN, ""),
         (replace(OWN, about=CHILD), "guardian_required"),
@@ -177,8 +177,10 @@ def why_giver_refused(receipt: Receipt) -> str:
         (replace(OVERRIDE, about=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
     ],
 )
-def test_the_allowed_giver_depends_on_age_ground_and_recipient(receipt: Receipt, why: str) -> None:
-    assert why_giver_refused(receipt) == why
+def test_the_allowed_giver_depends_on_age_ground_and_recipient(
+    receipt: Receipt, reason: str
+) -> None:
+    assert why_giver_refused(receipt) == reason
 
 
 def why_not_live(receipt: Receipt, **when: Any) -> str:
@@ -194,7 +196,7 @@ def why_not_live(receipt: Receipt, **when: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("receipt", "when", "why"),
+    ("receipt", "when", "reason"),
     [
         (OWN, {}, ""),
         (OWN, {"days": 89, "hours": 23}, ""),
@@ -214,9 +216,9 @@ def why_not_live(receipt: Receipt, **when: Any) -> str:
     ],
 )
 def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
-    receipt: Receipt, when: dict[str, int], why: str
+    receipt: Receipt, when: dict[str, int], reason: str
 ) -> None:
-    assert why_not_live(receipt, **when) == why
+    assert why_not_live(receipt, **when) == reason
 
 
 def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
@@ -300,7 +302,7 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("receipt", "when", "why"),
+    ("receipt", "when", "reason"),
     [
         (OVERRIDE, 11 * HOUR, ""),
         (OVERRIDE, 12 * HOUR, "receipt_expired"),
@@ -314,11 +316,11 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
     ],
 )
 def test_a_second_person_confirms_a_live_record_once_if_it_needs_confirmation(
-    receipt: Receipt, when: timedelta, why: str
+    receipt: Receipt, when: timedelta, reason: str
 ) -> None:
     new_receipt = replace(receipt)
-    if why:
-        with pytest.raises(Conflict, match=f"^{why}$"):
+    if reason:
+        with pytest.raises(Conflict, match=f"^{reason}$"):
             new_receipt.confirm(SECOND, NOON + when)
         assert new_receipt == receipt
         return

@@ -168,14 +168,14 @@ def test_deadlines_start_at_sending_and_fire_each_level_once(
 
 def test_the_coordinator_sees_codes_but_no_identifier_of_the_person(story: Story) -> None:
     sent = story.sent()
-    seen = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    assert (seen.side, seen.person_id, seen.receipt_id, seen.contact_id) == (
+    referral = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
+    assert (referral.side, referral.person_id, referral.receipt_id, referral.contact_id) == (
         pb.SIDE_NETWORK,
         "",
         "",
         "",
     )
-    assert seen.person.age_band == pb.AGE_BAND_18_TO_24
+    assert referral.person.age_band == pb.AGE_BAND_18_TO_24
 
 
 def test_pages_continue_where_the_previous_one_ended(story: Story) -> None:
@@ -299,8 +299,8 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
         False,
     )
     assert refused.id not in shown(story.ngo, unanswered=True)
-    seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
-    assert seen.need_close_reason_code == pb.NEED_CLOSE_REASON_UNSPECIFIED
+    referral = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert referral.need_close_reason_code == pb.NEED_CLOSE_REASON_UNSPECIFIED
     values = {
         name: [
             e.verb
@@ -353,10 +353,10 @@ def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: S
         next_time,
         "clocks",
     ).fire()
-    seen = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
-    assert not seen.HasField("next_due_time")
-    assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in seen.clocks}
-    assert "close_need" not in seen.allowed_verbs
+    referral = story.shelter.GetReferral(pb.GetReferralRequest(id=refused.id))
+    assert not referral.HasField("next_due_time")
+    assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in referral.clocks}
+    assert "close_need" not in referral.allowed_verbs
     for box in (pb.BOX_INBOX, pb.BOX_MINE):
         for chosen in ({"late": True}, {"due_soon": True}, {"unanswered": True}):
             assert refused.id not in shown(story.shelter, box=box, **chosen)
@@ -422,8 +422,8 @@ def test_the_networks_unanswered_referrals_are_those_without_another_sent_one(
 ) -> None:
     refused = declined(story)
     again = story.draft(hers(refused), based_on_id=refused.id)
-    seen = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
-    assert (seen.turn, seen.main_step) == (pb.TURN_SENDER, "")
+    referral = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[refused.id]
+    assert (referral.turn, referral.main_step) == (pb.TURN_SENDER, "")
     receipt = story.receipt(again.person_id)
     story.ngo.SendReferral(
         pb.SendReferralRequest(id=again.id, etag=again.etag, receipt_id=receipt.id, arrival=ARRIVAL)

@@ -50,12 +50,12 @@ def step_of(request: Any) -> str:
 @pytest.mark.parametrize("request_", STEPS, ids=step_of)
 def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
     draft = story.draft()
-    asked = type(request_)()
-    asked.CopyFrom(with_required_fields(request_))
-    asked.id, asked.etag = draft.id, draft.etag
-    if isinstance(asked, pb.AttachConsentRequest):
-        asked.receipt_id = story.receipt(draft.person_id).id
-    assert refusal(lambda: getattr(story.ngo, step_of(asked))(asked)) == (
+    request = type(request_)()
+    request.CopyFrom(with_required_fields(request_))
+    request.id, request.etag = draft.id, draft.etag
+    if isinstance(request, pb.AttachConsentRequest):
+        request.receipt_id = story.receipt(draft.person_id).id
+    assert refusal(lambda: getattr(story.ngo, step_of(request))(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
@@ -68,9 +68,9 @@ def test_a_step_without_its_required_fields_is_refused_by_field_and_changes_noth
     needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
     sent = story.sent()
     if needed:
-        asked = type(request_)(id=sent.id, etag=sent.etag)
+        request = type(request_)(id=sent.id, etag=sent.etag)
         code, reason, fields = refusal_with_fields(
-            lambda: getattr(story.ngo, step_of(asked))(asked)
+            lambda: getattr(story.ngo, step_of(request))(request)
         )
         assert (code, reason, set(fields)) == ("INVALID_ARGUMENT", "invalid_fields", needed)
     assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
@@ -95,10 +95,10 @@ def test_a_sent_referral_can_be_neither_sent_again_nor_edited_as_a_draft(story: 
 
 def test_a_referral_entered_in_error_cannot_be_entered_in_error_again(story: Story) -> None:
     sent = story.sent()
-    gone = story.ngo.EnterReferralInError(
+    in_error = story.ngo.EnterReferralInError(
         pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
     )
-    again = pb.EnterReferralInErrorRequest(id=gone.id, etag=gone.etag)
+    again = pb.EnterReferralInErrorRequest(id=in_error.id, etag=in_error.etag)
     assert refusal(lambda: story.ngo.EnterReferralInError(again)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",

@@ -44,11 +44,11 @@ def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: St
     )
     assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
     assert reminded_organizations(story, sent) == [ORG["shelter"]]
-    seen = story.shelter.AcknowledgeReferral(
+    acknowledged = story.shelter.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
     )
     question = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=seen.etag, question_code=pb.QUESTION_HEALTH)
+        pb.AskReferralRequest(id=sent.id, etag=acknowledged.etag, question_code=pb.QUESTION_HEALTH)
     )
     story.service.clock.advance(timedelta(hours=1))
     remind(story, question)
@@ -108,11 +108,14 @@ def test_only_coordinators_remind_and_only_of_referrals_that_wait(story: Story) 
         "PERMISSION_DENIED",
         "right_missing",
     )
-    gone = story.ngo.WithdrawReferral(
+    withdrawn = story.ngo.WithdrawReferral(
         pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     )
     assert refusal(lambda: remind(story, sent)) == ("ABORTED", "stale_etag")
-    assert refusal(lambda: remind(story, gone)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: remind(story, withdrawn)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     draft = story.draft()
     assert refusal(lambda: remind(story, draft)) == ("NOT_FOUND", "not_found")
 

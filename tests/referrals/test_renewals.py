@@ -71,12 +71,12 @@ def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
     assert (fire_deadlines(service), fire_deadlines(service)) == (1, 0)
     assert verbs(story, sent)[-1] == "consent_ending"
     with service.database.transaction(SYSTEM) as tx:
-        told = tx.execute(
+        facts = tx.execute(
             "SELECT count(*) AS n FROM outbox WHERE subject = %s"
             " AND type = 'enlace.referral.consent_ending.v1'",
             (sent.id,),
         )
-        assert [row["n"] for row in told] == [1]
+        assert [row["n"] for row in facts] == [1]
 
 
 def test_the_announcement_of_the_end_makes_no_etag_stale(story: Story, service: Service) -> None:

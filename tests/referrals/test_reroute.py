@@ -72,8 +72,13 @@ def test_after_rerouting_the_receiver_sees_neither_the_person_nor_the_next_refer
 ) -> None:
     sent = story.sent()
     story.ngo.RerouteReferral(rerouting(sent))
-    seen = read(story.shelter, sent.id)
-    assert (seen.following_id, seen.unanswered, seen.turn, list(seen.allowed_verbs)) == (
+    referral = read(story.shelter, sent.id)
+    assert (
+        referral.following_id,
+        referral.unanswered,
+        referral.turn,
+        list(referral.allowed_verbs),
+    ) == (
         "",
         False,
         pb.TURN_UNSPECIFIED,
@@ -170,11 +175,11 @@ def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
             except Exception as error:  # either of two refusals is possible
                 outcomes.append(str(error.details()))  # type: ignore[attr-defined]
 
-        asked = (
+        reroute_request = (
             (story.shelter, "AcceptReferral", accepting),
             (story.ngo, "RerouteReferral", rerouting(sent)),
         )
-        threads = [threading.Thread(target=ask, args=words) for words in asked]
+        threads = [threading.Thread(target=ask, args=words) for words in reroute_request]
         for thread in threads:
             thread.start()
         for thread in threads:

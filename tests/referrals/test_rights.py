@@ -109,7 +109,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
     referral, (organization, role) = staged(story, stage), WHERE[side]
-    seen = rights_table.exists("referral")[stage, side]
+    exists = rights_table.exists("referral")[stage, side]
     for role_ in {role, "WORKER", "MANAGER"} if role == "WORKER" else {role}:
         client = service.as_(organization, role_)
         for rpc, method in BY_REFERRAL.items():
@@ -119,7 +119,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
             )
             if not table[rpc].lets_in(role_):
                 assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
-            elif not seen:
+            elif not exists:
                 assert there == elsewhere, rpc
                 assert there[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
@@ -156,7 +156,7 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
     methods = pb_methods("People")
     referral, (organization, role) = staged(story, stage), WHERE[side]
-    seen = rights_table.exists("file of a person")[stage, side]
+    exists = rights_table.exists("file of a person")[stage, side]
     client = service.as_(organization, role)
     person_id = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).person_id
     for rpc in BY_PERSON:
@@ -166,7 +166,7 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
         )
         if not table[rpc].lets_in(role):
             assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
-        elif not seen or (side == "receiver" and rpc in HELD_ONLY):
+        elif not exists or (side == "receiver" and rpc in HELD_ONLY):
             assert there == elsewhere, rpc
             assert there[0] == "NOT_FOUND", rpc
         else:

@@ -113,7 +113,7 @@ def test_names_and_references_are_still_found_after_a_rotation(
     searcher: Client = service.as_("ngo", "WORKER")
     run_command(service, "rotate-keys")
     people = searcher.SearchPeople(people_pb2.SearchPeopleRequest(name="iraceles")).people
-    assert [found.id for found in people] == [person.id]
+    assert [listed.id for listed in people] == [person.id]
     request = contacts_pb2.GetReferenceStatusRequest(reference=caller.reference, pin="4821")
     assert service.public().GetReferenceStatus(request) is not None
 

@@ -71,7 +71,7 @@ def test_any_text_yields_at_most_twelve_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "family", "said"),
+    ("given", "family", "searched"),
     [
         ("明", "李", "李 明"),
         ("明", "李", "李"),
@@ -86,9 +86,9 @@ def test_any_text_yields_at_most_twelve_words(text: str) -> None:
     ],
 )
 def test_a_name_of_one_character_is_found_and_an_initial_hides_no_name(
-    given: str, family: str, said: str
+    given: str, family: str, searched: str
 ) -> None:
-    assert frozenset() < searched_words(said) <= words_of(given, family)
+    assert frozenset() < searched_words(searched) <= words_of(given, family)
     assert not searched_words("王") <= words_of(given, family)
 
 
@@ -361,10 +361,10 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     assert ids_named(searcher, "Abigail") == []
     with service.database.transaction(SYSTEM) as tx:
         before = tx.execute("SELECT count(*) AS n FROM people WHERE NOT erased").fetchone()
-    looked = 0
+    handled = 0
     while batch := service.made.names.note():
-        looked += batch
-    assert before == {"n": looked}, "each file once, even the one that cannot be opened"
+        handled += batch
+    assert before == {"n": handled}, "each file once, even the one that cannot be opened"
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     with service.database.transaction(SYSTEM) as tx:
         forms = {
@@ -382,9 +382,9 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
 # References.
 
 
-def find(client: Any, made: contacts_pb2.CreateContactResponse, pin: str = "4821") -> Any:
+def find(client: Any, created: contacts_pb2.CreateContactResponse, pin: str = "4821") -> Any:
     return client.GetContactByReference(
-        contacts_pb2.GetContactByReferenceRequest(reference=made.reference, pin=pin)
+        contacts_pb2.GetContactByReferenceRequest(reference=created.reference, pin=pin)
     )
 
 

@@ -227,11 +227,11 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
         for turned in (False, True)
     ]
 
-    def right(rule: tuple[int, int, bool], of: Sequence[tuple[Sequence[int], bool]]) -> float:
+    def right(rule: tuple[int, int, bool], answers: Sequence[tuple[Sequence[int], bool]]) -> float:
         number, least, turned = rule
-        return sum(((figures[number] >= least) != turned) == there for figures, there in of) / len(
-            of
-        )
+        return sum(
+            ((figures[number] >= least) != turned) == there for figures, there in answers
+        ) / len(answers)
 
     return right(max(rules, key=lambda rule: right(rule, learned)), asked)
 
@@ -275,12 +275,14 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 open_case(tx, chance.choice(senders), person(chance, country))
             if there:
                 open_case(tx, chance.choice(senders), her)
-            asked = list(subsets(her))
-            before = [service.made.enquiries.similar(tx, content, SEARCHER)[0] for content in asked]
+            questions = list(subsets(her))
+            before = [
+                service.made.enquiries.similar(tx, content, SEARCHER)[0] for content in questions
+            ]
             for _ in range(4):
                 for own in (SEARCHER, *FRONTS):
                     open_case(tx, own, her)
-            after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in asked]
+            after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in questions]
             assert [figure for figure, _ in after] == before, "invented people change no count"
             results.append(
                 (
@@ -295,7 +297,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 )
             )
             exact.append(
-                ([store.count_alike(tx, content, SEARCHER)[0] for content in asked], there)
+                ([store.count_alike(tx, content, SEARCHER)[0] for content in questions], there)
             )
     assert guessed(exact) > 0.9, "an exact count would have revealed the case"
     assert guessed(results) <= LEARNED

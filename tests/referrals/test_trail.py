@@ -191,8 +191,8 @@ def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_r
     )
     before = last_sequence(service)
     for _ in range(9):
-        seen = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
-    assert seen.safe_contact == people_pb2.SafeContact(
+        outline = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
+    assert outline.safe_contact == people_pb2.SafeContact(
         channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True
     )
     assert {action for action, _, _ in rows(service, before)} == {"get_person"}

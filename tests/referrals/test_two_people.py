@@ -53,9 +53,9 @@ def of_override(story: Story, service: Service) -> Rule:
 def of_emergency(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
     emergency = declare(nurse, expired(story, service))
-    seen = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
+    stored = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
     request = emergencies_pb2.ReviewEmergencyRequest(
-        id=seen.id, etag=seen.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
+        id=stored.id, etag=stored.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )
     return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(request)
 
@@ -66,8 +66,8 @@ def of_plan(story: Story, service: Service) -> Rule:
     )
     plan = begun(story, "child", story.ngo.CreatePerson(girl))
     fields: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
-    seen = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **fields))
-    request = plans_pb2.ClosePlanRequest(etag=seen.etag, **fields)
+    closed = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **fields))
+    request = plans_pb2.ClosePlanRequest(etag=closed.etag, **fields)
     return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 

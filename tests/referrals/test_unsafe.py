@@ -225,8 +225,8 @@ def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
     sent = story.ngo.SendReferral(sending(story, story.draft(**LEON)))
     assert sent.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     for other in (story.shelter, story.coordinator):
-        seen = other.GetReferral(pb.GetReferralRequest(id=sent.id))
-        assert (seen.unsafe_code, list(seen.unsafe_departments)) == (0, [])
+        referral = other.GetReferral(pb.GetReferralRequest(id=sent.id))
+        assert (referral.unsafe_code, list(referral.unsafe_departments)) == (0, [])
 
 
 def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
@@ -281,8 +281,8 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
     )
     yes = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
     clinic = story.service.as_("clinic", "WORKER")
-    seen = clinic.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
-    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=enquiry.id, etag=seen.etag, **yes))  # type: ignore[arg-type]
+    copy = clinic.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=enquiry.id, etag=copy.etag, **yes))  # type: ignore[arg-type]
     story.ngo.TakeOffer(e.TakeOfferRequest(id=enquiry.id, **yes))  # type: ignore[arg-type]
     follows = pb.CreateReferralRequest(
         person_id=person.id, based_on_id=direct.id, enquiry_id=enquiry.id

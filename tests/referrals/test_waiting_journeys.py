@@ -192,26 +192,26 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
     expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
     # Asking the other service takes one press, and nothing has to be typed again.
-    asked = refer_to_clinic(network, sent)
+    referral = refer_to_clinic(network, sent)
     expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
-    accept_and_complete(network, asked)
-    assert current_referral(network, asked).state == r.STATE_COMPLETED
-    ngo.reads(asked)
+    accept_and_complete(network, referral)
+    assert current_referral(network, referral).state == r.STATE_COMPLETED
+    ngo.reads(referral)
     take_step(ngo.page, "close", help_came_code="yes")
     expect(ngo.page.locator("main")).to_contain_text("Anotado")
-    assert current_referral(network, asked).state == r.STATE_CLOSED
+    assert current_referral(network, referral).state == r.STATE_CLOSED
     assert not current_referral(network, sent).unanswered
 
 
-def accept_and_complete(network: Network, asked: r.Referral) -> None:
+def accept_and_complete(network: Network, referral: r.Referral) -> None:
     """Accepts and completes the referral, as the clinic."""
     client, now = network.clinic.client, network.service.clock.now()
-    accept = r.AcceptReferralRequest(id=asked.id, etag=asked.etag)
+    accept = r.AcceptReferralRequest(id=referral.id, etag=referral.etag)
     accept.planned_first_contact_time.FromDatetime(now)
-    start = r.StartReferralRequest(id=asked.id, etag=client.AcceptReferral(accept).etag)
+    start = r.StartReferralRequest(id=referral.id, etag=client.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(now)
     complete = r.CompleteReferralRequest(
-        id=asked.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET
+        id=referral.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET
     )
     client.CompleteReferral(complete)
 
@@ -228,11 +228,11 @@ def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_name
             alternative_service_id=SERVICE["clinic_visit"],
         )
     )
-    shown = network.ngo.reads(sent)
-    expect(shown).to_contain_text("No la pudieron recibir")
-    expect(shown).to_contain_text("Camas")
-    asked = refer_to_clinic(network, sent)
-    assert (asked.state, asked.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
+    read_referral = network.ngo.reads(sent)
+    expect(read_referral).to_contain_text("No la pudieron recibir")
+    expect(read_referral).to_contain_text("Camas")
+    referral = refer_to_clinic(network, sent)
+    assert (referral.state, referral.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
 def test_an_open_question_is_the_senders_turn_until_it_is_answered(
@@ -258,8 +258,8 @@ def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
     now = current_referral(network, sent)
     assert now.state == r.STATE_ACKNOWLEDGED
-    left = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
-    assert left.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
+    deadline = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
+    assert deadline.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
         "the time that the question took is added"
     )
 

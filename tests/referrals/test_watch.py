@@ -224,9 +224,11 @@ def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> 
     assert [verb for _, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))] == [
         "sent"
     ]
-    seen = ids_and_verbs(changes_since(story, story.coordinator, network, box=pb.BOX_NETWORK))
-    assert (sent.id, "sent") in seen
-    assert {verb for identifier, verb in seen if identifier in (abandoned.id, sent.id)} == {"sent"}
+    changes = ids_and_verbs(changes_since(story, story.coordinator, network, box=pb.BOX_NETWORK))
+    assert (sent.id, "sent") in changes
+    assert {verb for identifier, verb in changes if identifier in (abandoned.id, sent.id)} == {
+        "sent"
+    }
     own = {(abandoned.id, "drafted"), (abandoned.id, "entered_in_error"), (sent.id, "drafted")}
     assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
@@ -413,19 +415,19 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
             (sent.id,),
         )
     place_events(service)
-    looked = list[int]()
+    reads = list[int]()
     changes = service.made.watch.changes
 
     def look(tx: Transaction, caller: Caller, wanted: Filter, after: int) -> Any:
-        looked.append(after)
+        reads.append(after)
         return changes(tx, caller, wanted, after)
 
     monkeypatch.setattr(service.made.watch, "changes", look)
     monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds
     with watching(story.ngo, token) as stream:
         next(stream)
-        wait_until(lambda: stalled(looked))
-        assert len(looked) < 280, (
+        wait_until(lambda: stalled(reads))
+        assert len(reads) < 280, (
             "of 300 batches: each is read only once the client has taken the previous one"
         )
         wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
@@ -434,10 +436,10 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
         assert error.value.code() is grpc.StatusCode.CANCELLED
 
 
-def stalled(looked: list[int]) -> bool:
-    before = len(looked)
+def stalled(reads: list[int]) -> bool:
+    before = len(reads)
     time.sleep(0.3)
-    return before > 0 and len(looked) == before
+    return before > 0 and len(reads) == before
 
 
 def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: Service) -> None:

@@ -29,16 +29,16 @@ OTHERS = [
 ]
 
 
-def status_of(story: Story, made: c.CreateContactResponse) -> c.ReferenceStatus:
-    request = c.GetReferenceStatusRequest(reference=made.reference, pin=made.pin)
+def status_of(story: Story, created: c.CreateContactResponse) -> c.ReferenceStatus:
+    request = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
     status: c.ReferenceStatus = story.service.public().GetReferenceStatus(request)
     return status
 
 
-def withdraw_all(story: Story, made: c.CreateContactResponse) -> c.ReferenceStatus:
+def withdraw_all(story: Story, created: c.CreateContactResponse) -> c.ReferenceStatus:
     status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(
         c.WithdrawConsentByReferenceRequest(
-            reference=made.reference, pin=made.pin, request_id=story.request_id()
+            reference=created.reference, pin=created.pin, request_id=story.request_id()
         )
     )
     return status
@@ -61,16 +61,16 @@ def state_of(operator: Client, referral: pb.Referral) -> int:
 def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     story: Story, speaker: c.Speaker.ValueType
 ) -> None:
-    made = story.contact(speaker)
-    before = status_of(story, made)
-    referral_for(story, made)
-    status = status_of(story, made)
+    created = story.contact(speaker)
+    before = status_of(story, created)
+    referral_for(story, created)
+    status = status_of(story, created)
     assert status == before, "the same as without a file"
     assert status.only_the_call
     assert (list(status.items), status.file_count, status.may_withdraw) == ([], 0, False)
     assert status.contact_time_band == c.TIME_BAND_TODAY
     readings = story.service.public().ListReadingsByReference(
-        c.ListReadingsByReferenceRequest(reference=made.reference, pin=made.pin)
+        c.ListReadingsByReferenceRequest(reference=created.reference, pin=created.pin)
     )
     assert not readings.readings
 
@@ -79,33 +79,33 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
 def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
     story: Story, speaker: c.Speaker.ValueType
 ) -> None:
-    made, public = story.contact(speaker), story.service.public()
-    known = {"reference": made.reference, "pin": made.pin}
-    sent, operator = referral_for(story, made)
+    created, public = story.contact(speaker), story.service.public()
+    credentials = {"reference": created.reference, "pin": created.pin}
+    sent, operator = referral_for(story, created)
     enquiry = operator.CreateEnquiry(
         enquiries_pb2.CreateEnquiryRequest(
             content=enquiries_pb2.EnquiryContent(
                 need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
             ),
             service_ids=[SERVICE["shelter_bed"]],
-            contact_id=made.contact.id,
+            contact_id=created.contact.id,
             request_id=story.request_id(),
             **ASKED,
         )
     )
-    withdraw_all(story, made)
+    withdraw_all(story, created)
     assert state_of(operator, sent) == pb.STATE_SENT
-    asked = operator.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=enquiry.id))
-    assert asked.state == enquiries_pb2.ENQUIRY_STATE_OPEN
+    stored = operator.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=enquiry.id))
+    assert stored.state == enquiries_pb2.ENQUIRY_STATE_OPEN
     call = c.AskForCallByReferenceRequest(
-        **known, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_MORNING
+        **credentials, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_MORNING
     )
     assert refusal(partial(public.AskForCallByReference, call)) == (
         "FAILED_PRECONDITION",
         "call_not_safe",
     )
     completed(story, sent)
-    confirm = c.ConfirmHelpRequest(**known, help_came=False)
+    confirm = c.ConfirmHelpRequest(**credentials, help_came=False)
     assert refusal(partial(public.ConfirmHelp, confirm)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
@@ -113,24 +113,29 @@ def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
 
 
 def test_somebody_who_calls_about_a_person_can_still_add_to_what_was_said(story: Story) -> None:
-    made = story.contact(c.SPEAKER_FAMILY)
-    referral_for(story, made)
+    created = story.contact(c.SPEAKER_FAMILY)
+    referral_for(story, created)
     story.service.public().AddNoteByReference(
-        c.AddNoteByReferenceRequest(reference=made.reference, pin=made.pin, note="she is in León")
+        c.AddNoteByReferenceRequest(
+            reference=created.reference, pin=created.pin, note="she is in León"
+        )
     )
-    heard = read_contact(operator_of(story), made.contact)
-    assert [later.note for later in heard.later_notes] == ["she is in León"]
+    stored = read_contact(operator_of(story), created.contact)
+    assert [later.note for later in stored.later_notes] == ["she is in León"]
 
 
 def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_once(
     story: Story,
 ) -> None:
-    made = story.contact(c.SPEAKER_UNSPECIFIED)
-    _, operator = referral_for(story, made)
-    change_contact(operator, made.contact.id, speaker_code=c.SPEAKER_PERSON)
-    assert (len(status_of(story, made).items), status_of(story, made).only_the_call) == (1, False)
-    change_contact(operator, made.contact.id, speaker_code=c.SPEAKER_FAMILY)
-    assert status_of(story, made).only_the_call
+    created = story.contact(c.SPEAKER_UNSPECIFIED)
+    _, operator = referral_for(story, created)
+    change_contact(operator, created.contact.id, speaker_code=c.SPEAKER_PERSON)
+    assert (len(status_of(story, created).items), status_of(story, created).only_the_call) == (
+        1,
+        False,
+    )
+    change_contact(operator, created.contact.id, speaker_code=c.SPEAKER_FAMILY)
+    assert status_of(story, created).only_the_call
 
 
 def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
@@ -146,7 +151,7 @@ def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
 
 
 def child_of(
-    story: Story, made: c.CreateContactResponse, giver: people_pb2.Giver.ValueType
+    story: Story, created: c.CreateContactResponse, giver: people_pb2.Giver.ValueType
 ) -> pb.Referral:
     """Sends a referral of a child for the contact, on the consent of `giver`."""
     operator = operator_of(story)
@@ -160,7 +165,7 @@ def child_of(
         pb.CreateReferralRequest(
             **ASKED,
             person_id=person.id,
-            contact_id=made.contact.id,
+            contact_id=created.contact.id,
             need_code="HOU.EMG",
             urgency=pb.URGENCY_EMERGENCY,
             service_id=SERVICE["shelter_bed"],
@@ -186,11 +191,11 @@ def child_of(
 def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
     story: Story,
 ) -> None:
-    made = story.contact(c.SPEAKER_GUARDIAN)
-    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
-    status = status_of(story, made)
+    created = story.contact(c.SPEAKER_GUARDIAN)
+    sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
+    status = status_of(story, created)
     assert (len(status.items), status.may_ask_for_call, status.only_the_call) == (1, True, False)
-    stopped = withdraw_all(story, made)
+    stopped = withdraw_all(story, created)
     assert state_of(operator_of(story), sent) == pb.STATE_CONSENT_WITHDRAWN
     assert [item.status_code for item in stopped.items] == [c.REFERENCE_STATE_STOPPED]
 
@@ -205,9 +210,9 @@ def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
 def test_a_relative_of_a_child_does_not_share_the_guardians_view_nor_a_guardian_an_authoritys(
     story: Story, speaker: c.Speaker.ValueType, giver: people_pb2.Giver.ValueType
 ) -> None:
-    made = story.contact(speaker)
-    child_of(story, made, giver)
-    assert status_of(story, made).only_the_call
+    created = story.contact(speaker)
+    child_of(story, created, giver)
+    assert status_of(story, created).only_the_call
 
 
 def grow_up(story: Story, referral: pb.Referral) -> None:
@@ -222,22 +227,22 @@ def grow_up(story: Story, referral: pb.Referral) -> None:
 
 
 def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
-    made = story.contact(c.SPEAKER_GUARDIAN)
-    grow_up(story, child_of(story, made, people_pb2.GIVER_GUARDIAN))
-    assert status_of(story, made).only_the_call
+    created = story.contact(c.SPEAKER_GUARDIAN)
+    grow_up(story, child_of(story, created, people_pb2.GIVER_GUARDIAN))
+    assert status_of(story, created).only_the_call
 
 
 GUARDIANS = (MIGRATIONS[1] / "20261223100001_guardians.sql").read_text().split("-- migrate:down")[0]
 
 
-def after_migration(story: Story, made: c.CreateContactResponse) -> tuple[int, bool]:
+def after_migration(story: Story, created: c.CreateContactResponse) -> tuple[int, bool]:
     """Applies the migration; returns who spoke in the contact, and whether the reference shows a
     request.
     """
     with psycopg.connect(story.service.migration_url) as owner:
         owner.execute(GUARDIANS)
-    contact = operator_of(story).GetContact(c.GetContactRequest(id=made.contact.id))
-    return contact.speaker_code, bool(status_of(story, made).items)
+    contact = operator_of(story).GetContact(c.GetContactRequest(id=created.contact.id))
+    return contact.speaker_code, bool(status_of(story, created).items)
 
 
 @pytest.mark.parametrize("speaker", c.Speaker.values(), ids=c.Speaker.Name)
@@ -245,12 +250,12 @@ def after_migration(story: Story, made: c.CreateContactResponse) -> tuple[int, b
 def test_the_migration_makes_only_a_relative_with_a_guardians_consent_a_guardian(
     story: Story, giver: people_pb2.Giver.ValueType, speaker: c.Speaker.ValueType
 ) -> None:
-    made = story.contact(speaker)
-    child_of(story, made, giver)
+    created = story.contact(speaker)
+    child_of(story, created, giver)
     consented = giver == people_pb2.GIVER_GUARDIAN
     expected = c.SPEAKER_GUARDIAN if speaker == c.SPEAKER_FAMILY and consented else speaker
     opens = expected == c.SPEAKER_PERSON or (expected == c.SPEAKER_GUARDIAN and consented)
-    assert after_migration(story, made) == (expected, opens)
+    assert after_migration(story, created) == (expected, opens)
 
 
 def test_the_migration_looks_at_the_file_that_the_contact_names_too(story: Story) -> None:
@@ -261,10 +266,10 @@ def test_the_migration_looks_at_the_file_that_the_contact_names_too(story: Story
 
 
 def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Story) -> None:
-    made = story.contact(c.SPEAKER_FAMILY)
-    sent = child_of(story, made, people_pb2.GIVER_GUARDIAN)
+    created = story.contact(c.SPEAKER_FAMILY)
+    sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
     operator_of(story).WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert after_migration(story, made) == (c.SPEAKER_GUARDIAN, True)
+    assert after_migration(story, created) == (c.SPEAKER_GUARDIAN, True)
 
 
 def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(
@@ -273,11 +278,11 @@ def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(
     child_of(story, story.contact(c.SPEAKER_FAMILY), people_pb2.GIVER_GUARDIAN)  # another's file
     without_file, of_adult = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
     referral_for(story, of_adult)
-    for made in (without_file, of_adult):
-        assert after_migration(story, made) == (c.SPEAKER_FAMILY, False)
+    for created in (without_file, of_adult):
+        assert after_migration(story, created) == (c.SPEAKER_FAMILY, False)
 
 
 def test_the_migration_opens_nothing_of_a_child_who_has_come_of_age(story: Story) -> None:
-    made = story.contact(c.SPEAKER_FAMILY)
-    grow_up(story, child_of(story, made, people_pb2.GIVER_GUARDIAN))
-    assert after_migration(story, made) == (c.SPEAKER_GUARDIAN, False)
+    created = story.contact(c.SPEAKER_FAMILY)
+    grow_up(story, child_of(story, created, people_pb2.GIVER_GUARDIAN))
+    assert after_migration(story, created) == (c.SPEAKER_GUARDIAN, False)

@@ -54,9 +54,11 @@ def run_concurrently(*acts: Callable[[], Any]) -> list[str]:
 
 
 def withdrawing(
-    made: contacts_pb2.CreateContactResponse,
+    created: contacts_pb2.CreateContactResponse,
 ) -> contacts_pb2.WithdrawConsentByReferenceRequest:
-    return contacts_pb2.WithdrawConsentByReferenceRequest(reference=made.reference, pin=made.pin)
+    return contacts_pb2.WithdrawConsentByReferenceRequest(
+        reference=created.reference, pin=created.pin
+    )
 
 
 def state_of(client: Client, referral: pb.Referral) -> int:
@@ -157,11 +159,11 @@ def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
 
 
 def end_of_her_case(
-    service: Service, made: contacts_pb2.CreateContactResponse, person_id: str
+    service: Service, created: contacts_pb2.CreateContactResponse, person_id: str
 ) -> dict[str, Callable[[], Any]]:
     """Returns the two ways in which everything that was asked for a person ends."""
     return {
-        "withdrawal": partial(service.public().WithdrawConsentByReference, withdrawing(made)),
+        "withdrawal": partial(service.public().WithdrawConsentByReference, withdrawing(created)),
         "erasure": partial(
             service.as_("hotline", "MANAGER").ConfirmErasure,
             erasures_pb2.ConfirmErasureRequest(person_id=person_id),
@@ -184,12 +186,12 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
     story: Story, service: Service, way: str
 ) -> None:
     def outcome() -> list[str]:
-        made = story.contact()
-        first, operator = referral_for(story, made)
+        contact = story.contact()
+        first, operator = referral_for(story, contact)
         enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
         known = {"person_id": first.person_id}
         operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
-        end = end_of_her_case(service, made, first.person_id)[way]
+        end = end_of_her_case(service, contact, first.person_id)[way]
         request = pb.CreateReferralRequest(
             **ASKED, person_id=first.person_id, enquiry_id=enquiry_id
         )
@@ -205,7 +207,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
 
     # on a busy machine a call may wait for the lock beyond its deadline: then once more
     outcomes = (outcome() for _ in range(5))
-    assert next(said for said in outcomes if not LATE & set(said)) == [
+    assert next(reasons for reasons in outcomes if not LATE & set(reasons)) == [
         "OK",
         "illegal_transition" if way == "withdrawal" else "person_erased",
     ]
@@ -239,8 +241,8 @@ def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the
 def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    linked, operator = referral_for(story, made)
+    contact = story.contact()
+    linked, operator = referral_for(story, contact)
     person = people_pb2.Person(id=linked.person_id)
     rescuer = service.as_("hotline", "OPERATOR", "EMERGENCY")
 
@@ -284,14 +286,14 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
         )
     )
 
-    before = status(service.public(), made)
+    before = status(service.public(), contact)
     assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (
         3,
         1,
         True,
     )
     assert len(before.items) == 3
-    after = service.public().WithdrawConsentByReference(withdrawing(made))
+    after = service.public().WithdrawConsentByReference(withdrawing(contact))
     assert (after.organizations_with_access, after.file_count, after.may_withdraw) == (0, 1, False)
     for referral, organization in (
         (linked, "shelter"),
@@ -348,13 +350,13 @@ def facts_of(service: Service, referral: pb.Referral, verb: str) -> list[facts_p
 def test_a_withdrawal_of_everything_ends_drafts_and_needs_that_no_one_met_and_the_desk_hears_of_it(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
-    declined, operator = referral_for(story, made)
+    created = story.contact()
+    declined, operator = referral_for(story, created)
     decline(story.shelter, declined)
     draft = draft_beside(story, operator, declined)
-    before = status(service.public(), made)
+    before = status(service.public(), created)
     assert before.may_withdraw
-    after = service.public().WithdrawConsentByReference(withdrawing(made))
+    after = service.public().WithdrawConsentByReference(withdrawing(created))
     assert contacts_pb2.REFERENCE_STATE_BEING_PREPARED not in {
         item.status_code for item in after.items
     }
@@ -379,11 +381,11 @@ def test_a_withdrawal_of_everything_ends_drafts_and_needs_that_no_one_met_and_th
 def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
     story: Story, service: Service
 ) -> None:
-    made, public = story.contact(), service.public()
-    first, operator = referral_for(story, made)
+    created, public = story.contact(), service.public()
+    first, operator = referral_for(story, created)
     draft = draft_beside(story, operator, first)
-    keys = {item.status_code: item.key for item in status(public, made).items}
-    stop = withdrawing(made)
+    keys = {item.status_code: item.key for item in status(public, created).items}
+    stop = withdrawing(created)
     stop.item_key = keys[contacts_pb2.REFERENCE_STATE_BEING_PREPARED]
     public.WithdrawConsentByReference(stop)
     assert [state_of(operator, each) for each in (first, draft)] == [
@@ -391,7 +393,7 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
         pb.STATE_CONSENT_WITHDRAWN,
     ]
     decline(story.shelter, first)
-    stop = withdrawing(made)
+    stop = withdrawing(created)
     stop.item_key = keys[contacts_pb2.REFERENCE_STATE_ASKED]
     public.WithdrawConsentByReference(stop)
     assert not operator.GetReferral(pb.GetReferralRequest(id=first.id)).unanswered
@@ -400,14 +402,14 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
 def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_not_as_referred(
     story: Story, service: Service
 ) -> None:
-    made = story.contact()
+    created = story.contact()
     operator = service.as_("hotline", "OPERATOR")
     person = operator.CreatePerson(people_pb2.CreatePersonRequest())
     operator.CreateReferral(
-        pb.CreateReferralRequest(**ASKED, person_id=person.id, contact_id=made.contact.id)
+        pb.CreateReferralRequest(**ASKED, person_id=person.id, contact_id=created.contact.id)
     )
-    service.public().WithdrawConsentByReference(withdrawing(made))
-    contact = operator.GetContact(contacts_pb2.GetContactRequest(id=made.contact.id))
+    service.public().WithdrawConsentByReference(withdrawing(created))
+    contact = operator.GetContact(contacts_pb2.GetContactRequest(id=created.contact.id))
     assert contact.outcome_code == contacts_pb2.CONTACT_OUTCOME_OPEN
 
 

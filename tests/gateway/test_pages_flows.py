@@ -1283,6 +1283,8 @@ def test_tomorrow_is_the_next_day_also_where_the_clocks_change(
     played.answers["GetContact"] = c.Contact(id=ID, line_country="ES")
     page = enter(pages(played).test_client()).get(f"/line/{ID}").text
     assert f">mañana ({weekday})</option>" in page
+
+
 def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
     played: PlayedServices,
 ) -> None:

@@ -6,7 +6,7 @@ The test sets its clock.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import pytest
@@ -62,12 +62,18 @@ ABROAD = ("ngo", "mission")
 """The organisations in Guatemala; the others are in Nicaragua."""
 
 
+LONG = 120.0
+"""Seconds that pass on no machine, however busy, while calls reach a lock that a test holds."""
+
+
 @dataclass
 class Client:
     """A caller with its stubs.
 
     Calls come through a gateway that does not know the caller's address.
     """
+
+    timeout: ClassVar[float] = 10.0  # seconds
 
     caller: Caller
     stubs: dict[str, Any]
@@ -78,7 +84,9 @@ class Client:
         for stub in self.stubs.values():
             if hasattr(stub, rpc):
                 method = getattr(stub, rpc)
-                return lambda request: method(request, metadata=self.metadata(), timeout=10)
+                return lambda request: method(
+                    request, metadata=self.metadata(), timeout=self.timeout
+                )
         raise AttributeError(rpc)
 
     def metadata(self) -> list[tuple[str, str]]:
@@ -188,6 +196,14 @@ def service(
     usecases.HASHER = slow
     server.stop(1)
     database.close()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a test hold a lock, and calls wait for it, for as long as that takes."""
+    monkeypatch.setattr("chassis.rpc._DEADLINE", LONG)
+    monkeypatch.setattr("chassis.db._LIMIT", LONG)
+    monkeypatch.setattr(Client, "timeout", LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -459,6 +459,7 @@ def expire(hand_over: HandOver) -> None:
             pass
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent, expire])
 def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinators(
     end_leg: Callable[[HandOver], None], departed: HandOver
@@ -524,6 +525,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent])
 def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
     end_leg: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor

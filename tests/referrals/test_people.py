@@ -19,7 +19,7 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.network.store import members
 from tests.builders import refusal, refusal_with_fields
 from tests.parts.loops import eventually
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import LONG, ORG, Client, Service, Story
 from tests.referrals.test_withdrawal import waiting
 
 G = people_pb2
@@ -607,6 +607,7 @@ def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
     assert story.ngo.UpdateIdentity(corrected).coarse.age_band == band
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
     story: Story, service: Service
 ) -> None:
@@ -625,7 +626,7 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,))
             both = [pool.submit(create, operator) for operator in operators]
-            assert eventually(lambda: waiting(service) == 2)
+            assert eventually(lambda: waiting(service) == 2, LONG)
         [person_id] = {each.result().id for each in both}
     linked = operators[0].GetContact(contacts_pb2.GetContactRequest(id=contact.id))
     assert linked.person_id == person_id

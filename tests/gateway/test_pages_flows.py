@@ -1294,6 +1294,37 @@ def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
     assert '<option value="today">hoy (domingo)</option>' in page
 
 
+DAY = {"local_date": "2026-11-29", "day_code": "tomorrow", "hour_code": "evening"}
+
+
+@pytest.mark.parametrize(
+    ("page", "form", "rpc"),
+    [
+        (f"/line/{ID}", f"/line/{ID}/call", "CreateCallback"),
+        ("/line", f"/line/calls/{ID}", "SettleCallback"),
+        ("/my-referral", "/my-referral/call", "AskForCallByReference"),
+    ],
+)
+def test_a_form_for_a_call_says_from_which_date_its_days_count(
+    page: str, form: str, rpc: str, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(i18n, "now", lambda: datetime(2026, 11, 30, 5, 30, tzinfo=UTC))
+    played.answers["GetContact"] = c.Contact(id=ID, line_country="NI")
+    owed = [c.Callback(id=ID, contact_id=ID, local_date="2026-11-29", clocks=[r.Clock()])]
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=owed)
+    status = c.ReferenceStatus(may_ask_for_call=True, local_date="2026-11-29")
+    played.answers["GetReferenceStatus"] = status
+    client = enter(pages(played).test_client())
+    shown = client.get(page).text
+    data = {"form_token": token_of(shown), "reference": "7QK4-M2X7", "pin": "4821"}
+    if page == "/my-referral":
+        shown = client.post(page, data=data).text
+    assert '<input type="hidden" name="local_date" value="2026-11-29">' in shown
+    client.post(form, data=data | DAY | {"etag": "v7", "outcome_code": "again"})
+    sent = played.last(rpc)
+    assert (sent.callback if rpc == "CreateCallback" else sent).local_date == "2026-11-29"
+
+
 def test_the_days_on_the_page_of_a_reference_have_their_weekday(played: PlayedServices) -> None:
     status = c.ReferenceStatus(may_ask_for_call=True, local_date="2026-11-29")
     played.answers["GetReferenceStatus"] = status

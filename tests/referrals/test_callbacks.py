@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,25 @@ def test_the_hours_for_a_call_are_local_to_the_person(
 def test_hours_that_leave_no_time_for_a_call_are_refused(day: str, hour: str) -> None:
     with pytest.raises(Invalid):
         Wish(day, hour).hours(local_time(4, 16, 31), MANAGUA)
+
+
+def test_a_day_chosen_before_midnight_is_the_same_day_after_midnight() -> None:
+    chosen = local_time(4, 23, 59).date()
+    assert Wish("tomorrow", "evening", counted_from=chosen).hours(local_time(5, 0, 1), MANAGUA) == (
+        local_time(5, 17),
+        local_time(5, 20),
+    )
+
+
+@pytest.mark.parametrize("counted_from", [local_time(3, 12), local_time(6, 12)])
+def test_a_day_counts_from_neither_the_day_before_yesterday_nor_tomorrow(
+    counted_from: datetime,
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        Wish("in_three_days", "evening", "callback.", counted_from.date()).hours(
+            local_time(5, 0, 1), MANAGUA
+        )
+    assert refused.value.violations == [("callback.day_code", "out_of_range")]
 
 
 def test_a_callback_is_settled_only_once() -> None:
@@ -235,6 +255,35 @@ def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
     settled = settle(story, listed, c.CALLBACK_OUTCOME_AGAIN)
     dates = {each.local_date for each in (arranged, listed, settled, ask_for_call(story, made))}
     assert dates == {date}
+
+
+def test_the_three_requests_for_a_call_name_the_date_from_which_their_day_counts(
+    story: Story, service: Service
+) -> None:
+    made = story.contact()
+    file_of(story, made, people_pb2.SAFE_CHANNEL_PHONE)
+    service.clock.set(local_time(5, 0, 1))
+    chosen: dict[str, Any] = {
+        "day_code": TOMORROW,
+        "hour_code": EVENING,
+        "local_date": "2026-03-04",
+    }
+    arranged = operator_of(story).CreateCallback(
+        c.CreateCallbackRequest(callback=c.Callback(contact_id=made.contact.id, **chosen))
+    )
+    settled = operator_of(story).SettleCallback(
+        c.SettleCallbackRequest(
+            id=arranged.id, etag=arranged.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN, **chosen
+        )
+    )
+    asked = story.service.public().AskForCallByReference(
+        c.AskForCallByReferenceRequest(reference=made.reference, pin=made.pin, **chosen)
+    )
+    assert {
+        arranged.clocks[0].start_time.ToDatetime(UTC),
+        settled.clocks[0].start_time.ToDatetime(UTC),
+        asked.call_from_time.ToDatetime(UTC),
+    } == {local_time(5, 17)}
 
 
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:

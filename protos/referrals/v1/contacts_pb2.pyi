@@ -789,7 +789,7 @@ class Callback(_message.Message):
     person_id: _builtins.str
     """The person's file, if she has one: it says how to call her without danger."""
     local_date: _builtins.str
-    """Today's date at the caller's place, from which day_code counts."""
+    """Today's date at the caller's place, from which day_code counts. A request may send the date from which it counts, for an agreement sent after midnight."""
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
         """The time from which and until which to call; stopped once the call is settled."""
@@ -896,6 +896,7 @@ class SettleCallbackRequest(_message.Message):
     DAY_CODE_FIELD_NUMBER: _builtins.int
     HOUR_CODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     outcome_code: Global___CallbackOutcome.ValueType
@@ -905,6 +906,8 @@ class SettleCallbackRequest(_message.Message):
     hour_code: Global___HourBand.ValueType
     """The hours in which to try again."""
     request_id: _builtins.str
+    local_date: _builtins.str
+    """The local_date of the callback when the day was chosen; absent: today. No earlier than yesterday."""
     def __init__(
         self,
         *,
@@ -914,10 +917,11 @@ class SettleCallbackRequest(_message.Message):
         day_code: Global___DayBand.ValueType = ...,
         hour_code: Global___HourBand.ValueType = ...,
         request_id: _builtins.str = ...,
+        local_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "outcome_code", b"outcome_code", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "local_date", b"local_date", "outcome_code", b"outcome_code", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1204,6 +1208,7 @@ class AskForCallByReferenceRequest(_message.Message):
     DAY_CODE_FIELD_NUMBER: _builtins.int
     HOUR_CODE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """The reference: eight characters, with or without the hyphen."""
     pin: _builtins.str
@@ -1213,6 +1218,8 @@ class AskForCallByReferenceRequest(_message.Message):
     hour_code: Global___HourBand.ValueType
     """The hours in which to call."""
     request_id: _builtins.str
+    local_date: _builtins.str
+    """The local_date of the status when she chose the day; absent: today. No earlier than yesterday."""
     def __init__(
         self,
         *,
@@ -1221,10 +1228,11 @@ class AskForCallByReferenceRequest(_message.Message):
         day_code: Global___DayBand.ValueType = ...,
         hour_code: Global___HourBand.ValueType = ...,
         request_id: _builtins.str = ...,
+        local_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "hour_code", b"hour_code", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_code", b"day_code", "hour_code", b"hour_code", "local_date", b"local_date", "pin", b"pin", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

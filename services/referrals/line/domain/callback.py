@@ -1,7 +1,7 @@
 """Callbacks: calls that a line owes within agreed hours; a deadline watches each call."""
 
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
 from chassis.errors import Conflict, Invalid
 from services.referrals.line.domain.contact import ESCALATED, WAITING
@@ -19,23 +19,29 @@ GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 class Wish:
     """The day and the hours that a caller asked for.
 
-    `path` is the prefix of the paths of these two fields in the request.
+    `path` is the prefix of the paths of these two fields in the request. `counted_from` is the date
+    from which the day counts, if that is not today: the day may have been chosen before midnight.
     """
 
     day_code: str
     hour_code: str
     path: str = ""
+    counted_from: date | None = None
 
     def hours(self, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
         """Returns the start and end of the hours, which are local hours in the time zone `zone`.
 
-        The start is now if the hours have begun. Refuses missing codes, and hours of which less
-        than MIN_REMAINDER is left.
+        The start is now if the hours have begun. Refuses missing codes, a day counted from neither
+        today nor yesterday, and hours of which less than MIN_REMAINDER is left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:
             raise Invalid(*((self.path + name, "required") for name in missing))
-        day = now.astimezone(zone).date() + timedelta(days=DAYS[self.day_code])
+        today = now.astimezone(zone).date()
+        counted_from = self.counted_from or today
+        if not timedelta(0) <= today - counted_from <= timedelta(days=1):
+            raise Invalid((f"{self.path}day_code", "out_of_range"))
+        day = counted_from + timedelta(days=DAYS[self.day_code])
         start, end = (datetime.combine(day, time(hour), zone) for hour in HOURS[self.hour_code])
         if end - max(start, now) < MIN_REMAINDER:
             raise Invalid((f"{self.path}hour_code", "out_of_range"))

@@ -1,7 +1,9 @@
 """Parses requests about contacts of the line and callbacks."""
 
+from datetime import date
 from typing import Any
 
+from chassis.errors import Invalid
 from chassis.wire import mask_names, moment, optional_id, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.line.domain.callback import Wish
@@ -86,4 +88,8 @@ def wish(
     """Parses the requested hours of a callback; `path` is the prefix of the fields' paths."""
     day = word(pb.DayBand, message.day_code, f"{path}day_code")
     hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")
-    return Wish(day, hour, path)
+    try:
+        counted_from = date.fromisoformat(message.local_date) if message.local_date else None
+    except ValueError as error:
+        raise Invalid((f"{path}local_date", "malformed")) from error
+    return Wish(day, hour, path, counted_from)

@@ -47,7 +47,7 @@ from tests.referrals.conftest import ORG, Service, Story
 def test_a_name_is_found_regardless_of_accents_case_order_particles_and_phonetic_spelling(
     one: str, other: str
 ) -> None:
-    assert words_of(one) == words_of(other) != frozenset()
+    assert words_of("", one) == words_of("", other) != frozenset()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,33 @@ def test_a_name_of_one_character_is_found_and_an_initial_hides_no_name(
 ) -> None:
     assert frozenset() < searched_words(searched) <= words_of(given, family)
     assert not searched_words("王") <= words_of(given, family)
+
+
+@pytest.mark.parametrize(
+    ("given", "family", "said"),
+    [
+        ("Santa", "Hernández", "Santa"),
+        ("Santa", "Hernández", "Hernández, Santa"),
+        ("Santa Isabel", "López", "Santa"),
+        ("Santa del Carmen", "López", "santa"),
+        ("E.", "Pérez", "E"),
+        ("Kim", "Do", "Do"),
+    ],
+)
+def test_a_name_that_is_also_a_particle_finds_the_person_who_bears_it(
+    given: str, family: str, said: str
+) -> None:
+    assert frozenset() < searched_words(said) <= words_of(given, family)
+
+
+def test_a_particle_within_a_name_finds_nobody() -> None:
+    for given, family, said in (
+        ("María de los Ángeles", "López", "de"),
+        ("Rosa", "Santa Cruz", "Santa"),
+        ("Rosa", "San Martín", "San"),
+        ("Rosa", "De la Cruz", "la"),
+    ):
+        assert not searched_words(said) <= words_of(given, family)
 
 
 # Codes.

@@ -9,7 +9,7 @@ is.
 import re
 import unicodedata
 
-FORM = 4
+FORM = 5
 """The version of these rules; a change of the rules or of the key needs a new number.
 
 A file whose words were stored under older rules, or not at all, is processed again.
@@ -35,9 +35,14 @@ _SOUNDS = [
 ]
 
 
-def words_of(*names: str) -> frozenset[str]:
-    """Returns the words, in the form above, by which a person with these names is found."""
-    return frozenset(map(_sound, _plain_words(*names)))
+def words_of(given_name: str, family_name: str = "") -> frozenset[str]:
+    """Returns the words, in the form above, by which a person with these names is found.
+
+    The first word of a given name is a name, even if it is a particle elsewhere (Santa).
+    """
+    given, family = _plain_words(given_name), _plain_words(family_name)
+    words = [*_without_particles(given), *_without_particles(family), *given[:1]]
+    return frozenset(map(_sound, words[:MAX_WORDS]))
 
 
 def searched_words(name: str) -> frozenset[str]:
@@ -45,17 +50,21 @@ def searched_words(name: str) -> frozenset[str]:
 
     Initials count only if there are no other words: a file may have the name without the initial.
     """
-    words = _plain_words(name)
+    words = _without_particles(_plain_words(name))[:MAX_WORDS]
     return frozenset(
         map(_sound, [word for word in words if len(word) > 1 or not word.isascii()] or words)
     )
 
 
-def _plain_words(*names: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", " ".join(names).casefold())
+def _plain_words(name: str) -> list[str]:
+    plain = unicodedata.normalize("NFKD", name.casefold())
     bare = "".join(character for character in plain if not unicodedata.combining(character))
-    words = [word for word in re.findall(r"\w+", bare) if len(word) > 1 or word.isalpha()]
-    return ([word for word in words if word not in _PARTICLES] or words)[:MAX_WORDS]
+    return [word for word in re.findall(r"\w+", bare) if len(word) > 1 or word.isalpha()]
+
+
+def _without_particles(words: list[str]) -> list[str]:
+    """Returns the words that are no particles, or all words if each is one."""
+    return [word for word in words if word not in _PARTICLES] or words
 
 
 def _sound(word: str) -> str:

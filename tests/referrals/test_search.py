@@ -109,14 +109,17 @@ def test_a_name_that_is_also_a_particle_finds_the_person_who_bears_it(
     assert frozenset() < searched_words(said) <= words_of(given, family)
 
 
-def test_a_particle_within_a_name_finds_nobody() -> None:
-    for given, family, said in (
+@pytest.mark.parametrize(
+    ("given", "family", "said"),
+    [
         ("María de los Ángeles", "López", "de"),
         ("Rosa", "Santa Cruz", "Santa"),
         ("Rosa", "San Martín", "San"),
         ("Rosa", "De la Cruz", "la"),
-    ):
-        assert not searched_words(said) <= words_of(given, family)
+    ],
+)
+def test_a_particle_within_a_name_finds_nobody(given: str, family: str, said: str) -> None:
+    assert not searched_words(said) <= words_of(given, family)
 
 
 # Codes.

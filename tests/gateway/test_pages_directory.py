@@ -374,11 +374,12 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)]
     )
     played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(
-        id=ID, etag="d", person_id=ID
+        id=ID, etag="d", state=r.STATE_DRAFT, person_id=ID
     )
     played.answers["UpdateReferral"] = r.Referral(
         id=ID,
         etag="e",
+        state=r.STATE_DRAFT,
         person_id=ID,
         need_code="HOU.EMG",
         urgency=r.URGENCY_URGENT,

@@ -1529,7 +1529,7 @@ def test_a_number_that_nobody_stated_is_shown_as_unknown(
     assert ("viene sola" in page) == known
     assert ("no se sabe" in page) == (not known)
     played.answers["GetReferral"] = r.Referral(
-        id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID
+        id=ID, etag="1", state=r.STATE_DRAFT, need_code="HOU.EMG", person=coarse, person_id=ID
     )
     client.get(f"/referrals/{ID}/services")
     assert played.last("MatchServices").HasField("dependants") == known

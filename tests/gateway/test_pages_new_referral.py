@@ -62,11 +62,13 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def draft(**fields: object) -> r.Referral:
     """Returns a draft; by default, the person was asked where she is not safe."""
-    usual: dict[str, object] = {"unsafe_code": r.UNSAFE_ANSWER_NOTHING}
+    usual: dict[str, object] = {
+        "state": r.STATE_DRAFT,
+        "unsafe_code": r.UNSAFE_ANSWER_NOTHING,
+    }
     return r.Referral(
         id=ID,
         etag="d1",
-        state=r.STATE_DRAFT,
         side=r.SIDE_SENDER,
         person_id=ID,
         **usual | fields,  # type: ignore[arg-type]
@@ -569,9 +571,7 @@ def test_matching_is_requested_with_coarse_attributes_only(
         country="NI",
         department="NI-CI",
     )
-    played.answers["GetReferral"] = r.Referral(
-        id=ID, etag="1", need_code="HOU.EMG", person=coarse, person_id=ID
-    )
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", person=coarse)
     client.get(f"/referrals/{ID}/services")
     assert played.last("MatchServices") == d.MatchServicesRequest(
         need_code="HOU.EMG",
@@ -588,7 +588,7 @@ def test_matching_is_requested_with_coarse_attributes_only(
 def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notified_at_once(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, etag="1", need_code="HOU.EMG", person_id=ID)
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG")
     warning = "se le avisa en ese momento que ya no llegará"
     for referral_id, warned in ((ID, True), (POLICE, False)):
         enquiry = e.Enquiry(state=e.ENQUIRY_STATE_MATCHED, referral_id=referral_id)
@@ -628,6 +628,53 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
 ) -> None:
     played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)
     assert client.get(f"/referrals/{ID}/draft").location == f"/referrals/{ID}"
+
+
+QUESTIONS = ("need", "urgency", "unsafe", "services", "contact", "check")
+
+
+def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_the_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    form_token = token_of(client.get(f"/referrals/{ID}/need").text)
+    for state in (r.STATE_SENT, r.STATE_CONSENT_WITHDRAWN):
+        played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, state=state)
+        calls = len(played.asked)
+        for page in (*QUESTIONS, "consent"):
+            assert client.get(f"/referrals/{ID}/{page}").location == f"/referrals/{ID}", page
+        played.answers["SendReferral"] = errors.Stale()
+        for page in QUESTIONS:
+            answer = client.post(
+                f"/referrals/{ID}/{page}",
+                data={"form_token": form_token, "channel_code": "phone", "note": "con su hijo"},
+            )
+            assert (answer.status_code, "Ya no es un borrador" in answer.text) == (409, True), page
+        written = {rpc for rpc, _, _ in played.asked[calls:]} - {"GetReferral", "SendReferral"}
+        assert not written & {"UpdateReferral", "SetSafeContact", "OpenPerson"}, written
+    assert "con su hijo" in answer.text, "nothing that she typed is lost"
+
+
+def test_the_consent_page_of_a_referral_says_that_it_was_sent(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(
+        code="K7M2QX", service_id=ID, state=r.STATE_SENT, allowed_verbs=["attach_consent"]
+    )
+    page = client.get(f"/referrals/{ID}/consent").text
+    assert re.search(rf'<p class="crumb">.*href="/referrals/{ID}">K7M2QX</a>.*Enviada', page)
+    assert "Borrador" not in page
+
+
+def test_choosing_a_service_again_after_sending_leads_to_the_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = up_to_services(client)
+    answer(client, page, service_id=ID)
+    played.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
+    before = asked(played, "UpdateReferral")
+    for service_id in (ID, OTHER):
+        assert answer(client, page, service_id=service_id).location == f"/referrals/{ID}"
+    assert asked(played, "UpdateReferral") == before
 
 
 def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(

@@ -112,16 +112,20 @@ def standing(planned: float) -> Arrange:
     )
 
 
-def opened_on(side: r.Side.ValueType = r.SIDE_RECEIVER, **receipt: Any) -> Arrange:
+def opened_on(
+    side: r.Side.ValueType = r.SIDE_RECEIVER,
+    state: r.State.ValueType = r.STATE_ACCEPTED,
+    **receipt: Any,
+) -> Arrange:
     """Arranges a referral that is based on this receipt, to the reader's organisation by default.
 
     The receipt covers the identity, and the field groups of `receipt`.
     """
-    accepted_referral = referral(state=r.STATE_ACCEPTED, side=side, person_id=ID, receipt_id=ID)
+    found = referral(state=state, side=side, person_id=ID, receipt_id=ID)
     named = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
     named.MergeFrom(p.Receipt(**receipt))
     return lambda played: played.answers.update(
-        GetReferral=accepted_referral,
+        GetReferral=found,
         ListReferralEvents=r.ListReferralEventsResponse(),
         GetReceipt=named,
     )
@@ -338,8 +342,8 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "no podrá leer esta",
         f"/referrals/{ID}/check",
         WORKER,
-        opened_on(r.SIDE_SENDER),
-        [opened_on(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES])],
+        opened_on(r.SIDE_SENDER, r.STATE_DRAFT),
+        [opened_on(r.SIDE_SENDER, r.STATE_DRAFT, field_groups=[p.FIELD_GROUP_NOTES])],
     ),
     (
         "Nadie más sabe nada de usted por esta red.",
@@ -544,7 +548,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:
         played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
-        opened_on(r.SIDE_SENDER)(played)
+        opened_on(r.SIDE_SENDER, r.STATE_DRAFT)(played)
 
     page_text = page(f"/referrals/{ID}/check", OPERATOR, arrange)
     assert "lo demás, también la nota, cuando otra persona lo confirme" in page_text

@@ -5,10 +5,11 @@ A draft is completed on several pages with one question each.
 
 from typing import Any
 
-from flask import redirect, request, url_for
+from flask import abort, redirect, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from werkzeug.wrappers import Response
 
+from chassis.errors import Conflict
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
@@ -20,6 +21,19 @@ from services.gateway.site.parts import due, forms
 def fetch(identifier: str) -> r.Referral:
     """Returns the referral as it is now."""
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
+
+
+def fetch_draft(identifier: str) -> r.Referral:
+    """Returns a draft. If the referral is no draft any more, leads to it, and refuses a form.
+
+    A browser's Back leads to the pages of a draft even after the draft was sent.
+    """
+    draft = fetch(identifier)
+    if draft.state != r.STATE_DRAFT:
+        if request.method == "POST":
+            raise Conflict("not_a_draft")
+        abort(redirect(url_for("referral.show", identifier=identifier)))
+    return draft
 
 
 def file_of(person_id: str) -> p.Person:
@@ -57,24 +71,28 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 def redirect_to_next_page(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
+    A referral that is no draft any more has no such page; its own page is shown.
     `after` names the page that was just answered. After a change of the need, or if the chosen
     service has just been named as unsafe, the choice of a service counts as lacking. After the
     choice of a service, the consent counts as lacking.
     """
-    if not draft.need_code:
-        page = "need"
+    if draft.state != r.STATE_DRAFT:
+        page = "referral.show"
+    elif not draft.need_code:
+        page = "referral_new.need"
     elif not draft.urgency:
-        page = "urgency"
+        page = "referral_new.urgency"
     elif not draft.unsafe_code:
-        page = "unsafe"
+        page = "referral_new.unsafe"
     elif after == "need" or not draft.service_id or (after == "unsafe" and is_unsafe(draft)):
-        page = "services"
+        page = "referral_new.services"
     elif not file_of(draft.person_id).safe_contact.channel_code:
-        page = "contact"
+        page = "referral_new.contact"
     else:
-        page = "check" if draft.receipt_id and after != "services" else "consent"
+        has_consent = draft.receipt_id and after != "services"
+        page = "referral_new.check" if has_consent else "referral_new.consent"
     return redirect(
-        url_for(f"referral_new.{page}", identifier=draft.id),
+        url_for(page, identifier=draft.id),
         303 if request.method == "POST" else 302,
     )
 

@@ -30,10 +30,7 @@ CONSENT_DAYS = 90
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> access.Answer:
     """Redirects to the first page on which an answer is missing, or to a referral that was sent."""
-    draft = referrals.fetch(identifier)
-    if draft.state != r.STATE_DRAFT:
-        return redirect(url_for("referral.show", identifier=identifier))
-    return referrals.redirect_to_next_page(draft)
+    return referrals.redirect_to_next_page(referrals.fetch(identifier))
 
 
 @pages.form("/referrals/<identifier>/reroute", access.SENDERS)
@@ -92,7 +89,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
 
     `before` is the endpoint to which "back" on the page leads.
     """
-    draft, errors = referrals.fetch(identifier), dict[str, str]()
+    draft, errors = referrals.fetch_draft(identifier), dict[str, str]()
     if (
         request.method == "POST"
         and not (page == "unsafe" and unsafe_form.only_searches(request.form))
@@ -162,7 +159,7 @@ def contact_page(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) ->
 
     The answer is opened, and this access is recorded.
     """
-    draft = referrals.fetch(identifier)
+    draft = referrals.fetch_draft(identifier)
     file = clients().people.GetPerson(p.GetPersonRequest(id=draft.person_id))
     return render_template(
         "new_contact.html",
@@ -178,7 +175,7 @@ def contact_page(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) ->
 @pages.form("/referrals/<identifier>/contact", access.SENDERS, again=contact_page)
 def contact(identifier: str) -> access.Answer:
     """Asks how to reach the person. The referral requires the answer, which belongs to her file."""
-    draft = referrals.fetch(identifier)
+    draft = referrals.fetch_draft(identifier)
     plan = forms.filled(p.SetSafeContactRequest(id=draft.person_id))
     if forms.flag("nobody_calls"):
         plan.safe_contact.channel_code = p.SAFE_CHANNEL_NONE
@@ -193,6 +190,8 @@ def consent(identifier: str) -> access.Answer:
     The receipt is made after the last page.
     """
     draft = referrals.fetch(identifier)
+    if "attach_consent" not in draft.allowed_verbs:
+        draft = referrals.fetch_draft(identifier)
     if not draft.service_id:
         return redirect(url_for("referral_new.services", identifier=identifier))
     service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id))
@@ -284,7 +283,7 @@ def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:
 
 def last_check(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Renders all answers on one page."""
-    draft = referrals.fetch(identifier)
+    draft = referrals.fetch_draft(identifier)
     receipt = (
         clients().people.GetReceipt(p.GetReceiptRequest(id=draft.receipt_id))
         if draft.receipt_id

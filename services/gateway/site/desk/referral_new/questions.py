@@ -278,8 +278,10 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         "service_id": service_id,
         **unsafe,
     }
-    # If the button was pressed twice, the draft has these values already.
-    if all(getattr(draft, name) == value for name, value in values.items()):
+    # If the button was pressed twice, the draft has these values already, or was even sent.
+    if draft.state != r.STATE_DRAFT or all(
+        getattr(draft, name) == value for name, value in values.items()
+    ):
         return draft
     return referrals.change(
         draft,

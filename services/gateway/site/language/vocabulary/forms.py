@@ -252,7 +252,8 @@ TABLES: dict[str, dict[str, str]] = {
             " está ahora."
         ),
         "not_a_draft": N_(
-            "Ya se envió: un envío no se corrige. Si hay un error, retírela y haga otra."
+            "Ya no es un borrador: se envió, o ya terminó. Un envío no se corrige:"
+            " si hay un error, retírela y haga otra."
         ),
         "address_opened": N_(
             "La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio"

@@ -74,12 +74,12 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
 
     def handle(tx: Transaction, fact: Fact) -> None:
         if wire.verb_of(fact, "organization"):
-            consume.organization(tx, fact, clock.now(), by_email=by_email)
+            consume.organization(tx, fact)
         elif wire.verb_of(fact, "worker"):
             consume.worker(tx, fact)
         elif wire.verb_of(fact, "api_key"):
             consume.api_key(tx, fact)
-        elif wire.verb_of(fact, "invitation"):
+        if wire.verb_of(fact, "invitation"):
             consume.invitation(tx, fact, clock.now(), by_email=by_email)
         elif wire.verb_of(fact, "application"):
             consume.application(tx, fact, clock.now(), by_email=by_email)

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from chassis.clock import SystemClock
 from chassis.contract import words_of
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
-from services.notifications import wire
+from services.notifications import subscriptions, wire
+from services.notifications.usecases import consume
 
 NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 MESSAGES = [
@@ -36,3 +39,14 @@ def test_a_fact_about_any_subject_names_its_organisation_and_worker_if_it_has_th
         setattr(body, field, "a" * 32)
     fact = Fact("s" * 32, 1, f"enlace.{name}.changed.v1", body.SerializeToString(), NOW)
     assert read(fact, name) == ("a" * 32 if has_field else "")
+
+
+@pytest.mark.parametrize("name", ["organization", "worker", "api_key", "service"])
+def test_a_notice_about_any_subject_of_partners_is_written_beside_its_other_effects(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects = []
+    monkeypatch.setattr(consume, "subject", lambda tx, fact, name, *_, **__: subjects.append(name))
+    handle = subscriptions.partners(SystemClock(), by_email=False)
+    handle(Mock(), Fact("s" * 32, 1, f"enlace.{name}.changed.v1", b"", NOW))
+    assert subjects == [name]

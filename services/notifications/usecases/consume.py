@@ -134,9 +134,8 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
     )
 
 
-def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) -> None:
-    """Records the standing of an organisation, and writes the messages about it, e.g. that its
-    agreement ends.
+def organization(tx: Transaction, fact: Fact) -> None:
+    """Records the standing of an organisation.
 
     Once an organisation is suspended or has left, only the letters that inform its managers of this
     are still sent to it.
@@ -145,7 +144,6 @@ def organization(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) 
     members.save_organization(tx, body.organization_id, body.status_code)
     if body.status_code in INACTIVE:
         deliveries.discard_of_organization(tx, body.organization_id)
-    subject(tx, fact, "organization", now, by_email=by_email)
 
 
 def worker(tx: Transaction, fact: Fact) -> None:

@@ -320,6 +320,8 @@ TABLES: dict[str, dict[str, str]] = {
     "verb": {step: step_words.label for step, step_words in STEPS.items()},
     "verb_hint": {step: step_words.hint for step, step_words in STEPS.items() if step_words.hint},
     "done": {step: step_words.done for step, step_words in STEPS.items()},
+    # for the auditor; a more exact text is in audit.py
+    "trail_call": {f"{step}_referral": step_words.event for step, step_words in STEPS.items()},
     "event": {step_words.event_verb: step_words.event for step_words in STEPS.values()},
     "decline_reason": {
         "no_capacity": N_("No hay lugar"),

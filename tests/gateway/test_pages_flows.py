@@ -1171,6 +1171,59 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
 
+@pytest.mark.parametrize("term", ["Ximena", "qk4-m2x"])
+def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
+    term: str, played: PlayedServices
+) -> None:
+    client = enter(pages(played).test_client())
+    played.answers["GetContact"] = c.Contact(id=ID, etag="v3", line_country="NI")
+    assert f'href="/line/{ID}/file"' in client.get(f"/line/{ID}").text
+    data = {"form_token": token_of(client.get(f"/line/{ID}/file").text), "q": term}
+    erased = p.Person(id="c" * 32, code="ERASED", erased=True)
+    file = p.Person(id="b" * 32, code="QK4M2X")
+    played.answers["SearchPeople"] = p.SearchPeopleResponse(people=[file, erased])
+    played.answers["ListPeople"] = p.ListPeopleResponse(people=[file])
+    listed = client.post(f"/line/{ID}/files", data=data)
+    assert "QK4M2X" in listed.text
+    assert listed.text.count('name="person_id"') == 1, "an erased file is not offered"
+    assert f'name="person_id" value="{"b" * 32}"' in listed.text
+    chosen = data | {"etag": "v3", "request_id": "1" * 32, "person_id": "b" * 32}
+    answer = client.post(f"/line/{ID}/file", data=chosen)
+    assert (answer.status_code, answer.location) == (303, f"/line/{ID}?done=saved")
+    sent = played.last("UpdateContact")
+    assert sent.contact == c.Contact(id=ID, etag="v3", person_id="b" * 32)
+    assert list(sent.update_mask.paths) == ["person_id"]
+
+
+def test_an_operator_ends_the_link_of_a_contact_to_a_file(played: PlayedServices) -> None:
+    client = enter(pages(played).test_client())
+    played.answers["GetContact"] = c.Contact(id=ID, etag="v3", person_id="b" * 32)
+    page = client.get(f"/line/{ID}/file").text
+    assert 'name="person_id" value=""' in page
+    data = {"form_token": token_of(page), "etag": "v3", "request_id": "1" * 32, "person_id": ""}
+    assert client.post(f"/line/{ID}/file", data=data).status_code == 303
+    assert played.last("UpdateContact").contact == c.Contact(id=ID, etag="v3")
+    assert list(played.last("UpdateContact").update_mask.paths) == ["person_id"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [
+        (errors.NotFound(), 404),
+        (errors.Conflict("person_erased"), 422),
+        (errors.Stale(), 409),
+    ],
+)
+def test_a_refused_link_to_a_file_is_shown_as_the_service_refuses_it(
+    refusal: errors.Refusal, status: int, played: PlayedServices
+) -> None:
+    client = enter(pages(played).test_client())
+    data = {"form_token": token_of(client.get(f"/line/{ID}/file").text), "etag": "v3"}
+    played.answers["UpdateContact"] = refusal
+    refused = client.post(f"/line/{ID}/file", data=data | {"person_id": "b" * 32})
+    assert refused.status_code == status
+
+
 @pytest.mark.parametrize("of_this_contact", [True, False])
 def test_a_contact_shows_the_call_that_another_hour_would_replace(
     of_this_contact: bool, played: PlayedServices

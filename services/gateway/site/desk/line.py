@@ -18,6 +18,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients, send
@@ -189,6 +190,47 @@ def hand_over(identifier: str) -> None:
     clients().contacts.UpdateContact(
         c.UpdateContactRequest(
             contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
+        )
+    )
+
+
+@pages.get("/line/<identifier>/file", access.LINE)
+def file(
+    identifier: str,
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    results: p.SearchPeopleResponse | None = None,
+) -> str:
+    """Shows the form for linking a contact to the caller's file, with the results of a search."""
+    shown = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
+    return render_template("contact_file.html", contact=shown, errors=errors, results=results)
+
+
+@pages.post("/line/<identifier>/files", access.LINE, again=file)
+def find_file(identifier: str) -> access.Answer:
+    """Searches the files of the operator's organisation by their code, and by the caller's name.
+
+    Many files have no name, but the operator sees their code at the caller's earlier contacts.
+    """
+    term = forms.text("q")
+    if not term:
+        forms.refuse({"q": words.violation("required", "q")})
+    code = term.replace("-", "").upper()
+    with_code = [each for each in lists.all_of(p.ListPeopleRequest()) if each.code == code]
+    by_name = p.SearchPeopleResponse()
+    if not any(character.isdigit() for character in term):
+        by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))
+    by_name.people.extend(with_code)
+    return file(identifier, results=by_name)
+
+
+@pages.post("/line/<identifier>/file", access.LINE, again=file, then="line.show")
+def link_file(identifier: str) -> None:
+    """Links the contact to the chosen file; without a file, ends the link."""
+    clients().contacts.UpdateContact(
+        c.UpdateContactRequest(
+            contact=forms.filled(c.Contact(id=identifier)),
+            update_mask=FieldMask(paths=["person_id"]),
+            request_id=forms.request_id(),
         )
     )
 

@@ -27,6 +27,7 @@ from tests.referrals.conftest import (
     Client,
     Service,
     Story,
+    read,
 )
 from tests.referrals.test_contacts import referral_for, status
 
@@ -396,6 +397,28 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
     stop.item_key = keys[contacts_pb2.REFERENCE_STATE_ASKED]
     public.WithdrawConsentByReference(stop)
     assert not operator.GetReferral(pb.GetReferralRequest(id=first.id)).unanswered
+
+
+def test_an_open_need_is_referred_again_after_the_caller_stopped_the_draft_that_followed(
+    story: Story, service: Service
+) -> None:
+    made, public = story.contact(), service.public()
+    declined, operator = referral_for(story, made)
+    decline(story.shelter, declined)
+    draft = operator.CreateReferral(
+        pb.CreateReferralRequest(person_id=declined.person_id, based_on_id=declined.id)
+    )
+    assert read(operator, declined.id).following_id == draft.id
+    stop = withdrawing(made)
+    [stop.item_key] = [
+        item.key
+        for item in status(public, made).items
+        if item.status_code == contacts_pb2.REFERENCE_STATE_BEING_PREPARED
+    ]
+    public.WithdrawConsentByReference(stop)
+    assert state_of(operator, draft) == pb.STATE_CONSENT_WITHDRAWN
+    came_back = read(operator, declined.id)
+    assert (came_back.following_id, came_back.unanswered) == ("", True)
 
 
 def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_not_as_referred(

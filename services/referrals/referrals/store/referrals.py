@@ -430,8 +430,8 @@ def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, 
     """Returns, for each referral, the id of the referral that follows, and whether it was sent.
 
     A following referral is by the same sender and for the same person, and is based on the earlier
-    one. A referral that was sent takes precedence over a draft. Only referrals that the scope shows
-    are found.
+    one. A referral that was sent takes precedence over a draft. A draft that ended without being
+    sent does not follow. Only referrals that the scope shows are found.
     """
     if not identifiers:
         return {}
@@ -442,6 +442,7 @@ def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, 
         " AND next.sender_organization_id = referrals.sender_organization_id"
         " AND next.person_id = referrals.person_id"
         " AND next.based_on_id <> '' AND next.state <> 'entered_in_error'"
+        " AND (next.send_time IS NOT NULL OR next.state = 'draft')"
         " WHERE referrals.id = ANY(%s)"
         " ORDER BY referrals.id, next.send_time IS NULL, next.create_time DESC",
         (identifiers,),

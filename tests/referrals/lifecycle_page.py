@@ -277,8 +277,9 @@ def _target(step: Step) -> str:
 
 
 def _effect(step: Step) -> str:
-    words = [f"starts {kind.value}" for kind in step.starts]
-    if step.stops:
+    restarts = step.starts == step.stops
+    words = [f"{'restarts' if restarts else 'starts'} {kind.value}" for kind in step.starts]
+    if step.stops and not restarts:
         left = set(DeadlineKind) - set(step.stops)
         summary = (
             "stops all"

@@ -20,8 +20,7 @@ from chassis.db import Transaction
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.channels import webhooks
-from services.notifications.channels.egress import EgressClient
-from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.channels.webhooks import EgressClient, WebhookSender
 from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service

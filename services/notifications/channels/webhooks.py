@@ -12,15 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 from standardwebhooks import Webhook as Signature
 
-from chassis import log, metrics, trace
+from chassis import egress, log, metrics, trace
 from chassis.announcements import READ_AGAIN, listen, wait_for_notice
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
-from services.notifications.channels.egress import TIMEOUT, EgressClient
 from services.notifications.channels.waiting import show_counts, wait_until_due
-from services.notifications.domain.delivery import Channel, SignedTime, WebhookClaim, headers
+from services.notifications.domain.delivery import (
+    BUSY,
+    GONE,
+    Channel,
+    Outcome,
+    SignedTime,
+    WebhookClaim,
+    headers,
+)
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
 # Seconds without a notification after which a lane reads when its next delivery is due. After a
@@ -28,6 +35,24 @@ from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 _PAUSE = 1.0
 _GRACE = 1.5  # seconds that a stop leaves to running attempts; the whole process has ten
 _KEPT_OPEN = 500  # maximum number of connections that one lane keeps open
+
+
+class EgressClient(egress.EgressClient):
+    """A client for one endpoint, kept open between deliveries."""
+
+    def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
+        """Makes one attempt and returns its result.
+
+        The message has arrived if the response's status is 2xx; the response's body is ignored.
+        """
+        answer = self.send("POST", url, headers, body)
+        return Outcome(
+            answer.error,
+            answer.code,
+            answer.duration_ms,
+            hopeless=answer.code == GONE,
+            retry_after=answer.retry_after if answer.code in BUSY else 0.0,
+        )
 
 
 class WebhookSender:
@@ -42,7 +67,7 @@ class WebhookSender:
         slow: bool,
         threads: int,
         development: bool,
-        timeout: float = TIMEOUT,
+        timeout: float = egress.TIMEOUT,
         read_again: float = READ_AGAIN,
     ) -> None:
         """Creates the lane.

@@ -6,7 +6,7 @@ from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import lists
+from services.gateway.site.backend import answer_or, lists
 from services.gateway.site.language import words
 
 # The age that stands for each band: a service's limits are in years, but a person's age is often
@@ -76,12 +76,11 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     A worker who declines can suggest such a service; a sender can choose one to ask instead.
     Returns an empty list if the directory refuses.
     """
-    person = referral.person
     request = d.MatchServicesRequest(
         need_code=referral.need_code,
-        country=person.country,
-        department=person.department,
-        language=person.language,
+        country=referral.person.country,
+        department=referral.person.department,
+        language=referral.person.language,
         excluded_organization_ids=[
             referral.receiver_organization_id,
             *referral.unsafe_organization_ids,
@@ -89,12 +88,8 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         excluded_areas=referral.unsafe_departments,
         limit=8,
     )
-    try:
-        matches = clients().directory.MatchServices(request).matches
-    except Refusal:
-        return []
     return [
         (m.service.id, f"{m.service.name} · {provider_of(m.service)}")
-        for m in matches
+        for m in answer_or(d.MatchServicesResponse(), request, Refusal).matches
         if m.verdict != d.VERDICT_DOES_NOT_FIT
     ]

@@ -11,8 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from chassis.errors import Invalid
 from protos.partners.v1 import directory_pb2 as d
-from services.gateway.edge.clients import clients
-from services.gateway.site.backend import names
+from services.gateway.site.backend import answer_or, names
 from services.gateway.site.backend.directory import provider_of
 from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT
@@ -47,13 +46,14 @@ def choices(
     near = {service.department for service in listed if service.department} | {
         value for value in answers.getlist(DEPARTMENTS) if value
     }
-    departments = sorted(((code, words.department(code)) for code in near), key=itemgetter(1))
-    more = len(hits) > MOST or bool(answer.next_page_token)
     return {
         "organizations": sorted(named.items(), key=itemgetter(1)),
-        "departments": departments,
+        # departments of two countries may have the same name
+        "departments": sorted(
+            ((code, words.department(code)) for code in near), key=itemgetter(1, 0)
+        ),
         "searched_text": search_text,
-        "more": more,
+        "more": len(hits) > MOST or bool(answer.next_page_token),
         "nothing": bool(search_text) and not hits,
     }
 
@@ -63,9 +63,8 @@ def search(search_text: str) -> d.SearchServicesResponse:
 
     The person can name the providers of these services as unsafe.
     """
-    try:
-        return clients().directory.SearchServices(
-            d.SearchServicesRequest(words=search_text, page_size=100)
-        )
-    except Invalid:  # longer than any name
-        return d.SearchServicesResponse()
+    return answer_or(
+        d.SearchServicesResponse(),
+        d.SearchServicesRequest(words=search_text, page_size=100),
+        Invalid,
+    )

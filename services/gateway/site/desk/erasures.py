@@ -4,8 +4,7 @@ from flask import render_template
 
 from chassis.errors import NotFound
 from protos.referrals.v1 import erasures_pb2 as p
-from services.gateway.edge.clients import clients
-from services.gateway.site.backend import lists, names, referrals
+from services.gateway.site.backend import answer_or, lists, names, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
@@ -26,10 +25,7 @@ def show(person_id: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     The page asks for a confirmation only if the reader can be the second worker.
     """
     file = referrals.file_of(person_id)
-    try:
-        erasure = clients().erasures.GetErasure(p.GetErasureRequest(person_id=person_id))
-    except NotFound:
-        erasure = p.Erasure()
+    erasure = answer_or(p.Erasure(), p.GetErasureRequest(person_id=person_id), NotFound)
     return render_template(
         "erasure.html",
         file=file,

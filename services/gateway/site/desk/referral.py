@@ -12,7 +12,11 @@ from flask import abort, redirect, render_template, request, url_for
 from chassis import wire
 from chassis.errors import NotFound, Refusal
 from chassis.languages import N_
-from protos.notifications.v1.notifications_pb2 import ListNoticesRequest, Notice
+from protos.notifications.v1.notifications_pb2 import (
+    ListNoticesRequest,
+    ListNoticesResponse,
+    Notice,
+)
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
@@ -20,7 +24,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import directory, lists, names, referrals
+from services.gateway.site.backend import answer_or, directory, lists, names, referrals
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import forms, step_forms, steps
 from services.gateway.site.shell import access, session
@@ -44,32 +48,33 @@ def listing() -> str:
     filters, as codes only.
     """
     me = session.me()
-    desk = me.may("worker", "operator", "manager")
     boxes = [
         box
         for box in BOXES
-        if (box == "network" and me.may("coordinator", "auditor")) or (box != "network" and desk)
+        if (
+            me.may("coordinator", "auditor")
+            if box == "network"
+            else me.may("worker", "operator", "manager")
+        )
     ]
     box = request.args.get("box", "")
     box = box if box in boxes else boxes[0]
     state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
     live = request.args.get("all", "") == "" and not state
-    wanted = r.ReferralFilter(
-        box=BOXES[box],
-        states=[r.State.ValueType(words.number("state", state))] if state else [],
-        need_code=need,
-        urgency=r.Urgency.ValueType(words.number("urgency", urgency)),
-        live=live,
-    )
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
+        r.ListReferralsRequest(
+            filter=r.ReferralFilter(
+                box=BOXES[box],
+                states=[words.number("state", state)] if state else [],
+                need_code=need,
+                urgency=words.number("urgency", urgency),
+                live=live,
+            ),
+            page_size=50,
+            page_token=request.args.get("page", ""),
+        )
     )
     assignable = any("assign" in row.allowed_verbs for row in answer.referrals)
-    filters = {
-        key: value
-        for key, value in request.args.items()
-        if key in ("box", "state", "need", "urgency", "all")
-    }
     return render_template(
         "referrals.html",
         rows_=answer.referrals,
@@ -83,7 +88,11 @@ def listing() -> str:
         colleagues=colleagues() if assignable else [],
         assignable=assignable and me.may("manager"),
         nothing="nothing" in request.args,
-        kept=filters,
+        kept={
+            key: value
+            for key, value in request.args.items()
+            if key in ("box", "state", "need", "urgency", "all")
+        },
         next_page=answer.next_page_token,
     )
 
@@ -212,10 +221,7 @@ def receipt_of(referral: r.Referral) -> p.Receipt | None:
     """Returns the receipt of a live referral for a reader who may open data; None for others."""
     if not (may_open() and referral.live and referral.receipt_id):
         return None
-    try:
-        return clients().people.GetReceipt(p.GetReceiptRequest(id=referral.receipt_id))
-    except Refusal:
-        return None
+    return answer_or(None, p.GetReceiptRequest(id=referral.receipt_id), Refusal)
 
 
 def openable(referral: r.Referral, receipt: p.Receipt | None) -> tuple[list[tuple[str, str]], str]:
@@ -270,15 +276,11 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
 
     Changes to the referral while it was a draft are left out.
     """
-    events = (
-        clients()
-        .referrals.ListReferralEvents(r.ListReferralEventsRequest(referral_id=referral.id))
-        .events
+    events = send(r.ListReferralEventsRequest(referral_id=referral.id)).events
+    return sorted(
+        (event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT),
+        key=lambda event: -event.version,
     )
-    shown = (
-        event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT
-    )
-    return sorted(shown, key=lambda event: -event.version)
 
 
 def notices_of(referral: r.Referral) -> list[Notice]:
@@ -286,12 +288,11 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 
     The page is useful even without them.
     """
-    try:
-        return list(
-            clients().notifications.ListNotices(ListNoticesRequest(referral_id=referral.id)).notices
-        )
-    except Refusal:
-        return []
+    return list(
+        answer_or(
+            ListNoticesResponse(), ListNoticesRequest(referral_id=referral.id), Refusal
+        ).notices
+    )
 
 
 def group_needs(code: str) -> list[tuple[str, str]]:
@@ -331,9 +332,12 @@ def act(identifier: str, verb: str) -> access.Answer:
     # a worker continues with the new referral at once
     if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
-    if forms.text("back") == "today":
-        return redirect(url_for("today.today", done=verb), 303)
-    return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
+    return redirect(
+        url_for("today.today", done=verb)
+        if forms.text("back") == "today"
+        else url_for("referral.show", identifier=identifier, done=verb),
+        303,
+    )
 
 
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))

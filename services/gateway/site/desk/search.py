@@ -14,8 +14,8 @@ from chassis.errors import Exhausted, Invalid, NotAllowed, NotFound
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import names, references
+from services.gateway.edge.clients import clients
+from services.gateway.site.backend import answer_or, names, references
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
@@ -62,8 +62,11 @@ def find() -> access.Answer:
         return redirect(url_for("referral.show", identifier=referrals[0].id), 303)
     sender = session.me().may(*access.SENDERS)
     by_name = sender and not any(character.isdigit() for character in term)
-    results = {"referrals": referrals, **(people_named(term) if by_name else {})}
-    return form(term, results, reference=term if sender and codes and len(plain) == 8 else "")
+    return form(
+        term,
+        {"referrals": referrals, **(people_named(term) if by_name else {})},
+        reference=term if sender and codes and len(plain) == 8 else "",
+    )
 
 
 def by_code(code: str) -> list[r.Referral]:
@@ -124,7 +127,6 @@ def contact_of() -> str:
     """Returns the id of the contact with the form's reference; "" if the reader may not see it."""
     if not session.me().may(*access.LINE):
         return ""
-    try:
-        return str(send(forms.filled(c.GetContactByReferenceRequest())).id)
-    except (NotFound, NotAllowed):
-        return ""
+    return answer_or(
+        c.Contact(), forms.filled(c.GetContactByReferenceRequest()), NotFound, NotAllowed
+    ).id

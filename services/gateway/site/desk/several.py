@@ -24,7 +24,7 @@ from chassis.errors import (
 )
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, send
-from services.gateway.site.backend import directory, names, referrals
+from services.gateway.site.backend import answer_or, directory, names
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -72,10 +72,7 @@ def fetch_if_readable(identifier: str) -> r.Referral | None:
 
     Returns None if the referral cannot be read; the result is shown all the same.
     """
-    try:
-        return referrals.fetch(identifier)
-    except (Refusal, ServiceFault):
-        return None
+    return answer_or(None, r.GetReferralRequest(id=identifier), Refusal, ServiceFault)
 
 
 def reason(error: Exception) -> str:
@@ -123,19 +120,24 @@ def board() -> access.Answer:
         return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
     if request.form.get("step") == "reroute":
         return choose(rows)
-    steps = (r.RemindReferralRequest(**row) for row in rows)
-    return results_page("remind", steps, url_for("board.board"))
+    return results_page(
+        "remind", (r.RemindReferralRequest(**row) for row in rows), url_for("board.board")
+    )
 
 
 def choose(rows: Iterable[Mapping[str, Any]]) -> str:
     """Shows, for each referral, services that may fit, the best first. Nothing is changed yet."""
     referrals = [referral for row in rows if (referral := fetch_if_readable(row["id"])) is not None]
-    offers = {
-        referral.id: directory.alternatives(referral) if "reroute" in referral.allowed_verbs else []
-        for referral in referrals
-    }
     return render_template(
-        "several_reroute.html", referrals=referrals, offers=offers, names=names.names_of(referrals)
+        "several_reroute.html",
+        referrals=referrals,
+        offers={
+            referral.id: directory.alternatives(referral)
+            if "reroute" in referral.allowed_verbs
+            else []
+            for referral in referrals
+        },
+        names=names.names_of(referrals),
     )
 
 

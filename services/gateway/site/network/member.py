@@ -11,6 +11,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients, send
+from services.gateway.site.backend import answer_or
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
@@ -47,10 +48,7 @@ def suspension(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> s
 
 def counts_or_none(rpc_request: Message) -> Any:
     """Returns the counts of a service; None if the service is down or fails."""
-    try:
-        return send(rpc_request)
-    except (Unavailable, ServiceFault):
-        return None
+    return answer_or(None, rpc_request, Unavailable, ServiceFault)
 
 
 # Proposes the suspension, or agrees to it. With the other button, suspends the member for a day at

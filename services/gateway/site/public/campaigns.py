@@ -5,7 +5,8 @@ from flask import Response, abort, current_app, render_template, request, url_fo
 from chassis.errors import Invalid, NotFound, Unavailable
 from protos.partners.v1.directory_pb2 import Hotline
 from protos.referrals.v1 import campaigns_pb2 as pb
-from services.gateway.edge.clients import ServiceFault, clients
+from services.gateway.edge.clients import ServiceFault
+from services.gateway.site.backend import answer_or
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import poster
 from services.gateway.site.shell import access
@@ -77,10 +78,9 @@ def line_of(country: str) -> Hotline:
 
 def known_placement(code: str) -> pb.Placement | None:
     """Returns the placement with this code; None if it is unknown or cannot be looked up now."""
-    try:
-        return clients().campaigns.GetPlacement(pb.GetPlacementRequest(code=code))
-    except (NotFound, Invalid, Unavailable, ServiceFault):
-        return None
+    return answer_or(
+        None, pb.GetPlacementRequest(code=code), NotFound, Invalid, Unavailable, ServiceFault
+    )
 
 
 def placement_of(country: str) -> pb.Placement | None:

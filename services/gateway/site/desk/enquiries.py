@@ -25,7 +25,7 @@ from services.gateway.site.backend import (
     unsafe_choices,
 )
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms, person_form, unsafe_form
+from services.gateway.site.parts import forms, unsafe_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
@@ -168,29 +168,29 @@ def new() -> access.Answer:
 
 def known_answers() -> MultiDict[str, str]:
     """Returns the answers that are known already from the contact or the person's file."""
-    answers = MultiDict[str, str]()
+    answers = dict[str, str]()
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
         contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))
-        answers.update(
-            {
-                "contact_id": contact_id,
-                "need_code": contact.need_code,
-                "urgency": words.code("urgency", contact.urgency),
-            }
-        )
-        answers.update({"languages": contact.language, "department": contact.department})
+        answers |= {
+            "contact_id": contact_id,
+            "need_code": contact.need_code,
+            "urgency": words.code("urgency", contact.urgency),
+            "languages": contact.language,
+            "department": contact.department,
+        }
         person_id = person_id or contact.person_id
     if person_id:
         coarse = referrals.file_of(person_id).coarse
-        answers["person_id"] = person_id
-        answers["age_band"], answers["gender_code"] = (
-            words.code("age_band", coarse.age_band),
-            words.code("person_gender", coarse.gender_code),
-        )
-        answers["languages"], answers["department"] = coarse.language, coarse.department
-        answers["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
-    return answers
+        answers |= {
+            "person_id": person_id,
+            "age_band": words.code("age_band", coarse.age_band),
+            "gender_code": words.code("person_gender", coarse.gender_code),
+            "languages": coarse.language,
+            "department": coarse.department,
+            "dependants": str(coarse.dependants) if coarse.HasField("dependants") else "",
+        }
+    return MultiDict(answers)
 
 
 def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
@@ -198,7 +198,6 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     return render_template(
         "enquiry_new.html",
         answers=answers,
-        person=person_form.Values(answers),
         errors=errors,
         urgency_hints=referrals.urgency_hints(),
     ), 422 if errors else 200
@@ -218,16 +217,19 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
         country=content.country,
         department=content.department,
     )
-    judged = directory.matches(
-        content.need_code,
-        person,
-        session.me().country,
-        limit=MATCHES,
-        unsafe=unsafe,
-        # The two enumerations have the same words and the same numbers.
-        support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
-    )
-    fit = [match.service for match in judged if match.verdict != d.VERDICT_DOES_NOT_FIT]
+    fit = [
+        match.service
+        for match in directory.matches(
+            content.need_code,
+            person,
+            session.me().country,
+            limit=MATCHES,
+            unsafe=unsafe,
+            # The two enumerations have the same words and the same numbers.
+            support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
+        )
+        if match.verdict != d.VERDICT_DOES_NOT_FIT
+    ]
     others = [service for service in fit if service.organization_id != session.me().organization_id]
     services = lists.Listed(others[:MOST])
     services.more = len(others) > MOST or len(fit) >= MATCHES

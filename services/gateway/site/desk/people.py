@@ -53,7 +53,7 @@ def listing() -> str:
 @pages.form(
     "/people/new",
     access.SENDERS,
-    again=partial(render_template, "person_new.html", person=person_form.Values()),
+    again=partial(render_template, "person_new.html"),
 )
 def new() -> access.Answer:
     """Creates a file that has no referral yet."""
@@ -61,9 +61,7 @@ def new() -> access.Answer:
     if not forms.text("channel_code"):
         errors["channel_code"] = words.violation("required", "channel_code")
     forms.refuse(errors)
-    person = clients().people.CreatePerson(
-        person_form.request_of(forms.request_id(), session.me().country)
-    )
+    person = send(person_form.request_of(forms.request_id(), session.me().country))
     return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
 
 
@@ -92,30 +90,16 @@ def show(
         if own
         else p.ListReadingsResponse()
     )
-    readings = readings_page.readings
     listed = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
     emergencies = (
         lists.all_of(em.ListEmergenciesRequest(person_id=identifier)) if own else lists.Listed()
-    )
-    display_names = names.names(
-        {receipt.recipient_organization_id for receipt in receipts}
-        | {reading.organization_id for reading in readings}
-        | {emergency.organization_id for emergency in emergencies}
-        | {
-            o
-            for referral in listed
-            for o in (referral.sender_organization_id, referral.receiver_organization_id)
-        },
-        {referral.service_id for referral in listed},
-        {reading.actor_id for reading in readings}
-        | {receipt.recorded_by_worker_id for receipt in receipts},
     )
     return render_template(
         "person.html",
         file=person,
         own=own,
         receipts=receipts,
-        readings=group_readings(readings),
+        readings=group_readings(readings_page.readings),
         more_readings=readings_page.next_page_token,
         emergencies=emergencies,
         rows_=listed,
@@ -123,7 +107,19 @@ def show(
         if own
         else [],
         pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
-        names=display_names,
+        names=names.names(
+            {receipt.recipient_organization_id for receipt in receipts}
+            | {reading.organization_id for reading in readings_page.readings}
+            | {emergency.organization_id for emergency in emergencies}
+            | {
+                o
+                for referral in listed
+                for o in (referral.sender_organization_id, referral.receiver_organization_id)
+            },
+            {referral.service_id for referral in listed},
+            {reading.actor_id for reading in readings_page.readings}
+            | {receipt.recorded_by_worker_id for receipt in receipts},
+        ),
         part=part,
         errors=errors,
         # the worker must confirm a pathway for another age, or has just done so
@@ -134,17 +130,18 @@ def show(
         ),
         identity=identity,
         plan_opened=plan_opened,
-        person=person_form.Values(),
     )
 
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
     """Returns the pathways with which a plan may begin; pathways for another age come last."""
-    fitting_first = sorted(
-        clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways,
-        key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,
-    )
-    return [(pathway.id, names.called(pathway.names)) for pathway in fitting_first]
+    return [
+        (pathway.id, names.called(pathway.names))
+        for pathway in sorted(
+            clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways,
+            key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,
+        )
+    ]
 
 
 def group_readings(readings: Iterable[p.Reading]) -> list[tuple[p.Reading, int]]:
@@ -176,17 +173,16 @@ def accesses(identifier: str) -> str:
             person_id=identifier, page_size=200, page_token=request.args.get("page", "")
         )
     )
-    display_names = names.names(
-        {reading.organization_id for reading in answer.readings},
-        (),
-        {reading.actor_id for reading in answer.readings},
-    )
     return render_template(
         "readings.html",
         identifier=identifier,
         readings=group_readings(answer.readings),
         next_page=answer.next_page_token,
-        names=display_names,
+        names=names.names(
+            {reading.organization_id for reading in answer.readings},
+            (),
+            {reading.actor_id for reading in answer.readings},
+        ),
     )
 
 
@@ -242,14 +238,13 @@ def withdraw_all(identifier: str) -> None:
 
     If a call fails midway, sending the form again withdraws the remaining consents.
     """
-    request_id = forms.request_id()
     for receipt in (
         clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     ):
         if not i18n.moment(receipt.withdraw_time):
             clients().people.WithdrawReceipt(
                 p.WithdrawReceiptRequest(
-                    id=receipt.id, request_id=forms.part_of(request_id, receipt.id)
+                    id=receipt.id, request_id=forms.part_of(forms.request_id(), receipt.id)
                 )
             )
 
@@ -313,8 +308,9 @@ def withdraw(identifier: str) -> access.Answer:
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=identifier, request_id=forms.request_id())
     )
-    if request.form.get("back") == "file":
-        return redirect(
-            url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn"), 303
-        )
-    return redirect(url_for("people.receipt", identifier=answer.id, done="receipt_withdrawn"), 303)
+    return redirect(
+        url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn")
+        if forms.text("back") == "file"
+        else url_for("people.receipt", identifier=answer.id, done="receipt_withdrawn"),
+        303,
+    )

@@ -4,11 +4,7 @@ All fields except the channel of the safe-contact plan may stay empty.
 """
 
 import re
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
-
-from flask import request
 
 from chassis import wire
 from protos.referrals.v1 import people_pb2 as p
@@ -31,16 +27,6 @@ BANDS = {
     for number, word in wire.words(r.AgeBand.DESCRIPTOR).items()
     if word
 }
-
-
-class Values:
-    """The values that a form shows: just typed, else known already, else empty."""
-
-    def __init__(self, start: Mapping[str, str] | None = None) -> None:
-        self._start = start or {}
-
-    def __getitem__(self, name: str) -> Any:
-        return request.form[name] if name in request.form else self._start.get(name, "")
 
 
 def age_problems() -> dict[str, str]:

@@ -350,7 +350,7 @@ def show(
         total=len(start.pages) - bool(start.enquiry),
         start=start,
         answers=answers,
-        person=person_form.Values(answers),
+        person=answers,
         carried=list(hidden_fields(start, page, answers)),
         back=back_address(start),
         once=forms.text("once") or new_id(),

@@ -60,14 +60,12 @@ def board() -> str:
             box=r.BOX_NETWORK, due_after=timestamp(now), due_before=timestamp(now + LOOKAHEAD)
         )
     )
-    known = names.names_of(answer.referrals)
     emergencies = lists.all_of(em.ListEmergenciesRequest(waiting=True))
-    known.organizations |= names.names(
-        {
-            *(time.organization_id for time in times),
-            *(emergency.organization_id for emergency in emergencies),
-        }
-    ).organizations
+    known = names.names_of(
+        answer.referrals,
+        {time.organization_id for time in times}
+        | {emergency.organization_id for emergency in emergencies},
+    )
     return render_template(
         "board.html",
         **queue,

@@ -31,13 +31,14 @@ def names(
     known = Names()
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
-        request = BatchGetRequest(
-            **{
-                field: [identifier for kind, identifier in batch if kind == field]
-                for field in fields
-            }
+        answer = clients().directory.BatchGet(
+            BatchGetRequest(
+                **{
+                    field: [identifier for kind, identifier in batch if kind == field]
+                    for field in fields
+                }
+            )
         )
-        answer = clients().directory.BatchGet(request)
         known.organizations |= {
             organization.id: organization for organization in answer.organizations
         }
@@ -93,8 +94,12 @@ def need_group(code: str) -> str:
 def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Returns the groups with their needs, for a form: code, name, [(code, name)]."""
     listed = terms().values()
-    groups = [term.code for term in listed if not term.parent_code]
     return [
-        (group, need(group), [(t.code, need(t.code)) for t in listed if t.parent_code == group])
-        for group in groups
+        (
+            group.code,
+            need(group.code),
+            [(term.code, need(term.code)) for term in listed if term.parent_code == group.code],
+        )
+        for group in listed
+        if not group.parent_code
     ]

@@ -58,10 +58,9 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
     """Writes some fields of the draft, and returns the changed draft."""
-    changed = r.Referral(id=draft.id, etag=etag or draft.etag, **fields)
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
-            referral=changed,
+            referral=r.Referral(id=draft.id, etag=etag or draft.etag, **fields),
             update_mask=FieldMask(paths=list(fields)),
             request_id=forms.request_id(),
         )

@@ -71,12 +71,14 @@ def search(
 def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns the filters that one tap turns on or off: label, and fields of the question."""
     here = session.me().department
-    mothers = {"gender": d.GENDER_FEMININE, "dependants": max(1, question.dependants)}
     return {
         "room": (_("Hay lugar"), {"has_room": True}),
         "open": (_("Abierto ahora"), {"open_now": True}),
         **({"here": (words.department(here), {"department": here})} if here else {}),
-        "mothers": (_("Mujeres con hijos"), mothers),
+        "mothers": (
+            _("Mujeres con hijos"),
+            {"gender": d.GENDER_FEMININE, "dependants": max(1, question.dependants)},
+        ),
     }
 
 
@@ -106,8 +108,9 @@ def results() -> str | tuple[str, int]:
     tap(rpc_request, forms.text("chip"))
     # the map shows the country of the query; the service refuses an unknown country
     country = rpc_request.country or rpc_request.department.partition("-")[0]
-    known = country in i18n.locale().territories
-    rpc_request.count_country = country if known else session.me().country
+    rpc_request.count_country = (
+        country if country in i18n.locale().territories else session.me().country
+    )
     try:
         return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:
@@ -167,9 +170,12 @@ def leave(identifier: str) -> access.Answer:
     clients().directory.LeaveOrganization(
         d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id())
     )
-    if identifier == session.me().organization_id:
-        return redirect(url_for("home.home"), 303)
-    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
+    return redirect(
+        url_for("home.home")
+        if identifier == session.me().organization_id
+        else url_for("directory.organization", identifier=identifier, done="saved"),
+        303,
+    )
 
 
 SOON = timedelta(days=60)
@@ -237,15 +243,14 @@ def capacity(identifier: str) -> access.Answer:
         abort(404)
     errors: dict[str, str] = {}
     if request.method == "POST":
-        stated = forms.filled(d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES))
+        stated = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
         try:
-            clients().directory.SetCapacity(
-                forms.filled(d.SetCapacityRequest(id=identifier, capacity=stated))
-            )
-            if forms.text("back") == "today":
-                return redirect(url_for("today.today", done="capacity"), 303)
+            send(forms.filled(d.SetCapacityRequest(id=identifier, capacity=stated)))
             return redirect(
-                url_for("directory.capacity", identifier=identifier, done="capacity"), 303
+                url_for("today.today", done="capacity")
+                if forms.text("back") == "today"
+                else url_for("directory.capacity", identifier=identifier, done="capacity"),
+                303,
             )
         except Stale:  # "one more" and "one fewer" refer to the number that the form showed
             errors = {

@@ -37,7 +37,6 @@ HOURS = 4
 
 Other schedules (monthly, or with a limited validity) have no row and stay as they are.
 """
-DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ORGANIZATION = ("name", "description", "phone", "url", "languages", "department")
 _SERVICE = (
     "name description need_codes department area_codes languages eligibility phone public tiers"
@@ -238,7 +237,7 @@ def service_form(
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         place_ids=place_ids,
         rows=[*simple, *[d.Schedule()] * max(1, HOURS - len(simple))],
-        days=[(day, words.word("weekday", day)) for day in DAYS],
+        days=words.options("weekday"),
         towns=[
             *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()
         ],

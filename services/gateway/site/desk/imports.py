@@ -73,7 +73,6 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         organization_id=job.organization_id or _own_organization(),
         encodings=_ENCODINGS,
         problem_of=problem_of,
-        answer_field=answer_field,
         icon_of=icon_of,
         errors=errors,
     )
@@ -82,17 +81,11 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
 def proceed(identifier: str) -> access.Answer:
     """Imports the same file with the form's answers, as a trial run or for takeover."""
-    answers = []
-    for name, value in request.form.items():
-        if name.startswith("answer-") and value:
-            row, _, file = name.removeprefix("answer-").partition("-")
-            answers.append(
-                o.ImportAnswer(
-                    file=file,
-                    row=int(row) if row.isdecimal() and len(row) < 8 else 0,
-                    subject_id="" if value == _NEW else value,
-                )
-            )
+    given = (
+        (name.removeprefix("answer-").partition("-"), value)
+        for name, value in request.form.items()
+        if name.startswith("answer-") and value
+    )
     return _create_and_show(
         o.CreateImportRequest(
             source_import_id=identifier,
@@ -101,7 +94,14 @@ def proceed(identifier: str) -> access.Answer:
                 (number for number in _ENCODINGS if str(number) == forms.text("encoding")),
                 o.IMPORT_ENCODING_UNSPECIFIED,
             ),
-            answers=answers,
+            answers=[
+                o.ImportAnswer(
+                    file=file,
+                    row=int(row) if row.isdecimal() and len(row) < 8 else 0,
+                    subject_id="" if value == _NEW else value,
+                )
+                for (row, _dash, file), value in given
+            ],
             request_id=forms.request_id(),
         )
     )
@@ -137,11 +137,6 @@ def icon_of(job: o.Import) -> str:
         o.IMPORT_STATE_FAILED: "warn",
         o.IMPORT_STATE_CANCELLED: "close",
     }.get(job.state, "wait")
-
-
-def answer_field(line: o.ImportLine) -> str:
-    """Returns the name of the form field for the answer to a row."""
-    return f"answer-{line.row}-{line.file}"
 
 
 def _create_and_show(wanted: o.CreateImportRequest) -> access.Answer:

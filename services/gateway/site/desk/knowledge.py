@@ -44,11 +44,9 @@ def printed(identifier: str) -> Response:
 
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
     known = knowledge(identifier)
-    parts = [sheet.Part(entry["organization"], lines=entry["lines"]) for entry in known["held"]]
-    parts.append(
-        sheet.Part(_("Quién miró su expediente"), texts=known["readings"] or [_("Nadie todavía.")])
-    )
-    parts.append(
+    parts = [
+        *(sheet.Part(entry["organization"], lines=entry["lines"]) for entry in known["held"]),
+        sheet.Part(_("Quién miró su expediente"), texts=known["readings"] or [_("Nadie todavía.")]),
         sheet.Part(
             _("Cómo lo cambia"),
             texts=[
@@ -57,27 +55,25 @@ def printed(identifier: str) -> Response:
                     " ayuda, o con su referencia y su PIN. Nadie le quita la ayuda por eso."
                 )
             ],
-        )
-    )
-    lead = [_("Su expediente lo guarda: %(organization)s.", organization=known["holder"])]
-    if not known["held"]:
-        lead.append(_("Nadie más sabe nada de usted por esta red."))
-    lead.append(
+        ),
+    ]
+    lead = [
+        _("Su expediente lo guarda: %(organization)s.", organization=known["holder"]),
+        *([] if known["held"] else [_("Nadie más sabe nada de usted por esta red.")]),
         _(
             "Este papel no dice su nombre, pero nombra a quienes la ayudan."
             " Llévelo solo si nadie peligroso puede leerlo."
-        )
-    )
-    document = sheet.pdf(
-        i18n.language(),
-        _("Quién sabe qué de usted, y hasta cuándo"),
-        known["person"].id,
-        lead,
-        parts,
-        i18n.today_text(),
-    )
+        ),
+    ]
     return Response(
-        document,
+        sheet.pdf(
+            i18n.language(),
+            _("Quién sabe qué de usted, y hasta cuándo"),
+            known["person"].id,
+            lead,
+            parts,
+            i18n.today_text(),
+        ),
         mimetype="application/pdf",
         headers={"Content-Disposition": f'attachment; filename="{known["person"].code}.pdf"'},
     )
@@ -200,10 +196,7 @@ def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
     waiting = [clock for clock in deletions if not i18n.moment(clock.stop_time)]
     if not waiting:
         last = max(deletions, key=lambda clock: clock.stop_time.ToDatetime())
-        return _(
-            "Confirmaron el %(day)s que ya no guardan nada.",
-            day=i18n.day(last.stop_time),
-        )
+        return _("Confirmaron el %(day)s que ya no guardan nada.", day=i18n.day(last.stop_time))
     first = min(waiting, key=lambda clock: clock.due_time.ToDatetime())
     if i18n.is_past(first.due_time):
         return _(
@@ -234,24 +227,23 @@ def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> dict
         else _("Se aceptó lo que ofreció: lo conserva.")
         for enquiry in listed
     }
-    lines = [
-        (_("Qué"), _("Una consulta que no dice quién es usted. Dice: %(parts)s.", parts=parts)),
-        (_("Para qué"), ", ".join(needs)),
-        (_("Hasta cuándo"), " ".join(sorted(ends))),
-    ]
-    return {"organization": organization, "live": True, "lines": lines}
+    return {
+        "organization": organization,
+        "live": True,
+        "lines": [
+            (_("Qué"), _("Una consulta que no dice quién es usted. Dice: %(parts)s.", parts=parts)),
+            (_("Para qué"), ", ".join(needs)),
+            (_("Hasta cuándo"), " ".join(sorted(ends))),
+        ],
+    }
 
 
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     """Returns the names of the attributes that the receivers' copies of an enquiry hold."""
     left_out = set(enquiry.left_out_attributes)
     further = [
-        word
-        for word, is_present in (
-            (_("País"), enquiry.content.country),
-            (_("Acceso"), enquiry.content.accessibility_codes),
-        )
-        if is_present
+        *([_("País")] if enquiry.content.country else []),
+        *([_("Acceso")] if enquiry.content.accessibility_codes else []),
     ]
     stated = [
         words.word("enquiry_attribute", number)
@@ -264,9 +256,11 @@ def shared_attributes(enquiry: e.Enquiry) -> list[str]:
 
 
 def is_stated(content: e.EnquiryContent, attribute: str) -> bool:
-    if attribute == "dependants":
-        return content.HasField("dependants")
-    return bool(getattr(content, "gender_code" if attribute == "gender" else attribute))
+    return (
+        content.HasField("dependants")
+        if attribute == "dependants"
+        else bool(getattr(content, "gender_code" if attribute == "gender" else attribute))
+    )
 
 
 def groups(field_groups: Iterable[p.FieldGroup.ValueType]) -> str:

@@ -29,8 +29,12 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     `key` names the step, or the part of the page, whose form had problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
-    sent = r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
-    sent_referrals = {referral.id: referral for referral in referrals.matching(sent)}
+    sent_referrals = {
+        referral.id: referral
+        for referral in referrals.matching(
+            r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
+        )
+    }
     standings = {step.key: step for step in plan.steps}
     return render_template(
         "plan.html",
@@ -71,12 +75,13 @@ def due_of_step(
         or not i18n.moment(standing.due_time)
     ):
         return None
-    begun = (
+    return due.deadline_between(
         standings[step.deadline_from_key].settle_time
         if step.deadline_from_key in standings
-        else plan.start_time
+        else plan.start_time,
+        standing.due_time,
+        _("para este paso"),
     )
-    return due.deadline_between(begun, standing.due_time, _("para este paso"))
 
 
 def candidates(sent: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
@@ -136,13 +141,12 @@ def refer(identifier: str, key: str) -> access.Answer:
         return redirect(url_for("referral_new.resume", identifier=standing.referral_id), 303)
     if plan.etag != forms.etag():
         raise Stale
-    request_id = forms.request_id()
     draft = clients().referrals.CreateReferral(
         r.CreateReferralRequest(
             person_id=plan.person_id,
             need_code=need,
             based_on_id=standing.referral_id,
-            request_id=request_id,
+            request_id=forms.request_id(),
         )
     )
     clients().plans.UpdatePlanStep(
@@ -152,7 +156,7 @@ def refer(identifier: str, key: str) -> access.Answer:
             step_key=key,
             state=pb.PLAN_STEP_STATE_REFERRED,
             referral_id=draft.id,
-            request_id=forms.part_of(request_id, "step"),
+            request_id=forms.part_of(forms.request_id(), "step"),
         )
     )
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)

@@ -122,14 +122,13 @@ def curl(url: str, sent: n.DeliveryContent) -> str:
     """
     if not sent.attempts:
         return ""
-    headers = [
-        f"{name}: {value}"
-        for name, value in sorted(sent.attempts[0].headers.items())
-        if name not in NOT_REPEATED
-    ]
     parts = [
         f"curl -i {shlex.quote(url)}",
-        *(f"-H {shlex.quote(header)}" for header in headers),
+        *(
+            f"-H {shlex.quote(f'{name}: {value}')}"
+            for name, value in sorted(sent.attempts[0].headers.items())
+            if name not in NOT_REPEATED
+        ),
         f"--data-raw {shlex.quote(sent.body)}",
     ]
     return " \\\n  ".join(parts)

@@ -47,11 +47,11 @@ def language() -> str:
     """
     if "language" not in g:
         me = g.get("me")
-        candidates = [
+        candidates = (
             request.args.get("lang", ""),
             g.get("language_choice", ""),
             known(me.language) if me else "",
-        ]
+        )
         g.language = next(
             (tag for tag in candidates if tag in LANGUAGES),
             request.accept_languages.best_match(list(LANGUAGES), default=SOURCE),
@@ -99,9 +99,7 @@ def today() -> date:
 
 def moment(stamp: Timestamp | None) -> datetime | None:
     """Converts a protobuf time to Python's; returns None for a time that was never set."""
-    if stamp is None or not (stamp.seconds or stamp.nanos):
-        return None
-    return stamp.ToDatetime(tzinfo=UTC)
+    return stamp.ToDatetime(tzinfo=UTC) if stamp and (stamp.seconds or stamp.nanos) else None
 
 
 def format_time(at: datetime, pattern: str, there: tzinfo | None = None) -> str:

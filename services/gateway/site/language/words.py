@@ -96,11 +96,13 @@ def made_up() -> str:
 
     Every page and every file of a demo network shows it.
     """
-    if not current_app.config["DEMO"]:
-        return ""
-    return _(
-        "Es una demostración: lo que se cuenta de personas y organizaciones, y las cifras, es"
-        " inventado."
+    return (
+        _(
+            "Es una demostración: lo que se cuenta de personas y organizaciones, y las cifras, es"
+            " inventado."
+        )
+        if current_app.config["DEMO"]
+        else ""
     )
 
 
@@ -128,7 +130,7 @@ def number(kind: str, text: str) -> Any:
 
 def word(kind: str, value: str | int) -> str:
     """Returns the word for a code or an enum's value, in the reader's language."""
-    text = code(kind, value) if isinstance(value, int) else value
+    text = code(kind, value)
     spanish_word = spanish(kind, text)
     return _(spanish_word) if spanish_word else text.replace("_", " ")
 

@@ -66,10 +66,13 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/advice/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
     """Publishes the card."""
-    stale = _(
-        "Alguien publicó otra versión mientras tanto. Vuelva a abrir la tarjeta y mire qué cambió."
-    )
-    with forms.publishing(field_of, stale):
+    with forms.publishing(
+        field_of,
+        _(
+            "Alguien publicó otra versión mientras tanto."
+            " Vuelva a abrir la tarjeta y mire qué cambió."
+        ),
+    ):
         published = clients().advice.PublishAdviceCard(
             pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.request_id())
         )

@@ -68,10 +68,13 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.form("/deadlines/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
     """Publishes the next version."""
-    stale = _(
-        "Alguien publicó otra versión mientras tanto. Vuelva a abrir los plazos y mire qué cambió."
-    )
-    with forms.publishing(lambda path: path.removeprefix("deadlines."), stale):
+    with forms.publishing(
+        lambda path: path.removeprefix("deadlines."),
+        _(
+            "Alguien publicó otra versión mientras tanto."
+            " Vuelva a abrir los plazos y mire qué cambió."
+        ),
+    ):
         send(
             pb.PublishDeadlinePolicyRequest(
                 version=forms.whole_number("version") or 0,
@@ -90,9 +93,11 @@ def name_of(deadline: pb.PolicyDeadline) -> str:
 
 def text_of(deadline: pb.PolicyDeadline) -> str:
     """Returns the time of a deadline in words."""
-    if deadline.working_days:
-        return ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
-    return i18n.span(timedelta(seconds=deadline.seconds))
+    return (
+        ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
+        if deadline.working_days
+        else i18n.span(timedelta(seconds=deadline.seconds))
+    )
 
 
 def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
@@ -111,12 +116,11 @@ def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
 def deadline_in_form(name: str) -> pb.PolicyDeadline:
     """Returns a deadline from the form. An invalid number becomes 0, and an unknown unit hours."""
     urgency, _dot, clock = name.rpartition(".")
-    typed, unit = forms.text(name), forms.text(f"{name}.unit")
+    typed = forms.text(name)
     number = int(typed) if typed.isdecimal() and len(typed) < 6 else 0
-    seconds = UNITS.get(unit, UNITS["hours"])[1]
-    time = {"seconds": min(number * seconds, INT32)} if seconds else {"working_days": number}
+    _word, seconds = UNITS.get(forms.text(f"{name}.unit"), UNITS["hours"])
     return pb.PolicyDeadline(
-        urgency=pb.Urgency.ValueType(words.number("urgency", urgency) if urgency else 0),
+        urgency=pb.Urgency.ValueType(words.number("urgency", urgency)),
         clock=pb.ClockKind.ValueType(words.number("clock", clock)),
-        **time,
+        **({"seconds": min(number * seconds, INT32)} if seconds else {"working_days": number}),
     )

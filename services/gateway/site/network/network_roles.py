@@ -24,9 +24,6 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     `identifier` names the row whose form had problems.
     """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    known = {worker.organization_id for worker in answer.workers} | {
-        invitation.organization_id for invitation in answer.invitations
-    }
     coordinators = {
         worker.organization_id
         for worker in answer.workers
@@ -36,7 +33,10 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
         "network_roles.html",
         workers=answer.workers,
         invitations=answer.invitations,
-        names=names.names(known),
+        names=names.names(
+            {worker.organization_id for worker in answer.workers}
+            | {invitation.organization_id for invitation in answer.invitations}
+        ),
         alone=len(coordinators) < 2,
         errors=errors,
         refused=identifier,

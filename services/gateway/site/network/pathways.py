@@ -9,7 +9,7 @@ from flask import redirect, render_template, request, url_for
 from chassis.errors import Invalid
 from chassis.languages import N_
 from protos.referrals.v1 import plans_pb2 as pb
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms, pictures
@@ -30,18 +30,12 @@ def listing() -> str:
 @pages.get("/pathways/<identifier>", access.EVERYONE)
 def show(identifier: str) -> str:
     """Shows one version, step by step."""
-    pathway = clients().plans.GetPathway(
-        pb.GetPathwayRequest(id=identifier, version=forms.version_asked())
-    )
-    versions = (
-        clients().plans.ListPathwayVersions(pb.ListPathwayVersionsRequest(id=identifier)).versions
-    )
     return render_template(
         "pathway.html",
-        pathway=pathway,
+        pathway=send(pb.GetPathwayRequest(id=identifier, version=forms.version_asked())),
         step_names=step_names,
         deadline_text=deadline_text,
-        versions=versions,
+        versions=send(pb.ListPathwayVersionsRequest(id=identifier)).versions,
     )
 
 
@@ -52,13 +46,12 @@ def step_names(pathway: pb.StandardPathway) -> dict[str, str]:
 def deadline_text(step: pb.PathwayStep, step_names: Mapping[str, str]) -> str:
     """Returns the deadline of a step in words, with the names of the pathway's steps."""
     span = i18n.span(timedelta(hours=step.deadline_hours))
-    if step.deadline_from_key:
-        return _(
-            "%(span)s después de «%(step)s»",
-            span=span,
-            step=step_names.get(step.deadline_from_key, step.deadline_from_key),
-        )
-    return _("%(span)s desde el comienzo", span=span)
+    before = step_names.get(step.deadline_from_key, step.deadline_from_key)
+    return (
+        _("%(span)s después de «%(step)s»", span=span, step=before)
+        if before
+        else _("%(span)s desde el comienzo", span=span)
+    )
 
 
 def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
@@ -66,8 +59,7 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     text = ""
     if identifier := request.args.get("pathway", ""):
         current = clients().plans.GetPathway(pb.GetPathwayRequest(id=identifier))
-        next_version = f"version: {current.version + 1}"
-        text = re.sub(r"(?m)^version:.*$", next_version, current.text, count=1)
+        text = re.sub(r"(?m)^version:.*$", f"version: {current.version + 1}", current.text, count=1)
     return render_template("pathway_publish.html", text_=text, errors=errors)
 
 
@@ -122,16 +114,17 @@ def compliance() -> str:
     Coordinators see the whole network; other readers see their own organisation.
     """
     answer = clients().plans.GetCompliance(pb.GetComplianceRequest())
-    pathways = {
-        (identifier, version): clients().plans.GetPathway(
-            pb.GetPathwayRequest(id=identifier, version=version)
-        )
-        for identifier, version in {(group.pathway_id, group.version) for group in answer.groups}
-    }
     return render_template(
         "compliance.html",
         groups=answer.groups,
-        pathways=pathways,
+        pathways={
+            (identifier, version): clients().plans.GetPathway(
+                pb.GetPathwayRequest(id=identifier, version=version)
+            )
+            for identifier, version in {
+                (group.pathway_id, group.version) for group in answer.groups
+            }
+        },
         step_names=step_names,
         network=answer.network,
         number=pictures.count_text,

@@ -81,8 +81,7 @@ def _missing(page: str, age: str) -> dict[str, str]:
     """Returns the questions of a page that have no answer yet, each with its problem."""
     not_asked = child_not_asked()
     if page == "points":
-        skipped = age != ADULT and not_asked
-        explained = POINTS if skipped else forms.texts("explained_codes")
+        explained = POINTS if age != ADULT and not_asked else forms.texts("explained_codes")
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
@@ -97,8 +96,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
         }
         no_purpose = {"purpose_codes": words.violation("required")}
         return open_ if forms.text("purpose_codes") else open_ | no_purpose
-    unknown_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
-    minor = age == CHILD or (age == UNKNOWN and unknown_minor)
+    minor = age == CHILD or (
+        age == UNKNOWN and (not_asked or forms.text("adult_ground_code") == NOT_ADULT)
+    )
     asked = {
         "giver_code": age != UNKNOWN or minor,
         "assent_code": minor,

@@ -51,9 +51,7 @@ def due(watched: Referral | Contact | Callback) -> Due | None:
     Returns None if no deadline is running.
     """
     running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
-    if not running:
-        return None
-    return of_clock(min(running, key=lambda clock: clock.due_time.seconds))
+    return of_clock(min(running, key=lambda clock: clock.due_time.seconds)) if running else None
 
 
 def overridden(referral: Referral) -> bool:
@@ -88,12 +86,13 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
     """Returns the deadline to answer an open enquiry, or to make the referral that follows it."""
     if not enquiry.HasField("due_time"):
         return None
-    act = (
+    return deadline_between(
+        enquiry.start_time,
+        enquiry.due_time,
         _("para responder")
         if enquiry.state == ENQUIRY_STATE_OPEN
-        else _("para seguir con la remisión")
+        else _("para seguir con la remisión"),
     )
-    return deadline_between(enquiry.start_time, enquiry.due_time, act)
 
 
 def planned_events(referral: Referral) -> list[tuple[str, str, bool]]:
@@ -108,8 +107,9 @@ def planned_events(referral: Referral) -> list[tuple[str, str, bool]]:
         stamp, actual_name = getattr(referral, name), name.removeprefix("planned_")
         time = i18n.moment(stamp)
         if time and (actual_name == name or not i18n.moment(getattr(referral, actual_name))):
-            over = time + EVENT_LENGTH < i18n.now()
-            planned.append((words.word("ahead", name), i18n.when(stamp), over))
+            planned.append(
+                (words.word("ahead", name), i18n.when(stamp), time + EVENT_LENGTH < i18n.now())
+            )
     return planned
 
 
@@ -141,6 +141,8 @@ def _within(deadline: PolicyDeadline) -> str:
             deadline.working_days,
         )
     minutes = deadline.seconds // 60
-    if minutes % 60:
-        return ngettext("Respuesta en %(num)d minuto.", "Respuesta en %(num)d minutos.", minutes)
-    return ngettext("Respuesta en %(num)d hora.", "Respuesta en %(num)d horas.", minutes // 60)
+    return (
+        ngettext("Respuesta en %(num)d minuto.", "Respuesta en %(num)d minutos.", minutes)
+        if minutes % 60
+        else ngettext("Respuesta en %(num)d hora.", "Respuesta en %(num)d horas.", minutes // 60)
+    )

@@ -198,11 +198,10 @@ def problems(refusal: Refusal | Incomplete) -> dict[str, str]:
             for field, reason in refusal.violations
         }
         return messages or {"_form": _("Revise lo que escribió y envíelo otra vez.")}
-    about = refusal.about if isinstance(refusal, Conflict) else ()
     return {
         "_form": words.wait(refusal.retry_after)
         if isinstance(refusal, Exhausted)
-        else words.conflict(refusal.reason, about)
+        else words.conflict(refusal.reason, getattr(refusal, "about", ()))
     }
 
 

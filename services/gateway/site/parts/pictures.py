@@ -42,8 +42,7 @@ def shade(count: int, most: int) -> int:
 def _outlines(country: str) -> dict[str, Any] | None:
     """Returns the outlines of a country's departments, as their file has them; None without one."""
     file = Path(__file__).parent / "maps" / f"{country.lower()}.json"
-    known = country.isalpha() and file.exists()
-    return dict(json.loads(file.read_text())) if known else None
+    return dict(json.loads(file.read_text())) if country.isalpha() and file.exists() else None
 
 
 def map_of(country: str, counts: Mapping[str, int]) -> dict[str, Any] | None:
@@ -54,9 +53,12 @@ def map_of(country: str, counts: Mapping[str, int]) -> dict[str, Any] | None:
     if (drawn := _outlines(country)) is None:
         return None
     most = max(counts.values(), default=0)
-    counted = [area | {"count": counts.get(area["code"], 0)} for area in drawn["subdivisions"]]
-    shaded = [area | {"shade": shade(area["count"], most)} for area in counted]
-    return drawn | {"subdivisions": shaded}
+    counted = [(area, counts.get(area["code"], 0)) for area in drawn["subdivisions"]]
+    return drawn | {
+        "subdivisions": [
+            area | {"count": count, "shade": shade(count, most)} for area, count in counted
+        ]
+    }
 
 
 def heat(needs: Iterable[UnansweredNeed]) -> dict[str, Any]:
@@ -78,13 +80,13 @@ def heat(needs: Iterable[UnansweredNeed]) -> dict[str, Any]:
         for group in sorted(groups, key=lambda group: (-groups[group], group))
     }
     most = max((count for row in numbers.values() for count in row), default=0)
-    rows = [
-        (group, [(count, shade(count, most)) for count in row]) for group, row in numbers.items()
-    ]
     return {
         "departments": shown,
         "others": shown != ranked,
-        "rows": rows,
+        "rows": [
+            (group, [(count, shade(count, most)) for count in row])
+            for group, row in numbers.items()
+        ],
         "by_department": [(code, departments[code]) for code in ranked],
         "total": sum(departments.values()),
     }
@@ -113,10 +115,9 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> dict
         if len(urgencies) > STACKED:
             dots.append((at, STACKED, "", len(urgencies) - STACKED))
     counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
-    hours = [(part * 25.0, i18n.time_of_day(now + span * part / 4)) for part in range(1, 5)]
     return {
         "dots": dots,
-        "hours": hours,
+        "hours": [(part * 25.0, i18n.time_of_day(now + span * part / 4)) for part in range(1, 5)],
         "rows": max((row + 1 for _at, row, *_ in dots), default=0),
         "by_urgency": sorted(counted.items(), key=lambda item: rank[item[0]]),
     }
@@ -160,15 +161,14 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
     )
     heights = {code: ROW // 2 + ROW * at for at, code in enumerate(ranked)}
     most = max((count for *_, count in listed), default=1)
-    drawn = [
-        _arc(heights[origin], heights[destination], 2 + 8 * count / most)
-        for origin, destination, count in listed
-    ]
     return {
         "width": MIDDLE * 2,
         "height": ROW * len(ranked),
         "countries": list(heights.items()),
-        "arcs": drawn,
+        "arcs": [
+            _arc(heights[origin], heights[destination], 2 + 8 * count / most)
+            for origin, destination, count in listed
+        ],
     }
 
 
@@ -181,10 +181,9 @@ def _arc(start: int, end: int, width: float) -> tuple[str, str, float]:
     apart = 7 if end > start else -7 if end < start else -9
     begin, stop = start + apart, end - apart
     reach = min(MIDDLE - HALF_WIDTH - 18, 18 + abs(stop - begin) // 3)
-    head = f"M{x} {stop}l{side * 11} {-half}v{2 * half}z"
     return (
         f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}",
-        head,
+        f"M{x} {stop}l{side * 11} {-half}v{2 * half}z",
         round(width, 1),
     )
 

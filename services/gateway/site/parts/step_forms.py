@@ -95,14 +95,22 @@ def _ask(field: FieldDescriptor) -> Ask:
         FieldDescriptor.TYPE_MESSAGE: "moment",
         FieldDescriptor.TYPE_INT32: "days",
     }
-    kind = _KINDS.get(field.name) or usual.get(field.type, "needs")
-    return Ask(field.name, kind, words.kind_of(enum) if enum else "", shape(field).required)
+    return Ask(
+        field.name,
+        _KINDS.get(field.name) or usual.get(field.type, "needs"),
+        words.kind_of(enum) if enum else "",
+        shape(field).required,
+    )
 
 
 def _asks(rpc: MethodDescriptor) -> tuple[Ask, ...]:
     """Returns the questions of a step: required questions first, the note last."""
-    asks = [_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED]
-    return tuple(sorted(asks, key=lambda ask: (ask.kind == "note", not ask.required)))
+    return tuple(
+        sorted(
+            (_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED),
+            key=lambda ask: (ask.kind == "note", not ask.required),
+        )
+    )
 
 
 STEPS: dict[str, StepForm] = {

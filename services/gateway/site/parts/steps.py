@@ -98,8 +98,9 @@ def who_acts(referral: r.Referral, names: Names) -> str:
     sender = referral.turn == r.TURN_SENDER
     if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
         return _("Le toca a su organización")
-    waited_for = referral.sender_organization_id if sender else referral.receiver_organization_id
-    name = names.organization(waited_for)
+    name = names.organization(
+        referral.sender_organization_id if sender else referral.receiver_organization_id
+    )
     return (
         _("Le toca a %(organization)s", organization=name)
         if sender

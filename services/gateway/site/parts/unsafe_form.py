@@ -46,11 +46,13 @@ def problems(
 
 def answer(answers: MultiDict[str, str]) -> dict[str, object]:
     """Returns the answer as fields of a referral."""
-    lists = {
-        name: [value for value in answers.getlist(name) if value]
-        for name in (ORGANIZATIONS, DEPARTMENTS)
+    return {
+        "unsafe_code": words.number("unsafe_answer", code_of(answers)),
+        **{
+            name: [value for value in answers.getlist(name) if value]
+            for name in (ORGANIZATIONS, DEPARTMENTS)
+        },
     }
-    return {"unsafe_code": words.number("unsafe_answer", code_of(answers)), **lists}
 
 
 def only_searches(answers: MultiDict[str, str]) -> bool:

@@ -102,13 +102,12 @@ def pilot() -> str:
 @pages.get("/figures/pilot.csv", access.EVERYONE)
 def pilot_table() -> Response:
     pilot_figures = clients().statistics.GetPilotFigures(r.GetPilotFiguresRequest())
-    totals = [
-        ("total", "assisted", _("personas ayudadas"), str(pilot_figures.assisted)),
-        ("total", "from_chinandega", _("de Chinandega"), str(pilot_figures.from_chinandega)),
-    ]
     return sheet(
         "enlace-2006",
-        totals,
+        [
+            ("total", "assisted", _("personas ayudadas"), str(pilot_figures.assisted)),
+            ("total", "from_chinandega", _("de Chinandega"), str(pilot_figures.from_chinandega)),
+        ],
         pilot_charts(pilot_figures),
         {"period": f"{pilot_figures.period_start}/{pilot_figures.period_end}"},
         pilot_method(),
@@ -193,9 +192,6 @@ def charts(
         r.Figure(code=f"{route.exploitation_country}>{route.country}", count=route.count)
         for route in published.routes
     ]
-    drawn = pictures.arcs(
-        (route.exploitation_country, route.country, route.count) for route in published.routes
-    )
     charts = [
         Chart(
             "quarter",
@@ -207,7 +203,10 @@ def charts(
             "route",
             _("De dónde vienen y dónde están"),
             [*bars(routes, route), rest(_("Cualquier otra ruta"))],
-            arcs=drawn,
+            arcs=pictures.arcs(
+                (route.exploitation_country, route.country, route.count)
+                for route in published.routes
+            ),
         ),
         Chart(
             "need",

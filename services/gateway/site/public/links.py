@@ -34,11 +34,12 @@ def accept_invitation() -> access.Answer:
     try:
         send(forms.filled(AcceptInvitationRequest()))
     except Unauthenticated:
-        problem = _(
-            "Esta invitación no sirve: ya se usó, venció, o el código no está completo."
-            " Pida otra a quien la invitó."
-        )
-        return invitation(problem=problem), 401
+        return invitation(
+            problem=_(
+                "Esta invitación no sirve: ya se usó, venció, o el código no está completo."
+                " Pida otra a quien la invitó."
+            )
+        ), 401
     except Conflict as refusal:
         return invitation(problem=forms.problems(refusal)["_form"]), 409
     return redirect(url_for("signin.form", done="account"), 303)
@@ -75,11 +76,12 @@ def change_password() -> access.Answer:
     try:
         send(forms.filled(a.ResetPasswordRequest()))
     except Unauthenticated:
-        problem = _(
-            "Este enlace no sirve: ya se usó, venció, hay uno más nuevo, o el código no está"
-            " completo. Pida otro."
-        )
-        return reset(problem=problem), 401
+        return reset(
+            problem=_(
+                "Este enlace no sirve: ya se usó, venció, hay uno más nuevo, o el código no está"
+                " completo. Pida otro."
+            )
+        ), 401
     return redirect(url_for("signin.form", to=url_for("account.made"), done="password_reset"), 303)
 
 
@@ -102,11 +104,12 @@ def apply() -> access.Answer:
             answer=send(forms.filled(d.ApplyForMembershipRequest(language=i18n.language())))
         )
     except Exhausted:
-        problem = _(
-            "Desde aquí, o con este correo, ya llegaron varios pedidos. No se guardó nada:"
-            " pruebe en una hora, o escriba a la coordinación de la red."
-        )
-        return join(problem=problem), 429
+        return join(
+            problem=_(
+                "Desde aquí, o con este correo, ya llegaron varios pedidos. No se guardó nada:"
+                " pruebe en una hora, o escriba a la coordinación de la red."
+            )
+        ), 429
 
 
 @pages.get("/join/confirm", access.ANYBODY)
@@ -125,8 +128,9 @@ def confirm_application() -> access.Answer:
     try:
         return join_confirm(answer=send(forms.filled(d.ConfirmApplicationRequest())))
     except NotFound:
-        problem = _(
-            "Este enlace no sirve: ya se usó, venció, o el código no está completo."
-            " Si nunca lo abrió, llene el pedido otra vez."
-        )
-        return join_confirm(problem=problem), 404
+        return join_confirm(
+            problem=_(
+                "Este enlace no sirve: ya se usó, venció, o el código no está completo."
+                " Si nunca lo abrió, llene el pedido otra vez."
+            )
+        ), 404

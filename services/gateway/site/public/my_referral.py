@@ -89,12 +89,11 @@ def readings() -> access.Answer:
 
 def result_for_one(key: str, status: c.ReferenceStatus) -> str:
     """Returns the result of withdrawing one request's consent, as the state shows it afterwards."""
-    live = any(
-        item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
-    )
     return (
         _("No se pudo detener. Llame a la línea.")
-        if live
+        if any(
+            item.key == key and (item.consent_live or item.may_withdraw) for item in status.items
+        )
         else _(
             "Listo: ese pedido se detuvo. A quien se lo pedimos ya no puede abrir sus datos por él."
         )

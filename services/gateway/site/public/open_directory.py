@@ -93,12 +93,13 @@ def organization(identifier: str) -> str:
         organization_id=id, by_name=True, page_size=ORGANIZATION_PAGE_SIZE
     )
     answer = answer_to(rpc_request)
-    # If an organisation offers housing, its own place stays secret, too.
-    discreet = any(is_housing(listed.service) for listed in answer.services)
     return render_template(
         "open_organization.html",
         organization=members[0],
-        where="" if discreet else words.place(members[0].department, members[0].country),
+        # If an organisation offers housing, its own place stays secret, too.
+        where=""
+        if any(is_housing(listed.service) for listed in answer.services)
+        else words.place(members[0].department, members[0].country),
         services=shown(answer.services),
         question=rpc_request,
         answer=answer,
@@ -108,14 +109,16 @@ def organization(identifier: str) -> str:
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
     """Shows a person who looks for help what to do for now, rather than which part is down."""
-    page = render_template(
-        "open_directory.html",
-        away=True,
-        errors={},
-        form=kept.rejected_form() if request.method == "POST" else None,
-    )
     return Response(
-        page, status_of(refusal), {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/html"
+        render_template(
+            "open_directory.html",
+            away=True,
+            errors={},
+            form=kept.rejected_form() if request.method == "POST" else None,
+        ),
+        status_of(refusal),
+        {"Retry-After": str(RETRY_SECONDS)},
+        mimetype="text/html",
     )
 
 
@@ -163,8 +166,10 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
         if (schedule.valid_from or today) <= today <= (schedule.valid_to or today)
     ]
     weekly = [schedule for schedule in valid if schedule.freq == d.FREQUENCY_WEEKLY]
-    lines = [f"{days(schedule.byday)}: {span(schedule)}" for schedule in weekly]
-    return [*lines, *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else [])]
+    return [
+        *(f"{days(schedule.byday)}: {span(schedule)}" for schedule in weekly),
+        *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else []),
+    ]
 
 
 def span(schedule: d.Schedule) -> str:
@@ -184,6 +189,8 @@ def days(byday: Sequence[str]) -> str:
     if len(at) in (0, 7):
         return _("todos los días")
     called = [words.word("weekday", WEEK[number]) for number in at]
-    if len(at) > 2 and at[-1] - at[0] == len(at) - 1:
-        return _("%(first)s a %(last)s", first=called[0], last=called[-1])
-    return ", ".join(called)
+    return (
+        _("%(first)s a %(last)s", first=called[0], last=called[-1])
+        if len(at) > 2 and at[-1] - at[0] == len(at) - 1
+        else ", ".join(called)
+    )

@@ -85,11 +85,11 @@ def enter() -> access.Answer:
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
-        if answer.challenge:
-            return render_template(
-                "signin_code.html", to=target, kept=written, asked=answer, problem=""
-            )
-        return signing_in.finish(answer, device)
+        return (
+            render_template("signin_code.html", to=target, kept=written, asked=answer, problem="")
+            if answer.challenge
+            else signing_in.finish(answer, device)
+        )
     return render_template(
         "signin.html", to=target, ended=None, problem=problem, email=email, kept=written
     ), status
@@ -105,8 +105,13 @@ def begin_with_passkey() -> access.Answer:
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
     except Conflict as refusal:
-        problem = forms.problems(refusal)["_form"]
-        return render_template("signin.html", to=to, ended=None, problem=problem, kept=written), 422
+        return render_template(
+            "signin.html",
+            to=to,
+            ended=None,
+            problem=forms.problems(refusal)["_form"],
+            kept=written,
+        ), 422
     return render_template("signin_code.html", to=to, kept=written, asked=challenge, problem="")
 
 
@@ -132,16 +137,14 @@ def enter_code() -> access.Answer:
         answer = clients().tokens.FinishSignIn(rpc_request)
     except (Unauthenticated, Invalid):
         problem, status = (
-            _(
+            _("Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez.")
+            if rpc_request.passkey
+            else _(
                 "Ese código no sirve. Espere al siguiente y escríbalo;"
                 " si pasaron cinco minutos, entre otra vez."
             ),
             401,
         )
-        if rpc_request.passkey:
-            problem = _(
-                "Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez."
-            )
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
@@ -176,11 +179,12 @@ def come_back_from_provider() -> Response:
     parameters = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(signing_in.PROVIDER_COOKIE)).startswith(signing_in.PROOF):
         return _prove_session(secret.removeprefix(signing_in.PROOF), parameters)
-    rpc_request = FinishProviderSignInRequest(
-        challenge=secret, issuer=request.args.get("iss", ""), **parameters
-    )
     try:
-        answer = clients().tokens.FinishProviderSignIn(rpc_request)
+        answer = clients().tokens.FinishProviderSignIn(
+            FinishProviderSignInRequest(
+                challenge=secret, issuer=request.args.get("iss", ""), **parameters
+            )
+        )
     except (Unauthenticated, Invalid):
         response = back_with_problem("refused")
     except Unavailable:
@@ -203,11 +207,12 @@ def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
 
     The form that waits for the step-up is in another window.
     """
-    answer = a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters)
     try:
         clients().accounts.ProveSession(
             a.ProveSessionRequest(
-                session_secret=session.me().secret, challenge=challenge, provider=answer
+                session_secret=session.me().secret,
+                challenge=challenge,
+                provider=a.ProviderAnswer(issuer=request.args.get("iss", ""), **parameters),
             )
         )
     except Invalid:
@@ -235,7 +240,7 @@ def leave() -> access.Answer:
     """Ends the session and redirects to the first page."""
     session.leave(wait=True)
     response = redirect(url_for("home.home"), 303)
-    session.drop_cookie(response)
+    cookies.drop(response, session.COOKIE)
     return response
 
 
@@ -252,5 +257,5 @@ def quick_exit() -> access.Answer:
     response = redirect(current_app.config["EXIT_URL"], 303)
     # The device's cookie stays, because it prevents strangers' wrong guesses from locking the
     # worker out.
-    session.drop_cookie(response)
+    cookies.drop(response, session.COOKIE)
     return response

@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from chassis import errors, log
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.language import _, words
+from services.gateway.site.parts import cookies
 from services.gateway.site.shell import kept, proof, session
 
 
@@ -91,8 +92,11 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
             return response
         case errors.Unavailable():
             return away(refusal)
-    about = refusal.about if isinstance(refusal, errors.Conflict) else ()
-    return page(409, _("Ahora no se puede"), words.conflict(refusal.reason, about))
+    return page(
+        409,
+        _("Ahora no se puede"),
+        words.conflict(refusal.reason, getattr(refusal, "about", ())),
+    )
 
 
 def not_of_this_page(reason: str) -> AnyResponse:
@@ -102,24 +106,32 @@ def not_of_this_page(reason: str) -> AnyResponse:
     """
     if reason == "form_foreign":
         g.foreign_form = True
-        advice = _(
-            "Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."
-        )
         return make_response(
             render_template(
-                "error.html", title=_("Este formulario ya no sirve"), advice=advice, status=403
+                "error.html",
+                title=_("Este formulario ya no sirve"),
+                advice=_(
+                    "Vuelva a la página anterior, cárguela de nuevo y envíela otra vez."
+                    " No se cambió nada."
+                ),
+                status=403,
             ),
             403,
         )
     if g.get("session_ended"):
         return ask_to_sign_in()
     if not kept.rejected_form() and (sealed := kept.seal()):
-        problem = _(
-            "Este formulario lo escribió otra cuenta, y no se guardó nada."
-            " Para no perderlo, entre con la cuenta que lo escribió."
-        )
         return make_response(
-            render_template("signin.html", to="", problem=problem, kept=sealed), 403
+            render_template(
+                "signin.html",
+                to="",
+                problem=_(
+                    "Este formulario lo escribió otra cuenta, y no se guardó nada."
+                    " Para no perderlo, entre con la cuenta que lo escribió."
+                ),
+                kept=sealed,
+            ),
+            403,
         )
     return page(
         403,
@@ -189,7 +201,7 @@ def ask_to_sign_in() -> AnyResponse:
         url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None)
     )
     if g.get("session_ended"):
-        session.drop_cookie(response)
+        cookies.drop(response, session.COOKIE)
     return response
 
 

@@ -206,8 +206,14 @@ def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if session.me().may("operator"):
         shown.insert(2, {"label": _("Nuevo contacto"), "href": url_for("line.new"), "icon": "plus"})
     elif session.me().may("worker"):
-        new = {"label": _("Nueva remisión"), "href": url_for("referral_new.person"), "icon": "plus"}
-        shown.insert(2, new)
+        shown.insert(
+            2,
+            {
+                "label": _("Nueva remisión"),
+                "href": url_for("referral_new.person"),
+                "icon": "plus",
+            },
+        )
     return shown
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from flask import Flask, current_app
 from itsdangerous import BadSignature, TimestampSigner
@@ -183,8 +183,7 @@ def _group(signed_in: SignedIn) -> str:
 
 def live() -> Live:
     """Returns this process's `Live` object, from within a request."""
-    live: Live = current_app.extensions["live"]
-    return live
+    return cast(Live, current_app.extensions["live"])
 
 
 def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply | None]:

@@ -25,9 +25,11 @@ PROVIDER_PROOF = "provider"
 
 def ask() -> Response:
     """Returns the step-up page for the request that was refused."""
-    if request.method == "POST":
-        return _page(kept.seal(kept.PROOF), request.path, 403)
-    return _page("", url_for("account.go_on"), 403, to=request.full_path.rstrip("?"))
+    return (
+        _page(kept.seal(kept.PROOF), request.path, 403)
+        if request.method == "POST"
+        else _page("", url_for("account.go_on"), 403, to=request.full_path.rstrip("?"))
+    )
 
 
 def check() -> Response | None:

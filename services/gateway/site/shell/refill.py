@@ -44,7 +44,8 @@ def fill(response: Response) -> None:
         edits.add((*form.span(), _filled(form[0], sent)))
         if any(_is_filled(_attributes(field[0])) for field in _FIELD.finditer(form[0])):
             edits |= {
-                (*fold.span(), _opened(fold[0])) for fold in _folds_around(form.start(), page)
+                (*fold.span(), re.sub(r"<details(?![^>]*\sopen\b)", "<details open", fold[0]))
+                for fold in _folds_around(form.start(), page)
             }
     for start, end, text in sorted(edits, reverse=True):
         page = page[:start] + text + page[end:]
@@ -68,10 +69,9 @@ def _carries(form: str, sent: Mapping[str, list[str]]) -> bool:
 
     Several forms may be sent to one path; they differ in their hidden values.
     """
-    fields = [_attributes(field[0]) for field in _FIELD.finditer(form)]
     return all(
         has["value"] in sent.get(has["name"], [has["value"]])
-        for has in fields
+        for has in (_attributes(field[0]) for field in _FIELD.finditer(form))
         if has.get("type") == "hidden" and has["name"] not in CARRIED | SECRETS
     )
 
@@ -87,10 +87,6 @@ def _folds_around(position: int, page: str) -> list[re.Match[str]]:
 def _is_filled(has: Mapping[str, str]) -> bool:
     """Returns whether a field with these attributes gets the value that was sent."""
     return has.get("name", "") not in {"", *SECRETS} and has.get("type") not in NOT_REFILLED
-
-
-def _opened(fold: str) -> str:
-    return re.sub(r"<details(?![^>]*\sopen\b)", "<details open", fold)
 
 
 def _filled(form: str, sent: Mapping[str, list[str]]) -> str:

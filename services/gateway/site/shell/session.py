@@ -41,10 +41,6 @@ def set_cookie(response: Response, secret: str, language: str = "") -> None:
     cookies.write(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
-def drop_cookie(response: Response) -> None:
-    cookies.drop(response, COOKIE)
-
-
 def recognise(needed: bool) -> None:
     """Identifies the reader at the start of each request; she may be anonymous.
 

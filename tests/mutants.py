@@ -120,22 +120,22 @@ def outcomes(names: dict[str, Path]) -> dict[str, str]:
 def equivalence(diff: str) -> str:
     """Returns why a mutant behaves like the original; "" if no reason is known."""
     lines = diff.splitlines()
-    was = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
-    became = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
+    removed = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
+    replacement = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
     # Looks at the original: a mutant also writes "from", the name of a field, in capitals.
-    if was.casefold() == became.casefold() and _SQL.search(was):
+    if removed.casefold() == replacement.casefold() and _SQL.search(removed):
         return "SQL does not tell upper from lower case"
-    if _ALWAYS_A_ROW.search(became) and _ALWAYS_A_ROW.search(was):
+    if _ALWAYS_A_ROW.search(replacement) and _ALWAYS_A_ROW.search(removed):
         return "an aggregate always gives a row; the other branch is for the type checker"
     return ""
 
 
-def report(names: dict[str, Path], became: dict[str, str]) -> str:
+def report(names: dict[str, Path], replacement: dict[str, str]) -> str:
     """Returns the score of each folder of tests, and of all folders together."""
     lines = []
     for place in [*sorted({folder(path) for path in names.values()}), "all"]:
         counts = Counter(
-            became[name] for name, path in names.items() if place in ("all", folder(path))
+            replacement[name] for name, path in names.items() if place in ("all", folder(path))
         )
         caught = sum(counts[kind] for kind in SEEN)
         total = caught + sum(counts[kind] for kind in UNSEEN)
@@ -170,8 +170,8 @@ def main() -> None:
         f"tests/{name}" for name in folders
     ]
     names = mutants()
-    of = len(names)
-    if arguments.sample is not None and arguments.sample < of:
+    total = len(names)
+    if arguments.sample is not None and arguments.sample < total:
         chosen = random.Random(arguments.seed).sample(sorted(names), arguments.sample)
         names = {name: names[name] for name in sorted(chosen)}
     # No module of ours may be imported here, or the tests would use it instead of its mutants.
@@ -180,19 +180,21 @@ def main() -> None:
         assert server.stdout, "a pipe"
         os.environ[LENT] = server.stdout.readline().strip()
         sys.modules.pop("tests", None)
-        mutmut._run(list(names) if len(names) < of else [], arguments.processes)
-    became = outcomes(names)
+        mutmut._run(list(names) if len(names) < total else [], arguments.processes)
+    replacement = outcomes(names)
     file = ROOT / "build" / "mutants.txt"
     file.parent.mkdir(exist_ok=True)
     unseen = []
     for name, path in names.items():
-        if became[name] not in SEEN:
+        if replacement[name] not in SEEN:
             diff = mutmut.get_diff_for_mutant(name, path=path)
-            became[name] = equivalence(diff) or became[name]
-            unseen.append(f"# {name}: {became[name]}\n{diff}")
+            replacement[name] = equivalence(diff) or replacement[name]
+            unseen.append(f"# {name}: {replacement[name]}\n{diff}")
     file.write_text("\n".join(unseen))
-    print(report(names, became))
-    print(f"{len(names)} of {of} mutants; those that no test saw are in {file.relative_to(ROOT)}")
+    print(report(names, replacement))
+    print(
+        f"{len(names)} of {total} mutants; those that no test saw are in {file.relative_to(ROOT)}"
+    )
 
 
 if __name__ == "__main__":

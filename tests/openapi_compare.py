@@ -111,17 +111,17 @@ def _parameters(
 
 
 def _narrowed_request(
-    old: Document, new: Document, was: Schema, now: Schema, place: str
+    old: Document, new: Document, before: Schema, after: Schema, place: str
 ) -> Iterator[str]:
     """Yields everything that a request could contain before but can't contain any more."""
-    was, now = old.resolved(was), new.resolved(now)
+    before, after = old.resolved(before), new.resolved(after)
     fields = [
         {
             name: part
             for name, part in schema.get("properties", {}).items()
             if not part.get("readOnly")
         }
-        for schema in (was, now)
+        for schema in (before, after)
     ]
     for name in fields[0]:
         if name not in fields[1]:
@@ -130,42 +130,52 @@ def _narrowed_request(
             yield from _narrowed_request(
                 old, new, fields[0][name], fields[1][name], f"{place}.{name}"
             )
-    for name in set(now.get("required", ())) - set(was.get("required", ())):
+    for name in set(after.get("required", ())) - set(before.get("required", ())):
         yield f"{place}.{name}: is required now"
-    if "items" in was and "items" in now:
-        yield from _narrowed_request(old, new, was["items"], now["items"], f"{place}[]")
-    if _types(was) - _types(now):
-        yield f"{place}: was {sorted(_types(was))}, is {sorted(_types(now))}"
-    if "enum" in now and (removed := set(was.get("enum", ())) - set(now["enum"])):
+    if "items" in before and "items" in after:
+        yield from _narrowed_request(old, new, before["items"], after["items"], f"{place}[]")
+    if _types(before) - _types(after):
+        yield f"{place}: was {sorted(_types(before))}, is {sorted(_types(after))}"
+    if "enum" in after and (removed := set(before.get("enum", ())) - set(after["enum"])):
         yield f"{place}: no longer takes {sorted(map(str, removed))}"
-    if "enum" in now and "enum" not in was:
+    if "enum" in after and "enum" not in before:
         yield f"{place}: takes only some words now"
-    if "enum" not in was and now.get("pattern") != was.get("pattern") and "pattern" in now:
+    if (
+        "enum" not in before
+        and after.get("pattern") != before.get("pattern")
+        and "pattern" in after
+    ):
         yield f"{place}: has another pattern"
     for limit in AT_MOST:
-        if limit in now and now[limit] < was.get(limit, float("inf")) and "enum" not in was:
-            yield f"{place}: {limit} was {was.get(limit)}, is {now[limit]}"
+        if (
+            limit in after
+            and after[limit] < before.get(limit, float("inf"))
+            and "enum" not in before
+        ):
+            yield f"{place}: {limit} was {before.get(limit)}, is {after[limit]}"
     for limit in AT_LEAST:
-        if limit in now and now[limit] > was.get(limit, 0):
-            yield f"{place}: {limit} was {was.get(limit)}, is {now[limit]}"
+        if limit in after and after[limit] > before.get(limit, 0):
+            yield f"{place}: {limit} was {before.get(limit)}, is {after[limit]}"
 
 
 def _narrowed_answer(
-    old: Document, new: Document, was: Schema, now: Schema, place: str
+    old: Document, new: Document, before: Schema, after: Schema, place: str
 ) -> Iterator[str]:
     """Yields everything that an answer contained before but does not contain any more."""
-    was, now = old.resolved(was), new.resolved(now)
-    for name, part in was.get("properties", {}).items():
-        if name not in now.get("properties", {}):
+    before, after = old.resolved(before), new.resolved(after)
+    for name, part in before.get("properties", {}).items():
+        if name not in after.get("properties", {}):
             yield f"{place}.{name}: is gone"
         else:
-            yield from _narrowed_answer(old, new, part, now["properties"][name], f"{place}.{name}")
-    for name in set(was.get("required", ())) - set(now.get("required", ())):
+            yield from _narrowed_answer(
+                old, new, part, after["properties"][name], f"{place}.{name}"
+            )
+    for name in set(before.get("required", ())) - set(after.get("required", ())):
         yield f"{place}.{name}: may be absent now"
-    if "items" in was and "items" in now:
-        yield from _narrowed_answer(old, new, was["items"], now["items"], f"{place}[]")
-    if _types(now) - _types(was):
-        yield f"{place}: was {sorted(_types(was))}, is {sorted(_types(now))}"
+    if "items" in before and "items" in after:
+        yield from _narrowed_answer(old, new, before["items"], after["items"], f"{place}[]")
+    if _types(after) - _types(before):
+        yield f"{place}: was {sorted(_types(before))}, is {sorted(_types(after))}"
 
 
 def _types(schema: Schema) -> set[str]:

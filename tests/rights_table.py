@@ -67,14 +67,14 @@ def rows(service: str) -> list[Row]:
     return table
 
 
-def exists(thing: str) -> dict[tuple[str, str], bool]:
+def exists(heading: str) -> dict[tuple[str, str], bool]:
     """Returns whether a thing exists, by (stage, side).
 
     `thing` is `referral` or `file of a person`.
     """
     return {
         (stage, side): _YES[cell]
-        for stage, *cells in _table(rf"(?=\| {thing} \|)")
+        for stage, *cells in _table(rf"(?=\| {heading} \|)")
         for side, cell in zip(SIDES, cells, strict=True)
     }
 

@@ -113,8 +113,8 @@ class Words:
         )
 
 
-def _of(package: Path, folder: str, what: str) -> Words:
-    return Words(what, package, package / folder)
+def _of(package: Path, folder: str, subject: str) -> Words:
+    return Words(subject, package, package / folder)
 
 
 SERVICES = {

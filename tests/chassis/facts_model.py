@@ -292,21 +292,21 @@ class Facts(RuleBasedStateMachine):
             raise Crash
 
     @rule(
-        which=st.integers(0, 1),
-        half=st.sampled_from([range(PARTITIONS), range(6), range(6, PARTITIONS)]),
+        listener_number=st.integers(0, 1),
+        partitions=st.sampled_from([range(PARTITIONS), range(6), range(6, PARTITIONS)]),
         crash=st.sampled_from(
             ["", "", "", "before the effect", "after the effect", "before the offset"]
         ),
     )
-    def listen(self, which: int, half: range, crash: str) -> None:
+    def listen(self, listener_number: int, partitions: range, crash: str) -> None:
         """Lets one consumer read the records of its partitions.
 
         Both consumers may have the same partitions, as around a rebalance.
         """
-        records, ends = self.read(half)
+        records, ends = self.read(partitions)
         self.crash_in_handler = crash
         try:
-            self.listeners[which].take(records)
+            self.listeners[listener_number].take(records)
             if crash != "before the offset":
                 self.offsets |= ends
         except Crash:
@@ -314,9 +314,9 @@ class Facts(RuleBasedStateMachine):
         finally:
             self.crash_in_handler = ""
 
-    def read(self, half: range) -> tuple[list[Any], dict[int, int]]:
+    def read(self, partitions: range) -> tuple[list[Any], dict[int, int]]:
         """Returns all records after the committed offsets, and the offsets to commit next."""
-        places = [TopicPartition(self.topic, n) for n in half]
+        places = [TopicPartition(self.topic, n) for n in partitions]
         last = self.reader.end_offsets(places)
         waits = {place for place in places if last[place] > self.offsets[place.partition]}
         self.reader.assign(sorted(waits))
@@ -330,11 +330,11 @@ class Facts(RuleBasedStateMachine):
                 ends[place.partition] = records[-1].offset + 1
         return uncommitted, ends
 
-    @rule(which=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
-    def sweep(self, which: int, seconds: int) -> None:
+    @rule(listener_number=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
+    def sweep(self, listener_number: int, seconds: int) -> None:
         """Advances the clock, and retries the waiting facts."""
         self.clock.advance(timedelta(seconds=seconds))
-        self.listeners[which].sweep()
+        self.listeners[listener_number].sweep()
 
     @rule(subject=st.sampled_from(SUBJECTS))
     def break_handler(self, subject: str) -> None:
@@ -357,9 +357,9 @@ class Facts(RuleBasedStateMachine):
                 with self.publisher.transaction(SYSTEM) as tx:
                     if not outbox.next_batch(tx, 1).facts and not outbox.next_batch(tx, 1).repeat:
                         break
-            for which in (0, 1):
-                self.listen(which, range(PARTITIONS), "")
-                self.sweep(which, 400)
+            for number in (0, 1):
+                self.listen(number, range(PARTITIONS), "")
+                self.sweep(number, 400)
 
     def check(self) -> None:
         """Checks that no fact is lost, doubled, out of order or left waiting."""

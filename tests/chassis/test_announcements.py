@@ -65,9 +65,9 @@ class Works:
             loop.stop()
             assert loop.join(5)
 
-    def wait_for(self, done: Callable[[], bool], seconds: float = 10) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> bool:
         with self._changed:
-            return self._changed.wait_for(done, seconds)
+            return self._changed.wait_for(condition, seconds)
 
     def _next_time(self, connection: Transaction) -> datetime | None:
         with self._changed:

@@ -25,7 +25,7 @@ def rpc(file: Any, name: str) -> MethodDescriptor:
     return descriptor
 
 
-def made(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
+def method_with(name: str, rules: contract_pb2.Rules | None) -> MethodDescriptor:
     """Returns an rpc with these rules, in a file made for the test."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{name}.proto", package=name, dependency=["protos/contract/v1/contract.proto"]
@@ -55,7 +55,7 @@ def test_an_rpc_that_names_no_callers_is_rejected(
     name: str, rules: contract_pb2.Rules | None
 ) -> None:
     with pytest.raises(TypeError, match="states who may call it"):
-        contract.rules(made(name, rules))
+        contract.rules(method_with(name, rules))
 
 
 def test_rights_are_read_from_the_proto() -> None:
@@ -87,9 +87,9 @@ def test_declared_and_provoked_refusals_are_compared() -> None:
         (name, "made_up"),
         ("enlace.other.v1.Other/Do", "made_up"),
     }
-    only = {name: METHODS[name]}
-    assert undeclared(provoked, only) == [f"{name}: made_up"]
-    assert unprovoked(provoked, only) == [f"{name}: too_many_attempts"]
+    methods = {name: METHODS[name]}
+    assert undeclared(provoked, methods) == [f"{name}: made_up"]
+    assert unprovoked(provoked, methods) == [f"{name}: too_many_attempts"]
 
 
 def test_every_declared_refusal_is_explained() -> None:
@@ -115,7 +115,7 @@ def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
         sunset_date="2027-01-01",
         step_up=True,
     )
-    assert contract.rules(made("full", declared)) == contract.Rules(
+    assert contract.rules(method_with("full", declared)) == contract.Rules(
         roles=frozenset({"MANAGER", "COORDINATOR"}),
         scope="referrals.read",
         public=False,
@@ -126,7 +126,7 @@ def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
         sunset_date=date(2027, 1, 1),
         step_up=True,
     )
-    assert contract.rules(made("short", contract_pb2.Rules(public=True))) == contract.Rules(
+    assert contract.rules(method_with("short", contract_pb2.Rules(public=True))) == contract.Rules(
         frozenset(), "", True, True, False, frozenset()
     )
 
@@ -144,15 +144,15 @@ def test_a_deprecated_rpc_stays_for_at_least_a_year(since: str, until: str, may:
     rules = contract_pb2.Rules(public=True, deprecate_date=since, sunset_date=until)
     name = f"deprecated{since}{until}".replace("-", "_")
     if may:
-        assert contract.rules(made(name, rules)).sunset_date == date(2027, 1, 1)
+        assert contract.rules(method_with(name, rules)).sunset_date == date(2027, 1, 1)
     else:
         with pytest.raises(TypeError, match="at least a year apart"):
-            contract.rules(made(name, rules))
+            contract.rules(method_with(name, rules))
 
 
 def test_a_scope_alone_is_a_right_too() -> None:
     keys_only = contract_pb2.Rules(scope=contract_pb2.SCOPE_REFERRALS_READ)
-    assert contract.rules(made("keys_only", keys_only)).roles == frozenset()
+    assert contract.rules(method_with("keys_only", keys_only)).roles == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_stale_etag_and_a_reused_request_id_are_refused_where_requests_have_th
 
 
 def test_a_public_rpc_declares_no_refusals_about_tokens() -> None:
-    public = contract.refusals(made("anybody", contract_pb2.Rules(public=True)))
+    public = contract.refusals(method_with("anybody", contract_pb2.Rules(public=True)))
     known = contract.refusals(
-        made("somebody", contract_pb2.Rules(roles=[contract_pb2.ROLE_MANAGER], step_up=True))
+        method_with("somebody", contract_pb2.Rules(roles=[contract_pb2.ROLE_MANAGER], step_up=True))
     )
     assert known - public == {
         "token_missing",

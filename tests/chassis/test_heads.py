@@ -105,9 +105,9 @@ class Pair:
         with psycopg.connect(self.places[name].migration_url) as owner:
             owner.execute(statement.encode())
 
-    def witnessed(self, by: str, of: str) -> list[int]:
-        with self.databases[by].transaction(SYSTEM) as tx:
-            return [row["sequence"] for row in heads.witnessed(tx, of)]
+    def witnessed(self, witness: str, service: str) -> list[int]:
+        with self.databases[witness].transaction(SYSTEM) as tx:
+            return [row["sequence"] for row in heads.witnessed(tx, service)]
 
     def publish_head(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
         """Publishes a head to the topic directly."""
@@ -143,8 +143,8 @@ class Pair:
         """Runs an operator's command; returns its exit code and its output."""
         main = click.Group()
         commands.add_to(main, name, lambda: self.settings(name), (), MIGRATIONS)
-        done = CliRunner().invoke(main, ["audit", *words], input=stdin)
-        return done.exit_code, done.stdout
+        result = CliRunner().invoke(main, ["audit", *words], input=stdin)
+        return result.exit_code, result.stdout
 
 
 @pytest.fixture
@@ -344,13 +344,13 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
 
 
 def run(postgres: parts.Server, program: str, *words: str) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [str(postgres.programs / program), *words],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"]},
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(

@@ -130,19 +130,19 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
 def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_other(
     world: World, wrong: dict[str, Any]
 ) -> None:
-    subject, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
+    subject, after, dead_count = new_id(), new_id(), len(world.waiting("unreadable"))
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
     world.send_raw(replace(fact, version=2))  # a fact that would be parked
     world.write(after, 1)
     until(lambda: world.versions(after) == [1])
-    until(lambda: len(world.waiting("unreadable")) == dead + 2)
-    assert {letter.reason for letter in world.waiting("unreadable")[dead:]} == {"limits"}
+    until(lambda: len(world.waiting("unreadable")) == dead_count + 2)
+    assert {letter.reason for letter in world.waiting("unreadable")[dead_count:]} == {"limits"}
     assert world.last_version(subject) == 0
 
 
 def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
-    victim, after, dead = new_id(), new_id(), len(world.waiting("unreadable"))
+    victim, after, dead_count = new_id(), new_id(), len(world.waiting("unreadable"))
     key, value, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)),
         "enlace/publisher",
@@ -155,7 +155,7 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     producer.discard()
     world.write(after, 1)
     until(lambda: world.versions(after) == [1])
-    until(lambda: len(world.waiting("unreadable")) == dead + 2)
+    until(lambda: len(world.waiting("unreadable")) == dead_count + 2)
     assert world.versions(victim) == []
 
 

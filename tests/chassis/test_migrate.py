@@ -17,6 +17,6 @@ def test_a_database_that_stays_away_is_reported_in_a_sentence() -> None:
 
 @pytest.mark.parametrize("url", ["", None])
 def test_without_a_url_no_database_of_this_machine_is_migrated(url: str | None) -> None:
-    done = CliRunner().invoke(main, ["migrate"], env={"ENLACE_MIGRATION_URL": url})
-    assert done.exit_code == 1
-    assert "ENLACE_MIGRATION_URL is not set" in done.output
+    result = CliRunner().invoke(main, ["migrate"], env={"ENLACE_MIGRATION_URL": url})
+    assert result.exit_code == 1
+    assert "ENLACE_MIGRATION_URL is not set" in result.output

@@ -764,7 +764,7 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
     loops = topics.run(listener, monkeypatch, 20)
     opened = ("open", listener.name, [TOPIC])
     assert loops[:6] == ["wait 0.5", opened, "_request_missing", "read", "take", ("commit", 2)]
-    assert [what for what in loops[6:] if what != "read"][:4] == ["_request_missing", "sweep"] * 2
+    assert [step for step in loops[6:] if step != "read"][:4] == ["_request_missing", "sweep"] * 2
     assert (loops.count("take"), loops[-1]) == (1, "close")
     assert listener.seen(subject) == 2
 
@@ -775,10 +775,10 @@ def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_co
     topics.deleted = {TOPIC}
     topics.batches = [[listener.record(new_id(), 1)]]
     monkeypatch.setattr(subscriber, "send", lambda _, *request: topics.did.append(request))
-    did = topics.run(listener, monkeypatch, 20)
+    steps = topics.run(listener, monkeypatch, 20)
     request: tuple[object, ...] = (REPLAYS, [(TOPIC.encode(), b"", [])])
-    assert did[3:7] == ["read", request, "skip_deleted", "take"]
-    assert (did.count(request), did.count("skip_deleted")) == (1, 1)
+    assert steps[3:7] == ["read", request, "skip_deleted", "take"]
+    assert (steps.count(request), steps.count("skip_deleted")) == (1, 1)
 
 
 @pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
@@ -804,10 +804,10 @@ def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
     listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topics.clusters = ["one", "two"]
-    did = [what for what in topics.run(listener, monkeypatch, 6) if what != "_request_missing"]
+    steps = [step for step in topics.run(listener, monkeypatch, 6) if step != "_request_missing"]
     opened = ("open", listener.name, [TOPIC])
-    assert did[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
-    assert did[-1] == "close"
+    assert steps[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
+    assert steps[-1] == "close"
 
 
 def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(

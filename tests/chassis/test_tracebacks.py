@@ -97,9 +97,9 @@ def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(brok
 
 def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:
     assert broken.code == 1
-    died = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
-    assert [line for line in died if "builtins.KeyError at " in line and "__main__:" in line]
-    assert [line for line in died if "builtins.ValueError at threading:" in line]
+    death_lines = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
+    assert [line for line in death_lines if "builtins.KeyError at " in line and "__main__:" in line]
+    assert [line for line in death_lines if "builtins.ValueError at threading:" in line]
     assert "Traceback" not in broken.aside
 
 
@@ -108,16 +108,17 @@ def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
         "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
     )
     script = f"{imports}; log.setup('x'); key_folder.verifying(Path(sys.argv[1]), 'tokens')"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert process.returncode == 1
     assert re.fullmatch(
-        rf"DIED builtins.FileNotFoundError at .*: ENOENT {tmp_path}/tokens.pub.jwk\n", done.stderr
+        rf"DIED builtins.FileNotFoundError at .*: ENOENT {tmp_path}/tokens.pub.jwk\n",
+        process.stderr,
     )
 
 
@@ -128,11 +129,11 @@ def test_a_port_that_is_taken_is_named_as_such() -> None:
             "import sys; from chassis import log, metrics; log.setup('x');"
             " metrics.serve(sys.argv[1])"
         )
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", script, address],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=False,
         )
-    assert re.fullmatch(r"DIED builtins.OSError at .*: EADDRINUSE\n", done.stderr)
+    assert re.fullmatch(r"DIED builtins.OSError at .*: EADDRINUSE\n", process.stderr)

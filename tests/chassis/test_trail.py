@@ -160,13 +160,13 @@ class Owner:
         self._connection, self._rows, self._chance = connection, rows, chance
 
     def cheat(self) -> str:
-        way = self._chance.choice(["edit", "rehash", "delete", "insert", "swap", "cut"])
+        cheat = self._chance.choice(["edit", "rehash", "delete", "insert", "swap", "cut"])
         row_number = self._chance.randrange(1, self._rows)
-        getattr(self, f"_{way}")(row_number)
+        getattr(self, f"_{cheat}")(row_number)
         if self._chance.random() < 0.5:
             self._recompute()
-            return f"{way} at {row_number}, recomputed"
-        return f"{way} at {row_number}"
+            return f"{cheat} at {row_number}, recomputed"
+        return f"{cheat} at {row_number}"
 
     def _edit(self, row_number: int) -> None:
         column, value = self._chance.choice(
@@ -263,17 +263,17 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
         with database.transaction(SYSTEM) as tx:
             head: Head = audit.head(tx)
             witnessed[head.sequence] = {head.hash}
-    chance = random.Random(14)
+    rng = random.Random(14)
     missed: list[str] = []
     with owner_of(place) as owner:
         assert verdict(owner, witnessed) == []
         owner.commit()
-        cheater = Owner(owner, rows, chance)
+        cheater = Owner(owner, rows, rng)
         for _ in range(1000):
             with owner.transaction(force_rollback=True):
-                done = cheater.cheat()
+                cheat = cheater.cheat()
                 if not verdict(owner, witnessed):
-                    missed.append(done)
+                    missed.append(cheat)
         assert missed == []
         assert verdict(owner, witnessed) == []
 

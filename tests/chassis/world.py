@@ -157,13 +157,13 @@ class World:
         )
 
     def _run(self, program: str, *words: str) -> None:
-        done = subprocess.run(
+        process = subprocess.run(
             [str(self.programs / program), *words],
             capture_output=True,
             text=True,
             env={"PATH": os.environ["PATH"]},
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
 
     # --- publishing
 

@@ -29,33 +29,33 @@ class Marks:
     def __init__(self, cores: Mapping[str, str] | None = None) -> None:
         self.cores = dict(cores or {})
 
-    def core(self, what: str) -> str:
+    def core(self, name: str) -> str:
         """Returns a word that occurs nowhere else."""
         core = "zq" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
-        self.cores[what] = core
+        self.cores[name] = core
         return core
 
-    def text(self, what: str) -> str:
+    def text(self, name: str) -> str:
         """Returns a text with the core among accents and signs.
 
         Every way of escaping changes some of those characters.
         """
-        return f"Ñu & «{self.core(what)}» <é>"
+        return f"Ñu & «{self.core(name)}» <é>"
 
-    def phone(self, what: str) -> str:
+    def phone(self, name: str) -> str:
         """Returns a marked phone number in E.164."""
         core = "5057" + "".join(secrets.choice("0123456789") for _ in range(7))
-        self.cores[what] = core
+        self.cores[name] = core
         return f"+{core}"
 
-    def found_in(self, hay: bytes) -> list[str]:
+    def found_in(self, text: bytes) -> list[str]:
         """Returns the marks found in the data, each with its encoding."""
-        folded = hay.lower()
+        folded = text.lower()
         return [
-            f"{what} ({encoding})"
-            for what, core in self.cores.items()
+            f"{name} ({encoding})"
+            for name, core in self.cores.items()
             for encoding, needle, exact in needles(core)
-            if (needle if exact else needle.lower()) in (hay if exact else folded)
+            if (needle if exact else needle.lower()) in (text if exact else folded)
         ]
 
 
@@ -145,4 +145,4 @@ def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
 
 def hits(marks: Marks, place: Place) -> list[str]:
     """Returns every mark found, with its place."""
-    return [f"{name}: {hit}" for name, hay in place.items() for hit in marks.found_in(hay)]
+    return [f"{name}: {hit}" for name, text in place.items() for hit in marks.found_in(text)]

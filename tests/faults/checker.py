@@ -489,7 +489,7 @@ def every_loop_is_well(books: Books) -> list[str]:
         for loop in LOOPS
     }
     missing = [f"{name} is not reported" for name in sorted(named - books.standing.keys())]
-    return missing + [name for name, well in sorted(books.standing.items()) if not well]
+    return missing + [name for name, is_well in sorted(books.standing.items()) if not is_well]
 
 
 def no_deadline_is_overdue(books: Books) -> list[str]:

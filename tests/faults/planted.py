@@ -197,7 +197,9 @@ PLANTED: dict[str, Planted] = {
         lambda books: replace(
             books,
             standing={
-                name: well for name, well in books.standing.items() if not name.endswith("/replays")
+                name: is_well
+                for name, is_well in books.standing.items()
+                if not name.endswith("/replays")
             },
         ),
         checker.every_loop_is_well,

@@ -122,7 +122,7 @@ def fault_run(
             checker.every_epoch_was_adopted,
             lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
         ]
-        wait_for_rest(lambda: [trouble for wait in waits for trouble in wait(books)])
+        wait_for_rest(lambda: [problem for wait in waits for problem in wait(books)])
         observer.end()
         books = replace(
             books,
@@ -130,11 +130,11 @@ def fault_run(
             topics=topics.records(stack.state["kafka"]),
             standing=standing(stack),
         )
-        done = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
+        counts = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
         rest = time.monotonic() - began - seconds
         yield Run(
             books,
-            done,
+            counts,
             *strikes.in_flight(work.calls),
             observer.seen,
             observer.rebalances,
@@ -148,10 +148,10 @@ def wait_for_rest(left: Callable[[], list[str]]) -> None:
 
     Tens of thousands of waiting facts take their time.
     """
-    least, since = math.inf, time.monotonic()
+    fewest, since = math.inf, time.monotonic()
     while remaining := left():
-        if len(remaining) < least:
-            least, since = len(remaining), time.monotonic()
+        if len(remaining) < fewest:
+            fewest, since = len(remaining), time.monotonic()
         assert time.monotonic() - since < STALL, (
             f"{len(remaining)} troubles left, no new low for {STALL:g} s: {remaining[:5]}"
         )
@@ -169,30 +169,32 @@ def missing_effects(run: Run) -> list[str]:
         "no consumer group rebalanced": run.rebalances.total() > 0,
         "the restore started no epoch": bool(relay and relay["epoch"]),
     }
-    return [trouble for trouble, absent in wanted.items() if not absent]
+    return [problem for problem, absent in wanted.items() if not absent]
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:
     """Returns whether services and loops are well, as each service's health and metrics report."""
-    well: dict[str, bool] = {}
+    health: dict[str, bool] = {}
     for service in SERVICES:
         loops = [
             sample for sample in samples(stack, service, 5) if sample.name == "enlace_loop_well"
         ]
-        well |= {f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops}
+        health |= {
+            f"{service} metric/{sample.labels['loop']}": sample.value == 1 for sample in loops
+        }
         names = {"live": "live", "ready": "", "broker": "broker"} | {
             f"health/{s.labels['loop']}": f"loop/{s.labels['loop']}" for s in loops
         }
-        well |= {
-            f"{service} {name}": _serves(stack.channel(service), about)
-            for name, about in names.items()
+        health |= {
+            f"{service} {name}": _serves(stack.channel(service), health_name)
+            for name, health_name in names.items()
         }
-    return well
+    return health
 
 
-def _serves(channel: grpc.Channel, about: str) -> bool:
+def _serves(channel: grpc.Channel, health_name: str) -> bool:
     try:
-        answer = HealthStub(channel).Check(HealthCheckRequest(service=about), timeout=2)  # type: ignore[attr-defined]
+        answer = HealthStub(channel).Check(HealthCheckRequest(service=health_name), timeout=2)  # type: ignore[attr-defined]
     except grpc.RpcError:
         return False
     return bool(answer.status == HealthCheckResponse.SERVING)

@@ -54,21 +54,21 @@ def schedule(count: int, seed: int) -> list[Fault]:
 
     The copy follows after three tenths of the faults, its restore after six tenths.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     kinds = [
         kind for kind, share in MIX.items() for _ in range(round(share * count / sum(MIX.values())))
     ]
     # the faults that rounding left out; one place is for the restore
     kinds += [(PAUSE, "notifications")] * (count - 1 - len(kinds))
     kinds = kinds[: count - 1]
-    chance.shuffle(kinds)
-    faults = [Fault(kind, part, _length(chance) if kind == PAUSE else 0.0) for kind, part in kinds]
+    rng.shuffle(kinds)
+    faults = [Fault(kind, part, _length(rng) if kind == PAUSE else 0.0) for kind, part in kinds]
     faults.insert(count * 3 // 10, Fault(COPY, "partners"))
     faults.insert(count * 6 // 10, Fault(RESTORE, "partners"))
     return faults
 
 
-def _length(chance: random.Random) -> float:
+def _length(rng: random.Random) -> float:
     shares, shortest, longest = zip(*LENGTHS, strict=True)
-    n = chance.choices(range(len(LENGTHS)), shares)[0]
-    return round(chance.uniform(shortest[n], longest[n]), 2)
+    n = rng.choices(range(len(LENGTHS)), shares)[0]
+    return round(rng.uniform(shortest[n], longest[n]), 2)

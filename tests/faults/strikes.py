@@ -248,13 +248,13 @@ class Strikes:
         return str(self._stack.state["environment"]["ENLACE_PARTNERS_MIGRATION_URL"])
 
     def _postgres(self, program: str, *words: str) -> None:
-        done = subprocess.run(
+        process = subprocess.run(
             [self._stack.programs / program, *words],
             capture_output=True,
             text=True,
             env={"PATH": os.environ["PATH"]},
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
 
 
 @contextmanager

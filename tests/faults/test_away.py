@@ -82,11 +82,11 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         name: cleanup.enter_context(grpc.insecure_channel(listen[name])) for name in SERVICES
     }
 
-    def status(name: str, about: str) -> int | None:
+    def status(name: str, health_name: str) -> int | None:
         try:
             return int(
                 HealthStub(channels[name])  # type: ignore[attr-defined]
-                .Check(HealthCheckRequest(service=about), timeout=1)
+                .Check(HealthCheckRequest(service=health_name), timeout=1)
                 .status
             )
         except grpc.RpcError:
@@ -101,11 +101,13 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
 
     until(
         lambda: (
-            {(name, status(name, about)) for name in SERVICES for about in ("live",)}
+            {(name, status(name, health_name)) for name in SERVICES for health_name in ("live",)}
             == {(name, SERVING) for name in SERVICES}
         )
     )
-    assert {status(name, about) for name in SERVICES for about in ("", "broker")} == {NOT_SERVING}
+    assert {status(name, health_name) for name in SERVICES for health_name in ("", "broker")} == {
+        NOT_SERVING
+    }
     # readiness is about the gateway alone; /status, a page for people, is about all parts
     until(lambda: fetched("/readyz")[0] == 200)
     assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)

@@ -53,12 +53,12 @@ class Output:
     profile: Place = field(default_factory=dict)
     opened: str = ""
 
-    def refused(self, what: str, call: Callable[[], Any]) -> None:
+    def refused(self, name: str, call: Callable[[], Any]) -> None:
         """Makes a wrong call, and stores the whole content of its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
-        self.errors[what] = repr(
+        self.errors[name] = repr(
             [error.code(), error.details(), error.trailing_metadata()]
         ).encode()
 
@@ -422,11 +422,11 @@ PLACES: dict[str, Callable[[Output], Place]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_planted_text_is_found_in(output: Output, place: str) -> None:
-    hay = PLACES[place](output)
-    assert sum(len(part) for part in hay.values()) > 100, (
+    contents = PLACES[place](output)
+    assert sum(len(part) for part in contents.values()) > 100, (
         "the place is empty, so the search proves nothing"
     )
-    assert canary.hits(output.marks, hay) == []
+    assert canary.hits(output.marks, contents) == []
 
 
 def test_a_receiver_with_consent_reads_the_planted_text(output: Output) -> None:
@@ -480,12 +480,12 @@ def test_the_scanner_finds_a_mark_in_every_place(output: Output) -> None:
         with stack.database(service) as database, database.transaction(force_rollback=True):
             assert database.execute(planting, (marks.text(service),)).rowcount
             hits += canary.hits(marks, canary.dump(database))
-    for what, contents in (
+    for name, contents in (
         ("webhook", output.webhooks),
         ("mail", output.mails),
         ("error", output.errors),
     ):
         hits += canary.hits(
-            marks, {**contents, "planted": ENCODINGS["quoted-printable"](marks.text(what))}
+            marks, {**contents, "planted": ENCODINGS["quoted-printable"](marks.text(name))}
         )
     assert {hit.split(": ")[1].split(" (")[0] for hit in hits} == marks.cores.keys()

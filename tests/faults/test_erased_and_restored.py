@@ -45,14 +45,14 @@ def restored() -> Iterator[LocalStack]:
 
 def postgres(stack: LocalStack, program: str, *words: str) -> None:
     """Runs one of PostgreSQL's own programs, as the owner of the referrals database."""
-    done = subprocess.run(
+    process = subprocess.run(
         [stack.programs / program, *words],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"]},
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def owner(stack: LocalStack) -> str:
@@ -116,16 +116,16 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     first.signs_in("trabajadora@puentes.demo")
     second.signs_in("gestion@puentes.demo")
     shelter.signs_in("albergue@lunanueva.demo")
-    (her, receipt), (somebody, _) = cast.person(), cast.person()
-    referral = send_and_step(cast, her, receipt, STEPS[0], STEPS[3]).id
-    before = counted(restored, reader, her)
+    (person_id, receipt), (other_id, _) = cast.person(), cast.person()
+    referral = send_and_step(cast, person_id, receipt, STEPS[0], STEPS[3]).id
+    before = counted(restored, reader, person_id)
 
-    first.goes_to(f"/people/{her}")
+    first.goes_to(f"/people/{person_id}")
     first.presses("Borrar este expediente")
     first.presses("Proponer el borrado")
     first.sees("Espera a otra persona de su organización")
     expect(first.page.get_by_role("button", name="Borrar para siempre")).to_have_count(0)
-    assert MARKED["her name"] in name_of(cast.sender, her), "one person alone changes nothing"
+    assert MARKED["her name"] in name_of(cast.sender, person_id), "one person alone changes nothing"
     copy = tmp_path / "referrals.dump"
     postgres(
         restored,
@@ -138,12 +138,12 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
 
     second.goes_to("/people")
     second.presses("Borrados que esperan a otra persona")
-    second.page.locator(f"main a[href*='{her}']").first.click()
+    second.page.locator(f"main a[href*='{person_id}']").first.click()
     second.presses("Borrar para siempre")
     second.sees("Constancia de borrado")
     second.sees("la llave que los abría")
     proof = second.page.locator("main dl code").all_inner_texts()
-    at = f"/people/{her}/erasure"
+    at = f"/people/{person_id}/erasure"
 
     def is_kept_elsewhere() -> bool:
         second.goes_to(at)
@@ -153,10 +153,10 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
 
-    restore(restored, copy, her)
+    restore(restored, copy, person_id)
 
     def is_erased_again() -> bool:
-        first.goes_to(f"/people/{her}")
+        first.goes_to(f"/people/{person_id}")
         assert MARKED["her name"] not in first.page.content()
         return "Este expediente se borró" in first.page.content()
 
@@ -164,7 +164,10 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     expect(first.page.get_by_role("button", name="Abrir y dejar constancia")).to_have_count(0)
     first.presses("Ver la constancia")
     assert first.page.locator("main dl code").all_inner_texts() == proof
-    assert refusal(lambda: name_of(cast.sender, her)) == ("FAILED_PRECONDITION", "person_erased")
+    assert refusal(lambda: name_of(cast.sender, person_id)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
 
     def everybody_else_is_there() -> bool:
         """Returns whether the files of other people can be opened.
@@ -172,17 +175,17 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
         No file can be opened until the service has received all erasures that others remember.
         """
         with suppress(grpc.RpcError):
-            return MARKED["her name"] in name_of(cast.sender, somebody)
+            return MARKED["her name"] in name_of(cast.sender, other_id)
         return False
 
     until(everybody_else_is_there)
     with restored.database("referrals") as database:
         rows = database.execute(
-            "SELECT wrapped FROM person_keys WHERE person_id = %s", (her,)
+            "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
         ).fetchall()
     assert rows == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
-    assert counted(restored, reader, her) == before
+    assert counted(restored, reader, person_id) == before
     for actor in (first, second, shelter, reader):
         actor.leaves()

@@ -53,8 +53,8 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     assert not facts_are_reported_well(victim)
     until(
         lambda: any(
-            "mail" in trouble
-            for trouble in checker.every_loop_is_well(with_standing(books, victim))
+            "mail" in problem
+            for problem in checker.every_loop_is_well(with_standing(books, victim))
         )
     )
 
@@ -104,9 +104,9 @@ def command(stack: LocalStack, *words: str) -> Any:
         "ENLACE_KEYS": str(stack.var / "keys"),
     }
     arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    process = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 def facts_held(stack: LocalStack) -> float:

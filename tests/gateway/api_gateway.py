@@ -110,18 +110,18 @@ def filled(kind: type[Message]) -> Message:
     """Returns a message with every field set (of a oneof, the last one)."""
     message = kind()
     for part in kind.DESCRIPTOR.fields:
-        here: Any = getattr(message, part.name)
+        nested: Any = getattr(message, part.name)
         inner: Any = part.message_type
         if inner and inner.GetOptions().map_entry:
-            here["a"] = 1 if inner.fields_by_name["value"].cpp_type == part.CPPTYPE_INT32 else "x"
+            nested["a"] = 1 if inner.fields_by_name["value"].cpp_type == part.CPPTYPE_INT32 else "x"
         elif inner and inner.full_name == "google.protobuf.Timestamp":
-            here.FromDatetime(datetime(2026, 3, 14, 9, 30, 0, 123456))
+            nested.FromDatetime(datetime(2026, 3, 14, 9, 30, 0, 123456))
         elif inner and inner.full_name == "google.protobuf.FieldMask":
-            here.paths.append("name")
+            nested.paths.append("name")
         elif inner:
-            here.extend([filled(GetMessageClass(inner))]) if part.is_repeated else here.CopyFrom(
-                filled(GetMessageClass(inner))
-            )
+            nested.extend(
+                [filled(GetMessageClass(inner))]
+            ) if part.is_repeated else nested.CopyFrom(filled(GetMessageClass(inner)))
         else:
             value: Any = (
                 b"x"
@@ -132,7 +132,7 @@ def filled(kind: type[Message]) -> Message:
                 if part.cpp_type == part.CPPTYPE_BOOL
                 else 1
             )
-            here.extend([value]) if part.is_repeated else setattr(message, part.name, value)
+            nested.extend([value]) if part.is_repeated else setattr(message, part.name, value)
     return message
 
 

@@ -233,15 +233,17 @@ class Form(HTMLParser):
         self.feed(page[page.index('<main id="main"') : page.index("</main>")])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
-        if tag == "input" and (has.get("type") not in ("radio", "checkbox") or "checked" in has):
-            self.said[has["name"]] = has["value"]
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "input" and (
+            attributes.get("type") not in ("radio", "checkbox") or "checked" in attributes
+        ):
+            self.said[attributes["name"]] = attributes["value"]
         elif tag == "select":
-            self._select = has["name"]
-        elif tag == "option" and ("selected" in has or self._select not in self.said):
-            self.said[self._select] = has["value"]
+            self._select = attributes["name"]
+        elif tag == "option" and ("selected" in attributes or self._select not in self.said):
+            self.said[self._select] = attributes["value"]
         elif tag == "textarea":
-            self._area = has["name"]
+            self._area = attributes["name"]
             self.said[self._area] = ""
 
     def handle_data(self, data: str) -> None:

@@ -103,14 +103,14 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
     )
     page = client.get("/account").text
     typed = {"form_token": token_of(page), "request_id": "one", "password": "p"}
-    begun = client.post("/account/second-factor", data=typed)
+    response = client.post("/account/second-factor", data=typed)
     assert played.last("BeginSecondFactor").password == "p"
     assert (
-        "JBSW Y3DP EHPK 3PXP" in begun.text,
-        'class="qr"' in begun.text,
-        "otpauth" in begun.text,
+        "JBSW Y3DP EHPK 3PXP" in response.text,
+        'class="qr"' in response.text,
+        "otpauth" in response.text,
     ) == (True, True, False)
-    assert begun.headers["Cache-Control"] == "no-store"
+    assert response.headers["Cache-Control"] == "no-store"
     played.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))
     wrong = client.post(
         "/account/second-factor/confirm",

@@ -166,16 +166,16 @@ def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_car
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
-    assert opened(operator.get("/line/new").text) == ["danger_now"]
+    assert open_cards(operator.get("/line/new").text) == ["danger_now"]
     chosen = pb.AdviceCard()
     chosen.CopyFrom(CARD)
     chosen.open = True
     played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, chosen])
-    assert opened(operator.get("/line/" + "1" * 32).text) == ["still_held"]
+    assert open_cards(operator.get("/line/" + "1" * 32).text) == ["still_held"]
     assert played.last("ListAdviceCards").contact_id
 
 
-def opened(page: str) -> list[str]:
+def open_cards(page: str) -> list[str]:
     """Returns the keys of the open cards."""
     tags = [part.split(">")[0] for part in page.split('data-card="')[1:]]
     return [tag.split('"')[0] for tag in tags if tag.endswith(" open")]

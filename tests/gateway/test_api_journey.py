@@ -87,9 +87,10 @@ class Partner:
 
 def check(method: str, path: str, answer: requests.Response) -> None:
     """Checks an answer against the document."""
-    bare = "/api/v1" + path.split("?")[0]
+    path_template = "/api/v1" + path.split("?")[0]
     template = next(
-        (documented for pattern, documented in TEMPLATES.items() if pattern.match(bare)), None
+        (documented for pattern, documented in TEMPLATES.items() if pattern.match(path_template)),
+        None,
     )
     if template is None or method.lower() not in DOCUMENT["paths"][template]:
         return
@@ -624,8 +625,8 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
         assert known[0]["last_http_status"] == 204
         resent = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
         assert resent["id"] == delivery["id"]
-        off = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{created["etag"]}"')
-        assert (off["enabled"], off["disabled_reason_code"]) == (False, "by_owner")
+        disabled = puentes.call("PATCH", path, {"enabled": False}, If_Match=f'"{created["etag"]}"')
+        assert (disabled["enabled"], disabled["disabled_reason_code"]) == (False, "by_owner")
         assert (
             puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)["errors"][0][
                 "pointer"

@@ -155,8 +155,8 @@ def test_a_fault_reveals_nothing(
 def test_unknown_paths_and_methods_are_problems_too(system: System) -> None:
     assert system.get("/nothing").json["reason"] == "not_found"
     assert system.get("/referrals/with space").json["reason"] == "not_found"
-    doubled = system.get("//referrals")
-    assert (doubled.status_code, doubled.json["reason"]) == (404, "not_found")
+    response = system.get("//referrals")
+    assert (response.status_code, response.json["reason"]) == (404, "not_found")
     answer = system.call("DELETE", "/referrals")
     assert (answer.status_code, answer.json["reason"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}

@@ -36,11 +36,11 @@ class Trip:
     `before` changes the fields that have to differ each time.
     """
 
-    who: Callable[[Any], Partner]
+    partner: Callable[[Any], Partner]
     read: Callable[[Partner], Any]
     write: Callable[[Any], str]
     part: str = ""
-    before: Callable[[Any], Any] = lambda read: read
+    before: Callable[[Any], Any] = lambda resource: resource
 
 
 def puentes(stack: Any) -> Partner:
@@ -141,46 +141,58 @@ def contact(partner: Partner) -> Any:
     return partner.get(f"/contacts/{created['id']}")
 
 
-def next_version(read: Any) -> Any:
-    return read | {"version": read["version"] + 1}
+def next_version(resource: Any) -> Any:
+    return resource | {"version": resource["version"] + 1}
 
 
-def next_text(read: Any) -> Any:
-    version_line = f"version: {read['version']}"
-    assert version_line in read["text"]
-    return read | {"text": read["text"].replace(version_line, f"version: {read['version'] + 1}", 1)}
+def next_text(resource: Any) -> Any:
+    version_line = f"version: {resource['version']}"
+    assert version_line in resource["text"]
+    return resource | {
+        "text": resource["text"].replace(version_line, f"version: {resource['version'] + 1}", 1)
+    }
 
 
 ROUND_TRIPS = {
     "UpdateOrganization": Trip(
-        manager, own_organization, lambda read: f"/organizations/{read['id']}"
+        manager, own_organization, lambda resource: f"/organizations/{resource['id']}"
     ),
-    "UpdateService": Trip(manager, own_service, lambda read: f"/services/{read['id']}"),
+    "UpdateService": Trip(manager, own_service, lambda resource: f"/services/{resource['id']}"),
     "SetCapacity": Trip(
-        manager, own_service, lambda read: f"/services/{read['id']}/capacity", part="capacity"
+        manager,
+        own_service,
+        lambda resource: f"/services/{resource['id']}/capacity",
+        part="capacity",
     ),
-    "UpdateLocation": Trip(manager, location, lambda read: f"/locations/{read['id']}"),
+    "UpdateLocation": Trip(manager, location, lambda resource: f"/locations/{resource['id']}"),
     "SetServiceAtLocation": Trip(
-        manager, service_at_location, lambda read: "/service-at-locations"
+        manager, service_at_location, lambda resource: "/service-at-locations"
     ),
     "PublishAdviceCard": Trip(
-        coordinator, first("/advice-cards"), lambda read: "/advice-cards", before=next_version
+        coordinator,
+        first("/advice-cards"),
+        lambda resource: "/advice-cards",
+        before=next_version,
     ),
     "PublishPathway": Trip(
-        coordinator, first("/pathways"), lambda read: "/pathways", before=next_text
+        coordinator, first("/pathways"), lambda resource: "/pathways", before=next_text
     ),
     "PublishDeadlinePolicy": Trip(
         coordinator,
         lambda partner: partner.get("/referrals/deadlines"),
-        lambda read: "/referrals/deadlines",
+        lambda resource: "/referrals/deadlines",
         before=next_version,
     ),
-    "UpdateContact": Trip(operator, contact, lambda read: f"/contacts/{read['id']}"),
-    "UpdateIdentity": Trip(puentes, identity, lambda read: f"/people/{read['person_id']}/identity"),
-    "SetSafeContact": Trip(puentes, plan, lambda read: f"/people/{read['person_id']}/safe-contact"),
-    "UpdateReferral": Trip(puentes, draft, lambda read: f"/referrals/{read['id']}"),
-    "SetDesk": Trip(manager, lambda partner: partner.get("/desk"), lambda read: "/desk"),
-    "UpdateWebhook": Trip(manager, webhook, lambda read: f"/webhooks/{read['id']}"),
+    "UpdateContact": Trip(operator, contact, lambda resource: f"/contacts/{resource['id']}"),
+    "UpdateIdentity": Trip(
+        puentes, identity, lambda resource: f"/people/{resource['person_id']}/identity"
+    ),
+    "SetSafeContact": Trip(
+        puentes, plan, lambda resource: f"/people/{resource['person_id']}/safe-contact"
+    ),
+    "UpdateReferral": Trip(puentes, draft, lambda resource: f"/referrals/{resource['id']}"),
+    "SetDesk": Trip(manager, lambda partner: partner.get("/desk"), lambda resource: "/desk"),
+    "UpdateWebhook": Trip(manager, webhook, lambda resource: f"/webhooks/{resource['id']}"),
 }
 
 
@@ -206,16 +218,16 @@ def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
     stack: Any, rpc: str
 ) -> None:
     trip, binding = ROUND_TRIPS[rpc], taking_a_resource()[rpc]
-    partner = trip.who(stack)
-    read = trip.read(partner)
-    etag = read.pop("of", read.get("etag", ""))
-    path = trip.write(read)
+    partner = trip.partner(stack)
+    resource = trip.read(partner)
+    etag = resource.pop("of", resource.get("etag", ""))
+    path = trip.write(resource)
     sent = (
-        read[trip.part]
+        resource[trip.part]
         if trip.part
         else {
             name: value
-            for name, value in read.items()
+            for name, value in resource.items()
             if name != "person_id" or rpc == "UpdateReferral"
         }
     )
@@ -223,14 +235,14 @@ def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
     answer = partner.raw(binding.verb.upper(), path, trip.before(sent), **headers)
     assert answer.status_code in (200, 201), answer.text
     written = answer.json()
-    if "id" in written and written["id"] == read.get("id"):
-        assert still(written) == still(read)
+    if "id" in written and written["id"] == resource.get("id"):
+        assert still(written) == still(resource)
 
 
-def still(thing: Any) -> Any:
+def still(resource: Any) -> Any:
     """Returns the part of a resource that has to be the same afterwards."""
     return {
         name: still(value) if isinstance(value, dict) else value
-        for name, value in thing.items()
+        for name, value in resource.items()
         if name not in _MOVES
     }

@@ -202,8 +202,8 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
             cleanup.enter_context(gate.passage("one"))
         assert time.monotonic() - begin > 0.15, "the call waits for one of the caller's own places"
         begin = time.monotonic()
-        for who in ("another", "a third", "a fourth") * 2:
-            cleanup.enter_context(gate.passage(who))
+        for caller in ("another", "a third", "a fourth") * 2:
+            cleanup.enter_context(gate.passage(caller))
         assert time.monotonic() - begin < 0.1
     with gate.passage("one"):
         assert lets_in(gate)
@@ -222,12 +222,12 @@ def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
 ) -> None:
     release = threading.Event()
 
-    def never(rpc: str, context: grpc.ServicerContext) -> None:
+    def never_answers(rpc: str, context: grpc.ServicerContext) -> None:
         release.set()
         while context.is_active():
             time.sleep(0.01)
 
-    service.answer = never
+    service.answer = never_answers
     with pytest.raises(errors.Unavailable, match="deadline_exceeded"):
         clients.referrals.CreateReferral(DRAFT, timeout=0.1)
     release.clear()
@@ -255,11 +255,11 @@ def test_a_read_is_not_repeated_when_the_database_is_down(
 def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     service: Service, clients: Clients
 ) -> None:
-    def once(rpc: str, context: grpc.ServicerContext) -> None:
+    def fails_once(rpc: str, context: grpc.ServicerContext) -> None:
         if service.asked.count(rpc) == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "as a lost connection would")
 
-    service.answer = once
+    service.answer = fails_once
     assert clients.people.ListPeople(PEOPLE) == people_pb2.ListPeopleResponse()
     assert reason(lambda: clients.referrals.CreateReferral(DRAFT)) == "service_unreachable"
     assert service.asked == ["ListPeople", "ListPeople", "CreateReferral"]
@@ -289,22 +289,22 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
 
 # D21
 def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
-    broken, well = Service(), Service()
+    broken, healthy = Service(), Service()
     broken.answer = store_unavailable
     broken.ready(False)
-    clients = Clients(*[f"ipv4:127.0.0.1:{broken.port},127.0.0.1:{well.port}"] * 3)
+    clients = Clients(*[f"ipv4:127.0.0.1:{broken.port},127.0.0.1:{healthy.port}"] * 3)
     try:
         for _ in range(40):
             clients.people.ListPeople(PEOPLE)
             clients.referrals.CreateReferral(DRAFT)
-        assert (broken.asked, len(well.asked)) == ([], 80)
+        assert (broken.asked, len(healthy.asked)) == ([], 80)
         broken.answer = lambda rpc, context: None
         broken.ready(True)
         until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.asked)[1]), 10)
     finally:
         clients.close()
         broken.stop()
-        well.stop()
+        healthy.stop()
 
 
 # D21
@@ -364,13 +364,13 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     Nobody listens at the address of partners, referrals accepts calls without answering, and
     notifications reports that its database is down.
     """
-    kept, dead = dead_address()
+    socket_, address = dead_address()
     silent, away = Service(), Service()
     over = threading.Event()
     silent.answer = hanging(over)
     away.answer = store_unavailable
     addresses = {
-        "partners": dead,
+        "partners": address,
         "referrals": f"127.0.0.1:{silent.port}",
         "notifications": f"127.0.0.1:{away.port}",
     }
@@ -380,7 +380,7 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     over.set()
     silent.stop()
     away.stop()
-    kept.close()
+    socket_.close()
 
 
 def quick_exit(gateway: Gateway) -> None:
@@ -440,10 +440,10 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
 
 # 12
 def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> None:
-    well, hangs = Service(), Service()
+    healthy, hangs = Service(), Service()
     over = threading.Event()
     hangs.answer = hanging(over)
-    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{well.port}") | {
+    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{healthy.port}") | {
         "referrals": f"127.0.0.1:{hangs.port}"
     }
     gateway = Gateway(tmp_path, addresses)
@@ -469,7 +469,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
     finally:
         over.set()
         gateway.process.stop()
-        well.stop()
+        healthy.stop()
         hangs.stop()
 
 

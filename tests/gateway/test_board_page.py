@@ -58,7 +58,7 @@ def due_in(
     return referral
 
 
-def answering(
+def with_answers(
     queue: list[r.Referral], upcoming: list[r.Referral], more: str = ""
 ) -> Callable[..., r.ListReferralsResponse]:
     def listed(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
@@ -80,7 +80,7 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [due_in(5, number=number) for number in range(50)]
-    played.answers["ListReferrals"] = answering(rows, [], more="the-next")
+    played.answers["ListReferrals"] = with_answers(rows, [], more="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
     list_request = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
@@ -112,7 +112,7 @@ def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
 
 def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["ListReferrals"], played.answers["CountReferrals"] = (
-        answering([], []),
+        with_answers([], []),
         r.CountReferralsResponse(),
     )
     played.answers["GetResponseTimes"], played.answers["ListOrganizations"] = (
@@ -127,8 +127,8 @@ def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> N
         "Nada que no pueda esperar.",
     ):
         assert text in page
-    for drawn in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
-        assert drawn not in page
+    for fragment in ("<path", "<circle", "<table", "Cuánto tardan", "período de prueba"):
+        assert fragment not in page
 
 
 def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_same_numbers(
@@ -177,8 +177,8 @@ def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_t
         ("MED", [0, 0, 0, 0, 0, 1]),
     ]
     assert heat["total"] == sum(count for _, count in places) + 1
-    few = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
-    assert (few["others"], few["rows"]) == (False, [("HOU", [(1, 1)])]), (
+    small_counts = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
+    assert (small_counts["others"], small_counts["rows"]) == (False, [("HOU", [(1, 1)])]), (
         "a single case does not get the darkest shade"
     )
 
@@ -219,7 +219,7 @@ def due_at(hours: float, urgency: r.Urgency.ValueType) -> r.Referral:
 def test_each_dot_has_words_for_readers_who_do_not_see_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = answering(
+    played.answers["ListReferrals"] = with_answers(
         [], [due_in(30, r.URGENCY_IMMEDIATE, 1), due_in(90, r.URGENCY_NORMAL, 2)]
     )
     page = client.get("/board").text
@@ -267,7 +267,7 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
 ) -> None:
     row = due_in(5)
     row.turn = turn
-    played.answers["ListReferrals"] = answering([row], [])
+    played.answers["ListReferrals"] = with_answers([row], [])
     organizations = [
         d.Organization(id=SENDER, name="Raíces", phone="+50520000002"),
         d.Organization(id=RECEIVER, name="Luna", phone="+50520000003"),
@@ -282,7 +282,7 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
 def test_a_service_that_is_not_shown_has_no_number_to_call(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = answering([due_in(5)], [])
+    played.answers["ListReferrals"] = with_answers([due_in(5)], [])
     played.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
     )

@@ -279,9 +279,9 @@ def test_a_demo_network_states_on_every_page_and_in_every_file_that_it_is_made_u
 def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_their_number() -> (
     None
 ):
-    drawn = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
-    assert [code for code, _ in drawn["countries"]] == ["SV", "NI", "CR", "ES"]
-    starts = [float(line[1:].split()[0]) for line, _head, _width in drawn["arcs"]]
+    arcs = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
+    assert [code for code, _ in arcs["countries"]] == ["SV", "NI", "CR", "ES"]
+    starts = [float(line[1:].split()[0]) for line, _head, _width in arcs["arcs"]]
     assert [start > pictures.MIDDLE for start in starts] == [False, True, True, False]
-    assert [width for _line, _head, width in drawn["arcs"]] == [10.0, 6.0, 4.0, 4.0]
+    assert [width for _line, _head, width in arcs["arcs"]] == [10.0, 6.0, 4.0, 4.0]
     assert pictures.arcs([])["countries"] == []

@@ -162,13 +162,13 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     unconfirmed = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed)
     assert (unconfirmed.status_code, "hable con ella antes" in unconfirmed.text) == (422, True)
     assert "ResetSecondFactor" not in {name for name, *_ in played.asked}
-    done = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed | {"spoke": "1"})
-    assert (done.status_code, done.location, played.last("ResetSecondFactor").id) == (
+    response = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed | {"spoke": "1"})
+    assert (response.status_code, response.location, played.last("ResetSecondFactor").id) == (
         303,
         "/members?done=second_factor_reset",
         OTHER,
     )
-    assert "Le avisamos por correo" in manager.get(done.location).text
+    assert "Le avisamos por correo" in manager.get(response.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
     own = manager.post(f"/members/workers/{ID}/second-factor", data=typed | {"spoke": "1"})
     assert (own.status_code, "Nadie quita lo suyo" in own.text) == (422, True)
@@ -192,5 +192,5 @@ def test_the_coordination_is_offered_the_removal_for_an_only_manager(
     assert f'action="{path}/second-factor"' in page
     typed = {"form_token": token_of(page), "request_id": "one", "worker": "c" * 32}
     assert client.post(f"{path}/second-factor", data=typed).status_code == 422
-    done = client.post(f"{path}/second-factor", data=typed | {"spoke": "1"})
-    assert (done.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)
+    response = client.post(f"{path}/second-factor", data=typed | {"spoke": "1"})
+    assert (response.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)

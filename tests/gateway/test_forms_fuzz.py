@@ -72,15 +72,15 @@ class Forms(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._fields = (
-                self.forms.setdefault(has.get("action", "").partition("?")[0], {})
-                if has.get("method") == "post"
+                self.forms.setdefault(attributes.get("action", "").partition("?")[0], {})
+                if attributes.get("method") == "post"
                 else {}
             )
-        elif tag in ("input", "select", "textarea", "button") and has.get("name"):
-            self._fields.setdefault(has["name"], has.get("value", ""))
+        elif tag in ("input", "select", "textarea", "button") and attributes.get("name"):
+            self._fields.setdefault(attributes["name"], attributes.get("value", ""))
 
 
 @cache
@@ -101,14 +101,14 @@ def client() -> FlaskClient:
 @pytest.fixture(scope="module")
 def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
     """The fields of each form of any page, by the form's target."""
-    brought: dict[str, dict[str, str]] = {}
+    values_by_form: dict[str, dict[str, str]] = {}
     for _, path in routes(client.application):
         if path == "/sign-out":
             continue
-        here = Forms(page_at(client, path)).forms
-        for action, fields in here.items():
-            brought.setdefault(action or path, {}).update(fields)
-    return brought
+        forms = Forms(page_at(client, path)).forms
+        for action, fields in forms.items():
+            values_by_form.setdefault(action or path, {}).update(fields)
+    return values_by_form
 
 
 POSTS = sorted(
@@ -156,10 +156,10 @@ def test_c16_no_mixture_of_values_in_a_form_causes_a_server_error(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
 ) -> None:
     fields = fields_of(forms, path)
-    drawn = {
+    field_names = {
         name: data.draw(st.one_of(st.just(fields[name]), TEXT), name) for name in sorted(fields)
     }
-    assert send(client, path, drawn) < 500
+    assert send(client, path, field_names) < 500
 
 
 @pytest.mark.parametrize("path", GETS)

@@ -17,9 +17,9 @@ from tests.gateway.hsds_rules import check, check_page
 HEX = "0123456789abcdef0123456789abcdef"
 
 
-def one() -> o.PublicService:
+def public_service() -> o.PublicService:
     """Returns a service with every field that a public one can have."""
-    public_service = o.PublicService(
+    message = o.PublicService(
         service=d.Service(
             id=HEX,
             organization_id=ID,
@@ -61,11 +61,9 @@ def one() -> o.PublicService:
             languages=["es"],
         ),
     )
-    public_service.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
-    public_service.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
-    at = public_service.service_at_locations.add(
-        id=HEX, service_id=HEX, location_id=HEX, languages=["es"]
-    )
+    message.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
+    message.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
+    at = message.service_at_locations.add(id=HEX, service_id=HEX, location_id=HEX, languages=["es"])
     at.phones.add(number="+50523410002", extension="12", languages=["es"])
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
     at.location.id, at.location.name, at.location.address, at.location.country = (
@@ -81,19 +79,21 @@ def one() -> o.PublicService:
         -87.1,
     )
     at.location.accessibility.append(d.ACCESSIBILITY_LOW_VISION)
-    return public_service
+    return message
 
 
 @pytest.fixture
 def open_directory(played: Played) -> Played:
     played.answers |= {
-        "ListPublicServices": o.ListPublicServicesResponse(services=[one()], total_size=3),
-        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(
-            services=[one()], total_size=1
+        "ListPublicServices": o.ListPublicServicesResponse(
+            services=[public_service()], total_size=3
         ),
-        "GetPublicService": one(),
+        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(
+            services=[public_service()], total_size=1
+        ),
+        "GetPublicService": public_service(),
         "ListPublicOrganizations": o.ListPublicOrganizationsResponse(
-            organizations=[one().organization], total_size=1
+            organizations=[public_service().organization], total_size=1
         ),
         "ListTaxonomyTerms": d.ListTaxonomyTermsResponse(
             terms=[
@@ -143,8 +143,8 @@ def test_every_list_is_a_page_of_valid_objects(
     assert answer.content_type == "application/json"
     assert check_page(kind, answer.json)
     name, _, query = path.partition("?")
-    twin = api.test_client().post(f"/hsds{name}", json={"full": True} if query else {})
-    assert twin.json == answer.json
+    posted = api.test_client().post(f"/hsds{name}", json={"full": True} if query else {})
+    assert posted.json == answer.json
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_every_object_is_valid_when_read_by_its_id(
         ),
     ],
 )
-def test_a_website_that_is_no_uri_is_left_out(
+def test_a_website_that_is_not_a_uri_is_left_out(
     api: Flask, open_directory: Played, address: str, expected: str | None
 ) -> None:
     casa = d.Organization(id=ID, name="Casa", url=address)

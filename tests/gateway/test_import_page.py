@@ -43,13 +43,13 @@ def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[
 
 
 def report(played: PlayedServices, *, dry_run: bool = True, **fields: object) -> None:
-    done = o.Import(
+    import_ = o.Import(
         id=JOB,
         state=o.IMPORT_STATE_DONE,
         dry_run=dry_run,
         report=o.ImportReport(**fields),  # type: ignore[arg-type]
     )
-    played.answers["GetImport"] = done
+    played.answers["GetImport"] = import_
 
 
 def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(

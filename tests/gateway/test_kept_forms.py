@@ -141,7 +141,7 @@ def test_a_wrong_password_does_not_lose_the_text(
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "alter",
     [
         lambda text: text[:-2],
         lambda text: "x" + text,
@@ -150,11 +150,11 @@ def test_a_wrong_password_does_not_lose_the_text(
     ],
 )
 def test_a_kept_form_that_was_tampered_with_is_not_offered(
-    spoil: object, client: FlaskClient, played: PlayedServices
+    alter: object, client: FlaskClient, played: PlayedServices
 ) -> None:
     page = written(client, played).text
-    spoiled = spoil(kept_in(page))  # type: ignore[operator]
-    answer = sign_in(client, played, page.replace(html.escape(kept_in(page)), html.escape(spoiled)))
+    altered = alter(kept_in(page))  # type: ignore[operator]
+    answer = sign_in(client, played, page.replace(html.escape(kept_in(page)), html.escape(altered)))
     assert answer.headers["Location"] == "/today"
 
 

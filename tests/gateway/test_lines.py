@@ -219,9 +219,9 @@ def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
 
 @pytest.fixture
 def nothing_behind() -> Iterator[dict[str, str]]:
-    kept, dead = dead_address()
-    yield dict.fromkeys(NAMES, dead)
-    kept.close()
+    socket_, address = dead_address()
+    yield dict.fromkeys(NAMES, address)
+    socket_.close()
 
 
 def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(

@@ -98,7 +98,7 @@ def callback(identifier: str) -> Message:
     return created
 
 
-def shown(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType) -> str:
+def page_text(played: PlayedServices, path: str, *roles: contract_pb2.Role.ValueType) -> str:
     if roles:
         played.answers["IssueToken"] = signed_in(*roles)
     client: FlaskClient = enter(pages(played).test_client())
@@ -122,7 +122,7 @@ def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_e
         for each, other, another in zip(ids(0), ids(1000), ids(2000), strict=True)
     ]
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
-    page = shown(played, path)
+    page = page_text(played, path)
     assert f"O {ids(1000)[0]}" in page
     if path == "/line/shift":
         assert page.count('href="/referrals/') >= MANY
@@ -133,7 +133,7 @@ def test_c16_every_colleague_may_be_chosen(played: PlayedServices) -> None:
         m.Worker(id=each, name=f"W {each}", status=m.WORKER_STATUS_ACTIVE) for each in ids()
     ]
     played.answers["ListWorkers"] = paged("workers", m.ListWorkersResponse, workers)
-    page = shown(played, f"/referrals/{ID}")
+    page = page_text(played, f"/referrals/{ID}")
     assert all(f'value="{each}"' in page for each in ids())
 
 
@@ -142,14 +142,14 @@ def test_c16_a_call_is_handed_over_to_any_member(played: PlayedServices) -> None
     played.answers["ListOrganizations"] = paged(
         "organizations", d.ListOrganizationsResponse, members
     )
-    page = shown(played, f"/line/{ID}/hand-over")
+    page = page_text(played, f"/line/{ID}/hand-over")
     assert all(f'value="{each}"' in page for each in ids())
 
 
 def test_c16_every_owed_call_is_on_the_page_of_the_line(played: PlayedServices) -> None:
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
-    page = shown(played, "/line")
+    page = page_text(played, "/line")
     assert all(f"/line/calls/{each}" in page for each in ids())
 
 
@@ -162,7 +162,7 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     played.answers["ListEnquiries"] = paged("enquiries", e.ListEnquiriesResponse, enquiries)
     rows: list[Message] = [referral(id=each) for each in ids(1000)]
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
-    page = shown(played, f"/line/{ID}")
+    page = page_text(played, f"/line/{ID}")
     there = [
         f'href="/{kind}/{each}"' in page
         for kind, first in (("enquiries", 0), ("referrals", 1000))
@@ -178,7 +178,7 @@ def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
     monkeypatch.setattr(lists, "MOST", most)
     exports: list[Message] = [p.Export(person_id=each) for each in ids()]
     played.answers["ListOwnExports"] = paged("exports", p.ListOwnExportsResponse, exports)
-    page = shown(played, "/account/made")
+    page = page_text(played, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
         min(most, MANY),
         more,
@@ -193,7 +193,7 @@ def test_c16_every_member_on_probation_is_on_the_board(played: PlayedServices) -
     played.answers["ListOrganizations"] = paged(
         "organizations", d.ListOrganizationsResponse, members
     )
-    page = shown(played, "/board")
+    page = page_text(played, "/board")
     assert all(f"/directory/organizations/{each}" in page for each in ids())
 
 
@@ -203,4 +203,4 @@ def test_c16_a_list_without_room_for_all_rows_says_so(
     monkeypatch.setattr(lists, "MOST", 400)
     calls = [callback(each) for each in ids()]
     played.answers["ListCallbacks"] = paged("callbacks", c.ListCallbacksResponse, calls)
-    assert "Hay más: aquí caben 400." in shown(played, "/line")
+    assert "Hay más: aquí caben 400." in page_text(played, "/line")

@@ -72,11 +72,17 @@ def must_not_be_asked(*_: object) -> NoReturn:
 
 
 def fetched_version(
-    live: Live, version: str = "1", who: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
+    live: Live,
+    version: str = "1",
+    signed_in_as: SignedIn = ROSA,
+    tokens: tuple[str, str] = ("", ""),
 ) -> str:
     """Fetches a version in the worker's own name, and returns a ticket."""
-    assert live.version(who, lambda: answer(version, tokens), must_not_be_asked) == f"{version}."
-    return live.ticket(who)
+    assert (
+        live.version(signed_in_as, lambda: answer(version, tokens), must_not_be_asked)
+        == f"{version}."
+    )
+    return live.ticket(signed_in_as)
 
 
 def test_a_viewer_with_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
@@ -178,7 +184,11 @@ def test_another_organisation_or_another_view_has_another_version(live: Live) ->
         live, "network", coordinator := replace(ROSA, roles=frozenset({"worker", "coordinator"}))
     )
     fetched_version(live, "other", stranger := replace(ROSA, organization_id="b" * 32))
-    assert [live.last(who) for who in (ROSA, coordinator, stranger)] == ["1.", "network.", "other."]
+    assert [live.last(worker) for worker in (ROSA, coordinator, stranger)] == [
+        "1.",
+        "network.",
+        "other.",
+    ]
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y"])
@@ -195,11 +205,13 @@ def test_a_ticket_of_another_session_or_another_key_is_refused(live: Live) -> No
 
 def test_a_ticket_expires_after_three_minutes(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = fetched_version(live)
-    begun = live._signer.get_timestamp()
-    monkeypatch.setattr(live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS)
+    timestamp = live._signer.get_timestamp()
+    monkeypatch.setattr(
+        live._signer, "get_timestamp", lambda: timestamp + without_app.TICKET_SECONDS
+    )
     assert live.known("rosa", ticket) == "1."
     monkeypatch.setattr(
-        live._signer, "get_timestamp", lambda: begun + without_app.TICKET_SECONDS + 1
+        live._signer, "get_timestamp", lambda: timestamp + without_app.TICKET_SECONDS + 1
     )
     assert live.known("rosa", ticket) is None
 
@@ -274,7 +286,7 @@ def live_answer(client: FlaskClient) -> dict[str, str]:
     return reply
 
 
-def asked(played: PlayedServices, rpc: str) -> int:
+def count_calls(played: PlayedServices, rpc: str) -> int:
     return sum(name == rpc for name, _, _ in played.asked)
 
 
@@ -292,10 +304,10 @@ def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contain
 def test_a_viewer_with_a_ticket_is_answered_without_the_app(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
-    know = without_app.answers_without_app(app)
+    answers = without_app.answers_without_app(app)
     ours = live_answer(client)
     headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
-    reply = know("/live", headers)
+    reply = answers("/live", headers)
     assert reply is not None
     assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == (
         "200 OK",
@@ -307,8 +319,8 @@ def test_a_viewer_with_a_ticket_is_answered_without_the_app(
         ("/live", headers | {"COOKIE": "s=other"}),
         ("/live", {"COOKIE": headers["COOKIE"]}),
     ):
-        assert know(path, sent) is None
-    assert asked(played, "GetQueueVersion") == 1
+        assert answers(path, sent) is None
+    assert count_calls(played, "GetQueueVersion") == 1
 
 
 def test_the_services_are_queried_with_the_tokens_that_they_issued(
@@ -329,7 +341,7 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
     ]
     played.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
     assert live_answer(client)["version"] == "for tq."
-    assert asked(played, "GetQueueVersion") == 1
+    assert count_calls(played, "GetQueueVersion") == 1
 
 
 def test_a_version_needs_the_referrals_service_but_not_the_count_of_messages(
@@ -383,9 +395,9 @@ def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
     client.get("/live", headers={"Passive": "1"})
     client.get("/today")
     assert not played.last("IssueToken").passive
-    before = asked(played, "IssueToken")
+    before = count_calls(played, "IssueToken")
     client.get("/live", headers={"Passive": "1"})
-    assert asked(played, "IssueToken") == before, (
+    assert count_calls(played, "IssueToken") == before, (
         "a token from a click also serves requests by the page itself"
     )
 
@@ -415,9 +427,9 @@ def test_an_unchanged_referral_is_not_sent_again_and_its_notes_are_not_opened(
 ) -> None:
     page = client.get(f"/referrals/{ID}").text
     etag = page.split('data-etag="')[1].split('"')[0]
-    before = asked(played, "ListReferralEvents")
+    before = count_calls(played, "ListReferralEvents")
     answer = client.get(f"/referrals/{ID}", headers={"Passive": "1", "If-None-Match": etag})
-    assert (answer.status_code, answer.data, asked(played, "ListReferralEvents")) == (
+    assert (answer.status_code, answer.data, count_calls(played, "ListReferralEvents")) == (
         304,
         b"",
         before,

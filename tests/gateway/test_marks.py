@@ -91,8 +91,8 @@ def test_d23_no_page_shows_a_police_service_without_its_mark(
         page = page_at(client, path)
         if NAME in page:
             listed.add(endpoint)
-        if bare := unmarked(page):
-            wrong[endpoint] = bare
+        if found := unmarked(page):
+            wrong[endpoint] = found
     assert wrong == {}
     assert {
         "referral.show",

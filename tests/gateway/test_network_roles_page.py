@@ -31,7 +31,7 @@ def played() -> PlayedServices:
 def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
     """Returns one coordinator, these others, and a waiting invitation."""
     roles = [c.ROLE_COORDINATOR, c.ROLE_MANAGER]
-    hers = m.Worker(
+    worker = m.Worker(
         id=HERS,
         etag="v3",
         name="Coordinadora",
@@ -42,7 +42,7 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
     waiting = m.Invitation(
         id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR]
     )
-    return m.ListNetworkRolesResponse(workers=[hers, *others], invitations=[waiting])
+    return m.ListNetworkRolesResponse(workers=[worker, *others], invitations=[waiting])
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def client(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def sent(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
+def send_form(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
     fields = {
         "form_token": token_of(client.get("/network/roles").text),
         "request_id": "b" * 32,
@@ -64,7 +64,7 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
 ) -> None:
     assert "auditora@alianza.example" in client.get("/network/roles").text
     played.answers["ConfirmInvitation"] = m.Invitation(id=ID)
-    assert sent(client, f"/network/roles/invitations/{ID}/confirm") == (
+    assert send_form(client, f"/network/roles/invitations/{ID}/confirm") == (
         303,
         "/network/roles?done=invited",
     )
@@ -79,7 +79,7 @@ def test_the_link_of_an_invitation_on_paper_is_shown_to_whoever_confirms_it(
     played.answers["ConfirmInvitation"] = m.Invitation(
         id=ID, organization_id=OTHER, link="https://enlace.example/invitation#x"
     )
-    status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
+    status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
     assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
 
 
@@ -87,7 +87,7 @@ def test_a_coordinator_who_is_no_second_person_is_told_why_and_nothing_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
-    status, text = sent(client, f"/network/roles/invitations/{ID}/confirm")
+    status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
     assert (status, "auditora@alianza.example" in text) == (422, True)
     assert "alguien de la coordinación de otra organización" in text
 
@@ -97,11 +97,14 @@ def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_bac
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
     fields = {"email": "nueva@alianza.example", "roles": "auditor", "invited_language": "en"}
-    assert sent(client, "/network/roles", **fields) == (303, "/network/roles?done=role_proposed")
+    assert send_form(client, "/network/roles", **fields) == (
+        303,
+        "/network/roles?done=role_proposed",
+    )
     wanted = m.Invitation(email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
     assert played.last("CreateInvitation").invitation == wanted
     played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
-    status, text = sent(client, "/network/roles", **fields)
+    status, text = send_form(client, "/network/roles", **fields)
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 
@@ -111,7 +114,7 @@ def test_the_page_invites_only_to_the_coordinators_own_organisation(
     """Any other organisation would be refused."""
     assert 'name="organization_id"' not in client.get("/network/roles").text
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    sent(
+    send_form(
         client,
         "/network/roles",
         organization_id=OTHER,
@@ -125,7 +128,7 @@ def test_no_role_of_an_organisation_is_given_on_this_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    sent(client, "/network/roles", email="nueva@alianza.example", roles="manager")
+    send_form(client, "/network/roles", email="nueva@alianza.example", roles="manager")
     assert list(played.last("CreateInvitation").invitation.roles) == []
 
 
@@ -134,7 +137,9 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
 ) -> None:
     assert "Proponer que se suspenda" in client.get("/network/roles").text
     played.answers["SuspendWorker"] = m.Worker(id=HERS)
-    assert sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse") == (
+    assert send_form(
+        client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse"
+    ) == (
         303,
         "/network/roles?done=saved",
     )
@@ -149,7 +154,7 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
 def test_an_account_is_not_suspended_without_a_reason(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    status, text = sent(client, f"/network/roles/workers/{HERS}/suspend", etag="v3")
+    status, text = send_form(client, f"/network/roles/workers/{HERS}/suspend", etag="v3")
     assert (status, 'id="reason-error"' in text, f'id="reason-{HERS}"' in text) == (422, True, True)
     assert "SuspendWorker" not in {name for name, *_ in played.asked}
 

@@ -315,15 +315,15 @@ def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     hurt = '"><script>alert(1)</script>{{ 7*7 }}'
-    evil = service(
+    malicious = service(
         service=d.Service(name=hurt, description=hurt, phone='+505"onclick=x'),
         organization=d.Organization(name=hurt, url="javascript:alert(1)", description=hurt),
     )
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
-        organizations=[evil.organization]
+        organizations=[malicious.organization]
     )
     for page in (
-        ask(client, played, evil, more=hurt, words=hurt).text,
+        ask(client, played, malicious, more=hurt, words=hurt).text,
         client.get(f"/services/organizations/{ID}").text,
     ):
         assert "<script>alert" not in page

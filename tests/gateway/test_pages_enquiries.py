@@ -198,7 +198,7 @@ def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
 def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    far = d.Service(
+    distant = d.Service(
         id=OTHER,
         name="Casa segura",
         organization_id=OTHER,
@@ -206,7 +206,7 @@ def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it
         department="NI-LE",
     )
     played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[d.Match(service=far, verdict=d.VERDICT_FITS)]
+        matches=[d.Match(service=distant, verdict=d.VERDICT_FITS)]
     )
     _, page, _ = post(client, **ASKED)
     assert 'name="unsafe_departments" value="NI-LE"' in page
@@ -452,8 +452,8 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     assert f'action="/enquiries/{ID}/cancel"' in client.get(f"/enquiries/{ID}").text, (
         "a taken offer that is no longer needed is given back"
     )
-    begun = played.last("CreateReferral")
-    assert (begun.person_id, begun.enquiry_id) == (ID, ID)
+    request = played.last("CreateReferral")
+    assert (request.person_id, request.enquiry_id) == (ID, ID)
     unsafe_code = r.UNSAFE_ANSWER_NOTHING
     played.answers["GetEnquiry"] = enquiry(
         taken_service_id=ID, state=e.ENQUIRY_STATE_MATCHED, unsafe_code=unsafe_code

@@ -56,10 +56,10 @@ def worker(played: PlayedServices) -> FlaskClient:
 def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> TestResponse:
     """Opens the page with the form and sends it, filled in."""
     page = client.get(form).text
-    once = re.search(r'name="request_id" value="([^"]+)"', page)
+    request_id = re.search(r'name="request_id" value="([^"]+)"', page)
     data = {
         "form_token": token_of(page),
-        "request_id": once[1] if once else "",
+        "request_id": request_id[1] if request_id else "",
         "etag": "e1",
         **fields,
     }
@@ -313,13 +313,13 @@ def test_an_immediate_contact_offers_the_referral_where_its_questions_stop(
 def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    done, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
+    advised, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
     contacts = [
-        c.Contact(id="1" * 32, outcome_code=done, urgency=r.URGENCY_UNSPECIFIED),
+        c.Contact(id="1" * 32, outcome_code=advised, urgency=r.URGENCY_UNSPECIFIED),
         c.Contact(id="2" * 32, outcome_code=is_open, urgency=r.URGENCY_NORMAL),
         c.Contact(id="3" * 32, outcome_code=is_open, urgency=r.URGENCY_IMMEDIATE),
         c.Contact(id="4" * 32, outcome_code=is_open),
-        c.Contact(id="5" * 32, outcome_code=done, urgency=r.URGENCY_IMMEDIATE),
+        c.Contact(id="5" * 32, outcome_code=advised, urgency=r.URGENCY_IMMEDIATE),
     ]
     played.answers["ListContacts"] = lambda request: c.ListContactsResponse(
         contacts=[
@@ -422,9 +422,9 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
     shown = re.findall(r'<details[^>]* id="form-(\w+)"', page)
     assert shown[:2] == ["accept", "decline"]
     assert page.index('id="form-decline"') < page.index("Más…")
-    sticky = page.partition('class="stick"')[2]
-    assert ">Aceptar<" in sticky
-    assert ">No podemos recibirla<" in sticky
+    bar = page.partition('class="stick"')[2]
+    assert ">Aceptar<" in bar
+    assert ">No podemos recibirla<" in bar
 
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
@@ -928,13 +928,13 @@ def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_stat
         "pin": "4821",
         "item_key": "aa",
     }
-    for still, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
+    for is_live, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
         after = [
             c.ReferenceItem(
                 need_group_code="HOU",
                 status_code=c.REFERENCE_STATE_STOPPED,
                 key="aa",
-                consent_live=still,
+                consent_live=is_live,
             ),
             items[1],
         ]
@@ -1159,8 +1159,8 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
         outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
     )
     calls = len(played.asked)
-    unsaid = client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": ""})
-    assert (unsaid.status_code, "diga si quedaron hablando" in unsaid.text) == (422, True)
+    response = client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": ""})
+    assert (response.status_code, "diga si quedaron hablando" in response.text) == (422, True)
     assert "UpdateContact" not in [rpc for rpc, _, _ in played.asked[calls:]]
     client.post(f"/line/{ID}/hand-over", data={**data, "connected_live": "no"})
     assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
@@ -1542,8 +1542,8 @@ def test_looking_for_another_service_continues_the_draft_that_was_begun(
 
 def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
-    narrowed = client.get("/referrals?urgency=immediate").text
-    assert '<details class="card" open><summary>Filtrar</summary>' in narrowed
+    page = client.get("/referrals?urgency=immediate").text
+    assert '<details class="card" open><summary>Filtrar</summary>' in page
 
 
 @pytest.mark.parametrize("page", ["/today?show=late", "/today?show=soon"])

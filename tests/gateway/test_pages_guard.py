@@ -469,7 +469,7 @@ def test_the_status_page_names_a_service_that_holds_received_facts(
     played.standings["notifications"] = Standing(
         answers=True, ready=True, publishes=False, holds=True
     )
-    for language, sentence, leads in (
+    for language, sentence, target in (
         ("es", "algo quedó en espera", "Una novedad aún no llegó"),
         ("en", "something is held up", "has not yet reached"),
         ("fr", "quelque chose reste en attente", "Une nouvelle"),
@@ -478,14 +478,14 @@ def test_the_status_page_names_a_service_that_holds_received_facts(
         pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)
         assert [tone for tone, _ in pills] == ["done", "done", "soon"]
         assert sentence in pills[2][1]
-        assert leads in page
+        assert target in page
 
 
 def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> None:
     class Unknown(grpc.RpcError):
         pass
 
-    def said(status: int | None) -> Future[health_pb2.HealthCheckResponse]:
+    def health_future(status: int | None) -> Future[health_pb2.HealthCheckResponse]:
         call: Future[health_pb2.HealthCheckResponse] = Future()
         if status is None:
             call.set_exception(Unknown())
@@ -494,7 +494,10 @@ def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> No
         return call
 
     yes, no = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    assert [standing_of(said(yes), said(yes), said(facts)).holds for facts in (yes, no, None)] == [
+    assert [
+        standing_of(health_future(yes), health_future(yes), health_future(facts)).holds
+        for facts in (yes, no, None)
+    ] == [
         False,
         True,
         False,

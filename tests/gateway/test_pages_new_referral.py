@@ -129,7 +129,7 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
     last = answer(client, pages_[-1], service_id=ID)
     assert last.headers["Location"] == f"/referrals/{ID}/consent"
-    file, begun, kept = (
+    file, draft_answer, consent = (
         played.last("CreatePerson"),
         played.last("CreateReferral"),
         played.last("UpdateReferral"),
@@ -137,17 +137,17 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
     assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
     unsafe = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
-    assert (begun.person_id, kept.referral.etag, kept.update_mask.paths) == (
+    assert (draft_answer.person_id, consent.referral.etag, consent.update_mask.paths) == (
         ID,
         "d1",
         ["need_code", "urgency", "service_id", *unsafe],
     )
-    assert (kept.referral.need_code, kept.referral.urgency, kept.referral.service_id) == (
+    assert (consent.referral.need_code, consent.referral.urgency, consent.referral.service_id) == (
         "HOU.EMG",
         r.URGENCY_URGENT,
         ID,
     )
-    assert len({file.request_id, begun.request_id, kept.request_id}) == 3
+    assert len({file.request_id, draft_answer.request_id, consent.request_id}) == 3
 
 
 def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
@@ -274,7 +274,7 @@ def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
 
 def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: FlaskClient) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
-    about = answer(client, page, urgency="urgent")
+    response = answer(client, page, urgency="urgent")
 
     def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         if request.session_secret == SECRET:
@@ -283,7 +283,7 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 
     played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)
-    entrance = answer(client, about, age="19", department="NI-CI")
+    entrance = answer(client, response, age="19", department="NI-CI")
     assert entrance.status_code == 401
     assert "HOU.EMG" not in entrance.text
     stored = re.search(r'name="kept" value="([^"]*)"', entrance.text)
@@ -400,8 +400,8 @@ def test_an_invalid_age_is_refused_at_its_field(
     client: FlaskClient, age: str, language: str, sentence: str
 ) -> None:
     page = answer(client, client.get(NEW), need_code="HOU.EMG")
-    about = Form(answer(client, page, urgency="urgent").text).said
-    refused = client.post(f"{NEW}?lang={language}", data={**about, "age": age})
+    response = Form(answer(client, page, urgency="urgent").text).said
+    refused = client.post(f"{NEW}?lang={language}", data={**response, "age": age})
     assert refused.status_code == 422
     assert 'href="#age"' in refused.text
     assert re.search(rf'id="age-error">{sentence}', refused.text)
@@ -684,7 +684,7 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
         need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID
     )
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
-    for page, changes, leads in (
+    for page, changes, target in (
         ("urgency", {"urgency": "normal"}, "check"),
         ("need", {"need_code": "HOU.EMG"}, "services"),
         ("services", {"service_id": ID}, "consent"),
@@ -697,7 +697,7 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
         assert (empty.status_code, f'href="#{next(iter(changes))}"' in empty.text) == (422, True)
         assert (
             send(client, f"/referrals/{ID}/{page}", **changes).headers["Location"]
-            == f"/referrals/{ID}/{leads}"
+            == f"/referrals/{ID}/{target}"
         )
         assert played.last("UpdateReferral").update_mask.paths == [*changes]
     contact = f"/referrals/{ID}/contact"
@@ -856,7 +856,7 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
 def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    far = d.Service(
+    distant = d.Service(
         id=OTHER,
         name="Casa segura",
         organization_id=OTHER,
@@ -864,7 +864,7 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
         department="NI-LE",
     )
     played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[d.Match(service=far, verdict=d.VERDICT_FITS)]
+        matches=[d.Match(service=distant, verdict=d.VERDICT_FITS)]
     )
     asked_it = answer(client, up_to_services(client), back="1")
     assert question(asked_it) == "unsafe 5/6"
@@ -998,10 +998,10 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
 def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    begun = draft(
+    draft_answer = draft(
         need_code="HOU.EMG", urgency=r.URGENCY_URGENT, service_id=ID, receipt_id=ID, unsafe_code=0
     )
-    played.answers["GetReferral"] = begun
+    played.answers["GetReferral"] = draft_answer
     assert client.get(f"/referrals/{ID}/draft").location == f"/referrals/{ID}/unsafe"
     page = client.get(f"/referrals/{ID}/unsafe")
     played.answers["UpdateReferral"] = draft(
@@ -1034,16 +1034,16 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
     )
-    begun = {
+    stored = {
         "need_code": "HOU.EMG",
         "urgency": r.URGENCY_URGENT,
         "service_id": ID,
         "receiver_organization_id": OTHER,
         "receipt_id": ID,
     }
-    played.answers["GetReferral"] = draft(**begun)
+    played.answers["GetReferral"] = draft(**stored)
     played.answers["UpdateReferral"] = draft(
-        **begun, **{"unsafe_code": r.UNSAFE_ANSWER_NAMED} | named
+        **stored, **{"unsafe_code": r.UNSAFE_ANSWER_NAMED} | named
     )
     typed = {
         "form_token": token_of(client.get(f"/referrals/{ID}/unsafe").text),

@@ -108,11 +108,13 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
         f"/people/{ID}?done=receipts_withdrawn",
     )
     assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
-    once = [
+    request_ids = [
         sent_request.request_id for rpc, sent_request, _ in played.asked if rpc == "WithdrawReceipt"
     ]
-    assert once[:2] == once[2:], "each call repeats an earlier request id, so it acts once"
-    assert once[0] != once[1]
+    assert request_ids[:2] == request_ids[2:], (
+        "each call repeats an earlier request id, so it acts once"
+    )
+    assert request_ids[0] != request_ids[1]
 
 
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(

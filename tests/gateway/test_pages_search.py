@@ -50,7 +50,7 @@ def post(client: FlaskClient, path: str = "/search", **fields: str) -> TestRespo
     return client.post(path, data={"form_token": token_of(client.get("/search").text), **fields})
 
 
-def asked(played: PlayedServices) -> set[str]:
+def called_rpcs(played: PlayedServices) -> set[str]:
     return {rpc for rpc, _, _ in played.asked}
 
 
@@ -95,7 +95,7 @@ def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedS
         if rpc == "ListReferrals" and request.filter.code
     ]
     assert boxes == [r.BOX_MINE, r.BOX_NETWORK]
-    assert "SearchPeople" not in asked(played)
+    assert "SearchPeople" not in called_rpcs(played)
 
 
 def test_a_search_by_name_shows_codes_and_that_it_is_on_record(
@@ -115,7 +115,7 @@ def test_a_search_by_name_shows_codes_and_that_it_is_on_record(
 
 def test_a_manager_without_other_roles_searches_no_names(played: PlayedServices) -> None:
     assert NOTHING in post(signed_in_as(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
-    assert "SearchPeople" not in asked(played)
+    assert "SearchPeople" not in called_rpcs(played)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_empty_search_calls_no_service_and_says_what_to_type(
     answer = post(operator, q="  ")
     assert answer.status_code == 422
     assert 'href="#q"' in answer.text
-    assert not {"SearchPeople", "ListReferrals"} & asked(played)
+    assert not {"SearchPeople", "ListReferrals"} & called_rpcs(played)
 
 
 def test_a_reference_asks_for_its_pin_and_shows_nothing_before(
@@ -149,7 +149,7 @@ def test_a_reference_asks_for_its_pin_and_shows_nothing_before(
     answer = post(operator, q=REFERENCE)
     assert 'action="/search/status"' in answer.text
     assert f'name="reference" value="{REFERENCE}"' in answer.text
-    assert not {"GetReferenceStatus", "GetContactByReference", "SearchPeople"} & asked(played)
+    assert not {"GetReferenceStatus", "GetContactByReference", "SearchPeople"} & called_rpcs(played)
     assert NOTHING not in answer.text
 
 
@@ -192,7 +192,7 @@ def test_a_worker_who_is_no_operator_sees_the_status_and_nothing_of_the_contact(
     played: PlayedServices,
 ) -> None:
     assert status(signed_in_as(played, contract_pb2.ROLE_WORKER)).status_code == 200
-    assert "GetContactByReference" not in asked(played)
+    assert "GetContactByReference" not in called_rpcs(played)
 
 
 def test_after_a_wrong_pin_it_is_asked_for_again_and_after_too_many_there_is_a_wait(
@@ -206,7 +206,7 @@ def test_after_a_wrong_pin_it_is_asked_for_again_and_after_too_many_there_is_a_w
     assert "0000" not in wrong.text
     played.answers["GetContactByReference"] = errors.Exhausted("too_many_attempts", 7200)
     assert "2 horas" in status(operator).text
-    assert "GetReferenceStatus" not in asked(played), (
+    assert "GetReferenceStatus" not in called_rpcs(played), (
         "the line's own guesses are counted, never those of strangers"
     )
 

@@ -53,9 +53,9 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
     lines, _boxes = lines_and_boxes()
     with pages(PlayedServices()).app_context():
-        drawn, large = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
-    assert all(line.text in drawn for line in lines)
-    assert 'width="210.0mm" height="297.0mm"' in drawn
+        small, large = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
+    assert all(line.text in small for line in lines)
+    assert 'width="210.0mm" height="297.0mm"' in small
     assert 'width="297.0mm" height="420.0mm"' in large
     assert poster.pdf(WORDS, "A4").startswith(b"%PDF-")
     assert b"/MediaBox [ 0 0 841.853" in poster.pdf(WORDS, "A3")
@@ -118,10 +118,10 @@ def test_the_poster_is_in_the_readers_language(played: PlayedServices) -> None:
 
 
 def test_figures_of_few_contacts_have_no_rows_of_their_own(played: PlayedServices) -> None:
-    few = pb.PlacementFigures(
+    figures = pb.PlacementFigures(
         placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1
     )
-    played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[few])
+    played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[figures])
     page = enter(pages(played).test_client()).get("/campaigns/" + "1" * 32).text
     assert "&lt;10" in page
     assert "Qué tan urgentes eran" not in page

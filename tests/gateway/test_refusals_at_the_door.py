@@ -42,9 +42,9 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.effective_port}{PATH}"
 
-    def spend(self, who: str) -> None:
+    def spend(self, caller: str) -> None:
         """Uses up a caller's quota."""
-        while not self.limits._limiters["caller"].take(fingerprint(who)).wait:
+        while not self.limits._limiters["caller"].take(fingerprint(caller)).wait:
             pass
 
     def send(self, data: bytes) -> socket.socket:
@@ -58,11 +58,11 @@ def gateway() -> Iterator[Gateway]:
     app, asked, go = Flask(__name__), list[str](), threading.Event()
 
     def answer() -> str:
-        who = request.headers["Authorization"].partition(" ")[2]
-        asked.append(who)
-        if who == "slow":
+        caller = request.headers["Authorization"].partition(" ")[2]
+        asked.append(caller)
+        if caller == "slow":
             go.wait(20)
-        return who
+        return caller
 
     app.add_url_rule(PATH, view_func=answer)
     counted = Limits(1)
@@ -78,8 +78,8 @@ def gateway() -> Iterator[Gateway]:
     assert not serving.is_alive()
 
 
-def asks(who: str) -> bytes:
-    return f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {who}\r\n\r\n".encode()
+def request_bytes(caller: str) -> bytes:
+    return f"GET {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {caller}\r\n\r\n".encode()
 
 
 def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway: Gateway) -> None:
@@ -103,7 +103,12 @@ def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway:
 
 def test_several_requests_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
     gateway.spend("greedy")
-    with gateway.send(asks("greedy") + asks("modest") + asks("greedy") + asks("other")) as line:
+    with gateway.send(
+        request_bytes("greedy")
+        + request_bytes("modest")
+        + request_bytes("greedy")
+        + request_bytes("other")
+    ) as line:
         received = b""
         while received.count(b"HTTP/1.1") < 4 or not received.endswith(b"other"):
             received += line.recv(65536)
@@ -120,7 +125,7 @@ def test_other_callers_are_answered_while_refusals_are_delayed(
 ) -> None:
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
-    lines = [gateway.send(asks("greedy")) for _ in range(50)]
+    lines = [gateway.send(request_bytes("greedy")) for _ in range(50)]
     until(lambda: len(gateway.server._refused) == 50)
     assert (
         requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text
@@ -141,16 +146,16 @@ def test_a_flood_holds_only_a_limited_number_of_connections(
     monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 2)
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
-    with gateway.send(asks("greedy")), gateway.send(asks("greedy")):
+    with gateway.send(request_bytes("greedy")), gateway.send(request_bytes("greedy")):
         until(lambda: len(gateway.server._refused) == 2)
-        with gateway.send(asks("greedy")) as line:
+        with gateway.send(request_bytes("greedy")) as line:
             assert line.recv(65536).startswith(b"HTTP/1.1 429")
 
 
 def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Gateway) -> None:
     gateway.spend("greedy")
-    gateway.send(asks("greedy")).close()
-    with gateway.send(asks("greedy")) as line:
+    gateway.send(request_bytes("greedy")).close()
+    with gateway.send(request_bytes("greedy")) as line:
         until(
             lambda: any(
                 channel.used and channel.addr == line.getsockname()
@@ -176,7 +181,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     assert served.MAX_PER_CALLER == 8
     assert "beyond eight the answer is 503" in guide
-    slow_requests = [gateway.send(asks("slow")) for _ in range(served.MAX_PER_CALLER)]
+    slow_requests = [gateway.send(request_bytes("slow")) for _ in range(served.MAX_PER_CALLER)]
     until(lambda: len(gateway.asked) == served.MAX_PER_CALLER)
     answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
@@ -199,9 +204,9 @@ def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pag
 ) -> None:
     monkeypatch.setattr(served, "MAX_PER_CALLER", 10_000)
     monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
-    slow_requests = [gateway.send(asks("slow")) for _ in range(THREADS + 5)]
+    slow_requests = [gateway.send(request_bytes("slow")) for _ in range(THREADS + 5)]
     until(lambda: len(gateway.asked) == THREADS)
-    assert statuses([gateway.send(asks("late")) for _ in range(20)]) == [b"503"] * 20
+    assert statuses([gateway.send(request_bytes("late")) for _ in range(20)]) == [b"503"] * 20
     page = gateway.send(b"GET /hoy HTTP/1.1\r\nHost: x\r\n\r\n")
     until(lambda: len(gateway.server.task_dispatcher.queue) == 6)
     gateway.go.set()

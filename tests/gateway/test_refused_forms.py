@@ -90,54 +90,54 @@ class Form:
 class Forms(HTMLParser):
     """The posted forms of a page; fields outside a form may name it by its id."""
 
-    def __init__(self, page: str, here: str) -> None:
+    def __init__(self, page: str, path: str) -> None:
         super().__init__()
         self.forms: list[Form] = []
         self._form: Form | None = None
-        self._here, self._ids = here, dict[str, Form]()
+        self._path, self._ids = path, dict[str, Form]()
         self._later: list[tuple[str, str, dict[str, str]]] = []
         self._select = ""
         self._area: tuple[Form, str] | None = None
         self.feed(page)
         self.close()
-        for name, tag, has in self._later:
+        for name, tag, attributes in self._later:
             if name in self._ids:
-                self._take(self._ids[name], tag, has)
+                self._take(self._ids[name], tag, attributes)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
             self._form = (
-                Form(unquote(re.split("[?#]", has.get("action", ""))[0]) or self._here)
-                if has.get("method") == "post"
+                Form(unquote(re.split("[?#]", attributes.get("action", ""))[0]) or self._path)
+                if attributes.get("method") == "post"
                 else None
             )
             if self._form:
                 self.forms.append(self._form)
-                self._ids[has.get("id", "")] = self._form
-        elif has.get("form"):
-            self._later.append((has["form"], tag, has))
+                self._ids[attributes.get("id", "")] = self._form
+        elif attributes.get("form"):
+            self._later.append((attributes["form"], tag, attributes))
         elif self._form:
-            self._take(self._form, tag, has)
+            self._take(self._form, tag, attributes)
 
-    def _take(self, form: Form, tag: str, has: dict[str, str]) -> None:
-        name, kind = has.get("name", ""), has.get("type", "text")
+    def _take(self, form: Form, tag: str, attributes: dict[str, str]) -> None:
+        name, kind = attributes.get("name", ""), attributes.get("type", "text")
         if tag == "select":
             self._select = name
         elif tag == "option":
-            form.choices.setdefault(self._select, []).append(has.get("value", ""))
-            if "selected" in has or self._select not in form.sent:
-                form.sent[self._select] = [has.get("value", "")]
+            form.choices.setdefault(self._select, []).append(attributes.get("value", ""))
+            if "selected" in attributes or self._select not in form.sent:
+                form.sent[self._select] = [attributes.get("value", "")]
         elif tag == "textarea":
             self._area = (form, name)
             form.sent[name] = [""]
             form.typed[name] = WORDS
         elif tag == "input" and kind in ("radio", "checkbox"):
-            form.choices.setdefault(name, []).append(has.get("value", "on"))
-            if "checked" in has:
-                form.sent.setdefault(name, []).append(has.get("value", "on"))
+            form.choices.setdefault(name, []).append(attributes.get("value", "on"))
+            if "checked" in attributes:
+                form.sent.setdefault(name, []).append(attributes.get("value", "on"))
         elif tag == "input" and name and kind not in ("submit", "file"):
-            form.sent.setdefault(name, []).append(has.get("value", ""))
+            form.sent.setdefault(name, []).append(attributes.get("value", ""))
             if kind == "password" or name in SECRETS:
                 form.secrets.append(name)
             elif kind != "hidden":
@@ -162,10 +162,10 @@ class Open(PlayedServices):
         super().__post_init__()
         for rpc, answer in self.answers.items():
             if isinstance(answer, Message) and rpc not in ("IssueToken", "SignIn"):
-                self.answers[rpc] = opened(answer)
+                self.answers[rpc] = open_messages(answer)
 
 
-def opened(message: Message) -> Message:
+def open_messages(message: Message) -> Message:
     for part, value in message.ListFields():
         if part.cpp_type == part.CPPTYPE_BOOL or (
             part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"
@@ -173,7 +173,7 @@ def opened(message: Message) -> Message:
             message.ClearField(part.name)
         elif part.message_type and not part.message_type.GetOptions().map_entry:
             for inner in value if part.is_repeated else [value]:
-                opened(inner)
+                open_messages(inner)
     return message
 
 
@@ -330,7 +330,7 @@ def site(forms_of_pages: list[Form]) -> Site:
     return created
 
 
-def lost(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
+def lost_fields(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
     """Returns the names of the typed or chosen fields that are lost.
 
     They are missing in the answer's form with the same target.
@@ -360,7 +360,7 @@ def has_reason(page: str) -> bool:
 
 
 def check(
-    site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], least: int
+    site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], minimum: int
 ) -> None:
     wrong, refused = {}, 0
     for form in site.forms:
@@ -368,11 +368,11 @@ def check(
         if answer.status_code < 400:
             continue
         refused += 1
-        missing = lost(data, answer, form.path)
+        missing = lost_fields(data, answer, form.path)
         if missing or not has_reason(answer.text):
             wrong[form.path, answer.status_code] = missing or "no reason"
     assert wrong == {}
-    assert refused >= least
+    assert refused >= minimum
 
 
 # D26
@@ -441,7 +441,7 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
             words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS
         ):
             unsealed.append(form.path)
-        missing = lost(data, signed_in_again(site, form, answer, OTHER), form.path)
+        missing = lost_fields(data, signed_in_again(site, form, answer, OTHER), form.path)
         if missing:
             lost_[form.path] = missing
         site.client(form).set_cookie("s", SECRET)
@@ -472,7 +472,7 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         kept_count += 1
         if WORDS in html.unescape(answer.text):
             unsealed.append(form.path)
-        if missing := lost(
+        if missing := lost_fields(
             data, signed_in_again(site, form, answer, signed_in().worker.id), form.path
         ):
             lost_[form.path] = missing

@@ -63,7 +63,7 @@ def listed(played: PlayedServices, *rows: r.Referral) -> None:
     )
 
 
-def answering(refused: dict[str, Exception]) -> Callable[[Any], r.Referral]:
+def answer_unless_refused(refused: dict[str, Exception]) -> Callable[[Any], r.Referral]:
     def answer(request: Any) -> r.Referral:
         if request.id in refused:
             raise refused[request.id]
@@ -76,7 +76,7 @@ def post(client: FlaskClient, path: str, page: str, **data: Any) -> Any:
     return client.post(path, data={"form_token": token_of(page), "request_id": "one", **data})
 
 
-def asked(played: PlayedServices, rpc: str) -> list[Any]:
+def requests_of(played: PlayedServices, rpc: str) -> list[Any]:
     return [request for name, request, _ in played.asked if name == rpc]
 
 
@@ -123,7 +123,7 @@ def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_i
     for _twice in range(2):
         page_text = post(client, "/board/several", page, step="remind", chosen=chosen).text
         assert "2 hechas" in page_text
-    requests = asked(played, "RemindReferral")
+    requests = requests_of(played, "RemindReferral")
     assert [(request.id, request.etag, request.request_id) for request in requests] == [
         (IDS[0], "v3", f"one-{IDS[0]}"),
         (IDS[1], "v9", f"one-{IDS[1]}"),
@@ -135,13 +135,13 @@ def test_a_rows_own_button_acts_on_that_row_alone(
 ) -> None:
     page = client.get("/board").text
     post(client, "/board/several", page, only=f"{IDS[2]}:v3", chosen=[f"{IDS[0]}:v3"])
-    assert [one.id for one in asked(played, "RemindReferral")] == [IDS[2]]
+    assert [one.id for one in requests_of(played, "RemindReferral")] == [IDS[2]]
 
 
 def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answering(
+    played.answers["RemindReferral"] = answer_unless_refused(
         {
             IDS[1]: errors.Stale(),
             IDS[2]: errors.Conflict("reminded_lately"),
@@ -154,7 +154,7 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     text = post(
         client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
     ).text
-    assert [one.id for one in asked(played, "RemindReferral")] == IDS
+    assert [one.id for one in requests_of(played, "RemindReferral")] == IDS
     assert "1 hecha" in text
     assert "4 sin hacer" in text
     rows = re.findall(r"<h3>.*?</li>", text, re.DOTALL)
@@ -177,7 +177,7 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
 def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answering({IDS[0]: ServiceFault("INTERNAL")})
+    played.answers["RemindReferral"] = answer_unless_refused({IDS[0]: ServiceFault("INTERNAL")})
     played.answers["GetReferral"] = errors.Unavailable("store_unavailable")
     page = client.get("/board").text
     played.answers["BatchGet"] = errors.Unavailable("service_away")
@@ -191,7 +191,9 @@ def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_name
 def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answering({IDS[1]: errors.Unauthenticated("session_ended")})
+    played.answers["RemindReferral"] = answer_unless_refused(
+        {IDS[1]: errors.Unauthenticated("session_ended")}
+    )
     page = client.get("/board").text
     answer = post(
         client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
@@ -210,7 +212,7 @@ def test_a_form_with_nothing_ticked_says_so_at_the_list(
     answer = post(client, "/board/several", client.get("/board").text, **data)
     assert answer.headers["Location"] == "/board?nothing=1#queue"
     assert "Elija al menos una remisión." in client.get("/board?nothing=1").text
-    assert not asked(played, "RemindReferral")
+    assert not requests_of(played, "RemindReferral")
 
 
 def test_a_form_without_a_valid_token_does_nothing(
@@ -221,9 +223,9 @@ def test_a_form_without_a_valid_token_does_nothing(
             client.post(path, data={"chosen": f"{IDS[0]}:v3", "form_token": "x"}).status_code == 403
         )
     assert (
-        not asked(played, "RemindReferral")
-        + asked(played, "RerouteReferral")
-        + asked(played, "AssignReferral")
+        not requests_of(played, "RemindReferral")
+        + requests_of(played, "RerouteReferral")
+        + requests_of(played, "AssignReferral")
     )
 
 
@@ -254,7 +256,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     check = post(
         client, "/board/several", page, step="reroute", chosen=[f"{one}:v3" for one in IDS[:3]]
     ).text
-    assert not asked(played, "RerouteReferral")
+    assert not requests_of(played, "RerouteReferral")
     assert re.findall(r'name="chosen" value="([^"]+)"', check) == [
         f"{IDS[0]}:v6",
         f"{IDS[1]}:v6",
@@ -267,7 +269,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         f"service.{IDS[1]}": "",
     }
     text = post(client, "/board/several/reroute", check, **data).text
-    [request] = asked(played, "RerouteReferral")
+    [request] = requests_of(played, "RerouteReferral")
     assert (request.id, request.etag, request.service_id, request.request_id) == (
         IDS[0],
         "v6",
@@ -301,7 +303,7 @@ def test_a_manager_assigns_received_referrals_to_one_worker(
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
-    [request] = asked(played, "AssignReferral")
+    [request] = requests_of(played, "AssignReferral")
     assert (request.id, request.etag, request.responsible_worker_id) == (IDS[0], "v3", "b" * 32)
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())

@@ -73,10 +73,10 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    done = client.post(
+    response = client.post(
         "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
     )
-    assert (done.status_code, done.location) == (303, "/members?done=invited")
+    assert (response.status_code, response.location) == (303, "/members?done=invited")
     proof, sent = played.last("ProveSession"), played.last("CreateInvitation")
     assert (proof.session_secret, proof.password, proof.code) == (SECRET, "la mía", "")
     assert (
@@ -138,10 +138,10 @@ def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
     assert (often.status_code, "Espere" in often.text) == (429, True)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    done = client.post(
+    response = client.post(
         "/members/workers", data={**first_form_fields(often.text), "password": "la mía"}
     )
-    assert (done.status_code, played.last("CreateInvitation").invitation.email) == (
+    assert (response.status_code, played.last("CreateInvitation").invitation.email) == (
         303,
         "nueva@puentes.org",
     )
@@ -209,10 +209,10 @@ def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
         f"/people/{ID}/knows.pdf?lang=fr",
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
-    done = client.post(
+    response = client.post(
         "/account/proof", data={**first_form_fields(page.text), "password": "la mía"}
     )
-    assert (done.status_code, done.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
+    assert (response.status_code, response.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
     assert (
         client.post(
             "/account/proof", data={**first_form_fields(page.text), "to": "https://evil.example/"}
@@ -247,9 +247,9 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     )
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
     count_before = len([name for name, *_ in played.asked if name == "ProveSession"])
-    done = client.post("/members/workers", data=first_form_fields(page.text))
+    response = client.post("/members/workers", data=first_form_fields(page.text))
     assert (
-        done.status_code,
+        response.status_code,
         len([name for name, *_ in played.asked if name == "ProveSession"]),
     ) == (303, count_before)
     played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))

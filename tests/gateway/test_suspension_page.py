@@ -65,7 +65,7 @@ def member(
     return d.Organization(id=OTHER, etag="v7", status=status, **usual | more)  # type: ignore[arg-type]
 
 
-def asked(by: str, *, waits: bool = True) -> d.Suspension:
+def suspension(by: str, *, waits: bool = True) -> d.Suspension:
     return d.Suspension(
         reason=d.SUSPENSION_REASON_FRONT,
         worker_id=by,
@@ -75,7 +75,7 @@ def asked(by: str, *, waits: bool = True) -> d.Suspension:
     )
 
 
-def sent(client: FlaskClient, path: str = PAGE, **fields: str) -> tuple[int, str]:
+def send_form(client: FlaskClient, path: str = PAGE, **fields: str) -> tuple[int, str]:
     answer = client.post(
         path,
         data={
@@ -122,10 +122,10 @@ def test_d24_without_a_reason_the_form_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
-    status, page = sent(client)
+    status, page = send_form(client)
     assert (status, 'id="reason-error"' in page) == (422, True)
-    played.answers["SuspendOrganization"] = member(suspension=asked(ID))
-    assert sent(client, reason="harm")[0] == 303
+    played.answers["SuspendOrganization"] = member(suspension=suspension(ID))
+    assert send_form(client, reason="harm")[0] == 303
     request = played.last("SuspendOrganization")
     assert (request.id, request.etag, request.reason, request.hold) == (
         OTHER,
@@ -133,21 +133,21 @@ def test_d24_without_a_reason_the_form_comes_back(
         d.SUSPENSION_REASON_HARM,
         False,
     )
-    assert sent(client, reason="front", hold="1")[0] == 303
+    assert send_form(client, reason="front", hold="1")[0] == 303
     assert played.last("SuspendOrganization").hold
 
 
 def test_d24_the_proposer_of_a_suspension_waits_and_another_coordinator_confirms(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(suspension=asked(ID))
+    played.answers["GetOrganization"] = member(suspension=suspension(ID))
     mine = client.get(PAGE).text
     assert (
         "falta otra persona" in mine,
         "Confirmar la suspensión" in mine,
         "Detener ahora" in mine,
     ) == (True, False, True)
-    played.answers["GetOrganization"] = member(suspension=asked(OTHER))
+    played.answers["GetOrganization"] = member(suspension=suspension(OTHER))
     theirs = client.get(PAGE).text
     assert ("Confirmar la suspensión" in theirs, "No es lo que dice ser" in theirs) == (True, True)
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER}").text
@@ -157,7 +157,7 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked(OTHER)
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER)
     )
     page = client.get(PAGE).text
     assert all(
@@ -170,7 +170,7 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
         )
     )
     played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=asked("")
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension("")
     )
     page = client.get(PAGE).text
     assert (
@@ -180,7 +180,7 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     ) == (True, True, False)
     played.answers["GetOrganization"] = member(
         d.ORGANIZATION_STATUS_SUSPENDED,
-        suspension=asked(OTHER, waits=False),
+        suspension=suspension(OTHER, waits=False),
         reinstatement_proposed_by_worker_id=OTHER,
     )
     lifting = client.get(PAGE).text
@@ -188,7 +188,7 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
         "Levantar la suspensión</button>" in lifting,
         "con usted son dos, y entra otra vez" in lifting,
     ) == (True, True)
-    assert sent(client, f"{PAGE}/end")[0] == 303
+    assert send_form(client, f"{PAGE}/end")[0] == 303
     assert played.last("ReinstateOrganization").etag == "v7"
 
 
@@ -232,7 +232,7 @@ def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
-        organizations=[member(suspension=asked(OTHER))]
+        organizations=[member(suspension=suspension(OTHER))]
     )
     page = client.get("/directory/members").text
     assert "Esperan a otra persona de la coordinación" in page

@@ -767,9 +767,9 @@ class Time:
         return self.now
 
 
-def ask(gate: Gate, what: str, ends: Exception | None = None) -> None:
+def ask(gate: Gate, method: str, ends: Exception | None = None) -> None:
     try:
-        with gate.passage("", what):
+        with gate.passage("", method):
             if ends:
                 raise ends
     except (errors.Refusal, ServiceFault):

@@ -40,9 +40,9 @@ def room(request: pytest.FixtureRequest) -> None:
     ).services
     for service in services:
         if service.capacity.unit == d.CAPACITY_UNIT_BEDS and "HOU.EMG" in service.need_codes:
-            free = d.Capacity(
+            capacity = d.Capacity(
                 intake=d.INTAKE_OPEN, available=12, maximum=12, unit=d.CAPACITY_UNIT_BEDS
             )
             shelter.directory.SetCapacity(
-                d.SetCapacityRequest(id=service.id, capacity=free, request_id=new_id())
+                d.SetCapacityRequest(id=service.id, capacity=capacity, request_id=new_id())
             )

@@ -75,7 +75,7 @@ def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(
     operator, colleague = Operator(browser, stack), Actor(browser, stack)
     manager.signs_in("gestion@lunanueva.demo")
     manager.says_where_the_house_is()
-    free = manager.free_beds()
+    free_beds = manager.free_beds()
 
     operator.signs_in("operadora@llamayvive.demo")
     operator.takes_a_contact_without_a_name()
@@ -86,7 +86,7 @@ def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(
     shelter.goes_to(referral)
     shelter.accepts()
     expect(shelter.page.get_by_role("main")).not_to_contain_text("Ver la dirección")
-    manager.counts(free - 1)
+    manager.counts(free_beds - 1)
 
     opens_the_way(operator, referral)
     operator.sees(hers(STREET))
@@ -96,6 +96,6 @@ def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(
 
     shelter.goes_to(referral)
     shelter.begins_and_completes()
-    manager.counts(free)
+    manager.counts(free_beds)
     for actor in (manager, shelter, operator, colleague):
         actor.leaves()

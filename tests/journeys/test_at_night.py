@@ -33,30 +33,30 @@ class AtNight(ShelterWorker):
         self.presses("Abrir por emergencia")
 
 
-def sent(stack: LocalStack) -> str:
+def send_referral(stack: LocalStack) -> str:
     """Sends the shelter a referral of a person with asthma, and lets the consent run out."""
     cast = Cast(stack)
     person, receipt = cast.person(
         people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma"))
     )
     draft = cast.sender.referrals.CreateReferral(cast.draft(person))
-    done = cast.sender.referrals.SendReferral(
+    sent_referral = cast.sender.referrals.SendReferral(
         r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id())
     )
     with stack.database("referrals") as database:
         # as if the consent had run out
         database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))
-    return str(done.id)
+    return str(sent_referral.id)
 
 
 def finds_message(actor: Actor, words: str) -> None:
     """Checks that the words are in the actor's messages."""
 
-    def told() -> bool:
+    def is_there() -> bool:
         actor.goes_to("/inbox")
         return words in actor.page.content()
 
-    until(told)
+    until(is_there)
 
 
 def time_goes_by(stack: LocalStack, span: str) -> None:
@@ -86,7 +86,7 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     holder.signs_in("trabajadora@puentes.demo")
     coordinator.signs_in("coordinacion@coalicion.demo")
     auditor.signs_in("auditoria@coalicion.demo")
-    first, second = sent(stack), sent(stack)
+    first, second = send_referral(stack), send_referral(stack)
 
     shelter.opens_in_an_emergency(first, "")
     shelter.sees("Hay un problema")

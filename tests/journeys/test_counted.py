@@ -57,10 +57,10 @@ class Hand:
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
-    def done(self, what: str, goal: int) -> int:
+    def done(self, action: str, goal: int) -> int:
         """Prints the count, and resets it to zero."""
         count, self.count = self.count, 0
-        print(f"{what}: {count} (goal: at most {goal})")
+        print(f"{action}: {count} (goal: at most {goal})")
         return count
 
 

@@ -64,7 +64,7 @@ def enters(actor: Actor, address: str, password: str) -> None:
     actor.presses("^Entrar$")
 
 
-def asks(actor: Actor, address: str) -> str:
+def request_link(actor: Actor, address: str) -> str:
     """Requests a new password through the site's links; returns the text of the page."""
     actor.goes_to("/sign-in")
     actor.page.get_by_role("link", name="¿Olvidó la contraseña?").click()
@@ -91,7 +91,9 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
 
     she = Actor(browser, stack, scripts=script)
     nobody = f"nadie-{new_id()[:8]}@lunanueva.example"
-    assert asks(she, nobody) == asks(she, email), "the answer is the same for everybody"
+    assert request_link(she, nobody) == request_link(she, email), (
+        "the answer is the same for everybody"
+    )
     until(lambda: any(LINK.search(mail) for mail in mails(stack, email)), 30)
     [link] = [links[0] for mail in mails(stack, email) if (links := LINK.findall(mail))]
     secret = link.partition("#")[2]

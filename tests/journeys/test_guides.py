@@ -83,15 +83,15 @@ def test_the_quick_start_in_python_imports_only_requests() -> None:
 def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
     assert shutil.which("curl"), "the quick start needs curl"
     source = blocks("quickstart.md", "bash")
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", source],
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    assert done.returncode == 0, f"after {done.stdout!r}: {done.stderr}"
-    assert done.stdout.splitlines() == EXPECTED.findall(source)
+    assert process.returncode == 0, f"after {process.stdout!r}: {process.stderr}"
+    assert process.stdout.splitlines() == EXPECTED.findall(source)
 
 
 def requests_of_the_guide() -> list[str]:
@@ -123,7 +123,7 @@ class Reader:
             command = command.replace(f'"{name}": "…"', f'"{name}": "{self._manager[name]}"')
         if "$SESSION" in command:  # an earlier request of the guide ended it
             self.send(next(c for c in requests_of_the_guide() if '"password"' in c))
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", "-euc", f"uuidgen() {{ echo {uuid.uuid4()}; }}\n{command}"],
             capture_output=True,
             text=True,
@@ -131,7 +131,7 @@ class Reader:
             check=True,
             env=os.environ | self._known,
         )
-        answer = json.loads(done.stdout or "{}")
+        answer = json.loads(process.stdout or "{}")
         assert "reason" not in answer, (command, answer)
         self._remember(command.split("$ENLACE")[1].split()[0], answer)
 

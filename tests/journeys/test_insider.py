@@ -19,7 +19,7 @@ from tests.parts.local_stack import LocalStack, until
 
 
 @pytest.fixture(scope="module")
-def narrow() -> Iterator[LocalStack]:
+def small_quota() -> Iterator[LocalStack]:
     """A stack in which a worker may look at two people an hour."""
     created = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
     try:
@@ -30,9 +30,9 @@ def narrow() -> Iterator[LocalStack]:
 
 
 def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_who_it_was(
-    narrow: LocalStack, browser: Browser
+    small_quota: LocalStack, browser: Browser
 ) -> None:
-    insider = narrow.worker("trabajadora@puentes")
+    insider = small_quota.worker("trabajadora@puentes")
     people = [
         insider.people.CreatePerson(
             people_pb2.CreatePersonRequest(
@@ -54,14 +54,14 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
         opens(person)
     assert refusal(lambda: opens(people[2])) == ("RESOURCE_EXHAUSTED", "opening_quota")
     opens(people[0])
-    auditor = Actor(browser, narrow)
+    auditor = Actor(browser, small_quota)
     auditor.signs_in("auditoria@coalicion.demo")
 
-    def heard() -> bool:
+    def is_notified() -> bool:
         auditor.goes_to("/inbox")
         return "Algo fuera de lo común" in auditor.page.content()
 
-    until(heard)
+    until(is_notified)
     auditor.page.locator("main .row", has_text="Algo fuera de lo común").first.get_by_role(
         "button", name="Abrir"
     ).click()

@@ -61,14 +61,14 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
     if WHO[role]:
         sign_in(session, stack, WHO[role])
     start = f"{stack.gateway}/today" if WHO[role] else stack.gateway
-    waiting, seen, kinds, dead = [(start, "the beginning")], {start}, Counter[str](), []
-    while waiting:
-        address, origin = waiting.pop(0)
+    queue, visited, kinds, broken_links = [(start, "the beginning")], {start}, Counter[str](), []
+    while queue:
+        address, origin = queue.pop(0)
         answer = session.get(address, timeout=20)
         if answer.status_code != 200 or (
             WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")
         ):
-            dead.append(f"{answer.status_code} {address} from {origin}")
+            broken_links.append(f"{answer.status_code} {address} from {origin}")
             continue
         if "html" not in answer.headers.get("Content-Type", ""):
             continue
@@ -82,14 +82,14 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
             )
             if (
                 not target.startswith(stack.gateway)
-                or target in seen
+                or target in visited
                 or parts.path == "/quick-exit"
                 or "lang=" in parts.query
             ):
                 continue
-            seen.add(target)
+            visited.add(target)
             kinds[kind] += 1
             if kinds[kind] <= ALIKE:
-                waiting.append((target, address))
-    assert not dead, "\n".join(dead)
+                queue.append((target, address))
+    assert not broken_links, "\n".join(broken_links)
     assert len(kinds) >= (3 if not WHO[role] else 6), kinds

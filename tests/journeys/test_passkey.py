@@ -34,8 +34,8 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: 
         account for account in stack.demo["accounts"] if account["email"].startswith("albergue@")
     )
     site = stack.gateway.replace("127.0.0.1", "localhost")
-    her = Actor(browser, stack, scripts=True)
-    page = her.page
+    worker = Actor(browser, stack, scripts=True)
+    page = worker.page
     device(page)
     page.goto(f"{site}/sign-in?to=/account")
     page.fill("#email", account["email"])
@@ -44,16 +44,16 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: 
     page.locator("summary", has_text="Agregar una llave").click()
     page.fill("#passkey-label", "Teléfono del turno")
     page.fill("#passkey-password", account["password"])
-    her.presses("^Seguir$")
+    worker.presses("^Seguir$")
     page.get_by_text("Guardado").wait_for()
-    her.sees("Teléfono del turno")
-    her.sees("Todavía no se usó")
+    worker.sees("Teléfono del turno")
+    worker.sees("Todavía no se usó")
 
     page.context.clear_cookies()
     page.goto(f"{site}/sign-in?to=/account")
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     page.wait_for_url("**/account")
-    her.sees("Última vez")
+    worker.sees("Última vez")
 
     page.context.clear_cookies()
     page.goto(f"{site}/sign-in?to=/account")
@@ -64,8 +64,8 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: 
 
     page.locator("summary", has_text="Quitar una llave").click()
     page.fill("#end-passkey-password", account["password"])
-    her.presses("^Quitarla$")
-    her.sees("Guardado")
+    worker.presses("^Quitarla$")
+    worker.sees("Guardado")
     page.context.clear_cookies()
     page.goto(f"{site}/sign-in?to=/account")
     sent = list[str]()
@@ -73,10 +73,10 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(browser: Browser, stack: 
         "request", lambda request: sent.append(request.url) if request.method == "POST" else None
     )
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
-    her.sees("no sirve para entrar aquí")
+    worker.sees("no sirve para entrar aquí")
     page.wait_for_load_state("networkidle")  # half a second without a request
-    her.sees("no sirve para entrar aquí")
+    worker.sees("no sirve para entrar aquí")
     assert [url.rpartition("/")[2] for url in sent] == ["passkey", "code"], (
         "a page that reports a failure does not ask again by itself"
     )
-    her.leaves()
+    worker.leaves()

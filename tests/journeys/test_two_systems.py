@@ -306,7 +306,7 @@ def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: A
     accepted = referrals.call(
         name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW
     )
-    begun = referrals.call(
+    response = referrals.call(
         name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW
     )
     done = referrals.call(
@@ -314,7 +314,7 @@ def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: A
         "CompleteReferral",
         shelter,
         id=sent.id,
-        etag=begun.etag,
+        etag=response.etag,
         outcome_code="OUTCOME_FULLY_MET",
     )
     closed = referrals.call(

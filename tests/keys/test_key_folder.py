@@ -23,8 +23,8 @@ def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: P
             return number, key_folder.ring(tmp_path, "sealing.referrals")[number]
 
         with ThreadPoolExecutor(2) as pool:
-            (first, its), (second, others) = pool.map(make, range(2))
-        assert first != second or its == others
+            (first, first_keys), (second, second_keys) = pool.map(make, range(2))
+        assert first != second or first_keys == second_keys
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
         "no incomplete file is left"
     )

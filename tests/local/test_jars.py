@@ -143,14 +143,14 @@ def test_a_full_disk_is_reported_in_a_sentence(
         "except StackFailure as failure: print(failure)\n"
     )
     home = tmp_path / "home"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-B", "-c", script, str(lock), str(home)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "could not be stored" in done.stdout
-    assert "They need 100 MB" in done.stdout
+    assert "could not be stored" in process.stdout
+    assert "They need 100 MB" in process.stdout
     assert fetch(lock, home) == [CONTENT]
 
 

@@ -26,8 +26,8 @@ def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> N
     key_folder.replace_pair(tmp_path, "tokens")
     (tmp_path / "operators-own.key").write_text("PEM")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    done = make_keys(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = make_keys(tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -39,8 +39,8 @@ def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, 
         key_folder.drop_older_pairs(tmp_path, "tokens")
     files, key = set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()
     (tmp_path / f"{name}.pub.jwk").unlink()
-    done = make_keys(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    process = make_keys(tmp_path)
+    assert (process.returncode, process.stderr) == (0, "")
     assert (set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()) == (files, key)
 
 
@@ -93,9 +93,9 @@ def test_a_damaged_key_is_named_in_one_sentence(
 ) -> None:
     key_folder.create(tmp_path, ["referrals"])
     damage(tmp_path / name)
-    done = make_keys(tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == (
+    process = make_keys(tmp_path)
+    assert process.returncode == 1
+    assert process.stderr == (
         f"{tmp_path / name} can't be read, or holds no key: let this account read it, or restore it"
         " from a copy of the keys\n"
     )
@@ -109,9 +109,9 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_sentence(
     tmp_path: Path, folder: str, first: str, reason: str
 ) -> None:
     (tmp_path / "file").touch()
-    done = make_keys(tmp_path / folder, first)
-    assert done.returncode == 1
-    assert done.stderr == (
+    process = make_keys(tmp_path / folder, first)
+    assert process.returncode == 1
+    assert process.stderr == (
         f"{tmp_path / folder} can't be read or written: {reason} (let this account use the folder"
         f" {tmp_path / folder}, and free space on its disk)\n"
     )

@@ -241,12 +241,12 @@ class TestProcess:
         self, tmp_path: Path
     ) -> None:
         without = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
-        done = subprocess.run(
+        process = subprocess.run(
             [*without, "--port", "80", "--no-demo", "--var", str(tmp_path)],
             capture_output=True,
             text=True,
         )
-        assert (done.returncode, done.stdout, done.stderr) == (
+        assert (process.returncode, process.stdout, process.stderr) == (
             1,
             "",
             "Error: this account may not listen on port 80 (choose another port with --port)\n",

@@ -132,10 +132,10 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
 def test_a_part_that_hangs_stops_the_restarts_of_others_for_three_seconds_at_most() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:  # accepts connections, and never answers
         address = f"127.0.0.1:{hung.getsockname()[1]}"
-        begun = time.monotonic()
+        begin = time.monotonic()
         assert stack._health(address, "") == [None]
         assert not stack._serves_http(address, "/readyz")
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begin < 8
 
 
 def test_a_part_that_works_is_not_killed_while_it_starts(lines: Lines, tmp_path: Path) -> None:
@@ -288,9 +288,9 @@ def _part(
     return Part(name, level, begin, ready)
 
 
-def _until(supervisor: Supervisor, reached: Callable[[], bool], timeout: float = 10) -> None:
+def _until(supervisor: Supervisor, condition: Callable[[], bool], timeout: float = 10) -> None:
     end = time.monotonic() + timeout
-    while not reached():
+    while not condition():
         assert time.monotonic() < end
         supervisor.tick()
         time.sleep(0.01)

@@ -244,9 +244,9 @@ def test_a_change_based_on_an_older_version_is_refused() -> None:
 
 
 def test_a_disabled_endpoint_records_the_reason_and_an_enabled_one_clears_it() -> None:
-    off = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
-    assert (off.enabled, off.disabled_reason) == (False, "by_owner")
-    on = change(off, 2, NOW, url=None, kinds=None, enabled=True, reach=OUTSIDE)
+    disabled = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
+    assert (disabled.enabled, disabled.disabled_reason) == (False, "by_owner")
+    on = change(disabled, 2, NOW, url=None, kinds=None, enabled=True, reach=OUTSIDE)
     assert (on.enabled, on.disabled_reason) == (True, "")
 
 

@@ -32,7 +32,7 @@ KINDS = ("clock_breached", "referral_sent")
 OPEN = Webhook("webhook", "ngo", URL, KINDS, True, "", 1, NOON, NOON)
 
 
-def opened(existing_count: int = 0, **more: Any) -> Webhook:
+def open_webhook(existing_count: int = 0, **more: Any) -> Webhook:
     fields: dict[str, Any] = {"url": URL, "kinds": [*reversed(KINDS), *KINDS], **more}
     return new_webhook(
         "webhook",
@@ -46,15 +46,15 @@ def opened(existing_count: int = 0, **more: Any) -> Webhook:
 
 
 def changed(webhook: Webhook, **more: Any) -> Webhook:
-    nothing: dict[str, Any] = {"url": None, "kinds": None, "enabled": None}
-    return change(webhook, webhook.version, LATER, **(nothing | more), reach=OUTSIDE)
+    no_change: dict[str, Any] = {"url": None, "kinds": None, "enabled": None}
+    return change(webhook, webhook.version, LATER, **(no_change | more), reach=OUTSIDE)
 
 
 def test_a_new_endpoint_is_enabled_and_has_each_kind_once() -> None:
-    assert opened() == OPEN
-    assert opened(LIMIT - 1) == OPEN
+    assert open_webhook() == OPEN
+    assert open_webhook(LIMIT - 1) == OPEN
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
-        opened(LIMIT)
+        open_webhook(LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_value_refused_in_a_new_endpoint_is_refused_in_a_change(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
-        opened(**wrong)
+        open_webhook(**wrong)
     assert refused.value.violations == [(f"webhook.{path}", reason)]
     with pytest.raises(Invalid) as refused:
         changed(OPEN, **wrong)

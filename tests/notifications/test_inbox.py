@@ -48,13 +48,16 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     worker = new_id()
     service.hear("accepted", sender_worker_id=worker)
     own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
-    [hers], [theirs] = own.ListMessages().messages, colleague.ListMessages().messages
-    assert hers.id != theirs.id
-    colleague.MarkMessageRead(id=theirs.id)
+    [own_message], [their_message] = own.ListMessages().messages, colleague.ListMessages().messages
+    assert own_message.id != their_message.id
+    colleague.MarkMessageRead(id=their_message.id)
     # a message that a colleague has read stays unread for her
     assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
-    assert refusal(lambda: colleague.MarkMessageRead(id=hers.id)) == ("NOT_FOUND", "not_found")
-    own.MarkMessageRead(id=hers.id)
+    assert refusal(lambda: colleague.MarkMessageRead(id=own_message.id)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
+    own.MarkMessageRead(id=own_message.id)
     assert own.CountUnread().unread == 0
 
 
@@ -88,8 +91,8 @@ def test_one_version_shows_a_whole_organisation_that_messages_have_changed(
     seen, elsewhere = {colleague.CountUnread().version}, stranger.CountUnread().version
     service.hear("accepted", sender_worker_id=worker)
     seen.add(colleague.CountUnread().version)
-    [hers] = own.ListMessages().messages
-    own.MarkMessageRead(id=hers.id)
+    [own_message] = own.ListMessages().messages
+    own.MarkMessageRead(id=own_message.id)
     seen.add(colleague.CountUnread().version)
     assert len(seen) == 3
     assert own.CountUnread().version == colleague.CountUnread().version
@@ -339,9 +342,9 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
         "PERMISSION_DENIED",
         "right_missing",
     )
-    done = service.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
-    assert done == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert (done.email, done.etag) == ("mesa@ong.example", "v1")
+    desk_set = service.as_(COALITION, "COORDINATOR").SetDesk(desk=desk)
+    assert desk_set == service.as_(RECEIVER, "WORKER").GetDesk()
+    assert (desk_set.email, desk_set.etag) == ("mesa@ong.example", "v1")
 
 
 @pytest.mark.parametrize(

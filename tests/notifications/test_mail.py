@@ -166,8 +166,8 @@ def test_the_desk_gets_one_neutral_email_with_one_link(service: Service, post: P
     assert "Subject: Tiene una tarea en Enlace\r\n" in text
     assert text.count("http") == text.count(f"{PUBLIC_URL}/referrals/{fact.subject}\r\n") == 1
     assert not [word for word in ("HOU", SENDER, RECEIVER) if word in text]
-    [done] = emails(service)
-    assert (done["status"], done["attempts"], done["last_code"]) == ("DELIVERED", 1, 250)
+    [mail] = emails(service)
+    assert (mail["status"], mail["attempts"], mail["last_code"]) == ("DELIVERED", 1, 250)
     assert service.send_mails(smtp(service, post)) == 0
 
 
@@ -391,9 +391,9 @@ def test_an_email_is_given_up_after_a_day(service: Service) -> None:
     for _ in range(6 * 26):
         service.send_mails(nobody)
         service.advance(minutes=10)
-    [dead] = emails(service)
-    assert (dead["status"], dead["next_attempt_time"]) == ("DEAD", None)
-    assert 5 < dead["attempts"] < 20
+    [undeliverable] = emails(service)
+    assert (undeliverable["status"], undeliverable["next_attempt_time"]) == ("DEAD", None)
+    assert 5 < undeliverable["attempts"] < 20
 
 
 def test_an_email_of_a_sender_that_died_is_sent_again_with_the_same_message_id(
@@ -449,11 +449,11 @@ def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_le
     service.desk(OTHER, "otra@ong.example")
     service.desk(RECEIVER, "mesa@ong.example")
     [desk] = service.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
-    spoil = (
+    damage = (
         "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT"
         " FROM moved"
     )
-    service.rows(spoil, b"nonsense", OTHER)
+    service.rows(damage, b"nonsense", OTHER)
     service.hear("sent", receiver_organization_id=OTHER)
     service.hear("sent")
     assert service.send_mails(smtp(service, post)) == 2
@@ -464,7 +464,7 @@ def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_le
     )
     assert bad["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
-    service.rows(spoil, desk["email"], OTHER)  # repaired
+    service.rows(damage, desk["email"], OTHER)  # repaired
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
     assert post.got[-1].rcpt_tos == ["otra@ong.example"]

@@ -194,22 +194,22 @@ def test_the_receiver_is_notified_of_a_rerouting_and_the_sender_if_another_did_i
 
 
 def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_she_left() -> None:
-    hers = replace(
+    own_event = replace(
         event_of("assigned", actor=RECEIVER),
         responsible_worker_id="w" * 32,
         actor_worker_id="m" * 32,
     )
-    [recipient] = recipients_of(hers, NOW)
+    [recipient] = recipients_of(own_event, NOW)
     assert (recipient.audience, recipient.organization_id, recipient.worker_id) == (
         Audience.WORKER,
         RECEIVER,
         "w" * 32,
     )
-    assert recipients_of(replace(hers, actor_worker_id="w" * 32), NOW) == []
+    assert recipients_of(replace(own_event, actor_worker_id="w" * 32), NOW) == []
     assert in_words(
-        recipients_of(replace(hers, responsible_worker_id="", actor_organization_id=""), NOW)
+        recipients_of(replace(own_event, responsible_worker_id="", actor_organization_id=""), NOW)
     ) == {TO_RECEIVER}
-    assert recipients_of(replace(hers, responsible_worker_id=""), NOW) == [], (
+    assert recipients_of(replace(own_event, responsible_worker_id=""), NOW) == [], (
         "the receiver itself returned the referral to its desk"
     )
 

@@ -30,7 +30,7 @@ TEXTS = {
 }
 
 
-def sent(referral_id: str, language: str = "es", delivery_id: str = "") -> EmailMessage:
+def composed(referral_id: str, language: str = "es", delivery_id: str = "") -> EmailMessage:
     return compose(
         mail(
             delivery_id or new_id(),
@@ -72,8 +72,8 @@ def test_texts_have_no_placeholders_and_no_digits() -> None:
 def test_all_emails_of_a_language_are_equal_except_for_their_ids(language: str) -> None:
     first, second = (new_id(), new_id()), (new_id(), new_id())
     one, other = (
-        sent(first[0], language, first[1]).as_bytes(),
-        sent(second[0], language, second[1]).as_bytes(),
+        composed(first[0], language, first[1]).as_bytes(),
+        composed(second[0], language, second[1]).as_bytes(),
     )
     assert len(one) == len(other)
     for old, new in zip(first, second, strict=True):
@@ -83,12 +83,12 @@ def test_all_emails_of_a_language_are_equal_except_for_their_ids(language: str) 
 
 
 def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
-    assert "https://enlace.example/inbox\n" in sent("").get_content()
+    assert "https://enlace.example/inbox\n" in composed("").get_content()
 
 
 def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
     for language in LANGUAGES:
-        message = sent(new_id(), language)
+        message = composed(new_id(), language)
         for part in (
             message["Subject"],
             message.get_content().replace("https://enlace.example/referrals/", ""),
@@ -98,7 +98,9 @@ def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
 
 def test_the_message_id_is_the_delivery_id_and_has_a_fixed_length() -> None:
     delivery = new_id()
-    assert sent(new_id(), delivery_id=delivery)["Message-ID"] == f"<{delivery}@coalicion.example>"
+    assert (
+        composed(new_id(), delivery_id=delivery)["Message-ID"] == f"<{delivery}@coalicion.example>"
+    )
     assert len(delivery) == ID_LENGTH
 
 

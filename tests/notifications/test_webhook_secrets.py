@@ -151,15 +151,15 @@ def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
 
         return ask
 
-    both = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
+    threads = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
     # both have started before the first one continues
     with service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, created.webhook.id, to_change=True)
-        for thread in both:
+        for thread in threads:
             thread.start()
         while len(service.rows(_WAITING)) < 2:
-            assert all(thread.is_alive() for thread in both)
-    for thread in both:
+            assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
         thread.join(10)
     [rotated] = [line for line in lines if not isinstance(line, tuple)]
     assert [line for line in lines if isinstance(line, tuple)] == [ROTATING]

@@ -59,17 +59,23 @@ def test_a_delivery_shows_its_outcome(service: Service) -> None:
     [waiting] = service.deliveries(webhook.id)
     assert (waiting.status, waiting.attempts, waiting.kind) == (WAITING, 0, "referral_sent")
     service.send_webhooks()
-    [done] = service.deliveries(webhook.id)
-    assert (done.id, done.status, done.attempts, done.last_http_status, done.last_error_code) == (
+    [delivery] = service.deliveries(webhook.id)
+    assert (
+        delivery.id,
+        delivery.status,
+        delivery.attempts,
+        delivery.last_http_status,
+        delivery.last_error_code,
+    ) == (
         system.got[0].id,
         DELIVERED,
         1,
         204,
         0,
     )
-    assert done.body_sha256 == hashlib.sha256(system.got[0].body.encode()).hexdigest()
-    assert done.HasField("delivery_time")
-    assert not done.HasField("next_attempt_time")
+    assert delivery.body_sha256 == hashlib.sha256(system.got[0].body.encode()).hexdigest()
+    assert delivery.HasField("delivery_time")
+    assert not delivery.HasField("next_attempt_time")
 
 
 def test_only_the_selected_kinds_are_sent(service: Service) -> None:
@@ -118,9 +124,11 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service.send_webhooks()
     service.advance(minutes=1)
     service.send_webhooks()
-    [done] = service.deliveries(created.webhook.id)
-    assert (done.status, done.attempts) == (DELIVERED, 3)
-    assert {(request.id, request.body) for request in system.got} == {(done.id, system.got[0].body)}
+    [delivery] = service.deliveries(created.webhook.id)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 3)
+    assert {(request.id, request.body) for request in system.got} == {
+        (delivery.id, system.got[0].body)
+    }
     assert len({request.headers["webhook-timestamp"] for request in system.got}) == 3
     for request in system.got:
         request.verified(created.secret)
@@ -184,8 +192,8 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     assert service.send_webhooks() == 1
     assert [request.id for request in system.got] == [claim.id] * 2
     service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
-    [done] = service.deliveries(created.webhook.id)
-    assert (done.status, done.attempts) == (DELIVERED, 1)
+    [delivery] = service.deliveries(created.webhook.id)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
@@ -416,11 +424,11 @@ def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lea
     bad = service.webhook(OTHER, other.url).webhook
     service.webhook(RECEIVER, system.url)
     [kept] = service.rows("SELECT secret FROM webhooks WHERE id = %s", bad.id)
-    spoil = (
+    damage = (
         "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT"
         " FROM moved"
     )
-    service.rows(spoil, b"nonsense", bad.id)
+    service.rows(damage, b"nonsense", bad.id)
     with running(service.web_sender(threads=1)):
         service.hear("sent", receiver_organization_id=OTHER)
         for count in range(1, 4):
@@ -429,7 +437,7 @@ def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lea
         assert (other.got, put_aside.get()) == ([], before + 1)
         [delivery] = service.deliveries(bad.id, OTHER)
         assert delivery.id in capsys.readouterr().out
-        service.rows(spoil, kept["secret"], bad.id)  # repaired
+        service.rows(damage, kept["secret"], bad.id)  # repaired
         service.clock.advance(WEBHOOK_LEASE)
         other.wait_for(1)
 
@@ -593,10 +601,10 @@ def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
     for _ in range(40):
         service.send_webhooks()
         service.advance(hours=2)
-    [dead] = service.deliveries(webhook.id)
-    assert dead.status in (DEAD, DISCARDED)
-    assert not dead.HasField("next_attempt_time")
-    assert 5 < dead.attempts < 40
+    [undeliverable] = service.deliveries(webhook.id)
+    assert undeliverable.status in (DEAD, DISCARDED)
+    assert not undeliverable.HasField("next_attempt_time")
+    assert 5 < undeliverable.attempts < 40
 
 
 def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: Service) -> None:
@@ -610,8 +618,8 @@ def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: 
     service.send_webhooks()
     assert [request.id for request in system.got] == [resent.id] * 2
     assert system.got[0].body == system.got[1].body
-    [done] = service.deliveries(created.webhook.id)
-    assert (done.status, done.attempts) == (DELIVERED, 2)
+    [delivery] = service.deliveries(created.webhook.id)
+    assert (delivery.status, delivery.attempts) == (DELIVERED, 2)
     system.got[1].verified(created.secret)
 
 
@@ -621,11 +629,11 @@ def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     system = service.receiver()
     created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")
-    off = manager.UpdateWebhook(
+    disabled = manager.UpdateWebhook(
         webhook=pb.Webhook(id=created.webhook.id, etag="v1", enabled=False),
         update_mask={"paths": ["enabled"]},
     )
-    assert (off.enabled, off.disabled_reason_code, off.etag) == (
+    assert (disabled.enabled, disabled.disabled_reason_code, disabled.etag) == (
         False,
         pb.DISABLED_REASON_BY_OWNER,
         "v2",
@@ -643,18 +651,22 @@ def test_deliveries_waiting_for_a_disabled_or_deleted_endpoint_are_discarded(
 ) -> None:
     system = service.receiver()
     manager = service.as_(RECEIVER, "MANAGER")
-    off, gone = (
+    disabled_webhook, deleted_webhook = (
         service.webhook(RECEIVER, system.url).webhook,
         service.webhook(RECEIVER, system.url).webhook,
     )
     service.hear("sent")
     manager.UpdateWebhook(
-        webhook=pb.Webhook(id=off.id, etag="v1", enabled=False), update_mask={"paths": ["enabled"]}
+        webhook=pb.Webhook(id=disabled_webhook.id, etag="v1", enabled=False),
+        update_mask={"paths": ["enabled"]},
     )
-    manager.DeleteWebhook(id=gone.id)
+    manager.DeleteWebhook(id=deleted_webhook.id)
     assert service.send_webhooks() == 0
-    assert [delivery.status for delivery in service.deliveries(off.id)] == [DISCARDED]
-    assert refusal(lambda: manager.ListDeliveries(webhook_id=gone.id)) == ("NOT_FOUND", "not_found")
+    assert [delivery.status for delivery in service.deliveries(disabled_webhook.id)] == [DISCARDED]
+    assert refusal(lambda: manager.ListDeliveries(webhook_id=deleted_webhook.id)) == (
+        "NOT_FOUND",
+        "not_found",
+    )
     assert {row["status"] for row in service.rows("SELECT status FROM deliveries")} == {"DISCARDED"}
 
 

@@ -444,9 +444,9 @@ class Scene:
         self, by: Stubs, content: bytes = b"", **fields: Any
     ) -> open_data_pb2.ImportReport:
         """Imports a file; returns the report once the import is done."""
-        done = self.run_import(by, content, **fields)
-        assert done.state == open_data_pb2.IMPORT_STATE_DONE, done
-        return done.report
+        report = self.run_import(by, content, **fields)
+        assert report.state == open_data_pb2.IMPORT_STATE_DONE, report
+        return report.report
 
     def run_import(self, by: Stubs, content: bytes = b"", **fields: Any) -> open_data_pb2.Import:
         """Imports a file; returns the import once it has ended."""

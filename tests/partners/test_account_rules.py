@@ -138,9 +138,9 @@ def test_an_invitation_that_waits_for_nobody_cannot_be_confirmed() -> None:
 
 
 ENDS: dict[str, tuple[Callable[[Invitation], None], InvitationStatus]] = {
-    "accepted": (lambda it: it.accept(LATER), InvitationStatus.ACCEPTED),
-    "replaced": (lambda it: it.replace(LATER), InvitationStatus.REPLACED),
-    "revoked": (lambda it: it.revoke(LATER), InvitationStatus.REVOKED),
+    "accepted": (lambda invitation_: invitation_.accept(LATER), InvitationStatus.ACCEPTED),
+    "replaced": (lambda invitation_: invitation_.replace(LATER), InvitationStatus.REPLACED),
+    "revoked": (lambda invitation_: invitation_.revoke(LATER), InvitationStatus.REVOKED),
 }
 
 
@@ -240,8 +240,8 @@ ANA = WorkerEntry("Ana", "ana@luz.test", (Role.WORKER,))
 
 
 def test_an_account_becomes_active_suspended_and_renewed_and_each_step_is_published() -> None:
-    it = Worker.register("worker", "ngo", ANA, NOON)
-    assert it == Worker(
+    worker = Worker.register("worker", "ngo", ANA, NOON)
+    assert worker == Worker(
         id="worker",
         create_time=NOON,
         update_time=NOON,
@@ -250,22 +250,26 @@ def test_an_account_becomes_active_suspended_and_renewed_and_each_step_is_publis
         entry=ANA,
         status=WorkerStatus.ACTIVE,
     )
-    it.propose_suspension("first", LATER)
-    assert (it.suspension_proposed_by_worker_id, it.update_time, it.version) == ("first", LATER, 1)
-    it.suspend(LATER)
-    assert (it.status, it.suspension_proposed_by_worker_id) == (WorkerStatus.SUSPENDED, "")
+    worker.propose_suspension("first", LATER)
+    assert (worker.suspension_proposed_by_worker_id, worker.update_time, worker.version) == (
+        "first",
+        LATER,
+        1,
+    )
+    worker.suspend(LATER)
+    assert (worker.status, worker.suspension_proposed_by_worker_id) == (WorkerStatus.SUSPENDED, "")
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        it.suspend(LATER)
+        worker.suspend(LATER)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        it.propose_suspension("first", LATER)
-    it.suspension_proposed_by_worker_id = "first"
+        worker.propose_suspension("first", LATER)
+    worker.suspension_proposed_by_worker_id = "first"
     as_manager = replace(ANA, roles=(Role.MANAGER,))
-    it.renew(as_manager, LATER)
-    assert (it.entry, it.status) == (as_manager, WorkerStatus.ACTIVE)
-    assert it.suspension_proposed_by_worker_id == ""
-    assert (it.facts, it.update_time) == (["registered", "suspended", "renewed"], LATER)
+    worker.renew(as_manager, LATER)
+    assert (worker.entry, worker.status) == (as_manager, WorkerStatus.ACTIVE)
+    assert worker.suspension_proposed_by_worker_id == ""
+    assert (worker.facts, worker.update_time) == (["registered", "suspended", "renewed"], LATER)
     with pytest.raises(Invalid):
-        it.renew(replace(ANA, email=""), LATER)
+        worker.renew(replace(ANA, email=""), LATER)
 
 
 def test_emails_and_passwords_that_look_the_same_are_the_same() -> None:
@@ -309,7 +313,7 @@ MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    ("begun", "used", "lives"),
+    ("age", "idle", "is_valid"),
     [
         (0 * MINUTE, 0 * MINUTE, True),
         (HOUR, 15 * MINUTE - SECOND, True),
@@ -323,9 +327,9 @@ MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
     ],
 )
 def test_a_session_ends_when_it_is_idle_or_old(
-    begun: timedelta, used: timedelta, lives: bool
+    age: timedelta, idle: timedelta, is_valid: bool
 ) -> None:
-    assert session_lives(NOON - begun, NOON - used, NOON) is lives
+    assert session_lives(NOON - age, NOON - idle, NOON) is is_valid
 
 
 # Keys

@@ -136,7 +136,7 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
 
 
 def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
-    hers = sign_in(member).session_secret
+    own_secret = sign_in(member).session_secret
     me, secret = session_of(member)
     colleague = member.as_worker(
         member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org")
@@ -145,7 +145,7 @@ def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     assert sessions(colleague, secret) == []
     assert colleague.EndSessions(pb.EndSessionsRequest(id=mine.id)).ended == 0
     assert colleague.EndSessions(pb.EndSessionsRequest()).ended == 0
-    assert {token_of(member, each).worker.email for each in (hers, secret)} == {EMAIL}
+    assert {token_of(member, each).worker.email for each in (own_secret, secret)} == {EMAIL}
 
 
 def test_a_session_that_was_idle_for_too_long_is_not_listed(member: Scene) -> None:

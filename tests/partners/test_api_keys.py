@@ -122,9 +122,9 @@ def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None
     assert live(scene, mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
 
 
-@pytest.mark.parametrize("way", ["make", "take over"])
+@pytest.mark.parametrize("change", ["make", "take over"])
 def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
-    scene: Scene, way: str
+    scene: Scene, change: str
 ) -> None:
     """A manager who is being suspended could otherwise go on making keys until one outlives her."""
     own = scene.organization()
@@ -145,7 +145,7 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
             locked.suspend(scene.clock.now())
             workers.save_status(tx, locked)
             revoke_keys_of(tx, scene.clock.now(), leaving.id)
-            done = pool.submit(calls[way], scene.as_worker(leaving))
+            done = pool.submit(calls[change], scene.as_worker(leaving))
             while not waits_or_is_done():
                 pass
         with refused("PERMISSION_DENIED", "organization_not_active"):

@@ -40,7 +40,7 @@ def candidate(id: str = "s", **fields: Any) -> Candidate:
     )
 
 
-def judged(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict, str]]:
+def verdicts(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict, str]]:
     (matched,) = match(Question("HOU.EMG", **question), [candidate(**fields)], NOW)
     return {reason.criterion: (reason.verdict, reason.code) for reason in matched.reasons}
 
@@ -133,11 +133,11 @@ def judged(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict, 
 def test_a_services_statements_decide_and_a_missing_statement_means_ask(
     question: dict[str, Any], expected: dict[str, Any], criterion: str, verdict: Verdict, code: str
 ) -> None:
-    assert judged(question, **expected)[criterion] == (verdict, code)
+    assert verdicts(question, **expected)[criterion] == (verdict, code)
 
 
 def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_no_reason() -> None:
-    assert set(judged({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
+    assert set(verdicts({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
 
 
 def test_of_services_that_state_the_same_the_one_that_keeps_its_promises_comes_first() -> None:

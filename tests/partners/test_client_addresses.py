@@ -53,7 +53,7 @@ def gateway(scene: Scene) -> Iterator[Clients]:
 def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
     scene: Scene, gateway: Clients
 ) -> None:
-    def heard(address: str, number: int) -> str:
+    def address_heard(address: str, number: int) -> str:
         calling.set(Caller(origin={"client-address": address, "client-device": ""}))
         try:
             gateway.tokens.SignIn(
@@ -63,8 +63,8 @@ def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
             return str(getattr(refused, "reason", refused))
         return "signed in"
 
-    assert [heard("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [WRONG[1]] * AT_ONCE + [
-        WAIT[1]
-    ]
-    assert heard("192.0.2.10", 99) == WRONG[1]
+    assert [address_heard("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [
+        WRONG[1]
+    ] * AT_ONCE + [WAIT[1]]
+    assert address_heard("192.0.2.10", 99) == WRONG[1]
     assert sign_in(scene, 100) == WRONG, "the client does not use up the gateway's own budget"

@@ -29,7 +29,7 @@ from tests.parts.loops import NEVER, OFTEN, eventually, running
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
-def asked(scene: Scene, need: str = "MED.PRI") -> list[str]:
+def found_names(scene: Scene, need: str = "MED.PRI") -> list[str]:
     """Returns the names of the services that meet the need; fails if match and search differ."""
     matched = scene.coordinator.MatchServices(
         pb.MatchServicesRequest(need_code=need, country="NI")
@@ -49,17 +49,17 @@ def meets(need: str) -> str:
 def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
     own = scene.organization("Propia")
     created = scene.service(own, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
+    assert found_names(scene) == ["Casa"]
     scene.suspend(own.id)
-    assert asked(scene) == []
+    assert found_names(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(
             f"UPDATE services SET listed = true, {meets('MED.DENT')} WHERE id = %s", (created.id,)
         )
-    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+    assert (found_names(scene), found_names(scene, "MED.DENT")) == ([], ["Casa"])
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("DELETE FROM services WHERE id = %s", (created.id,))
-    assert asked(scene, "MED.DENT") == []
+    assert found_names(scene, "MED.DENT") == []
 
 
 def has_services(index: DirectoryIndex, count: int) -> bool:
@@ -90,22 +90,22 @@ def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
 
 def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: Scene) -> None:
     created = scene.service(scene.coalition, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
+    assert found_names(scene) == ["Casa"]
     with scene.database.transaction(SYSTEM) as older:
         older.execute("SELECT pg_current_xact_id()")
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute(f"UPDATE services SET {meets('MED.DENT')} WHERE id = %s", (created.id,))
-        assert asked(scene, "MED.DENT") == ["Casa"]
+        assert found_names(scene, "MED.DENT") == ["Casa"]
         older.execute(f"UPDATE services SET {meets('MED.MAT')} WHERE id = %s", (created.id,))
-        assert asked(scene, "MED.DENT") == ["Casa"]  # not yet committed
-    assert (asked(scene, "MED.DENT"), asked(scene, "MED.MAT")) == ([], ["Casa"])
+        assert found_names(scene, "MED.DENT") == ["Casa"]  # not yet committed
+    assert (found_names(scene, "MED.DENT"), found_names(scene, "MED.MAT")) == ([], ["Casa"])
 
 
 def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
     scene: Scene,
 ) -> None:
     created = scene.service(scene.coalition, "Casa", "MED.PRI")
-    assert asked(scene) == ["Casa"]
+    assert found_names(scene) == ["Casa"]
     with scene.owner.transaction(SYSTEM) as tx:
         tx.execute("CREATE TEMP TABLE kept AS SELECT * FROM services")
         tx.execute("TRUNCATE services, service_changes CASCADE")
@@ -113,7 +113,7 @@ def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
         tx.execute("INSERT INTO services SELECT * FROM kept WHERE id = %s", (created.id,))
         tx.execute("UPDATE service_changes SET changed = '3'")
         tx.execute("DROP TABLE kept")
-    assert (asked(scene), asked(scene, "MED.DENT")) == ([], ["Casa"])
+    assert (found_names(scene), found_names(scene, "MED.DENT")) == ([], ["Casa"])
 
 
 def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_deadline(
@@ -299,13 +299,13 @@ def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
     monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
-    assert asked(scene) == []
+    assert found_names(scene) == []
     for number in range(9):
         scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
-    assert asked(scene) == [f"Casa {number}" for number in range(9)]
+    assert found_names(scene) == [f"Casa {number}" for number in range(9)]
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(f"UPDATE services SET {meets('MED.DENT')}")
-    assert (asked(scene), len(asked(scene, "MED.DENT"))) == ([], 9)
+    assert (found_names(scene), len(found_names(scene, "MED.DENT"))) == ([], 9)
 
 
 def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_and_found(
@@ -313,11 +313,11 @@ def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
     newer = scene.service(scene.coalition, "De otra versión", "MED.DENT")
-    assert (asked(scene), asked(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])
+    assert (found_names(scene), found_names(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])
     for words, expected in (("{word_of_a_later_version}", []), ("{}", ["De otra versión"])):
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
-        assert asked(scene) == ["Casa"]
+        assert found_names(scene) == ["Casa"]
         matched = scene.coordinator.MatchServices(
             pb.MatchServicesRequest(need_code="MED.DENT", country="NI")
         ).matches

@@ -107,12 +107,15 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scen
         manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True
     )
     assert outcomes(tried.report) == [ASKED, ASKED]
-    half = scene.run_import(
+    partial_report = scene.run_import(
         manager, source_import_id=tried.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
     )
-    assert (half.report.written, outcomes(half.report)) == (False, [CHANGED, ASKED])
+    assert (partial_report.report.written, outcomes(partial_report.report)) == (
+        False,
+        [CHANGED, ASKED],
+    )
     complete = scene.import_report(
-        manager, source_import_id=half.id, answers=[pb.ImportAnswer(row=3)]
+        manager, source_import_id=partial_report.id, answers=[pb.ImportAnswer(row=3)]
     )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
     assert phones(scene) == {one.id: "0002", other.id: "0001", complete.lines[1].subject_id: "0003"}

@@ -100,8 +100,8 @@ def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_
         0,
     )
     assert run(scene)
-    done = get(manager, job)
-    assert (done.state, done.rows_done, done.rows_total, done.report.created) == (
+    import_ = get(manager, job)
+    assert (import_.state, import_.rows_done, import_.rows_total, import_.report.created) == (
         pb.IMPORT_STATE_DONE,
         2,
         2,

@@ -360,7 +360,7 @@ def package(**tables: list[dict[str, str]]) -> bytes:
     return out.getvalue()
 
 
-def tables(**besides: list[dict[str, str]]) -> bytes:
+def tables(**more: list[dict[str, str]]) -> bytes:
     usual = {
         "organizations": [{"id": "o1", "name": "Una casa"}],
         "services": [
@@ -393,7 +393,7 @@ def tables(**besides: list[dict[str, str]]) -> bytes:
             }
         ],
     }
-    return package(**(usual | besides))
+    return package(**(usual | more))
 
 
 def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
@@ -549,8 +549,8 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     ]
     with refused("NOT_FOUND", "not_found"):
         scene.import_report(manager, content, organization_id=other.id)
-    done = scene.import_report(scene.coordinator, content)
-    assert (done.written, done.created) == (True, 2)
+    report = scene.import_report(scene.coordinator, content)
+    assert (report.written, report.created) == (True, 2)
     owners = {
         row["name"]: row["organization_id"]
         for row in scene.rows("SELECT name, organization_id FROM services")

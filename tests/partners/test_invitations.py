@@ -136,9 +136,9 @@ def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(sc
     ):
         with refused("PERMISSION_DENIED", "right_missing"):
             invite(scene.coordinator, new, *roles)
-    both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    coordinator_and_manager = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
     scene.worker(new, Role.MANAGER)
-    for caller in (scene.coordinator, both):
+    for caller in (scene.coordinator, coordinator_and_manager):
         with refused("FAILED_PRECONDITION", "manager_exists"):
             invite(caller, new)
     assert scene.rows("SELECT FROM invitations") == []
@@ -236,13 +236,13 @@ def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene
 
 
 def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scene: Scene) -> None:
-    abroad = scene.by(scene.organization("Otra sede"), Role.COORDINATOR)
+    other_coordinator = scene.by(scene.organization("Otra sede"), Role.COORDINATOR)
     for role, email in (
         (contract_pb2.ROLE_COORDINATOR, EMAIL),
         (contract_pb2.ROLE_AUDITOR, "auditora@ejemplo.org"),
     ):
         created = invite(scene.coordinator, None, role, email=email)
-        abroad.ConfirmInvitation(pb.ConfirmInvitationRequest(id=created.id))
+        other_coordinator.ConfirmInvitation(pb.ConfirmInvitationRequest(id=created.id))
         accept(scene, created)
     rows = scene.rows(
         "SELECT organization_id FROM workers WHERE email IN (%s, 'auditora@ejemplo.org')", EMAIL
@@ -257,13 +257,13 @@ def test_an_invitation_gets_the_same_answer_whether_or_not_the_address_has_an_ac
     scene.worker(elsewhere, email="ocupada@ejemplo.org")
     manager = scene.by(own, Role.MANAGER)
 
-    def said(email: str) -> bytes:
+    def bytes_for(email: str) -> bytes:
         created = invite(manager, None, contract_pb2.ROLE_WORKER, email=email)
         assert created.id
         created.id = ""
         return created.SerializeToString(deterministic=True)
 
-    taken, free = said("ocupada@ejemplo.org"), said("ninguna@ejemplo.org")
+    taken, free = bytes_for("ocupada@ejemplo.org"), bytes_for("ninguna@ejemplo.org")
     assert taken == free.replace(b"ninguna", b"ocupada")
     lengths = {
         len(row["payload"])
@@ -375,14 +375,16 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
         created[scope] = other.CreateApiKey(pb.CreateApiKeyRequest(label="Sistema", scopes=[scope]))
     assert not any(key.api_key.unconfirmed for key in created.values())
     accept(scene, invite(manager))
-    wide, narrow = created.values()
+    other_link, own_link = created.values()
     with refused("UNAUTHENTICATED", "key_invalid"):
-        scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret))
-    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=narrow.secret)).tokens
-    scene.by(own, Role.MANAGER).ConfirmApiKey(pb.ConfirmApiKeyRequest(id=wide.api_key.id))
-    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret)).tokens
+        scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=other_link.secret))
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=own_link.secret)).tokens
+    scene.by(own, Role.MANAGER).ConfirmApiKey(pb.ConfirmApiKeyRequest(id=other_link.api_key.id))
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=other_link.secret)).tokens
     accept(scene, invite(manager))
-    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=wide.secret)).tokens, "confirmed"
+    assert scene.nobody.IssueToken(pb.IssueTokenRequest(api_key=other_link.secret)).tokens, (
+        "confirmed"
+    )
 
 
 def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
@@ -472,10 +474,10 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
         right.id,
     }
     assert not stranger.ListInvitations(pb.ListInvitationsRequest()).invitations
-    both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
+    coordinator_and_manager = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
     for caller, id in (
         (stranger, wrong.id),
-        (both, wrong.id),
+        (coordinator_and_manager, wrong.id),
         (manager, "0" * 32),
         (manager, "x\x00"),
     ):

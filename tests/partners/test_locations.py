@@ -537,92 +537,119 @@ class Road:
 
 
 @pytest.fixture
-def road(scene: Scene, shelter: Organization, manager: Stubs) -> Road:
+def address_scene(scene: Scene, shelter: Organization, manager: Stubs) -> Road:
     return Road(scene, shelter, manager)
 
 
 def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
-    scene: Scene, road: Road
+    scene: Scene, address_scene: Road
 ) -> None:
-    assert [each.address for each in open_address(road.driver, REFERRAL)] == [HIDDEN_STREET]
+    assert [each.address for each in open_address(address_scene.driver, REFERRAL)] == [
+        HIDDEN_STREET
+    ]
     trail = scene.rows(
         "SELECT action, purpose_code FROM audit WHERE action = 'address_open' AND allowed"
     )
     assert [(row["action"], row["purpose_code"]) for row in trail] == [("address_open", REFERRAL)]
     with refused("FAILED_PRECONDITION", "address_opened"):
-        open_address(road.colleague, REFERRAL)
+        open_address(address_scene.colleague, REFERRAL)
 
 
 def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
-    scene: Scene, shelter: Organization, manager: Stubs, road: Road
+    scene: Scene, shelter: Organization, manager: Stubs, address_scene: Road
 ) -> None:
     hidden = scene.service(shelter, "Acogida", "PSS")
     offer(manager, hidden.id, make(manager, **OFFICE))
-    accept(scene, ANOTHER, hidden.id, shelter.id, road.sender.id)
+    accept(scene, ANOTHER, hidden.id, shelter.id, address_scene.sender.id)
     with refused("NOT_FOUND", "not_found"):
-        open_address(road.driver, ANOTHER)
+        open_address(address_scene.driver, ANOTHER)
     service = manager.GetService(d.GetServiceRequest(id=hidden.id))
     service.confidential = True
     manager.UpdateService(
         d.UpdateServiceRequest(service=service, update_mask=FieldMask(paths=["confidential"]))
     )
-    assert not where(road.driver, hidden.id)
-    assert [each.address for each in open_address(road.driver, ANOTHER)] == [OFFICE["address"]]
+    assert not where(address_scene.driver, hidden.id)
+    assert [each.address for each in open_address(address_scene.driver, ANOTHER)] == [
+        OFFICE["address"]
+    ]
 
 
 def test_a_worker_who_opened_an_address_may_look_again_for_half_an_hour(
-    scene: Scene, road: Road
+    scene: Scene, address_scene: Road
 ) -> None:
-    open_address(road.driver, REFERRAL)
+    open_address(address_scene.driver, REFERRAL)
     scene.advance(minutes=29)
-    assert open_address(road.driver, REFERRAL)
+    assert open_address(address_scene.driver, REFERRAL)
     scene.advance(minutes=1)
     with refused("FAILED_PRECONDITION", "address_opened"):
-        open_address(road.driver, REFERRAL)
+        open_address(address_scene.driver, REFERRAL)
 
 
-def test_nobody_but_the_sender_opens_the_address(scene: Scene, road: Road, other: Stubs) -> None:
-    for by in (other, scene.by(road.shelter, Role.WORKER)):
+def test_nobody_but_the_sender_opens_the_address(
+    scene: Scene, address_scene: Road, other: Stubs
+) -> None:
+    for by in (other, scene.by(address_scene.shelter, Role.WORKER)):
         with refused("NOT_FOUND", "not_found"):
             open_address(by, REFERRAL)
     with refused("NOT_FOUND", "not_found"):
-        open_address(road.driver, new_id())
+        open_address(address_scene.driver, new_id())
 
 
 def test_an_ended_referral_opens_no_address_and_a_reopened_one_does(
-    scene: Scene, road: Road
+    scene: Scene, address_scene: Road
 ) -> None:
     scene.advance(minutes=1)
-    accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id, "completed")
+    accept(
+        scene,
+        REFERRAL,
+        address_scene.service.id,
+        address_scene.shelter.id,
+        address_scene.sender.id,
+        "completed",
+    )
     with refused("NOT_FOUND", "not_found"):
-        open_address(road.driver, REFERRAL)
+        open_address(address_scene.driver, REFERRAL)
     scene.advance(minutes=1)
-    accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id, "reopened")
-    assert open_address(road.driver, REFERRAL)
+    accept(
+        scene,
+        REFERRAL,
+        address_scene.service.id,
+        address_scene.shelter.id,
+        address_scene.sender.id,
+        "reopened",
+    )
+    assert open_address(address_scene.driver, REFERRAL)
 
 
-def test_a_fact_that_comes_twice_gives_no_second_opening(scene: Scene, road: Road) -> None:
-    open_address(road.driver, REFERRAL)
+def test_a_fact_that_comes_twice_gives_no_second_opening(scene: Scene, address_scene: Road) -> None:
+    open_address(address_scene.driver, REFERRAL)
     scene.clock.advance(timedelta(0))
-    accept(scene, REFERRAL, road.service.id, road.shelter.id, road.sender.id)
+    accept(
+        scene, REFERRAL, address_scene.service.id, address_scene.shelter.id, address_scene.sender.id
+    )
     with refused("FAILED_PRECONDITION", "address_opened"):
-        open_address(road.colleague, REFERRAL)
+        open_address(address_scene.colleague, REFERRAL)
 
 
 def test_an_organisation_that_accepts_for_anothers_service_opens_nothing(
-    scene: Scene, road: Road
+    scene: Scene, address_scene: Road
 ) -> None:
     front = scene.organization("Fachada")
-    accept(scene, ANOTHER, road.service.id, front.id, front.id)
+    accept(scene, ANOTHER, address_scene.service.id, front.id, front.id)
     with refused("NOT_FOUND", "not_found"):
         open_address(scene.by(front, Role.WORKER), ANOTHER)
 
 
-def test_a_member_that_is_back_on_probation_opens_nothing(scene: Scene, road: Road) -> None:
+def test_a_member_that_is_back_on_probation_opens_nothing(
+    scene: Scene, address_scene: Road
+) -> None:
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE organizations SET status = 'PROBATION' WHERE id = %s", (road.sender.id,))
+        tx.execute(
+            "UPDATE organizations SET status = 'PROBATION' WHERE id = %s",
+            (address_scene.sender.id,),
+        )
     with refused("PERMISSION_DENIED", "member_on_probation"):
-        open_address(road.driver, REFERRAL)
+        open_address(address_scene.driver, REFERRAL)
 
 
 # --- what changed

@@ -33,8 +33,8 @@ def worker_with_second_factor(scene: Scene, organization: Organization, *roles: 
     """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(organization, *roles, email=EMAIL)
     me, phone = scene.as_worker(worker), Authenticator(SITE)
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     app = App(
         scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="una clave larga")).secret
     )

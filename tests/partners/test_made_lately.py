@@ -45,7 +45,7 @@ def stamp(time: datetime) -> Timestamp:
     return at
 
 
-def made(by: Stubs, since: datetime) -> list[pb.MadeLately]:
+def list_changes(by: Stubs, since: datetime) -> list[pb.MadeLately]:
     return list(by.ListMadeLately(pb.ListMadeLatelyRequest(since_time=stamp(since))).made)
 
 
@@ -53,7 +53,7 @@ def end(by: Stubs, since: datetime, *ids: str) -> int:
     return int(by.EndMadeLately(pb.EndMadeLatelyRequest(since_time=stamp(since), ids=ids)).ended)
 
 
-def opened(scene: Scene, invitation: m.Invitation) -> str:
+def token_of_letter(scene: Scene, invitation: m.Invitation) -> str:
     """Accepts an invitation; returns the id of the account."""
     accept(scene, invitation)
     [row] = scene.rows("SELECT id FROM workers WHERE email = %s", invitation.email)
@@ -67,11 +67,11 @@ def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
     make_key(by, "antes")
     scene.advance(days=2)
     since = scene.clock.now() - timedelta(hours=1)
-    assert made(by, since) == []
+    assert list_changes(by, since) == []
     key = make_key(by, "después").api_key
     scene.advance(seconds=1)
     invitation = invite(by, THIEF)
-    assert [(each.kind, each.id, each.label, each.can_end) for each in made(by, since)] == [
+    assert [(each.kind, each.id, each.label, each.can_end) for each in list_changes(by, since)] == [
         (pb.MADE_KIND_INVITATION, invitation.id, THIEF, True),
         (pb.MADE_KIND_API_KEY, key.id, "después", True),
     ]
@@ -82,16 +82,16 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
     make_key(by)
-    account = opened(scene, invite(by, THIEF))
+    account = token_of_letter(scene, invite(by, THIEF))
     waiting = invite(by, "otro@correo.example")
-    listed = made(by, since)
+    listed = list_changes(by, since)
     assert {each.kind for each in listed} == {
         pb.MADE_KIND_API_KEY,
         pb.MADE_KIND_INVITATION,
         pb.MADE_KIND_ACCOUNT,
     }
     assert end(by, since, *(each.id for each in listed)) == 3
-    assert made(by, since) == []
+    assert list_changes(by, since) == []
     assert [
         row["status"] for row in scene.rows("SELECT status FROM workers WHERE id = %s", account)
     ] == ["SUSPENDED"]
@@ -109,10 +109,10 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
-    first = opened(scene, invite(by, THIEF))
+    first = token_of_letter(scene, invite(by, THIEF))
     [row] = scene.rows("SELECT * FROM workers WHERE id = %s", first)
-    opened(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
-    accounts = [each for each in made(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
+    token_of_letter(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
+    accounts = [each for each in list_changes(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
     assert {account.label for account in accounts} == {THIEF, "tercera@correo.example"}
     assert end(by, since, *(account.id for account in accounts)) == 2
 
@@ -123,8 +123,8 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
     colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
     scene.advance(days=1)
     by, since = scene.as_worker(manager), scene.clock.now()
-    opened(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
-    [change] = made(by, since)
+    token_of_letter(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
+    [change] = list_changes(by, since)
     assert (change.id, change.kind, change.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
     assert end(by, since, colleague.id) == 0
     assert scene.rows("SELECT status FROM workers WHERE id = %s", colleague.id) == [
@@ -141,7 +141,7 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     propose(coordinator, shelter, "https://sso.example")
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("SELECT FROM sign_in_providers FOR UPDATE")  # a change is under way
-        [change] = made(coordinator, since)
+        [change] = list_changes(coordinator, since)
     assert (change.kind, change.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
     assert end(coordinator, since, change.id) == 1
     assert not coordinator.GetSignInProvider(
@@ -156,10 +156,10 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
     me, since, phone = scene.as_worker(worker), scene.clock.now(), Authenticator(SITE)
     app = App(scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret)
     me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     before = len(facts_with_letters(scene, "sign_in_changed"))
-    listed = made(me, since)
+    listed = list_changes(me, since)
     assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
     assert end(me, since, *(each.id for each in listed)) == 2
     assert (scene.rows("SELECT FROM second_factors"), scene.rows("SELECT FROM passkeys")) == (
@@ -184,13 +184,13 @@ def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     by, since = scene.as_worker(first), scene.clock.now()
     invitation = invite(by, THIEF, contract_pb2.ROLE_AUDITOR)
     second.ConfirmInvitation(m.ConfirmInvitationRequest(id=invitation.id))
-    account = opened(scene, invitation)
+    account = token_of_letter(scene, invitation)
     assert end(by, since, account) == 1
-    assert [(each.id, each.can_end) for each in made(by, since)] == [(account, False)], (
+    assert [(each.id, each.can_end) for each in list_changes(by, since)] == [(account, False)], (
         "another coordinator has to agree"
     )
     second.SuspendWorker(m.SuspendWorkerRequest(id=account))
-    assert made(by, since) == []
+    assert list_changes(by, since) == []
 
 
 def test_a4_nobody_ends_what_another_account_made(
@@ -199,7 +199,7 @@ def test_a4_nobody_ends_what_another_account_made(
     since = scene.clock.now()
     key = make_key(scene.as_worker(manager)).api_key
     colleague = scene.by(own, Role.MANAGER)
-    assert made(colleague, since) == []
+    assert list_changes(colleague, since) == []
     assert end(colleague, since, key.id) == 0
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") != []
 
@@ -210,7 +210,7 @@ def test_a4_the_day_is_required_and_lies_within_a_year(scene: Scene, manager: Wo
         by.ListMadeLately(pb.ListMadeLatelyRequest())
     assert wrong.violations == [("since_time", "required")]
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        made(by, scene.clock.now() - timedelta(days=367))
+        list_changes(by, scene.clock.now() - timedelta(days=367))
     assert wrong.violations == [("since_time", "out_of_range")]
     with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
         end(by, scene.clock.now())

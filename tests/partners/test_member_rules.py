@@ -417,13 +417,13 @@ def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirm
     )
 
 
-@pytest.mark.parametrize("who", [FIRST, COLLEAGUE])
-def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(who: Coordinator) -> None:
+@pytest.mark.parametrize("confirmer", [FIRST, COLLEAGUE])
+def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(confirmer: Coordinator) -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.HARM, LATER)
     before = deepcopy(organization)
     with pytest.raises(Conflict):
-        organization.suspend(who, None, LATER + HOUR)
+        organization.suspend(confirmer, None, LATER + HOUR)
     assert organization == before
 
 
@@ -498,10 +498,10 @@ def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() 
 
 def test_nobody_can_hold_a_member_day_after_day() -> None:
     organization = member(last_hold=FirstCoordinator("first", "coalition", NOON))
-    for who in (FIRST, COLLEAGUE):
+    for confirmer in (FIRST, COLLEAGUE):
         with pytest.raises(Conflict, match=r"^held_lately$"):
             deepcopy(organization).suspend(
-                who, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True
+                confirmer, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True
             )
     deepcopy(organization).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
     organization.suspend(FIRST, SuspensionReason.HARM, NOON + 30 * DAY, hold=True)

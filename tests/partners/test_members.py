@@ -73,8 +73,8 @@ def test_only_her_own_manager_suspends_a_worker_and_only_with_a_current_etag(sce
     )
     # A coordinator who is a manager too can't suspend another organisation's workers: otherwise the
     # coordinator could invite a first manager of his own choice.
-    both = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
-    for caller in (stranger, manager, both):
+    coordinator_and_manager = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
+    for caller in (stranger, manager, coordinator_and_manager):
         with refused("NOT_FOUND", "not_found"):
             caller.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id))
     mine = scene.worker(scene.coalition)

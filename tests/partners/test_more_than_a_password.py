@@ -111,8 +111,8 @@ def test_other_roles_need_no_second_factor_and_without_the_setting_nobody_does(
 def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     worker = scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
     me, phone = scene.as_worker(worker), Authenticator(SITE)
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     sign_in_response = sign_in(strict)
     assert (sign_in_response.asks_code, sign_in_response.set_up_secret) == (False, "")
     signed = phone.sign(sign_in_response.passkey_options)
@@ -130,8 +130,8 @@ def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -
     fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
     scene.as_worker(worker).EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
     third, me, phone = sign_in(strict), scene.as_worker(worker), Authenticator(SITE)
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
 
 
@@ -182,11 +182,11 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
         now=lambda: scene.clock.now().timestamp(),
     )
     id = set_up(scene, scene.coalition, provider).provider_id
-    begun = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
+    back = provider.signs_in(challenge.authorization_url, "ana")
     response: m.SignInResponse = strict.FinishProviderSignIn(
         m.FinishProviderSignInRequest(
-            challenge=begun.challenge, state=back["state"], code=back["code"]
+            challenge=challenge.challenge, state=back["state"], code=back["code"]
         )
     )
     provider.stop()

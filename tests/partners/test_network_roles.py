@@ -30,7 +30,7 @@ def elsewhere(scene: Scene) -> Organization:
 
 
 @pytest.fixture
-def abroad(scene: Scene, elsewhere: Organization) -> Stubs:
+def other_coordinator(scene: Scene, elsewhere: Organization) -> Stubs:
     """A coordinator of another member organisation."""
     return scene.by(elsewhere, Role.COORDINATOR)
 
@@ -47,7 +47,7 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
 def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisations(
-    role: contract_pb2.Role.ValueType, scene: Scene, abroad: Stubs
+    role: contract_pb2.Role.ValueType, scene: Scene, other_coordinator: Stubs
 ) -> None:
     created = invite(scene.coordinator, None, role)
     assert created.unconfirmed
@@ -56,21 +56,22 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
         agree(scene.coordinator, created)
     with refused("FAILED_PRECONDITION", "not_independent"):
         agree(scene.by(scene.coalition, Role.COORDINATOR), created)
-    (listed,) = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
+    (listed,) = other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
     assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
-    assert not agree(abroad, created).unconfirmed
+    assert not agree(other_coordinator, created).unconfirmed
     scene.advance(hours=71)
     accept(scene, created)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(abroad, created)
+        agree(other_coordinator, created)
     assert EMAIL in {
-        worker.email for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+        worker.email
+        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
     }
 
 
 def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_confirmed(
-    scene: Scene, abroad: Stubs
+    scene: Scene, other_coordinator: Stubs
 ) -> None:
     both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
     late, revoked = (
@@ -81,17 +82,17 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
     scene.advance(hours=72)
     for invitation in (late, revoked):
         with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-            agree(abroad, invitation)
+            agree(other_coordinator, invitation)
     ordinary = invite(both, None, MANAGER)
     assert not ordinary.unconfirmed
     for id in (ordinary.id, "0" * 32, "x"):
         with refused("NOT_FOUND", "not_found"):
-            agree(abroad, pb.Invitation(id=id))
+            agree(other_coordinator, pb.Invitation(id=id))
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
-    role: Role, scene: Scene, abroad: Stubs
+    role: Role, scene: Scene, other_coordinator: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
     with refused("PERMISSION_DENIED", "right_missing"):
@@ -104,16 +105,16 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
         suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)
     (listed,) = [
         worker
-        for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
         if worker.id == target.id
     ]
     assert listed.suspension_proposed_by_worker_id
-    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_SUSPENDED
+    assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_SUSPENDED
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        suspend(abroad, target.id)
+        suspend(other_coordinator, target.id)
     scene.advance(seconds=1)
     created = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
-    agree(abroad, created)
+    agree(other_coordinator, created)
     accept(scene, created)
     assert (
         scene.rows("SELECT status FROM workers WHERE id = %s", target.id)[0]["status"] == "ACTIVE"
@@ -121,14 +122,14 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
 
 
 def test_a_coordinator_suspends_nobody_without_a_network_role_in_another_organisation(
-    scene: Scene, abroad: Stubs
+    scene: Scene, other_coordinator: Stubs
 ) -> None:
     for worker in (
         scene.worker(scene.organization("Ajena"), Role.MANAGER),
         scene.worker(scene.coalition, Role.WORKER),
     ):
         with refused("NOT_FOUND", "not_found"):
-            suspend(abroad, worker.id)
+            suspend(other_coordinator, worker.id)
     with refused("PERMISSION_DENIED", "right_missing"):
         suspend(scene.coordinator, scene.worker(scene.coalition, Role.WORKER).id)
 
@@ -170,7 +171,7 @@ def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(sce
 
 
 def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_suspended(
-    scene: Scene, abroad: Stubs
+    scene: Scene, other_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
     target = scene.worker(scene.coalition, Role.AUDITOR)
@@ -180,36 +181,40 @@ def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_sus
     scene.as_worker(bribed).ProposeSignInProvider(
         pb.ProposeSignInProviderRequest(
             organization_id=ministry.id,
-            etag=abroad.GetSignInProvider(
+            etag=other_coordinator.GetSignInProvider(
                 pb.GetSignInProviderRequest(organization_id=ministry.id)
             ).etag,
             provider=pb.SignInProvider(issuer="https://id.example", client_id="enlace"),
             client_secret="un secreto",
         )
     )
-    for by in (scene.coordinator, abroad):
+    for by in (scene.coordinator, other_coordinator):
         suspend(by, bribed.id)
-    listed = abroad.ListNetworkRoles(pb.ListNetworkRolesRequest())
+    listed = other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest())
     assert not listed.invitations
     assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
     with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(abroad, created)
-    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_ACTIVE, "she is the first now"
-    assert not abroad.GetSignInProvider(
+        agree(other_coordinator, created)
+    assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
+        "she is the first now"
+    )
+    assert not other_coordinator.GetSignInProvider(
         pb.GetSignInProviderRequest(organization_id=ministry.id)
     ).HasField("proposal")
 
 
 def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
-    scene: Scene, abroad: Stubs
+    scene: Scene, other_coordinator: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, Role.AUDITOR)
     suspend(scene.coordinator, target.id)
     scene.advance(days=7)
-    assert suspend(abroad, target.id).status == pb.WORKER_STATUS_ACTIVE, "even before the sweep"
+    assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
+        "even before the sweep"
+    )
     scene.advance(days=7)
     run_sweep(scene)
     assert not any(
         worker.suspension_proposed_by_worker_id
-        for worker in abroad.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
     )

@@ -326,7 +326,7 @@ def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_sh
     scene.service(house, "Otra tierra", "HOU.RENT", country="CR", department="CR-SJ", public=True)
 
     def names(department: str) -> set[str]:
-        pages = [listed(scene, department=department, **way) for way in ({}, {"by_name": True})]
+        pages = [listed(scene, department=department, **order) for order in ({}, {"by_name": True})]
         assert pages[0].total_size == pages[1].total_size
         names_by_page = [{service.service.name for service in page.services} for page in pages]
         assert names_by_page[0] == names_by_page[1]

@@ -261,8 +261,8 @@ def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
     scene.organization("Casa", type=OrganizationType.SHELTER, country="CR", department="CR-G")
     scene.organization("Nueva", approved=False)
 
-    def names(**narrowed: object) -> list[str]:
-        request = pb.ListOrganizationsRequest(**narrowed)  # type: ignore[arg-type]
+    def names(**filters: object) -> list[str]:
+        request = pb.ListOrganizationsRequest(**filters)  # type: ignore[arg-type]
         return [
             organization.name
             for organization in scene.coordinator.ListOrganizations(request).organizations

@@ -35,10 +35,10 @@ def begin(me: Stubs) -> pb.BeginPasskeyResponse:
 
 
 def create(
-    me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
+    me: Stubs, challenge: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
 ) -> pb.SecondFactor:
     answer: pb.SecondFactor = me.CreatePasskey(
-        pb.CreatePasskeyRequest(challenge=begun.challenge, credential=credential, label=label)
+        pb.CreatePasskeyRequest(challenge=challenge.challenge, credential=credential, label=label)
     )
     return answer
 
@@ -55,8 +55,8 @@ def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authentic
     """Returns a signed-in worker, and the device whose passkey her account has."""
     me = herself(scene)
     phone = Authenticator(SITE, counts=counts)
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     return me, phone
 
 
@@ -211,18 +211,20 @@ def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene
         )
     )
     stranger = member.worker(member.organization("Otra"), Role.WORKER)
-    hers, theirs = member.as_worker(stranger), Authenticator(SITE)
-    begun = begin(hers)
-    create(hers, begun, theirs.make(begun.options))
+    other_worker, other_device = member.as_worker(stranger), Authenticator(SITE)
+    challenge = begin(other_worker)
+    create(other_worker, challenge, other_device.make(challenge.options))
     fails(
         lambda: by_passkey(
-            member, sign_in_response.challenge, theirs.sign(sign_in_response.passkey_options)
+            member, sign_in_response.challenge, other_device.sign(sign_in_response.passkey_options)
         )
     )
     begun_alone = begin_without_password(member)
-    theirs.account = phone.account
+    other_device.account = phone.account
     fails(
-        lambda: by_passkey(member, begun_alone.challenge, theirs.sign(begun_alone.passkey_options))
+        lambda: by_passkey(
+            member, begun_alone.challenge, other_device.sign(begun_alone.passkey_options)
+        )
     )
 
 
@@ -281,11 +283,13 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
 def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(member: Scene) -> None:
     _me, phone = with_passkey(member)
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
-    begun = begin(other)
-    wrong("credential", lambda: create(other, begun, phone.make(begun.options)))
+    challenge = begin(other)
+    wrong("credential", lambda: create(other, challenge, phone.make(challenge.options)))
     wrong(
         "credential",
-        lambda: create(other, begun, Authenticator("https://evil.example").make(begun.options)),
+        lambda: create(
+            other, challenge, Authenticator("https://evil.example").make(challenge.options)
+        ),
     )
     assert len(member.rows("SELECT id FROM passkeys")) == 1
 
@@ -294,8 +298,8 @@ def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
     me, _phone = with_passkey(member)
     waiting = begin(me)
     for number in range(9):
-        begun = begin(me)
-        create(me, begun, Authenticator(SITE).make(begun.options), f"número {number}")
+        challenge = begin(me)
+        create(me, challenge, Authenticator(SITE).make(challenge.options), f"número {number}")
     with refused("FAILED_PRECONDITION", "too_many_passkeys"):
         begin(me)
     with refused("FAILED_PRECONDITION", "too_many_passkeys"):

@@ -244,8 +244,8 @@ def test_requests_for_one_account_at_once_leave_one_link(member: Scene) -> None:
 def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> None:
     app, spare = turn_on_code(member)
     me, phone = _me(member), Authenticator("https://enlace.example")
-    begun = begin(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin(me)
+    create(me, challenge, phone.make(challenge.options))
     reset(member, link(member))
     sign_in_response = sign_in(member, password=NEW)
     assert (

@@ -280,7 +280,7 @@ def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_ot
 
 
 @pytest.mark.parametrize(
-    ("needs", "lasts"),
+    ("needs", "duration"),
     [
         (("PSS",), 7 * DAY),
         (("HOU.RENT",), 7 * DAY),
@@ -291,9 +291,9 @@ def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_ot
     ],
 )
 def test_a_figure_of_beds_is_relied_on_for_a_day_and_any_other_for_a_week(
-    needs: tuple[str, ...], lasts: timedelta
+    needs: tuple[str, ...], duration: timedelta
 ) -> None:
-    assert stale_time(ROOM, needs) == NOON + lasts
+    assert stale_time(ROOM, needs) == NOON + duration
     assert stale_time(NOT_STATED, needs) is None
 
 

@@ -94,31 +94,31 @@ def shelter(scene: Scene) -> Shelter:
     ],
 )
 def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
-    before, her = shelter.seen(), new_id()
-    shelter.apply_fact("accepted", her)
+    before, person_id = shelter.seen(), new_id()
+    shelter.apply_fact("accepted", person_id)
     assert shelter.free == 2
     assert shelter.seen().etag != before.etag, "a reader sees other content"
     assert shelter.seen().capacity.update_time == before.capacity.update_time, (
         "nobody has counted the beds again"
     )
-    shelter.apply_fact("started", her)
-    shelter.apply_fact(verb, her)
+    shelter.apply_fact("started", person_id)
+    shelter.apply_fact(verb, person_id)
     assert shelter.free == 3
     for again in (verb, "closed", "withdrawn"):
-        shelter.apply_fact(again, her)
+        shelter.apply_fact(again, person_id)
     assert shelter.free == 3
 
 
 def test_a_person_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
-    her = new_id()
-    shelter.apply_fact("accepted", her, people=3)
+    person_id = new_id()
+    shelter.apply_fact("accepted", person_id, people=3)
     assert shelter.free == 0
-    shelter.apply_fact("completed", her)
+    shelter.apply_fact("completed", person_id)
     assert shelter.free == 3
 
 
 def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
-    her = new_id()
+    person_id = new_id()
     for verb, free in (
         ("accepted", 2),
         ("completed", 3),
@@ -127,24 +127,24 @@ def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
         ("closed", 3),
     ):
         shelter.scene.advance(minutes=1)
-        shelter.apply_fact(verb, her)
+        shelter.apply_fact(verb, person_id)
         assert shelter.free == free, verb
 
 
 def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None:
-    her = new_id()
+    person_id = new_id()
     for _ in range(3):
-        shelter.apply_fact("accepted", her)
+        shelter.apply_fact("accepted", person_id)
     assert shelter.free == 2
 
 
 def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:
-    her = new_id()
+    person_id = new_id()
     shelter.say(1)
-    shelter.apply_fact("accepted", her, at=shelter.scene.clock.now() - M)  # received late
+    shelter.apply_fact("accepted", person_id, at=shelter.scene.clock.now() - M)  # received late
     assert shelter.free == 1
     shelter.scene.advance(minutes=1)
-    shelter.apply_fact("completed", her)
+    shelter.apply_fact("completed", person_id)
     assert shelter.free == 2, "her bed is free again when she leaves"
 
 

@@ -107,8 +107,8 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
         "Error: /nowhere/sealing.partners.key can't be read: No such file or directory\n"
     )
     for _ in range(2):  # a second time changes nothing
-        done = command(environment, "migrate")
-        assert done.returncode == 0, done.stderr
+        process = command(environment, "migrate")
+        assert process.returncode == 0, process.stderr
     well = command(environment, "doctor", "--json")
     assert (well.returncode, set(json.loads(well.stdout).values())) == (0, {True})
     id = register(place)
@@ -133,14 +133,14 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", environment["KAFKA_BOOTSTRAP_SERVERS"])
         consumer = Consumer(config.load().service, "test", [config.TOPIC])
         try:
-            assert told(consumer, id, 2) == expected
+            assert published_kinds(consumer, id, 2) == expected
             again = command(environment, "replay", "--dry-run", "--json")
             assert json.loads(again.stdout) == {"facts": 2}
             assert json.loads(
                 command(environment, "replay", "--from", "2026-03-15", "--json").stdout
             ) == {"facts": 0}
             assert command(environment, "replay").stdout == "2 facts will be published again\n"
-            assert told(consumer, id, 2) == expected
+            assert published_kinds(consumer, id, 2) == expected
         finally:
             consumer.close()
     finally:
@@ -260,7 +260,7 @@ def wait_until_serving(health: Any, name: str) -> None:
     raise AssertionError(f"{name or 'the service'} does not answer")
 
 
-def told(consumer: Consumer, subject: str, count: int) -> list[str]:
+def published_kinds(consumer: Consumer, subject: str, count: int) -> list[str]:
     """Returns the types of the next facts of a subject, in the topic's order."""
     types: list[str] = []
     end = time.monotonic() + 40

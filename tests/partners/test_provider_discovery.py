@@ -103,10 +103,11 @@ def test_an_official_signs_in_through_a_provider_on_several_hosts(
         for each in (spread.issuer, spread.authorization, spread.tokens, spread.keys)
     }
     assert len(hosts) == 4
-    begun = begin(scene, ministry)
-    assert begun.authorization_url.startswith(f"{spread.authorization}/authorize?")
+    challenge = begin(scene, ministry)
+    assert challenge.authorization_url.startswith(f"{spread.authorization}/authorize?")
     assert (
-        finish(scene, begun, spread.signs_in(begun.authorization_url, "ana")).worker.email == EMAIL
+        finish(scene, challenge, spread.signs_in(challenge.authorization_url, "ana")).worker.email
+        == EMAIL
     )
 
 
@@ -115,10 +116,10 @@ def test_a_providers_address_inside_our_network_is_never_called(
     scene: Scene, ministry: Organization, provider: Provider, name: str
 ) -> None:
     provider.discovery = {name: "https://10.0.0.1/x"}
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
-        finish(scene, begun, back)
+        finish(scene, challenge, back)
     assert unusable(lines) == [("refused_address", provider_id(scene, ministry))]
 
 
@@ -139,9 +140,9 @@ def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
     try:
         set_up(scene, own, others)
         others.discovery = {"jwks_uri": f"{provider.issuer}/.well-known/openid-configuration"}
-        begun = begin(scene, own)
+        challenge = begin(scene, own)
         with refused("UNAVAILABLE", "provider_unavailable"):
-            finish(scene, begun, others.signs_in(begun.authorization_url, "ana"))
+            finish(scene, challenge, others.signs_in(challenge.authorization_url, "ana"))
         assert sign_in_through(scene, ministry, provider).session_secret
     finally:
         others.stop()
@@ -151,12 +152,14 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
-    begun = begin(scene, ministry)
+    challenge = begin(scene, ministry)
     with refused(*FAILED):
-        finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
-    begun = begin(scene, ministry)
+        finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
+    challenge = begin(scene, ministry)
     assert finish(
-        scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}
+        scene,
+        challenge,
+        provider.signs_in(challenge.authorization_url, "ana") | {"iss": provider.issuer},
     ).session_secret
 
 

@@ -173,11 +173,11 @@ def test_the_best_of_very_many_services_is_found_whatever_its_position(scene: Sc
         scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5)
     )
 
-    def asked(**fields: int) -> list[str]:
+    def ranked_ids(**fields: int) -> list[str]:
         answer = scene.coordinator.MatchServices(
             pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **fields)  # type: ignore[arg-type]
         )
         return [one.service.name for one in answer.matches]
 
-    assert asked(limit=1, age=24, dependants=0) == ["Última"]
-    assert len(asked(limit=100)) == 100
+    assert ranked_ids(limit=1, age=24, dependants=0) == ["Última"]
+    assert len(ranked_ids(limit=100)) == 100

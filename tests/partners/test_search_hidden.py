@@ -119,15 +119,15 @@ def all_pages(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
             return names, totals
 
 
-def change(scene: Scene, chance: random.Random, one: Service) -> Service:
+def change(scene: Scene, rng: random.Random, one: Service) -> Service:
     """Changes the name, the languages, the figure or the need of a service, as its member does."""
     entry = one.entry
-    wanted: dict[str, Any] = chance.choice(
+    wanted: dict[str, Any] = rng.choice(
         [
-            {"name": f"{chance.choice(['Luna', 'Sol', 'Mar'])} {entry.name[-2:]}"},
+            {"name": f"{rng.choice(['Luna', 'Sol', 'Mar'])} {entry.name[-2:]}"},
             {"languages": ("es",)},
             {"need_codes": ("MED.PRI",)},
-            {"eligibility": Eligibility(minimum_age=chance.choice([None, 12, 40]))},
+            {"eligibility": Eligibility(minimum_age=rng.choice([None, 12, 40]))},
             {},
         ]
     )
@@ -137,7 +137,7 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
             services.save(tx, one)
         else:
             one.set_capacity(
-                Capacity(Intake.OPEN, chance.choice([0, 2]), 9, "beds"), scene.clock.now()
+                Capacity(Intake.OPEN, rng.choice([0, 2]), 9, "beds"), scene.clock.now()
             )
             services.save_capacity(tx, one, scene.clock.now())
     return one
@@ -147,45 +147,43 @@ def change(scene: Scene, chance: random.Random, one: Service) -> Service:
 def test_pages_order_and_total_equal_those_of_checking_each_service(
     scene: Scene, seed: int
 ) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     others = [scene.organization(f"Otra {number}") for number in range(4)]
     created = [
         scene.service(
-            chance.choice(others),
-            f"{chance.choice(['Luna', 'Sol', 'Mar'])} {number:02}",
-            chance.choice(["HOU.EMG", "HOU.TRANS", "MED.PRI"]),
-            department=chance.choice(["NI-CI", "NI-LE", ""]),
-            languages=tuple(chance.sample(["es", "en", "miq"], chance.randint(0, 2))),
+            rng.choice(others),
+            f"{rng.choice(['Luna', 'Sol', 'Mar'])} {number:02}",
+            rng.choice(["HOU.EMG", "HOU.TRANS", "MED.PRI"]),
+            department=rng.choice(["NI-CI", "NI-LE", ""]),
+            languages=tuple(rng.sample(["es", "en", "miq"], rng.randint(0, 2))),
             eligibility=Eligibility(
-                minimum_age=chance.choice([None, 12, 18]),
-                maximum_age=chance.choice([None, 30, 99]),
-                genders=tuple(chance.sample(list(Gender), chance.randint(0, 3))),
-                takes_dependants=chance.choice([None, True, False]),
+                minimum_age=rng.choice([None, 12, 18]),
+                maximum_age=rng.choice([None, 30, 99]),
+                genders=tuple(rng.sample(list(Gender), rng.randint(0, 3))),
+                takes_dependants=rng.choice([None, True, False]),
             ),
-            room=chance.choice([None, 0, 3]),
-            intake=chance.choice(list(Intake)),
+            room=rng.choice([None, 0, 3]),
+            intake=rng.choice(list(Intake)),
         )
         for number in range(25)
     ]
     for _ in range(40):
-        number = chance.randrange(len(created))
-        created[number] = change(scene, chance, created[number])
+        number = rng.randrange(len(created))
+        created[number] = change(scene, rng, created[number])
         scene.advance(hours=6)  # by then, other members see the shelter's room
         age, gender, dependants = (
-            chance.choice([None, 15, 35]),
-            chance.choice([None, Gender.FEMININE]),
-            chance.choice([None, 1]),
+            rng.choice([None, 15, 35]),
+            rng.choice([None, Gender.FEMININE]),
+            rng.choice([None, 1]),
         )
         wanted = Question(
-            words=chance.choice(["", "luna", "sol", "zzz"]),
-            need_code=chance.choice(["", "HOU", "HOU.EMG"]),
-            department=chance.choice(["", "NI-CI"]),
-            language=chance.choice(["", "es"]),
-            has_room=chance.random() < 0.3,
-            excluded_organization_ids=[
-                own.id for own in chance.sample(others, chance.randint(0, 2))
-            ],
-            excluded_areas=chance.sample(["NI-CI", "NI-LE", "NI-RI"], chance.randint(0, 1)),
+            words=rng.choice(["", "luna", "sol", "zzz"]),
+            need_code=rng.choice(["", "HOU", "HOU.EMG"]),
+            department=rng.choice(["", "NI-CI"]),
+            language=rng.choice(["", "es"]),
+            has_room=rng.random() < 0.3,
+            excluded_organization_ids=[own.id for own in rng.sample(others, rng.randint(0, 2))],
+            excluded_areas=rng.sample(["NI-CI", "NI-LE", "NI-RI"], rng.randint(0, 1)),
             age=age,
             gender=pb.GENDER_FEMININE if gender else None,
             dependants=dependants,

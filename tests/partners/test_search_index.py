@@ -134,23 +134,23 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
                 ]
             )
         assert len(index) == len(directory)
-        words, least, country = (
+        words, minimum_age, country = (
             [chance.word() for _ in range(chance.randint(0, 3))],
             chance.randrange(4),
             chance.choice(["NI", "CR"]),
         )
-        saying = [index.slots_containing(word) for word in words]
+        slot_sets = [index.slots_containing(word) for word in words]
         hits = index.slots_with("country", country) & index.slots_matching(
             "ages",
-            lambda age, least=least: age >= least,  # type: ignore[misc]
+            lambda age, minimum_age=minimum_age: age >= minimum_age,  # type: ignore[misc]
         )
-        for places in saying:
+        for places in slot_sets:
             hits &= BitMap.union(*places)
         fit = [
             written
             for written in directory.values()
             if written.country == country
-            and written.age >= least
+            and written.age >= minimum_age
             and all(written.weight(word) for word in words)
         ]
 
@@ -161,7 +161,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
                 written.id,
             )
 
-        tests = [[places[number] for places in saying] for number in range(3)]
+        tests = [[places[number] for places in slot_sets] for number in range(3)]
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
             written.id for written in sorted(fit, key=rank)
         ]

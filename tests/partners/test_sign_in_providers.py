@@ -84,11 +84,11 @@ def confirm(by: Stubs, provider: m.SignInProvider) -> m.SignInProvider:
     return answer
 
 
-def propose_long_ago(scene: Scene, organization: Organization, *said: str) -> m.SignInProvider:
+def propose_long_ago(scene: Scene, organization: Organization, *fields: str) -> m.SignInProvider:
     """Proposes a provider so long ago that the organisation's time to object is over."""
     scene.advance(days=-3)
     try:
-        return propose(scene.coordinator, organization, *said)
+        return propose(scene.coordinator, organization, *fields)
     finally:
         scene.advance(days=3)
 
@@ -116,11 +116,11 @@ def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResp
 
 
 def finish(
-    scene: Scene, begun: m.BeginProviderSignInResponse, back: dict[str, str]
+    scene: Scene, challenge: m.BeginProviderSignInResponse, back: dict[str, str]
 ) -> m.SignInResponse:
     answer: m.SignInResponse = scene.nobody.FinishProviderSignIn(
         m.FinishProviderSignInRequest(
-            challenge=begun.challenge,
+            challenge=challenge.challenge,
             state=back.get("state", ""),
             code=back.get("code", ""),
             issuer=back.get("iss", ""),
@@ -132,8 +132,8 @@ def finish(
 def sign_in_through(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> m.SignInResponse:
-    begun = begin(scene, organization)
-    return finish(scene, begun, provider.signs_in(begun.authorization_url, user))
+    challenge = begin(scene, organization)
+    return finish(scene, challenge, provider.signs_in(challenge.authorization_url, user))
 
 
 def fails(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> None:
@@ -202,12 +202,12 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     )
     fails(scene, ministry, provider)
     scene.rows("UPDATE workers SET status = 'ACTIVE' WHERE id = %s RETURNING id", _official(scene))
-    begun = begin(scene, ministry)
+    challenge = begin(scene, ministry)
     scene.rows(
         "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
     )
     with refused(*FAILED):
-        finish(scene, begun, provider.signs_in(begun.authorization_url, "ana"))
+        finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
 
@@ -215,24 +215,24 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
 def test_a_state_is_used_up_even_by_a_wrong_answer(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     with refused(*FAILED):
-        finish(scene, begun, back | {"code": "otro"})
+        finish(scene, challenge, back | {"code": "otro"})
     with refused(*FAILED):
-        finish(scene, begun, back)
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
-    finish(scene, begun, back)
+        finish(scene, challenge, back)
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
+    finish(scene, challenge, back)
     with refused(*FAILED):
-        finish(scene, begun, back)
-    begun = begin(scene, ministry)
+        finish(scene, challenge, back)
+    challenge = begin(scene, ministry)
     with refused(*FAILED):
         finish(
             scene,
-            begun,
+            challenge,
             {
-                "state": parse_qs(urlsplit(begun.authorization_url).query)["state"][0],
+                "state": parse_qs(urlsplit(challenge.authorization_url).query)["state"][0],
                 "error": "access_denied",
             },
         )
@@ -241,12 +241,12 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
 def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    mine, hers = begin(scene, ministry), begin(scene, ministry)
-    back = provider.signs_in(mine.authorization_url, "ana")
+    own_challenge, other_challenge = begin(scene, ministry), begin(scene, ministry)
+    back = provider.signs_in(own_challenge.authorization_url, "ana")
     for state in (back["state"], "", "0" * 64, "ñ"):
         with refused(*FAILED):
-            finish(scene, hers, back | {"state": state})
-    assert finish(scene, mine, back).session_secret
+            finish(scene, other_challenge, back | {"state": state})
+    assert finish(scene, own_challenge, back).session_secret
 
 
 def test_a_code_of_another_sign_in_is_refused(
@@ -254,28 +254,28 @@ def test_a_code_of_another_sign_in_is_refused(
 ) -> None:
     one, other = begin(scene, ministry), begin(scene, ministry)
     back = provider.signs_in(one.authorization_url, "ana")
-    its = provider.signs_in(other.authorization_url, "ana")
+    returned = provider.signs_in(other.authorization_url, "ana")
     with refused(*FAILED):
-        finish(scene, one, back | {"code": its["code"]})  # the provider asks for its verifier
+        finish(scene, one, back | {"code": returned["code"]})  # the provider asks for its verifier
 
 
 def test_a_sign_in_has_to_be_finished_within_ten_minutes(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     scene.advance(minutes=10)
     with refused(*FAILED):
-        finish(scene, begun, back)
+        finish(scene, challenge, back)
 
 
 def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
+    challenge = begin(scene, ministry)
     by_name = {
         name: values[0]
-        for name, values in parse_qs(urlsplit(begun.authorization_url).query).items()
+        for name, values in parse_qs(urlsplit(challenge.authorization_url).query).items()
     }
     assert (
         by_name["redirect_uri"],
@@ -286,8 +286,8 @@ def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
         "S256",
         "code",
     )
-    assert begun.challenge not in begun.authorization_url
-    elsewhere = begun.authorization_url.replace("enlace.example", "evil.example")
+    assert challenge.challenge not in challenge.authorization_url
+    elsewhere = challenge.authorization_url.replace("enlace.example", "evil.example")
     answer = requests.post(
         elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
     )
@@ -365,25 +365,27 @@ def test_a_token_that_proves_no_identity_opens_no_session(
 def test_the_answer_of_another_issuer_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     with refused(*FAILED):
-        finish(scene, begun, back | {"iss": "https://other.example"})
-    begun = begin(scene, ministry)
+        finish(scene, challenge, back | {"iss": "https://other.example"})
+    challenge = begin(scene, ministry)
     assert finish(
-        scene, begun, provider.signs_in(begun.authorization_url, "ana") | {"iss": provider.issuer}
+        scene,
+        challenge,
+        provider.signs_in(challenge.authorization_url, "ana") | {"iss": provider.issuer},
     ).session_secret
 
 
 def test_a_provider_that_hangs_delays_nobody_for_long(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     provider.hangs.set()
     started = time.monotonic()
     with refused("UNAVAILABLE", "provider_unavailable"):
-        finish(scene, begun, back)
+        finish(scene, challenge, back)
     assert time.monotonic() - started < 4.5
     with refused("NOT_FOUND", "not_found"):
         scene.nobody.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id="f" * 32))
@@ -432,12 +434,12 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
     before = provider_id(scene, ministry)
     proposed = propose_long_ago(scene, ministry, "https://new.example")
     assert sign_in_through(scene, ministry, provider).session_secret
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     scene.advance(seconds=1)
     confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     with refused(*FAILED):
-        finish(scene, begun, back)
+        finish(scene, challenge, back)
     assert (provider_id(scene, ministry), scene.rows("SELECT * FROM provider_accounts")) == (
         before,
         [],
@@ -462,8 +464,8 @@ def test_officials_sign_in_after_their_ministry_registered_enlace_anew_at_its_pr
 def test_an_ended_provider_signs_nobody_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
     link = provider_id(scene, ministry)
     stored = scene.coordinator.GetSignInProvider(
         m.GetSignInProviderRequest(organization_id=ministry.id)
@@ -473,7 +475,7 @@ def test_an_ended_provider_signs_nobody_in(
     )
     assert (ended.issuer, ended.provider_id) == ("", link)
     with refused(*FAILED):
-        finish(scene, begun, back)
+        finish(scene, challenge, back)
     with refused("NOT_FOUND", "not_found"):
         begin(scene, ministry)
     with refused("FAILED_PRECONDITION", "illegal_transition"):
@@ -556,12 +558,12 @@ def test_two_coordinators_who_confirm_at_once_confirm_only_once(
 def test_a_return_that_is_sent_twice_at_once_opens_one_session(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    challenge = begin(scene, ministry)
+    back = provider.signs_in(challenge.authorization_url, "ana")
 
     def goes(_: int) -> bool:
         try:
-            return bool(finish(scene, begun, back).session_secret)
+            return bool(finish(scene, challenge, back).session_secret)
         except grpc.RpcError:
             return False
 

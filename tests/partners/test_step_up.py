@@ -241,8 +241,8 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
     scene: Scene, manager: Worker
 ) -> None:
     me, phone, stranger = scene.as_worker(manager), Authenticator(SITE), Authenticator(SITE)
-    begun = begin_passkey(me)
-    create(me, begun, phone.make(begun.options))
+    challenge = begin_passkey(me)
+    create(me, challenge, phone.make(challenge.options))
     sign_in_response = sign_in(scene)
     secret = scene.nobody.FinishSignIn(
         m.FinishSignInRequest(
@@ -292,7 +292,7 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scen
         assert (response.asks_password, "max_age=0" in response.authorization_url) == (False, True)
         fails_to_prove(by, secret, "challenge", "wrong", password=PASSWORD)
 
-        def came_back(user: str) -> dict[str, Any]:
+        def returned_parameters(user: str) -> dict[str, Any]:
             question = by.BeginProof(pb.BeginProofRequest())
             back = provider.signs_in(question.authorization_url, user)
             answer = pb.ProviderAnswer(
@@ -300,10 +300,10 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(scen
             )
             return {"challenge": question.challenge, "provider": answer}
 
-        fails_to_prove(by, secret, "challenge", **came_back("eva"))
+        fails_to_prove(by, secret, "challenge", **returned_parameters("eva"))
         with refused(*STEP_UP):
             make_key(by)
-        prove(by, secret, **came_back("ana"))
+        prove(by, secret, **returned_parameters("ana"))
         make_key(by)
     finally:
         provider.stop()
@@ -369,16 +369,16 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
 def test_a4_the_proof_of_one_session_does_not_count_for_another(
     scene: Scene, manager: Worker, own: Organization
 ) -> None:
-    hers, stolen = sign_in(scene).session_secret, sign_in(scene).session_secret
+    own_secret, stolen_secret = sign_in(scene).session_secret, sign_in(scene).session_secret
     scene.advance(minutes=11)
-    prove(of_session(scene, hers), hers, password=PASSWORD)
-    make_key(of_session(scene, hers))
+    prove(of_session(scene, own_secret), own_secret, password=PASSWORD)
+    make_key(of_session(scene, own_secret))
     with refused(*STEP_UP):
-        make_key(of_session(scene, stolen))
+        make_key(of_session(scene, stolen_secret))
     colleague = scene.as_worker(scene.worker(own, Role.MANAGER))
-    fails_to_prove(colleague, stolen, "session_secret", password=PASSWORD)
+    fails_to_prove(colleague, stolen_secret, "session_secret", password=PASSWORD)
     scene.advance(minutes=16)
-    fails_to_prove(scene.as_worker(manager), stolen, "session_secret", password=PASSWORD)
+    fails_to_prove(scene.as_worker(manager), stolen_secret, "session_secret", password=PASSWORD)
 
 
 def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worker) -> None:
@@ -396,21 +396,21 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     app = with_app(scene, manager)
-    hers = finish(scene, sign_in(scene).challenge, app.code()).session_secret
+    secret = finish(scene, sign_in(scene).challenge, app.code()).session_secret
     scene.advance(minutes=11)
-    thief = of_session(scene, hers)
+    thief = of_session(scene, secret)
     with refused(*STEP_UP):
         make_key(thief)
     with refused(*STEP_UP):
         invite(thief, "ladron@correo.example")
     with refused(*STEP_UP):
         thief.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
-    fails_to_prove(thief, hers, "code", "required", password=PASSWORD)
+    fails_to_prove(thief, secret, "code", "required", password=PASSWORD)
     assert (scene.rows("SELECT FROM api_keys"), scene.rows("SELECT FROM invitations")) == ([], [])
     elsewhere = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
     change(of_session(scene, elsewhere), elsewhere)
     with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(scene, hers)
+        token_of(scene, secret)
 
 
 def test_a4_a_worker_and_her_managers_are_notified_of_a_key_and_of_an_invitation_by_email(
@@ -464,7 +464,7 @@ def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> Non
 
 def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
-    hers, coordinator = (
+    account, coordinator = (
         scene.worker(shelter, Role.MANAGER),
         scene.worker(scene.coalition, Role.COORDINATOR),
     )
@@ -475,7 +475,7 @@ def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene
     scene.as_worker(coordinator).EndSignInProvider(
         m.EndSignInProviderRequest(organization_id=shelter.id, etag=proposed.etag)
     )
-    assert recipients_of(scene, "provider_changed") == {coordinator.id, hers.id}
+    assert recipients_of(scene, "provider_changed") == {coordinator.id, account.id}
 
 
 def test_a4_changing_the_password_proves_the_continued_session_where_the_password_is_the_only_proof(

@@ -62,12 +62,12 @@ class Shelters:
         service: Service | None = None,
         at: datetime | None = None,
     ) -> None:
-        of = service or self.service
+        changed = service or self.service
         body = facts_pb2.ReferralFact(
             referral_id=referral_id or new_id(),
-            service_id=of.id,
-            receiver_organization_id=of.organization_id,
-            actor_organization_id=of.organization_id,
+            service_id=changed.id,
+            receiver_organization_id=changed.organization_id,
+            actor_organization_id=changed.organization_id,
             sender_organization_id=self.sender.id,
             reason_code="no_capacity" if verb == "declined" else "",
             people=1,
@@ -123,11 +123,11 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
     shelters: Shelters,
 ) -> None:
     others = (shelters.looks, shelters.scene.coordinator)
-    her, before = new_id(), [shelters.answers(by) for by in others]
+    person_id, before = new_id(), [shelters.answers(by) for by in others]
     events: tuple[Callable[[], None], ...] = (
-        lambda: shelters.apply_fact("accepted", her),
+        lambda: shelters.apply_fact("accepted", person_id),
         lambda: shelters.apply_fact("declined"),
-        lambda: shelters.apply_fact("completed", her),
+        lambda: shelters.apply_fact("completed", person_id),
         lambda: shelters.say(0),
         lambda: shelters.say(5, pb.INTAKE_CLOSED),
         lambda: shelters.apply_fact("accepted"),
@@ -180,12 +180,12 @@ def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_e
     def with_room() -> tuple[list[str], list[str]]:
         searched = shelters.looks.SearchServices(pb.SearchServicesRequest(has_room=True)).services
         matched = shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
-        free = [
+        free_beds = [
             one.service.name
             for one in matched
             if "room_free" in {reason.reason_code for reason in one.reasons}
         ]
-        return [one.name for one in searched], free
+        return [one.name for one in searched], free_beds
 
     assert with_room() == (["Albergue", "Otro albergue"],) * 2
     shelters.apply_fact("accepted")

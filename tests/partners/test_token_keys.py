@@ -240,10 +240,10 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
     assert len(key_folder.all_verifying(folder, "tokens")) == 2
     created = time.time() - key_folder.SETTLED - 10
     os.utime(folder / "tokens.1.pub.jwk", (created, created))
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
     )
-    assert (done.returncode, done.stdout) == (0, "tokens are now signed with tokens.1\n")
+    assert (process.returncode, process.stdout) == (0, "tokens are now signed with tokens.1\n")
     assert sorted(file.name for file in folder.glob("tokens*")) == [
         "tokens.1.jwk",
         "tokens.1.pub.jwk",

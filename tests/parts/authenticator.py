@@ -38,14 +38,14 @@ class Authenticator:
     )
     account: bytes = b""
 
-    def make(self, options: str, **lie: str) -> str:
+    def make(self, options: str, **false_values: str) -> str:
         """Returns the result of navigator.credentials.create as JSON; `lie` replaces its fields."""
         request = json.loads(options)
         self.account = websafe_decode(request["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
         data = AttestedCredentialData.create(b"\0" * 16, self.id, public)
         created = self._data(request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
-        client = self._client(CollectedClientData.TYPE.CREATE, request["challenge"], lie)
+        client = self._client(CollectedClientData.TYPE.CREATE, request["challenge"], false_values)
         attestation = AttestationObject.create("none", created, {})
         return self._as_json(
             {
@@ -54,11 +54,11 @@ class Authenticator:
             }
         )
 
-    def sign(self, options: str, **lie: str) -> str:
+    def sign(self, options: str, **false_values: str) -> str:
         """Returns the result of navigator.credentials.get as JSON; `lie` replaces its fields."""
         request = json.loads(options)
         data = self._data(request["rpId"], self._flags())
-        client = self._client(CollectedClientData.TYPE.GET, request["challenge"], lie)
+        client = self._client(CollectedClientData.TYPE.GET, request["challenge"], false_values)
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(SHA256()))
         response = {
             "clientDataJSON": client,
@@ -83,9 +83,13 @@ class Authenticator:
         )
         return made_up
 
-    def _client(self, kind: str, challenge: str, lie: dict[str, str]) -> CollectedClientData:
+    def _client(
+        self, kind: str, challenge: str, false_values: dict[str, str]
+    ) -> CollectedClientData:
         return CollectedClientData.create(
-            lie.get("type", kind), lie.get("challenge", challenge), lie.get("origin", self.origin)
+            false_values.get("type", kind),
+            false_values.get("challenge", challenge),
+            false_values.get("origin", self.origin),
         )
 
     def _as_json(self, response: dict[str, str]) -> str:

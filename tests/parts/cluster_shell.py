@@ -71,7 +71,7 @@ class Cluster:
             "HOME": str(self.state),
             **environment,
         }
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", "-ec", script],
             cwd=self.state,
             env=variables,
@@ -79,8 +79,8 @@ class Cluster:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        assert process.returncode == 0, f"{script}\n{process.stdout}\n{process.stderr}"
+        return process.stdout
 
     def answer(self, words: list[str]) -> int:
         """Executes the arguments of `kubectl -n enlace …`; returns the exit code."""

@@ -49,10 +49,10 @@ def faults(pages: dict[str, str]) -> list[str]:
             "--errors-only",
             "--exit-zero-always",
         ]
-        done = subprocess.run(
+        process = subprocess.run(
             [*java, *checker, folder], capture_output=True, text=True, timeout=300, check=True
         )
-        messages = json.loads(done.stderr)["messages"]
+        messages = json.loads(process.stderr)["messages"]
     return [
         (
             f"{files[message['url']]}: {message['message']}"

@@ -406,14 +406,14 @@ class _WithToken(grpc.UnaryUnaryClientInterceptor):
 
 
 def until(
-    reached: Callable[[], bool],
+    condition: Callable[[], bool],
     timeout: float = 60,
     otherwise: Callable[[], object] = lambda: "",
     every: float = 0.05,
 ) -> None:
     """Waits until a condition holds; fails with the text of `otherwise` if it does not in time."""
     end = time.monotonic() + timeout
-    while not reached():
+    while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"not reached within {timeout:g} s: {otherwise()}")
         time.sleep(every)

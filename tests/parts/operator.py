@@ -22,14 +22,14 @@ PAGE = ROOT / "docs" / "operations.md"
 _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
-def blocks(about: str, page: Path = PAGE) -> list[list[str]]:
+def blocks(heading: str, page: Path = PAGE) -> list[list[str]]:
     """Returns the command blocks, as lists of lines, of the section or entry `about`.
 
     The heading of the section or entry begins with the text `about`.
     """
     text = page.read_text(encoding="utf-8")
-    start = re.search(rf"^(?:## |\*\*){re.escape(about)}", text, re.MULTILINE)
-    assert start, f"{page.name} has no entry {about!r}"
+    start = re.search(rf"^(?:## |\*\*){re.escape(heading)}", text, re.MULTILINE)
+    assert start, f"{page.name} has no entry {heading!r}"
     end = re.compile(
         r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE
     ).search(text, start.end())
@@ -60,12 +60,12 @@ class Operator:
             (folder / part).symlink_to(ROOT / part)
         (folder / "var").symlink_to(var)
 
-    def documented(self, about: str, words: str, **placeholders: str) -> str:
+    def documented(self, heading: str, words: str, **placeholders: str) -> str:
         """Returns the documented command that contains these words.
 
         The command that reads the settings, if the entry has one, precedes it.
         """
-        lines = [line for block in blocks(about) for line in block]
+        lines = [line for block in blocks(heading) for line in block]
         [command] = [line for line in lines if words in line]
         for name, value in placeholders.items():
             assert name in command, f"{command!r} has no {name}"
@@ -75,7 +75,7 @@ class Operator:
 
     def run(self, script: str, code: int = 0) -> str:
         """Runs a script in a shell of its own; returns its standard output."""
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
             env=self._environment(),
@@ -83,16 +83,16 @@ class Operator:
             text=True,
             timeout=60,
         )
-        assert done.returncode == code, (
-            f"{script}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert process.returncode == code, (
+            f"{script}\nended with {process.returncode}\n{process.stdout}\n{process.stderr}"
         )
-        return done.stdout
+        return process.stdout
 
     def run_documented(
-        self, about: str, words: str, code: int = 0, more: str = "", **placeholders: str
+        self, heading: str, words: str, code: int = 0, more: str = "", **placeholders: str
     ) -> str:
         """Runs a documented command followed by the text `more`; returns its standard output."""
-        return self.run(self.documented(about, words, **placeholders) + more, code)
+        return self.run(self.documented(heading, words, **placeholders) + more, code)
 
     @contextmanager
     def running(self, command: str) -> Iterator[None]:

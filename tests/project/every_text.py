@@ -59,14 +59,14 @@ class Reader(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
+        attributes = {name: value or "" for name, value in attrs}
         self.attributes += [
             value
-            for name, value in has.items()
+            for name, value in attributes.items()
             if name in READ or (name.startswith("data-") and " " in value)  # shown by a script
         ]
-        if tag == "meta" and has.get("name") == "description":
-            self.attributes.append(has["content"])
+        if tag == "meta" and attributes.get("name") == "description":
+            self.attributes.append(attributes["content"])
         self.body += "\n"
         self._unread += tag in UNREAD
 
@@ -146,7 +146,7 @@ def is_page(endpoint: str, answer: TestResponse) -> bool:
     )
 
 
-def shown(language: str) -> Iterator[tuple[str, str, TestResponse]]:
+def answers_in(language: str) -> Iterator[tuple[str, str, TestResponse]]:
     """Yields (state, endpoint, answer) of each page."""
     full, empty = PlayedServices(), PlayedServices()
     for rpc, output in OUTPUTS.items():
@@ -195,7 +195,7 @@ def other_texts(language: str) -> Iterator[tuple[str, str]]:
 def main(language: str) -> None:
     """Prints the words that are in no catalogue, and the number of places searched."""
     found, count = dict[str, list[str]](), 0
-    for state, endpoint, answer in shown(language):
+    for state, endpoint, answer in answers_in(language):
         bad, count = untranslated(read(answer), language, NAMES.get(endpoint, "")), count + 1
         found[f"{state} {endpoint}"] = bad
     for place, each in other_texts(language):

@@ -148,9 +148,11 @@ def test_tonights_referrals_have_every_reachable_state() -> None:
 # Wednesday, Friday, a Sunday at dawn
 @pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
 def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime) -> None:
-    dues = [story.referral.next_due_time for story in tonights_stories(network(), CALENDAR, now)]
-    assert len([due for due in dues if due and due < now]) >= 3
-    assert len([due for due in dues if due and now <= due < now + timedelta(hours=4)]) >= 4
+    due_times = [
+        story.referral.next_due_time for story in tonights_stories(network(), CALENDAR, now)
+    ]
+    assert len([due for due in due_times if due and due < now]) >= 3
+    assert len([due for due in due_times if due and now <= due < now + timedelta(hours=4)]) >= 4
 
 
 def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
@@ -245,7 +247,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
 ) -> None:
     complete, broken = stores(), stores()
     complete.fill(SystemClock().now())
-    chance, reached = random.Random(24), list[str]()
+    rng, reached_ids = random.Random(24), list[str]()
     for lines in count(9, 25):
         parts = []
         with subprocess.Popen(
@@ -260,20 +262,21 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
                 parts.append(line.partition(":")[0])
                 if parts[-1].startswith("facts"):  # it waits for facts, which no service publishes
                     break
-            time.sleep(chance.random() * 0.05)  # so that the kill comes anywhere in the next part
+            time.sleep(rng.random() * 0.05)  # so that the kill comes anywhere in the next part
             process.kill()
-        reached.append(parts[-1])
+        reached_ids.append(parts[-1])
         if parts[-1].startswith("facts"):
             break
-    assert len(set(reached)) > 3
+    assert len(set(reached_ids)) > 3
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
     with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
-        begun = campaigns.begin_time(tx)
-        assert begun
+        begin_time = campaigns.begin_time(tx)
+        assert begin_time
         rows = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
     assert [(row["id"], row["create_time"]) for row in rows] == sorted(
-        (contact.contact.id, contact.contact.create_time) for contact in contacts(network(), begun)
+        (contact.contact.id, contact.contact.create_time)
+        for contact in contacts(network(), begin_time)
     )
 
 

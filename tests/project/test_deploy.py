@@ -64,11 +64,11 @@ def kubectl() -> str:
 @functools.cache
 def render(folder: str) -> tuple[Object, ...]:
     """Returns the objects that `kubectl apply -k` would send."""
-    done = subprocess.run(
+    process = subprocess.run(
         [kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    assert process.returncode == 0, process.stderr
+    return tuple(yaml.safe_load_all(process.stdout))
 
 
 def local() -> tuple[Object, ...]:
@@ -178,7 +178,9 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             probe = container[kind]
             probed = [
-                probe[way]["port"] for way in ("grpc", "httpGet", "tcpSocket") if way in probe
+                probe[protocol]["port"]
+                for protocol in ("grpc", "httpGet", "tcpSocket")
+                if protocol in probe
             ]
             assert set(probed) <= ports, (name, kind)
         if name in SERVICES:
@@ -276,14 +278,14 @@ def test_every_command_exists(service: str) -> None:
         if name == service:
             python, flag, module, word = container["command"]
             assert (python, flag) == ("python", "-m")
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, flag, module, word, "--help"],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
                 check=False,
             )
-            assert done.returncode == 0, done.stderr
+            assert process.returncode == 0, process.stderr
 
 
 def edges() -> set[tuple[str, str, int]]:
@@ -320,23 +322,23 @@ def edges() -> set[tuple[str, str, int]]:
                 ends |= chosen(peer["podSelector"])
         return ends
 
-    out, into = set(), set()
+    outgoing, incoming = set(), set()
     for policy in policies:
         for name in chosen(policy["podSelector"]):
             for rule in policy.get("egress", []):
-                out |= {
+                outgoing |= {
                     (name, far, port["port"])
                     for far in far_ends(rule.get("to"))
                     for port in rule["ports"]
                 }
             for rule in policy.get("ingress", []):
-                into |= {
+                incoming |= {
                     (far, name, port["port"])
                     for far in far_ends(rule.get("from"))
                     for port in rule["ports"]
                 }
-    return {edge for edge in out if edge[1] not in labels or edge in into} | {
-        edge for edge in into if edge[0] not in labels
+    return {edge for edge in outgoing if edge[1] not in labels or edge in incoming} | {
+        edge for edge in incoming if edge[0] not in labels
     }
 
 
@@ -403,11 +405,11 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
             content | {"components": [f"../../components/{name}", *content["components"]]}
         )
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    assert process.returncode == 0, process.stderr
+    return tuple(yaml.safe_load_all(process.stdout))
 
 
 def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
@@ -415,9 +417,9 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
     for manifest in manifests:
         kubernetes_validate.validate(manifest, "1.37", strict=True)
     by_name = {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in manifests}
-    both = {"gateway": "--only=site", "gateway-api": "--only=api"}
-    pods_of = {name: by_name["Deployment", name]["spec"]["template"] for name in both}
-    for name, only in both.items():
+    arguments_by_name = {"gateway": "--only=site", "gateway-api": "--only=api"}
+    pods_of = {name: by_name["Deployment", name]["spec"]["template"] for name in arguments_by_name}
+    for name, only in arguments_by_name.items():
         (container,) = pods_of[name]["spec"]["containers"]
         assert container["command"] == ["python", "-m", "services.gateway", "serve", only]
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -427,7 +429,7 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
         selector = by_name["Service", name]["spec"]["selector"]
         assert [
             other
-            for other in both
+            for other in arguments_by_name
             if selector.items() <= pods_of[other]["metadata"]["labels"].items()
         ] == [name]
         assert by_name["HorizontalPodAutoscaler", name]["spec"]["scaleTargetRef"]["name"] == name

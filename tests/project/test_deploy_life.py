@@ -104,17 +104,17 @@ class TestCorrecting:
         shutil.copytree(DEPLOY, tmp_path / "k8s")
         tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
         tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
-        done = subprocess.run(
+        process = subprocess.run(
             [kubectl(), "kustomize", str(tmp_path / "k8s" / "overlays" / "local")],
             capture_output=True,
             text=True,
             check=True,
         )
         other = [
-            manifest for manifest in yaml.safe_load_all(done.stdout) if manifest["kind"] == "Job"
+            manifest for manifest in yaml.safe_load_all(process.stdout) if manifest["kind"] == "Job"
         ]
-        assert "0.1.1-rc" in done.stdout
-        assert f"enlace:{VERSION}" not in done.stdout, "one file sets the tag of all images"
+        assert "0.1.1-rc" in process.stdout
+        assert f"enlace:{VERSION}" not in process.stdout, "one file sets the tag of all images"
         assert [
             (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
             for job in other
@@ -133,14 +133,14 @@ class TestCorrecting:
         }
         assert images == {f"enlace:{VERSION}"}
         assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
-        done = subprocess.run(
+        process = subprocess.run(
             ["make", "--no-print-directory", "-n", "image"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         )
-        [command] = done.stdout.splitlines()
+        [command] = process.stdout.splitlines()
         assert command.startswith("docker build ")
         built = subprocess.run(
             ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
@@ -363,9 +363,9 @@ def test_the_documented_command_for_the_first_coordinator_exists(document: Path)
 def test_java_accepts_the_options_that_kafka_is_given() -> None:
     (kafka,) = [container for name, container in containers() if name == "kafka"]
     variables = {variable["name"]: variable["value"] for variable in kafka["env"]}
-    done = subprocess.run(
+    process = subprocess.run(
         [JAVA, *variables["KAFKA_HEAP_OPTS"].split(), variables["KAFKA_GC_LOG_OPTS"], "-version"],
         capture_output=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr

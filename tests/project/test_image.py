@@ -226,8 +226,8 @@ def test_every_module_of_the_image_imports_with_its_requirements_alone_and_write
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
     packages = set[str]().union(*map(pinned, lists))
     command = [sys.executable, "-c", _IMPORT_ALL, ",".join(without), *sorted(packages)]
-    done = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
 
 
@@ -245,10 +245,10 @@ def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requi
         "ENLACE_PKCS11_PIN_FILE": "/pin",
     }
     command = [sys.executable, "-c", code, "", *sorted(pinned("run.txt"))]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=image, env=os.environ | settings, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr.strip()) == (
+    assert (process.returncode, process.stderr.strip()) == (
         1,
         "wrong settings: for ENLACE_PKCS11_MODULE install requirements/pkcs11.txt",
     )

@@ -218,14 +218,14 @@ def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
             "PGPASSWORD": superuser.password,
             "LC_ALL": "C.UTF-8",
         }
-        done = subprocess.run(
+        process = subprocess.run(
             ["bash", str(LOCAL / "databases.sh")],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert process.returncode == 0, process.stderr
         server.ensure("beside", Login("beside_owner", "x"), Login("beside", "x"))
         expected = _described(server.url("beside", superuser), "beside")
         for service in SERVICES:

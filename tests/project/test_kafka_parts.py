@@ -70,11 +70,11 @@ class TestOnAVolumeOfTheCluster:
         tools = tmp_path / "bin"
         tools.mkdir()
         storage = shlex.join([*program.java, "kafka.tools.StorageTool"])
-        for name, does in (
+        for name, effect in (
             ("kafka-storage.sh", f'exec {storage} "$@"'),
             ("kafka-server-start.sh", "exit 0"),
         ):
-            (tools / name).write_text(f"#!/bin/bash\n{does}\n")
+            (tools / name).write_text(f"#!/bin/bash\n{effect}\n")
             (tools / name).chmod(0o755)
 
         def begun(volume: Path) -> str:
@@ -87,10 +87,10 @@ class TestOnAVolumeOfTheCluster:
                 ("/data", volume),
             ):
                 words = words.replace(inside, str(here))
-            done = subprocess.run(
+            process = subprocess.run(
                 [*container["command"], words], capture_output=True, text=True, check=False
             )
-            assert done.returncode == 0, done.stderr
+            assert process.returncode == 0, process.stderr
             (cluster_id,) = re.findall(
                 r"^cluster\.id=(\S+)$",
                 (volume / "kafka" / "meta.properties").read_text(),

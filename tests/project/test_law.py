@@ -136,8 +136,8 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_tree_obeys_all_contracts(tree: Path) -> None:
-    done = _lint(tree)
-    assert done.returncode == 0, done.stdout
+    process = _lint(tree)
+    assert process.returncode == 0, process.stdout
 
 
 def test_every_contract_has_a_planted_violation() -> None:
@@ -152,9 +152,9 @@ def test_a_planted_violation_is_reported(
     tree: Path, contract: str, file_name: str, statement: str
 ) -> None:
     _plant(tree, file_name, statement)
-    done = _lint(tree, "--contract", contract)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "BROKEN" in done.stdout
+    process = _lint(tree, "--contract", contract)
+    assert process.returncode == 1, process.stdout + process.stderr
+    assert "BROKEN" in process.stdout
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals"])

@@ -267,11 +267,11 @@ def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
 def refusal(var: Path, first: str = "", options: str = "") -> str:
     """Returns the one-line message of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}{options}"
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    *usage, sentence = done.stderr.splitlines()
-    assert done.returncode in (1, 2)
+    *usage, sentence = process.stderr.splitlines()
+    assert process.returncode in (1, 2)
     assert all(line.startswith(("Usage", "Try")) or not line for line in usage)
     return sentence
 
@@ -307,9 +307,9 @@ def _is_another(part: dict[str, Any], killed: int) -> bool:
     return part["up"] and part["pid"] not in (None, killed)
 
 
-def _until(reached: Callable[[], bool], timeout: float = 60) -> None:
+def _until(condition: Callable[[], bool], timeout: float = 60) -> None:
     end = time.monotonic() + timeout
-    while not reached():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
 

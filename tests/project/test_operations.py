@@ -139,18 +139,20 @@ def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> No
         + " --json",
         1,
     )
-    assert {name.split()[0] for name, well in json.loads(missing).items() if not well} == {"key"}
+    assert {name.split()[0] for name, is_well in json.loads(missing).items() if not is_well} == {
+        "key"
+    }
 
 
 def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
-    sent = scenes.send()
-    scenes.step(sent, ACKNOWLEDGE)
+    sent_messages = scenes.send()
+    scenes.step(sent_messages, ACKNOWLEDGE)
     other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
-    until(lambda: bool(scenes.held(sent.id)), 90)
+    until(lambda: bool(scenes.held(sent_messages.id)), 90)
     assert (
-        f"held       {sent.id}/{sent.etag[1:]}  enlace.referral.sent.v1  fault"
+        f"held       {sent_messages.id}/{sent_messages.etag[1:]}  enlace.referral.sent.v1  fault"
         in operator.run_documented(HELD, "list")
     )
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
@@ -158,7 +160,9 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     held_facts = [
         letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
     ]
-    assert held_facts == [f"{sent.id}/{sent.etag[1:]}"], "only the failed fact is listed"
+    assert held_facts == [f"{sent_messages.id}/{sent_messages.etag[1:]}"], (
+        "only the failed fact is listed"
+    )
     taken = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
         " AND version > 0"
@@ -166,43 +170,48 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
 
     # As after an hour: the next automatic try is five minutes away.
-    until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
+    until(lambda: scenes.held(sent_messages.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s"
         " AND reason <> '' RETURNING 1",
-        sent.id,
+        sent_messages.id,
     )
     broken()
     redrive = operator.documented(HELD, "redrive")
     assert operator.run(redrive) == "1 retried\n"
     until(
         lambda: (
-            scenes.kinds(sent.id)
+            scenes.kinds(sent_messages.id)
             == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
         ),
         90,
     )
-    assert not scenes.held(sent.id)
+    assert not scenes.held(sent_messages.id)
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
 def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     operator: Operator, scenes: Scenes, broken: Any
 ) -> None:
-    sent = scenes.send()
-    scenes.step(sent, ACKNOWLEDGE)
-    identity = f"{sent.id}/{sent.etag[1:]}"
-    until(lambda: bool(scenes.held(sent.id)), 90)
+    sent_messages = scenes.send()
+    scenes.step(sent_messages, ACKNOWLEDGE)
+    identity = f"{sent_messages.id}/{sent_messages.etag[1:]}"
+    until(lambda: bool(scenes.held(sent_messages.id)), 90)
     discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": identity})
     operator.run(discard + " --all", 2)
     operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
     operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
-    assert scenes.held(sent.id), "a wrong call changes nothing"
+    assert scenes.held(sent_messages.id), "a wrong call changes nothing"
 
     assert operator.run(discard) == "1 discarded\n"
-    until(lambda: scenes.kinds(sent.id) == ["referral_acknowledged", "referral_acknowledged"], 90)
-    assert not scenes.held(sent.id)
+    until(
+        lambda: (
+            scenes.kinds(sent_messages.id) == ["referral_acknowledged", "referral_acknowledged"]
+        ),
+        90,
+    )
+    assert not scenes.held(sent_messages.id)
     [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", identity)
     assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == (
         "discard_dead_letter",
@@ -217,8 +226,8 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
     producer.send("enlace.referrals.v1", key=b"rubbish", value=b"rubbish").get(10)
     producer.close(5)
-    sent = scenes.send()
-    until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
+    sent_messages = scenes.send()
+    until(lambda: scenes.kinds(sent_messages.id) == ["referral_sent"], 90)
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
     listed = re.fullmatch(
         r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in total\n",
@@ -241,15 +250,15 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
 def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     operator: Operator, scenes: Scenes
 ) -> None:
-    def sent() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def sent_messages() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         # only messages and deliveries from before the replay
         messages = scenes.rows(
-            "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", begun
+            "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", started
         )
         return messages, scenes.rows(
             "notifications",
             "SELECT id, attempts, status FROM deliveries WHERE create_time < %s ORDER BY 1",
-            begun,
+            started,
         )
 
     def received() -> int:
@@ -270,8 +279,8 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
         90,
     )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
-    begun = checker.started()
-    before, count, start = sent(), row["n"], received()
+    started = checker.started()
+    before, count, start = sent_messages(), row["n"], received()
     announced = re.fullmatch(
         r"(\d+) facts would be published again\n", operator.run_documented(REPLAY, "--dry-run")
     )
@@ -284,7 +293,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     settings, *_, every = blocks(REPLAY)[0]
     assert operator.run(f"{settings}\n{every}").endswith(" facts will be published again\n")
     until(lambda: received() >= start + count, 90)
-    assert sent() == before
+    assert sent_messages() == before
 
 
 def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
@@ -509,8 +518,8 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     stack: LocalStack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scenes = Scenes(stack, Cast(stack))
-    sent = scenes.send()
-    until(lambda: scenes.kinds(sent.id) == ["referral_sent"], 90)
+    sent_messages = scenes.send()
+    until(lambda: scenes.kinds(sent_messages.id) == ["referral_sent"], 90)
     before = {service: rights(stack, service) for service in SERVICES}
     erased, _ = scenes.cast.person()
     copy(operator)
@@ -532,10 +541,10 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
         stays_erased(elsewhere, erased, scenes.person_id)
         trail_is_append_only(elsewhere)
         scenes = Scenes(elsewhere, Cast(elsewhere))
-        scenes.step(sent, ACKNOWLEDGE)
+        scenes.step(sent_messages, ACKNOWLEDGE)
         until(
             lambda: (
-                scenes.kinds(sent.id)
+                scenes.kinds(sent_messages.id)
                 == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
             ),
             90,

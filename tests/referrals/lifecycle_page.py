@@ -211,10 +211,10 @@ def _steps() -> list[str]:
             if step.sources == LIVE
             else _names(step.sources)
         )
-        who = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
+        sides = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
         fact = f"`enlace.referral.{step.event_verb}.v1`"
         rows.append(
-            f"| {verb} | {sources} | {_target(step)} | {who} | {CARRIES[step.verb]} |"
+            f"| {verb} | {sources} | {_target(step)} | {sides} | {CARRIES[step.verb]} |"
             f" {_effect(step)} | {fact} |"
         )
     return rows
@@ -382,11 +382,11 @@ def _clocks() -> list[str]:
 def _triage() -> list[str]:
     rows = ["| answer of the triage | urgency | pathway | medicine |", "|---|---|---|---|"]
     for rule in RULES:
-        unless = f", unless `{rule.unless[0]}` {rule.unless[1]}" if rule.unless[0] else ""
+        exception = f", unless `{rule.unless[0]}` {rule.unless[1]}" if rule.unless[0] else ""
         medicine = ", ".join(kind.value for kind in rule.health) or "–"
         rows.append(
-            f"| `{rule.question}` {rule.answer}{unless} | {rule.urgency.value} | `{rule.pathway}` |"
-            f" {medicine} |"
+            f"| `{rule.question}` {rule.answer}{exception} | {rule.urgency.value}"
+            f" | `{rule.pathway}` | {medicine} |"
         )
     return [
         *rows,

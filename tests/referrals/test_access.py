@@ -380,11 +380,11 @@ def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refuse
     story: Story, service: Service
 ) -> None:
     created = story.contact()
-    nothing = contacts_pb2.ConfirmHelpRequest(
+    request = contacts_pb2.ConfirmHelpRequest(
         reference=created.reference, pin=created.pin, help_came=True
     )
     for _ in range(7):
-        assert refusal(lambda: service.public().ConfirmHelp(nothing)) == (
+        assert refusal(lambda: service.public().ConfirmHelp(request)) == (
             "FAILED_PRECONDITION",
             "nothing_to_confirm",
         )

@@ -121,7 +121,7 @@ def test_an_amendment_without_a_change_or_after_the_end_is_refused() -> None:
         amend(referral, Urgency.IMMEDIATE)
 
 
-def amending(
+def amend_request(
     referral: pb.Referral, urgency: pb.Urgency.ValueType = pb.URGENCY_UNSPECIFIED
 ) -> pb.AmendReferralRequest:
     return pb.AmendReferralRequest(id=referral.id, etag=referral.etag, urgency=urgency)
@@ -137,7 +137,7 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
         people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born)
     )
     assert read(story.shelter, created.id).person.age_band == pb.AGE_BAND_18_TO_24
-    amended = story.ngo.AmendReferral(amending(created, pb.URGENCY_EMERGENCY))
+    amended = story.ngo.AmendReferral(amend_request(created, pb.URGENCY_EMERGENCY))
     referral = read(story.shelter, created.id)
     assert (referral.person.age_band, referral.urgency, referral.state) == (
         pb.AGE_BAND_25_TO_59,
@@ -149,7 +149,7 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
         pb.ListReferralEventsRequest(referral_id=created.id)
     ).events[-1]
     assert (last.verb, list(last.changed_field_codes)) == ("amended", ["age_band", "urgency"])
-    assert refusal_with_fields(lambda: story.ngo.AmendReferral(amending(amended))) == (
+    assert refusal_with_fields(lambda: story.ngo.AmendReferral(amend_request(amended))) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         {"urgency": "required"},
@@ -158,7 +158,7 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
 
 def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
     created = story.sent(urgency=pb.URGENCY_URGENT)
-    request = amending(created, pb.URGENCY_IMMEDIATE)
+    request = amend_request(created, pb.URGENCY_IMMEDIATE)
     assert refusal(lambda: story.shelter.AmendReferral(request)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",

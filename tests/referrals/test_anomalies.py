@@ -200,7 +200,7 @@ def test_a_worker_refused_because_of_the_quota_is_reported(
 
 
 def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: Service) -> None:
-    looker, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
+    insider, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
     on_line = somebody(service, "hotline", "OPERATOR")
     person = story.person()
     service.clock.set(MIDNIGHT)
@@ -214,8 +214,8 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
     ).contact
     on_line.GetContact(contacts_pb2.GetContactRequest(id=created.id))
-    open_person(looker, person.id), open_person(system, person.id)
-    assert anomalies_of(service, looker) == [("at_night", 1)]
+    open_person(insider, person.id), open_person(system, person.id)
+    assert anomalies_of(service, insider) == [("at_night", 1)]
     assert anomalies_of(service, on_line) == []
     assert anomalies_of(service, system) == [], "keys are not reported for accesses at night"
 
@@ -227,13 +227,13 @@ def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_on
     worker = somebody(service)
     open_person(worker, story.person().id)
     refusal(lambda: open_person(worker, story.person().id))
-    lookers = [
+    insiders = [
         threading.Thread(target=Anomalies(service.database, service.clock).search) for _ in range(4)
     ]
-    for looker in lookers:
-        looker.start()
-    for looker in lookers:
-        looker.join(20)
+    for insider in insiders:
+        insider.start()
+    for insider in insiders:
+        insider.join(20)
     assert anomalies_of(service, worker) == [("opening_quota", 1)]
     refusal(lambda: open_person(worker, story.person().id))
     assert anomalies_of(service, worker) == [("opening_quota", 2)]
@@ -309,7 +309,7 @@ def test_only_an_auditor_reviews_an_anomaly(
 
 
 def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> None:
-    looker, noted = somebody(service), story.overridden()
+    insider, override = somebody(service), story.overridden()
     service.clock.set(MIDNIGHT)
-    looker.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=noted.id))
-    assert anomalies_of(service, looker) == [("at_night", 1)]
+    insider.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=override.id))
+    assert anomalies_of(service, insider) == [("at_night", 1)]

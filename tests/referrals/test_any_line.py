@@ -228,8 +228,8 @@ def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_refer
 ) -> None:
     created = story.contact()
     sent, operator = referral_for(story, created)
-    noted = add_note(story, created, "quetzal")
-    assert b"quetzal" not in noted.SerializeToString()
+    status = add_note(story, created, "quetzal")
+    assert b"quetzal" not in status.SerializeToString()
     request = c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
     assert b"quetzal" not in operator.GetContactByReference(request).SerializeToString()
     assert b"quetzal" not in operator.ListContacts(c.ListContactsRequest()).SerializeToString()
@@ -371,9 +371,11 @@ def test_a_completed_request_cannot_be_withdrawn(
 ) -> None:
     created = story.contact()
     sent, operator = referral_for(story, created)
-    done = completed(story, sent)
+    completed_referral = completed(story, sent)
     operator.CloseReferral(
-        pb.CloseReferralRequest(id=done.id, etag=done.etag, help_came_code=pb.HELP_CAME_YES)
+        pb.CloseReferralRequest(
+            id=completed_referral.id, etag=completed_referral.etag, help_came_code=pb.HELP_CAME_YES
+        )
     )
     (item,) = items(story, created)
     assert not item.may_withdraw

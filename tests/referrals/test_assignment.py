@@ -31,7 +31,7 @@ def night(service: Service, hear: Hearing) -> Client:
     return other
 
 
-def assigning(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
+def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
     return pb.AssignReferralRequest(
         id=referral.id, etag=referral.etag, responsible_worker_id=worker
     )
@@ -41,14 +41,14 @@ def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
     story: Story, night: Client
 ) -> None:
     accepted = story.accepted()
-    hers = story.shelter.AssignReferral(assigning(accepted, night.caller.id))
-    assert (hers.responsible_worker_id, hers.responsible_desk_code, hers.state) == (
+    assigned = story.shelter.AssignReferral(assign_request(accepted, night.caller.id))
+    assert (assigned.responsible_worker_id, assigned.responsible_desk_code, assigned.state) == (
         night.caller.id,
         "",
         accepted.state,
     )
-    assert hers.clocks == accepted.clocks, "an assignment changes no deadline"
-    desk = night.AssignReferral(assigning(hers, ""))
+    assert assigned.clocks == accepted.clocks, "an assignment changes no deadline"
+    desk = night.AssignReferral(assign_request(assigned, ""))
     assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
     events = story.ngo.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=accepted.id)
@@ -68,7 +68,7 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
     for nobody in (elsewhere.caller.id, gone.caller.id, "e" * 32):
         accepting.responsible_worker_id = nobody
         asked: tuple[tuple[str, Any], ...] = (
-            ("AssignReferral", assigning(accepted, nobody)),
+            ("AssignReferral", assign_request(accepted, nobody)),
             ("AcceptReferral", accepting),
         )
         for rpc, request in asked:
@@ -81,7 +81,7 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
                 {"responsible_worker_id": "unknown_code"},
             )
     assert read(story.shelter, accepted.id) == accepted
-    assert refusal(lambda: story.ngo.AssignReferral(assigning(accepted, ""))) == (
+    assert refusal(lambda: story.ngo.AssignReferral(assign_request(accepted, ""))) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
@@ -92,7 +92,8 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
     open_, over = (
-        story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id)) for _ in range(2)
+        story.shelter.AssignReferral(assign_request(story.accepted(), night.caller.id))
+        for _ in range(2)
     )
     ended = pb.NotDeliverReferralRequest(
         id=over.id, etag=over.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
@@ -138,7 +139,7 @@ def test_nobody_is_made_responsible_while_her_account_ends(
         with service.database.transaction(SYSTEM) as tx:
             subscriptions.consume(service.made.lives, service.clock, tx, fact)
             future = pool.submit(
-                refusal, lambda: caller.AssignReferral(assigning(accepted, night.caller.id))
+                refusal, lambda: caller.AssignReferral(assign_request(accepted, night.caller.id))
             )
             while not waits_or_is_done():
                 pass
@@ -156,7 +157,7 @@ def test_nobody_is_made_responsible_while_her_account_ends(
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
     story: Story, service: Service, night: Client, hear: Hearing
 ) -> None:
-    assigned = story.shelter.AssignReferral(assigning(story.accepted(), night.caller.id))
+    assigned = story.shelter.AssignReferral(assign_request(story.accepted(), night.caller.id))
     with service.database.transaction(SYSTEM) as tx:
         copies = tx.execute(
             "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id',"

@@ -411,10 +411,10 @@ def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_e
         "ABORTED",
         "stale_etag",
     )
-    done = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
-    assert done.clocks[0].HasField("stop_time")
+    settled = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
+    assert settled.clocks[0].HasField("stop_time")
     assert not owed_calls(story, created)
-    assert refusal(partial(settle, story, done, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
+    assert refusal(partial(settle, story, settled, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
         "FAILED_PRECONDITION",
         "callback_settled",
     )

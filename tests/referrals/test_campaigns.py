@@ -59,8 +59,8 @@ def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, expec
 
 
 def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome() -> None:
-    few = counts_of(PLACED, {"immediate": 9}, {"open": 9})
-    assert (few.by_urgency, few.by_outcome) == ([], [])
+    small_counts = counts_of(PLACED, {"immediate": 9}, {"open": 9})
+    assert (small_counts.by_urgency, small_counts.by_outcome) == ([], [])
     more = counts_of(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
     assert (more.contacts, more.by_urgency, more.by_outcome) == (
         20,

@@ -108,7 +108,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
     plan.follow(referral.id, state, outcome, NOON)
 
 
-def begun() -> Plan:
+def begun_plan() -> Plan:
     """Returns a plan with every step before the travel done."""
     plan = Plan.begin(
         "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
@@ -120,7 +120,7 @@ def begun() -> Plan:
 
 def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
     """Returns a plan with a referral in this state for each leg, and the referrals by step."""
-    plan = begun()
+    plan = begun_plan()
     return plan, {key: refer_leg(plan, key, state) for key in WHO}
 
 
@@ -131,7 +131,7 @@ def conflict_of(act: Callable[[], Any]) -> str:
 
 
 def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() -> None:
-    plan = begun()
+    plan = begun_plan()
     refer_leg(plan, "housing")
     assert conflict_of(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
     assert (
@@ -173,7 +173,7 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
-    plan = begun()
+    plan = begun_plan()
     travel = refer_leg(plan, "travel", State.ACCEPTED)
     assert (
         conflict_of(lambda: move(plan, travel, State.IN_PROGRESS))
@@ -275,27 +275,27 @@ def test_each_leg_needs_its_own_consent() -> None:
 
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:
-    plan = begun()
+    plan = begun_plan()
     referral = refer_leg(plan, "reception")
     plan.take("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
     assert conflict_of(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
 
 
-@pytest.mark.parametrize("way", [state for state in State if state in EXITS])
-def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(way: State) -> None:
+@pytest.mark.parametrize("end_state", [state for state in State if state in EXITS])
+def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(end_state: State) -> None:
     plan, by = plan_with_referrals()
-    assert plan.lost_leg([with_state(by["housing"], way)]) is None, "she has not left yet"
+    assert plan.lost_leg([with_state(by["housing"], end_state)]) is None, "she has not left yet"
     by["housing"].state = State.ACCEPTED
     move(plan, by["travel"], State.IN_PROGRESS)
     assert plan.lost_leg([by["housing"]]) is None, "the leg has not ended"
-    assert plan.lost_leg([with_state(by["housing"], way)]) is by["housing"]
-    assert plan.lost_leg([with_state(by["travel"], way), by["housing"]]) is by["travel"], (
+    assert plan.lost_leg([with_state(by["housing"], end_state)]) is by["housing"]
+    assert plan.lost_leg([with_state(by["travel"], end_state), by["housing"]]) is by["travel"], (
         "only the first of several is reported"
     )
 
 
-def with_state(referral: Referral, way: State) -> Referral:
-    referral.state = way
+def with_state(referral: Referral, state: State) -> Referral:
+    referral.state = state
     return referral
 
 
@@ -316,7 +316,7 @@ def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> 
 
 
 def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
-    plan, by = begun(), dict[str, Referral]()
+    plan, by = begun_plan(), dict[str, Referral]()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     by["housing"] = refer_leg(plan, "housing", State.ACCEPTED)
     assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is None
@@ -329,7 +329,7 @@ def acting_organizations(plan: Plan) -> list[str]:
 
 
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
-    plan = begun()
+    plan = begun_plan()
     assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
     by = {key: refer_leg(plan, key) for key in WHO}
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]

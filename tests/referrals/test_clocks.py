@@ -638,20 +638,20 @@ def put_aside() -> float:
 def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pause(
     story: Story, service: Service, no_earlier_deadlines: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad, good = story.sent(), story.sent()
-    damage(service, bad.id, "unknown_")
+    broken, intact = story.sent(), story.sent()
+    damage(service, broken.id, "unknown_")
     service.clock.advance(31 * M)
     scheduler, before = (
         DeadlineScheduler(service.made.lives, service.database, service.clock, next_time, "clocks"),
         put_aside(),
     )
     assert scheduler.fire() == 1
-    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+    assert (fired_levels(service, broken.id), fired_levels(service, intact.id)) == (
         [],
         ["acknowledge/clock_reminded"],
     )
     assert put_aside() == before + 1
-    assert bad.id in capsys.readouterr().out
+    assert broken.id in capsys.readouterr().out
     for _ in range(3):  # it is not retried at once
         scheduler.fire()
     assert put_aside() == before + 1
@@ -661,23 +661,31 @@ def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pau
     with service.database.transaction(SYSTEM) as tx:  # repaired
         tx.execute(
             "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s",
-            (bad.id,),
+            (broken.id,),
         )
     service.clock.advance(PUT_ASIDE)
     assert scheduler.fire() == 1
-    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, broken.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """The outbox already has this version of the fact, so that every attempt raises Stale."""
-    bad, good = story.sent(), story.sent()
-    version = int(bad.etag[1:]) + 1
+    broken, intact = story.sent(), story.sent()
+    version = int(broken.etag[1:]) + 1
     with service.database.transaction(SYSTEM) as tx:
         outbox.save(
             tx,
-            [Fact(bad.id, version, "enlace.referral.clock_reminded.v1", b"", service.clock.now())],
+            [
+                Fact(
+                    broken.id,
+                    version,
+                    "enlace.referral.clock_reminded.v1",
+                    b"",
+                    service.clock.now(),
+                )
+            ],
         )
     service.clock.advance(31 * M)
     assert (
@@ -686,7 +694,7 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
         ).fire()
         == 1
     )
-    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+    assert (fired_levels(service, broken.id), fired_levels(service, intact.id)) == (
         [],
         ["acknowledge/clock_reminded"],
     )
@@ -697,11 +705,11 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
 ) -> None:
     """One statement saves all deadlines of a batch, and fails for all of them."""
     sent = [story.sent() for _ in range(5)]
-    bad = sent[2]
+    broken = sent[2]
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(
             "ALTER TABLE clocks ADD CONSTRAINT bad CHECK"
-            f" (referral_id <> '{bad.id}' OR fired_percent = 0) NOT VALID"
+            f" (referral_id <> '{broken.id}' OR fired_percent = 0) NOT VALID"
         )
     service.clock.advance(31 * M)
     scheduler, before = (
@@ -715,7 +723,8 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
             owner.execute("ALTER TABLE clocks DROP CONSTRAINT bad")
     assert put_aside() == before + 1
     assert {referral.id: fired_levels(service, referral.id) for referral in sent} == {
-        referral.id: [] if referral is bad else ["acknowledge/clock_reminded"] for referral in sent
+        referral.id: [] if referral is broken else ["acknowledge/clock_reminded"]
+        for referral in sent
     }
     with service.database.transaction(SYSTEM) as tx:
         trail = tx.execute(
@@ -723,11 +732,11 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
             ([referral.id for referral in sent],),
         ).fetchall()
     assert sorted(row["object_id"] for row in trail) == sorted(
-        referral.id for referral in sent if referral is not bad
+        referral.id for referral in sent if referral is not broken
     )
     service.clock.advance(PUT_ASIDE)
     assert scheduler.fire() == 1
-    assert fired_levels(service, bad.id) == ["acknowledge/clock_reminded"]
+    assert fired_levels(service, broken.id) == ["acknowledge/clock_reminded"]
 
 
 def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
@@ -782,23 +791,23 @@ def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._LIMIT", 1.0)
-    bad, good = story.sent(), story.sent()
-    hang_on_change(bad.id)
+    broken, intact = story.sent(), story.sent()
+    hang_on_change(broken.id)
     service.clock.advance(31 * M)
     scheduler = DeadlineScheduler(
         service.made.lives, service.database, service.clock, next_time, "clocks"
     )
     scheduler.fire()
-    assert (fired_levels(service, bad.id), fired_levels(service, good.id)) == (
+    assert (fired_levels(service, broken.id), fired_levels(service, intact.id)) == (
         [],
         ["acknowledge/clock_reminded"],
     )
-    assert bad.id in capsys.readouterr().out
+    assert broken.id in capsys.readouterr().out
     scheduler.fire()
-    assert bad.id not in capsys.readouterr().out, "it is not retried at once"
+    assert broken.id not in capsys.readouterr().out, "it is not retried at once"
     service.clock.advance(PUT_ASIDE_LATE)
     scheduler.fire()
-    assert bad.id in capsys.readouterr().out
+    assert broken.id in capsys.readouterr().out
 
 
 # Drafts.

@@ -260,7 +260,7 @@ def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
     accept.planned_first_contact_time.FromDatetime(NOON)
     story.shelter.AcceptReferral(accept)
 
-    def seen(client: Client, box: pb.Box.ValueType, **wanted: Any) -> tuple[int, int, int]:
+    def totals(client: Client, box: pb.Box.ValueType, **wanted: Any) -> tuple[int, int, int]:
         """Returns how many times the referral is listed, counted late and counted due soon."""
         chosen = pb.ReferralFilter(box=box, code=sent.code, **wanted)
         listed = client.ListReferrals(pb.ListReferralsRequest(filter=chosen)).referrals
@@ -273,9 +273,9 @@ def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
         (21, (1, 1, 0), (1, 0, 1)),  # the first contact is due in three hours
     ):
         service.clock.set(NOON + hours * H)
-        assert seen(story.ngo, pb.BOX_MINE, pressing=True) == own
-        assert seen(story.coordinator, pb.BOX_NETWORK, pressing=True) == network
-        assert seen(story.coordinator, pb.BOX_NETWORK) == (1, *network[1:])
+        assert totals(story.ngo, pb.BOX_MINE, pressing=True) == own
+        assert totals(story.coordinator, pb.BOX_NETWORK, pressing=True) == network
+        assert totals(story.coordinator, pb.BOX_NETWORK) == (1, *network[1:])
     everything = story.coordinator.ListReferrals(
         pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200)
     ).referrals
@@ -400,7 +400,7 @@ def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
 ) -> None:
     waiting, over = story.contact().contact, story.contact().contact
     draft = story.draft()
-    down, up = (
+    lowered, raised = (
         (MIGRATIONS[1] / "20261203000031_contact_clocks.sql")
         .read_text()
         .split("-- migrate:down")[part]
@@ -410,8 +410,8 @@ def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
         owner.execute("UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (over.id,))
         owner.execute("DELETE FROM clocks WHERE referral_id = %s", (draft.id,))
         owner.execute("UPDATE referrals SET next_due_time = NULL WHERE id = %s", (draft.id,))
-        owner.execute(down.encode())
-        owner.execute(up.encode())
+        owner.execute(lowered.encode())
+        owner.execute(raised.encode())
     hotline = operator(story)
     assert [
         len(hotline.GetContact(c.GetContactRequest(id=contact.id)).clocks)

@@ -113,11 +113,11 @@ def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch
 
 @given(TRIAGES, st.sampled_from(QUESTIONS))
 def test_a_missing_answer_never_lowers_the_urgency(triage: Triage, question: str) -> None:
-    unsaid = replace(triage, **{question: DID_NOT_SAY}).urgency()
+    unanswered_urgency = replace(triage, **{question: DID_NOT_SAY}).urgency()
     urgencies = [replace(triage, **{question: answer}).urgency() for answer in (YES, NO)]
     ranks = [urgency.rank for urgency in urgencies if urgency]
-    assert unsaid is None or unsaid.rank >= min(ranks)
-    assert replace(triage, **{question: NOT_ASKED}).urgency() in (None, unsaid)
+    assert unanswered_urgency is None or unanswered_urgency.rank >= min(ranks)
+    assert replace(triage, **{question: NOT_ASKED}).urgency() in (None, unanswered_urgency)
 
 
 @given(TRIAGES)
@@ -573,10 +573,10 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     story: Story, service: Service
 ) -> None:
     created, public = story.contact(), service.public()
-    nothing = contacts_pb2.ConfirmHelpRequest(
+    request = contacts_pb2.ConfirmHelpRequest(
         reference=created.reference, pin=created.pin, help_came=True
     )
-    assert refusal(lambda: public.ConfirmHelp(nothing)) == (
+    assert refusal(lambda: public.ConfirmHelp(request)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
     )

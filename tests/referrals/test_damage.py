@@ -162,16 +162,16 @@ def test_nothing_is_sealed_or_opened_before_the_keys_are_checked(service: Servic
         KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")),
         keyring.seal("x", "c"),
     )
-    held = check._keyring
+    checked_keyring = check._keyring
     for act in (
-        lambda: held.seal("x", "c"),
-        lambda: held.open(sealed, "c"),
-        lambda: held.new_key("c"),
+        lambda: checked_keyring.seal("x", "c"),
+        lambda: checked_keyring.open(sealed, "c"),
+        lambda: checked_keyring.new_key("c"),
     ):
         with pytest.raises(Unavailable):
             act()
     assert check.turn() == ""
-    assert held.open(sealed, "c") == "x"
+    assert checked_keyring.open(sealed, "c") == "x"
 
 
 def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
@@ -212,7 +212,7 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
             "KAFKA_BOOTSTRAP_SERVERS"
         ): "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"
     }  # fmt: skip
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "services.referrals", "serve"],
         cwd=ROOT,
         env=environment,
@@ -221,9 +221,9 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
         timeout=60,
         check=False,
     )
-    log_lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    log_lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
     assert (
-        done.returncode,
+        process.returncode,
         [line["reason"] for line in log_lines if line["event"] == "refuses_to_run"],
     ) == (78, ["sealing_key_wrong"])
 
@@ -294,14 +294,14 @@ def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
 ) -> None:
     created, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
     contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
-    answer = operator.UpdateContact(writing(contact, ""))
+    answer = operator.UpdateContact(update_request(contact, ""))
     assert operator.GetContact(c.GetContactRequest(id=created.contact.id)).note_withheld
-    operator.UpdateContact(writing(answer, "llamó otra vez"))
+    operator.UpdateContact(update_request(answer, "llamó otra vez"))
     again = operator.GetContact(c.GetContactRequest(id=created.contact.id))
     assert (again.note, again.note_withheld) == ("llamó otra vez", False)
 
 
-def writing(contact: c.Contact, note: str) -> c.UpdateContactRequest:
+def update_request(contact: c.Contact, note: str) -> c.UpdateContactRequest:
     request = c.UpdateContactRequest(
         contact=c.Contact(id=contact.id, etag=contact.etag, note=note, need_code="HOU.EMG")
     )

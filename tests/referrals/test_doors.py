@@ -41,14 +41,14 @@ def rubbish() -> list[bytes]:
 
     The messages are truncated, end within a number or a field, or hold invalid UTF-8.
     """
-    chance = random.Random(7)
+    rng = random.Random(7)
     return [
         b"\x0a\xff",
         b"\x0a\x02\xc3\x28",
         b"\x08",
         b"\xff" * 11,
         b"\x0b\x0a",
-        *(chance.randbytes(n) for n in range(1, 60)),
+        *(rng.randbytes(n) for n in range(1, 60)),
     ]
 
 

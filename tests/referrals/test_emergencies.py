@@ -210,10 +210,10 @@ def review(
     client: Client, emergency: pb.Emergency, code: int = audit_pb2.REVIEW_OUTCOME_EXPLAINED
 ) -> pb.Emergency:
     now = client.GetEmergency(pb.GetEmergencyRequest(id=emergency.id))
-    done: pb.Emergency = client.ReviewEmergency(
+    reviewed: pb.Emergency = client.ReviewEmergency(
         pb.ReviewEmergencyRequest(id=emergency.id, etag=now.etag, review_code=code)  # type: ignore[arg-type]
     )
-    return done
+    return reviewed
 
 
 def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
@@ -234,8 +234,8 @@ def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by
         "PERMISSION_DENIED",
         "right_missing",
     )
-    done = review(story.ngo, first, audit_pb2.REVIEW_OUTCOME_MISUSE)
-    assert (done.reviewed_by_worker_id, done.review_code) == (
+    reviewed = review(story.ngo, first, audit_pb2.REVIEW_OUTCOME_MISUSE)
+    assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (
         story.ngo.caller.id,
         audit_pb2.REVIEW_OUTCOME_MISUSE,
     )

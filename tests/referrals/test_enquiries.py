@@ -175,9 +175,9 @@ def test_an_enquiry_asks_every_service_except_police_own_and_unsafe_ones(
         SERVICE["shelter_bed"],
         SERVICE["clinic_visit"],
     }
-    only = asking.create(excluded_organization_ids=[ORG["clinic"]])
-    assert [offer.organization_id for offer in only.offers] == [ORG["shelter"]]
-    assert only.excluded_organization_ids == [ORG["clinic"]]
+    enquiry = asking.create(excluded_organization_ids=[ORG["clinic"]])
+    assert [offer.organization_id for offer in enquiry.offers] == [ORG["shelter"]]
+    assert enquiry.excluded_organization_ids == [ORG["clinic"]]
     for nobody in ([SERVICE["police_report"]], ["f" * 32], ["no id"]):
         assert refusal(lambda nobody=nobody: asking.create(service_ids=nobody)) == (  # type: ignore[misc]
             CONFLICT,
@@ -495,8 +495,8 @@ def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene)
         with ThreadPoolExecutor(2) as pool:
             answers = list(pool.map(take, ["shelter", "clinic"]))
         assert sorted(answers, key=len)[-1] == "enquiry_taken"
-        won = next(name for name in answers if name in SERVICE_OF)
-        assert asking.seen(asking.ngo, enquiry).taken_service_id == SERVICE_OF[won]
+        winner = next(name for name in answers if name in SERVICE_OF)
+        assert asking.seen(asking.ngo, enquiry).taken_service_id == SERVICE_OF[winner]
         assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
 
 
@@ -706,15 +706,15 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
 def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_person(
     asking: EnquiryScene,
 ) -> None:
-    hers, other = asking.story.person(), asking.story.person()
-    enquiry = asking.create(person_id=hers.id)
+    person_, other = asking.story.person(), asking.story.person()
+    enquiry = asking.create(person_id=person_.id)
     asking.answer("shelter", enquiry, "yes")
     asking.take(enquiry)
     theirs = asking.shelter.CreatePerson(people_pb2.CreatePersonRequest())
     for client, person, identifier in (
         (asking.shelter, theirs, enquiry.id),
         (asking.ngo, other, enquiry.id),
-        (asking.ngo, hers, "f" * 32),
+        (asking.ngo, person_, "f" * 32),
     ):
         request = pb.CreateReferralRequest(**ASKED, person_id=person.id, enquiry_id=identifier)
         assert refusal_with_fields(lambda c=client, r=request: c.CreateReferral(r)) == (  # type: ignore[misc]
@@ -723,7 +723,7 @@ def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_per
             {"enquiry_id": "unknown_code"},
         )
     assert asking.seen(asking.ngo, enquiry).referral_id == ""
-    request = pb.CreateReferralRequest(**ASKED, person_id=hers.id, enquiry_id=enquiry.id)
+    request = pb.CreateReferralRequest(**ASKED, person_id=person_.id, enquiry_id=enquiry.id)
     assert asking.ngo.CreateReferral(request).service_id == SERVICE["shelter_bed"]
 
 
@@ -988,17 +988,17 @@ def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_h
     first, second = asking.create(person_id=person.id), asking.create(contact_id=contact.id)
     asking.create(person_id=story.person().id)
     asking.create()
-    hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
-    assert {her.id for her in hers} == {first.id, second.id}
-    assert {offer.holds_content for her in hers for offer in her.offers} == {True}
+    listed = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
+    assert {enquiry_.id for enquiry_ in listed} == {first.id, second.id}
+    assert {offer.holds_content for enquiry_ in listed for offer in enquiry_.offers} == {True}
     asking.answer("shelter", first, "yes")
     asking.take(first)
     asking.ngo.CancelEnquiry(e.CancelEnquiryRequest(id=second.id, etag=second.etag))
-    hers = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
+    listed = asking.ngo.ListEnquiries(e.ListEnquiriesRequest(person_id=person.id)).enquiries
     holding = [
-        (her.id, offer.organization_id)
-        for her in hers
-        for offer in her.offers
+        (enquiry_.id, offer.organization_id)
+        for enquiry_ in listed
+        for offer in enquiry_.offers
         if offer.holds_content
     ]
     assert holding == [(first.id, ORG["shelter"])]

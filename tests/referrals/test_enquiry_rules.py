@@ -45,7 +45,7 @@ class EveryDay:
         return FIRST_POLICY
 
 
-def opened(services: list[Service] = SERVICES) -> Enquiry:
+def open_enquiry(services: list[Service] = SERVICES) -> Enquiry:
     enquiry = Enquiry.open("e", ("asker", "worker"), CONTENT, services, NOON, EveryDay())
     enquiry.events.clear()
     return enquiry
@@ -58,7 +58,7 @@ def answer(enquiry: Enquiry, name: str, given_answer: str, now: datetime = NOON)
 
 
 def matched() -> Enquiry:
-    enquiry = opened()
+    enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
     enquiry.take("a", "yes", NOON, EveryDay())
     return enquiry
@@ -71,20 +71,20 @@ def referred() -> Enquiry:
 
 
 def cancelled() -> Enquiry:
-    enquiry = opened()
+    enquiry = open_enquiry()
     enquiry.cancel(NOON)
     return enquiry
 
 
 def exhausted() -> Enquiry:
-    enquiry = opened()
+    enquiry = open_enquiry()
     for name in "abc":
         answer(enquiry, name, "no")
     return enquiry
 
 
 BEGINNINGS = {
-    "open": opened,
+    "open": open_enquiry,
     "matched": matched,
     "referred": referred,
     "cancelled": cancelled,
@@ -152,15 +152,15 @@ def test_only_an_open_or_matched_enquiry_has_a_due_time() -> None:
 def test_only_the_owner_of_an_asked_service_can_answer() -> None:
     for service, organization in (("d", "org-d"), ("a", "org-b")):
         with pytest.raises(NotFound):
-            opened().answer(service, organization, "yes", "", NOON)
+            open_enquiry().answer(service, organization, "yes", "", NOON)
 
 
 def test_the_reason_of_exhaustion_is_the_most_frequent_and_silence_prevails() -> None:
-    enquiry = opened()
+    enquiry = open_enquiry()
     for name, reason in (("a", "out_of_area"), ("b", "no_capacity"), ("c", "no_capacity")):
         enquiry.answer(name, f"org-{name}", "no", reason, NOON)
     assert enquiry.reason_code == "no_capacity"
-    silent = opened()
+    silent = open_enquiry()
     silent.answer("a", "org-a", "no", "no_capacity", NOON)
     silent.fire(NOON + timedelta(hours=1), EveryDay())
     assert (silent.state, silent.reason_code) == (EnquiryState.EXHAUSTED, "no_response")
@@ -337,7 +337,7 @@ LIVES = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(LIVES)
 def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
-    enquiry, model, now = opened(), Model(), NOON
+    enquiry, model, now = open_enquiry(), Model(), NOON
     for step, name, given_answer in life:
         version, done = enquiry.version, True
         try:
@@ -393,7 +393,7 @@ def events_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
 
 
 def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() -> None:
-    enquiry = opened()
+    enquiry = open_enquiry()
     for name, given_answer in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
         answer(enquiry, name, given_answer)
     assert events_of(enquiry) == [
@@ -411,7 +411,7 @@ def test_exhaustion_is_an_event_after_the_last_answer() -> None:
 def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_cancelled_it() -> (
     None
 ):
-    enquiry = opened()
+    enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
     enquiry.events.clear()
     versions = [offer.version for offer in enquiry.offers]
@@ -432,7 +432,7 @@ def test_each_organisation_whose_offer_was_not_taken_hears_once_that_the_enquiry
     None
 ):
     two_of_b = Service("b2", "org-b", frozenset())
-    enquiry = opened([*SERVICES, two_of_b, Service("a2", "org-a", frozenset())])
+    enquiry = open_enquiry([*SERVICES, two_of_b, Service("a2", "org-a", frozenset())])
     for name, given_answer in (("a", "yes"), ("b", "maybe"), ("c", "no")):
         answer(enquiry, name, given_answer)
     for name, organization in (("a2", "org-a"), ("b2", "org-b")):
@@ -493,7 +493,7 @@ def firings(enquiry: Enquiry, *hours: float) -> list[list[str]]:
 
 
 def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> None:
-    enquiry = opened()
+    enquiry = open_enquiry()
     assert firings(enquiry, 0.99, 1, 9) == [[], ["exhausted"], []]
     assert (enquiry.state, enquiry.reason_code, enquiry.due_time) == (
         EnquiryState.EXHAUSTED,
@@ -504,7 +504,7 @@ def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> 
 
 @pytest.mark.parametrize("given_answer", ["yes", "maybe", "waitlist"])
 def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer: str) -> None:
-    enquiry = opened()
+    enquiry = open_enquiry()
     answer(enquiry, "a", given_answer)
     assert firings(enquiry, 0.99, 1.5) == [[], ["offers_waiting"]]
     assert (enquiry.state, enquiry.reminded) == (EnquiryState.OPEN, True)
@@ -518,7 +518,7 @@ def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer:
 
 
 def test_an_accepted_offer_waits_for_a_referral_as_long_as_offers_wait_to_be_taken() -> None:
-    enquiry = opened()
+    enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
     assert firings(enquiry, 1) == [["offers_waiting"]]
     enquiry.take("a", "yes", NOON + 1.5 * HOUR, EveryDay())
@@ -546,7 +546,7 @@ LATER = NOON + HOUR / 2
 def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earlier_reason() -> (
     None
 ):
-    enquiry = opened()
+    enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
     answer(enquiry, "b", "no")
     enquiry.events.clear()

@@ -27,7 +27,7 @@ from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
 # The answers of a hundred desks that look; most have no room. A fifth of all desks never look.
-SAYS = {
+ANSWER_WEIGHTS = {
     e.OFFER_ANSWER_YES: 12,
     e.OFFER_ANSWER_MAYBE: 12,
     e.OFFER_ANSWER_WAITLIST: 12,
@@ -53,7 +53,7 @@ def desks(service: Service) -> dict[str, Client]:
 
 @pytest.mark.long
 def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: Service) -> None:
-    chance, asked, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
+    rng, clients, line = random.Random(20), desks(service), service.as_("hotline", "OPERATOR")
     watch = DeadlineScheduler(
         service.made.enquiries, service.database, service.clock, store.next_time, "enquiries"
     )
@@ -61,28 +61,27 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
     agenda: list[tuple[float, int, tuple[str, str]]] = [
         (7.0 * number, number, ("ask", "")) for number in range(ENQUIRIES)
     ]
-    begun, first_yes, order = dict[str, float](), dict[str, float](), ENQUIRIES
+    start_minutes, first_yes, order = dict[str, float](), dict[str, float](), ENQUIRIES
     while agenda:
-        minute, _, (what, identifier) = heapq.heappop(agenda)
+        minute, _, (service_id, identifier) = heapq.heappop(agenda)
         service.clock.set(NOON + timedelta(minutes=minute))
         watch.fire()
-        if what == "ask":
-            urgency = chance.choice(
-                [pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY]
-            )
+        if service_id == "ask":
+            urgency = rng.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
             created = line.CreateEnquiry(
-                e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(asked))
+                e.CreateEnquiryRequest(**ASKED, content=content, service_ids=list(clients))
             )
-            begun[created.id] = minute
-            for offered in asked:
+            start_minutes[created.id] = minute
+            for offered in clients:
                 order += 1
                 heapq.heappush(
-                    agenda, (minute + chance.lognormvariate(2.6, 0.9), order, (offered, created.id))
+                    agenda,
+                    (minute + rng.lognormvariate(2.6, 0.9), order, (offered, created.id)),
                 )
             continue
-        answer_code = chance.choices(list(SAYS), list(SAYS.values()))[0]
-        copy = asked[what].GetEnquiry(e.GetEnquiryRequest(id=identifier))
+        answer_code = rng.choices(list(ANSWER_WEIGHTS), list(ANSWER_WEIGHTS.values()))[0]
+        copy = clients[service_id].GetEnquiry(e.GetEnquiryRequest(id=identifier))
         if answer_code is None or copy.state != e.ENQUIRY_STATE_OPEN:
             continue
         reason = (
@@ -91,12 +90,18 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
             else pb.DECLINE_REASON_UNSPECIFIED
         )
         answer = e.AnswerEnquiryRequest(
-            id=identifier, etag=copy.etag, service_id=what, answer=answer_code, reason_code=reason
+            id=identifier,
+            etag=copy.etag,
+            service_id=service_id,
+            answer=answer_code,
+            reason_code=reason,
         )
-        asked[what].AnswerEnquiry(answer)
+        clients[service_id].AnswerEnquiry(answer)
         if answer_code == e.OFFER_ANSWER_YES:
-            first_yes[identifier] = minute - begun[identifier]
-            line.TakeOffer(e.TakeOfferRequest(id=identifier, service_id=what, answer=answer_code))
+            first_yes[identifier] = minute - start_minutes[identifier]
+            line.TakeOffer(
+                e.TakeOfferRequest(id=identifier, service_id=service_id, answer=answer_code)
+            )
     service.clock.advance(timedelta(hours=3))
     watch.fire()
     service.clock.advance(timedelta(hours=3))

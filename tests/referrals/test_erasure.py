@@ -145,21 +145,21 @@ def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
         "FAILED_PRECONDITION",
         "second_person_required",
     )
-    done = confirm(other, person.id)
-    assert (done.proposed_by_worker_id, done.confirmed_by_worker_id) == (
+    erasure = confirm(other, person.id)
+    assert (erasure.proposed_by_worker_id, erasure.confirmed_by_worker_id) == (
         story.ngo.caller.id,
         other.caller.id,
     )
     assert (
-        done.erase_time.ToDatetime(tzinfo=UTC),
-        done.destroyed.sealed_parts,
-        done.destroyed.name_marks,
+        erasure.erase_time.ToDatetime(tzinfo=UTC),
+        erasure.destroyed.sealed_parts,
+        erasure.destroyed.name_marks,
     ) == (NOON, 2, 1)
     assert refusal(lambda: open_identity(story.ngo, person.id)) == (
         "FAILED_PRECONDITION",
         "person_erased",
     )
-    assert get_erasure(story.ngo, person.id) == done
+    assert get_erasure(story.ngo, person.id) == erasure
     assert refusal(lambda: confirm(other, person.id)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
@@ -200,12 +200,12 @@ def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
     story: Story, service: Service, other: Client
 ) -> None:
     referral = story.accepted()  # the shelter sees the file of an accepted referral
-    nothing = ("NOT_FOUND", "not_found")
-    assert refusal(lambda: propose(story.shelter, referral.person_id)) == nothing
+    not_found = ("NOT_FOUND", "not_found")
+    assert refusal(lambda: propose(story.shelter, referral.person_id)) == not_found
     propose(story.ngo, referral.person_id)
-    assert refusal(lambda: confirm(story.shelter, referral.person_id)) == nothing
-    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == nothing
-    assert refusal(lambda: get_erasure(story.ngo, story.person().id)) == nothing, (
+    assert refusal(lambda: confirm(story.shelter, referral.person_id)) == not_found
+    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == not_found
+    assert refusal(lambda: get_erasure(story.ngo, story.person().id)) == not_found, (
         "nobody has proposed this erasure"
     )
     key = service.as_("ngo", scopes=("people.read", "people.write", "people.open"))
@@ -218,15 +218,19 @@ def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
         "right_missing",
     )
     confirm(other, referral.person_id)
-    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == nothing
+    assert refusal(lambda: get_erasure(story.shelter, referral.person_id)) == not_found
 
 
 def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their_data(
     story: Story, other: Client
 ) -> None:
     referral, _ = person_with_data(story)
-    done = erase(story, other, referral.person_id)
-    assert (done.destroyed.referrals, done.destroyed.receipts, done.destroyed.notes) == (1, 1, 2)
+    erasure = erase(story, other, referral.person_id)
+    assert (erasure.destroyed.referrals, erasure.destroyed.receipts, erasure.destroyed.notes) == (
+        1,
+        1,
+        2,
+    )
     ended = story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id))
     assert (ended.state, ended.main_step) == (pb.STATE_CONSENT_WITHDRAWN, "confirm_deletion")
     assert (ended.person.age_band, ended.person.department, ended.HasField("assault_time")) == (
@@ -270,8 +274,8 @@ def test_no_contact_is_linked_to_an_erased_file_and_an_erased_contact_gets_no_fi
     story: Story, other: Client
 ) -> None:
     operator, manager = (story.service.as_("hotline", role) for role in ("OPERATOR", "MANAGER"))
-    hers = people_pb2.CreatePersonRequest(contact_id=story.contact().contact.id)
-    person = operator.CreatePerson(hers)
+    request = people_pb2.CreatePersonRequest(contact_id=story.contact().contact.id)
+    person = operator.CreatePerson(request)
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person.id))
     manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=person.id))
     contact = story.contact().contact
@@ -281,7 +285,7 @@ def test_no_contact_is_linked_to_an_erased_file_and_an_erased_contact_gets_no_fi
     )
     erased = ("FAILED_PRECONDITION", "person_erased")
     assert refusal(lambda: operator.UpdateContact(linked)) == erased
-    assert refusal(lambda: operator.CreatePerson(hers)) == erased
+    assert refusal(lambda: operator.CreatePerson(request)) == erased
 
 
 def test_an_erasure_closes_an_open_need(story: Story, other: Client) -> None:
@@ -307,8 +311,8 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
 ) -> None:
     referral, contact_id = person_with_data(story)
     erase(story, other, referral.person_id)
-    her = referral.person_id
-    assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", her) == [
+    person_id = referral.person_id
+    assert rows(service, "SELECT wrapped FROM person_keys WHERE person_id = %s", person_id) == [
         {"wrapped": None}
     ]
     for table, column in (
@@ -316,7 +320,7 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
         ("person_names", "person_id"),
         ("plans", "person_id"),
     ):
-        assert rows(service, f"SELECT * FROM {table} WHERE {column} = %s", her) == [], table
+        assert rows(service, f"SELECT * FROM {table} WHERE {column} = %s", person_id) == [], table
     assert rows(
         service,
         "SELECT note_sealed, assault_time, department FROM contacts WHERE id = %s",
@@ -333,13 +337,13 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
     for note in notes:  # the history can't be changed, but its content can no longer be read
         with pytest.raises(CannotOpen):
             keyring.open_bytes(bytes(note["note_sealed"]), f"referral_events/{referral.id}/2")
-    [person] = rows(service, "SELECT * FROM people WHERE id = %s", her)
+    [person] = rows(service, "SELECT * FROM people WHERE id = %s", person_id)
     assert {name for name, value in person.items() if value in ("", None, False)} >= {
         "age_band", "gender_code", "language", "dependants", (
             "trafficking_status_code"
         ), "safe_contact_channel", "has_identity"
     }  # fmt: skip
-    answer = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=her))
+    answer = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person_id))
     assert (answer.erased, answer.coarse, answer.exploitation_country) == (
         True,
         pb.CoarsePerson(),
@@ -362,11 +366,11 @@ def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
     story: Story, service: Service, other: Client
 ) -> None:
     person = story.person()
-    done = erase(story, other, person.id)
+    erasure = erase(story, other, person.id)
     facts = rows(
         service,
         "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version",
-        done.id,
+        erasure.id,
     )
     assert [(row["version"], row["type"]) for row in facts] == [
         (1, "enlace.erasure.proposed.v1"),
@@ -610,7 +614,7 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     copy = tmp_path / "copy"
     back_up(postgres, service, copy)
     # a person who is not in the backup
-    done, late = confirm(other, her), story.person(given_name="Noelia").id
+    erasure, late = confirm(other, her), story.person(given_name="Noelia").id
     erase(story, other, late)
     loop.turn()  # publishes the erasure
     assert not get_erasure(story.ngo, her).HasField("witness_time")
@@ -645,8 +649,8 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     )
     again = get_erasure(story.ngo, her)
     assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (
-        done.id,
-        done.erase_time,
+        erasure.id,
+        erasure.erase_time,
         other.caller.id,
     )
     assert get_erasure(story.ngo, late).HasField("erase_time"), (
@@ -672,10 +676,10 @@ def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
     postgres: parts.Server,
     tmp_path: Path,
 ) -> None:
-    her, somebody = story.person().id, story.person(given_name="Abril").id
+    person_id, other_id = story.person().id, story.person(given_name="Abril").id
     memories.start().turn()
     back_up(postgres, service, tmp_path / "copy")
-    erase(story, other, her)
+    erase(story, other, person_id)
     memories.start().turn()
     for name in memories.places:
         memories.witness(name).turn()
@@ -689,11 +693,11 @@ def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
         with psycopg.connect(memories.places[name].migration_url) as owner:
             owner.execute("TRUNCATE kept_records")
     assert memories.catch_up(memories.start()) == 1
-    assert refusal(lambda: open_identity(story.ngo, her)) == (
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == (
         "FAILED_PRECONDITION",
         "person_erased",
     )
-    assert open_identity(story.ngo, somebody).given_name == "Abril"
+    assert open_identity(story.ngo, other_id).given_name == "Abril"
 
 
 def test_a_restored_database_stays_closed_until_every_witness_has_answered(
@@ -729,10 +733,10 @@ def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_ca
     postgres: parts.Server,
     tmp_path: Path,
 ) -> None:
-    her = story.person().id
+    person_id = story.person().id
     memories.start().turn()
     back_up(postgres, service, tmp_path / "copy")
-    erase(story, other, her)
+    erase(story, other, person_id)
     memories.start().turn()
     for name in memories.places:
         memories.witness(name).turn()
@@ -745,7 +749,10 @@ def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_ca
     memories.lose_the_broker()
     restore(postgres, service, tmp_path / "copy")
     assert memories.catch_up(memories.start()) == 0
-    assert refusal(lambda: open_identity(story.ngo, her)) == ("UNAVAILABLE", "store_unavailable")
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == (
+        "UNAVAILABLE",
+        "store_unavailable",
+    )
 
 
 def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_no_other(
@@ -837,20 +844,23 @@ def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
     referral, _ = person_with_data(story)
     erase(story, other, referral.person_id)
     with service.database.transaction(SYSTEM) as tx:
-        hay = dump(tx)
+        database_text = dump(tx)
     assert [
-        (table, word) for table, text in hay.items() for word in WORDS if word.encode() in text
+        (table, word)
+        for table, text in database_text.items()
+        for word in WORDS
+        if word.encode() in text
     ] == []
 
 
 def run(postgres: parts.Server, program: str, *words: str) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [str(postgres.programs / program), *words],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"]},
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
 
 def test_c16_proposed_erasures_are_listed_in_pages(story: Story, other: Client) -> None:

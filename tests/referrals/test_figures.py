@@ -259,8 +259,8 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         wide.countries,
         wide.need_groups,
     )
-    nothing = answer(fields, UNTIL, Question("2031"))
-    assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
+    no_answer = answer(fields, UNTIL, Question("2031"))
+    assert (no_answer.total, no_answer.by_quarter, no_answer.routes) == (FEW, [], [])
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]
 
 

@@ -38,9 +38,11 @@ def helped(story: Story, number: int, taken_to: str = "SV", **values: Any) -> li
 
     The people had been trafficked to `taken_to`.
     """
-    done = [completed(story, **values) for _ in range(number)]
-    set_exploitation_country(story, taken_to, *(referral.person_id for referral in done))
-    return done
+    completed_referral = [completed(story, **values) for _ in range(number)]
+    set_exploitation_country(
+        story, taken_to, *(referral.person_id for referral in completed_referral)
+    )
+    return completed_referral
 
 
 def completed(
@@ -62,10 +64,10 @@ def completed(
     start = pb.StartReferralRequest(id=sent.id, etag=receiver_client.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(now)
     started = receiver_client.StartReferral(start)
-    done: pb.Referral = receiver_client.CompleteReferral(
+    completed_referral: pb.Referral = receiver_client.CompleteReferral(
         pb.CompleteReferralRequest(id=sent.id, etag=started.etag, outcome_code=outcome)
     )
-    return done
+    return completed_referral
 
 
 def set_exploitation_country(story: Story, country: str, *people: str) -> None:
@@ -169,12 +171,12 @@ def test_a_person_helped_after_a_reopening_is_counted(story: Story) -> None:
 
 
 def test_later_changes_do_not_change_published_figures(story: Story) -> None:
-    done = helped(story, 11)
+    referrals = helped(story, 11)
     hidden = helped(story, 9, "GT")
     story.service.clock.set(SUMMER)
     before = figures(story.service)
     story.coordinator.EnterReferralInError(
-        pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
+        pb.EnterReferralInErrorRequest(id=referrals[0].id, etag=referrals[0].etag, note="a test")
     )
     set_exploitation_country(story, "SV", *(referral.person_id for referral in hidden))
     helped(story, 12)  # people of the next quarter
@@ -188,10 +190,10 @@ def test_later_changes_do_not_change_published_figures(story: Story) -> None:
 def test_referrals_entered_in_error_and_people_without_a_route_are_not_counted(
     story: Story,
 ) -> None:
-    done = helped(story, 10)
+    referrals = helped(story, 10)
     helped(story, 10, "")
     story.ngo.EnterReferralInError(
-        pb.EnterReferralInErrorRequest(id=done[0].id, etag=done[0].etag, note="a test")
+        pb.EnterReferralInErrorRequest(id=referrals[0].id, etag=referrals[0].etag, note="a test")
     )
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == -1

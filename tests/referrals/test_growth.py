@@ -48,7 +48,7 @@ def copy_rows(
     key: str,
     identifier: str,
     often: int,
-    **anew: str,
+    **changes: str,
 ) -> None:
     """Copies the rows of a referral `often` times; `anew` gives the values that differ."""
     rows = database.execute(
@@ -59,7 +59,7 @@ def copy_rows(
     published = (
         {name: f"was.{name}" for row in rows for name in [row["name"]]}
         | {key: "md5(n::text)"}
-        | anew
+        | changes
     )
     database.execute(
         f"INSERT INTO {table} ({', '.join(published)}) SELECT {', '.join(published.values())}"
@@ -178,22 +178,24 @@ def check_rows_read(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> 
     assert sum(count for count, _ in reader.rows) < MUCH, reader.rows
 
 
-@pytest.mark.parametrize("what", LISTS)
-def test_a_list_does_not_read_ended_referrals(what: str, old: Service) -> None:
-    chosen, by_urgency = LISTS[what]
+@pytest.mark.parametrize("list_name", LISTS)
+def test_a_list_does_not_read_ended_referrals(list_name: str, old: Service) -> None:
+    chosen, by_urgency = LISTS[list_name]
     check_rows_read(
         old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency)
     )
 
 
-@pytest.mark.parametrize("what", COUNTS)
-def test_a_count_does_not_read_ended_referrals(what: str, old: Service) -> None:
-    check_rows_read(old, caller_of(COUNTS[what].box), lambda tx: boxes.count(tx, COUNTS[what]))
+@pytest.mark.parametrize("count_name", COUNTS)
+def test_a_count_does_not_read_ended_referrals(count_name: str, old: Service) -> None:
+    check_rows_read(
+        old, caller_of(COUNTS[count_name].box), lambda tx: boxes.count(tx, COUNTS[count_name])
+    )
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_frequent_queries_do_not_read_ended_referrals(what: str, old: Service) -> None:
-    check_rows_read(old, SYSTEM, OTHERS[what])
+@pytest.mark.parametrize("query_name", OTHERS)
+def test_frequent_queries_do_not_read_ended_referrals(query_name: str, old: Service) -> None:
+    check_rows_read(old, SYSTEM, OTHERS[query_name])
 
 
 def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:

@@ -184,8 +184,8 @@ def consent_by_another(
 
 
 def test_b7_consent_by_another_for_an_adult_needs_a_ground(story: Story) -> None:
-    bare = partial(consent_by_another, story, story.person().id, giver_ground_code=0)
-    assert refusal_with_fields(bare)[2] == {"receipt.giver_ground_code": "required"}
+    without_ground = partial(consent_by_another, story, story.person().id, giver_ground_code=0)
+    assert refusal_with_fields(without_ground)[2] == {"receipt.giver_ground_code": "required"}
 
 
 def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(

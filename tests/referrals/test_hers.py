@@ -146,7 +146,7 @@ def called(story: Story, service: Service) -> CallerWithData:
     referral = operator.CreateReferral(drafting)
     operator.CreateCallback(calling(contact.id))
 
-    def asked() -> e.Enquiry:
+    def create_enquiry() -> e.Enquiry:
         request = e.CreateEnquiryRequest(
             **ASKED,
             content=CONTENT,
@@ -157,7 +157,7 @@ def called(story: Story, service: Service) -> CallerWithData:
         enquiry: e.Enquiry = operator.CreateEnquiry(request)
         return enquiry
 
-    first, second = asked(), asked()
+    first, second = create_enquiry(), create_enquiry()
     answering = e.AnswerEnquiryRequest(
         id=second.id, etag="v1", service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
     )
@@ -192,7 +192,7 @@ def running(tx: Transaction, her: Her) -> list[str]:
 
 def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
     """Returns the rows of this part that an erasure has to change or delete."""
-    unlike = (
+    differing = (
         " OR ".join(
             f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()
         )
@@ -200,7 +200,7 @@ def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]
         else "true"
     )
     return tx.execute(
-        f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({unlike or 'false'})", vars(her)
+        f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({differing or 'false'})", vars(her)
     ).fetchall()
 
 

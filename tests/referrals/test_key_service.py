@@ -85,9 +85,9 @@ class Network:
 
     def command(self, *words: str) -> tuple[int, dict[str, Any]]:
         """Runs a command of the service; returns its exit code and output."""
-        done = self.begin(*words, "--json")
-        out, _ = done.communicate(timeout=120)
-        return done.returncode, json.loads(out) if out else {}
+        process = self.begin(*words, "--json")
+        out, _ = process.communicate(timeout=120)
+        return process.returncode, json.loads(out) if out else {}
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "services.referrals", *words]

@@ -1191,11 +1191,11 @@ def test_a_consent_is_replaced_by_another_one_but_not_by_itself() -> None:
         over.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, replace(again, id="third"))
 
 
-@pytest.mark.parametrize(("lasts", "before"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
+@pytest.mark.parametrize(("duration", "before"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
 def test_the_end_of_a_consent_is_announced_two_weeks_before_or_halfway_through_a_short_one(
-    lasts: float, before: float
+    duration: float, before: float
 ) -> None:
-    receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=lasts))
+    receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=duration))
     assert receipt.until_time - receipt.notice_time == timedelta(days=before)
 
 

@@ -57,10 +57,10 @@ def test_no_other_process_can_read_the_memory_of_the_process() -> None:
         "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes;"
         " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", request], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0\n"
+    assert process.stdout == "0\n"
 
 
 def test_an_aborted_process_leaves_nothing_in_its_folder(

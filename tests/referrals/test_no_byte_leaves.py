@@ -250,9 +250,14 @@ class Behind(PlayedServices):
 
     def sign_in(self, client: Client) -> None:
         self.client = client
-        who = signed_in(*(contract_pb2.Role.Value(f"ROLE_{role}") for role in client.caller.roles))
-        who.worker.id, who.organization.id = client.caller.id, client.caller.organization_id
-        self.answers["IssueToken"] = who
+        signed_in_response = signed_in(
+            *(contract_pb2.Role.Value(f"ROLE_{role}") for role in client.caller.roles)
+        )
+        signed_in_response.worker.id, signed_in_response.organization.id = (
+            client.caller.id,
+            client.caller.organization_id,
+        )
+        self.answers["IssueToken"] = signed_in_response
 
 
 @dataclass

@@ -113,14 +113,19 @@ def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
     late = expired(story, service)
-    hers = [
+    own_accounts = [
         account(service, "shelter", "WORKER"),
         *(account(service, "ngo", *roles) for roles in ROLES),
     ]
-    marks = frozenset(mark_of(her.caller.id) for her in hers)
+    marks = frozenset(mark_of(own_account.caller.id) for own_account in own_accounts)
     nurse, *accounts = [
-        replace(her, caller=replace(her.caller, kin=Kin(marks - {mark_of(her.caller.id)}, "")))
-        for her in hers
+        replace(
+            own_account,
+            caller=replace(
+                own_account.caller, kin=Kin(marks - {mark_of(own_account.caller.id)}, "")
+            ),
+        )
+        for own_account in own_accounts
     ]
     first = replace(story, ngo=accounts[0])
     girl = people_pb2.CreatePersonRequest(

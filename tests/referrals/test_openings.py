@@ -152,12 +152,12 @@ def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
     draft = story.draft(story.person(plan=plan))
     other = story.person()
-    noted = story.overridden()
+    override = story.overridden()
     openings: list[Callable[[Client], Any]] = [
         lambda by: open_person(by, other.id),
         lambda by: by.OpenSafeContact(people_pb2.OpenSafeContactRequest(referral_id=draft.id)),
         lambda by: by.GetPerson(people_pb2.GetPersonRequest(id=draft.person_id)),
-        lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=noted.id)),
+        lambda by: by.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=override.id)),
     ]
     for ask in openings:
         worker = somebody(service)

@@ -194,10 +194,10 @@ def test_a_confirmed_override_ends_after_three_days(story: Story, service: Servi
 def test_the_sender_of_an_override_cannot_be_its_second_person(
     story: Story, service: Service
 ) -> None:
-    both = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
-    sent = story.overridden(by=both)
+    client = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
+    sent = story.overridden(by=client)
     assert "confirm_override" not in sent.allowed_verbs
-    assert refusal(lambda: confirm(both, sent)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: confirm(client, sent)) == ("FAILED_PRECONDITION", "illegal_transition")
     assert refusal(lambda: confirm(story.ngo, sent)) == ("PERMISSION_DENIED", "right_missing")
     assert refusal(lambda: confirm(service.as_("shelter", "MANAGER"), sent)) == (
         "FAILED_PRECONDITION",
@@ -216,7 +216,7 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
     receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id))
     assert (receipt.confirmed_by_worker_id, receipt.recorded_by_worker_id) == (
         manager.caller.id,
-        both.caller.id,
+        client.caller.id,
     )
     assert (receipt.reason_code, receipt.giver_code, receipt.genuine) == (
         pb.OVERRIDE_REASON_LIFE_AT_RISK,

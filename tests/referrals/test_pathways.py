@@ -296,8 +296,8 @@ def test_a_name_may_be_given_in_a_new_language_and_is_otherwise_read_in_spanish(
 ) -> None:
     monkeypatch.setitem(LANGUAGES, "qu", "Runasimi")
     assert in_language(read(parse(TEXT), LISTS).names, "qu") == "Corta"
-    both = TEXT.replace("en: Short", "en: Short, qu: Wisi")
-    assert in_language(read(parse(both), LISTS).names, "qu") == "Wisi"
+    text = TEXT.replace("en: Short", "en: Short, qu: Wisi")
+    assert in_language(read(parse(text), LISTS).names, "qu") == "Wisi"
 
 
 @pytest.mark.parametrize("mistake", ["need: HOU.BED", "nead: HOU.EMG"])

@@ -594,12 +594,12 @@ def test_a_person_is_of_age_when_her_birthday_begins_in_her_local_time(
 ) -> None:
     # 7 p.m. on the 4th in Managua
     story.service.clock.set(datetime(2026, 3, 5, 1, 0, tzinfo=UTC))
-    eve = people_pb2.CreatePersonRequest(
+    request = people_pb2.CreatePersonRequest(
         identity=people_pb2.Identity(birth_date="2008-03-05"),
         coarse=pb.CoarsePerson(country=country),
         request_id=story.request_id(),
     )
-    created = story.ngo.CreatePerson(eve)
+    created = story.ngo.CreatePerson(request)
     assert created.coarse.age_band == band
     corrected = people_pb2.UpdateIdentityRequest(
         id=created.id, etag=created.etag, identity=people_pb2.Identity(given_name="Ana")
@@ -625,9 +625,9 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
     with ThreadPoolExecutor(2) as pool:
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,))
-            both = [pool.submit(create, operator) for operator in operators]
+            futures = [pool.submit(create, operator) for operator in operators]
             assert eventually(lambda: waiting(service) == 2, LONG)
-        [person_id] = {each.result().id for each in both}
+        [person_id] = {each.result().id for each in futures}
     linked = operators[0].GetContact(contacts_pb2.GetContactRequest(id=contact.id))
     assert linked.person_id == person_id
     assert create(operators[0]).id == person_id, "also in a tab that is sent later"

@@ -214,15 +214,15 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     mission, border, shelter = (
         Partner(service, expected_text) for expected_text in ("mission", "border", "shelter")
     )
-    her = story.person()
+    person = story.person()
     origin = page.url.removesuffix("/today")
-    page.goto(f"{origin}/people/{her.id}")
+    page.goto(f"{origin}/people/{person.id}")
     page.get_by_text("Empezar un plan").click()
     page.get_by_label("Retorno y reintegración").check()
     page.get_by_role("button", name="Empezar").click()
     expect(page.locator("h1")).to_have_text("Retorno y reintegración")
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
-    plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=her.id)).plans[0]
+    plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=person.id)).plans[0]
     assert all(
         "Nadie la recibe todavía Le toca a su organización" in leg for leg in leg_texts(page)
     )

@@ -27,7 +27,7 @@ RETURN = shipped_pathways()["return_and_reintegration"]
 NAMES = {"es": "a", "en": "b", "fr": "c"}
 
 
-def begun(pathway: Pathway = RETURN, start: datetime | None = None) -> Plan:
+def begun_plan(pathway: Pathway = RETURN, start: datetime | None = None) -> Plan:
     return Plan.begin("p", "her", "ngo", pathway, "NI-CI", start, NOON)
 
 
@@ -48,17 +48,17 @@ def refused(act: Callable[[], Any]) -> str:
 
 
 def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_start() -> None:
-    plan = begun()
+    plan = begun_plan()
     assert {step.state for step in plan.steps.values()} == {OPEN}
     assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
     assert plan.steps["housing"].due_time is None, "she has not arrived"
-    assert begun(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
+    assert begun_plan(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
 
 
 @pytest.mark.parametrize("start", [None, NOON, NOON - DAY, NOON - 366 * DAY])
 def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
     short = pathway(step("a", deadline=DAY), step("b"))
-    plan = begun(short, start)
+    plan = begun_plan(short, start)
     began = start or NOON
     steps = {"a": PlanStep("a", due_time=began + DAY), "b": PlanStep("b")}
     assert plan == Plan("p", "her", "ngo", short, "NI-CI", began, NOON, NOON, steps=steps)
@@ -67,12 +67,12 @@ def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
 @pytest.mark.parametrize("start", [NOON + SECOND, NOON - 366 * DAY - SECOND])
 def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) -> None:
     with pytest.raises(Invalid) as caught:
-        begun(start=start)
+        begun_plan(start=start)
     assert caught.value.violations == [("start_time", "out_of_range")]
 
 
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
-    plan = begun()
+    plan = begun_plan()
     before = [(step.key, step.state) for step in plan.steps.values()]
     assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits risk_check travel_papers"
     assert (
@@ -90,14 +90,14 @@ def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
 
 
 def test_a_refused_step_does_not_delay_later_steps() -> None:
-    plan = begun(pathway(step("family"), step("school", ("family",))))
+    plan = begun_plan(pathway(step("family"), step("school", ("family",))))
     plan.take("family", REFUSED, NOON)
     plan.take("school", MET, NOON)
     assert plan.next_due_time is None
 
 
 def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() -> None:
-    plan = begun()
+    plan = begun_plan()
     plan.take("family", REFUSED, NOON)
     plan.take("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
 
@@ -115,12 +115,12 @@ def test_only_a_referred_step_has_a_referral_and_only_a_step_not_needed_a_reason
     state: StepState, values: dict[str, Any], wrong: tuple[str, str]
 ) -> None:
     with pytest.raises(Invalid) as caught:
-        begun().take("risk_check", state, NOON, **values)
+        begun_plan().take("risk_check", state, NOON, **values)
     assert caught.value.violations == [wrong]
 
 
 def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
-    plan = begun()
+    plan = begun_plan()
     assert (
         refused(lambda: plan.take("risk_check", REFERRED, NOON, referral=("r", State.DECLINED)))
         == "illegal_transition"
@@ -130,9 +130,9 @@ def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
 
 
 def test_a_step_follows_the_referral_that_stands_for_it() -> None:
-    plan = begun()
+    plan = begun_plan()
     plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
-    for number, (state, outcome, becomes) in enumerate(
+    for number, (state, outcome, new_state) in enumerate(
         (
             (State.ACCEPTED, "", REFERRED),
             (State.COMPLETED, "fully_met", MET),
@@ -145,10 +145,10 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         1,
     ):
         now = NOON + number * DAY
-        moved = plan.steps["risk_check"].state is not becomes
+        moved = plan.steps["risk_check"].state is not new_state
         assert plan.follow("r", state, outcome, now) is moved
         standing = plan.steps["risk_check"]
-        assert (standing.state, standing.reason_code) == (becomes, ""), state
+        assert (standing.state, standing.reason_code) == (new_state, ""), state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
         "settled since it was met, not since the last event"
     )
@@ -169,7 +169,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
 
 
 def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
-    plan = begun()
+    plan = begun_plan()
     plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.take("risk_check", MET, NOON)
     assert not plan.follow("r", State.DECLINED, "", NOON)
@@ -177,7 +177,7 @@ def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
 
 
 def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
-    plan = begun(pathway(step("a"), step("b", deadline=DAY, start="a")))
+    plan = begun_plan(pathway(step("a"), step("b", deadline=DAY, start="a")))
     plan.take("a", MET, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (
         NOON + 2 * DAY,
@@ -188,7 +188,7 @@ def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
 
 
 def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
-    plan = begun(pathway(step("a"), step("b"), step("c")))
+    plan = begun_plan(pathway(step("a"), step("b"), step("c")))
     plan.take("a", MET, NOON)
     plan.take("b", NOT_NEEDED, NOON, reason_code="has_it")
     plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
@@ -201,7 +201,7 @@ def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
 
 
 def test_a_closed_plan_cannot_be_changed() -> None:
-    plan = begun()
+    plan = begun_plan()
     plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.close("contact_lost", NOON)
     assert plan.next_due_time is None
@@ -219,7 +219,7 @@ def actor(identifier: str, looked_up: datetime = NOON + DAY) -> Actor:
 
 
 def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
-    plan = begun()
+    plan = begun_plan()
     plan.end("fulfilled", None, NOON + DAY, of_a_child=False)
     assert (plan.close_time, plan.close_reason_code) == (NOON + DAY, "fulfilled")
     assert (plan.version, plan.update_time) == (2, NOON + DAY)
@@ -227,7 +227,7 @@ def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
 
 
 def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> None:
-    plan = begun()
+    plan = begun_plan()
     first, second = actor("first"), actor("second")
     plan.end("fulfilled", first, NOON, of_a_child=True)
     plan.end("contact_lost", first, NOON + DAY, of_a_child=True)  # replaces the first proposal
@@ -277,7 +277,7 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
         step(key, tuple(after - {"-"}), days * DAY if days else None, start)
         for key, (after, days, start) in zip(KEYS, drawn, strict=True)
     ]
-    plan = begun(pathway(*steps))
+    plan = begun_plan(pathway(*steps))
     now = NOON
     for key, state, referral, days in acts:
         now += days * timedelta(hours=1)

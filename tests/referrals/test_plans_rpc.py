@@ -77,10 +77,10 @@ def helped(story: Story, referral: r.Referral, outcome: Any = r.OUTCOME_FULLY_ME
     start = r.StartReferralRequest(id=referral.id, etag=story.shelter.AcceptReferral(accept).etag)
     start.first_contact_time.FromDatetime(story.service.clock.now())
     started = story.shelter.StartReferral(start)
-    done: r.Referral = story.shelter.CompleteReferral(
+    completed_referral: r.Referral = story.shelter.CompleteReferral(
         r.CompleteReferralRequest(id=referral.id, etag=started.etag, outcome_code=outcome)
     )
-    return done
+    return completed_referral
 
 
 def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_wait_for(
@@ -240,7 +240,7 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
 
 def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = sheltered(story, begun(story))
-    done = helped(story, referral)
+    completed_referral = helped(story, referral)
     plan_now = current_plan(story, plan)
     assert (
         step_of(plan_now, "shelter").state,
@@ -253,7 +253,9 @@ def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story)
     )
     assert step_of(plan_now, "first_aid").waits_for_keys == []
     again = story.ngo.CloseReferral(
-        r.CloseReferralRequest(id=referral.id, etag=done.etag, help_came_code=r.HELP_CAME_NO)
+        r.CloseReferralRequest(
+            id=referral.id, etag=completed_referral.etag, help_came_code=r.HELP_CAME_NO
+        )
     )
     assert step_of(current_plan(story, plan), "shelter").state == REFERRED
     story.shelter.CompleteReferral(
@@ -339,10 +341,10 @@ def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
 
 
 def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
-    her = story.person()
+    person = story.person()
 
     def begin(_: int) -> str:
-        return outcome(lambda: begun(story, person=her))
+        return outcome(lambda: begun(story, person=person))
 
     def settle(number: int) -> str:
         return outcome(
@@ -356,7 +358,7 @@ def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert sorted(threads.map(begin, range(4))) == ["done", *["plan_exists"] * 3]
-        plan = story.ngo.ListPlans(pb.ListPlansRequest(person_id=her.id)).plans[0]
+        plan = story.ngo.ListPlans(pb.ListPlansRequest(person_id=person.id)).plans[0]
         assert sorted(threads.map(settle, range(4))) == ["done", *["stale_etag"] * 3]
 
 
@@ -483,9 +485,9 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
 ) -> None:
     client = service.as_("police", "WORKER")
     adult = r.CoarsePerson(age_band=r.AGE_BAND_25_TO_59)
-    her = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult))
+    person = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=adult))
     plan = client.CreatePlan(
-        pb.CreatePlanRequest(person_id=her.id, pathway_id="protection_on_the_line")
+        pb.CreatePlanRequest(person_id=person.id, pathway_id="protection_on_the_line")
     )
     assert not client.ListLateSteps(pb.ListLateStepsRequest()).steps
     service.clock.set(NOON + timedelta(hours=13))
@@ -497,7 +499,7 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
     assert [step.key for step in steps] == ["safety_plan", "way_out", "medical_care", "shelter"]
     assert (steps[0].plan_id, steps[0].person_code, steps[0].names["es"]) == (
         plan.id,
-        her.code,
+        person.code,
         "Plan de seguridad en la llamada",
     )
     assert [
@@ -547,15 +549,15 @@ def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
     story: Story, service: Service
 ) -> None:
     created, operator = story.contact(), service.as_("hotline", "OPERATOR")
-    her = operator.CreatePerson(people_pb2.CreatePersonRequest())
+    person = operator.CreatePerson(people_pb2.CreatePersonRequest())
     change = contacts_pb2.UpdateContactRequest(
         contact=contacts_pb2.Contact(
-            id=created.contact.id, etag=created.contact.etag, person_id=her.id
+            id=created.contact.id, etag=created.contact.etag, person_id=person.id
         ),
         update_mask=FieldMask(paths=["person_id"]),
     )
     operator.UpdateContact(change)
-    plan = operator.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
+    plan = operator.CreatePlan(pb.CreatePlanRequest(person_id=person.id, pathway_id="child"))
     service.public().WithdrawConsentByReference(
         contacts_pb2.WithdrawConsentByReferenceRequest(reference=created.reference, pin=created.pin)
     )
@@ -566,16 +568,16 @@ def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
 
 
 @pytest.mark.parametrize(
-    "way",
+    "action",
     [
         "UPDATE people SET erased = true WHERE id = %s",
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s",
     ],
 )
-def test_erasing_a_file_erases_its_plans(way: str, story: Story, service: Service) -> None:
+def test_erasing_a_file_erases_its_plans(action: str, story: Story, service: Service) -> None:
     plan, _referral = sheltered(story, begun(story))
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute(way, (plan.person_id,))
+        tx.execute(action, (plan.person_id,))
     assert refusal(lambda: current_plan(story, plan)) == GONE
     assert not story.ngo.ListPlans(pb.ListPlansRequest(person_id=plan.person_id)).plans
     with psycopg.connect(service.migration_url) as owner:
@@ -587,10 +589,10 @@ def test_erasing_a_file_erases_its_plans(way: str, story: Story, service: Servic
 
 
 def test_no_plan_can_begin_for_an_erased_person(story: Story, service: Service) -> None:
-    her = story.person()
+    person = story.person()
     with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE people SET erased = true WHERE id = %s", (her.id,))
-    assert refusal(lambda: begun(story, person=her)) == ("FAILED_PRECONDITION", "person_erased")
+        tx.execute("UPDATE people SET erased = true WHERE id = %s", (person.id,))
+    assert refusal(lambda: begun(story, person=person)) == ("FAILED_PRECONDITION", "person_erased")
 
 
 def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_more(
@@ -600,8 +602,8 @@ def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_mo
 
     def plan(number: int, department: str) -> None:
         coarse = r.CoarsePerson(department=department)
-        her = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=coarse))
-        created = client.CreatePlan(pb.CreatePlanRequest(person_id=her.id, pathway_id="child"))
+        person = client.CreatePerson(people_pb2.CreatePersonRequest(coarse=coarse))
+        created = client.CreatePlan(pb.CreatePlanRequest(person_id=person.id, pathway_id="child"))
         skip = {"state": pb.PLAN_STEP_STATE_NOT_NEEDED, "reason_code": pb.SKIP_REASON_HAS_IT}
         created = (
             update(client, created, "authority", **skip)

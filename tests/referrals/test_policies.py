@@ -189,7 +189,7 @@ def _policies(service: Service) -> Policies:
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     """Returns the request to publish the newest policy again as the next version."""
     newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    free = {
+    changeable = {
         pb.CLOCK_KIND_ACKNOWLEDGE,
         pb.CLOCK_KIND_DECIDE,
         pb.CLOCK_KIND_FIRST_CONTACT,
@@ -198,7 +198,7 @@ def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     }
     return pb.PublishDeadlinePolicyRequest(
         version=newest.version + 1,
-        deadlines=[deadline for deadline in newest.deadlines if deadline.clock in free],
+        deadlines=[deadline for deadline in newest.deadlines if deadline.clock in changeable],
         request_id=story.request_id(),
     )
 

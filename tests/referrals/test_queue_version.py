@@ -87,13 +87,13 @@ def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -
     plan = story.ngo.CreatePlan(
         plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
     )
-    begun = versions(story)
-    assert changed(before, begun) == {"ngo"}
+    first_versions = versions(story)
+    assert changed(before, first_versions) == {"ngo"}
     step = plans_pb2.UpdatePlanStepRequest(
         id=plan.id, etag=plan.etag, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET
     )
     story.ngo.UpdatePlanStep(step)
-    assert changed(begun, versions(story)) == {"ngo"}
+    assert changed(first_versions, versions(story)) == {"ngo"}
 
 
 def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> None:

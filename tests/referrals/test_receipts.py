@@ -221,7 +221,7 @@ def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
     assert why_not_live(receipt, **when) == reason
 
 
-def opened(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
+def grant_of(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
     try:
         return receipt.grant_for(to, purpose, frozenset(groups), NOON)
     except Conflict as refused:
@@ -264,14 +264,14 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
 def test_a_receipt_opens_only_its_field_groups_to_its_recipient_for_its_purpose(
     receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], opens: Grant | str
 ) -> None:
-    assert opened(receipt, to, purpose, *groups) == opens
+    assert grant_of(receipt, to, purpose, *groups) == opens
 
 
 def test_a_grant_before_confirmation_shows_only_the_first_name() -> None:
     identity = Identity("Ximena", "Rivas", phone="+50581234567", address="Calle 1")
-    both = frozenset({IDENTITY, CONTACT})
-    assert Grant("person", both).shows(identity) == replace(identity, address="")
-    assert Grant("person", both, first_name_only=True).shows(identity) == Identity("Ximena")
+    groups = frozenset({IDENTITY, CONTACT})
+    assert Grant("person", groups).shows(identity) == replace(identity, address="")
+    assert Grant("person", groups, first_name_only=True).shows(identity) == Identity("Ximena")
 
 
 def test_only_its_own_organisation_has_a_grant_to_a_whole_file() -> None:

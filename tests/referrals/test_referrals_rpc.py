@@ -320,7 +320,7 @@ def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_cou
         declined(story, urgency=pb.URGENCY_EMERGENCY),
         declined(story, urgency=pb.URGENCY_NORMAL),
     )
-    seers = (
+    readers = (
         (story.ngo, pb.BOX_MINE),
         (story.ngo, pb.BOX_OUTBOX),
         (story.coordinator, pb.BOX_NETWORK),
@@ -332,11 +332,11 @@ def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_cou
     }
     assert spans == {"emergency": timedelta(hours=24), "normal": timedelta(days=14)}
     story.service.clock.advance(timedelta(hours=21))
-    for client, box in seers:
+    for client, box in readers:
         assert emergency.id in shown(client, box=box, due_soon=True)
         assert normal.id not in shown(client, box=box, due_soon=True)
     story.service.clock.advance(timedelta(hours=3, seconds=1))
-    for client, box in seers:
+    for client, box in readers:
         assert emergency.id in shown(client, box=box, late=True)
         counts = client.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
         assert counts.late == len(shown(client, box=box, late=True))
@@ -365,11 +365,11 @@ def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: S
             pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box))
         )
         assert counts.late == len(shown(story.shelter, box=box, late=True))
-    for client, hears in ((story.shelter, False), (story.ngo, True)):
+    for client, is_notified in ((story.shelter, False), (story.ngo, True)):
         events = client.ListReferralEvents(
             pb.ListReferralEventsRequest(referral_id=refused.id)
         ).events
-        assert (pb.CLOCK_KIND_REPLACE in {event.clock for event in events}) == hears
+        assert (pb.CLOCK_KIND_REPLACE in {event.clock for event in events}) == is_notified
 
 
 def test_a_receiver_that_declined_does_not_learn_whether_another_was_asked(story: Story) -> None:

@@ -44,7 +44,7 @@ def until(service: Service, **later: float) -> datetime:
     return (service.clock.now() + timedelta(**later)).replace(tzinfo=None)
 
 
-def opened(story: Story, referral: pb.Referral) -> object:
+def open_identity(story: Story, referral: pb.Referral) -> object:
     request = people_pb2.OpenPersonRequest(
         id=referral.person_id,
         referral_id=referral.id,
@@ -97,9 +97,12 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()
     service.clock.advance(timedelta(days=20))  # by now, the first consent would have ended
-    opened(story, sent)
+    open_identity(story, sent)
     service.clock.advance(timedelta(days=71))
-    assert refusal(partial(opened, story, sent)) == ("FAILED_PRECONDITION", "receipt_expired")
+    assert refusal(partial(open_identity, story, sent)) == (
+        "FAILED_PRECONDITION",
+        "receipt_expired",
+    )
 
 
 def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service) -> None:
@@ -165,7 +168,7 @@ def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
         pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
     )
     renew_consent(story, first, days=90)
-    opened(story, second)
+    open_identity(story, second)
     with service.database.transaction(SYSTEM) as tx:
         assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(
             service.clock.now()
@@ -177,10 +180,10 @@ def test_a_consent_cannot_be_replaced_by_itself(story: Story) -> None:
     assert refusal_with_fields(partial(attach, story, sent, sent.receipt_id))[2] == {
         "receipt_id": "repeated"
     }
-    could = story.ngo.ListReceipts(
+    receipts = story.ngo.ListReceipts(
         people_pb2.ListReceiptsRequest(person_id=sent.person_id, referral_id=sent.id)
     ).receipts
-    assert sent.receipt_id not in {receipt.id for receipt in could}
+    assert sent.receipt_id not in {receipt.id for receipt in receipts}
 
 
 @pytest.mark.parametrize("end", ["withdrawn", "over"])

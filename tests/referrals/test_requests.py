@@ -242,7 +242,7 @@ def completed(story: Story) -> pb.Referral:
     return created
 
 
-def asked(story: Story) -> pb.Referral:
+def asked_referral(story: Story) -> pb.Referral:
     sent = story.sent()
     created: pb.Referral = story.shelter.AskReferral(
         pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
@@ -253,7 +253,7 @@ def asked(story: Story) -> pb.Referral:
 def referral_beginnings() -> dict[str, Beginning]:
     """Returns, for each rpc, a caller and a request that succeeds if nothing is spoiled."""
 
-    def one(
+    def a_request(
         side: str, begin: Callable[[Story], pb.Referral], make: Callable[[Story], Any]
     ) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
@@ -336,23 +336,27 @@ def referral_beginnings() -> dict[str, Beginning]:
         ),
         "SendReferral": send,
         "SendReferral on an override": override,
-        "ConfirmOverride": one(
+        "ConfirmOverride": a_request(
             "coordinator", lambda story: story.overridden(), lambda s: pb.ConfirmOverrideRequest()
         ),
         "AttachConsent": attach,
-        "AcknowledgeReferral": one("shelter", sent, lambda s: pb.AcknowledgeReferralRequest()),
-        "AskReferral": one(
+        "AcknowledgeReferral": a_request(
+            "shelter", sent, lambda s: pb.AcknowledgeReferralRequest()
+        ),
+        "AskReferral": a_request(
             "shelter",
             sent,
             lambda s: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?"),
         ),
-        "AnswerReferral": one("ngo", asked, lambda s: pb.AnswerReferralRequest(note="tomorrow")),
-        "AcceptReferral": one(
+        "AnswerReferral": a_request(
+            "ngo", asked_referral, lambda s: pb.AnswerReferralRequest(note="tomorrow")
+        ),
+        "AcceptReferral": a_request(
             "shelter",
             sent,
             lambda s: at(pb.AcceptReferralRequest(), "planned_first_contact_time", s),
         ),
-        "WaitlistReferral": one(
+        "WaitlistReferral": a_request(
             "shelter",
             sent,
             lambda s: at(
@@ -362,60 +366,60 @@ def referral_beginnings() -> dict[str, Beginning]:
                 timedelta(days=2),
             ),
         ),
-        "DeclineReferral": one(
+        "DeclineReferral": a_request(
             "shelter",
             sent,
             lambda s: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
         ),
-        "StartReferral": one(
+        "StartReferral": a_request(
             "shelter", accepted, lambda s: at(pb.StartReferralRequest(), "first_contact_time", s)
         ),
-        "ScheduleAppointment": one(
+        "ScheduleAppointment": a_request(
             "shelter", started, lambda s: at(pb.ScheduleAppointmentRequest(), "appointment_time", s)
         ),
-        "AttendAppointment": one(
+        "AttendAppointment": a_request(
             "shelter", met, lambda s: pb.AttendAppointmentRequest(note="with her sister")
         ),
-        "MissAppointment": one(
+        "MissAppointment": a_request(
             "shelter", met, lambda s: pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)
         ),
-        "CancelAppointment": one(
+        "CancelAppointment": a_request(
             "shelter",
             met,
             lambda s: pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON),
         ),
-        "AddNote": one("shelter", started, lambda s: pb.AddNoteRequest(note="she is well")),
-        "CompleteReferral": one(
+        "AddNote": a_request("shelter", started, lambda s: pb.AddNoteRequest(note="she is well")),
+        "CompleteReferral": a_request(
             "shelter",
             started,
             lambda s: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
         ),
-        "NotDeliverReferral": one(
+        "NotDeliverReferral": a_request(
             "shelter",
             accepted,
             lambda s: pb.NotDeliverReferralRequest(
                 reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
             ),
         ),
-        "CloseReferral": one(
+        "CloseReferral": a_request(
             "ngo", completed, lambda s: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)
         ),
-        "CloseNeed": one(
+        "CloseNeed": a_request(
             "ngo", back, lambda s: pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)
         ),
-        "WithdrawReferral": one(
+        "WithdrawReferral": a_request(
             "ngo", sent, lambda s: pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)
         ),
-        "AssignReferral": one("shelter", completed, lambda s: pb.AssignReferralRequest()),
-        "AmendReferral": one(
+        "AssignReferral": a_request("shelter", completed, lambda s: pb.AssignReferralRequest()),
+        "AmendReferral": a_request(
             "ngo", sent, lambda s: pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)
         ),
-        "ConfirmDeletion": one("shelter", taken_back, lambda s: pb.ConfirmDeletionRequest()),
-        "RerouteReferral": one(
+        "ConfirmDeletion": a_request("shelter", taken_back, lambda s: pb.ConfirmDeletionRequest()),
+        "RerouteReferral": a_request(
             "ngo", sent, lambda s: pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])
         ),
-        "RemindReferral": one("coordinator", sent, lambda s: pb.RemindReferralRequest()),
-        "EnterReferralInError": one(
+        "RemindReferral": a_request("coordinator", sent, lambda s: pb.RemindReferralRequest()),
+        "EnterReferralInError": a_request(
             "ngo", sent, lambda s: pb.EnterReferralInErrorRequest(note="a test")
         ),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
@@ -443,7 +447,7 @@ def people_beginnings() -> dict[str, Beginning]:
         values.explained_codes.extend(point for point in people_pb2.Explained.values() if point)
         return story.ngo, people_pb2.CreateReceiptRequest(receipt=values)
 
-    def opened(story: Story) -> tuple[Client, Any]:
+    def open_request(story: Story) -> tuple[Client, Any]:
         sent = story.sent()
         request = people_pb2.OpenPersonRequest(
             id=sent.person_id, purpose_code="HOU", referral_id=sent.id
@@ -482,7 +486,7 @@ def people_beginnings() -> dict[str, Beginning]:
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdateIdentity": identity,
-        "OpenPerson": opened,
+        "OpenPerson": open_request,
         "SetSafeContact": plan,
         "GetSafeContact": lambda s: (
             s.shelter,
@@ -724,7 +728,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
     }
 
-    def made(story: Story) -> e.Enquiry:
+    def create_enquiry(story: Story) -> e.Enquiry:
         with story.service.database.transaction(SYSTEM) as tx:  # at most twenty may be open
             tx.execute("DELETE FROM enquiry_offers")
             tx.execute("DELETE FROM enquiries")
@@ -737,36 +741,36 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
     def create(story: Story) -> tuple[Client, Any]:
-        made(story)
+        create_enquiry(story)
         return story.ngo, e.CreateEnquiryRequest(**ASKED, **to, person_id=story.person().id)
 
-    def answering(story: Story) -> tuple[Client, Any]:
-        enquiry = made(story)
+    def answer_request(story: Story) -> tuple[Client, Any]:
+        enquiry = create_enquiry(story)
         tag = story.shelter.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id)).etag
         return story.shelter, e.AnswerEnquiryRequest(
             id=enquiry.id, etag=tag, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
         )
 
     def offered(story: Story) -> tuple[Client, Any]:
-        client, answer = answering(story)
+        client, answer = answer_request(story)
         client.AnswerEnquiry(answer)
         return story.ngo, e.TakeOfferRequest(
             id=answer.id, service_id=answer.service_id, answer=answer.answer
         )
 
     def cancelling(story: Story) -> tuple[Client, Any]:
-        enquiry = made(story)
+        enquiry = create_enquiry(story)
         return story.ngo, e.CancelEnquiryRequest(id=enquiry.id, etag=enquiry.etag)
 
     return {
         "PreviewEnquiry": looking,
         "CreateEnquiry": create,
-        "GetEnquiry": lambda s: (s.shelter, e.GetEnquiryRequest(id=made(s).id)),
+        "GetEnquiry": lambda s: (s.shelter, e.GetEnquiryRequest(id=create_enquiry(s).id)),
         "ListEnquiries": lambda s: (
             s.ngo,
             e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2),
         ),
-        "AnswerEnquiry": answering,
+        "AnswerEnquiry": answer_request,
         "TakeOffer": offered,
         "CancelEnquiry": cancelling,
         "ListUnmetNeeds": lambda s: (s.coordinator, e.ListUnmetNeedsRequest()),

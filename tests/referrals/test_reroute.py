@@ -16,7 +16,7 @@ from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
 
 
-def rerouting(
+def reroute_request_for(
     referral: pb.Referral, service: str = "clinic_visit", **words: Any
 ) -> pb.RerouteReferralRequest:
     return pb.RerouteReferralRequest(
@@ -24,14 +24,16 @@ def rerouting(
     )
 
 
-@pytest.mark.parametrize("who", ["ngo", "coordinator"])
+@pytest.mark.parametrize("side", ["ngo", "coordinator"])
 def test_a_rerouted_referral_ends_and_its_sender_gets_a_draft_for_the_other_service(
-    story: Story, who: str
+    story: Story, side: str
 ) -> None:
     sent = story.sent()
-    done = getattr(story, who).RerouteReferral(rerouting(sent, note="nobody answers the telephone"))
-    assert (done.state, done.live) == (pb.STATE_REROUTED, False)
-    assert done.following_id if who == "ngo" else not done.following_id, (
+    rerouted = getattr(story, side).RerouteReferral(
+        reroute_request_for(sent, note="nobody answers the telephone")
+    )
+    assert (rerouted.state, rerouted.live) == (pb.STATE_REROUTED, False)
+    assert rerouted.following_id if side == "ngo" else not rerouted.following_id, (
         "a coordinator has no drafts"
     )
     mine = read(story.ngo, sent.id)
@@ -71,7 +73,7 @@ def test_after_rerouting_the_receiver_sees_neither_the_person_nor_the_next_refer
     story: Story,
 ) -> None:
     sent = story.sent()
-    story.ngo.RerouteReferral(rerouting(sent))
+    story.ngo.RerouteReferral(reroute_request_for(sent))
     referral = read(story.shelter, sent.id)
     assert (
         referral.following_id,
@@ -98,14 +100,14 @@ def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_c
     story: Story,
 ) -> None:
     sent = story.sent()
-    assert refusal(lambda: story.shelter.RerouteReferral(rerouting(sent))) == (
+    assert refusal(lambda: story.shelter.RerouteReferral(reroute_request_for(sent))) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
     assert refusal(
-        lambda: story.service.as_("clinic", "WORKER").RerouteReferral(rerouting(sent))
+        lambda: story.service.as_("clinic", "WORKER").RerouteReferral(reroute_request_for(sent))
     ) == ("NOT_FOUND", "not_found")
-    same = rerouting(sent, "shelter_bed")
+    same = reroute_request_for(sent, "shelter_bed")
     assert refusal_with_fields(lambda: story.ngo.RerouteReferral(same)) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
@@ -117,8 +119,8 @@ def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_c
         "service_unknown",
     )
     assert read(story.ngo, sent.id) == sent
-    over = story.ngo.RerouteReferral(rerouting(sent))
-    assert refusal(lambda: story.ngo.RerouteReferral(rerouting(over))) == (
+    over = story.ngo.RerouteReferral(reroute_request_for(sent))
+    assert refusal(lambda: story.ngo.RerouteReferral(reroute_request_for(over))) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
@@ -126,7 +128,7 @@ def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_c
 
 def test_an_accepted_referral_can_be_rerouted_too(story: Story) -> None:
     accepted = story.accepted()
-    story.coordinator.RerouteReferral(rerouting(accepted))
+    story.coordinator.RerouteReferral(reroute_request_for(accepted))
     mine = read(story.ngo, accepted.id)
     assert (mine.state, mine.unanswered, mine.responsible_worker_id) == (
         pb.STATE_REROUTED,
@@ -142,7 +144,7 @@ def test_an_accepted_referral_can_be_rerouted_too(story: Story) -> None:
 
 def test_a_repeated_request_makes_no_second_draft(story: Story) -> None:
     sent = story.sent()
-    request = rerouting(sent, request_id=story.request_id())
+    request = reroute_request_for(sent, request_id=story.request_id())
     first = story.ngo.RerouteReferral(request)
     assert story.ngo.RerouteReferral(request) == first
     drafts = pb.ReferralFilter(box=pb.BOX_OUTBOX, states=[pb.STATE_DRAFT], person_id=sent.person_id)
@@ -177,7 +179,7 @@ def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
 
         reroute_request = (
             (story.shelter, "AcceptReferral", accepting),
-            (story.ngo, "RerouteReferral", rerouting(sent)),
+            (story.ngo, "RerouteReferral", reroute_request_for(sent)),
         )
         threads = [threading.Thread(target=ask, args=words) for words in reroute_request]
         for thread in threads:

@@ -114,7 +114,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
         client = service.as_(organization, role_)
         for rpc, method in BY_REFERRAL.items():
             there, elsewhere = (
-                call(client, rpc, asking(method, identifier))
+                call(client, rpc, request_for(method, identifier))
                 for identifier in (referral.id, UNKNOWN)
             )
             if not table[rpc].lets_in(role_):
@@ -130,7 +130,7 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)
 
 
-def asking(method: Any, identifier: str) -> Any:
+def request_for(method: Any, identifier: str) -> Any:
     """Returns a request about this referral that changes nothing.
 
     The request names a version that never existed; the answer shows whether the referral was found.
@@ -161,7 +161,7 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     person_id = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).person_id
     for rpc in BY_PERSON:
         there, elsewhere = (
-            call(client, rpc, about(methods[rpc], identifier))
+            call(client, rpc, request_about(methods[rpc], identifier))
             for identifier in (person_id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
@@ -183,7 +183,7 @@ def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_loo
     client = service.as_(organization, role)
     for rpc in BY_REFERRAL_OF_PEOPLE:
         there, elsewhere = (
-            call(client, rpc, about(pb_methods("People")[rpc], identifier))
+            call(client, rpc, request_about(pb_methods("People")[rpc], identifier))
             for identifier in (referral.id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
@@ -199,7 +199,7 @@ def pb_methods(name: str) -> dict[str, Any]:
     return {method.name: method for method in people_pb2.DESCRIPTOR.services_by_name[name].methods}
 
 
-def about(method: Any, identifier: str) -> Any:
+def request_about(method: Any, identifier: str) -> Any:
     """Returns a request about this file that changes nothing."""
     request: Any = GetMessageClass(method.input_type)()
     names = method.input_type.fields_by_name

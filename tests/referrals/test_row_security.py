@@ -127,10 +127,10 @@ def full(service: Service) -> dict[str, int]:
     )
     story.ngo.EnterReferralInError(pb.EnterReferralInErrorRequest(id=nowhere.id, etag=nowhere.etag))
     with service.database.transaction(SYSTEM) as tx:
-        noted = Anomaly(
+        anomaly = Anomaly(
             "a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON
         )
-        anomalies.note(tx, noted)
+        anomalies.note(tx, anomaly)
         parties = (ORG["shelter"], story.shelter.caller.id, ORG["ngo"])
         urgent = EmergencyAccess(
             "e" * 32,

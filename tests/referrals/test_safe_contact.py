@@ -36,7 +36,7 @@ NOBODY = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
 NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
-def sent(story: Story, plan: people_pb2.SafeContact = PLAN, **values: Any) -> pb.Referral:
+def sent_with_plan(story: Story, plan: people_pb2.SafeContact = PLAN, **values: Any) -> pb.Referral:
     return story.sent(person=story.person(plan=plan), **values)
 
 
@@ -47,7 +47,7 @@ def outline(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
     return plan
 
 
-def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
+def open_plan(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
     plan: people_pb2.SafeContact = client.OpenSafeContact(
         people_pb2.OpenSafeContactRequest(referral_id=referral.id)
     )
@@ -56,7 +56,7 @@ def opened(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
 
 def refusals_of(client: Client, referral: pb.Referral) -> list[tuple[str, str]]:
     """Returns the refusals of both rpcs."""
-    return [refusal(partial(ask, client, referral)) for ask in (outline, opened)]
+    return [refusal(partial(ask, client, referral)) for ask in (outline, open_plan)]
 
 
 def readings(story: Story, referral: pb.Referral) -> list[tuple[str, str, list[int], bool]]:
@@ -83,25 +83,25 @@ def on_probation(service: Service) -> Iterator[Callable[..., None]]:
 def test_a_receiver_sees_the_outline_of_the_plan_and_its_sealed_parts_only_on_opening(
     story: Story,
 ) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     assert outline(story.shelter, referral) == OUTLINE
     assert readings(story, referral) == []
-    assert opened(story.shelter, referral) == PLAN
+    assert open_plan(story.shelter, referral) == PLAN
     assert readings(story, referral) == [(ORG["shelter"], "HOU.EMG", [CONTACT], True)]
 
 
 def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorded(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     on_probation("ngo")  # probation does not matter for the organisation's own file
     assert outline(story.ngo, referral) == OUTLINE
-    assert opened(story.ngo, referral) == PLAN
+    assert open_plan(story.ngo, referral) == PLAN
     assert readings(story, referral) == [(ORG["ngo"], "HOU.EMG", [CONTACT], True)]
 
 
 def test_without_the_field_group_contact_a_receiver_sees_nothing_of_the_plan(story: Story) -> None:
-    referral = sent(story, field_groups=[IDENTITY])
+    referral = sent_with_plan(story, field_groups=[IDENTITY])
     assert (
         refusals_of(story.shelter, referral)
         == [("FAILED_PRECONDITION", "receipt_field_group_differs")] * 2
@@ -115,7 +115,7 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
     plan = people_pb2.SafeContact(
         channel_code=people_pb2.SAFE_CHANNEL_NONE, never_say="that she left", code_word="jocote"
     )
-    referral = sent(story, plan, field_groups=[IDENTITY])
+    referral = sent_with_plan(story, plan, field_groups=[IDENTITY])
     on_probation("shelter")
     for client in (
         story.shelter,
@@ -124,7 +124,7 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
         story.ngo,
     ):
         assert outline(client, referral) == NOBODY
-    assert refusal(lambda: opened(story.shelter, referral)) == (
+    assert refusal(lambda: open_plan(story.shelter, referral)) == (
         "PERMISSION_DENIED",
         "member_on_probation",
     )
@@ -132,14 +132,14 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
     # the consent has ended but the referral has not, and still nobody may call her
     service.clock.advance(timedelta(days=90))
     assert outline(story.shelter, referral) == NOBODY
-    assert refusal(lambda: opened(story.shelter, referral)) == (
+    assert refusal(lambda: open_plan(story.shelter, referral)) == (
         "FAILED_PRECONDITION",
         "receipt_expired",
     )
 
 
 def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
     story.ngo.SetSafeContact(
         people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=NOBODY)
@@ -150,7 +150,7 @@ def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
 def test_a_member_on_probation_sees_nothing_of_the_plan(
     story: Story, on_probation: Callable[..., None]
 ) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     on_probation("shelter")
     assert (
         refusals_of(story.shelter, referral) == [("PERMISSION_DENIED", "member_on_probation")] * 2
@@ -160,7 +160,7 @@ def test_a_member_on_probation_sees_nothing_of_the_plan(
 def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     story: Story, service: Service
 ) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     missing = ("PERMISSION_DENIED", "right_missing")
     steering: tuple[tuple[str, ...], ...] = (("MANAGER",), ("COORDINATOR",), ("AUDITOR",))
     for roles in steering:
@@ -170,7 +170,7 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
         assert refusals_of(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
     assert refusals_of(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
     key = service.as_("shelter", scopes=("people.open",))
-    assert opened(key, referral) == PLAN
+    assert open_plan(key, referral) == PLAN
 
 
 def withdraw(story: Story, referral: pb.Referral) -> None:
@@ -202,21 +202,21 @@ def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(
     ended, live = story.sent(person=person), story.sent(person=person)
     end(story, ended)
     assert refusals_of(story.shelter, ended) == [NOT_FOUND] * 2
-    assert opened(story.shelter, live) == plan
+    assert open_plan(story.shelter, live) == plan
     assert [allowed for _, _, _, allowed in readings(story, live)] == [True, False]
 
 
 def test_an_expired_consent_no_longer_opens_the_plan_to_the_receiver(
     story: Story, service: Service
 ) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     service.clock.advance(timedelta(days=90))
     assert refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_expired")] * 2
-    assert opened(story.ngo, referral) == PLAN
+    assert open_plan(story.ngo, referral) == PLAN
 
 
 def test_a_tampered_consent_opens_no_plan(story: Story, service: Service) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     with psycopg.connect(service.migration_url) as owner:
         owner.execute(
             "UPDATE receipts SET field_groups = '{identity,contact,notes}' WHERE id = %s",
@@ -229,7 +229,7 @@ def test_an_unconfirmed_override_shows_the_plan_until_its_confirmation_is_due(
     story: Story, service: Service
 ) -> None:
     referral = story.overridden(person=story.person(plan=PLAN))
-    assert opened(story.shelter, referral) == PLAN
+    assert open_plan(story.shelter, referral) == PLAN
     service.clock.set(NOON + timedelta(hours=12))
     assert (
         refusals_of(story.shelter, referral) == [("FAILED_PRECONDITION", "receipt_unconfirmed")] * 2
@@ -244,7 +244,7 @@ def test_before_the_person_was_asked_there_is_no_plan_to_see(story: Story) -> No
 
 
 def test_an_erased_person_has_no_plan(story: Story, service: Service) -> None:
-    referral = sent(story)
+    referral = sent_with_plan(story)
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE people SET erased = true WHERE id = %s", (referral.person_id,))
         tx.execute(

@@ -240,10 +240,12 @@ def test_a_file_is_found_by_any_of_its_words_and_has_to_match_every_searched_wor
 def test_a_person_is_found_by_either_or_both_surnames_with_or_without_accents(
     expected: str, story: Story, searcher: Any
 ) -> None:
-    her = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
+    person_id = story.person(given_name="Ximena José", family_name="Núñez Ibáñez").id
     story.person(given_name="Ximena", family_name="Núnes Peralta")
-    assert her in ids_named(searcher, expected)
-    assert her not in ids_named(searcher, f"{expected} Zeledón"), "every searched word has to match"
+    assert person_id in ids_named(searcher, expected)
+    assert person_id not in ids_named(searcher, f"{expected} Zeledón"), (
+        "every searched word has to match"
+    )
 
 
 def test_nobody_finds_files_of_another_organisation_not_even_the_receiver_of_a_referral(
@@ -401,11 +403,11 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
             row["id"]: row["names_form"]
             for row in tx.execute("SELECT id, names_form FROM people WHERE id = ANY(%s)", (people,))
         }
-        noted = tx.execute(
+        rows = tx.execute(
             "SELECT count(*) AS n FROM audit WHERE action = 'note_names' AND object_id = %s",
             (people[0],),
         ).fetchone()
-    assert (forms, noted) == ({people[0]: FORM, broken: -1, people[2]: FORM}, {"n": 1})
+    assert (forms, rows) == ({people[0]: FORM, broken: -1, people[2]: FORM}, {"n": 1})
     assert service.made.names.note() == 0
 
 

@@ -148,8 +148,8 @@ def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
 
 
 def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
-    chance = random.Random(11)
-    digests = [chance.randbytes(32) for _ in range(20_000)]
+    rng = random.Random(11)
+    digests = [rng.randbytes(32) for _ in range(20_000)]
 
     def enough(count: int) -> float:
         return sum(disclosed_count(count, digest) >= FEW for digest in digests) / len(digests)
@@ -169,14 +169,14 @@ def subsets(content: Content) -> Iterable[Content]:
     yield from (content.without([attribute]) for attribute in Attribute)
 
 
-def person(chance: random.Random, country: str) -> Content:
+def person(rng: random.Random, country: str) -> Content:
     """Returns the data of a random person: most people are alike, a few are not."""
     department, language = (
-        chance.choices(DEPARTMENTS, (2, 20, 2))[0],
-        chance.choices(LANGUAGES, (20, 1))[0],
+        rng.choices(DEPARTMENTS, (2, 20, 2))[0],
+        rng.choices(LANGUAGES, (20, 1))[0],
     )
-    age, gender = chance.choices(AGES, (1, 6))[0], chance.choices(GENDERS, (12, 1))[0]
-    dependants = chance.choices((0, 1, 2), (6, 2, 1))[0]
+    age, gender = rng.choices(AGES, (1, 6))[0], rng.choices(GENDERS, (12, 1))[0]
+    dependants = rng.choices((0, 1, 2), (6, 2, 1))[0]
     return Content(
         "HOU.EMG",
         Urgency.NORMAL,
@@ -221,16 +221,16 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
     rules = [
-        (number, least, turned)
+        (number, threshold, turned)
         for number in range(len(answers[0][0]))
-        for least in (1, FEW, 2 * FEW, 3 * FEW, 4 * FEW)
+        for threshold in (1, FEW, 2 * FEW, 3 * FEW, 4 * FEW)
         for turned in (False, True)
     ]
 
     def right(rule: tuple[int, int, bool], answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-        number, least, turned = rule
+        number, threshold, turned = rule
         return sum(
-            ((figures[number] >= least) != turned) == there for figures, there in answers
+            ((figures[number] >= threshold) != turned) == there for figures, there in answers
         ) / len(answers)
 
     return right(max(rules, key=lambda rule: right(rule, learned)), asked)
@@ -254,11 +254,11 @@ FRONTS = [new_id(), new_id()]
 def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     service: Service, senders: list[str]
 ) -> None:
-    chance = random.Random(20)
+    rng = random.Random(20)
     results: list[tuple[list[int], bool]] = []
     exact: list[tuple[list[int], bool]] = []
     for number in range(NETWORKS):
-        country, there = f"{number:03}", chance.random() < CHANCE
+        country, there = f"{number:03}", rng.random() < CHANCE
         her = Content(
             "HOU.EMG",
             Urgency.NORMAL,
@@ -271,10 +271,10 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
             f"{country}-MN",
         )
         with service.database.transaction(SYSTEM) as tx:
-            for _ in range(chance.randrange(60)):
-                open_case(tx, chance.choice(senders), person(chance, country))
+            for _ in range(rng.randrange(60)):
+                open_case(tx, rng.choice(senders), person(rng, country))
             if there:
-                open_case(tx, chance.choice(senders), her)
+                open_case(tx, rng.choice(senders), her)
             questions = list(subsets(her))
             before = [
                 service.made.enquiries.similar(tx, content, SEARCHER)[0] for content in questions

@@ -48,19 +48,25 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
     open_person(worker, person.id)
     refusal(lambda: open_person(stranger, person.id))
-    about = rows(auditor, object_id=person.id)
-    assert [(row.action_code, row.allowed) for row in about] == [
+    rows_of_person = rows(auditor, object_id=person.id)
+    assert [(row.action_code, row.allowed) for row in rows_of_person] == [
         ("open_identity", False),
         ("open_identity", True),
         ("create_person", True),
     ]
-    assert [row.sequence for row in about] == sorted((row.sequence for row in about), reverse=True)
-    assert rows(auditor, object_id=person.id, page_size=1) == about
-    assert rows(auditor, actor_id=worker.caller.id) == about[1:2]
-    assert rows(auditor, object_id=person.id, organization_id=ORG["clinic"]) == about[:1]
-    assert rows(auditor, object_id=person.id, action_code="create_person") == about[2:]
-    assert rows(auditor, object_id=person.id, refused=True) == about[:1]
-    assert (about[0].reason_code, about[1].purpose_code, list(about[1].detail_codes)) == (
+    assert [row.sequence for row in rows_of_person] == sorted(
+        (row.sequence for row in rows_of_person), reverse=True
+    )
+    assert rows(auditor, object_id=person.id, page_size=1) == rows_of_person
+    assert rows(auditor, actor_id=worker.caller.id) == rows_of_person[1:2]
+    assert rows(auditor, object_id=person.id, organization_id=ORG["clinic"]) == rows_of_person[:1]
+    assert rows(auditor, object_id=person.id, action_code="create_person") == rows_of_person[2:]
+    assert rows(auditor, object_id=person.id, refused=True) == rows_of_person[:1]
+    assert (
+        rows_of_person[0].reason_code,
+        rows_of_person[1].purpose_code,
+        list(rows_of_person[1].detail_codes),
+    ) == (
         "not_found",
         "HOU.EMG",
         ["identity"],
@@ -72,7 +78,7 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     wanted.end_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
     assert [
         row for row in auditor.ListTrail(wanted).rows if row.action_code != "list_trail"
-    ] == about
+    ] == rows_of_person
     assert (
         refusal_with_fields(lambda: auditor.ListTrail(pb.ListTrailRequest(object_id="Ximena")))[1]
         == "invalid_fields"

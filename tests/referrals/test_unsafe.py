@@ -260,10 +260,10 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
     story: Story,
 ) -> None:
     person = story.person()
-    both = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+    service_ids = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
     request = e.CreateEnquiryRequest(
         content=CONTENT,
-        service_ids=both,
+        service_ids=service_ids,
         person_id=person.id,
         unsafe_code=pb.UNSAFE_ANSWER_NAMED,
         unsafe_departments=["NI-LE"],
@@ -271,7 +271,7 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
     enquiry = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in enquiry.offers] == [SERVICE["clinic_visit"]]
     preview = e.PreviewEnquiryRequest(
-        content=CONTENT, service_ids=both, unsafe_departments=["NI-LE"]
+        content=CONTENT, service_ids=service_ids, unsafe_departments=["NI-LE"]
     )
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
     direct = story.draft(person)
@@ -296,12 +296,12 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
 def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     again: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
-    person, both = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+    person, service_ids = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
     story.draft(person, **SHELTER)
-    preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=both, person_id=person.id)
+    preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=service_ids, person_id=person.id)
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=both, person_id=person.id, unsafe_code=again
+        content=CONTENT, service_ids=service_ids, person_id=person.id, unsafe_code=again
     )
     created = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]

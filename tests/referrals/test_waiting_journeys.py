@@ -274,21 +274,21 @@ def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the
     accepted = line.accepted(contact_id=call.contact.id)
     start = r.StartReferralRequest(id=accepted.id, etag=accepted.etag)
     start.first_contact_time.FromDatetime(service.clock.now())
-    done = r.CompleteReferralRequest(
+    request = r.CompleteReferralRequest(
         id=accepted.id,
         etag=story.shelter.StartReferral(start).etag,
         outcome_code=r.OUTCOME_FULLY_MET,
     )
-    story.shelter.CompleteReferral(done)
+    story.shelter.CompleteReferral(request)
     network.later(3 * 24 * H)
-    her = browser.new_context(locale="es-NI").new_page()
-    her.goto(f"{network.shelter.site}/my-referral")
-    her.fill("#reference", call.reference)
-    her.fill("#pin", "4821")
-    press(her, "Ver")
-    press(her, "No me llegó")
-    expect(her.locator("main")).to_contain_text("Gracias")
-    her.context.close()
+    page = browser.new_context(locale="es-NI").new_page()
+    page.goto(f"{network.shelter.site}/my-referral")
+    page.fill("#reference", call.reference)
+    page.fill("#pin", "4821")
+    press(page, "Ver")
+    press(page, "No me llegó")
+    expect(page.locator("main")).to_contain_text("Gracias")
+    page.context.close()
     expect(network.shelter.reads(accepted)).to_contain_text("Se reabrió: la ayuda no había llegado")
     now = operator.GetReferral(r.GetReferralRequest(id=accepted.id))
     assert (now.state, now.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)

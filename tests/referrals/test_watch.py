@@ -268,10 +268,10 @@ def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
         assert next(stream).referral_id == other.id
     person = story.person()
     token = start_token(story.ngo, person_id=person.id)
-    story.draft(), (hers := story.draft(person))
+    story.draft(), (her_draft := story.draft(person))
     with watching(story.ngo, token, person_id=person.id) as stream:
         next(stream)
-        assert next(stream).referral_id == hers.id
+        assert next(stream).referral_id == her_draft.id
     assert refusal_with_fields(lambda: start_token(story.ngo, need_code="XXX"))[2] == {
         "need_code": "unknown_code"
     }
@@ -336,27 +336,27 @@ def test_a_stream_ends_with_status_ok_when_its_token_expires(
     assert next_of(client, rest[-1].resume_token).resume_token
 
 
-@pytest.mark.parametrize("who", ["organization", "worker", "key"])
+@pytest.mark.parametrize("side", ["organization", "worker", "key"])
 def test_a_stream_ends_as_soon_as_a_suspension_arrives(
-    who: str, story: Story, service: Service
+    side: str, story: Story, service: Service
 ) -> None:
     client = (
         service.as_("ngo", "OPERATOR")
-        if who != "key"
+        if side != "key"
         else service.as_("ngo", scopes=("referrals.read",))
     )
-    identifier = ORG["ngo"] if who == "organization" else client.caller.id
+    identifier = ORG["ngo"] if side == "organization" else client.caller.id
     with watching(client) as stream:
         next(stream)
         with service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, who, identifier, False, "SUSPENDED")
+            members.note_member(tx, side, identifier, False, "SUSPENDED")
         try:
             began = time.monotonic()
             assert refusal(lambda: list(stream)) == ("PERMISSION_DENIED", "organization_not_active")
             assert time.monotonic() - began < 3
         finally:
             with service.database.transaction(SYSTEM) as tx:
-                members.note_member(tx, who, identifier, True, "APPROVED", "NGO")
+                members.note_member(tx, side, identifier, True, "APPROVED", "NGO")
 
 
 def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refused(

@@ -141,13 +141,13 @@ def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_onc
 def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
     story: Story,
 ) -> None:
-    brother, hers = story.contact(c.SPEAKER_FAMILY), story.contact()
-    sent, operator = referral_for(story, brother)
-    change_contact(operator, hers.contact.id, person_id=sent.person_id)
-    assert len(status_of(story, hers).items) == 1
-    withdraw_all(story, hers)
+    brothers_contact, her_contact = story.contact(c.SPEAKER_FAMILY), story.contact()
+    sent, operator = referral_for(story, brothers_contact)
+    change_contact(operator, her_contact.contact.id, person_id=sent.person_id)
+    assert len(status_of(story, her_contact).items) == 1
+    withdraw_all(story, her_contact)
     assert state_of(operator, sent) == pb.STATE_CONSENT_WITHDRAWN
-    assert status_of(story, brother).only_the_call
+    assert status_of(story, brothers_contact).only_the_call
 
 
 def child_of(

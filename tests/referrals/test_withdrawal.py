@@ -188,15 +188,15 @@ def waiting(service: Service) -> int:
 
 
 @pytest.mark.usefixtures("unhurried")
-@pytest.mark.parametrize("way", ["withdrawal", "erasure"])
+@pytest.mark.parametrize("action", ["withdrawal", "erasure"])
 def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait_for_each_other(
-    story: Story, service: Service, way: str
+    story: Story, service: Service, action: str
 ) -> None:
     contact = story.contact()
     first, operator = referral_for(story, contact)
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=first.person_id))
-    end = end_of_her_case(service, contact, first.person_id)[way]
+    end = end_of_her_case(service, contact, first.person_id)[action]
     request = pb.CreateReferralRequest(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
     with ThreadPoolExecutor(2) as pool:
         # while the enquiry is locked, both arrive, first the end of her case
@@ -208,14 +208,14 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
             assert eventually(lambda: waiting(service) == 2 or ended.done() or created.done(), LONG)
         assert ended.result() + created.result() == [
             "OK",
-            "illegal_transition" if way == "withdrawal" else "person_erased",
+            "illegal_transition" if action == "withdrawal" else "person_erased",
         ]
 
 
 @pytest.mark.usefixtures("unhurried")
-@pytest.mark.parametrize("way", ["withdrawal", "erasure"])
+@pytest.mark.parametrize("action", ["withdrawal", "erasure"])
 def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the_drafts_steps_do(
-    story: Story, service: Service, way: str
+    story: Story, service: Service, action: str
 ) -> None:
     created = story.contact()
     first, operator = referral_for(story, created)
@@ -225,7 +225,7 @@ def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the
     )
     known = {"person_id": first.person_id}
     operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(**known))
-    end = end_of_her_case(service, created, first.person_id)[way]
+    end = end_of_her_case(service, created, first.person_id)[action]
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,))
@@ -440,14 +440,14 @@ def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_re
 ) -> None:
     created = story.contact()
     operator = service.as_("hotline", "OPERATOR")
-    hers = operator.CreatePerson(
+    person = operator.CreatePerson(
         people_pb2.CreatePersonRequest(
             safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
         )
     )
     change = contacts_pb2.UpdateContactRequest(
         contact=contacts_pb2.Contact(
-            id=created.contact.id, etag=created.contact.etag, person_id=hers.id
+            id=created.contact.id, etag=created.contact.etag, person_id=person.id
         )
     )
     change.update_mask.paths.append("person_id")
@@ -560,13 +560,13 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    done = story.shelter.ConfirmDeletion(request)
-    assert (done.state, done.turn, done.HasField("next_due_time")) == (
+    confirmed = story.shelter.ConfirmDeletion(request)
+    assert (confirmed.state, confirmed.turn, confirmed.HasField("next_due_time")) == (
         pb.STATE_CONSENT_WITHDRAWN,
         pb.TURN_UNSPECIFIED,
         False,
     )
-    again = pb.ConfirmDeletionRequest(id=sent.id, etag=done.etag)
+    again = pb.ConfirmDeletionRequest(id=sent.id, etag=confirmed.etag)
     assert refusal(lambda: story.shelter.ConfirmDeletion(again)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",

@@ -23,13 +23,14 @@ def fetch(identifier: str) -> r.Referral:
     return clients().referrals.GetReferral(r.GetReferralRequest(id=identifier))
 
 
-def fetch_draft(identifier: str) -> r.Referral:
-    """Returns a draft. If the referral is no draft any more, leads to it, and refuses a form.
+def fetch_draft(identifier: str, *, or_allowing: str = "") -> r.Referral:
+    """Returns a draft, or a referral that allows the verb `or_allowing`. Redirects to any other
+    referral; refuses a form with not_a_draft.
 
     A browser's Back leads to the pages of a draft even after the draft was sent.
     """
     draft = fetch(identifier)
-    if draft.state != r.STATE_DRAFT:
+    if draft.state != r.STATE_DRAFT and or_allowing not in draft.allowed_verbs:
         if request.method == "POST":
             raise Conflict("not_a_draft")
         abort(redirect(url_for("referral.show", identifier=identifier)))

@@ -189,9 +189,7 @@ def consent(identifier: str) -> access.Answer:
 
     The receipt is made after the last page.
     """
-    draft = referrals.fetch(identifier)
-    if "attach_consent" not in draft.allowed_verbs:
-        draft = referrals.fetch_draft(identifier)
+    draft = referrals.fetch_draft(identifier, or_allowing="attach_consent")
     if not draft.service_id:
         return redirect(url_for("referral_new.services", identifier=identifier))
     service = clients().directory.GetService(d.GetServiceRequest(id=draft.service_id))

@@ -22,7 +22,7 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.line.store.contacts import Contacts
 from services.referrals.line.usecases.contacts import HASHER
-from services.referrals.network.usecases.calendar import PlaceCalendar
+from services.referrals.network.usecases.policies import PlaceCalendar
 from services.referrals.referrals.domain.enquiry import Enquiry
 from services.referrals.referrals.store import enquiries as enquiry_book
 from services.referrals.referrals.store import referrals

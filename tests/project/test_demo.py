@@ -44,7 +44,7 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.store import workers
 from services.partners.members.usecases.passwords import holds
 from services.referrals.network.domain.counts import SMALLEST
-from services.referrals.network.usecases.calendar import PlaceCalendar
+from services.referrals.network.usecases.policies import PlaceCalendar
 from services.referrals.referrals.domain.figures import published_cells
 from services.referrals.referrals.domain.lifecycle import BY_VERB, State
 from services.referrals.referrals.usecases import figures

@@ -32,12 +32,12 @@ from services.referrals.network.domain.deadline import (
     due_time,
     recent_assault_time,
 )
-from services.referrals.network.usecases.calendar import PlaceCalendar
 from services.referrals.network.usecases.deadlines import (
     PUT_ASIDE,
     PUT_ASIDE_LATE,
     DeadlineScheduler,
 )
+from services.referrals.network.usecases.policies import PlaceCalendar
 from services.referrals.referrals.store import deadlines as deadline_store
 from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import NOON, refusal

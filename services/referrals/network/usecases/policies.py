@@ -1,13 +1,19 @@
-"""The deadlines of the network: published versions, and the calendars that use them."""
+"""The deadlines of the network: published versions, and the calendars that use them.
+
+Offices are assumed to be closed on Saturdays and Sundays, and on the public holidays of their
+country.
+"""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 
 from chassis import log, metrics
 from chassis.db import Transaction
 from chassis.errors import NotFound, Stale
+from chassis.local_time import zone_of
 from chassis.locks import advisory_lock
+from chassis.public_holidays import is_public_holiday
 from chassis.tokens import Caller
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
@@ -18,10 +24,44 @@ from services.referrals.network.domain.deadline import (
     is_fixed_or_derived,
 )
 from services.referrals.network.store import policies
-from services.referrals.network.usecases.calendar import PlaceCalendar
 
 # Shown before the first event, as in metrics.watch_loop.
 _MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
+
+
+def _first_policy(_: int) -> Policy:
+    return FIRST_POLICY
+
+
+class PlaceCalendar:
+    """The calendar of a country, or of one of its departments, under the network's policy.
+
+    An unknown country has weekends but no holidays.
+    """
+
+    def __init__(
+        self,
+        country: str,
+        department: str = "",
+        policy_of: Callable[[int], Policy] = _first_policy,
+    ) -> None:
+        self._country = country
+        self._zone = zone_of(country, department)
+        self._policy_of = policy_of
+
+    def after_working_days(self, start: datetime, count: int) -> datetime:
+        """Returns the same local time, `count` working days later."""
+        local = start.astimezone(self._zone)
+        while count:
+            # to the next local day: at a change of the clock, 24 hours would skip or repeat one
+            local += timedelta(days=1)
+            if local.weekday() < 5 and not is_public_holiday(self._country, local.date()):
+                count -= 1
+        return local.astimezone(start.tzinfo)
+
+    def policy(self, version: int = 0) -> Policy:
+        """Returns one version of the policy; 0 means the newest."""
+        return self._policy_of(version)
 
 
 class Policies:

@@ -39,6 +39,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             organization.status_code,
             organization.organization_type_code,
             organization.country_code,
+            organization.department_code,
         )
         return lives.note_standing(tx, clock.now(), organization.organization_id) or more
     elif kind == "service":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 
 from chassis import audit
@@ -14,9 +15,12 @@ from chassis.audit import Entry
 from chassis.ids import new_id
 from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
+from protos.partners.v1 import facts_pb2 as partners
 from protos.referrals.v1 import audit_pb2 as pb
 from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
+from services.referrals.__main__ import MIGRATIONS
 from services.referrals.files.domain.openings import READING
+from services.referrals.network.store import members
 from services.referrals.people.domain import anomaly as rules
 from services.referrals.people.domain.anomaly import (
     AnomalyKind,
@@ -34,6 +38,7 @@ from tests.builders import NOON, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_openings import open_person, somebody
+from tests.referrals.test_subscriptions import Hearing
 
 OWN = "o" * 32
 MANAGUA = zone_of("NI")
@@ -102,6 +107,24 @@ def test_a_night_follows_local_time_and_belongs_to_the_preceding_day(
     assert start <= time < end
     if night:
         assert day_of(time, zone) == date(2026, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("day", "last_minute"),
+    [
+        ("2026-03-28", "2026-03-29T02:59"),  # in the night the clocks go forward
+        ("2026-10-24", "2026-10-25T03:59"),  # in the night they go back
+    ],
+)
+def test_a_night_in_which_the_clocks_change_ends_at_five_and_belongs_to_one_day(
+    day: str, last_minute: str
+) -> None:
+    madrid, last = zone_of("ES"), datetime.fromisoformat(last_minute).replace(tzinfo=UTC)
+    for time, night in ((last, True), (last + timedelta(minutes=1), False)):
+        assert is_night(time, madrid) is night
+        start, end = span_of(day_of(time, madrid), madrid)
+        assert start.astimezone(UTC) <= time < end.astimezone(UTC)
+        assert (day_of(time, madrid) == date.fromisoformat(day)) is night
 
 
 def searched(service: Service) -> bool:
@@ -218,6 +241,51 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
     assert anomalies_of(service, insider) == [("at_night", 1)]
     assert anomalies_of(service, on_line) == []
     assert anomalies_of(service, system) == [], "keys are not reported for accesses at night"
+
+
+@pytest.fixture
+def ngo_in_california(service: Service) -> Iterator[None]:
+    hearing = Hearing(service)
+    member = partners.OrganizationFact(
+        organization_id=ORG["ngo"],
+        organization_type_code="NGO",
+        status_code="APPROVED",
+        country_code="US",
+        department_code="US-CA",
+    )
+    hearing.fact("enlace.organization.changed.v1", member.SerializeToString())
+    yield
+    hearing.organization("ngo", "APPROVED")
+
+
+@pytest.mark.usefixtures("ngo_in_california")
+def test_the_night_is_that_of_the_members_department(story: Story, service: Service) -> None:
+    person = story.person()
+    for hour, expected in ((20, []), (3, [("at_night", 1)])):
+        looker = somebody(service)
+        local = datetime(2026, 3, 4, hour, tzinfo=zone_of("US", "US-CA"))
+        service.clock.set(local.astimezone(UTC))
+        open_person(looker, person.id)
+        assert anomalies_of(service, looker) == expected
+
+
+def test_the_migration_takes_the_department_of_a_member_from_its_services(
+    service: Service,
+) -> None:
+    migration = (MIGRATIONS[1] / "20261224100001_department_of_member.sql").read_text()
+    update = "UPDATE" + migration.partition("UPDATE")[2].partition(";")[0]
+    places = []
+    for departments in (["US-CA", "US-CA"], ["US-CA", "US-NY"], []):
+        member = new_id()
+        with service.database.transaction(SYSTEM) as tx:
+            members.note_member(tx, "organization", member, True, country="US")
+            for department in departments:
+                members.note_service(tx, new_id(), member, True, department=department)
+        with psycopg.connect(service.migration_url) as owner:
+            owner.execute(update.encode())
+        with service.database.transaction(SYSTEM) as tx:
+            places.append(members.place(tx, member))
+    assert places == [("US", "US-CA"), ("US", ""), ("US", "")]
 
 
 def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_once(

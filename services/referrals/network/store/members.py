@@ -53,18 +53,20 @@ def note_member(
     type_: str = "",
     organization_id: str = "",
     country: str = "",
+    department: str = "",
 ) -> None:
     """Saves a member; `kind` is "organization", "worker" or "key".
 
     For a worker, `organization_id` is her organisation.
     """
     tx.execute(
-        "INSERT INTO members (kind, id, active, status, type, organization_id, country)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id)"
+        "INSERT INTO members"
+        " (kind, id, active, status, type, organization_id, country, subdivision)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id)"
         " DO UPDATE SET active = excluded.active, status = excluded.status, type = excluded.type,"
         " organization_id = excluded.organization_id,"
-        " country = excluded.country",
-        (kind, identifier, active, status, type_, organization_id, country),
+        " country = excluded.country, subdivision = excluded.subdivision",
+        (kind, identifier, active, status, type_, organization_id, country, department),
     )
 
 
@@ -128,6 +130,15 @@ def organization(tx: Transaction, identifier: str) -> tuple[str, str]:
         "SELECT status, type FROM members WHERE id = %s AND kind = 'organization'", (identifier,)
     ).fetchone()
     return (row["status"], row["type"]) if row else ("", "")
+
+
+def place(tx: Transaction, identifier: str) -> tuple[str, str]:
+    """Returns (country, department) of an organisation; "" where they are not known."""
+    row = tx.execute(
+        "SELECT country, subdivision FROM members WHERE id = %s AND kind = 'organization'",
+        (identifier,),
+    ).fetchone()
+    return (row["country"], row["subdivision"]) if row else ("", "")
 
 
 def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:

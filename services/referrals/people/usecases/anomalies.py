@@ -57,7 +57,7 @@ class Anomalies:
         worker or an API key.
         """
         own, worker = actor["organization_id"], actor["actor_id"]
-        zone = zone_of(members.countries(tx, [own]).get(own, ""))
+        zone = zone_of(*members.place(tx, own))
         refused = anomalies.refused_by_quota(tx, worker, after, until)
         day, last = day_of(actor["first"], zone), day_of(actor["last"], zone)
         while day <= last:

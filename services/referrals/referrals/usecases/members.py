@@ -13,7 +13,13 @@ _NO_MEMBER = ("APPLIED", "REJECTED")
 
 
 def organization_changed(
-    tx: Transaction, now: datetime, identifier: str, status: str, type_: str, country: str
+    tx: Transaction,
+    now: datetime,
+    identifier: str,
+    status: str,
+    type_: str,
+    country: str,
+    department: str,
 ) -> bool:
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
@@ -25,7 +31,14 @@ def organization_changed(
     if status in _NO_MEMBER:
         return False
     members.note_member(
-        tx, "organization", identifier, status in _IN_GOOD_STANDING, status, type_, country=country
+        tx,
+        "organization",
+        identifier,
+        status in _IN_GOOD_STANDING,
+        status,
+        type_,
+        country=country,
+        department=department,
     )
     return status != "APPROVED" and enquiries.stop_asking(
         tx, now, identifier, on_probation=status == "PROBATION"

@@ -4,6 +4,8 @@ import secrets
 
 from chassis.errors import NotFound
 
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32: no I, L, O, U
+
 
 def new_id() -> str:
     """Returns a fresh id."""
@@ -15,6 +17,15 @@ def is_id(text: str) -> bool:
     is needed.
     """
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
+
+
+def short_code(identifier: str) -> str:
+    """Returns six characters for an id, to be said on the phone.
+
+    The characters are enough to tell the rows of a page apart, but two ids can have the same code.
+    """
+    number = int(identifier[:8], 16)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(0, 30, 5))
 
 
 def object_id(text: str) -> str:

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2
 from werkzeug.test import TestResponse
 
 from chassis import errors
+from chassis.ids import short_code
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
@@ -1261,6 +1262,21 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
         == "/line/shift?done=saved"
     )
     assert played.last("TakeOverLine").request_id == "1" * 32
+
+
+@pytest.mark.parametrize("about", ["referral_id", "enquiry_id"])
+@pytest.mark.parametrize("read", [True, False])
+def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(
+    about: str, read: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    message = n.Message(id=ID, kind="referral_sent", text="Algo")
+    setattr(message, about, ID)
+    if read:
+        message.read_time.seconds = 1
+    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
+    page = client.get("/inbox").text
+    assert f'<span class="code">{short_code(ID)}</span>' in page
+    assert f'Abrir<span class="unseen"> {short_code(ID)}</span>' in page
 
 
 @pytest.mark.parametrize(

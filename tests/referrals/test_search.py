@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.ids import short_code
 from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import Keyring
@@ -20,7 +21,7 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.names import FORM, searched_words, words_of
 from services.referrals.files.usecases.names import MAX_RESULTS, SEARCH_BUDGET
-from services.referrals.network.domain.codes import ALPHABET, beginnings_of, short_code
+from services.referrals.network.domain.codes import ALPHABET, beginnings_of
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, Service, Story
 

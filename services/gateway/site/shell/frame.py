@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask, current_app, g, request, url_for
 
 from chassis.errors import Refusal
-from chassis.ids import new_id
+from chassis.ids import new_id, short_code
 from chassis.languages import LANGUAGES
 from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
@@ -75,6 +75,7 @@ def install(app: Flask) -> None:
         progress=steps.progress,
         form_token=session.form_token,
         new_request_id=new_id,
+        short_code=short_code,
         LANGUAGES=LANGUAGES,
         DONE=vocabulary.TABLES["done"],
         here_in=here_in,

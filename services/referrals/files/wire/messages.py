@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from chassis.errors import Invalid
-from chassis.ids import object_id
+from chassis.ids import object_id, short_code
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, optional_id, timestamp, word, word_list
 from protos.areas import DEPARTMENTS
@@ -21,7 +21,6 @@ from services.referrals.files.domain.person import (
     SafeContact,
 )
 from services.referrals.files.domain.unsafe import Unsafe
-from services.referrals.network.domain.codes import short_code
 
 GROUPS = EnumCodec(people_pb2.FieldGroup, FieldGroup)
 _LISTED_COUNTRIES = {code[:2] for code in DEPARTMENTS}

@@ -105,17 +105,9 @@ def check_character(body: str) -> str:
     return ALPHABET[-total % 32]
 
 
-def short_code(identifier: str) -> str:
-    """Returns six characters for an id, to be said on the phone.
-
-    The characters are enough to tell the rows of a page apart, but two ids can have the same code.
-    """
-    number = int(identifier[:8], 16)
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(0, 30, 5))
-
-
 def beginnings_of(code: str) -> list[str]:
-    """Returns the beginnings that an id with this short code can have, eight characters each.
+    """Returns the beginnings that an id with this short code (chassis.ids) can have, eight
+    characters each.
 
     Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
     invalid code.

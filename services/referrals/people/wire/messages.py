@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from chassis.ids import short_code
 from chassis.wire import EnumCodec, etag, number, timestamp
 from protos.referrals.v1 import audit_pb2, erasures_pb2
-from services.referrals.network.domain.codes import short_code
 from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.domain.erasure import Erasure
 

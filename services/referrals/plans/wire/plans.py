@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from chassis.ids import short_code
 from chassis.wire import EnumCodec, etag, number, timestamp
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
-from services.referrals.network.domain.codes import short_code
 from services.referrals.plans.domain.pathway import Pathway
 from services.referrals.plans.domain.plan import Plan, StepState
 

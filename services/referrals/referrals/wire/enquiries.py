@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from chassis.ids import short_code
 from chassis.wire import EnumCodec, etag, number, timestamp, word, word_list
 from protos.referrals.v1 import enquiries_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
 from services.referrals.files.wire.messages import unsafe_departments, unsafe_organizations
-from services.referrals.network.domain.codes import short_code
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.wire.messages import URGENCIES
 from services.referrals.referrals.domain.enquiry import (

@@ -6,13 +6,13 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
+from chassis.ids import short_code
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.person import Arrival
 from services.referrals.files.domain.unsafe import NOT_STATED
 from services.referrals.files.wire.messages import coarse_message, unsafe_fields
-from services.referrals.network.domain.codes import short_code
 from services.referrals.network.wire.messages import CLOCKS, clock_message
 from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
 from services.referrals.referrals.domain.record import Actor, Event

@@ -224,7 +224,14 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     page = client.get("/sign-in-provider").text
     assert "No lo pedimos: objetar" in page
     typed = {"form_token": token_of(page), "request_id": "one"}
-    assert client.post("/sign-in-provider", data=typed).status_code == 303
+    assert "Pasados los tres días" in page, "what happens if she does nothing"
+    objected = client.post("/sign-in-provider", data=typed)
+    assert objected.status_code == 303
+    after = client.get(objected.location).text
+    assert ("La coordinación no recibe un aviso" in after, "objetar</button>" in after) == (
+        True,
+        False,
+    )
     assert played.last("ObjectToSignInProvider").request_id
     played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
     second_answer = client.post("/sign-in-provider", data=typed | {"request_id": "two"})

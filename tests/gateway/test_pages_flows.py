@@ -1264,6 +1264,18 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
     assert played.last("TakeOverLine").request_id == "1" * 32
 
 
+def test_the_sheet_for_a_shift_has_the_dates_of_the_calls_for_it_is_read_after_midnight(
+    played: PlayedServices,
+) -> None:
+    hours = r.Clock(kind=r.CLOCK_KIND_CALLBACK)
+    hours.start_time.FromJsonString("2026-11-30T14:00:00Z")
+    hours.due_time.FromJsonString("2026-11-30T18:00:00Z")
+    owed = c.Callback(id=ID, contact_id=ID, clocks=[hours])
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[owed])
+    page = enter(pages(played).test_client()).get("/line/shift").text
+    assert "30 noviembre 2026, 08:00 – 30 noviembre 2026, 12:00" in page
+
+
 @pytest.mark.parametrize("about", ["referral_id", "enquiry_id"])
 @pytest.mark.parametrize("read", [True, False])
 def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(

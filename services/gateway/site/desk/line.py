@@ -215,7 +215,8 @@ def find_file(identifier: str) -> access.Answer:
     if not term:
         forms.refuse({"q": words.violation("required", "q")})
     code = term.replace("-", "").upper()
-    with_code = [each for each in lists.all_of(p.ListPeopleRequest()) if each.code == code]
+    listed = lists.all_of(p.ListPeopleRequest()) if len(code) == 6 else []
+    with_code = [person for person in listed if person.code == code]
     by_name = p.SearchPeopleResponse()
     if not any(character.isdigit() for character in term):
         by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))

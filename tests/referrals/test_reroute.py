@@ -14,6 +14,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read
+from tests.referrals.test_subscriptions import Hearing
 
 
 def reroute_request_for(
@@ -124,6 +125,19 @@ def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_c
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
+
+
+def test_a_referral_is_not_rerouted_to_a_suspended_organisation(story: Story) -> None:
+    sent, hear = story.sent(), Hearing(story.service)
+    hear.organization("clinic", "SUSPENDED")
+    try:
+        assert refusal(lambda: story.ngo.RerouteReferral(rerouting(sent))) == (
+            "FAILED_PRECONDITION",
+            "service_unknown",
+        )
+    finally:
+        hear.organization("clinic", "APPROVED")
+    assert read(story.ngo, sent.id) == sent
 
 
 def test_an_accepted_referral_can_be_rerouted_too(story: Story) -> None:

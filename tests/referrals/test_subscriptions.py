@@ -213,8 +213,19 @@ def test_the_country_of_a_member_is_known_once_published(service: Service, hear:
 
 def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: Hearing) -> None:
     draft = story.draft()
+    receipt = story.receipt(draft.person_id)
+    send = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
     hear.service_of("shelter_bed", "shelter", False)
     assert refusal(story.draft) == ("FAILED_PRECONDITION", "service_unknown")
+    assert refusal(lambda: story.ngo.SendReferral(send)) == (
+        "FAILED_PRECONDITION",
+        "service_unknown",
+    )
+    hear.service_of("shelter_bed", "ngo", True)
+    assert refusal(lambda: story.ngo.SendReferral(send)) == (
+        "FAILED_PRECONDITION",
+        "service_unknown",
+    ), "the service belongs to another organisation now"
     hear.service_of("shelter_bed", "shelter", True)
     assert (
         story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)).service_id

@@ -150,7 +150,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_INCOMPLETE_DRAFT: _Reason.ValueType  # 25
     """Need, urgency or service is missing. Complete the draft with PATCH."""
     REASON_SERVICE_UNKNOWN: _Reason.ValueType  # 26
-    """The service is inactive or not known yet. Choose another, or try again in a few seconds."""
+    """The service is inactive, its member is suspended or has left, or it is not known yet. Choose another, or try again in a few seconds."""
     REASON_SAFE_CONTACT_MISSING: _Reason.ValueType  # 27
     """There is no safe-contact plan for the person. PUT one; `none` is a plan."""
     REASON_RECEIPT_MISSING: _Reason.ValueType  # 28
@@ -367,7 +367,7 @@ REASON_NOT_A_DRAFT: Reason.ValueType  # 24
 REASON_INCOMPLETE_DRAFT: Reason.ValueType  # 25
 """Need, urgency or service is missing. Complete the draft with PATCH."""
 REASON_SERVICE_UNKNOWN: Reason.ValueType  # 26
-"""The service is inactive or not known yet. Choose another, or try again in a few seconds."""
+"""The service is inactive, its member is suspended or has left, or it is not known yet. Choose another, or try again in a few seconds."""
 REASON_SAFE_CONTACT_MISSING: Reason.ValueType  # 27
 """There is no safe-contact plan for the person. PUT one; `none` is a plan."""
 REASON_RECEIPT_MISSING: Reason.ValueType  # 28

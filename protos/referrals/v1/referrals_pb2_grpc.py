@@ -237,7 +237,7 @@ class ReferralsServicer:
 
     def UpdateReferral(self, request, context):
         """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
-        directory's fact about the service has not arrived, or the service is inactive.
+        directory's fact about the service has not arrived, or the service is inactive, or its member is suspended or has left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -322,11 +322,11 @@ class ReferralsServicer:
         """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
         override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
         her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-        prosecution, migration or a consulate. referral_limit: a member on probation may have five. age_not_taken: the service has stated ages, and none of her age
-        band is among them; the sender may still send by naming this in acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom
-        or where she is not safe. unsafe_for_her: she named the receiver or the department where it helps, for this referral or an earlier one; acknowledged_codes
-        as above. override_after_withdrawal: she withdrew her consent to this receiver: an override is possible only for danger_after_withdrawal, and by another
-        person than before.
+        prosecution, migration or a consulate. service_unknown: the service is no longer offered. referral_limit: a member on probation may have five.
+        age_not_taken: the service has stated ages, and none of her age band is among them; the sender may still send by naming this in acknowledged_codes, which
+        is on record. unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or the department where
+        it helps, for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal: she withdrew her consent to this receiver: an
+        override is possible only for danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

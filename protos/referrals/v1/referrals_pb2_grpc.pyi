@@ -40,7 +40,7 @@ class ReferralsStub:
     """
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
-    directory's fact about the service has not arrived, or the service is inactive.
+    directory's fact about the service has not arrived, or the service is inactive, or its member is suspended or has left.
     """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
     """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may read any (no text, no identity)."""
@@ -81,11 +81,11 @@ class ReferralsStub:
     """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
     override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
     her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-    prosecution, migration or a consulate. referral_limit: a member on probation may have five. age_not_taken: the service has stated ages, and none of her age
-    band is among them; the sender may still send by naming this in acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom
-    or where she is not safe. unsafe_for_her: she named the receiver or the department where it helps, for this referral or an earlier one; acknowledged_codes
-    as above. override_after_withdrawal: she withdrew her consent to this receiver: an override is possible only for danger_after_withdrawal, and by another
-    person than before.
+    prosecution, migration or a consulate. service_unknown: the service is no longer offered. referral_limit: a member on probation may have five.
+    age_not_taken: the service has stated ages, and none of her age band is among them; the sender may still send by naming this in acknowledged_codes, which
+    is on record. unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or the department where
+    it helps, for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal: she withdrew her consent to this receiver: an
+    override is possible only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]
     """Confirms an override as the second person, within 12 h: after that it opens nothing. Callers: a coordinator, or a manager of the sender; not the worker who
@@ -181,7 +181,7 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
-    directory's fact about the service has not arrived, or the service is inactive.
+    directory's fact about the service has not arrived, or the service is inactive, or its member is suspended or has left.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may read any (no text, no identity)."""
@@ -222,11 +222,11 @@ class ReferralsAsyncStub(ReferralsStub):
     """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
     override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
     her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-    prosecution, migration or a consulate. referral_limit: a member on probation may have five. age_not_taken: the service has stated ages, and none of her age
-    band is among them; the sender may still send by naming this in acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom
-    or where she is not safe. unsafe_for_her: she named the receiver or the department where it helps, for this referral or an earlier one; acknowledged_codes
-    as above. override_after_withdrawal: she withdrew her consent to this receiver: an override is possible only for danger_after_withdrawal, and by another
-    person than before.
+    prosecution, migration or a consulate. service_unknown: the service is no longer offered. referral_limit: a member on probation may have five.
+    age_not_taken: the service has stated ages, and none of her age band is among them; the sender may still send by naming this in acknowledged_codes, which
+    is on record. unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or the department where
+    it helps, for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal: she withdrew her consent to this receiver: an
+    override is possible only for danger_after_withdrawal, and by another person than before.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmOverrideRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Confirms an override as the second person, within 12 h: after that it opens nothing. Callers: a coordinator, or a manager of the sender; not the worker who
@@ -331,7 +331,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
-        directory's fact about the service has not arrived, or the service is inactive.
+        directory's fact about the service has not arrived, or the service is inactive, or its member is suspended or has left.
         """
 
     @_abc_1.abstractmethod
@@ -432,11 +432,11 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
         override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
         her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-        prosecution, migration or a consulate. referral_limit: a member on probation may have five. age_not_taken: the service has stated ages, and none of her age
-        band is among them; the sender may still send by naming this in acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom
-        or where she is not safe. unsafe_for_her: she named the receiver or the department where it helps, for this referral or an earlier one; acknowledged_codes
-        as above. override_after_withdrawal: she withdrew her consent to this receiver: an override is possible only for danger_after_withdrawal, and by another
-        person than before.
+        prosecution, migration or a consulate. service_unknown: the service is no longer offered. referral_limit: a member on probation may have five.
+        age_not_taken: the service has stated ages, and none of her age band is among them; the sender may still send by naming this in acknowledged_codes, which
+        is on record. unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or the department where
+        it helps, for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal: she withdrew her consent to this receiver: an
+        override is possible only for danger_after_withdrawal, and by another person than before.
         """
 
     @_abc_1.abstractmethod

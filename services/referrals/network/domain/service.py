@@ -32,11 +32,13 @@ class Receiver:
     """A service with its organisation, as the receiver of a referral.
 
     `available`: the organisation is in good standing, and the service is visible to the sender.
+    `offered`: the organisation still offers the service.
     `department` is where the service helps; "" if it helps in the whole country, or is not known
     yet. `sender_on_probation`: the sender is on probation.
     """
 
     available: bool
+    offered: bool
     ages: Ages
     department: str
     sender_on_probation: bool

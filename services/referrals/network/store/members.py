@@ -219,10 +219,13 @@ def on_probation(tx: Transaction, organization_id: str) -> bool:
 def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | None:
     """Returns the organisation of a service.
 
-    Returns None if the service is not known, is no longer offered, or is hidden from the sender.
+    Returns None if the service is not known, is no longer offered, or is hidden from the sender, or
+    if its organisation is not in good standing.
     """
     row = tx.execute(
-        f"SELECT s.organization_id FROM directory_services s WHERE s.id = %(id)s AND {_EXISTS}",
+        "SELECT s.organization_id FROM directory_services s JOIN members r"
+        " ON r.id = s.organization_id AND r.kind = 'organization' AND r.active"
+        f" WHERE s.id = %(id)s AND {_EXISTS}",
         {"id": service_id, "for": sender_id},
     ).fetchone()
     return row["organization_id"] if row else None
@@ -233,6 +236,7 @@ def receiver(tx: Transaction, service_id: str, receiver_id: str, sender_id: str)
     row = tx.execute(
         "SELECT EXISTS (SELECT FROM members r WHERE r.id = %(receiver)s"
         " AND r.kind = 'organization' AND r.active) AS active,"
+        " coalesce(s.active AND s.organization_id = %(receiver)s, false) AS offered,"
         f" {_IS_SHELTER} AS shelter, {_IS_ON_PROBATION} AS probation,"
         " s.minimum_age, s.maximum_age, coalesce(s.department, '') AS department"
         " FROM (VALUES (%(service)s::text)) AS asked (id)"
@@ -242,6 +246,7 @@ def receiver(tx: Transaction, service_id: str, receiver_id: str, sender_id: str)
     assert row is not None, "one row for the service that was asked about"
     return Receiver(
         available=row["active"] and not (row["shelter"] and row["probation"]),
+        offered=row["offered"],
         ages=Ages(row["minimum_age"], row["maximum_age"]),
         department=row["department"],
         sender_on_probation=row["probation"],

@@ -259,8 +259,9 @@ def _check_receiver(
 ) -> Receiver:
     """Returns the receiver. Refuses a receiver to which the person can't be referred.
 
-    Such a receiver is not active, does not exist for the sender, does not accept her age, or is not
-    safe for her. The last two reasons do not count once the sender has acknowledged them.
+    Such a receiver is not active, does not exist for the sender, no longer offers the service, does
+    not accept her age, or is not safe for her. The last two reasons do not count once the sender
+    has acknowledged them.
     """
     sender_id, receiver_id = referral.sender_organization_id, referral.receiver_organization_id
     named = referrals.named_unsafe(
@@ -269,6 +270,8 @@ def _check_receiver(
     receiver = members.receiver(tx, referral.service_id, receiver_id, sender_id)
     if referral.service_id and not receiver.available:
         raise Conflict("receiver_not_active")
+    if referral.service_id and not receiver.offered:
+        raise Conflict("service_unknown")
     check_age_taken(receiver.ages.takes(person.coarse.age_band), acknowledged)
     unsafe = referral.unsafe.extended_by(named)
     unsafe.check_receiver(receiver_id, receiver.department, acknowledged)

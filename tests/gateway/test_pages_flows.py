@@ -1568,6 +1568,20 @@ def test_looking_for_another_service_continues_the_draft_that_was_begun(
     )
 
 
+def test_no_other_service_is_looked_for_without_an_open_need(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = came_back = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    form_token = token_of(client.get(f"/referrals/{ID}/reroute").text)
+    came_back.main_step = ""  # a colleague has closed the need
+    for answer in (
+        client.get(f"/referrals/{ID}/reroute"),
+        client.post(f"/referrals/{ID}/reroute", data={"form_token": form_token}),
+    ):
+        assert answer.location == f"/referrals/{ID}"
+    assert asked(played, "CreateReferral") == 0
+
+
 def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
     page = client.get("/referrals?urgency=immediate").text

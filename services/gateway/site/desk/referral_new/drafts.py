@@ -37,11 +37,13 @@ def resume(identifier: str) -> access.Answer:
 def reroute(identifier: str) -> access.Answer:
     """Creates a new draft for the same person and need, so that another service can be asked.
 
-    The old referral stays as it is, and the draft refers to it.
+    The old referral stays as it is, and the draft refers to it. Without an open need, shows it.
     """
     old = referrals.fetch(identifier)
     if old.following_id:  # the new draft exists already
         return redirect(url_for("referral_new.resume", identifier=old.following_id))
+    if old.main_step != "refer_again":
+        return redirect(url_for("referral.show", identifier=identifier))
     if request.method != "POST":
         return render_template("reroute.html", referral=old, names=names.names_of([old]))
     draft = clients().referrals.CreateReferral(

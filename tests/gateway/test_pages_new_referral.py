@@ -633,6 +633,33 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
 QUESTIONS = ("need", "urgency", "unsafe", "services", "contact", "check")
 
 
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        ({"live": True}, "Hasta el"),
+        ({"withdraw_time": 1}, "Retirado"),
+        ({"confirm_until_time": 1}, "Falta confirmar"),
+        ({}, "Ya no abre nada"),
+    ],
+)
+def test_the_last_check_says_if_the_consent_opens_nothing_any_more(
+    played: PlayedServices, client: FlaskClient, state: dict[str, int], shown: str
+) -> None:
+    receipt = p.Receipt(id=ID, live="live" in state)
+    receipt.until_time.seconds = 1_800_000_000
+    for name in state.keys() - {"live"}:
+        getattr(receipt, name).seconds = 1_790_000_000
+    played.answers["GetReceipt"] = receipt
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, receipt_id=ID)
+    page = client.get(f"/referrals/{ID}/check").text
+    says = [
+        each
+        for each in ("Hasta el", "Retirado", "Falta confirmar", "Ya no abre nada")
+        if each in page
+    ]
+    assert says == [shown]
+
+
 def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_the_referral(
     played: PlayedServices, client: FlaskClient
 ) -> None:

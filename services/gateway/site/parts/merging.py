@@ -41,10 +41,10 @@ def merge(typed: M, fresh: M, paths: Sequence[str]) -> M:
     old = original(type(typed))
     result = type(typed)()
     result.CopyFrom(fresh)
-    for path in paths:
-        if (changed := _part(typed, path)) != _part(old, path):
-            result.ClearField(path)
-            result.MergeFrom(changed)
+    changed = [path for path in paths if _part(typed, path) != _part(old, path)]
+    FieldMask(paths=changed).MergeMessage(
+        typed, result, replace_message_field=True, replace_repeated_field=True
+    )
     return result
 
 

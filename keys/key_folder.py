@@ -40,9 +40,9 @@ Name = TypeVar("Name", str, int)
 
 
 def create(directory: Path, services: Sequence[str], *, sealing: bool = True) -> None:
-    """Creates the missing keys: those of these services and of the gateway, the token keys, and the
-    mail key; and from each private half its public half, if that was lost. Leaves existing keys
-    alone, and does not restore a first key that was replaced or retired.
+    """Creates the missing keys of these services and of the gateway, the token keys and the mail
+    key. Restores a lost public half from its private half. Leaves existing keys alone, and does not
+    restore a first key that was replaced or retired.
 
     `sealing` is False if a key service holds the sealing keys. Raises FileNotFoundError if only the
     private half of a pair was lost: a new pair would sign what nobody who has the old public half
@@ -144,7 +144,7 @@ class FileCache(Generic[T]):
         return self._value
 
     def _file_versions(self) -> list[tuple[int, int, int]]:
-        return [(now.st_mtime_ns, now.st_ino, now.st_size) for now in map(os.stat, self._files)]
+        return [(stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in map(os.stat, self._files)]
 
 
 def replace_pair(directory: Path, name: str) -> str:
@@ -398,7 +398,7 @@ def _read_pair_half(file: Path) -> OKPKey:
 
 
 def _no_key(file: Path) -> OSError:
-    """Returns an error that names the file, also in the line of a process that dies of it."""
+    """Returns an error that names the file, also when the error ends the process."""
     return OSError(errno.EINVAL, "the file holds no key", str(file))
 
 

@@ -76,9 +76,9 @@ class Words:
                 complete.add(message.id, message.string)
         for text in sorted(source_texts - self.translations(language).keys(), key=str):
             complete.add(text)
-        written = BytesIO()
-        write_po(written, complete, width=0, omit_header=True)
-        entries = written.getvalue().decode().rstrip()
+        output = BytesIO()
+        write_po(output, complete, width=0, omit_header=True)
+        entries = output.getvalue().decode().rstrip()
         if language == "fr":  # a line must not begin with the mark that ends the last one
             entries = re.sub(r" (?=[?!:;»])|(?<=«) ", "\N{NO-BREAK SPACE}", entries)
         return f"{self._header(complete, language)}\n{entries}\n"

@@ -158,16 +158,16 @@ def test_a_subscribers_transaction_whose_first_statement_is_slow_is_tried_twice(
     database: Database,
 ) -> None:
     """Checks that a slow statement is not taken for a dead connection again and again."""
-    tries = list[float]()
+    attempt_times = list[float]()
 
     def act(tx: Transaction) -> None:
-        tries.append(time.monotonic())
-        assert len(tries) <= 2
+        attempt_times.append(time.monotonic())
+        assert len(attempt_times) <= 2
         tx.execute("SELECT pg_sleep(3)").fetchone()
 
     with within(8):
         Retries(Loop("subscriber", lambda _: None), database, "subscriber").run(act)
-    assert len(tries) == 2
+    assert len(attempt_times) == 2
 
 
 def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(

@@ -123,8 +123,8 @@ def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_named_as_such() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         script = (
             "import sys; from chassis import log, metrics; log.setup('x');"
             " metrics.serve(sys.argv[1])"

@@ -135,11 +135,11 @@ def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
 
     Searches for the given marks and for the marks of the usual stories.
     """
-    sought = Marks(MARKED | (marks.cores if marks else {}))
+    all_marks = Marks(MARKED | (marks.cores if marks else {}))
     return [
         hit
         for place in (in_topics, in_logs, in_databases, in_metrics)
-        for hit in hits(sought, place(stack))
+        for hit in hits(all_marks, place(stack))
     ]
 
 

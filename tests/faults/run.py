@@ -162,14 +162,14 @@ def wait_for_rest(left: Callable[[], list[str]]) -> None:
 def missing_effects(run: Run) -> list[str]:
     """Returns the reasons why a run proves nothing; empty if its faults had an effect."""
     relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
-    wanted = {
+    conditions = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
         "no call was cut off": run.kills_that_cut > 0,
         "no fact was received twice": run.seen.total() > 0,
         "no consumer group rebalanced": run.rebalances.total() > 0,
         "the restore started no epoch": bool(relay and relay["epoch"]),
     }
-    return [problem for problem, absent in wanted.items() if not absent]
+    return [problem for problem, absent in conditions.items() if not absent]
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:

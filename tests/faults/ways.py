@@ -60,7 +60,7 @@ class ByGrpc:
     """Calls a service directly, with the caller's token."""
 
     name = "grpc"
-    deadline = 3.0  # seconds; an honest answer takes 50 ms
+    deadline = 3.0  # seconds; a normal answer takes 50 ms
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack, self._service = stack, "referrals"

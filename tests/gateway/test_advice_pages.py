@@ -72,10 +72,10 @@ def test_the_unchanged_form_of_a_card_publishes_its_next_version(
     played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
     answer = client.post("/advice/publish", data=form(page))
     assert (answer.status_code, answer.location) == (303, "/advice/still_held?done=card_published")
-    wanted = pb.AdviceCard()
-    wanted.CopyFrom(CARD)
-    wanted.version = 4
-    assert played.last("PublishAdviceCard").card == wanted
+    card = pb.AdviceCard()
+    card.CopyFrom(CARD)
+    card.version = 4
+    assert played.last("PublishAdviceCard").card == card
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(

@@ -101,14 +101,14 @@ def test_the_same_links_lead_somewhere_in_the_repository(file: str) -> None:
         if "://" in link:
             continue
         name, _, place = link.partition("#")
-        there = ROOT / (
+        target = ROOT / (
             posixpath.normpath(posixpath.join(posixpath.dirname(file), name)) if name else file
         )
-        assert there.exists(), link
+        assert target.exists(), link
         headings = (
             [
                 guide.anchor(re.sub(r"[`*]", "", line.lstrip("#")))
-                for line in there.read_text().splitlines()
+                for line in target.read_text().splitlines()
                 if line.startswith("#")
             ]
             if place

@@ -196,14 +196,14 @@ def a_sent_referral(sender: Partner, receiver: Partner) -> Any:
         ],
     }
     receipt = sender.post(f"/people/{person['id']}/receipts", consent, status=201)
-    wanted = {
+    request = {
         "person_id": person["id"],
         "need_code": need,
         "urgency": "urgent",
         "service_id": service["id"],
         "unsafe_code": "nothing",
     }
-    draft = sender.post("/referrals", wanted, status=201)
+    draft = sender.post("/referrals", request, status=201)
     assert draft["state"] == "draft"
     assert "send" in draft["allowed_verbs"]
     return sender.act(draft, "send", receipt_id=receipt["id"])
@@ -214,38 +214,38 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
     path = f"/referrals/{sent['id']}"
     assert sent["state"] == "sent"
     assert luna.get(path)["side"] == "receiver"
-    theirs = luna.act(luna.get(path), "acknowledge")
-    theirs = luna.act(theirs, "ask", question_code="dates", note="¿Desde cuándo?")
+    received = luna.act(luna.get(path), "acknowledge")
+    received = luna.act(received, "ask", question_code="dates", note="¿Desde cuándo?")
     assert puentes.get(path)["state"] == "info_requested"
     puentes.act(puentes.get(path), "answer", note="Desde hoy.")
-    theirs = luna.act(
+    received = luna.act(
         luna.get(path), "accept", planned_first_contact_time=soon(hours=5), note="La esperamos."
     )
     response = luna.post(
-        f"/people/{theirs['person_id']}/open",
+        f"/people/{received['person_id']}/open",
         {
-            "purpose_code": theirs["need_code"],
+            "purpose_code": received["need_code"],
             "field_groups": ["identity"],
-            "referral_id": theirs["id"],
+            "referral_id": received["id"],
         },
     )
     assert response["given_name"] == "Ejemplo"
     assert "phone" not in response
     refused = luna.post(
-        f"/people/{theirs['person_id']}/open",
+        f"/people/{received['person_id']}/open",
         {
-            "purpose_code": theirs["need_code"],
+            "purpose_code": received["need_code"],
             "field_groups": ["contact"],
-            "referral_id": theirs["id"],
+            "referral_id": received["id"],
         },
         status=409,
     )
     assert refused["reason"] == "receipt_field_group_differs"
-    readings = puentes.get(f"/people/{theirs['person_id']}/readings")["items"]
+    readings = puentes.get(f"/people/{received['person_id']}/readings")["items"]
     assert [reading["allowed"] for reading in readings][:2] == [False, True]
-    theirs = luna.act(theirs, "start", first_contact_time=soon(minutes=-1))
-    theirs = luna.act(
-        theirs, "complete", outcome_code="fully_met", delivered_need_codes=[theirs["need_code"]]
+    received = luna.act(received, "start", first_contact_time=soon(minutes=-1))
+    received = luna.act(
+        received, "complete", outcome_code="fully_met", delivered_need_codes=[received["need_code"]]
     )
     closed = puentes.act(puentes.get(path), "close", help_came_code="yes")
     assert closed["state"] == "closed"
@@ -528,17 +528,17 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: Any) ->
         coordinator.post(path, status=409, If_Match=f'"{created["etag"]}"')["reason"]
         == "illegal_transition"
     )
-    wanted = {"type": "ngo", "hotline_number": "000-777"}
+    fields = {"type": "ngo", "hotline_number": "000-777"}
     refused = coordinator.call(
         "PATCH",
         f"/organizations/{created['id']}",
-        wanted,
+        fields,
         status=409,
         If_Match=f'"{created["etag"]}"',
     )
     assert refused["reason"] == "two_people_required"
     created = coordinator.post(
-        f"/organizations/{created['id']}/propose-change", wanted, If_Match=f'"{created["etag"]}"'
+        f"/organizations/{created['id']}/propose-change", fields, If_Match=f'"{created["etag"]}"'
     )
     assert (created["type"], created["proposal"]["type"]) == ("shelter", "ngo")
     created = second.post(

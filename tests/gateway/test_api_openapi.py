@@ -498,12 +498,12 @@ def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_oth
         for rpc in service.methods
         for binding in bindings(rpc)
     }
-    there = {
+    declared = {
         (_VARIABLE.sub("{}", path), method): operation
         for (path, method), operation in METHODS.items()
     }
-    assert there.keys() == bound.keys()
-    for place, operation in there.items():
+    assert declared.keys() == bound.keys()
+    for place, operation in declared.items():
         rules = contract.rules(bound[place].rpc)
         roles = {
             "any worker": "WORKER" in rules.roles,

@@ -451,12 +451,12 @@ def test_a_services_refusal_of_an_etag_or_a_request_id_is_reported_for_the_heade
 )
 def test_options_name_only_what_the_document_has(system: System, path: str) -> None:
     documented = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"][f"/api/v1{path}"]
-    there = {method.upper() for method in documented if method != "parameters"}
-    there |= {"OPTIONS"} | ({"HEAD"} if "GET" in there else set())
+    allowed = {method.upper() for method in documented if method != "parameters"}
+    allowed |= {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())
     options, wrong = system.call("OPTIONS", path), system.call("DELETE", path)
-    assert (options.status_code, set(options.allow)) == (200, there)
-    assert (wrong.status_code, set(wrong.allow)) == (405, there)
-    if "GET" not in there:
+    assert (options.status_code, set(options.allow)) == (200, allowed)
+    assert (wrong.status_code, set(wrong.allow)) == (405, allowed)
+    if "GET" not in allowed:
         assert system.get(path).status_code == 405
 
 

@@ -234,9 +234,9 @@ def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
     headers = {"If_Match": f'"{etag}"'} if binding.takes_etag and etag else {}
     answer = partner.raw(binding.verb.upper(), path, trip.before(sent), **headers)
     assert answer.status_code in (200, 201), answer.text
-    written = answer.json()
-    if "id" in written and written["id"] == resource.get("id"):
-        assert still(written) == still(resource)
+    stored = answer.json()
+    if "id" in stored and stored["id"] == resource.get("id"):
+        assert still(stored) == still(resource)
 
 
 def still(resource: Any) -> Any:

@@ -57,8 +57,8 @@ def test_the_unchanged_form_publishes_the_present_policy(
     assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
     sent = played.last("PublishDeadlinePolicy")
     assert sent.version == 2
-    wanted = policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
-    assert sorted(map(str, sent.deadlines)) == sorted(map(str, wanted))
+    deadlines = policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
+    assert sorted(map(str, sent.deadlines)) == sorted(map(str, deadlines))
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(

@@ -1,4 +1,4 @@
-"""Lists are shown whole, however long they are.
+"""Lists are shown completely, however long they are.
 
 Names are requested in as many calls as needed.
 """
@@ -26,7 +26,7 @@ from tests.gateway.api_gateway import ID, filled
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, referral, signed_in, sound
 
 MANY = 450
-ANSWERS_MOST = 200
+MAX_ROWS = 200
 
 
 def ids(first: int = 0, count: int = MANY) -> list[str]:
@@ -37,7 +37,7 @@ def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any
     """Returns an answer in pages of at most 200 rows, as the services do."""
 
     def answer(request: Any) -> Message:
-        start, size = int(request.page_token or 0), min(request.page_size or 50, ANSWERS_MOST)
+        start, size = int(request.page_token or 0), min(request.page_size or 50, MAX_ROWS)
         created = kind(**{field: rows[start : start + size]})
         if start + size < len(rows):
             created.next_page_token = str(start + size)  # type: ignore[attr-defined]
@@ -46,9 +46,9 @@ def paged(field: str, kind: type[Message], rows: list[Message]) -> Callable[[Any
     return answer
 
 
-def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
-    ids = [*request.organization_ids, *request.service_ids, *request.worker_ids]
-    assert 0 < len(ids) <= ANSWERS_MOST
+def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
+    requested_ids = [*request.organization_ids, *request.service_ids, *request.worker_ids]
+    assert 0 < len(requested_ids) <= MAX_ROWS
     return d.BatchGetResponse(
         organizations=[
             d.Organization(id=organization_id, name=f"O {organization_id}")
@@ -64,7 +64,7 @@ def names_of_those(request: d.BatchGetRequest) -> d.BatchGetResponse:
 @pytest.fixture
 def played() -> PlayedServices:
     created = PlayedServices()
-    created.answers["BatchGet"] = names_of_those
+    created.answers["BatchGet"] = names_for
     return created
 
 
@@ -163,12 +163,12 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     rows: list[Message] = [referral(id=each) for each in ids(1000)]
     played.answers["ListReferrals"] = paged("referrals", r.ListReferralsResponse, rows)
     page = page_text(played, f"/line/{ID}")
-    there = [
+    listed = [
         f'href="/{kind}/{each}"' in page
         for kind, first in (("enquiries", 0), ("referrals", 1000))
         for each in ids(first)[:most]
     ]
-    assert (all(there), page.count("Hay más: aquí caben 400.")) == (True, 2 * more)
+    assert (all(listed), page.count("Hay más: aquí caben 400.")) == (True, 2 * more)
 
 
 @pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])

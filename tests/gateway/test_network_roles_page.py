@@ -101,8 +101,8 @@ def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_bac
         303,
         "/network/roles?done=role_proposed",
     )
-    wanted = m.Invitation(email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
-    assert played.last("CreateInvitation").invitation == wanted
+    invitation = m.Invitation(email="nueva@alianza.example", roles=[c.ROLE_AUDITOR], language="en")
+    assert played.last("CreateInvitation").invitation == invitation
     played.answers["CreateInvitation"] = errors.Invalid(("email", "malformed"))
     status, text = send_form(client, "/network/roles", **fields)
     assert (status, "nueva@alianza.example" in text) == (422, True)

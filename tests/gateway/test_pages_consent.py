@@ -174,12 +174,12 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
 
 def test_no_page_can_be_skipped(played: PlayedServices, client: FlaskClient) -> None:
     start = hidden_fields(client.get(CONSENT).text)
-    for answers, wanted in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
+    for answers, missing in (({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")):
         answer = client.post(
             CONSENT, data={**start.to_dict(), "page": "manner", **GIVEN, **answers}
         )
         assert answer.status_code == 422
-        assert f'href="#{wanted}"' in answer.text
+        assert f'href="#{missing}"' in answer.text
     assert asked(played, "CreateReceipt") == 0
 
 

@@ -75,7 +75,7 @@ def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **values: object) -> e.Enqui
     content = e.EnquiryContent(
         need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, age_band=r.AGE_BAND_18_TO_24
     )
-    usual: dict[str, object] = {
+    defaults: dict[str, object] = {
         "id": ID,
         "etag": "v3",
         "code": "K7M2QX",
@@ -83,7 +83,7 @@ def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **values: object) -> e.Enqui
         "side": side,
         "content": content,
     }
-    return e.Enquiry(**usual | values)  # type: ignore[arg-type]
+    return e.Enquiry(**defaults | values)  # type: ignore[arg-type]
 
 
 def test_data_of_the_contact_are_not_asked_for_again(

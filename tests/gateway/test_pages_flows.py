@@ -960,14 +960,14 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         count=2,
     )
     read.field_groups.append(p.FIELD_GROUP_HEALTH)
-    tried = c.ReferenceReading(
+    attempt = c.ReferenceReading(
         date="2026-11-24",
         organization_type_code="LAW_ENFORCEMENT",
         field_groups=[p.FIELD_GROUP_NOTES],
         count=1,
     )
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
-        readings=[read, tried]
+        readings=[read, attempt]
     )
     data = {
         "form_token": token_of(page),
@@ -1602,7 +1602,7 @@ def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown
     played.answers["ListReferrals"] = listed
     page_text = client.get(page).text
     assert all(f"/referrals/{number:032x}" in page_text for number in range(50))
-    assert [(wanted.late, wanted.due_soon, wanted.unanswered) for wanted in results] == {
+    assert [(filter_.late, filter_.due_soon, filter_.unanswered) for filter_ in results] == {
         "/today?show=late": [(True, False, False)],
         "/today?show=soon": [(False, True, False)],
     }[page]

@@ -280,10 +280,10 @@ def test_every_post_without_a_token_changes_nothing(
 
 
 def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:
-    theirs = token_of(enter(client).get("/line/new").text)
+    their_token = token_of(enter(client).get("/line/new").text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
-    assert other.post("/line/new", data={"form_token": theirs}).status_code == 403
+    assert other.post("/line/new", data={"form_token": their_token}).status_code == 403
 
 
 def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> None:

@@ -62,7 +62,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def draft(**fields: object) -> r.Referral:
     """Returns a draft; by default, the person was asked where she is not safe."""
-    usual: dict[str, object] = {
+    defaults: dict[str, object] = {
         "state": r.STATE_DRAFT,
         "unsafe_code": r.UNSAFE_ANSWER_NOTHING,
     }
@@ -71,7 +71,7 @@ def draft(**fields: object) -> r.Referral:
         etag="d1",
         side=r.SIDE_SENDER,
         person_id=ID,
-        **usual | fields,  # type: ignore[arg-type]
+        **defaults | fields,  # type: ignore[arg-type]
     )
 
 

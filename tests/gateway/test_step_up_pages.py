@@ -224,14 +224,17 @@ def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
 def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    there = "https://sso.example/authorize?max_age=0"
+    provider_url = "https://sso.example/authorize?max_age=0"
     played.answers["BeginProof"] = pb.BeginProofResponse(
-        challenge="stays-here", authorization_url=there
+        challenge="stays-here", authorization_url=provider_url
     )
     page = refused_invitation(client)
-    assert ('href="/account/proof/provider"' in page.text, there in page.text) == (True, False)
+    assert ('href="/account/proof/provider"' in page.text, provider_url in page.text) == (
+        True,
+        False,
+    )
     redirect = client.get("/account/proof/provider")
-    assert (redirect.status_code, redirect.location) == (303, there)
+    assert (redirect.status_code, redirect.location) == (303, provider_url)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     back = client.get("/sign-in/return?state=s&code=c&iss=https://sso.example")
     assert (back.status_code, back.location) == (303, "/account?done=proved")

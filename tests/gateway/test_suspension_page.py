@@ -57,12 +57,12 @@ def client(played: PlayedServices) -> FlaskClient:
 def member(
     status: d.OrganizationStatus.ValueType = d.ORGANIZATION_STATUS_APPROVED, **more: object
 ) -> d.Organization:
-    usual: dict[str, object] = {
+    defaults: dict[str, object] = {
         "name": "Casa Luna",
         "country": "NI",
         "agreement_expire_date": "2027-03-31",
     }
-    return d.Organization(id=OTHER, etag="v7", status=status, **usual | more)  # type: ignore[arg-type]
+    return d.Organization(id=OTHER, etag="v7", status=status, **defaults | more)  # type: ignore[arg-type]
 
 
 def suspension(by: str, *, waits: bool = True) -> d.Suspension:
@@ -148,8 +148,8 @@ def test_d24_the_proposer_of_a_suspension_waits_and_another_coordinator_confirms
         "Detener ahora" in mine,
     ) == (True, False, True)
     played.answers["GetOrganization"] = member(suspension=suspension(OTHER))
-    theirs = client.get(PAGE).text
-    assert ("Confirmar la suspensión" in theirs, "No es lo que dice ser" in theirs) == (True, True)
+    page = client.get(PAGE).text
+    assert ("Confirmar la suspensión" in page, "No es lo que dice ser" in page) == (True, True)
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER}").text
 
 

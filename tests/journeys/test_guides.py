@@ -56,8 +56,8 @@ def run_python(name: str) -> None:
         printed: list[str] = []
         fields["print"] = lambda *words, printed=printed: printed.append(" ".join(map(str, words)))
         exec(compile(ast.Module([statement], []), f"docs/{name}", "exec"), fields)
-        wanted = EXPECTED.findall("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
-        assert printed == wanted, f"docs/{name}:{statement.lineno}"
+        expected = EXPECTED.findall("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
+        assert printed == expected, f"docs/{name}:{statement.lineno}"
 
 
 @pytest.mark.parametrize("name", ["quickstart.md", "grpc.md"])

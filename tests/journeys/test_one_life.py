@@ -1,7 +1,7 @@
 """The shortest way through the whole stack.
 
-The stack starts, one referral goes from draft to closed, Ctrl-C ends it. Every supported Python
-runs this (tests/project/test_interpreters.py).
+The stack starts, one referral goes from draft to closed, and Ctrl-C ends the stack. Every supported
+Python runs this (tests/project/test_interpreters.py).
 """
 
 from __future__ import annotations

@@ -334,10 +334,12 @@ def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None
     }
     assert set(issued.tokens) == {f"enlace.{name}" for name in fields}
     for name, (service, rpc) in fields.items():
-        there = ByReflection(stack, name)
-        there.call(service, rpc, issued.tokens[f"enlace.{name}"])
+        remote = ByReflection(stack, name)
+        remote.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in fields.keys() - {name}:
-            assert refusal(partial(there.call, service, rpc, issued.tokens[f"enlace.{other}"])) == (
+            assert refusal(
+                partial(remote.call, service, rpc, issued.tokens[f"enlace.{other}"])
+            ) == (
                 "UNAUTHENTICATED",
                 "token_invalid",
             )

@@ -180,10 +180,10 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sealed, tried, lib = new_keys(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
+    sealed, pins, lib = new_keys(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
 
     def counted(module: str) -> object:
-        tried.append(module)
+        pins.append(module)
         return lib(module)
 
     monkeypatch.setattr(pkcs11, "lib", counted)
@@ -200,7 +200,7 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     assert why() == "pin_missing"
     pin.write_text("0000")
     assert [why() for _ in range(5)] == ["pin_wrong"] * 5
-    assert len(tried) == 1, "after three wrong PINs a card may lock itself"
+    assert len(pins) == 1, "after three wrong PINs a card may lock itself"
     pin.write_text(PIN)
     assert keyring.open(sealed, "c") == "x"
 

@@ -118,7 +118,7 @@ class Service:
         """Returns a fact from the referrals service, with the next version of its referral."""
         referral = referral or new_id()
         self.versions[referral] = version = self.versions.get(referral, 0) + 1
-        usual: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "referral_id": referral,
             "state": referrals_pb2.State.Value(STATES.get(verb, "STATE_SENT")),
             "urgency": referrals_pb2.URGENCY_NORMAL,
@@ -127,7 +127,7 @@ class Service:
             "receiver_organization_id": RECEIVER,
             "actor_organization_id": SENDER,
         }
-        body = facts_pb2.ReferralFact(**usual | values)
+        body = facts_pb2.ReferralFact(**defaults | values)
         return Fact(
             referral,
             version,

@@ -25,14 +25,14 @@ ENQUIRY = "e" * 32
 def fact(
     service: Service, verb: str, version: int = 1, *, ago: timedelta = timedelta(), **values: Any
 ) -> Fact:
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "enquiry_id": ENQUIRY,
         "urgency": referrals_pb2.URGENCY_IMMEDIATE,
         "need_code": "HOU.EMG",
         "organization_id": SENDER,
         "actor_organization_id": SENDER,
     }
-    body = facts_pb2.EnquiryFact(**usual | values)
+    body = facts_pb2.EnquiryFact(**defaults | values)
     return Fact(
         ENQUIRY,
         version,

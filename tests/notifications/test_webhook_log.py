@@ -110,20 +110,20 @@ def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> Non
 
 def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service: Service) -> None:
     mine, also_mine = (service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2))
-    theirs = service.webhook(OTHER, service.receiver().url).webhook
+    their_webhook = service.webhook(OTHER, service.receiver().url).webhook
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
     service.hear("sent", receiver_organization_id=OTHER)
     service.send_webhooks()
     manager = service.as_(RECEIVER, "MANAGER")
-    [their_delivery] = service.deliveries(theirs.id, OTHER)
+    [their_delivery] = service.deliveries(their_webhook.id, OTHER)
     [my_delivery] = service.deliveries(mine.id)
     [mail] = service.rows("SELECT id FROM deliveries WHERE channel = 'email'")
     for fields in (
         {"id": new_id()},
         {"id": "none"},
         {"id": their_delivery.id},
-        {"id": their_delivery.id, "webhook_id": theirs.id},
+        {"id": their_delivery.id, "webhook_id": their_webhook.id},
         {"id": their_delivery.id, "webhook_id": mine.id},
         {"id": my_delivery.id, "webhook_id": also_mine.id},
         {"id": mail["id"]},
@@ -188,9 +188,9 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
 
 
 def test_the_hours_of_another_organisations_endpoint_are_not_found(service: Service) -> None:
-    theirs = service.webhook(OTHER, service.receiver().url).webhook
+    their_webhook = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
-    assert refusal(lambda: manager.ListDeliveryHours(webhook_id=theirs.id)) == NOT_FOUND
+    assert refusal(lambda: manager.ListDeliveryHours(webhook_id=their_webhook.id)) == NOT_FOUND
     assert refusal(lambda: manager.ListDeliveryHours(webhook_id=new_id())) == NOT_FOUND
 
 

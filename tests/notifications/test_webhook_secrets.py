@@ -225,11 +225,11 @@ def test_a_repeated_rotation_request_returns_the_same_secret(service: Service) -
 
 
 def test_nobody_can_rotate_the_secret_of_another_organisation(service: Service) -> None:
-    theirs = service.webhook(OTHER, service.receiver().url).webhook
+    their_webhook = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
-    for id in (theirs.id, new_id()):
+    for id in (their_webhook.id, new_id()):
         assert refusal(lambda id=id: manager.RotateWebhookSecret(id=id, at_once=True)) == (  # type: ignore[misc]
             "NOT_FOUND",
             "not_found",
         )
-    assert service.as_(OTHER, "MANAGER").GetWebhook(id=theirs.id).etag == "v1"
+    assert service.as_(OTHER, "MANAGER").GetWebhook(id=their_webhook.id).etag == "v1"

@@ -355,13 +355,13 @@ class Scene:
         intake: Intake = Intake.OPEN,
         **entry: Any,
     ) -> Service:
-        usual: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "name": name,
             "need_codes": needs or ("HOU.EMG",),
             "department": "NI-CI",
             "eligibility": EVERYBODY,
         }
-        service_entry = ServiceEntry(**(usual | entry))
+        service_entry = ServiceEntry(**(defaults | entry))
         with self.database.transaction(SYSTEM) as tx:
             return offer(
                 tx, organization, service_entry, Capacity(intake, room, 9, "beds"), self.clock.now()

@@ -76,24 +76,26 @@ def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene) -> None:
     own = scene.import_report(
         scene.by(house, Role.MANAGER), with_ids("1;Consejería;PSS;León;2341-0001")
     )
-    theirs = scene.import_report(
+    their_report = scene.import_report(
         scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
     )
-    assert (outcomes(own), outcomes(theirs)) == ([CREATED], [CREATED])
+    assert (outcomes(own), outcomes(their_report)) == ([CREATED], [CREATED])
 
 
 def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_written(
     scene: Scene,
 ) -> None:
     house = scene.organization()
-    there = scene.service(house, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
+    second_service = scene.service(
+        house, "Consejería", "PSS", department="NI-LE", phone="+50523410001"
+    )
     manager = scene.by(house, Role.MANAGER)
     report = scene.import_report(
         manager, without("Consejería;PSS;León;2341-0002", "Otra;PSS;León;")
     )
     assert (report.written, report.asked, outcomes(report)) == (False, 1, [ASKED, CREATED])
-    assert list(report.lines[0].candidate_ids) == [there.id]
-    assert phones(scene) == {there.id: "0001"}
+    assert list(report.lines[0].candidate_ids) == [second_service.id]
+    assert phones(scene) == {second_service.id: "0001"}
 
 
 def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scene: Scene) -> None:
@@ -103,12 +105,12 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scen
         for name in ("Uno", "Dos")
     )
     manager = scene.by(house, Role.MANAGER)
-    tried = scene.run_import(
+    trial = scene.run_import(
         manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True
     )
-    assert outcomes(tried.report) == [ASKED, ASKED]
+    assert outcomes(trial.report) == [ASKED, ASKED]
     partial_report = scene.run_import(
-        manager, source_import_id=tried.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
+        manager, source_import_id=trial.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
     )
     assert (partial_report.report.written, outcomes(partial_report.report)) == (
         False,
@@ -131,11 +133,11 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scen
 def test_an_answer_can_only_name_a_service_that_was_asked_about(scene: Scene) -> None:
     house, manager_of = scene.organization("Casa"), scene.by
     scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
-    theirs = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
+    their_service = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
     report = scene.import_report(
         manager_of(house, Role.MANAGER),
         without("Uno;PSS;León;2341-0002"),
-        answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)],
+        answers=[pb.ImportAnswer(row=2, subject_id=their_service.id)],
     )
     assert (report.written, problems(report)) == (False, [(2, "", "id", "unknown_code")])
 

@@ -361,7 +361,7 @@ def package(**tables: list[dict[str, str]]) -> bytes:
 
 
 def tables(**more: list[dict[str, str]]) -> bytes:
-    usual = {
+    defaults = {
         "organizations": [{"id": "o1", "name": "Una casa"}],
         "services": [
             {"id": "s1", "organization_id": "o1", "name": "Consejería", "status": "active"}
@@ -393,7 +393,7 @@ def tables(**more: list[dict[str, str]]) -> bytes:
             }
         ],
     }
-    return package(**(usual | more))
+    return package(**(defaults | more))
 
 
 def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
@@ -557,11 +557,11 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     }
     assert owners == {"A": one.id, "B": other.id}
     # Another member's service under this id is not hers: the row becomes a service of her own.
-    theirs = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
+    their_id = scene.rows("SELECT id FROM services WHERE name = 'B'")[0]["id"]
     scene.import_report(
-        manager, sheet(f"{theirs};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")
+        manager, sheet(f"{their_id};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento")
     )
-    assert scene.rows("SELECT name FROM services WHERE id = %s", theirs) == [{"name": "B"}]
+    assert scene.rows("SELECT name FROM services WHERE id = %s", their_id) == [{"name": "B"}]
 
 
 OF_ONE = "Nombre;Necesidades;Departamento;Organización"
@@ -652,14 +652,14 @@ def test_two_imports_of_one_file_create_everything_once_however_many_workers_run
 
 
 def test_a_row_with_the_id_of_another_members_service_creates_a_new_service(scene: Scene) -> None:
-    theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
+    their_service = scene.service(scene.organization("Otra"), "Ajena", "PSS")
     manager = scene.by(scene.organization("Casa"), Role.MANAGER)
     report = scene.import_report(
         manager,
         json.dumps(
             [
                 {
-                    "id": theirs.id,
+                    "id": their_service.id,
                     "name": "Mía",
                     "status": "active",
                     "x_need_codes": ["PSS"],
@@ -668,5 +668,5 @@ def test_a_row_with_the_id_of_another_members_service_creates_a_new_service(scen
             ]
         ).encode(),
     )
-    assert report.lines[0].subject_id != theirs.id
-    assert scene.coordinator.GetService(d.GetServiceRequest(id=theirs.id)).name == "Ajena"
+    assert report.lines[0].subject_id != their_service.id
+    assert scene.coordinator.GetService(d.GetServiceRequest(id=their_service.id)).name == "Ajena"

@@ -73,19 +73,19 @@ def get(by: Stubs, location: pb.Location) -> pb.Location:
 
 
 def change(by: Stubs, location: pb.Location, **fields: Any) -> pb.Location:
-    wanted = pb.Location(id=location.id, etag=location.etag, **fields)
+    changes = pb.Location(id=location.id, etag=location.etag, **fields)
     done: pb.Location = by.UpdateLocation(
         pb.UpdateLocationRequest(
-            location=wanted, update_mask=FieldMask(paths=list(fields)), request_id=new_id()
+            location=changes, update_mask=FieldMask(paths=list(fields)), request_id=new_id()
         )
     )
     return done
 
 
 def offer(by: Stubs, service_id: str, location: pb.Location, **fields: Any) -> pb.ServiceAtLocation:
-    there = pb.ServiceAtLocation(service_id=service_id, location_id=location.id, **fields)
+    offer_ = pb.ServiceAtLocation(service_id=service_id, location_id=location.id, **fields)
     done: pb.ServiceAtLocation = by.SetServiceAtLocation(
-        pb.SetServiceAtLocationRequest(service_at_location=there, request_id=new_id())
+        pb.SetServiceAtLocationRequest(service_at_location=offer_, request_id=new_id())
     )
     return done
 
@@ -211,9 +211,9 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
         "",
         "",
     )
-    (there,) = where(other, service.id)
-    assert not there.phones
-    assert not there.contacts
+    (offered,) = where(other, service.id)
+    assert not offered.phones
+    assert not offered.contacts
     assert "Portón verde" not in json.dumps(
         [dict(row) for row in scene.rows("SELECT * FROM field_changes")], default=str
     )
@@ -327,13 +327,13 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     created = make(manager, **OFFICE)
-    there = offer(manager, scene.service(shelter, "Acogida", "PSS").id, created)
+    offered = offer(manager, scene.service(shelter, "Acogida", "PSS").id, created)
     with refused("FAILED_PRECONDITION", "location_in_use"):
         manager.DeleteLocation(
             pb.DeleteLocationRequest(id=created.id, etag=created.etag, request_id=new_id())
         )
     manager.DeleteServiceAtLocation(
-        pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+        pb.DeleteServiceAtLocationRequest(id=offered.id, request_id=new_id())
     )
     manager.DeleteLocation(
         pb.DeleteLocationRequest(id=created.id, etag=created.etag, request_id=new_id())
@@ -342,7 +342,7 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
         get(manager, created)
     with refused("NOT_FOUND", "not_found"):
         manager.DeleteServiceAtLocation(
-            pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+            pb.DeleteServiceAtLocationRequest(id=offered.id, request_id=new_id())
         )
 
 
@@ -359,9 +359,9 @@ def test_a_service_states_its_details_at_a_place_and_can_replace_them(
     )
     again = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
     assert first.id == again.id
-    (there,) = where(other, service.id)
-    assert [phone.number for phone in there.phones] == ["+50522220001"]
-    assert (there.location.name, list(there.languages)) == ("Oficina", [])
+    (offered,) = where(other, service.id)
+    assert [phone.number for phone in offered.phones] == ["+50522220001"]
+    assert (offered.location.name, list(offered.languages)) == ("Oficina", [])
 
 
 # --- hours
@@ -404,10 +404,10 @@ def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     service, created = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
-    there = offer(manager, service.id, created, schedules=[weekday("00:00", "00:00")])
+    offered = offer(manager, service.id, created, schedules=[weekday("00:00", "00:00")])
     assert other.GetService(d.GetServiceRequest(id=service.id)).open_now
     manager.DeleteServiceAtLocation(
-        pb.DeleteServiceAtLocationRequest(id=there.id, request_id=new_id())
+        pb.DeleteServiceAtLocationRequest(id=offered.id, request_id=new_id())
     )
     assert not other.GetService(d.GetServiceRequest(id=service.id)).HasField("open_now")
 
@@ -428,12 +428,12 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
             request_id=new_id(),
         )
     )
-    there, created = (
+    offered, created = (
         scene.service(shelter, "Allá", "PSS"),
         make(manager, **OFFICE | {"area_code": ""}),
     )
-    offer(manager, there.id, created, schedules=hours)
-    assert (is_open(own.id), is_open(there.id)) == (True, True)
+    offer(manager, offered.id, created, schedules=hours)
+    assert (is_open(own.id), is_open(offered.id)) == (True, True)
     service = manager.GetService(d.GetServiceRequest(id=own.id))
     east = d.Service(id=own.id, etag=service.etag, country="ES")  # 17:30 there
     manager.UpdateService(
@@ -444,7 +444,7 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
         )
     )
     change(manager, created, country="ES", department="")
-    assert (is_open(own.id), is_open(there.id)) == (False, False)
+    assert (is_open(own.id), is_open(offered.id)) == (False, False)
 
 
 def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forward(
@@ -701,10 +701,10 @@ def test_a_service_that_becomes_confidential_loses_the_history_of_its_phone(
     service = scene.service(shelter, "Consulta", "PSS", phone="+50522221111")
 
     def set_fields(**fields: Any) -> None:
-        wanted = manager.GetService(d.GetServiceRequest(id=service.id))
-        wanted.MergeFrom(d.Service(**fields))
+        changes = manager.GetService(d.GetServiceRequest(id=service.id))
+        changes.MergeFrom(d.Service(**fields))
         manager.UpdateService(
-            d.UpdateServiceRequest(service=wanted, update_mask=FieldMask(paths=list(fields)))
+            d.UpdateServiceRequest(service=changes, update_mask=FieldMask(paths=list(fields)))
         )
 
     set_fields(phone="+50522223333")

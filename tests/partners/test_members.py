@@ -50,23 +50,23 @@ def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
 
 def test_a_suspended_worker_loses_access_at_once(scene: Scene) -> None:
     own = scene.organization()
-    someone = scene.worker(own)
-    caller = scene.as_worker(someone)
+    worker_id = scene.worker(own)
+    caller = scene.as_worker(worker_id)
     caller.ListTaxonomyTerms(directory_pb2.ListTaxonomyTermsRequest())
     manager = scene.by(own, Role.MANAGER)
     assert (
-        manager.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id)).status
+        manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker_id.id)).status
         == pb.WORKER_STATUS_SUSPENDED
     )
     with refused("PERMISSION_DENIED", "organization_not_active"):
         caller.ListOrganizations(directory_pb2.ListOrganizationsRequest())
-    assert scene.facts(someone.id)[-1] == (2, "enlace.worker.suspended.v1")
+    assert scene.facts(worker_id.id)[-1] == (2, "enlace.worker.suspended.v1")
     with refused("FAILED_PRECONDITION", "illegal_transition"):
-        manager.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id))
+        manager.SuspendWorker(pb.SuspendWorkerRequest(id=worker_id.id))
 
 
 def test_only_her_own_manager_suspends_a_worker_and_only_with_a_current_etag(scene: Scene) -> None:
-    someone = scene.worker(scene.organization("Propia"))
+    worker_id = scene.worker(scene.organization("Propia"))
     stranger, manager = (
         scene.by(scene.organization("Ajena"), Role.MANAGER),
         scene.as_worker(scene.worker(scene.coalition, Role.MANAGER)),
@@ -76,7 +76,7 @@ def test_only_her_own_manager_suspends_a_worker_and_only_with_a_current_etag(sce
     coordinator_and_manager = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
     for caller in (stranger, manager, coordinator_and_manager):
         with refused("NOT_FOUND", "not_found"):
-            caller.SuspendWorker(pb.SuspendWorkerRequest(id=someone.id))
+            caller.SuspendWorker(pb.SuspendWorkerRequest(id=worker_id.id))
     mine = scene.worker(scene.coalition)
     with refused("ABORTED", "stale_etag"):
         manager.SuspendWorker(pb.SuspendWorkerRequest(id=mine.id, etag="other"))

@@ -34,7 +34,7 @@ LEFT, REJECTED = pb.ORGANIZATION_STATUS_LEFT, pb.ORGANIZATION_STATUS_REJECTED
 
 
 def application(**other: Any) -> pb.ApplyForMembershipRequest:
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "name": "Parroquia San Lucas",
         "type": pb.ORGANIZATION_TYPE_RELIGIOUS,
         "country": "NI",
@@ -48,7 +48,7 @@ def application(**other: Any) -> pb.ApplyForMembershipRequest:
         "statement": "Nos piden ayuda y no sabemos a quién llamar",
         "language": "fr",
     }
-    return pb.ApplyForMembershipRequest(**(usual | other))
+    return pb.ApplyForMembershipRequest(**(defaults | other))
 
 
 def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
@@ -303,9 +303,12 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     request = pb.RejectApplicationRequest(
         id=applicant.id, etag=applicant.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
     )
-    turned = scene.coordinator.RejectApplication(request)
-    assert (turned.status, turned.rejection_reason) == (REJECTED, pb.REJECTION_REASON_NOT_VERIFIED)
-    assert (turned.phone, turned.url, turned.description) == ("", "", "")
+    rejected = scene.coordinator.RejectApplication(request)
+    assert (rejected.status, rejected.rejection_reason) == (
+        REJECTED,
+        pb.REJECTION_REASON_NOT_VERIFIED,
+    )
+    assert (rejected.phone, rejected.url, rejected.description) == ("", "", "")
     assert scene.rows("SELECT * FROM applications") == []
     again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
     assert not again.HasField("application")

@@ -95,8 +95,8 @@ def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_ses
     again = sign_in(strict)
     assert (again.asks_code, again.set_up_secret) == (True, "")
     fails(lambda: finish(strict, again.challenge, code))
-    spare = finish(strict, again.challenge, entered.recovery_codes[0])
-    assert (bool(spare.session_secret), list(spare.recovery_codes)) == (True, [])
+    response = finish(strict, again.challenge, entered.recovery_codes[0])
+    assert (bool(response.session_secret), list(response.recovery_codes)) == (True, [])
 
 
 def test_other_roles_need_no_second_factor_and_without_the_setting_nobody_does(

@@ -177,11 +177,11 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
 def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
-    [there] = manager.ListServiceAtLocations(
+    [offered] = manager.ListServiceAtLocations(
         l.ListServiceAtLocationsRequest(service_id=service.id)
     ).service_at_locations
     at = l.ServiceAtLocation(
-        service_id=service.id, location_id=there.location_id, phones=there.phones
+        service_id=service.id, location_id=offered.location_id, phones=offered.phones
     )
     at.contacts.add(name="Secreto Pérez")
     manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
@@ -251,10 +251,10 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
         manager.UpdateLocation(ask)
 
     def leave() -> None:
-        [there] = manager.ListServiceAtLocations(
+        [offered] = manager.ListServiceAtLocations(
             l.ListServiceAtLocationsRequest(service_id=service.id)
         ).service_at_locations
-        manager.DeleteServiceAtLocation(l.DeleteServiceAtLocationRequest(id=there.id))
+        manager.DeleteServiceAtLocation(l.DeleteServiceAtLocationRequest(id=offered.id))
 
     for change in (
         lambda: manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at)),

@@ -112,16 +112,16 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
 def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
     scene: Scene, client: FlaskClient
 ) -> None:
-    hidden, new, left = (
+    hidden, applicant, suspended = (
         scene.organization("Secreta"),
         scene.organization("Nueva", approved=False),
         scene.organization("Suspendida"),
     )
     shelter = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
-    scene.service(new, "Asesoría", "LEG", public=True)
-    closed = scene.service(left, "Asesoría", "LEG", public=True, active=False)
+    scene.service(applicant, "Asesoría", "LEG", public=True)
+    closed = scene.service(suspended, "Asesoría", "LEG", public=True, active=False)
     unknown = "f" * 32
-    ids = [unknown, hidden.id, new.id, left.id, shelter.id, closed.id]
+    ids = [unknown, hidden.id, applicant.id, suspended.id, shelter.id, closed.id]
     answers = [client.get(f"/services/organizations/{id}") for id in ids]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1

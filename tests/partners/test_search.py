@@ -12,8 +12,8 @@ from services.partners.network.wire.messages import etag_of
 from tests.partners.scene import Scene, refused
 
 
-def names(scene: Scene, **wanted: object) -> list[str]:
-    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**wanted))  # type: ignore[arg-type]
+def names(scene: Scene, **filters: object) -> list[str]:
+    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**filters))  # type: ignore[arg-type]
     assert page.total_size == len(page.services)
     return [service.name for service in page.services]
 

@@ -14,8 +14,8 @@ from tests.partners.scene import Scene, refused
 from tests.partners.scene import Stubs as Caller
 
 
-def counts(caller: Caller, country: str = "NI", **fields: Any) -> dict[str, int]:
-    answer = caller.SearchServices(pb.SearchServicesRequest(**fields, count_country=country))
+def counts(caller: Caller, count_country: str = "NI", **fields: Any) -> dict[str, int]:
+    answer = caller.SearchServices(pb.SearchServicesRequest(**fields, count_country=count_country))
     assert not any(department.count == 0 for department in answer.departments)
     return {department.department: department.count for department in answer.departments}
 

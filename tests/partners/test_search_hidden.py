@@ -105,12 +105,12 @@ def test_hidden_services_change_no_byte_of_an_answer(
     assert answers(worker, scene.coalition.id) == before
 
 
-def all_pages(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
+def all_pages(scene: Scene, question: Question) -> tuple[list[str], list[int]]:
     """Returns the names page by page, and the stated totals."""
     names, totals, token = list[str](), list[int](), ""
     while True:
         page = scene.coordinator.SearchServices(
-            pb.SearchServicesRequest(**wanted, page_size=3, page_token=token)
+            pb.SearchServicesRequest(**question, page_size=3, page_token=token)
         )
         names += [service.name for service in page.services]
         totals.append(page.total_size)
@@ -122,7 +122,7 @@ def all_pages(scene: Scene, wanted: Question) -> tuple[list[str], list[int]]:
 def change(scene: Scene, rng: random.Random, one: Service) -> Service:
     """Changes the name, the languages, the figure or the need of a service, as its member does."""
     entry = one.entry
-    wanted: dict[str, Any] = rng.choice(
+    changes: dict[str, Any] = rng.choice(
         [
             {"name": f"{rng.choice(['Luna', 'Sol', 'Mar'])} {entry.name[-2:]}"},
             {"languages": ("es",)},
@@ -132,8 +132,8 @@ def change(scene: Scene, rng: random.Random, one: Service) -> Service:
         ]
     )
     with scene.database.transaction(SYSTEM) as tx:
-        if wanted:
-            one.change(wanted, taxonomy(), areas(), scene.clock.now())
+        if changes:
+            one.change(changes, taxonomy(), areas(), scene.clock.now())
             services.save(tx, one)
         else:
             one.set_capacity(
@@ -176,7 +176,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             rng.choice([None, Gender.FEMININE]),
             rng.choice([None, 1]),
         )
-        wanted = Question(
+        question = Question(
             words=rng.choice(["", "luna", "sol", "zzz"]),
             need_code=rng.choice(["", "HOU", "HOU.EMG"]),
             department=rng.choice(["", "NI-CI"]),
@@ -191,16 +191,16 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
         expected = [
             one
             for one in sorted(created, key=lambda one: (one.entry.name.lower(), one.id))
-            if wanted["words"] in ("", one.entry.name.partition(" ")[0].lower())
-            and any(code.startswith(wanted["need_code"]) for code in one.entry.need_codes)
-            and (not wanted["department"] or one.entry.department in ("NI-CI", ""))
-            and (not wanted["language"] or "es" in one.entry.languages)
+            if question["words"] in ("", one.entry.name.partition(" ")[0].lower())
+            and any(code.startswith(question["need_code"]) for code in one.entry.need_codes)
+            and (not question["department"] or one.entry.department in ("NI-CI", ""))
+            and (not question["language"] or "es" in one.entry.languages)
             and (
-                not wanted["has_room"]
+                not question["has_room"]
                 or (one.capacity.intake is Intake.OPEN and bool(one.capacity.available))
             )
-            and one.organization_id not in wanted["excluded_organization_ids"]
-            and one.entry.department not in wanted["excluded_areas"]
+            and one.organization_id not in question["excluded_organization_ids"]
+            and one.entry.department not in question["excluded_areas"]
             and (
                 age is None
                 or (one.entry.eligibility.minimum_age or 0)
@@ -214,9 +214,9 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             )
             and (dependants is None or one.entry.eligibility.takes_dependants is not False)
         ]
-        names, totals = all_pages(scene, wanted)
+        names, totals = all_pages(scene, question)
         # their words are in the same place, so that they are ranked alike
-        assert names == [one.entry.name for one in expected], wanted
+        assert names == [one.entry.name for one in expected], question
         assert set(totals) == {len(expected)}
 
 

@@ -154,11 +154,11 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
             and all(written.weight(word) for word in words)
         ]
 
-        def rank(written: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
+        def rank(service: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
             return (
-                *(-sum(weight in written.weight(word) for word in words) for weight in WEIGHTS[:3]),
-                written.name,
-                written.id,
+                *(-sum(weight in service.weight(word) for word in words) for weight in WEIGHTS[:3]),
+                service.name,
+                service.id,
             )
 
         tests = [[places[number] for places in slot_sets] for number in range(3)]
@@ -176,11 +176,11 @@ def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuil
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
-    index, written = SearchIndex(), replace(Chance(1).said("a"), name="a")
-    index.fill([written.entry()])
+    index, service = SearchIndex(), replace(Chance(1).said("a"), name="a")
+    index.fill([service.entry()])
     for number in range(3):
         assert not index.outgrown
-        index.put([replace(written, name=f"b{number}").entry()])
-        index.put([replace(written, name=f"b{number}", age=number + 10).entry()])
+        index.put([replace(service, name=f"b{number}").entry()])
+        index.put([replace(service, name=f"b{number}", age=number + 10).entry()])
     assert index.outgrown
     assert len(index) == 1

@@ -68,10 +68,10 @@ def propose(
         tag
         or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
     )
-    wanted = m.SignInProvider(issuer=issuer, client_id=client_id)
+    provider = m.SignInProvider(issuer=issuer, client_id=client_id)
     answer: m.SignInProvider = by.ProposeSignInProvider(
         m.ProposeSignInProviderRequest(
-            organization_id=organization.id, etag=tag, provider=wanted, client_secret=secret
+            organization_id=organization.id, etag=tag, provider=provider, client_secret=secret
         )
     )
     return answer
@@ -522,13 +522,13 @@ def test_an_issuer_inside_our_network_is_never_called(scene: Scene) -> None:
 
 def test_an_organisation_that_does_not_exist_has_no_provider(scene: Scene) -> None:
     by, id, etag = scene.coordinator, "f" * 32, "v0"
-    wanted = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
+    provider = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
     for rpc, question in (
         ("GetSignInProvider", m.GetSignInProviderRequest(organization_id=id)),
         (
             "ProposeSignInProvider",
             m.ProposeSignInProviderRequest(
-                organization_id=id, etag=etag, provider=wanted, client_secret="s"
+                organization_id=id, etag=etag, provider=provider, client_secret="s"
             ),
         ),
         ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),

@@ -68,8 +68,10 @@ def make_key(by: Stubs, label: str = "sistema") -> m.CreateApiKeyResponse:
 
 
 def invite(by: Stubs, email: str, *roles: contract_pb2.Role.ValueType) -> m.Invitation:
-    wanted = m.Invitation(email=email, roles=roles or (contract_pb2.ROLE_MANAGER,), language="es")
-    created: m.Invitation = by.CreateInvitation(m.CreateInvitationRequest(invitation=wanted))
+    invitation = m.Invitation(
+        email=email, roles=roles or (contract_pb2.ROLE_MANAGER,), language="es"
+    )
+    created: m.Invitation = by.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
     return created
 
 

@@ -217,9 +217,9 @@ def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
     assert names(scene, "jolgorio") == ["Jornada"]
     assert names(scene, "dentista") == []
     assert scene.facts(created.id) == facts  # the change has no new content
-    written = scene.rows("SELECT xmin::text FROM services")
+    row_versions = scene.rows("SELECT xmin::text FROM services")
     sweeper.sweep()
-    assert scene.rows("SELECT xmin::text FROM services") == written
+    assert scene.rows("SELECT xmin::text FROM services") == row_versions
 
 
 def test_after_an_update_a_service_that_stated_only_housing_is_a_shelter_and_others_learn_it(

@@ -220,23 +220,23 @@ def test_no_phone_number_or_url_reaches_anybody() -> None:
 def test_filling_the_demo_network_twice_gives_the_same_as_once(
     stores: Callable[[], Stores], tmp_path: Path
 ) -> None:
-    empty, seen = stores(), []
+    network_stores, snapshots = stores(), []
     for _ in range(2):
-        empty.fill(NOW)
-        demo.write(tmp_path / "demo.json", network(), empty.words)
-        seen.append((json.loads((tmp_path / "demo.json").read_text()), empty.rows()))
-    assert seen[0] == seen[1]
+        network_stores.fill(NOW)
+        demo.write(tmp_path / "demo.json", network(), network_stores.words)
+        snapshots.append((json.loads((tmp_path / "demo.json").read_text()), network_stores.rows()))
+    assert snapshots[0] == snapshots[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
-    with _opened(empty.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
-        for account in seen[0][0]["accounts"]:
+    with _opened(network_stores.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+        for account in snapshots[0][0]["accounts"]:
             assert len(account["password"]) >= 12
             worker_and_hash = workers.by_email(tx, account["email"])
             assert worker_and_hash
             assert account["role"] in worker_and_hash[0].entry.roles
-            assert account is not seen[0][0]["accounts"][0] or holds(
+            assert account is not snapshots[0][0]["accounts"][0] or holds(
                 worker_and_hash[1], account["password"]
             )
-    with _opened(empty.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _opened(network_stores.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         counted = figures.pilot(tx)
     assert (counted.assisted, counted.from_chinandega) == (26, 13)
 
@@ -283,7 +283,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
 def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     stores: Callable[[], Stores],
 ) -> None:
-    """Covers tries that fail at their commit, when they have already taken the objects' facts."""
+    """Covers attempts that fail at the commit, when they have already taken the objects' facts."""
     complete, late = stores(), stores()
     complete.fill(NOW)
     with late.refusing_every(50):

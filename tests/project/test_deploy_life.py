@@ -302,16 +302,16 @@ class TestGrowing:
             for word in database["args"]
             if word.startswith("max_connections=")
         ]
-        worst = set(
+        missing_parts = set(
             re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
         )
         scaling = of_kind("HorizontalPodAutoscaler")
         listening, surge = 12, 1
         needed = sum(
             (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
-            for count, name in worst
+            for count, name in missing_parts
         )
-        assert len(worst) == len(SERVICES)
+        assert len(missing_parts) == len(SERVICES)
         assert needed <= room
 
 

@@ -531,11 +531,11 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     stack.stop(keep=True)
     elsewhere = LocalStack(fresh=True)
     try:
-        there = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
+        other_machine = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):
-            shutil.copy(file, there.folder)
-        there.run_documented(COPIES, "mkdir -p var")
-        restore(there, *SERVICES)
+            shutil.copy(file, other_machine.folder)
+        other_machine.run_documented(COPIES, "mkdir -p var")
+        restore(other_machine, *SERVICES)
         elsewhere.start()
         assert {service: rights(elsewhere, service) for service in SERVICES} == before
         stays_erased(elsewhere, erased, scenes.person_id)

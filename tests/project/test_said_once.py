@@ -145,8 +145,8 @@ def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None
 
     Two services declare these codes, and neither may import the other's enum.
     """
-    there, needed = (
+    present, needed = (
         dict(wire.words(enum.DESCRIPTOR))
         for enum in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
     )
-    assert there == needed
+    assert present == needed

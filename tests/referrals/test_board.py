@@ -20,13 +20,13 @@ MOST_URGENT_FIRST = [
 ]
 
 
-def listed(client: Client, size: int, **wanted: Any) -> list[pb.Referral]:
+def listed(client: Client, size: int, **filters: Any) -> list[pb.Referral]:
     """Returns all referrals that match a filter, by urgency, read in pages of `size`."""
     referrals, token = list[pb.Referral](), ""
     while True:
         page = client.ListReferrals(
             pb.ListReferralsRequest(
-                filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **wanted),
+                filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **filters),
                 order_by=pb.ORDER_URGENCY,
                 page_size=size,
                 page_token=token,
@@ -83,8 +83,8 @@ def test_all_pages_together_have_as_many_referrals_as_the_count(
 ) -> None:
     for _ in range(7):
         story.sent(urgency=pb.URGENCY_IMMEDIATE), declined(story, urgency=pb.URGENCY_NORMAL)
-    wanted = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
-    counted = story.coordinator.CountReferrals(pb.CountReferralsRequest(filter=wanted)).total
+    filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
+    counted = story.coordinator.CountReferrals(pb.CountReferralsRequest(filter=filter_)).total
     for size in (1, 3, 50):
         ids = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
         assert len(ids) == len(set(ids)) == counted
@@ -92,17 +92,17 @@ def test_all_pages_together_have_as_many_referrals_as_the_count(
 
 def test_a_page_token_is_refused_for_another_order(story: Story) -> None:
     story.sent(), story.sent()
-    wanted = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
-    wanted.page_token = story.ngo.ListReferrals(wanted).next_page_token
-    wanted.order_by = pb.ORDER_DUE
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
+    request = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
+    request.page_token = story.ngo.ListReferrals(request).next_page_token
+    request.order_by = pb.ORDER_DUE
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(request))[2] == {
         "page_token": "malformed"
     }
 
 
 def test_an_unknown_order_is_refused(story: Story) -> None:
-    wanted = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(wanted))[2] == {
+    request = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
+    assert refusal_with_fields(lambda: story.ngo.ListReferrals(request))[2] == {
         "order_by": "unknown_code"
     }
 
@@ -112,18 +112,18 @@ def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(
 ) -> None:
     sent = story.sent(urgency=pb.URGENCY_EMERGENCY)
     due = sent.next_due_time.ToDatetime()
-    for start, end, there in ((0, 1, True), (-1, 0, False), (1, 2, False)):
-        wanted = pb.ReferralFilter(box=pb.BOX_NETWORK)
-        wanted.due_after.FromDatetime(due + timedelta(seconds=start))
-        wanted.due_before.FromDatetime(due + timedelta(seconds=end))
-        assert (sent.id in shown_by(story.coordinator, wanted)) == there
+    for start, end, is_shown in ((0, 1, True), (-1, 0, False), (1, 2, False)):
+        filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK)
+        filter_.due_after.FromDatetime(due + timedelta(seconds=start))
+        filter_.due_before.FromDatetime(due + timedelta(seconds=end))
+        assert (sent.id in shown_by(story.coordinator, filter_)) == is_shown
 
 
-def shown_by(client: Client, wanted: pb.ReferralFilter) -> set[str]:
+def shown_by(client: Client, filter_: pb.ReferralFilter) -> set[str]:
     return {
         referral.id
         for referral in client.ListReferrals(
-            pb.ListReferralsRequest(filter=wanted, page_size=200)
+            pb.ListReferralsRequest(filter=filter_, page_size=200)
         ).referrals
     }
 

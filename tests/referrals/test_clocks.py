@@ -847,8 +847,8 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
     assert [
         clock.HasField("stop_time") for clock in sent.clocks if clock.kind == pb.CLOCK_KIND_DRAFT
     ] == [True]
-    theirs = story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert pb.CLOCK_KIND_DRAFT not in {clock.kind for clock in theirs.clocks}
+    copy = story.shelter.GetReferral(pb.GetReferralRequest(id=draft.id))
+    assert pb.CLOCK_KIND_DRAFT not in {clock.kind for clock in copy.clocks}
     events = story.shelter.ListReferralEvents(
         pb.ListReferralEventsRequest(referral_id=draft.id)
     ).events

@@ -260,9 +260,9 @@ def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
     accept.planned_first_contact_time.FromDatetime(NOON)
     story.shelter.AcceptReferral(accept)
 
-    def totals(client: Client, box: pb.Box.ValueType, **wanted: Any) -> tuple[int, int, int]:
+    def totals(client: Client, box: pb.Box.ValueType, **filters: Any) -> tuple[int, int, int]:
         """Returns how many times the referral is listed, counted late and counted due soon."""
-        chosen = pb.ReferralFilter(box=box, code=sent.code, **wanted)
+        chosen = pb.ReferralFilter(box=box, code=sent.code, **filters)
         listed = client.ListReferrals(pb.ListReferralsRequest(filter=chosen)).referrals
         counts = client.CountReferrals(pb.CountReferralsRequest(filter=chosen))
         return len(listed), counts.late, counts.due_soon

@@ -29,43 +29,43 @@ from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
 
-def due_time_of(row: dict[str, Any], wanted: Filter) -> Any:
+def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
     hidden = (
-        wanted.box != "network"
+        filter_.box != "network"
         and State(row["state"]) in CAME_BACK
-        and row["sender_organization_id"] != wanted.organization_id
+        and row["sender_organization_id"] != filter_.organization_id
     )
     return None if hidden else row["next_due_time"]
 
 
-def is_open_need(row: dict[str, Any], wanted: Filter) -> bool:
-    seen = wanted.box == "network" or row["sender_organization_id"] == wanted.organization_id
+def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
+    seen = filter_.box == "network" or row["sender_organization_id"] == filter_.organization_id
     return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
 
 
-def side_to_act(row: dict[str, Any], wanted: Filter) -> str:
+def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
     """Returns the side whose turn it is."""
     deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
-    if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, wanted):
+    if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, filter_):
         return "sender"
     return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or deleting else ""
 
 
-def waits_for_own_side(row: dict[str, Any], wanted: Filter) -> bool:
+def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
     return (
-        bool(turn := side_to_act(row, wanted))
-        and row[f"{turn}_organization_id"] == wanted.organization_id
+        bool(turn := side_to_act(row, filter_))
+        and row[f"{turn}_organization_id"] == filter_.organization_id
     )
 
 
-def waits_for_other_side(row: dict[str, Any], wanted: Filter) -> bool:
+def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
     """Returns whether the row is listed as waiting for the other side.
 
     Drafts and returned referrals are never listed as waiting for the receiver.
     """
-    other = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, wanted)]
-    hidden = other == "receiver" and (row["state"] == "draft" or is_open_need(row, wanted))
-    return bool(other) and not hidden and row[f"{other}_organization_id"] == wanted.organization_id
+    other = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, filter_)]
+    hidden = other == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))
+    return bool(other) and not hidden and row[f"{other}_organization_id"] == filter_.organization_id
 
 
 MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
@@ -166,7 +166,7 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
         "f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"})
     )
     for filters in FILTERS:
-        wanted = Filter(box, ORG[own], NOON, **filters)
+        filter_ = Filter(box, ORG[own], NOON, **filters)
         states = filters.get("states") or tuple(State)
         rows = [
             row
@@ -176,18 +176,18 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
         rows = [
             row
             for row in rows
-            if all(MATCHES[name](row, wanted) for name in filters if name in MATCHES)
+            if all(MATCHES[name](row, filter_) for name in filters if name in MATCHES)
         ]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
-            listed, after = boxes.find(tx, wanted, 100)
+            listed, after = boxes.find(tx, filter_, 100)
             while after:
-                page, after = boxes.find(tx, wanted, 100, after)
+                page, after = boxes.find(tx, filter_, 100, after)
                 listed += page
-            counts = boxes.count(tx, wanted)
+            counts = boxes.count(tx, filter_)
         order = [
             (
-                due_time_of(row, wanted) or NOON + timedelta(days=9),
+                due_time_of(row, filter_) or NOON + timedelta(days=9),
                 -row["update_time"].timestamp(),
                 row["id"],
             )
@@ -198,21 +198,21 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
         ], filters
         assert counts["total"] == len(rows), filters
         assert counts["by_state"] == Counter(row["state"] for row in rows), filters
-        assert counts["late"] == sum(MATCHES["late"](row, wanted) for row in rows), filters
-        assert counts["due_soon"] == sum(MATCHES["due_soon"](row, wanted) for row in rows), filters
+        assert counts["late"] == sum(MATCHES["late"](row, filter_) for row in rows), filters
+        assert counts["due_soon"] == sum(MATCHES["due_soon"](row, filter_) for row in rows), filters
         assert counts["fresh"] == sum(row["state"] == "sent" for row in rows), filters
         if box != "network":
             assert counts["waiting_for_me"] == sum(
-                waits_for_own_side(row, wanted) for row in rows
+                waits_for_own_side(row, filter_) for row in rows
             ), filters
             assert counts["waiting_for_other"] == sum(
-                waits_for_other_side(row, wanted) for row in rows
+                waits_for_other_side(row, filter_) for row in rows
             ), filters
         assert counts["by_need"] == Counter(row["need_code"][:3] for row in live), filters
         assert counts["by_department"] == Counter(
             row["department"] for row in live if row["department"]
         ), filters
         needs = Counter(
-            (row["need_code"][:3], row["department"]) for row in rows if is_open_need(row, wanted)
+            (row["need_code"][:3], row["department"]) for row in rows if is_open_need(row, filter_)
         )
         assert {(need, place): n for need, place, n in counts["unanswered"]} == needs, filters

@@ -710,9 +710,9 @@ def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_per
     enquiry = asking.create(person_id=person_.id)
     asking.answer("shelter", enquiry, "yes")
     asking.take(enquiry)
-    theirs = asking.shelter.CreatePerson(people_pb2.CreatePersonRequest())
+    their_person = asking.shelter.CreatePerson(people_pb2.CreatePersonRequest())
     for client, person, identifier in (
-        (asking.shelter, theirs, enquiry.id),
+        (asking.shelter, their_person, enquiry.id),
         (asking.ngo, other, enquiry.id),
         (asking.ngo, person_, "f" * 32),
     ):

@@ -703,17 +703,17 @@ def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
 def test_a_restored_database_stays_closed_until_every_witness_has_answered(
     story: Story, service: Service, memories: Memories, postgres: parts.Server, tmp_path: Path
 ) -> None:
-    somebody = story.person().id
+    person_id = story.person().id
     loop = memories.start()
     loop.turn()
-    assert open_identity(story.ngo, somebody).given_name == "Ximena", (
+    assert open_identity(story.ngo, person_id).given_name == "Ximena", (
         "a database that was never restored waits for nobody"
     )
     back_up(postgres, service, tmp_path / "copy")
     restore(postgres, service, tmp_path / "copy")
     # neither an empty topic nor a single witness proves that nobody was erased
     assert memories.catch_up(loop, "partners") == 0
-    assert refusal(lambda: open_identity(story.ngo, somebody)) == (
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == (
         "UNAVAILABLE",
         "store_unavailable",
     )
@@ -721,7 +721,7 @@ def test_a_restored_database_stays_closed_until_every_witness_has_answered(
     memories.witness("notifications").turn()
     loop.turn()
     loop.turn()
-    assert open_identity(story.ngo, somebody).given_name == "Ximena"
+    assert open_identity(story.ngo, person_id).given_name == "Ximena"
     assert metrics.ERASURES_AWAITED._value.get() == 0
 
 

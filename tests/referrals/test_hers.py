@@ -61,14 +61,16 @@ def missing_tables(owner: psycopg.Connection[Any]) -> set[str]:
 def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Postgres) -> None:
     place = postgres.database("referrals", MIGRATIONS)
     with psycopg.connect(place.migration_url) as owner:
-        there = columns(owner)
+        existing = columns(owner)
         assert missing_tables(owner) == set()
         for table in {part.table for part in PARTS}:
             parts = [part for part in PARTS if part.table == table]
             column_names = {
                 name for part in parts for name in (*part.kept.split(), *(part.erased or {}))
             }
-            assert column_names == there[table] or any(part.erased is None for part in parts), table
+            assert column_names == existing[table] or any(part.erased is None for part in parts), (
+                table
+            )
 
 
 @pytest.mark.parametrize(

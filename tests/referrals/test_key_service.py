@@ -286,8 +286,8 @@ def test_a_service_with_another_token_or_one_without_keys_exits(
     with network.running() as service:
         until(lambda: service.ready)
     for label, reason in (("strange", "sealing_key_wrong"), ("bare", "sealing_key_missing")):
-        there = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
-        assert label == "bare" or there.begin(os.urandom(32), 0.0)
+        other_keys = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
+        assert label == "bare" or other_keys.begin(os.urandom(32), 0.0)
         with network.running(ENLACE_PKCS11_TOKEN=label) as service:
             service.wait_until_exit()
             assert (service.process.returncode, service.logged_reasons("refuses_to_run")) == (

@@ -116,12 +116,12 @@ def test_the_open_contacts_and_owed_calls_of_a_line_are_its_due_work(story: Stor
     before = due()
     operator, created = story.service.as_("hotline", "OPERATOR"), story.contact()
     assert due() == before + 1
-    wanted = c.Callback(
+    callback = c.Callback(
         contact_id=created.contact.id,
         day_code=c.DAY_BAND_TODAY,
         hour_code=c.HOUR_BAND_NIGHT,
     )
-    call = operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
+    call = operator.CreateCallback(c.CreateCallbackRequest(callback=callback))
     assert due() == before + 2
     reached = c.CALLBACK_OUTCOME_REACHED
     operator.SettleCallback(

@@ -124,7 +124,10 @@ def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_
 ) -> None:
     own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
     assert [open_person(own, person).given_name for person in people] == ["Ximena"] * len(people)
-    received, theirs = [story.sent() for _ in range(MAX_OPENINGS + 1)], system(service, "shelter")
+    received, their_files = (
+        [story.sent() for _ in range(MAX_OPENINGS + 1)],
+        system(service, "shelter"),
+    )
 
     def opens_received(referral: pb.Referral) -> str:
         groups = [people_pb2.FIELD_GROUP_IDENTITY]
@@ -134,7 +137,7 @@ def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_
             field_groups=groups,
             referral_id=referral.id,
         )
-        return str(theirs.OpenPerson(request).given_name)
+        return str(their_files.OpenPerson(request).given_name)
 
     assert [opens_received(referral) for referral in received[:MAX_OPENINGS]] == [
         "Ximena"

@@ -169,21 +169,21 @@ def test_a_step_not_settled_by_its_due_time_is_late(
 
 def access(day: int, *fields: str, **more: Any) -> dict[str, Any]:
     """Returns a row of the trail: an access at noon in Managua on a day of March 2026."""
-    usual = {"organization_id": "clinic", "purpose_code": "MED.EMG", "allowed": True}
+    defaults = {"organization_id": "clinic", "purpose_code": "MED.EMG", "allowed": True}
     time = datetime(2026, 3, day, 18, tzinfo=UTC)
-    return {"time": time, "detail_codes": fields, **usual, **more}
+    return {"time": time, "detail_codes": fields, **defaults, **more}
 
 
 def read(day: int, **more: Any) -> Reading:
     """Returns the accesses of a health service to health data on a day of March 2026."""
-    usual = {
+    defaults = {
         "organization_type": "health",
         "need_group_code": "MED",
         "field_groups": ("health",),
         "allowed": True,
         "count": 1,
     }
-    return Reading(date(2026, 3, day), **{**usual, **more})
+    return Reading(date(2026, 3, day), **{**defaults, **more})
 
 
 @pytest.mark.parametrize(

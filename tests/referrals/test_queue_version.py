@@ -138,20 +138,31 @@ def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Stor
 
 
 def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story) -> None:
-    token, theirs = watch_token(story.ngo), watch_token(story.shelter)
+    own_token, their_token = watch_token(story.ngo), watch_token(story.shelter)
     story.service.clock.advance(timedelta(seconds=59))
-    forged = [token[:-1] + ("A" if token[-1] != "A" else "B"), theirs[:22] + token[22:], "x", "="]
-    assert watched_versions(story.service, *forged, token) == ["", "", "", "", version(story.ngo)]
+    forged = [
+        own_token[:-1] + ("A" if own_token[-1] != "A" else "B"),
+        their_token[:22] + own_token[22:],
+        "x",
+        "=",
+    ]
+    assert watched_versions(story.service, *forged, own_token) == [
+        "",
+        "",
+        "",
+        "",
+        version(story.ngo),
+    ]
     story.service.clock.advance(timedelta(seconds=1))
-    assert watched_versions(story.service, token) == [""]
+    assert watched_versions(story.service, own_token) == [""]
 
 
 def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:
     operator = service.as_("hotline", "OPERATOR")
     created = story.contact()
     before = version(operator)
-    wanted = c.Callback(
+    callback = c.Callback(
         contact_id=created.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING
     )
-    operator.CreateCallback(c.CreateCallbackRequest(callback=wanted))
+    operator.CreateCallback(c.CreateCallbackRequest(callback=callback))
     assert version(operator) != before

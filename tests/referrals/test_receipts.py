@@ -348,8 +348,8 @@ def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
 
 
 def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = timezone(timedelta(hours=-6))
-    elsewhere = replace(OWN, create_time=NOON.astimezone(there))
+    zone = timezone(timedelta(hours=-6))
+    elsewhere = replace(OWN, create_time=NOON.astimezone(zone))
     try:
         with monkeypatch.context() as machine:
             machine.setenv("TZ", "America/Managua")

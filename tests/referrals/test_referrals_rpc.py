@@ -224,9 +224,9 @@ def declined(story: Story, **values: Any) -> pb.Referral:
     return created
 
 
-def shown(client: Client, **wanted: Any) -> dict[str, pb.Referral]:
+def shown(client: Client, **filters: Any) -> dict[str, pb.Referral]:
     """Returns all referrals that match a filter, in pages of three; checks the count too."""
-    chosen = pb.ReferralFilter(**wanted)
+    chosen = pb.ReferralFilter(**filters)
     referrals: dict[str, pb.Referral] = {}
     token = ""
     while True:

@@ -570,12 +570,12 @@ def line_beginnings() -> dict[str, Beginning]:
 
     def agree(story: Story) -> tuple[Client, Any]:
         contact_id = story.contact().contact.id
-        wanted = contacts_pb2.Callback(
+        callback = contacts_pb2.Callback(
             contact_id=contact_id,
             day_code=contacts_pb2.DAY_BAND_TOMORROW,
             hour_code=contacts_pb2.HOUR_BAND_EVENING,
         )
-        return operator(story), contacts_pb2.CreateCallbackRequest(callback=wanted)
+        return operator(story), contacts_pb2.CreateCallbackRequest(callback=callback)
 
     def settle(story: Story) -> tuple[Client, Any]:
         created = owed(story)

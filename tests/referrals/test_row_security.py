@@ -218,20 +218,20 @@ def test_sender_and_receiver_see_only_their_own_rows(
             table: full[table] for table in ("people", "referrals", "receipts")
         }
     with scoped(service, "shelter") as connection:
-        theirs = visible_rows(connection)
+        their_rows = visible_rows(connection)
         assert (
-            theirs["people"],
-            theirs["person_keys"],
-            theirs["referrals"],
-            theirs["receipts"],
+            their_rows["people"],
+            their_rows["person_keys"],
+            their_rows["referrals"],
+            their_rows["receipts"],
         ) == (1, 1, 1, 1)
-        assert (theirs["plans"], theirs["plan_steps"]) == (0, 0), (
+        assert (their_rows["plans"], their_rows["plan_steps"]) == (0, 0), (
             "a plan belongs to the organisation of the file"
         )
-        assert (theirs["enquiries"], theirs["enquiry_offers"]) == (0, 1), (
+        assert (their_rows["enquiries"], their_rows["enquiry_offers"]) == (0, 1), (
             "a receiver reads its copy, and nothing of the asker"
         )
-        assert theirs["person_names"] == 0, "only the file's own organisation finds her by name"
+        assert their_rows["person_names"] == 0, "only the file's own organisation finds her by name"
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
         line = visible_rows(connection)

@@ -221,16 +221,17 @@ def guessed(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
     half = len(answers) // 2
     learned, asked = answers[:half], answers[half:]
     rules = [
-        (number, threshold, turned)
+        (number, threshold, negated)
         for number in range(len(answers[0][0]))
         for threshold in (1, FEW, 2 * FEW, 3 * FEW, 4 * FEW)
-        for turned in (False, True)
+        for negated in (False, True)
     ]
 
     def right(rule: tuple[int, int, bool], answers: Sequence[tuple[Sequence[int], bool]]) -> float:
-        number, threshold, turned = rule
+        number, threshold, negated = rule
         return sum(
-            ((figures[number] >= threshold) != turned) == there for figures, there in answers
+            ((figures[number] >= threshold) != negated) == has_answer
+            for figures, has_answer in answers
         ) / len(answers)
 
     return right(max(rules, key=lambda rule: right(rule, learned)), asked)
@@ -258,7 +259,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     results: list[tuple[list[int], bool]] = []
     exact: list[tuple[list[int], bool]] = []
     for number in range(NETWORKS):
-        country, there = f"{number:03}", rng.random() < CHANCE
+        country, has_answer = f"{number:03}", rng.random() < CHANCE
         her = Content(
             "HOU.EMG",
             Urgency.NORMAL,
@@ -273,7 +274,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
         with service.database.transaction(SYSTEM) as tx:
             for _ in range(rng.randrange(60)):
                 open_case(tx, rng.choice(senders), person(rng, country))
-            if there:
+            if has_answer:
                 open_case(tx, rng.choice(senders), her)
             questions = list(subsets(her))
             before = [
@@ -293,11 +294,11 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                             for _, coarser in after
                         ),
                     ],
-                    there,
+                    has_answer,
                 )
             )
             exact.append(
-                ([store.count_alike(tx, content, SEARCHER)[0] for content in questions], there)
+                ([store.count_alike(tx, content, SEARCHER)[0] for content in questions], has_answer)
             )
     assert guessed(exact) > 0.9, "an exact count would have revealed the case"
     assert guessed(results) <= LEARNED

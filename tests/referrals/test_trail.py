@@ -222,10 +222,10 @@ def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the
 
 def test_d22_each_refused_reading_is_listed(story: Story, service: Service) -> None:
     person = story.person()
-    wanted = people_pb2.OpenPersonRequest(
+    request = people_pb2.OpenPersonRequest(
         id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
     for _ in range(3):
-        assert refusal(partial(story.shelter.OpenPerson, wanted))[0] == "NOT_FOUND"
+        assert refusal(partial(story.shelter.OpenPerson, request))[0] == "NOT_FOUND"
     listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
     assert [reading.allowed for reading in listed] == [False] * 3

@@ -27,18 +27,18 @@ def auditor(service: Service) -> Client:
     return service.as_("coalition", "AUDITOR")
 
 
-def rows(auditor: Client, page_size: int = 200, **wanted: object) -> list[pb.TrailRow]:
+def rows(auditor: Client, page_size: int = 200, **filters: object) -> list[pb.TrailRow]:
     listed, token = list[pb.TrailRow](), ""
     while True:
         answer = auditor.ListTrail(
-            pb.ListTrailRequest(page_size=page_size, page_token=token, **wanted)  # type: ignore[arg-type]
+            pb.ListTrailRequest(page_size=page_size, page_token=token, **filters)  # type: ignore[arg-type]
         )
         listed, token = [*listed, *answer.rows], answer.next_page_token
         if not token:
             return [
                 row
                 for row in listed
-                if row.action_code != "list_trail" or wanted.get("action_code")
+                if row.action_code != "list_trail" or filters.get("action_code")
             ]
 
 
@@ -71,13 +71,13 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
         "HOU.EMG",
         ["identity"],
     )
-    wanted = pb.ListTrailRequest(object_id=person.id)
-    wanted.start_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
-    assert list(auditor.ListTrail(wanted).rows) == []
-    wanted = pb.ListTrailRequest(object_id=person.id)
-    wanted.end_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
+    request = pb.ListTrailRequest(object_id=person.id)
+    request.start_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
+    assert list(auditor.ListTrail(request).rows) == []
+    request = pb.ListTrailRequest(object_id=person.id)
+    request.end_time.FromDatetime(service.clock.now() + timedelta(seconds=1))
     assert [
-        row for row in auditor.ListTrail(wanted).rows if row.action_code != "list_trail"
+        row for row in auditor.ListTrail(request).rows if row.action_code != "list_trail"
     ] == rows_of_person
     assert (
         refusal_with_fields(lambda: auditor.ListTrail(pb.ListTrailRequest(object_id="Ximena")))[1]

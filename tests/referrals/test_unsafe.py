@@ -197,8 +197,8 @@ def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledg
 def test_d23_an_earlier_answer_holds_for_the_persons_next_referral(story: Story) -> None:
     person = story.person()
     story.draft(person, **SHELTER)
-    again = story.draft(person)
-    assert refusal(lambda: story.ngo.SendReferral(sending(story, again))) == (
+    second = story.draft(person)
+    assert refusal(lambda: story.ngo.SendReferral(sending(story, second))) == (
         CONFLICT,
         "unsafe_for_her",
     )
@@ -292,16 +292,16 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
     )
 
 
-@pytest.mark.parametrize("again", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
+@pytest.mark.parametrize("second_answer", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
 def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
-    again: pb.UnsafeAnswer.ValueType, story: Story
+    second_answer: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
     person, service_ids = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
     story.draft(person, **SHELTER)
     preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=service_ids, person_id=person.id)
     assert story.ngo.PreviewEnquiry(preview).service_count == 1
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=service_ids, person_id=person.id, unsafe_code=again
+        content=CONTENT, service_ids=service_ids, person_id=person.id, unsafe_code=second_answer
     )
     created = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]

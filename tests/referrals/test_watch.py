@@ -60,11 +60,11 @@ def place_earlier_events(service: Service) -> None:
 
 @contextmanager
 def watching(
-    client: Client, token: str = "", *, channel: grpc.Channel | None = None, **wanted: Any
+    client: Client, token: str = "", *, channel: grpc.Channel | None = None, **filters: Any
 ) -> Iterator[Any]:
     stub: Any = referrals_pb2_grpc.ReferralsStub(channel) if channel else client.stubs["referrals"]
     call = stub.WatchReferrals(
-        pb.WatchReferralsRequest(resume_token=token, **wanted),
+        pb.WatchReferralsRequest(resume_token=token, **filters),
         metadata=client.metadata(),
         timeout=30,
     )
@@ -74,19 +74,19 @@ def watching(
         call.cancel()
 
 
-def start_token(client: Client, **wanted: Any) -> str:
+def start_token(client: Client, **filters: Any) -> str:
     """Opens a stream, checks that its first message holds only a token, and returns that token."""
-    with watching(client, **wanted) as stream:
+    with watching(client, **filters) as stream:
         first = next(stream)
     assert first == Change(resume_token=first.resume_token)
     return str(first.resume_token)
 
 
-def changes_since(story: Story, client: Client, token: str, **wanted: Any) -> list[Change]:
+def changes_since(story: Story, client: Client, token: str, **filters: Any) -> list[Change]:
     """Returns the events of a stream after a token, until those of a referral that is sent now."""
     place_events(story.service)
     last, changes = story.sent(), list[Change]()
-    with watching(client, token, **wanted) as stream:
+    with watching(client, token, **filters) as stream:
         next(stream)
         while (change := next(stream)).referral_id != last.id:
             changes.append(change)
@@ -282,7 +282,7 @@ def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_nev
     story: Story, service: Service
 ) -> None:
     token = start_token(story.ngo)
-    for client, text, wanted in (
+    for client, text, codes in (
         (story.shelter, token, {}),
         (service.as_("ngo", "WORKER", "COORDINATOR"), token, {}),
         (story.ngo, token, {"need_code": "HOU"}),
@@ -290,7 +290,7 @@ def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_nev
         (story.ngo, "x", {}),
         (story.ngo, "A" * 400, {}),
     ):
-        assert refusal_with_fields(lambda c=client, t=text, w=wanted: next_of(c, t, **w)) == (  # type: ignore[misc]
+        assert refusal_with_fields(lambda c=client, t=text, w=codes: next_of(c, t, **w)) == (  # type: ignore[misc]
             "INVALID_ARGUMENT",
             "invalid_fields",
             {"resume_token": "malformed"},
@@ -300,8 +300,8 @@ def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_nev
     )
 
 
-def next_of(client: Client, token: str = "", **wanted: Any) -> Change:
-    with watching(client, token, **wanted) as stream:
+def next_of(client: Client, token: str = "", **filters: Any) -> Change:
+    with watching(client, token, **filters) as stream:
         change: Change = next(stream)
         return change
 
@@ -418,9 +418,9 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
     reads = list[int]()
     changes = service.made.watch.changes
 
-    def look(tx: Transaction, caller: Caller, wanted: Filter, after: int) -> Any:
+    def look(tx: Transaction, caller: Caller, filter_: Filter, after: int) -> Any:
         reads.append(after)
-        return changes(tx, caller, wanted, after)
+        return changes(tx, caller, filter_, after)
 
     monkeypatch.setattr(service.made.watch, "changes", look)
     monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds

@@ -540,13 +540,13 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
 ) -> None:
     sent = story.sent()
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    wanted = pb.ReferralFilter(
+    filter_ = pb.ReferralFilter(
         box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id
     )
     mine = {
         referral.id: referral
         for referral in story.shelter.ListReferrals(
-            pb.ListReferralsRequest(filter=wanted, page_size=50)
+            pb.ListReferralsRequest(filter=filter_, page_size=50)
         ).referrals
     }[sent.id]
     assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == (
@@ -572,7 +572,7 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
         "illegal_transition",
     )
     left = story.shelter.ListReferrals(
-        pb.ListReferralsRequest(filter=wanted, page_size=50)
+        pb.ListReferralsRequest(filter=filter_, page_size=50)
     ).referrals
     assert sent.id not in {one.id for one in left}
 

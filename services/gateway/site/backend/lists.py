@@ -17,9 +17,9 @@ class Listed(list[Row]):
     more = False
 
 
-def only(rows: Listed[Row], wanted: Callable[[Row], bool]) -> Listed[Row]:
-    """Returns the rows for which `wanted` is true. The result keeps `more`."""
-    matching = Listed(row for row in rows if wanted(row))
+def only(rows: Listed[Row], condition: Callable[[Row], bool]) -> Listed[Row]:
+    """Returns the rows that meet `condition`. The result keeps `more`."""
+    matching = Listed(row for row in rows if condition(row))
     matching.more = rows.more
     return matching
 

@@ -23,14 +23,14 @@ def names(
 ) -> Names:
     """Fetches all names of a page, in batches as large as the contract allows."""
     fields = {"organization_ids": organizations, "service_ids": services, "worker_ids": workers}
-    wanted = [
+    requested = [
         (field, identifier)
         for field, ids in fields.items()
-        for identifier in sorted({wanted_id for wanted_id in ids if wanted_id})
+        for identifier in sorted({id_ for id_ in ids if id_})
     ]
     known = Names()
-    for start in range(0, len(wanted), BATCH):
-        batch = wanted[start : start + BATCH]
+    for start in range(0, len(requested), BATCH):
+        batch = requested[start : start + BATCH]
         answer = clients().directory.BatchGet(
             BatchGetRequest(
                 **{

@@ -42,9 +42,9 @@ def file_of(person_id: str) -> p.Person:
     return clients().people.GetPerson(p.GetPersonRequest(id=person_id, outline_only=True))
 
 
-def matching(wanted: r.ReferralFilter) -> lists.Listed[r.Referral]:
+def matching(filter_: r.ReferralFilter) -> lists.Listed[r.Referral]:
     """Returns all referrals that match a filter, the nearest deadline first."""
-    return lists.all_of(r.ListReferralsRequest(filter=wanted))
+    return lists.all_of(r.ListReferralsRequest(filter=filter_))
 
 
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:

@@ -417,13 +417,13 @@ def _save_service(before: d.Service, typed: d.Service) -> d.Service:
     )
 
 
-def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
-    """Adds the service to the wanted places and removes it from the others.
+def _offer_at(service_id: str, location_ids: Sequence[str]) -> None:
+    """Adds the service to these places and removes it from all others.
 
     At a place that stays, the details of the service are kept.
     """
     offer_ids = _offered_at(service_id)
-    for location_id in wanted:
+    for location_id in location_ids:
         if location_id not in offer_ids:
             send(
                 pb.SetServiceAtLocationRequest(
@@ -434,7 +434,7 @@ def _offer_at(service_id: str, wanted: Sequence[str]) -> None:
                 )
             )
     for location_id, identifier in offer_ids.items():
-        if location_id not in wanted:
+        if location_id not in location_ids:
             send(
                 pb.DeleteServiceAtLocationRequest(
                     id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100]

@@ -139,9 +139,9 @@ def icon_of(job: o.Import) -> str:
     }.get(job.state, "wait")
 
 
-def _create_and_show(wanted: o.CreateImportRequest) -> access.Answer:
+def _create_and_show(request_: o.CreateImportRequest) -> access.Answer:
     return redirect(
-        url_for("imports.show", identifier=clients().imports.CreateImport(wanted).id), 303
+        url_for("imports.show", identifier=clients().imports.CreateImport(request_).id), 303
     )
 
 

@@ -71,14 +71,14 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
     return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
 
 
-def count_referrals(**wanted: Any) -> r.CountReferralsResponse:
+def count_referrals(**filters: Any) -> r.CountReferralsResponse:
     """Counts the referrals that match a filter.
 
     The filter must exclude referrals that are over: their number grows for ever, and the page does
     not show it.
     """
     return clients().referrals.CountReferrals(
-        r.CountReferralsRequest(filter=r.ReferralFilter(**wanted))
+        r.CountReferralsRequest(filter=r.ReferralFilter(**filters))
     )
 
 
@@ -128,11 +128,13 @@ def today() -> str:
     me = session.me()
     box = r.BOX_MINE if me.may("worker", "operator", "manager") else r.BOX_NETWORK
     show = request.args.get("show", "")
-    wanted = filter_of(show, box)
-    if wanted is None:
-        show, wanted = "", referrals.turn_of(box)
+    filter_ = filter_of(show, box)
+    if filter_ is None:
+        show, filter_ = "", referrals.turn_of(box)
     answer = clients().referrals.ListReferrals(
-        r.ListReferralsRequest(filter=wanted, page_size=50, page_token=request.args.get("page", ""))
+        r.ListReferralsRequest(
+            filter=filter_, page_size=50, page_token=request.args.get("page", "")
+        )
     )
     network = box == r.BOX_NETWORK
     live_counts = count_referrals(box=box, live=True)

@@ -82,7 +82,7 @@ def trail() -> str:
     For a malformed id or day, shows no rows, without calling the service.
     """
     filters = {name: request.args.get(name, "").strip() for name in (*IDS, "action_code", "day")}
-    wanted = a.ListTrailRequest(
+    request_ = a.ListTrailRequest(
         object_id=filters["object_id"],
         actor_id=filters["actor_id"],
         organization_id=filters["organization_id"],
@@ -95,12 +95,12 @@ def trail() -> str:
     if start is not None:
         # local times: where the clocks change, not every day has 24 hours
         morning = start.astimezone(i18n.zone()) + MORNING
-        wanted.start_time.FromDatetime(morning)
-        wanted.end_time.FromDatetime(morning + timedelta(days=1))
+        request_.start_time.FromDatetime(morning)
+        request_.end_time.FromDatetime(morning + timedelta(days=1))
     sound = all(is_id(filters[name]) for name in IDS if filters[name]) and (
         start is not None or not filters["day"]
     )
-    answer = clients().audit.ListTrail(wanted) if sound else a.ListTrailResponse()
+    answer = clients().audit.ListTrail(request_) if sound else a.ListTrailResponse()
     return render_template(
         "trail.html",
         rows_=answer.rows,
@@ -108,7 +108,7 @@ def trail() -> str:
         FIELD_GROUPS=vocabulary.TABLES["field_group"],
         ACTIONS=vocabulary.TABLES["trail_action"],
         asked={name: value for name, value in filters.items() if value}
-        | ({"refused": 1} if wanted.refused else {}),
+        | ({"refused": 1} if request_.refused else {}),
         names=names.names(
             {row.organization_id for row in answer.rows},
             (),

@@ -5,10 +5,10 @@
   const form = document.querySelector("form[data-autosave]");
   const status = document.getElementById("saved");
   if (!form || !status) return;
-  let running = null, again = false, timer = 0, stopped = false, joined = false, told = true;
+  let running = null, again = false, timer = 0, stopped = false, joined = false, isSaved = true;
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // shown by the script, because nothing is saved automatically without it
-  const say = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
-  const anew = (sent) => {
+  const showStatus = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
+  const copyTokens = (sent) => {
     for (const name of ["etag", "request_id", "form_token", "shown"]) {
       const fresh = sent.elements[name];
       if (!fresh) continue;
@@ -18,13 +18,13 @@
   };
   // A colleague saved the contact meanwhile, and the answer holds both versions together. Text that was typed after the request stays, after the colleague's text.
   const join = (sent, body) => {
-    anew(sent);
+    copyTokens(sent);
     for (const fresh of sent.elements) {
       const mine = fresh.name && !["hidden", "submit"].includes(fresh.type) && form.elements[fresh.name];
       if (!mine) continue;
-      const was = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
-      if (mine.value === was) mine.value = value;
-      else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(was)) mine.value = value + mine.value.slice(was.length);
+      const sentValue = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
+      if (mine.value === sentValue) mine.value = value;
+      else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(sentValue)) mine.value = value + mine.value.slice(sentValue.length);
     }
     mark();
   };
@@ -32,7 +32,7 @@
     const sent = page.querySelector("form[data-autosave]");
     if (!sent) return false;
     form.setAttribute("action", sent.getAttribute("action"));
-    anew(sent);
+    copyTokens(sent);
     for (const name of ["heading", "readout", "enough", "standing"]) {
       const mine = document.getElementById(name), fresh = page.getElementById(name);
       if (!mine || !fresh || (name === "readout" && !fresh.childElementCount)) continue;
@@ -47,7 +47,7 @@
     history.replaceState(null, "", sent.getAttribute("action"));
     if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
     const saved = page.getElementById("saved");
-    say(saved.textContent, saved.classList.contains("bad"));
+    showStatus(saved.textContent, saved.classList.contains("bad"));
     return true;
   };
   // An error is shown with the text of the answer's part for errors. Nothing is copied from any other page (the sign-in page, or a page of another site).
@@ -59,7 +59,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.ok && take(page)) return true;
       const sent = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
-      if (answer.status === 401 || answer.redirected) say(status.dataset.ended, true);
+      if (answer.status === 401 || answer.redirected) showStatus(status.dataset.ended, true);
       else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // the operator signed in again in another tab
         form.elements.form_token.value = sent.elements.form_token.value;
         return await send(true);
@@ -67,10 +67,10 @@
         joined = answer.status === 412 && Boolean(sent);
         if (joined) join(sent, body);
         const refusal = page.querySelector("main [data-refusal] li") ?? page.querySelector("main [data-refusal], main #problem");
-        say(refusal?.textContent.trim() || status.dataset.away, true);
+        showStatus(refusal?.textContent.trim() || status.dataset.away, true);
       }
     } catch {
-      say(status.dataset.away, true);
+      showStatus(status.dataset.away, true);
     }
     return false;
   };
@@ -82,7 +82,7 @@
       let saved = false;
       while (again) { again = false; saved = await send(); }
       running = null;
-      told = saved;
+      isSaved = saved;
       return saved;
     })();
     return running;
@@ -91,11 +91,11 @@
   const questions = [...form.querySelectorAll(".questions fieldset")], about = document.getElementById("about");
   const panes = [...questions, about], list = form.querySelector(".asked ol");
   let at = -1;
-  const said = (pane) => pane.querySelector("input:checked")?.value || "";
+  const answerOf = (pane) => pane.querySelector("input:checked")?.value || "";
   const mark = () => panes.forEach((pane, index) => {
     const button = list.children[index].firstChild, choice = pane.querySelector("input:checked");
-    button.lastChild.textContent = pane !== about && said(pane) ? choice.parentNode.textContent.trim() : "";
-    button.classList.toggle("answered", pane !== about && Boolean(said(pane)));
+    button.lastChild.textContent = pane !== about && answerOf(pane) ? choice.parentNode.textContent.trim() : "";
+    button.classList.toggle("answered", pane !== about && Boolean(answerOf(pane)));
     if (index === at) button.setAttribute("aria-current", "step"); else button.removeAttribute("aria-current");
   });
   const show = (index, focus) => {
@@ -106,7 +106,7 @@
   };
   const enough = () => document.getElementById("standing").hasAttribute("data-enough");
   const next = (from) => {
-    const open = enough() ? -1 : panes.findIndex((pane, index) => index > from && (pane === about || !said(pane)));
+    const open = enough() ? -1 : panes.findIndex((pane, index) => index > from && (pane === about || !answerOf(pane)));
     show(open < 0 ? panes.length - 1 : open, true);
   };
   panes.forEach((pane, index) => {
@@ -123,7 +123,7 @@
   });
   form.classList.add("paced");
   list.parentNode.hidden = false;
-  const first = questions.findIndex((pane) => !said(pane));
+  const first = questions.findIndex((pane) => !answerOf(pane));
   show(first < 0 || enough() ? panes.length - 1 : first, false);
   const keys = { 1: 0, 2: 1, 3: 2, 0: 3 };  // key → place among the answers, not the value: in a question that is worded the other way round a yes is the contract's no
   document.addEventListener("keydown", (event) => {
@@ -151,10 +151,10 @@
   // Links in the content read the saved contact, so they wait until it is saved. Other links (the rail, quick exit) never wait.
   document.querySelector("main").addEventListener("click", async (event) => {
     const link = event.target.closest("a[href]");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer || !told)) return;
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || !(running || timer || !isSaved)) return;
     event.preventDefault();
     const saved = await (timer ? save() : running);
-    told = true;
+    isSaved = true;
     if (saved) location.assign(link.href);  // otherwise the page shows the error, and a second click leaves the page
   });
   addEventListener("beforeunload", () => { if (timer) save(); });

@@ -1,19 +1,19 @@
-// Says beside a text area how much still fits when little does, and that a text was cut: a browser cuts pasted text at the limit without a word.
+// Shows beside a text area how many characters are left when few are, and that a text was cut: a browser cuts pasted text at the limit without notice.
 "use strict";
 (() => {
-  const words = document.currentScript.dataset, NEAR = 0.1;  // the share of the limit from which on the rest is shown
+  const words = document.currentScript.dataset, NEAR = 0.1;  // the share of the limit below which the remaining characters are shown
   const limited = (event) => (event.target.matches?.("textarea[maxlength]") ? event.target : null);
   const line = (area) => {
     if (!area.nextElementSibling?.matches(".limit")) area.insertAdjacentHTML("afterend", '<p class="hint limit" role="status"></p>');
     return area.nextElementSibling;
   };
   const show = (area, cut) => {
-    const most = area.maxLength, left = most - area.value.length, said = line(area);
-    const text = cut ? words.cut : left < 1 ? words.full : left <= most * NEAR ? words.left : "";
-    said.textContent = text.replace("{n}", left).replace("{most}", most);
-    said.classList.toggle("error", cut);
+    const maximum = area.maxLength, left = maximum - area.value.length, hint = line(area);
+    const text = cut ? words.cut : left < 1 ? words.full : left <= maximum * NEAR ? words.left : "";
+    hint.textContent = text.replace("{n}", left).replace("{most}", maximum);
+    hint.classList.toggle("error", cut);
   };
-  document.addEventListener("focusin", (event) => { if (limited(event)) line(event.target); });  // a screen reader reads only what changes in a line that is there
+  document.addEventListener("focusin", (event) => { if (limited(event)) line(event.target); });  // a screen reader reads changes only in an element that exists already
   document.addEventListener("input", (event) => { if (limited(event)) show(event.target, false); });
   document.addEventListener("beforeinput", (event) => {
     const area = limited(event), added = (event.data ?? event.dataTransfer?.getData("text/plain") ?? "").replaceAll("\r\n", "\n").length;

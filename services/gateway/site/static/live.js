@@ -1,23 +1,23 @@
-// Keeps an open page up to date: every few seconds it asks whether the page is out of date, and replaces the parts marked data-live by those of a fresh page.
-// A part in which the reader writes or presses is replaced when she is done. Changes are announced once, in one sentence.
+// Keeps an open page up to date: every few seconds it asks whether the page is out of date, and replaces the parts marked data-live with those of a fresh page.
+// A part in which the reader types or presses a button is replaced once she has finished. Changes are announced once, in one sentence.
 "use strict";
 (() => {
-  const say = document.getElementById("live"), stale = document.getElementById("live-stale"), sound = document.getElementById("sound");
-  if (!say || !stale) return;
-  const words = say.dataset, ahead = words.now * 1000 - Date.now();  // the clock of this device may be wrong
+  const announcement = document.getElementById("live"), stale = document.getElementById("live-stale"), sound = document.getElementById("sound");
+  if (!announcement || !stale) return;
+  const words = announcement.dataset, ahead = words.now * 1000 - Date.now();  // the clock of this device may be wrong
   const EVERY = 3000, HIDDEN = 15000, SLOWEST = 30000, SILENCE = 15000, USED = 60000;
-  let version = words.version, ticket = "", heard = Date.now(), failed = 0, behind = false, asking = false, over = false, timer = 0;
-  let acted = 0, told = Date.now(), pressed = 0;  // times: the reader's last action, the last request that reported one, her last press
+  let version = words.version, ticket = "", lastAnswer = Date.now(), failed = 0, behind = false, asking = false, over = false, timer = 0;
+  let acted = 0, reported = Date.now(), pressed = 0;  // times: the reader's last action, the last request that reported one, her last press
   const pending = new Map();  // fresh parts that wait until nobody writes in the old ones
 
   const count = (text, n) => text.replace("{n}", n);
   const time = () => new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", timeZone: words.zone })
-    .format(heard + ahead);
+    .format(lastAnswer + ahead);
   // Only the reader's actions keep her session alive: a session becomes idle while a page is only left open.
   const ask = (url, headers) => {
-    const used = acted > told && Date.now() - told > USED;
-    if (used) told = Date.now();
-    return fetch(url, { headers: { ...(used ? {} : { Passive: "1" }), ...headers }, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout?.(8000) });
+    const isUsed = acted > reported && Date.now() - reported > USED;
+    if (isUsed) reported = Date.now();
+    return fetch(url, { headers: { ...(isUsed ? {} : { Passive: "1" }), ...headers }, redirect: "manual", cache: "no-store", signal: AbortSignal.timeout?.(8000) });
   };
   const ended = (answer) => answer.type === "opaqueredirect" || answer.status === 401;
   const show = (text) => { stale.textContent = text; stale.hidden = !text; };
@@ -35,7 +35,7 @@
     copy.querySelectorAll("details").forEach((part) => part.removeAttribute("open"));
     return copy.innerHTML;
   };
-  const ANEW = "[name=form_token], [name=request_id]";  // they differ on each page
+  const UNIQUE_FIELDS = "[name=form_token], [name=request_id]";  // they differ on each page
   const written = (field) => field.matches("select") ? [...field.options].some((one) => one.selected !== one.defaultSelected && one.value)
     : field.type === "hidden" ? false : field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   const busy = (region) => Date.now() - pressed < 1000 || (region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"))
@@ -47,14 +47,14 @@
   const swap = (region, fresh) => {
     const focus = region.contains(document.activeElement) ? name(document.activeElement) : "";
     const open = [...region.querySelectorAll("details")].map((part) => part.open);
-    const held = [...region.querySelectorAll("a[href]")].find((part) => part.getBoundingClientRect().top >= 0);
-    const top = held?.getBoundingClientRect().top;
+    const anchor = [...region.querySelectorAll("a[href]")].find((part) => part.getBoundingClientRect().top >= 0);
+    const top = anchor?.getBoundingClientRect().top;
     region.replaceChildren(...document.importNode(fresh, true).childNodes);
     Object.assign(region.dataset, fresh.dataset);
     const folded = [...region.querySelectorAll("details")];
     if (folded.length === open.length) folded.forEach((part, n) => { part.open = open[n]; });
     if (focus) named(region, focus)?.focus({ preventScroll: true });
-    const moved = held && named(region, name(held))?.getBoundingClientRect().top;
+    const moved = anchor && named(region, name(anchor))?.getBoundingClientRect().top;
     if (moved !== undefined && moved !== top && top < innerHeight) scrollBy(0, moved - top);
   };
 
@@ -66,27 +66,27 @@
       if (link.getAttribute("href") === here) link.setAttribute("aria-current", "true");
     }
     for (const region of document.querySelectorAll("[data-live]")) {
-      const anew = page.getElementById(region.id);
+      const freshRegion = page.getElementById(region.id);
       pending.delete(region.id);
-      if (!anew || bare(region, ANEW) === bare(anew, ANEW)) continue;
-      const before = rows(region), after = [...rows(anew)].filter(([href]) => !before.has(href));
-      if (region.dataset.live !== "bell") changed ||= bare(region, `${ANEW}, [data-due]`) !== bare(anew, `${ANEW}, [data-due]`);
+      if (!freshRegion || bare(region, UNIQUE_FIELDS) === bare(freshRegion, UNIQUE_FIELDS)) continue;
+      const before = rows(region), after = [...rows(freshRegion)].filter(([href]) => !before.has(href));
+      if (region.dataset.live !== "bell") changed ||= bare(region, `${UNIQUE_FIELDS}, [data-due]`) !== bare(freshRegion, `${UNIQUE_FIELDS}, [data-due]`);
       fresh += after.length;
       immediate ||= after.some(([, row]) => row.dataset.urgency === "immediate");
-      if (busy(region)) pending.set(region.id, anew);
-      else swap(region, anew);
+      if (busy(region)) pending.set(region.id, freshRegion);
+      else swap(region, freshRegion);
     }
     if (same) document.title = page.title;
-    if (changed) say.textContent = fresh === 1 ? words.one : fresh ? count(words.many, fresh) : words.changed;
+    if (changed) announcement.textContent = fresh === 1 ? words.one : fresh ? count(words.many, fresh) : words.changed;
     if (immediate) beep();
     tick();
   };
   const catchUp = () => {
-    for (const [id, anew] of pending) {
+    for (const [id, freshRegion] of pending) {
       const region = document.getElementById(id);
       if (busy(region)) continue;
       pending.delete(id);
-      swap(region, anew);
+      swap(region, freshRegion);
     }
   };
 
@@ -106,19 +106,19 @@
     asking = true;
     clearTimeout(timer);
     try {
-      const used = acted > told && Date.now() - told > USED;  // a request with a ticket does not reach the session
-      const answer = await ask("/live", ticket && !used ? { "Live-Ticket": ticket } : {});
+      const isUsed = acted > reported && Date.now() - reported > USED;  // a request with a ticket does not reach the session
+      const answer = await ask("/live", ticket && !isUsed ? { "Live-Ticket": ticket } : {});
       if (ended(answer)) return end();
       if (!answer.ok) throw new Error();
-      const said = await answer.json();
-      ticket = said.ticket || ticket;
-      if (said.version !== version || behind || document.querySelector("[data-running]")) await renew();  // running work changes no list, and so no version
-      version = said.version;
-      heard = Date.now(); failed = 0;
+      const state = await answer.json();
+      ticket = state.ticket || ticket;
+      if (state.version !== version || behind || document.querySelector("[data-running]")) await renew();  // running work changes no list, and so no version
+      version = state.version;
+      lastAnswer = Date.now(); failed = 0;
       if (!over) show("");
     } catch {
       failed += 1;
-      if (Date.now() - heard > SILENCE) show(count(words.away, time()));
+      if (Date.now() - lastAnswer > SILENCE) show(count(words.away, time()));
     }
     asking = false;
     const pause = Math.min(SLOWEST, (document.hidden ? HIDDEN : EVERY) * 2 ** Math.min(failed, 4));
@@ -144,8 +144,8 @@
       if (ring) ring.setAttribute("stroke-dasharray", `${left < 0 ? 100 : share} 100`);
       if (hours >= 12 || !text) continue;
       const span = !hours ? `${minutes} min` : minutes % 60 ? `${hours} h ${String(minutes % 60).padStart(2, "0")}` : `${hours} h`;
-      const said = left < 0 ? count(words.late, span) : span;
-      if (text.textContent !== said) text.textContent = said;
+      const label = left < 0 ? count(words.late, span) : span;
+      if (text.textContent !== label) text.textContent = label;
     }
   };
   setInterval(() => { tick(); catchUp(); }, 1000);

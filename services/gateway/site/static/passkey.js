@@ -5,14 +5,14 @@
   if (!window.PublicKeyCredential || /^[\d.]+$|:/.test(location.hostname)) return;
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (sign) => sign.charCodeAt(0));
   const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
-  const read = (said) => {  // does what parseCreationOptionsFromJSON does, which older browsers do not have
-    const options = JSON.parse(said);
+  const read = (json) => {  // does what parseCreationOptionsFromJSON does, which older browsers do not have
+    const options = JSON.parse(json);
     options.challenge = bytes(options.challenge);
     if (options.user) options.user.id = bytes(options.user.id);
     for (const list of [options.allowCredentials, options.excludeCredentials]) for (const one of list || []) one.id = bytes(one.id);
     return options;
   };
-  const written = (credential) => {
+  const serialized = (credential) => {
     const response = {};
     for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"]) {
       if (credential.response[name]) response[name] = text(credential.response[name]);
@@ -22,12 +22,12 @@
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     form.hidden = false;
     for (const instead of document.querySelectorAll("[data-no-passkey]")) instead.hidden = true;
-    const how = form.dataset.passkey, failed = form.querySelector("[role=alert]");
-    if (how === "offer") continue;
+    const method = form.dataset.passkey, failed = form.querySelector("[role=alert]");
+    if (method === "offer") continue;
     const ask = async (again) => {
       try {
         const options = { publicKey: read(form.dataset.options) };
-        form.elements.passkey.value = written(await navigator.credentials[how](options));
+        form.elements.passkey.value = serialized(await navigator.credentials[method](options));
         form.submit();
       } catch {
         if (again) { failed.hidden = false; failed.scrollIntoView({ block: "nearest" }); }

@@ -56,24 +56,24 @@ class PublicEntry:
     time: datetime
 
 
-def page(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
+def page(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
     """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
-        tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", wanted
+        tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", terms
     )
     return _with_places(tx, rows), total
 
 
 def page_by_name(
-    tx: Transaction, wanted: PublicSearchTerms, after: Cursor | None
+    tx: Transaction, terms: PublicSearchTerms, after: Cursor | None
 ) -> tuple[list[PublicEntry], Cursor | None, int]:
     """Returns a page of public services, ordered by name, the next page's position, and the total.
 
     A total of MANY means "MANY or more".
     """
-    values = asdict(wanted) | {
-        "words": significant_words(wanted.words),
-        "more": wanted.size + 1,
+    values = asdict(terms) | {
+        "words": significant_words(terms.words),
+        "more": terms.size + 1,
         "many": MANY,
     }
     source = f"{services.FROM} WHERE {_WANTED}"
@@ -89,9 +89,9 @@ def page_by_name(
         f" JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
         values,
     ).fetchall()
-    page = rows[: wanted.size]
+    page = rows[: terms.size]
     next_cursor: Cursor | None = (
-        [page[-1]["name_key"], page[-1]["id"]] if len(rows) > wanted.size else None
+        [page[-1]["name_key"], page[-1]["id"]] if len(rows) > terms.size else None
     )
     return (
         _with_places(tx, page),
@@ -100,7 +100,7 @@ def page_by_name(
     )
 
 
-def page_of_places(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
+def page_of_places(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
     """Returns a page of public services at their places, and the total.
 
     Each entry has one place. Confidential places are left out.
@@ -110,9 +110,7 @@ def page_of_places(tx: Transaction, wanted: PublicSearchTerms) -> tuple[list[Pub
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
         f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
     )
-    rows, total = _page(
-        tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", wanted
-    )
+    rows, total = _page(tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", terms)
     by_row = zip(rows, _with_places(tx, rows), strict=True)
     return [
         replace(entry, places=[pair for pair in entry.places if pair[0].id == row["at_id"]])

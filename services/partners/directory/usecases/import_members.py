@@ -39,23 +39,23 @@ def with_members(
 
     If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
     organisation, all rows are the owner's, whatever the name. An organisation that was never
-    admitted is no member, even if it applied under the name of one. Of several organisations with
-    one name, those that have left do not count.
+    admitted is not a member, even if it applied under the name of one. If several organisations
+    have the same name, those that have left do not count.
     """
-    wanted = {
+    named_members = {
         (draft.organization_id, draft.organization_name)
         for draft in drafts
         if draft.organization_id or draft.organization_name
     }
     if owner is not None:
-        alone = len(wanted) <= 1
+        alone = len(named_members) <= 1
         members = {owner.id: owner}
     else:
         alone = False
         members = {
             organization.id: organization
             for organization in organizations.by_id_or_name(
-                tx, [id for id, _ in wanted if is_id(id)], [n for _, n in wanted if n]
+                tx, [id for id, _ in named_members if is_id(id)], [n for _, n in named_members if n]
             )
             if organization.was_admitted
         }

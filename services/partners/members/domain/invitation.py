@@ -17,7 +17,7 @@ from services.partners.members.domain.worker import NETWORK_ROLES, Role
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.subject import Subject
 
-LIFE = timedelta(hours=72)
+LIFETIME = timedelta(hours=72)
 # maximum number of unexpired invitations to an organisation; limited because each invitation sends
 # an e-mail to a person who did not ask for one
 MAX_INVITATIONS = 20
@@ -69,8 +69,8 @@ class InvitationEntry:
         organisation, MANAGER must be given, and any other role must be one of FIRST_ROLES.
         """
         invited_roles = frozenset(self.roles)
-        network = not NETWORK_ROLES.isdisjoint(invited_roles)
-        if (for_own_organization and network and Role.COORDINATOR not in roles) or (
+        gives_network_role = not NETWORK_ROLES.isdisjoint(invited_roles)
+        if (for_own_organization and gives_network_role and Role.COORDINATOR not in roles) or (
             not for_own_organization and not {Role.MANAGER} <= invited_roles <= FIRST_ROLES
         ):
             raise NotAllowed("right_missing")
@@ -113,7 +113,7 @@ class Invitation(Subject):
             entry=entry,
             first_manager=first_manager,
             invited_by_worker_id=worker_id,
-            expire_time=now + LIFE,
+            expire_time=now + LIFETIME,
         )
         if contains_network_role(entry.roles):
             invitation.status = InvitationStatus.WAITING
@@ -132,7 +132,7 @@ class Invitation(Subject):
         check_second_coordinator(
             second, organization_id, self.invited_by_worker_id, self.organization_id
         )
-        self.status, self.expire_time = InvitationStatus.OPEN, now + LIFE
+        self.status, self.expire_time = InvitationStatus.OPEN, now + LIFETIME
         self.note("created", now)
 
     def waits(self, now: datetime) -> bool:

@@ -76,9 +76,9 @@ class Recording:
 
     def snapshot(self) -> int:
         """Reads the new transactions; returns the number of transactions so far."""
-        with self._file.open("rb") as opened:
-            opened.seek(self._position)
-            data = opened.read()
+        with self._file.open("rb") as file:
+            file.seek(self._position)
+            data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._position += len(whole)
         self.transactions += read(whole.decode().splitlines())

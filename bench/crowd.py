@@ -142,8 +142,8 @@ class Rest:
     """A connection to the gateway that lists referrals."""
 
     def __init__(self, task: Task, key: str) -> None:
-        where = urlsplit(task.gateway)
-        self._where = where.hostname, where.port
+        address = urlsplit(task.gateway)
+        self._where = address.hostname, address.port
         self._sent = (
             "GET /api/v1/referrals?limit=5 HTTP/1.1\r\nHost: x\r\n"
             f"Authorization: Bearer {key}\r\n\r\n"

@@ -187,14 +187,14 @@ def is_write(text: str, tag: str) -> bool:
 
 def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Returns the complete messages of a stream as (kind, body), and the rest of the data."""
-    found, start = [], 0
+    exchanges, start = [], 0
     while len(data) >= start + 5:
         end = start + 1 + struct.unpack_from("!I", data, start + 1)[0]
         if len(data) < end:
             break
-        found.append((data[start : start + 1], data[start + 5 : end]))
+        exchanges.append((data[start : start + 1], data[start + 5 : end]))
         start = end
-    return found, data[start:]
+    return exchanges, data[start:]
 
 
 def _parameters(body: bytes) -> list[bytes]:

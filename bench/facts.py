@@ -98,10 +98,10 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
             " AND subject = ANY(%s)",
             (list(answered),),
         )
-        noted = {row["subject"]: row["time"].timestamp() for row in rows}
+        applied_times = {row["subject"]: row["time"].timestamp() for row in rows}
     counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
     after = [(receiver.arrival_times[id] - answered[id]) * 1000 for id in counted]
-    since_fact = [(receiver.arrival_times[id] - noted[id]) * 1000 for id in counted]
+    since_fact = [(receiver.arrival_times[id] - applied_times[id]) * 1000 for id in counted]
     method = (
         f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
         " a local server; beside: from the fact's time, before it"
@@ -131,9 +131,9 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
         waiting = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
         until(lambda: database.execute(waiting).fetchone() is None, 120)
         rate = FACTS / (time.perf_counter() - begin)
-        taken = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
+        query = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
         with stack.database("notifications") as listener:
-            until(lambda: all(row["n"] == FACTS for row in listener.execute(taken)), 120)
+            until(lambda: all(row["n"] == FACTS for row in listener.execute(query)), 120)
     method = (
         f"{FACTS} facts in the outbox at once, read, signed, sent, marked, while notifications"
         " takes them in; beside: kafka-python alone to the same broker"

@@ -87,16 +87,16 @@ def measure(_stack: LocalStack) -> list[Measurement]:
 
 def waits(stack: LocalStack) -> list[float]:
     """Returns the milliseconds that each request of the other partner took."""
-    took = []
+    seconds = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {stack.api_key('Luna Nueva')}"
         for _ in range(ASKED):
             begin = time.perf_counter()
             answer = session.get(stack.gateway + _PATH, timeout=10)
-            took.append((time.perf_counter() - begin) * 1000)
+            seconds.append((time.perf_counter() - begin) * 1000)
             assert answer.status_code == 200, answer.text
             time.sleep(EVERY)
-    return took
+    return seconds
 
 
 @contextmanager
@@ -106,10 +106,10 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
     After the block, the yielded list holds the number of the flood's requests, the number of its
     refused requests, and the seconds that it lasted.
     """
-    where = urlsplit(stack.gateway)
+    address = urlsplit(stack.gateway)
     words = [
-        where.hostname or "",
-        str(where.port),
+        address.hostname or "",
+        str(address.port),
         stack.api_key("Puentes"),
         str(TIMES * CALLER_RATE),
         str(CONNECTIONS),
@@ -130,6 +130,6 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
     try:
         yield counts
     finally:
-        out, _ = process.communicate("", timeout=20)
-        request_count, refused = out.split()
+        output, _ = process.communicate("", timeout=20)
+        request_count, refused = output.split()
         counts += [float(request_count), float(refused), time.monotonic() - begin]

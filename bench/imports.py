@@ -37,10 +37,10 @@ def has_applied_all(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns True if a service has applied a fact about each subject in the outbox of partners."""
     with stack.database("partners") as partners, stack.database(service) as listener:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
-        taken = listener.execute(
+        claim = listener.execute(
             "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
         ).fetchone()
-    return bool(published and taken and taken["n"] >= published["n"])
+    return bool(published and claim and claim["n"] >= published["n"])
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
@@ -59,7 +59,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         assert row is not None
         first_runs, later_runs = list[float](), list[float]()
         for run in range(TIMES):
-            for took in (first_runs, later_runs):
+            for runs in (first_runs, later_runs):
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
                 until(lambda: all(has_applied_all(stack, *listener) for listener in LISTENERS), 120)
@@ -73,7 +73,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
                         tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False
                     )
                 assert report.written, [line.problems for line in report.lines if line.problems][:3]
-                took.append(ROWS / (time.perf_counter() - began))
+                runs.append(ROWS / (time.perf_counter() - began))
     finally:
         database.close()
     conditions = (

@@ -210,9 +210,16 @@ def viewers(stack: LocalStack, cookies: list[str]) -> Iterator[Callable[[], dict
     """Runs the viewers until the yielded function is called, or until the block ends. The function
     returns their report.
     """
-    where = urlsplit(stack.gateway)
+    address = urlsplit(stack.gateway)
     process = subprocess.Popen(
-        [sys.executable, "-c", _VIEWERS, str(where.hostname), str(where.port), json.dumps(cookies)],
+        [
+            sys.executable,
+            "-c",
+            _VIEWERS,
+            str(address.hostname),
+            str(address.port),
+            json.dumps(cookies),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -22,9 +22,9 @@ def measure(stack: LocalStack) -> list[Measurement]:
         lives.run_one()
     for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
         requests.get(stack.gateway + path, timeout=10)
-    ours = family(int(stack.state["pid"]))
-    pss = sum(memory(pid, "Pss:") for pid in ours) / 1024
-    rss = sum(memory(pid, "Rss:") for pid in ours) / 1024
+    processes = family(int(stack.state["pid"]))
+    pss = sum(memory(pid, "Pss:") for pid in processes) / 1024
+    rss = sum(memory(pid, "Rss:") for pid in processes) / 1024
     return [
         Measurement(
             "ready_s",
@@ -35,7 +35,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         Measurement(
             "memory_mb",
             pss,
-            f"proportional set size of all {len(ours)} processes after a little work; beside:"
+            f"proportional set size of all {len(processes)} processes after a little work; beside:"
             " resident, shared pages counted each time",
             rss,
         ),

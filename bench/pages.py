@@ -29,7 +29,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """Measures the pages that five people of different roles reach by links, several times each; at
     most PAGES pages for each person.
     """
-    took: list[float] = []
+    seconds: list[float] = []
     sizes: dict[str, float] = {}
     for person in PEOPLE:
         with requests.Session() as session:
@@ -39,16 +39,16 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 for _ in range(TIMES):
                     begin = time.perf_counter()
                     session.get(stack.gateway + path, timeout=10)
-                    took.append((time.perf_counter() - begin) * 1000)
+                    seconds.append((time.perf_counter() - begin) * 1000)
     largest = max(sizes, key=lambda path: sizes[path])
     kind = re.sub(r"[0-9a-f]{32}", "…", largest)
     return [
         Measurement(
             "page_ms_p99",
-            percentile(took, 99),
-            f"{len(took)} requests of {len(sizes)} pages, one after another, by {len(PEOPLE)}"
+            percentile(seconds, 99),
+            f"{len(seconds)} requests of {len(sizes)} pages, one after another, by {len(PEOPLE)}"
             " people; beside: p50",
-            percentile(took, 50),
+            percentile(seconds, 50),
         ),
         Measurement(
             "page_kb_max",
@@ -81,13 +81,13 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
 
     def follow(href: str, base: str) -> None:
         url = urlsplit(urljoin(base, href))
-        there = url.path + (f"?{url.query}" if url.query else "")
+        target = url.path + (f"?{url.query}" if url.query else "")
         if (
             url.netloc == urlsplit(gateway).netloc
-            and there not in waiting
-            and not _SKIPPED.search(there)
+            and target not in waiting
+            and not _SKIPPED.search(target)
         ):
-            waiting.append(there)
+            waiting.append(target)
 
     for path in waiting:
         if len(pages) >= PAGES:

@@ -61,11 +61,13 @@ def lag(bootstrap: str) -> int:
     consumer = KafkaConsumer(bootstrap_servers=bootstrap)
     try:
         groups = {group["group_id"]: None for group in broker.list_groups()}
-        taken = broker.list_group_offsets(groups)
-        ends = consumer.end_offsets({partition for known in taken.values() for partition in known})
+        offsets = broker.list_group_offsets(groups)
+        ends = consumer.end_offsets(
+            {partition for known in offsets.values() for partition in known}
+        )
         return sum(
             ends[partition] - position.offset
-            for known in taken.values()
+            for known in offsets.values()
             for partition, position in known.items()
         )
     finally:

@@ -108,8 +108,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
     # so many new services at once are unusual: they are read before the measurement begins
     until(lambda: has_answered(asking, matches[0]), 120)
     measured = [
-        Measurement(name, *time_questions(rpc, asked, count))
-        for name, rpc, asked in (
+        Measurement(name, *time_questions(rpc, request, count))
+        for name, rpc, request in (
             ("search_100k_ms_p99", asking.SearchServices, searches),
             ("match_100k_ms_p99", asking.MatchServices, matches),
         )
@@ -158,13 +158,13 @@ def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, st
     """Returns the p99 in milliseconds, the conditions, and the median."""
     for request in requests[::20]:
         rpc(request)
-    took = []
+    seconds = []
     for request in requests[:ASKED]:
         begin = time.perf_counter()
         rpc(request)
-        took.append((time.perf_counter() - begin) * 1000)
+        seconds.append((time.perf_counter() - begin) * 1000)
     return (
-        percentile(took, 99),
-        f"{len(took)} different questions by gRPC among {count:,} services; beside: p50",
-        percentile(took, 50),
+        percentile(seconds, 99),
+        f"{len(seconds)} different questions by gRPC among {count:,} services; beside: p50",
+        percentile(seconds, 50),
     )

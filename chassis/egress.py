@@ -71,7 +71,7 @@ class Connection:
         failure: OSError | None = None
         for address in addresses[:3]:
             try:
-                opened = create_connection(
+                connection = create_connection(
                     (address, port),
                     min(_CONNECT_TIMEOUT, self.timeout),
                     socket_options=HTTPConnection.default_socket_options,
@@ -79,10 +79,10 @@ class Connection:
             except OSError as error:
                 failure = error
                 continue
-            opened.settimeout(self.timeout)
+            connection.settimeout(self.timeout)
             self.release_handle()
-            self._handle = opened.dup()
-            return opened
+            self._handle = connection.dup()
+            return connection
         raise NewConnectionError(requester, "failed") from failure
 
     def cut(self) -> None:

@@ -119,21 +119,21 @@ class _Server(ThreadingWSGIServer):
     """
 
     def __init__(self, *args: Any) -> None:
-        self._room = threading.BoundedSemaphore(16)
+        self._slots = threading.BoundedSemaphore(16)
         super().__init__(*args)
 
     def verify_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> bool:
-        """Returns True if there is room for a new connection."""
-        return self._room.acquire(blocking=False)
+        """Returns True if a new connection may be opened."""
+        return self._slots.acquire(blocking=False)
 
     def process_request_thread(
         self, request: socket | tuple[bytes, socket], client_address: Any
     ) -> None:
-        """Answers a request in a thread of its own, and then makes room for another."""
+        """Answers a request in a thread of its own, and then allows another connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._slots.release()
 
 
 def serve(address: str) -> threading.Thread | None:

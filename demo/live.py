@@ -1,6 +1,6 @@
 """Tonight in the network: referrals in most states, with running deadlines.
 
-Times are relative to the first run of the demo, so that some referrals are late, some are soon due,
+Times are relative to the first run of the demo, so that some referrals are late, some are due soon,
 and one must be answered now. Later the referrals age like any others. People, places and words are
 made up.
 """
@@ -62,14 +62,14 @@ class StoryBuilder:
             self._calendar,
             contact_id=contact_id,
         )
-        for ago, verb, *words in steps:
+        for ago, verb, *fields in steps:
             moment = self._now - ago
             if verb in ("send", "withdraw_consent", "reroute"):
-                getattr(story, verb)(moment, *words)
+                getattr(story, verb)(moment, *fields)
             else:
                 values = {
                     name: self._now + value if isinstance(value, timedelta) else value
-                    for name, value in (words or [{}])[0].items()
+                    for name, value in (fields or [{}])[0].items()
                 }
                 story.take(moment, verb, **values)
         self.stories.append(story.watch(self._now))
@@ -127,7 +127,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         accept_step(h(22), h(1.5)),
         contact_id=id_of("contact", "hospital"),
     )
-    # Sent, and not seen yet: one is soon due, one is late, two have time left.
+    # Sent, and not seen yet: one is due soon, one is late, two have time left.
     add_story("rosa", "HOU.SAFE", "casa-amanecer/camas", EMERGENCY, m(58), (m(48), "send"))
     add_story("darling", "MED.PRI", "salud-somoto/primaria", URGENT, h(31), (h(30), "send"))
     add_story("keyling", "EDU.SCH", "instituto-chinandega/secundaria", NORMAL, h(6), (h(5), "send"))
@@ -204,7 +204,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(32), "acknowledge"),
         accept_step(h(30), -h(12)),
     )
-    # Help is under way: one case goes well, with an appointment the day after tomorrow; one has
+    # Help is under way: one goes well, with an appointment the day after tomorrow; one has
     # been silent for nine days; one began yesterday, with an appointment two hours ago.
     _add_started(
         add_story,

@@ -261,18 +261,18 @@ class KeyService:
                 "module_failed" if Path(self._settings.module).exists() else "module_missing", error
             ) from error
 
-    def _away(self, why: str, error: Exception | None = None) -> Unavailable:
-        self._log_once(why, error)
+    def _away(self, reason: str, error: Exception | None = None) -> Unavailable:
+        self._log_once(reason, error)
         self._failed_at = time.monotonic()
-        return Unavailable("store_unavailable", why)
+        return Unavailable("store_unavailable", reason)
 
-    def _log_once(self, why: str, error: Exception | None = None) -> None:
+    def _log_once(self, reason: str, error: Exception | None = None) -> None:
         """Logs a reason, unless it was the last one logged."""
-        if why != self._why:
+        if reason != self._why:
             log.get().error(
-                "key_service_away", reason=why, error=type(error).__name__ if error else ""
+                "key_service_away", reason=reason, error=type(error).__name__ if error else ""
             )
-        self._why = why
+        self._why = reason
 
 
 class _Key:

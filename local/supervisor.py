@@ -53,7 +53,7 @@ class Part:
     restart_at: float | None = field(default=None, init=False)
     check_at: float = field(default=0.0, init=False)
     failures: int = field(default=0, init=False)  # failed checks in a row
-    trouble: str = field(default="", init=False)  # the reason why the part could not be started
+    problem: str = field(default="", init=False)  # the reason why the part could not be started
 
 
 class Supervisor:
@@ -154,8 +154,8 @@ class Supervisor:
         try:
             part.process = part.begin()
         except (StackFailure, OSError) as failure:
-            if part.trouble != str(failure):
-                part.trouble = str(failure)
+            if part.problem != str(failure):
+                part.problem = str(failure)
                 self._say(f"{part.name} could not be started: {failure}")
             part.process = None
         self._changed()
@@ -199,4 +199,4 @@ def _log(part: Part) -> str:
 
 
 def _why(part: Part) -> str:
-    return f"{_log(part)}\n{part.process.last_words()}" if part.process else f": {part.trouble}"
+    return f"{_log(part)}\n{part.process.last_words()}" if part.process else f": {part.problem}"

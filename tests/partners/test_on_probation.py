@@ -152,7 +152,7 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene
     places = locations_pb2.ListLocationsRequest(organization_id=ngo.id)
     assert [location.name for location in worker.ListLocations(places).locations] == ["Apoyo"]
     all_places = manager.ListLocations(places).locations
-    [night] = [all_place for all_place in all_places if all_place.name == "Luna de noche"]
+    [night] = [listed for listed in all_places if listed.name == "Luna de noche"]
     with refused("NOT_FOUND", "not_found"):
         worker.GetLocation(locations_pb2.GetLocationRequest(id=night.id))
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
@@ -189,8 +189,8 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     scene: Scene,
 ) -> None:
     own = scene.organization("Luna")
-    listens = scene.service(own, "Luna que escucha", "PSS")
-    public = scene.service(own, "Luna que defiende", "LEG", public=True)
+    counselling = scene.service(own, "Luna que escucha", "PSS")
+    legal_help = scene.service(own, "Luna que defiende", "LEG", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 2
     current = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id))
@@ -205,7 +205,7 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
         pb.ConfirmOrganizationChangeRequest(id=own.id, etag=proposed.etag)
     )
     assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 1
-    # The referrals service learns it too: the member on probation still knows the service's id.
+    # The referrals service learns this, too: the member on probation still knows the service's id.
     values = {
         service.id: [
             facts_pb2.ServiceFact.FromString(row["payload"]).shelter
@@ -213,6 +213,6 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
                 "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", service.id
             )
         ]
-        for service in (listens, public)
+        for service in (counselling, legal_help)
     }
-    assert values == {listens.id: [False, True], public.id: [False]}
+    assert values == {counselling.id: [False, True], legal_help.id: [False]}

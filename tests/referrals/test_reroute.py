@@ -131,7 +131,7 @@ def test_a_referral_is_not_rerouted_to_a_suspended_organisation(story: Story) ->
     sent, hear = story.sent(), Hearing(story.service)
     hear.organization("clinic", "SUSPENDED")
     try:
-        assert refusal(lambda: story.ngo.RerouteReferral(rerouting(sent))) == (
+        assert refusal(lambda: story.ngo.RerouteReferral(reroute_request_for(sent))) == (
             "FAILED_PRECONDITION",
             "service_unknown",
         )

@@ -210,8 +210,8 @@ def location_of(field: str, reason: str) -> dict[str, str]:
         parts = parts[1:]
     if request.method in ("GET", "HEAD", "DELETE"):
         names = [part for part in parts if not part.isdecimal()]
-        ours = {} if reason == "unknown_field" else PARAMETERS
-        return {"parameter": ours.get(names[-1], names[-1]) if names else ""}
+        parameters = {} if reason == "unknown_field" else PARAMETERS
+        return {"parameter": parameters.get(names[-1], names[-1]) if names else ""}
     if parts:
         parts[-1] = BODY_NAMES.get(parts[-1], parts[-1])
     return {"pointer": "".join(f"/{part}" for part in parts)}

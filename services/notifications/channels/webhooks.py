@@ -34,7 +34,7 @@ from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 # claim that found nothing, the slow lane lets this time pass, whatever is announced.
 _PAUSE = 1.0
 _GRACE = 1.5  # seconds that a stop leaves to running attempts; the whole process has ten
-_KEPT_OPEN = 500  # maximum number of connections that one lane keeps open
+_MAX_IDLE_CLIENTS = 500  # maximum number of connections that one lane keeps open
 
 
 class EgressClient(egress.EgressClient):
@@ -86,7 +86,7 @@ class WebhookSender:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._free = threading.Semaphore(threads)
-        self._kept: dict[str, EgressClient] = {}  # open clients that are not in use, by webhook id
+        self._idle_clients: dict[str, EgressClient] = {}  # open, by webhook id
         self._in_use: set[EgressClient] = set()
         show_counts(Channel.WEBHOOK)
 
@@ -122,7 +122,7 @@ class WebhookSender:
             # the flush would add a millisecond or more to each delivery.
             connection.execute("SET synchronous_commit = off")
             while loop.turn():
-                free_threads = self._take_free()
+                free_threads = self._reserve_threads()
                 if not free_threads:
                     continue
                 claims: list[WebhookClaim] = []
@@ -131,7 +131,7 @@ class WebhookSender:
                         connection, self._clock.now(), slow=self._slow, limit=free_threads
                     )
                 finally:
-                    self._give_free(free_threads - len(claims))
+                    self._release_threads(free_threads - len(claims))
                 for claim in claims:
                     self._pool.submit(self._send_and_free, claim)
                 if not claims:
@@ -153,7 +153,7 @@ class WebhookSender:
             self._read_again,
         )
 
-    def _take_free(self) -> int:
+    def _reserve_threads(self) -> int:
         """Reserves all idle threads and returns how many it reserved.
 
         Waits for the first idle thread; returns 0 if there is none after half a second.
@@ -165,7 +165,7 @@ class WebhookSender:
             free_threads += 1
         return free_threads
 
-    def _give_free(self, count: int) -> None:
+    def _release_threads(self, count: int) -> None:
         if count:
             self._free.release(count)
 
@@ -205,7 +205,7 @@ class WebhookSender:
         sent = SignedTime(now, " ".join(signatures))
         # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
         # endpoint's client.
-        client = self._kept.pop(claim.webhook_id, None) or EgressClient(
+        client = self._idle_clients.pop(claim.webhook_id, None) or EgressClient(
             development=self._development, timeout=self._timeout
         )
         self._in_use.add(client)
@@ -213,7 +213,7 @@ class WebhookSender:
             outcome = client.post(claim.url, headers(claim.id, sent), claim.body.encode())
         finally:
             self._in_use.discard(client)
-        self._keep(claim.webhook_id, client)
+        self._keep_open(claim.webhook_id, client)
         status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
         metrics.DELIVERIES.labels(Channel.WEBHOOK.value, status.value).inc()
         if outcome.arrived:
@@ -231,9 +231,9 @@ class WebhookSender:
                 attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip
 
-    def _keep(self, webhook_id: str, client: EgressClient) -> None:
-        if len(self._kept) < _KEPT_OPEN:
-            self._kept[webhook_id] = client
+    def _keep_open(self, webhook_id: str, client: EgressClient) -> None:
+        if len(self._idle_clients) < _MAX_IDLE_CLIENTS:
+            self._idle_clients[webhook_id] = client
         else:
             client.close()
 

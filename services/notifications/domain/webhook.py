@@ -148,9 +148,11 @@ def check_url(url: str, reach: Reach) -> None:
         host, _port = parts.hostname or "", parts.port
     except ValueError as error:
         raise Invalid(("webhook.url", "malformed")) from error
-    odd = any(character <= " " or character == "\\" for character in url) or not url.isascii()
+    has_odd_character = (
+        any(character <= " " or character == "\\" for character in url) or not url.isascii()
+    )
     if (
-        odd
+        has_odd_character
         or not host
         or parts.username is not None
         or parts.password is not None

@@ -118,8 +118,8 @@ class Cluster:
         # the address is fixed
         request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310
         with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
-            found: bytes = answer.read()
-            return found
+            content: bytes = answer.read()
+            return content
 
 
 def main(api: str = API, access: Path = Path("/access")) -> None:

@@ -53,8 +53,8 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     No referral waits for the network as a whole, so the filter of its box matches all live
     referrals.
     """
-    mine = box != r.BOX_NETWORK
-    return r.ReferralFilter(box=box, live=not mine, waiting_for_me=mine)
+    is_own = box != r.BOX_NETWORK
+    return r.ReferralFilter(box=box, live=not is_own, waiting_for_me=is_own)
 
 
 def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:

@@ -41,8 +41,8 @@ def choices(
     ticked = [
         value for value in answers.getlist(organizations_field) if value and value not in named
     ]
-    known = names.names(ticked)
-    named |= {value: known.organization(value) for value in ticked}
+    names_ = names.names(ticked)
+    named |= {value: names_.organization(value) for value in ticked}
     near = {service.department for service in listed if service.department} | {
         value for value in answers.getlist(DEPARTMENTS) if value
     }

@@ -108,9 +108,8 @@ def results() -> str | tuple[str, int]:
     tap(rpc_request, forms.text("chip"))
     # the map shows the country of the query; the service refuses an unknown country
     country = rpc_request.country or rpc_request.department.partition("-")[0]
-    rpc_request.count_country = (
-        country if country in i18n.locale().territories else session.me().country
-    )
+    is_country = country in i18n.locale().territories
+    rpc_request.count_country = country if is_country else session.me().country
     try:
         return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:

@@ -98,8 +98,8 @@ def knowledge(identifier: str) -> dict[str, Any]:
         | {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
     )
-    held = [data_by_receipt(receipt, known, readings, sent) for receipt in receipts]
-    held += [
+    rows = [data_by_receipt(receipt, known, readings, sent) for receipt in receipts]
+    rows += [
         data_by_enquiries(known.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
@@ -116,7 +116,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
     return {
         "person": person,
         "holder": known.organization(person.organization_id),
-        "held": sorted(held, key=lambda entry: not entry["live"]),
+        "held": sorted(rows, key=lambda entry: not entry["live"]),
         "readings": list(dict.fromkeys(accesses)),
     }
 

@@ -70,8 +70,10 @@ def refuse_time(identifier: str = "") -> tuple[str, int] | None:
     if not (errors := forms.time_problems("assault_time")):
         return None
     shown = c.Contact(id=identifier, etag=forms.etag(), line_country=forms.text("line_country"))
-    known = (forms.text("reference"), forms.text("pin")) if forms.text("reference") else ("", "")
-    return page(shown, errors, known=known, shown=forms.text("shown")), 422
+    credentials = (
+        (forms.text("reference"), forms.text("pin")) if forms.text("reference") else ("", "")
+    )
+    return page(shown, errors, credentials=credentials, shown=forms.text("shown")), 422
 
 
 def save_even_without_code(
@@ -257,7 +259,7 @@ def again() -> str:
             language="es",
             called_before=True,
         ),
-        known=(forms.text("reference"), forms.text("pin")),
+        credentials=(forms.text("reference"), forms.text("pin")),
     )
 
 
@@ -266,7 +268,7 @@ def page(
     errors: forms.Problems = forms.NO_PROBLEMS,
     reference: str = "",
     pin: str = "",
-    known: tuple[str, str] = ("", ""),
+    credentials: tuple[str, str] = ("", ""),
     shown: str | None = None,
 ) -> str:
     """Renders the contact with its triage.
@@ -290,7 +292,7 @@ def page(
         and (request.method == "POST" or request.args.get("done") == "saved"),
         reference=reference,
         pin=pin,
-        known=known,
+        known=credentials,
         referrals=related,
         enquiries=lists.all_of(e.ListEnquiriesRequest(contact_id=contact.id))
         if contact.id
@@ -329,7 +331,7 @@ def create() -> access.Answer:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return page(
-            typed, forms.problems(refusal), known=(reference, pin) if reference else ("", "")
+            typed, forms.problems(refusal), credentials=(reference, pin) if reference else ("", "")
         ), 422
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:

@@ -328,16 +328,13 @@ def act(identifier: str, verb: str) -> access.Answer:
     if form is None:
         abort(404)
     forms.refuse(form.missing())
-    taken: r.Referral = send(form.request(id=identifier))
+    referral: r.Referral = send(form.request(id=identifier))
     # a worker continues with the new referral at once
-    if verb == "reroute" and taken.following_id and session.me().may("worker", "operator"):
-        return redirect(url_for("referral_new.resume", identifier=taken.following_id), 303)
-    return redirect(
-        url_for("today.today", done=verb)
-        if forms.text("back") == "today"
-        else url_for("referral.show", identifier=identifier, done=verb),
-        303,
-    )
+    if verb == "reroute" and referral.following_id and session.me().may("worker", "operator"):
+        return redirect(url_for("referral_new.resume", identifier=referral.following_id), 303)
+    if forms.text("back") == "today":
+        return redirect(url_for("today.today", done=verb), 303)
+    return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
 
 
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
@@ -362,7 +359,7 @@ def open_address(identifier: str) -> str | tuple[str, int]:
     """
     referral = referrals.fetch(identifier)
     try:
-        opened = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
+        addresses = clients().locations.OpenAddress(lo.OpenAddressRequest(referral_id=identifier))
     # no address is stored, or the directory does not know yet that the service accepted her
     except NotFound:
         problem = _(
@@ -370,7 +367,7 @@ def open_address(identifier: str) -> str | tuple[str, int]:
             " un momento; si no, pídasela."
         )
         return render(referral, "address", {"_form": problem}), 404
-    return render(referral, "address", addresses=opened.addresses)
+    return render(referral, "address", addresses=addresses.addresses)
 
 
 @pages.post(

@@ -25,7 +25,7 @@ def sheet() -> str:
         r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
     )
     waiting = referrals.matching(referrals.turn_of(r.BOX_MINE))
-    taken = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
+    take_overs = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
         contacts=queues.open_contacts(),
@@ -33,9 +33,9 @@ def sheet() -> str:
         enquiries=queues.enquiries_sent(),
         referrals=waiting,
         with_others=counts.waiting_for_other,
-        taken=taken,
+        taken=take_overs,
         names=names.names_of(waiting),
-        workers=names.names(workers=[take_over.worker_id for take_over in taken]),
+        workers=names.names(workers=[take_over.worker_id for take_over in take_overs]),
         date=f"{i18n.weekday_and_day(i18n.now())}, {i18n.time_of_day(i18n.now())}",
     )
 

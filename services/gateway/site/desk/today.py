@@ -31,11 +31,11 @@ def filter_of(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
 
     For a desk, the filters of `late`, `soon` and `new` find only the referrals that wait for it.
     """
-    mine = box != r.BOX_NETWORK
+    is_own = box != r.BOX_NETWORK
     return {
-        "late": r.ReferralFilter(box=box, late=True, waiting_for_me=mine),
-        "soon": r.ReferralFilter(box=box, due_soon=True, waiting_for_me=mine),
-        "new": r.ReferralFilter(box=box, states=[r.STATE_SENT], waiting_for_me=mine),
+        "late": r.ReferralFilter(box=box, late=True, waiting_for_me=is_own),
+        "soon": r.ReferralFilter(box=box, due_soon=True, waiting_for_me=is_own),
+        "new": r.ReferralFilter(box=box, states=[r.STATE_SENT], waiting_for_me=is_own),
         "running": r.ReferralFilter(box=box, states=[r.STATE_IN_PROGRESS]),
         "waiting": r.ReferralFilter(box=box, live=True, waiting_for_other=True),
     }.get(show)

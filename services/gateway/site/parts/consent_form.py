@@ -96,10 +96,9 @@ def _missing(page: str, age: str) -> dict[str, str]:
         }
         no_purpose = {"purpose_codes": words.violation("required")}
         return open_ if forms.text("purpose_codes") else open_ | no_purpose
-    minor = age == CHILD or (
-        age == UNKNOWN and (not_asked or forms.text("adult_ground_code") == NOT_ADULT)
-    )
-    asked = {
+    unknown_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
+    minor = age == CHILD or (age == UNKNOWN and unknown_minor)
+    questions = {
         "giver_code": age != UNKNOWN or minor,
         "assent_code": minor,
         "adult_ground_code": age == UNKNOWN and not not_asked,
@@ -107,7 +106,7 @@ def _missing(page: str, age: str) -> dict[str, str]:
     }
     return {
         name: words.violation("required", name)
-        for name, is_asked in asked.items()
+        for name, is_asked in questions.items()
         if is_asked and not forms.text(name)
     }
 

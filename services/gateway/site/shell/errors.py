@@ -82,12 +82,12 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
                 again=False,
             )
         case errors.Exhausted():
-            much = (
+            wait_text = (
                 _("Demasiados expedientes en una hora")
                 if refusal.reason == "opening_quota"
                 else _("Demasiados intentos")
             )
-            response = page(429, much, words.wait(refusal.retry_after))
+            response = page(429, wait_text, words.wait(refusal.retry_after))
             response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
             return response
         case errors.Unavailable():

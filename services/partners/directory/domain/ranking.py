@@ -323,9 +323,9 @@ def _slots(bits: int) -> Iterator[int]:
 
 def bits_of(slots: Iterable[int | None]) -> int:
     """Returns the integer in which these bits are set; a bit that is listed twice is not set."""
-    given = [slot for slot in slots if slot is not None]
-    bits = bytearray(max(given, default=0) // 8 + 1)
-    for slot in given:
+    values = [slot for slot in slots if slot is not None]
+    bits = bytearray(max(values, default=0) // 8 + 1)
+    for slot in values:
         bits[slot >> 3] ^= 1 << (slot & 7)
     return int.from_bytes(bits, "little")
 

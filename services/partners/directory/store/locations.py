@@ -91,8 +91,8 @@ def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
     row = tx.execute("SELECT secret FROM locations WHERE id = %s", (id,)).fetchone()
     if row is None or row["secret"] is None:
         return dict.fromkeys(SEALED, "")
-    opened: dict[str, str] = json.loads(keyring.open_bytes(row["secret"], _SEALED_AT.format(id)))
-    return dict.fromkeys(SEALED, "") | opened
+    stored: dict[str, str] = json.loads(keyring.open_bytes(row["secret"], _SEALED_AT.format(id)))
+    return dict.fromkeys(SEALED, "") | stored
 
 
 def _values(location: Location) -> Row:

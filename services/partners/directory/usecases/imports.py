@@ -79,7 +79,7 @@ class _Work:
     places_of: dict[str, list[str]] = field(default_factory=dict)
     ids: dict[Key, str] = field(default_factory=dict)
     # the services and places that an earlier row of this file refers to
-    taken: set[str] = field(default_factory=set)
+    used_ids: set[str] = field(default_factory=set)
     lines: dict[Key, Line] = field(default_factory=dict)
     new_services: list[Service] = field(default_factory=list)
     changed_services: list[Service] = field(default_factory=list)
@@ -214,7 +214,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
     )
     draft.line.subject_id = service.id
     work.ids[key] = service.id
-    work.taken.add(service.id)
+    work.used_ids.add(service.id)
     for at in draft.places:
         _offer(work, member, draft, service, at)
 
@@ -228,7 +228,7 @@ def _untaken(
         if (
             candidate is not None
             and candidate.organization_id == member.id
-            and id not in work.taken
+            and id not in work.used_ids
         ):
             yield candidate
 
@@ -354,7 +354,7 @@ def _place(
             work.changed_places[place.id] = at
         at.line.record(Outcome.CHANGED if changes else Outcome.UNCHANGED)
     work.ids[(member.id, "location", _place_keys(draft, at)[0])] = place.id
-    work.taken.add(place.id)
+    work.used_ids.add(place.id)
     work.places[place.id] = place
     if at.line.file:
         at.line.subject_id = place.id

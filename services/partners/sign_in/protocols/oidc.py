@@ -279,18 +279,18 @@ class RelyingParty:
         if cached is None or time.monotonic() - cached.at > (
             trusted if cached.value is not None else _RETRY_AFTER
         ):
-            value, why = None, ""
+            value, cause = None, ""
             try:
                 value = read(self._ask("GET", address, end, {"Accept": "application/json"}))
             except _Unusable as error:
-                why = str(error)
+                cause = str(error)
             except (NotBelieved, JoseError, KeyError, TypeError, ValueError, RecursionError):
-                why = "answer_unreadable"
+                cause = "answer_unreadable"
             except Unavailable as refusal:
                 if refusal.cause == _BUSY:  # no request was sent
                     raise
-                why = refusal.cause
-            self._known[issuer, address] = cached = _CachedDocument(time.monotonic(), value, why)
+                cause = refusal.cause
+            self._known[issuer, address] = cached = _CachedDocument(time.monotonic(), value, cause)
         if cached.value is None:
             raise Unavailable("provider_unavailable", cached.why)
         return cached.value

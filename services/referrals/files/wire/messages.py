@@ -210,12 +210,12 @@ def emergency_message(
     The person's id is shown only to the organisation that holds the file and to the organisation
     that opened the data, and never to coordinators and auditors.
     """
-    party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
+    is_party = caller.organization_id in (emergency.organization_id, emergency.file_organization_id)
     return emergencies_pb2.Emergency(
         id=emergency.id,
         etag=etag(emergency.version),
         person_id=emergency.person_id
-        if party and not (caller.has("COORDINATOR") or caller.has("AUDITOR"))
+        if is_party and not (caller.has("COORDINATOR") or caller.has("AUDITOR"))
         else "",
         referral_id=emergency.referral_id,
         organization_id=emergency.organization_id,

@@ -88,9 +88,9 @@ class Triage:
 
     def pathway(self) -> str:
         """Returns the pathway that the answers open; "" as long as there is no urgency."""
-        opened = {rule.pathway for rule in self._applying_rules()}
+        pathways = {rule.pathway for rule in self._applying_rules()}
         return next(
-            (pathway for pathway in PRECEDENCE if pathway in opened), self._if_final(RETURN) or ""
+            (pathway for pathway in PRECEDENCE if pathway in pathways), self._if_final(RETURN) or ""
         )
 
     def health(self) -> list[DeadlineKind]:

@@ -126,11 +126,11 @@ class Callbacks:
         everywhere = contacts.people_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
-        kept = self._files.unerased(tx, everywhere, for_update=True)
-        for person in kept:
+        files = self._files.unerased(tx, everywhere, for_update=True)
+        for person in files:
             if person.id in own or person.safe_contact_channel:
                 person.check_callable()
-        return next((person.id for person in kept if person.id in own), "")
+        return next((person.id for person in files if person.id in own), "")
 
 
 def ask(

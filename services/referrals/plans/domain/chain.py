@@ -37,14 +37,14 @@ def whole_chain(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
         referral, settled = plan.referral_of_leg(step.key), plan.steps[step.key].settled
         waits = [] if before or plan.has_begun(step.key) else plan.arrivals_not_accepted()
         # a receiver that has accepted the person may still have to wait for other legs
-        held = bool(waits) or bool(before and not plan.has_begun(before))
+        is_waiting = bool(waits) or bool(before and not plan.has_begun(before))
         links.append(
             Link(
                 step,
                 referral,
                 settled,
                 countries.get(referral.receiver_organization_id, "") if referral else "",
-                _acting(plan, referral, settled, held),
+                _acting(plan, referral, settled, is_waiting),
                 waits,
             )
         )
@@ -69,9 +69,11 @@ def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
     return [] if at is None else list(links[max(0, at - 1) : at + 2])
 
 
-def _acting(plan: Plan, referral: Referral | None, settled: bool, held: bool) -> str:
+def _acting(plan: Plan, referral: Referral | None, settled: bool, is_waiting: bool) -> str:
     if settled or plan.close_time:
         return ""
     if referral is None or referral.state in WAITS_FOR_SENDER or referral.receiver_is_out:
         return plan.organization_id
-    return "" if held and referral.state is State.ACCEPTED else referral.receiver_organization_id
+    return (
+        "" if is_waiting and referral.state is State.ACCEPTED else referral.receiver_organization_id
+    )

@@ -226,10 +226,10 @@ class _Reader:
     def _check_order(self, steps: list[tuple[TextNode, Step]]) -> None:
         """Refuses repeated keys, unknown steps, and cycles of steps that wait for each other."""
         lines = {step.key: node for node, step in steps}
-        seen = set[str]()
+        step_keys = set[str]()
         for node, step in steps:
-            self._require(step.key not in seen, node, "repeated")
-            seen.add(step.key)
+            self._require(step.key not in step_keys, node, "repeated")
+            step_keys.add(step.key)
             for other in earlier_steps(step):
                 self._require(other in lines, self._line_of(node, other), "unknown_step")
         for key in _keys_in_cycles(
@@ -366,12 +366,12 @@ def _keys_in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def _reaches(start: str, goal: str, waits: Mapping[str, Collection[str]]) -> bool:
-    seen, queue = set[str](), [start]
+    reached, queue = set[str](), [start]
     while queue:
         for other in waits.get(queue.pop(), ()):
             if other == goal:
                 return True
-            if other not in seen:
-                seen.add(other)
+            if other not in reached:
+                reached.add(other)
                 queue.append(other)
     return False

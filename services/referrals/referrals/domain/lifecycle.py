@@ -234,9 +234,9 @@ def second_person_confirms(referral: "ReferralRecord", actor: "Actor", now: date
     For the worker who sent the referral the reason is NOT_NOW, so that the step seems not to exist.
     For anyone else the reason is not_independent.
     """
-    why = refusal(actor, referral.override_worker_id)
-    if why:
-        raise why if why.reason == "not_independent" else Conflict(NOT_NOW)
+    reason = refusal(actor, referral.override_worker_id)
+    if reason:
+        raise reason if reason.reason == "not_independent" else Conflict(NOT_NOW)
 
 
 def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:

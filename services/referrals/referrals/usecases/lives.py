@@ -124,10 +124,12 @@ class Lives:
 
     def save(self, tx: Transaction, referral: Referral) -> None:
         """Saves a referral with its events; a note is sealed with the person's key."""
-        noted = any(event.note or event.arrival for event in referral.events)
-        if noted:  # even a coordinator, who sees no person's key, may write a note
+        has_notes = any(event.note or event.arrival for event in referral.events)
+        if has_notes:  # even a coordinator, who sees no person's key, may write a note
             elevate_to_system_scope(tx)
-        referrals.save(tx, referral, self._people.key(tx, referral.person_id) if noted else None)
+        referrals.save(
+            tx, referral, self._people.key(tx, referral.person_id) if has_notes else None
+        )
 
     def calendar(self, tx: Transaction, referral: Referral) -> Calendar:
         """Returns the working days where the person is, and the network's deadlines."""
@@ -153,11 +155,13 @@ class Lives:
         An organisation is out while it is suspended or has left. Returns whether there may be more
         referrals on which this is not recorded yet.
         """
-        out = not members.is_active(tx, organization_id)
-        waiting = referrals.ids_to_note_standing(tx, organization_id, _MAX_CHANGED, out=out)
+        is_suspended = not members.is_active(tx, organization_id)
+        waiting = referrals.ids_to_note_standing(
+            tx, organization_id, _MAX_CHANGED, out=is_suspended
+        )
         for identifier in waiting:
             referral = referrals.get(tx, identifier, for_update=True)
-            referral.note_standing(organization_id, now, out=out)
+            referral.note_standing(organization_id, now, out=is_suspended)
             self.save(tx, referral)
         return len(waiting) == _MAX_CHANGED
 

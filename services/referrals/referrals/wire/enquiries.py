@@ -122,7 +122,7 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
         name: timestamp(getattr(enquiry, name))
         for name in ("start_time", "due_time", "create_time", "update_time")
     }
-    mine = enquiry.is_offered and not enquiry.referral_id
+    may_be_referred = enquiry.is_offered and not enquiry.referral_id
     running = enquiry.state is EnquiryState.OPEN or (
         enquiry.state is EnquiryState.MATCHED and not enquiry.referral_id
     )
@@ -134,7 +134,9 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
         state=STATES.number(enquiry.state),
         content=_content_message(enquiry.content),
         side=referrals_pb2.SIDE_SENDER,
-        turn=_turn(running, referrals_pb2.TURN_SENDER if mine else referrals_pb2.TURN_RECEIVER),
+        turn=_turn(
+            running, referrals_pb2.TURN_SENDER if may_be_referred else referrals_pb2.TURN_RECEIVER
+        ),
         offers=[_offer_message(offer) for offer in enquiry.offers],
         left_out_attributes=[ATTRIBUTES.number(attribute) for attribute in enquiry.left_out],
         unsafe_code=number(referrals_pb2.UnsafeAnswer, enquiry.unsafe.code),

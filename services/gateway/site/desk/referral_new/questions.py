@@ -227,8 +227,10 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
         "services": "service_id",
     }.get(page, "")
     answer = answers.get(required, "")
-    given = words.number("urgency", answer) if page == "urgency" else answer.strip()
-    missing = {required: words.violation("required", required)} if required and not given else {}
+    answer_value = words.number("urgency", answer) if page == "urgency" else answer.strip()
+    missing = (
+        {required: words.violation("required", required)} if required and not answer_value else {}
+    )
     if page == "urgency":
         return missing | forms.time_problems("assault_time")
     return missing | person_form.birth_problems() if page == "contact" else missing

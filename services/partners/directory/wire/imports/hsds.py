@@ -270,13 +270,13 @@ def _country(node: Mapping[str, Any]) -> str:
 
 
 def _needs(node: Mapping[str, Any], taxonomy: Taxonomy) -> str:
-    ours = {term_id(code): code for code in taxonomy.terms}
+    code_by_id = {term_id(code): code for code in taxonomy.terms}
     codes = []
     for attribute in _list(node, "attributes"):
         term = _dict(attribute, "taxonomy_term")
         code = (
             _text(term.get("code"))
-            or ours.get(plain_id(_text(term.get("id"))), "")
+            or code_by_id.get(plain_id(_text(term.get("id"))), "")
             or _text(term.get("name"))
             or _text(term.get("id"))
         )

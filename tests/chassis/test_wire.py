@@ -37,10 +37,10 @@ def violations(ask: Callable[[], object]) -> list[tuple[str, str]]:
 
 def test_a_time_comes_back_exact_to_the_microsecond_and_in_utc() -> None:
     local_time = datetime(2026, 3, 4, 6, 0, 0, 123456, tzinfo=timezone(timedelta(hours=-6)))
-    back = wire.moment(members.ApiKey(expire_time=wire.timestamp(local_time)), "expire_time")
-    assert back == local_time
-    assert back is not None
-    assert back.tzinfo is UTC
+    parsed = wire.moment(members.ApiKey(expire_time=wire.timestamp(local_time)), "expire_time")
+    assert parsed == local_time
+    assert parsed is not None
+    assert parsed.tzinfo is UTC
 
 
 def test_a_time_that_is_not_set_is_none_in_both_directions() -> None:

@@ -14,19 +14,19 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 # Refusals of requests that the document allows, by status and reason: there is a newer version, or
 # another request had the same key.
-MEANING = {(412, "stale_etag"), (422, "request_id_reused")}
+UNPREDICTABLE = {(412, "stale_etag"), (422, "request_id_reused")}
 # Reasons and fields of refusals that the document cannot predict either. Such rules are: whether a
 # time has come, whether two fields go together, whether an id or a page exists, whether a birthday
-# is in the calendar, and how many ids may be requested in total. An urgency is never taken back;
-# an adult's consent names all points, a child's consent her assent, and `other` needs an
-# explanation. A referral's code is checked as it is typed. A token is requested with one of two
-# credentials, besides which there is a third field. An import has a file or names an earlier one.
-# A line records contacts of its own country. An enquiry states with whom she is not safe, unless
-# it names organisations. A value outside a list that is kept elsewhere is unknown_code, for any
-# field. A policy of deadlines is right or wrong as a whole. A call that is tried again needs its
-# day and hour, an agreement its end, a point its two degrees, and a narrowed field its name and
-# tier. Errors in the text of a pathway are reported by line and word, because the text has a
-# language of its own that no schema describes.
+# is in the calendar, and how many ids may be requested in total. An urgency is never lowered; an
+# adult's consent names all points, a child's consent her assent, and `other` needs an explanation.
+# A referral's code is checked as it is typed. A token is requested with one of two credentials, and
+# there is a third field besides these. An import has a file or names an earlier one. A line records
+# contacts of its own country. An enquiry states with whom the person is not safe, unless it names
+# organisations. A value outside a list that is kept elsewhere is unknown_code, for any field. A
+# policy of deadlines is right or wrong as a whole. A call that is tried again needs its day and
+# hour, an agreement its end, a point both its coordinates, and a narrowed field its name and tier.
+# Errors in the text of a pathway are reported by line and word, because the text has a language of
+# its own that no schema describes.
 FIELDS = re.compile(
     r"out_of_range of"
     r" (.*_time|excluded_worker_ids|line_country|(seen|expire|agreement_expire_before)_date|maximum_.*|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
@@ -47,9 +47,9 @@ FIELDS = re.compile(
 )
 
 
-def is_about_the_meaning(status: int, problem: dict[str, Any]) -> bool:
+def is_unpredictable(status: int, problem: dict[str, Any]) -> bool:
     """Returns whether only a caller who knows the network could foresee the refusal."""
-    if (status, problem.get("reason")) in MEANING:
+    if (status, problem.get("reason")) in UNPREDICTABLE:
         return True
     errors = problem.get("errors", [])
     return (
@@ -72,7 +72,7 @@ def _reason_and_field(error: dict[str, str]) -> str:
 @schemathesis.check
 def valid_data_are_accepted(ctx: Any, response: Any, case: Any) -> bool | None:
     """Runs schemathesis' own check, except for refusals that no document can predict."""
-    if response.status_code in (400, 412, 422) and is_about_the_meaning(
+    if response.status_code in (400, 412, 422) and is_unpredictable(
         response.status_code, response.json()
     ):
         return None

@@ -25,7 +25,7 @@ import requests
 from chassis import contract
 from protos.stubs import SERVICES
 from services.gateway.api.binding import bindings
-from tests.gateway.fuzz_checks import is_about_the_meaning
+from tests.gateway.fuzz_checks import is_unpredictable
 from tests.parts.local_stack import ROOT, LocalStack
 
 pytestmark = pytest.mark.long
@@ -179,11 +179,11 @@ def fuzz(
 
 def test_only_refusals_that_no_document_can_foresee_are_excepted() -> None:
     def wrong(reason: str, **place: str) -> bool:
-        return is_about_the_meaning(
+        return is_unpredictable(
             400, {"reason": "invalid_fields", "errors": [{**place, "reason": reason}]}
         )
 
-    assert is_about_the_meaning(412, {"reason": "stale_etag"})
+    assert is_unpredictable(412, {"reason": "stale_etag"})
     assert wrong("unknown_code", pointer="/need_codes/0")
     assert wrong("malformed", pointer="/excluded_organization_ids/3")
     assert wrong("malformed", parameter="cursor")
@@ -193,5 +193,5 @@ def test_only_refusals_that_no_document_can_foresee_are_excepted() -> None:
     assert not wrong("malformed", pointer="/name")
     assert not wrong("too_long", pointer="/note")
     assert not wrong("required", pointer="")
-    assert not is_about_the_meaning(400, {"reason": "malformed_json"})
-    assert not is_about_the_meaning(500, {"reason": "fault"})
+    assert not is_unpredictable(400, {"reason": "malformed_json"})
+    assert not is_unpredictable(500, {"reason": "fault"})

@@ -15,7 +15,7 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from facts.outbox import Fact
 from protos.partners.v1 import directory_pb2 as pb
-from protos.partners.v1 import facts_pb2 as told_pb2
+from protos.partners.v1 import facts_pb2 as partners_facts_pb2
 from protos.partners.v1 import locations_pb2
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
@@ -39,19 +39,19 @@ HOUR = timedelta(hours=1)
 
 
 class Shelters:
-    """Two shelters that stated at noon what is free, and a member that looks.
+    """Two shelters that stated their free beds at noon, and a member that reads them.
 
-    It is an hour later. A step of time began at noon.
+    Since then an hour has passed. A step of time began at noon.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.organization = scene.organization("Casa Puentes", type=OrganizationType.SHELTER)
         self.service = scene.service(self.organization, "Albergue", room=1)
-        self.beside = scene.service(scene.organization("Otra casa"), "Otro albergue", room=2)
+        self.other_service = scene.service(scene.organization("Otra casa"), "Otro albergue", room=2)
         self.staff = scene.by(self.organization, Role.WORKER, Role.MANAGER)
         self.sender = scene.organization("Remitente")
-        self.looks = scene.by(self.sender, Role.WORKER)
+        self.reader = scene.by(self.sender, Role.WORKER)
         scene.advance(hours=1)
 
     def apply_fact(
@@ -82,25 +82,25 @@ class Shelters:
         with self.scene.database.transaction(SYSTEM) as tx:
             subscriptions.consume(self.scene.clock, tx, fact)
 
-    def say(self, available: int, intake: pb.Intake.ValueType = pb.INTAKE_OPEN) -> None:
+    def state_room(self, available: int, intake: pb.Intake.ValueType = pb.INTAKE_OPEN) -> None:
         room = pb.Capacity(intake=intake, available=available, unit=pb.CAPACITY_UNIT_BEDS)
         self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
 
-    def seen(self, by: Stubs | None = None, service: Service | None = None) -> pb.Service:
-        service_: pb.Service = (by or self.looks).GetService(
+    def service_for(self, by: Stubs | None = None, service: Service | None = None) -> pb.Service:
+        service_: pb.Service = (by or self.reader).GetService(
             pb.GetServiceRequest(id=(service or self.service).id)
         )
         return service_
 
     def free(self, by: Stubs | None = None) -> int:
-        return self.seen(by).capacity.available
+        return self.service_for(by).capacity.available
 
     def answers(self, by: Stubs) -> dict[str, bytes]:
         """Returns all answers of the directory about the shelters, byte for byte, by name."""
-        both = [self.service.id, self.beside.id]
+        service_ids = [self.service.id, self.other_service.id]
         answers = [
-            self.seen(by),
-            by.BatchGet(pb.BatchGetRequest(service_ids=both)),
+            self.service_for(by),
+            by.BatchGet(pb.BatchGetRequest(service_ids=service_ids)),
             by.SearchServices(pb.SearchServicesRequest()),
             by.SearchServices(pb.SearchServicesRequest(has_room=True, count_country="NI")),
             by.SearchServices(pb.SearchServicesRequest(organization_id=self.organization.id)),
@@ -122,14 +122,14 @@ def shelters(scene: Scene) -> Shelters:
 def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_time_ends(
     shelters: Shelters,
 ) -> None:
-    others = (shelters.looks, shelters.scene.coordinator)
+    others = (shelters.reader, shelters.scene.coordinator)
     person_id, before = new_id(), [shelters.answers(by) for by in others]
     events: tuple[Callable[[], None], ...] = (
         lambda: shelters.apply_fact("accepted", person_id),
         lambda: shelters.apply_fact("declined"),
         lambda: shelters.apply_fact("completed", person_id),
-        lambda: shelters.say(0),
-        lambda: shelters.say(5, pb.INTAKE_CLOSED),
+        lambda: shelters.state_room(0),
+        lambda: shelters.state_room(5, pb.INTAKE_CLOSED),
         lambda: shelters.apply_fact("accepted"),
     )
     for number, happens in enumerate(events):
@@ -141,7 +141,7 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
     shelters.scene.clock.set(NOON + STEP - timedelta(seconds=1))
     assert [shelters.answers(by) for by in others] == before
     shelters.scene.advance(seconds=1)
-    assert shelters.seen().capacity.intake == pb.INTAKE_CLOSED
+    assert shelters.service_for().capacity.intake == pb.INTAKE_CLOSED
     assert all(
         after != old for after, old in zip(map(shelters.answers, others), before, strict=True)
     )
@@ -150,7 +150,7 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
 def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
     shelters: Shelters,
 ) -> None:
-    ids = sorted([shelters.service.id, shelters.beside.id])
+    ids = sorted([shelters.service.id, shelters.other_service.id])
     with shelters.scene.database.transaction(SYSTEM) as tx:
         # plans without indexes, as the planner makes them for a small table
         tx.execute("SET LOCAL enable_indexscan = off")
@@ -166,9 +166,9 @@ def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
 
 
 def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
-    before = shelters.seen(shelters.staff)
+    before = shelters.service_for(shelters.staff)
     shelters.apply_fact("accepted")
-    after = shelters.seen(shelters.staff)
+    after = shelters.service_for(shelters.staff)
     assert (before.capacity.available, after.capacity.available) == (1, 0)
     assert before.etag != after.etag
     assert shelters.free() == 1
@@ -178,8 +178,8 @@ def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_e
     shelters: Shelters,
 ) -> None:
     def with_room() -> tuple[list[str], list[str]]:
-        searched = shelters.looks.SearchServices(pb.SearchServicesRequest(has_room=True)).services
-        matched = shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+        searched = shelters.reader.SearchServices(pb.SearchServicesRequest(has_room=True)).services
+        matched = shelters.reader.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
         free_beds = [
             one.service.name
             for one in matched
@@ -244,7 +244,7 @@ def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happ
     shelters.apply_fact("accepted", service=late)
     shelters.apply_fact("declined", service=late)
     scene.clock.set(NOON + STEP)
-    after = [shelters.seen(service=one) for one in (early, late)]
+    after = [shelters.service_for(service=one) for one in (early, late)]
     assert [one.capacity.available for one in after] == [3, 3]
     assert after[0].capacity == after[1].capacity
     assert after[0].update_time == after[1].update_time
@@ -254,7 +254,7 @@ def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happ
 def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
     shelters: Shelters,
 ) -> None:
-    shelters.say(4)
+    shelters.state_room(4)
     shelters.scene.clock.set(NOON + STEP + HOUR)
     shelters.apply_fact("accepted")
     assert shelters.free() == 4, "the figure at the start of the step"
@@ -278,14 +278,14 @@ def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
     def order() -> list[str]:
         return [
             match.service.name
-            for match in shelters.looks.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+            for match in shelters.reader.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
         ]
 
     assert order() == ["Albergue", "Otro albergue"]
     for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
         shelters.apply_fact("declined")
         scene.advance(minutes=1)
-        shelters.say(1)
+        shelters.state_room(1)
     assert order() == ["Albergue", "Otro albergue"]
     scene.clock.set(NOON + STEP)
     assert order() == ["Otro albergue", "Albergue"]
@@ -302,12 +302,12 @@ def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Sce
         own,
         scene.by(own, Role.MANAGER),
     )
-    shelters.say(4)
+    shelters.state_room(4)
     assert shelters.free() == 4
-    assert shelters.seen().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, (
+    assert shelters.service_for().capacity.update_time.ToDatetime(NOON.tzinfo) == NOON, (
         "an hour ago, when the step began"
     )
-    shelters.say(2)
+    shelters.state_room(2)
     assert shelters.free() == 4
 
 
@@ -317,7 +317,7 @@ def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters:
     )
     shelters.scene.advance(minutes=1)
     shelters.apply_fact("accepted", service=clinic)
-    assert shelters.seen(service=clinic).capacity.available == 2
+    assert shelters.service_for(service=clinic).capacity.available == 2
 
 
 def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
@@ -326,21 +326,21 @@ def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
     shelters.scene.advance(minutes=1)
     shelters.apply_fact("accepted", service=advice)
-    assert shelters.seen(service=advice).capacity.available == 3
+    assert shelters.service_for(service=advice).capacity.available == 3
 
 
 def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
     shelters: Shelters,
 ) -> None:
     coordinator = shelters.scene.coordinator
-    seen = shelters.seen(coordinator)
+    seen = shelters.service_for(coordinator)
     shelters.apply_fact("accepted")
     change = pb.UpdateServiceRequest(
         service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"),
         update_mask=FieldMask(paths=["name"]),
     )
     assert coordinator.UpdateService(change).name == "Casa"
-    assert shelters.seen(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
+    assert shelters.service_for(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
     with refused("ABORTED", "stale_etag"):
         coordinator.UpdateService(change)
 
@@ -348,7 +348,7 @@ def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
 def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(
     shelters: Shelters,
 ) -> None:
-    shelters.say(4)
+    shelters.state_room(4)
     request = locations_pb2.ListFieldChangesRequest(subject_id=shelters.service.id)
     assert not shelters.scene.coordinator.ListFieldChanges(request).changes
     assert {change.field for change in shelters.staff.ListFieldChanges(request).changes} == {
@@ -358,9 +358,9 @@ def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordina
 
 
 def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
-    shelters.say(0, pb.INTAKE_CLOSED)
+    shelters.state_room(0, pb.INTAKE_CLOSED)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
-    bodies = [told_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
+    bodies = [partners_facts_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
     assert [(body.intake_code, body.shelter) for body in bodies] == [("", True)] * 2
 
 
@@ -385,10 +385,10 @@ def test_c12_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_work
     unsafe = scene.organization("Insegura")
     scene.service(unsafe, "Una", "MED.PRI")
     named = scene.worker(unsafe).id if exists else new_id()
-    looks = scene.by(scene.organization("Otra"), Role.WORKER)
+    reader = scene.by(scene.organization("Otra"), Role.WORKER)
     questions: tuple[Callable[[], object], ...] = (
-        lambda: looks.SearchServices(pb.SearchServicesRequest(excluded_worker_ids=[named])),
-        lambda: looks.MatchServices(
+        lambda: reader.SearchServices(pb.SearchServicesRequest(excluded_worker_ids=[named])),
+        lambda: reader.MatchServices(
             pb.MatchServicesRequest(need_code="MED.PRI", country="NI", excluded_worker_ids=[named])
         ),
     )

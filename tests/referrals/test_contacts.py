@@ -36,7 +36,7 @@ from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, SEVEN_POINTS, Client
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 QUESTIONS = [field.name for field in fields(Triage)]
-CALM = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
+CALM_ANSWERS = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
 TRIAGES = st.builds(
     Triage, **{name: st.sampled_from([YES, NO, DID_NOT_SAY, NOT_ASKED]) for name in QUESTIONS}
 )
@@ -49,9 +49,13 @@ TRIAGES = st.builds(
     ("answers", "urgency", "pathway"),
     [
         ({}, None, ""),
-        (CALM, Urgency.NORMAL, "return_and_reintegration"),
-        (CALM | {"wants_protection": DID_NOT_SAY}, Urgency.NORMAL, "return_and_reintegration"),
-        (CALM | {"wants_protection": NOT_ASKED}, None, ""),
+        (CALM_ANSWERS, Urgency.NORMAL, "return_and_reintegration"),
+        (
+            CALM_ANSWERS | {"wants_protection": DID_NOT_SAY},
+            Urgency.NORMAL,
+            "return_and_reintegration",
+        ),
+        (CALM_ANSWERS | {"wants_protection": NOT_ASKED}, None, ""),
         ({"danger_now": NO}, None, ""),
         ({"safe_place_tonight": YES}, None, ""),
         ({"danger_now": YES}, Urgency.IMMEDIATE, "protection_on_the_line"),
@@ -125,8 +129,8 @@ def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answ
     triage: Triage,
 ) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]
-    known = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
-    assert triage.urgency() is not Urgency.NORMAL or (known and not open_questions)
+    has_answer = any(getattr(triage, name) in (YES, NO) for name in DECIDING)
+    assert triage.urgency() is not Urgency.NORMAL or (has_answer and not open_questions)
     assert bool(triage.pathway()) == (triage.urgency() is not None)
 
 
@@ -140,7 +144,7 @@ def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answ
         ({"danger_now": NO, "still_held": YES}, 9),
         ({"safe_to_talk": NO}, 11),
         (dict.fromkeys(QUESTIONS, DID_NOT_SAY), 0),
-        (CALM, 0),
+        (CALM_ANSWERS, 0),
     ],
 )
 def test_the_questions_that_can_still_change_the_urgency_are_counted(
@@ -707,7 +711,7 @@ def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
         contact=contacts_pb2.Contact(id=created.id, etag=created.etag)
     )
     change.update_mask.paths.append("triage")
-    for name, answer in CALM.items():
+    for name, answer in CALM_ANSWERS.items():
         setattr(
             change.contact.triage,
             name,

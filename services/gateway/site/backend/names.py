@@ -28,7 +28,7 @@ def names(
         for field, ids in fields.items()
         for identifier in sorted({id_ for id_ in ids if id_})
     ]
-    known = Names()
+    page_names = Names()
     for start in range(0, len(requested), BATCH):
         batch = requested[start : start + BATCH]
         answer = clients().directory.BatchGet(
@@ -39,12 +39,12 @@ def names(
                 }
             )
         )
-        known.organizations |= {
+        page_names.organizations |= {
             organization.id: organization for organization in answer.organizations
         }
-        known.services |= {service.id: service for service in answer.services}
-        known.workers |= dict(answer.worker_names)
-    return known
+        page_names.services |= {service.id: service for service in answer.services}
+        page_names.workers |= dict(answer.worker_names)
+    return page_names
 
 
 def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:

@@ -93,21 +93,21 @@ def knowledge(identifier: str) -> dict[str, Any]:
     readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MOST)
     sent = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
     copies = all_copies(identifier)
-    known = names.names(
+    page_names = names.names(
         {person.organization_id, *copies}
         | {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
     )
-    rows = [data_by_receipt(receipt, known, readings, sent) for receipt in receipts]
+    rows = [data_by_receipt(receipt, page_names, readings, sent) for receipt in receipts]
     rows += [
-        data_by_enquiries(known.organization(organization), enquiries)
+        data_by_enquiries(page_names.organization(organization), enquiries)
         for organization, enquiries in copies.items()
     ]
     accesses = [
         _(
             "%(day)s: %(organization)s, %(fields)s",
             day=i18n.day(reading.time),
-            organization=known.organization(reading.organization_id),
+            organization=page_names.organization(reading.organization_id),
             fields=groups(reading.field_groups),
         )
         for reading in readings
@@ -115,7 +115,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
     ]
     return {
         "person": person,
-        "holder": known.organization(person.organization_id),
+        "holder": page_names.organization(person.organization_id),
         "held": sorted(rows, key=lambda entry: not entry["live"]),
         "readings": list(dict.fromkeys(accesses)),
     }
@@ -123,7 +123,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
 
 def data_by_receipt(
     receipt: p.Receipt,
-    known: names.Names,
+    page_names: names.Names,
     readings: Iterable[p.Reading],
     sent: Iterable[r.Referral],
 ) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def data_by_receipt(
     if deletions:
         lines.append((_("Lo que guardaban"), state_of_deletion(deletions)))
     return {
-        "organization": known.organization(receipt.recipient_organization_id),
+        "organization": page_names.organization(receipt.recipient_organization_id),
         "receipt_id": receipt.id,
         "live": receipt.live,
         "ends_soon": receipt.live and until and until - i18n.now() < SOON,

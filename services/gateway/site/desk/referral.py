@@ -127,7 +127,7 @@ def render(
     """
     events = history(referral)
     notices = notices_of(referral)
-    known = names.names(
+    page_names = names.names(
         {
             referral.sender_organization_id,
             referral.receiver_organization_id,
@@ -142,7 +142,7 @@ def render(
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    own = known.organizations.get(session.me().organization_id)
+    own = page_names.organizations.get(session.me().organization_id)
     probation = own is not None and own.status == ORGANIZATION_STATUS_PROBATION
     plan, no_plan = safe_contact(referral, opened.get("plan"))
     receipt = receipt_of(referral)
@@ -156,7 +156,7 @@ def render(
         version=version(referral),
         events=events,
         notices=notices,
-        names=known,
+        names=page_names,
         allowed=allowed,
         FORMS=step_forms.STEPS,
         alternatives=directory.alternatives(referral)

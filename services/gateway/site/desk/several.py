@@ -99,16 +99,18 @@ def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
     """Takes the steps, and renders the page with each result; failures come first."""
     done = [take(step) for step in steps]
     try:
-        known = names.names_of(referral for _id, referral, _why in done if referral is not None)
+        page_names = names.names_of(
+            referral for _id, referral, _why in done if referral is not None
+        )
     except (Unavailable, ServiceFault):
-        known = names.Names()  # the results are shown without names
+        page_names = names.Names()  # the results are shown without names
     return render_template(
         "several.html",
         step=verb,
         outcomes=sorted(done, key=lambda result: not result[2]),
         failed=sum(1 for _id, _referral, why in done if why),
         back=back,
-        names=known,
+        names=page_names,
     )
 
 

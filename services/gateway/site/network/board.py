@@ -61,7 +61,7 @@ def board() -> str:
         )
     )
     emergencies = lists.all_of(em.ListEmergenciesRequest(waiting=True))
-    known = names.names_of(
+    page_names = names.names_of(
         answer.referrals,
         {time.organization_id for time in times}
         | {emergency.organization_id for emergency in emergencies},
@@ -69,7 +69,7 @@ def board() -> str:
     return render_template(
         "board.html",
         **queue,
-        names=known,
+        names=page_names,
         first=True,
         counts=counts,
         emergencies=emergencies,
@@ -78,14 +78,14 @@ def board() -> str:
         map_=pictures.map_of(COUNTRY, dict(needs["by_department"])),
         upcoming=upcoming,
         strip_=pictures.strip(upcoming, now, LOOKAHEAD),
-        times=bars(times, known),
+        times=bars(times, page_names),
         slowest=SLOWEST,
         probation=lists.all_of(d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_PROBATION)),
         unmet=clients().enquiries.ListUnmetNeeds(e.ListUnmetNeedsRequest()).needs,
     )
 
 
-def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.Bar]:
+def bars(times: Sequence[r.ResponseTime], page_names: names.Names) -> list[pictures.Bar]:
     """Returns, for each organisation, a bar that shows how soon it answers.
 
     The bar shows the median time, the number of referrals sent to the organisation, and how many of
@@ -94,7 +94,7 @@ def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.B
     longest = max((time.median_seconds for time in times), default=0) or 1
     return [
         pictures.Bar(
-            known.organization(time.organization_id),
+            page_names.organization(time.organization_id),
             _(
                 "%(span)s · %(answered)d de %(sent)d",
                 span=i18n.span(timedelta(seconds=time.median_seconds)),
@@ -109,18 +109,18 @@ def bars(times: Sequence[r.ResponseTime], known: names.Names) -> list[pictures.B
     ]
 
 
-def callee(referral: r.Referral, known: names.Names) -> tuple[str, str] | None:
+def callee(referral: r.Referral, page_names: names.Names) -> tuple[str, str] | None:
     """Returns the name and the phone number of the desk whose turn it is, if they are known.
 
     Returns None if the receiving service is confidential or not visible to the reader.
     """
     if referral.turn == r.TURN_SENDER:
-        organization = known.organizations.get(referral.sender_organization_id)
+        organization = page_names.organizations.get(referral.sender_organization_id)
         phone = organization.phone if organization else ""
     elif referral.turn == r.TURN_RECEIVER:
         organization, service = (
-            known.organizations.get(referral.receiver_organization_id),
-            known.services.get(referral.service_id),
+            page_names.organizations.get(referral.receiver_organization_id),
+            page_names.services.get(referral.service_id),
         )
         phone = (
             ""

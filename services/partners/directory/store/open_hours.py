@@ -20,7 +20,7 @@ AHEAD, RENEWAL = timedelta(days=35), timedelta(days=14)
 
 So even if the sweeper stops for two weeks, there are times for every service.
 """
-AT_ONCE = 200
+BATCH = 200  # maximum number of services whose times are recomputed in one run
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
 """The SQL for whether a service is open at a time (passed twice); NULL if that is not known."""
 _SCHEDULES = (
@@ -89,11 +89,11 @@ def computed_hours(
 
 
 def refresh_ending(tx: Transaction, now: datetime) -> int:
-    """Recomputes times that end soon; returns the number of services, AT_ONCE at most."""
+    """Recomputes times that end soon; returns the number of services, BATCH at most."""
     ending = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
         " LIMIT %s FOR UPDATE SKIP LOCKED",
-        (now + RENEWAL, AT_ONCE),
+        (now + RENEWAL, BATCH),
     ).fetchall()
     refresh_many(tx, [row["id"] for row in ending], now)
     return len(ending)

@@ -44,7 +44,7 @@ def sees_inactive_members(caller: Caller) -> bool:
 
 
 def viewer(caller: Caller) -> Viewer:
-    """Returns the viewer that the caller is: the tier at which the caller sees entries."""
+    """Returns a Viewer for the caller, with the tier at which the caller sees entries."""
     return Viewer(
         Tier.COORDINATOR if sees_inactive_members(caller) else Tier.PARTNER, caller.organization_id
     )

@@ -56,7 +56,7 @@ _INSERT = (
 _UPDATE = (
     "UPDATE referrals SET"
     f" {', '.join(f'{c} = %({c})s' for c in COLUMNS if c not in ('id', 'create_time'))}"
-    " WHERE id = %(id)s AND version = %(was)s"
+    " WHERE id = %(id)s AND version = %(former_version)s"
 )
 
 
@@ -145,7 +145,7 @@ def _values_of(referral: Referral) -> dict[str, Any]:
         "unsafe_code": referral.unsafe.code,
         "unsafe_organization_ids": list(referral.unsafe.organization_ids),
         "unsafe_departments": list(referral.unsafe.departments),
-        "was": referral.events[0].version - 1,
+        "former_version": referral.events[0].version - 1,
     }
 
 

@@ -19,23 +19,23 @@ _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 # to the service's role.
 _PROTECT_TABLES = """
 DO $$
-DECLARE app text := replace(current_user, '_owner', ''); found record; columns text;
+DECLARE app text := replace(current_user, '_owner', ''); protected record; columns text;
 BEGIN
     IF app = current_user OR to_regrole(app) IS NULL THEN RETURN; END IF;
-    FOR found IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS declared
+    FOR protected IN SELECT oid::regclass AS name, obj_description(oid, 'pg_class') AS declared
         FROM pg_class
                  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                      AND obj_description(oid, 'pg_class') ~ '^(owner|append) only' LOOP
-        columns := split_part(found.declared, ': ', 2);
-        EXECUTE format('REVOKE ALL ON %s FROM %I', found.name, app);
-        EXECUTE format('GRANT SELECT ON %s TO %I', found.name, app);
-        IF found.declared LIKE 'append only:%' THEN
-            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, found.name, app);
-        ELSIF found.declared LIKE 'append only%' THEN
-            EXECUTE format('GRANT INSERT ON %s TO %I', found.name, app);
+        columns := split_part(protected.declared, ': ', 2);
+        EXECUTE format('REVOKE ALL ON %s FROM %I', protected.name, app);
+        EXECUTE format('GRANT SELECT ON %s TO %I', protected.name, app);
+        IF protected.declared LIKE 'append only:%' THEN
+            EXECUTE format('GRANT INSERT (%s) ON %s TO %I', columns, protected.name, app);
+        ELSIF protected.declared LIKE 'append only%' THEN
+            EXECUTE format('GRANT INSERT ON %s TO %I', protected.name, app);
         END IF;
-        IF found.declared LIKE 'append only, but for:%' THEN
-            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, found.name, app);
+        IF protected.declared LIKE 'append only, but for:%' THEN
+            EXECUTE format('GRANT UPDATE (%s) ON %s TO %I', columns, protected.name, app);
         END IF;
     END LOOP;
 END $$

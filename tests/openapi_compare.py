@@ -21,7 +21,7 @@ class Document:
     """An OpenAPI document whose references are followed."""
 
     def __init__(self, description: Mapping[str, Any]) -> None:
-        self._said = description
+        self._description = description
         self.operations: dict[tuple[str, str], Schema] = {
             (path, method): operation
             for path, item in description["paths"].items()
@@ -41,7 +41,7 @@ class Document:
         _, _, kind, name = schema["$ref"].split("/")
         return self.resolved(
             {
-                **self._said["components"][kind][name],
+                **self._description["components"][kind][name],
                 **{key: value for key, value in schema.items() if key != "$ref"},
             }
         )

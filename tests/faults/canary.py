@@ -48,14 +48,14 @@ class Marks:
         self.cores[name] = core
         return f"+{core}"
 
-    def found_in(self, text: bytes) -> list[str]:
+    def found_in(self, data: bytes) -> list[str]:
         """Returns the marks found in the data, each with its encoding."""
-        folded = text.lower()
+        folded = data.lower()
         return [
             f"{name} ({encoding})"
             for name, core in self.cores.items()
             for encoding, needle, exact in needles(core)
-            if (needle if exact else needle.lower()) in (text if exact else folded)
+            if (needle if exact else needle.lower()) in (data if exact else folded)
         ]
 
 

@@ -1,6 +1,6 @@
 """Inflicts the faults of a schedule on a stack under load.
 
-Each fault hits a part that is well, once enough transitions were answered since the previous fault.
+Each fault hits a healthy part, once enough transitions were answered since the previous fault.
 So no fault waits for a fixed time, and no kill hits a process that is already dead. While no
 transition is answered, because referrals or PostgreSQL is down, one of the other parts is hit every
 second. A fault that stops consumers comes only once facts have been received again since the last
@@ -46,7 +46,7 @@ STOP_CONSUMERS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
 STOP_TRANSITIONS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions after which other parts are hit
-LOOK = 0.1  # seconds between two looks for a fault that is possible
+CHECK_INTERVAL = 0.1  # seconds between two checks for a fault that is possible
 BACK = 120.0  # maximum seconds during which no fault is possible
 
 
@@ -66,16 +66,16 @@ class Strikes:
         self._stack = stack
         self._work = work
         self._observer = observer
-        self._heard = 0  # the count of heard facts when consumers were last stopped
-        self._chance = random.Random(seed)
+        self._received_at_stop = 0  # the count of received facts when consumers were last stopped
+        self._rng = random.Random(seed)
         self._killed: dict[str, int] = {}
-        self._still: dict[str, threading.Thread] = {}
+        self._paused: dict[str, threading.Thread] = {}
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
         """Inflicts one fault after every `pace` transitions, or each second of standstill.
 
-        Returns when all faults have been inflicted and every part is well.
+        Returns when all faults have been inflicted and every part is healthy.
         """
         waiting, answered, since = list(faults), self._work.answered, time.monotonic()
         while waiting:
@@ -85,12 +85,12 @@ class Strikes:
             )
             if fault is None:
                 assert time.monotonic() - since < BACK, self._standstill(waiting)
-                time.sleep(LOOK)
+                time.sleep(CHECK_INTERVAL)
                 continue
             waiting.remove(fault)
             self._do(fault)
             answered, since = self._work.answered, time.monotonic()
-        for thread in self._still.values():
+        for thread in self._paused.values():
             thread.join()
         self._stack.wait_healthy(*self._killed.values())
 
@@ -108,7 +108,7 @@ class Strikes:
         details = {
             "waiting": waiting[:3],
             "killed": self._killed,
-            "heard": (self._observer.heard, self._heard),
+            "heard": (self._observer.heard, self._received_at_stop),
             "answered": (self._work.answered, self._work.refused[:3]),
             "parts": self._stack.state["parts"],
         }
@@ -146,7 +146,7 @@ class Strikes:
         if (
             fault.kind == KILL
             and fault.part in STOP_CONSUMERS
-            and self._observer.heard[LISTENER] < self._heard + ENOUGH
+            and self._observer.heard[LISTENER] < self._received_at_stop + ENOUGH
         ):
             return False
         if fault.kind in (REPLAY, DUPLICATES):
@@ -164,7 +164,7 @@ class Strikes:
         return (
             state["up"]
             and state["pid"] != self._killed.get(part)
-            and not (part in self._still and self._still[part].is_alive())
+            and not (part in self._paused and self._paused[part].is_alive())
         )
 
     def _do(self, fault: Fault) -> None:
@@ -174,10 +174,10 @@ class Strikes:
                 WAYS.get(fault.part, TRANSITIONS), lambda: self._kill(fault.part)
             )
         elif fault.kind == PAUSE:
-            self._still[fault.part] = threading.Thread(
+            self._paused[fault.part] = threading.Thread(
                 target=self._pause, args=(fault,), daemon=True
             )
-            self._still[fault.part].start()
+            self._paused[fault.part].start()
         elif fault.kind == REPLAY:
             self._send(
                 REPLAYS, [topics.Record(REPLAYS, f"enlace.{fault.part}.v1".encode(), b"", ())]
@@ -200,7 +200,7 @@ class Strikes:
     def _kill(self, part: str) -> None:
         self._killed[part] = self._stack.kill(part)
         if part in STOP_CONSUMERS:
-            self._heard = self._observer.heard[LISTENER]
+            self._received_at_stop = self._observer.heard[LISTENER]
 
     def _pause(self, fault: Fault) -> None:
         with paused_process(self._stack.pid(fault.part)):
@@ -209,7 +209,7 @@ class Strikes:
     def _repeat(self, topic: str) -> None:
         """Publishes the last records of a topic once more, in random order."""
         records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
-        self._chance.shuffle(records)
+        self._rng.shuffle(records)
         self._send(topic, records)
 
     def _send(self, topic: str, records: Sequence[topics.Record]) -> None:

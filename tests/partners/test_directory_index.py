@@ -119,7 +119,7 @@ def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
 def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_deadline(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
+    monkeypatch.setattr(directory_index, "_BATCH", 2)
     index, real, reading, go_on = (
         DirectoryIndex(),
         directory_index._changes,
@@ -298,7 +298,7 @@ def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_MANY_LATER", 2)
-    monkeypatch.setattr(directory_index, "_AT_ONCE", 2)
+    monkeypatch.setattr(directory_index, "_BATCH", 2)
     assert found_names(scene) == []
     for number in range(9):
         scene.service(scene.coalition, f"Casa {number}", "MED.PRI")

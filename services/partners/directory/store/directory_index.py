@@ -32,7 +32,7 @@ CHANGES = "service_changes"
 MAX_ATTEMPTS = 3
 # maximum number of services that are read at once, so that they need little memory and hold up
 # other threads only briefly
-_AT_ONCE = 2000
+_BATCH = 2000
 _MAX_TRANSACTION_ID = 2**64 - 1  # an id greater than that of any transaction
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -222,7 +222,7 @@ class DirectoryIndex:
                 self._read_many(begin_transaction, now, reload=reload)
 
     def _read_few(self, begin_transaction: Begin, now: datetime) -> bool:
-        """Applies the changes and returns True if there are fewer than _AT_ONCE of them.
+        """Applies the changes and returns True if there are fewer than _BATCH of them.
 
         Otherwise changes nothing and returns False; also if everything must be read, or if another
         thread has just read everything.
@@ -233,7 +233,7 @@ class DirectoryIndex:
         with begin_transaction() as tx:
             state, due = _state(tx, content.seen), content.due(now)
             rows = _changes(tx, content.seen, due=due) if state["changed"] or due else []
-            if len(rows) == _AT_ONCE or content.is_of_another_database(state):
+            if len(rows) == _BATCH or content.is_of_another_database(state):
                 return False
             hours = _new_hours(tx, content, rows)
         with self._content_lock:
@@ -256,7 +256,7 @@ class DirectoryIndex:
             oldest = oldest or state["oldest"]
             with self._content_lock:
                 content.apply(rows, hours, now)
-                if len(rows) < _AT_ONCE:
+                if len(rows) < _BATCH:
                     content.seen = max(content.seen, oldest)
                     return
             after = rows[-1]["service_id"]
@@ -364,7 +364,7 @@ def _state(tx: Transaction, seen: int) -> Row:
 
 
 def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
-    """Returns the services that changed since `seen` or are `due`, _AT_ONCE at most, ordered by id.
+    """Returns the services that changed since `seen` or are `due`, _BATCH at most, ordered by id.
 
     `after`: only services with higher ids. A row without an id is a service that was deleted.
     """
@@ -373,7 +373,7 @@ def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = (
         " JOIN services AS s ON s.id = c.service_id"
         f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''})"
         " AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
-        (str(seen), *([list(due)] if due else []), after, _AT_ONCE),
+        (str(seen), *([list(due)] if due else []), after, _BATCH),
     ).fetchall()
 
 
@@ -381,7 +381,7 @@ def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
     return tx.execute(
         f"SELECT {_READ} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s)"
         " ORDER BY s.name_key, s.id LIMIT %s",
-        (name_key, id, _AT_ONCE),
+        (name_key, id, _BATCH),
     ).fetchall()
 
 

@@ -1,7 +1,7 @@
 """Two workers regain access to their accounts.
 
-One forgets her password and gets in again by her mailbox. The other also loses her phone, and gets
-in again with the help of her organisation's manager.
+One forgets her password and signs in again through her mailbox. The other also loses her phone, and
+signs in again with the help of her organisation's manager.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def email(browser: Browser, stack: LocalStack) -> str:
     manager.presses("Enviar la invitación")
     manager.sees("El enlace le llega solo a esa persona")
     manager.leaves()
-    opens = Actor(browser, stack)
-    opens.goes_to("/invitation")
-    opens.page.fill("#token", link_for(stack, address).partition("#")[2])
-    opens.page.fill("#name", "Petrona Lacayo")
-    opens.page.fill("#password", FIRST)
-    opens.presses("Abrir la cuenta")
-    opens.sees("Su cuenta está lista")
-    opens.leaves()
+    worker = Actor(browser, stack)
+    worker.goes_to("/invitation")
+    worker.page.fill("#token", link_for(stack, address).partition("#")[2])
+    worker.page.fill("#name", "Petrona Lacayo")
+    worker.page.fill("#password", FIRST)
+    worker.presses("Abrir la cuenta")
+    worker.sees("Su cuenta está lista")
+    worker.leaves()
     return address
 
 
@@ -97,8 +97,8 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     until(lambda: any(LINK.search(mail) for mail in mails(stack, email)), 30)
     [link] = [links[0] for mail in mails(stack, email) if (links := LINK.findall(mail))]
     secret = link.partition("#")[2]
-    results: list[str] = []
-    she.page.on("request", lambda request: results.append(request.url + str(request.headers)))
+    requests: list[str] = []
+    she.page.on("request", lambda request: requests.append(request.url + str(request.headers)))
     she.goes_to(link)
     if script:
         expect(she.page.locator("#token")).to_be_hidden()
@@ -109,7 +109,7 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     she.sees("se adivinan pronto")
     chooses(she, SECOND)
     she.sees("Contraseña cambiada")
-    assert [url for url in results if secret in url] == [], (
+    assert [url for url in requests if secret in url] == [], (
         "no address and no header that the browser sent held it"
     )
 

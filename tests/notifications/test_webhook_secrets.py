@@ -63,8 +63,8 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
         service.clock.advance(step)
         service.hear("sent")
         service.send_webhooks()
-    known = {"new": rotated.secret, "old": created.secret}
-    assert [signers(request, **known) for request in system.got] == [
+    secrets = {"new": rotated.secret, "old": created.secret}
+    assert [signers(request, **secrets) for request in system.got] == [
         ["new", "old"],
         ["new", "old"],
         ["new"],
@@ -82,14 +82,14 @@ def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
     manager = service.as_(RECEIVER, "MANAGER")
     rotated = manager.RotateWebhookSecret(id=created.webhook.id)
     assert rotated.secret not in str(manager.ListWebhooks())
-    for step, kept in ((ROTATION - timedelta(seconds=1), True), (timedelta(seconds=1), False)):
+    for step, is_stored in ((ROTATION - timedelta(seconds=1), True), (timedelta(seconds=1), False)):
         service.clock.advance(step)
         with service.database.transaction(SYSTEM) as tx:
             sweep(tx, service.clock.now())
         [row] = service.rows("SELECT secret, former_secret FROM webhooks")
-        assert (row["former_secret"] is not None) is kept
+        assert (row["former_secret"] is not None) is is_stored
         assert rotated.secret.encode() not in bytes(row["secret"])
-        assert not kept or created.secret.encode() not in bytes(row["former_secret"])
+        assert not is_stored or created.secret.encode() not in bytes(row["former_secret"])
     # deleting the former secret does not change the data of this etag
     assert manager.GetWebhook(id=created.webhook.id) == rotated.webhook
 
@@ -192,8 +192,8 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
     service.web_sender().send(claim)  # a delivery that was claimed before is sent unchanged
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
-    known = {"old": created.secret, "new": rotated.secret}
-    assert [signers(request, **known) for request in system.got] == [
+    secrets = {"old": created.secret, "new": rotated.secret}
+    assert [signers(request, **secrets) for request in system.got] == [
         ["old"],
         ["new"] if at_once else ["new", "old"],
     ]

@@ -660,6 +660,21 @@ def test_the_last_check_says_if_the_consent_opens_nothing_any_more(
     assert says == [shown]
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_before_the_consent_is_asked_a_page_says_that_the_service_is_no_longer_offered(
+    played: PlayedServices, client: FlaskClient, active: bool
+) -> None:
+    service = d.Service(id=ID, organization_id=ID, name="Albergue", active=active)
+    played.answers["GetService"] = service
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[service])
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)
+    asking = client.get(f"/referrals/{ID}/consent").text
+    assert ("Ese servicio ya no está disponible" in asking) == (not active)
+    assert f'href="/referrals/{ID}/services"' in asking
+    checked = client.get(f"/referrals/{ID}/check").text
+    assert ("No se ofrece ahora" in checked) == (not active)
+
+
 def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_the_referral(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -189,7 +189,8 @@ def contact(identifier: str) -> access.Answer:
 def consent(identifier: str) -> access.Answer:
     """Asks for the person's consent for this one recipient, in three pages.
 
-    The receipt is made after the last page.
+    The receipt is made after the last page. The first page says if the service of a draft is no
+    longer offered, since the draft could not be sent.
     """
     draft = referrals.fetch_draft(identifier, or_allowing="attach_consent")
     if not draft.service_id:
@@ -198,11 +199,13 @@ def consent(identifier: str) -> access.Answer:
     recipient = service.organization_id
     age = consent_form.AGES.get(draft.person.age_band, consent_form.ADULT)
     page, errors = "points", dict[str, str]()
+    if draft.state == r.STATE_DRAFT and not service.active:
+        errors = {"_form": words.conflict("service_unknown")}
     # language in which to show the script again; the ticks are kept
     speak = forms.text("speak")
     if request.method == "POST" and not speak:
         receipt_id = forms.text("receipt_id")
-        page, errors = ("", errors) if receipt_id else consent_form.next_page(recipient, age)
+        page, errors = ("", {}) if receipt_id else consent_form.next_page(recipient, age)
         if not page:
             try:
                 return use_receipt(draft, receipt_id or record_consent(draft, recipient).id)

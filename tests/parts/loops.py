@@ -26,8 +26,11 @@ def running(*loops: Loop) -> Iterator[None]:
             assert loop.join(10), loop.name
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Returns True once the condition holds; False if it does not hold in time."""
+def eventually(condition: Callable[[], bool], seconds: float = 50) -> bool:
+    """Returns True once the condition holds; False if it does not hold in time.
+
+    A busy machine may be slow, but after a minute a loop reads again without an announcement.
+    """
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

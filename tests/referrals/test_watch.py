@@ -35,7 +35,7 @@ from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import renewals
 from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
 from tests.referrals.test_subscriptions import Hearing
 
@@ -53,6 +53,12 @@ def places(service: Service) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def unhurried_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets streams last until their token ends by the test's clock, however busy the machine is."""
+    monkeypatch.setattr(streams, "_LATE", LONG)
+
+
+@pytest.fixture(autouse=True)
 def place_earlier_events(service: Service) -> None:
     """Gives the events of earlier tests their places in the stream."""
     place_events(service)
@@ -66,7 +72,7 @@ def watching(
     call = stub.WatchReferrals(
         pb.WatchReferralsRequest(resume_token=token, **filters),
         metadata=client.metadata(),
-        timeout=30,
+        timeout=LONG,
     )
     try:
         yield call

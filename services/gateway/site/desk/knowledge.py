@@ -210,22 +210,21 @@ def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
     )
 
 
-def data_by_enquiries(organization: str, enquiries: Iterable[e.Enquiry]) -> dict[str, Any]:
+def data_by_enquiries(organization: str, enquiries: Sequence[e.Enquiry]) -> dict[str, Any]:
     """Describes the enquiries about a person that an organisation still has.
 
     Enquiries do not hold her name.
     """
-    listed = list(enquiries)
     attributes = list(
-        dict.fromkeys(part for enquiry in listed for part in shared_attributes(enquiry))
+        dict.fromkeys(part for enquiry in enquiries for part in shared_attributes(enquiry))
     )
     parts = ", ".join([_("ayuda y urgencia"), *attributes])
-    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in listed))
+    needs = list(dict.fromkeys(names.need(enquiry.content.need_code) for enquiry in enquiries))
     ends = {
         _("Hasta que se cierre la consulta: entonces se borra.")
         if enquiry.state == e.ENQUIRY_STATE_OPEN
         else _("Se aceptó lo que ofreció: lo conserva.")
-        for enquiry in listed
+        for enquiry in enquiries
     }
     return {
         "organization": organization,

@@ -7,7 +7,7 @@ from flask import render_template
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import send
 from services.gateway.site.backend import names, queues, referrals
 from services.gateway.site.language import i18n
 from services.gateway.site.shell import access
@@ -21,18 +21,17 @@ def sheet() -> str:
 
     The referrals that wait for others are only counted: most of them go on for weeks.
     """
-    counts = clients().referrals.CountReferrals(
-        r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
-    )
     waiting = referrals.matching(referrals.turn_of(r.BOX_MINE))
-    take_overs = clients().contacts.ListTakeOvers(c.ListTakeOversRequest(page_size=5)).take_overs
+    take_overs = send(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
         contacts=queues.open_contacts(),
         calls=queues.calls_owed(),
         enquiries=queues.enquiries_sent(),
         referrals=waiting,
-        with_others=counts.waiting_for_other,
+        with_others=send(
+            r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
+        ).waiting_for_other,
         taken=take_overs,
         names=names.names_of(waiting),
         workers=names.names(workers=[take_over.worker_id for take_over in take_overs]),

@@ -140,8 +140,11 @@ def today() -> str:
     live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
     waiting = count_referrals(box=box, pressing=network, waiting_for_me=not network)
-    watched = not show and (me.may("worker", "operator") or network)
-    unanswered = returned_referrals(r.BOX_OUTBOX if box == r.BOX_MINE else box) if watched else []
+    unanswered = (
+        returned_referrals(r.BOX_NETWORK if network else r.BOX_OUTBOX)
+        if not show and (me.may("worker", "operator") or network)
+        else []
+    )
     open_needs = {row.id for row in unanswered}
     other_rows = fetch_other_rows()
     counted = {

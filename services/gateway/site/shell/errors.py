@@ -192,13 +192,14 @@ def ask_to_sign_in() -> AnyResponse:
         return make_response("", 401)
     if g.get("me"):  # a cached session: the sign-in page would lead back to the page at once
         g.me, g.session_ended = None, True
-    target = (
-        request.path
-        if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today")
-        else None
-    )
     response = redirect(
-        url_for("signin.form", to=target, ended=1 if g.get("session_ended") else None)
+        url_for(
+            "signin.form",
+            to=request.path
+            if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today")
+            else None,
+            ended=1 if g.get("session_ended") else None,
+        )
     )
     if g.get("session_ended"):
         cookies.drop(response, session.COOKIE)

@@ -24,6 +24,7 @@ from babel import Locale
 from google.protobuf.message_factory import GetMessageClass
 from werkzeug.test import TestResponse
 
+from chassis.ids import short_code
 from chassis.languages import LANGUAGES
 from protos.areas import DEPARTMENTS, MUNICIPALITIES
 from services.gateway.site.language import vocabulary, words
@@ -32,7 +33,7 @@ from services.notifications.domain.texts import ACCOUNT
 from services.notifications.words import account_mail, application_mail, invitation_mail, mail, text
 from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.plans.usecases.pathways import shipped_pathways as shipped_pathways
-from tests.gateway.api_gateway import OUTPUTS
+from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes, token_of
 
 LEFT, RIGHT = "⟦", "⟧"
@@ -44,6 +45,7 @@ NAMES = {
     "home.status": "partners referrals notifications",  # the names of the services
     "webhooks.delivery": "webhook id sha ms",  # names of headers, and a unit
     "campaigns.country": "PDF SVG",
+    "inbox.inbox": " ".join(WORD.findall(short_code(ID))),
     "campaigns.placed": "PDF SVG",
     "knowledge.show": "PDF",
 }

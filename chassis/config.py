@@ -155,7 +155,7 @@ def service_settings(settings: Settings) -> ServiceSettings:
         keys=settings.path("ENLACE_KEYS", "var/keys"),
         reflection=settings.flag("ENLACE_REFLECTION", True),
         development=settings.flag("ENLACE_DEVELOPMENT"),
-        rpc_threads=settings.number("ENLACE_RPC_THREADS", 16, least=1),
+        rpc_threads=settings.number("ENLACE_RPC_THREADS", 8, least=1),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE, least=1),
         key_service=_key_service(settings),
     )

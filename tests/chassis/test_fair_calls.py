@@ -29,8 +29,8 @@ from tests.chassis.world import MIGRATIONS, until
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
-# calls of one caller, running and waiting: three quarters of eight times the number of threads
-WAITING = 48
+# calls of one caller, running and waiting: three quarters of sixteen times the number of threads
+WAITING = 96
 FLOODS, NEIGHBOUR = (
     Caller(letter * 32, "worker", "o" * 32, frozenset({"COORDINATOR"})) for letter in "ab"
 )

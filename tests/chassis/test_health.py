@@ -36,7 +36,7 @@ from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-THREADS = 16
+THREADS = 8
 
 
 class WaitingService:
@@ -170,7 +170,7 @@ def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_
     open_all_connections(world)
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
-        calls = world.ask_many(THREADS * 8)
+        calls = world.ask_many(THREADS * 16)
         until(lambda: waiting(world) == THREADS)
         assert refusal(world.ask) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):

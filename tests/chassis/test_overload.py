@@ -37,7 +37,7 @@ from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
 THREADS = 2
-ROOM = THREADS * 8
+ROOM = THREADS * 16
 METHOD = "enlace.partners.v1.Directory/ListOrganizations"
 LONGER = timedelta(seconds=admission.LONGEST_WAIT + 0.1)
 

@@ -227,11 +227,11 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(
     with ExitStack() as cleanup:
         owner = cleanup.enter_context(psycopg.connect(referrals.place.migration_url))
         owner.execute("LOCK TABLE contact_references")
-        # sixteen calls wait for the table, four for a thread
+        # eight calls wait for the table, twelve for a thread
         threads = [threading.Thread(target=ask) for _ in range(20)]
         for thread in threads:
             thread.start()
-        until(lambda: waiting(referrals) >= 16, 10)
+        until(lambda: waiting(referrals) >= 8, 10)
         referrals.stop()
         for thread in threads:
             thread.join()

@@ -232,7 +232,7 @@ BUTTONS = {
     f"/people/receipts/{ID}/confirm",
     f"/plans/{ID}/move",
     f"/enquiries/{ID}/refer",
-    f"/referrals/{ID}/address",
+    *(f"/referrals/{ID}/{verb}" for verb in ("address", "reroute")),
     f"/network/roles/workers/{ID}/suspend",
     f"/directory/organizations/{ID}/suspension/end",
     "/account/proof",

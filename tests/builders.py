@@ -1,7 +1,7 @@
 """Small builders of test data; all people are synthetic."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
 
 Tests of other subjects add this answer to their referrals and enquiries.
 """
+NOT_FOUND = ("NOT_FOUND", "not_found")
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 
 
@@ -47,23 +48,42 @@ def with_required_fields(request: Any) -> Any:
 
 def refusal(act: Callable[[], Any]) -> tuple[str, str]:
     """Returns (gRPC code, stable reason) of a call that is refused; fails if it is not refused."""
-    code, reason, _ = refusal_with_fields(act)
+    code, reason, _, _ = _refusal(act)
     return code, reason
 
 
 def refusal_with_fields(act: Callable[[], Any]) -> tuple[str, str, dict[str, str]]:
     """Returns (gRPC code, stable reason, wrong fields) of a call that is refused."""
+    code, reason, fields, _ = _refusal(act)
+    return code, reason, dict(fields)
+
+
+def refusal_with_delay(act: Callable[[], Any]) -> tuple[str, str, timedelta]:
+    """Returns (gRPC code, stable reason, time to wait) of a call that is refused."""
+    code, reason, _, delay = _refusal(act)
+    return code, reason, delay
+
+
+def wrong_fields(act: Callable[[], Any]) -> list[tuple[str, str]]:
+    """Returns (field, reason) of each wrong field, in order; fails if the call is not refused."""
+    code, reason, fields, _ = _refusal(act)
+    assert (code, reason) == ("INVALID_ARGUMENT", "invalid_fields")
+    return fields
+
+
+def _refusal(act: Callable[[], Any]) -> tuple[str, str, list[tuple[str, str]], timedelta]:
+    """Returns (gRPC code, stable reason, wrong fields, time to wait) of a refused call."""
     with pytest.raises(grpc.RpcError) as caught:
         act()
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None, f"{error.code()} without details: {error.details()}"
-    info, fields = error_details_pb2.ErrorInfo(), {}
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
     for detail in status.details:
-        if detail.Is(info.DESCRIPTOR):
-            detail.Unpack(info)
-        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
-            bad = error_details_pb2.BadRequest()
-            detail.Unpack(bad)
-            fields = {violation.field: violation.reason for violation in bad.field_violations}
-    return error.code().name, info.reason, fields
+        _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
+    fields = [(violation.field, violation.reason) for violation in bad.field_violations]
+    return error.code().name, info.reason, fields, retry.retry_delay.ToTimedelta()

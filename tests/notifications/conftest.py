@@ -36,7 +36,7 @@ from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
 from services.notifications.usecases.sending import DeliveryQueue
 from tests.notifications.receiver import Receiver
-from tests.parts.callers import just_proved
+from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
@@ -54,10 +54,7 @@ class Client:
         self._stubs = vars(NotificationsStubs(channel)).values()
 
     def __getattr__(self, rpc: str) -> Any:
-        method = next(getattr(stub, rpc) for stub in self._stubs if hasattr(stub, rpc))
-        request = getattr(pb, f"{rpc}Request")
-
-        return lambda **values: method(request(**values), metadata=self.metadata(), timeout=10)
+        return rpc_with_fields(self._stubs, rpc, self.metadata)
 
     def metadata(self) -> list[tuple[str, str]]:
         """Returns the metadata of this caller's calls."""

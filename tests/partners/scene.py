@@ -5,17 +5,13 @@ It has a real database, a real gRPC server on a free port, and a clock that test
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from chassis.db import Database, Row, Transaction
 from chassis.ids import new_id
@@ -57,7 +53,7 @@ from services.partners.members.usecases.workers import create_worker
 from services.partners.network.wire.messages import etag_of
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
-from tests.parts.callers import just_proved
+from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as Postgres
 
@@ -70,40 +66,10 @@ NEIGHBOUR = "Sede vecina"
 EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, maximum_dependants=5)
 
 
-@dataclass
-class RefusedCall:
-    """The details of a refusal, filled in when the call has been refused."""
-
-    violations: list[tuple[str, str]] = field(default_factory=list)
-    retry_after: float = 0.0
-
-
-@contextmanager
-def refused(code: str, reason: str) -> Iterator[RefusedCall]:
-    """Expects a refusal with this status and reason."""
-    refusal = RefusedCall()
-    with pytest.raises(grpc.RpcError) as caught:
-        yield refusal
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-    assert status is not None, caught.value
-    info, bad, retry = (
-        error_details_pb2.ErrorInfo(),
-        error_details_pb2.BadRequest(),
-        error_details_pb2.RetryInfo(),
-    )
-    for detail in status.details:
-        detail.Unpack(info)
-        if detail.Unpack(bad):
-            refusal.violations = [
-                (violation.field, violation.description) for violation in bad.field_violations
-            ]
-        if detail.Unpack(retry):
-            refusal.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-    assert (caught.value.code().name, info.reason) == (code, reason)
-
-
 class Stubs:
     """The stubs of all gRPC services that partners serves, called in the name of one caller.
+
+    Each rpc is a method that takes a request, or the fields of a request.
 
     `token` returns a token that is valid at the time of the call, `origin` the gateway's statement
     about its client.
@@ -126,9 +92,8 @@ class Stubs:
             *([("authorization", f"Bearer {self._token()}")] if self._token else []),
         ]
 
-    def __getattr__(self, method: str) -> Any:
-        stub = next(stub for stub in self._stubs if hasattr(stub, method))
-        return lambda request: getattr(stub, method)(request, metadata=self.metadata, timeout=10)
+    def __getattr__(self, rpc: str) -> Any:
+        return rpc_with_fields(self._stubs, rpc, lambda: self.metadata)
 
 
 def register(
@@ -309,7 +274,7 @@ class Scene:
         etag = etag_of(self.vet(organization_id, until=until))
         for _ in range(2):
             approved = self.by(self.coalition, Role.COORDINATOR).ApproveOrganization(
-                pb.ApproveOrganizationRequest(id=organization_id, etag=etag)
+                id=organization_id, etag=etag
             )
             etag = approved.etag
         return approved  # type: ignore[no-any-return]
@@ -335,16 +300,12 @@ class Scene:
     def reinstate(self, organization_id: str) -> pb.Organization:
         """Reinstates a member, as two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
-            back = by.ReinstateOrganization(
-                pb.ReinstateOrganizationRequest(id=organization_id, etag=self.etag(organization_id))
-            )
+            back = by.ReinstateOrganization(id=organization_id, etag=self.etag(organization_id))
         return back  # type: ignore[no-any-return]
 
     def etag(self, organization_id: str) -> str:
         """Returns the current etag of an organisation."""
-        return str(
-            self.coordinator.GetOrganization(pb.GetOrganizationRequest(id=organization_id)).etag
-        )
+        return str(self.coordinator.GetOrganization(id=organization_id).etag)
 
     def service(
         self,
@@ -450,10 +411,10 @@ class Scene:
 
     def run_import(self, by: Stubs, content: bytes = b"", **fields: Any) -> open_data_pb2.Import:
         """Imports a file; returns the import once it has ended."""
-        created = by.CreateImport(open_data_pb2.CreateImportRequest(content=content, **fields))
+        created = by.CreateImport(content=content, **fields)
         while run_import(self.database, self.keyring, self.clock):
             pass
-        return by.GetImport(open_data_pb2.GetImportRequest(id=created.id))  # type: ignore[no-any-return]
+        return by.GetImport(id=created.id)  # type: ignore[no-any-return]
 
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:

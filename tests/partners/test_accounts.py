@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from protos.partners.v1 import accounts_pb2 as pb
-from protos.partners.v1 import members_pb2
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.builders import refusal, wrong_fields
+from tests.partners.scene import PASSWORD, Scene, Stubs
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 
 OTHER = "otra frase de prueba"
@@ -30,14 +31,12 @@ def session_of(scene: Scene) -> tuple[Stubs, str]:
 
 def change(me: Stubs, secret: str = "", **fields: Any) -> None:
     me.ChangePassword(
-        pb.ChangePasswordRequest(
-            **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **fields}
-        )
+        **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **fields}
     )
 
 
 def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
-    return list(me.ListSessions(pb.ListSessionsRequest(session_secret=secret)).sessions)
+    return list(me.ListSessions(session_secret=secret).sessions)
 
 
 def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member: Scene) -> None:
@@ -45,10 +44,8 @@ def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member
     me, secret = session_of(member)
     change(me, secret)
     assert token_of(member, secret).worker.email == EMAIL
-    with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, elsewhere)
-    with refused("UNAUTHENTICATED", "sign_in_failed"):
-        sign_in(member)
+    assert refusal(lambda: token_of(member, elsewhere)) == ("UNAUTHENTICATED", "session_ended")
+    assert refusal(lambda: sign_in(member)) == ("UNAUTHENTICATED", "sign_in_failed")
     assert sign_in(member, password=OTHER).worker.email == EMAIL
 
 
@@ -57,8 +54,7 @@ def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
 ) -> None:
     me, secret = session_of(member)
     change(me)
-    with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, secret)
+    assert refusal(lambda: token_of(member, secret)) == ("UNAUTHENTICATED", "session_ended")
 
 
 def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_change_it(
@@ -66,11 +62,10 @@ def test_somebody_at_an_unlocked_screen_may_guess_the_password_ten_times_to_chan
 ) -> None:
     me, secret = session_of(member)
     for _ in range(10):
-        with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-            change(me, secret, password="una que no es")
-        assert wrong.violations == [("password", "wrong")]
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-        change(me, secret)
+        assert wrong_fields(lambda: change(me, secret, password="una que no es")) == [
+            ("password", "wrong")
+        ]
+    assert refusal(lambda: change(me, secret)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     assert sign_in(member).worker.email == EMAIL, (
         "guesses at an unlocked screen keep nobody from signing in"
     )
@@ -90,9 +85,7 @@ def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
     member: Scene, new: str, reason: str
 ) -> None:
     me, secret = session_of(member)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        change(me, secret, new_password=new)
-    assert wrong.violations == [("new_password", reason)]
+    assert wrong_fields(lambda: change(me, secret, new_password=new)) == [("new_password", reason)]
     assert sign_in(member).worker.email == EMAIL
 
 
@@ -125,14 +118,13 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
         minutes=2
     )
     one = mine[1].id
-    assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 1
-    assert me.EndSessions(pb.EndSessionsRequest(id=one, session_secret=secret)).ended == 0
+    assert me.EndSessions(id=one, session_secret=secret).ended == 1
+    assert me.EndSessions(id=one, session_secret=secret).ended == 0
     assert {session.id for session in sessions(me, secret)} == {mine[0].id, mine[2].id}
-    assert me.EndSessions(pb.EndSessionsRequest(session_secret=secret)).ended == 1
+    assert me.EndSessions(session_secret=secret).ended == 1
     assert [session.current for session in sessions(me, secret)] == [True]
     for ended in (first, second):
-        with refused("UNAUTHENTICATED", "session_ended"):
-            token_of(member, ended)
+        assert refusal(partial(token_of, member, ended)) == ("UNAUTHENTICATED", "session_ended")
 
 
 def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
@@ -143,8 +135,8 @@ def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
     )
     (mine,) = (session for session in sessions(me, secret) if session.current)
     assert sessions(colleague, secret) == []
-    assert colleague.EndSessions(pb.EndSessionsRequest(id=mine.id)).ended == 0
-    assert colleague.EndSessions(pb.EndSessionsRequest()).ended == 0
+    assert colleague.EndSessions(id=mine.id).ended == 0
+    assert colleague.EndSessions().ended == 0
     assert {token_of(member, each).worker.email for each in (own_secret, secret)} == {EMAIL}
 
 
@@ -159,5 +151,7 @@ def test_the_id_of_a_session_does_not_serve_as_its_secret(member: Scene) -> None
     me, secret = session_of(member)
     (mine,) = sessions(me, secret)
     for guess in (mine.id, mine.id * 2):
-        with refused("UNAUTHENTICATED", "session_ended"):
-            member.nobody.IssueToken(members_pb2.IssueTokenRequest(session_secret=guess))
+        assert refusal(partial(member.nobody.IssueToken, session_secret=guess)) == (
+            "UNAUTHENTICATED",
+            "session_ended",
+        )

@@ -5,12 +5,14 @@ Nobody can block it for others, and an application counts only after its mailbox
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
-from tests.partners.scene import Scene, refused
+from tests.builders import NOT_FOUND, refusal, refusal_with_delay
+from tests.partners.scene import Scene
 from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, run_sweep
 
 
@@ -26,9 +28,7 @@ def listed(scene: Scene) -> list[str]:
     """Returns the names of the organisations that wait for the coordinators."""
     return [
         organization.name
-        for organization in scene.coordinator.ListOrganizations(
-            pb.ListOrganizationsRequest(status=APPLIED)
-        ).organizations
+        for organization in scene.coordinator.ListOrganizations(status=APPLIED).organizations
     ]
 
 
@@ -38,20 +38,17 @@ def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene)
     assert (letter.email, letter.language) == ("parroquia@ejemplo.example", "fr")
     assert not listed(scene), "nothing is listed before the mailbox has answered"
     assert not scene.rows("SELECT 1 FROM organizations WHERE status = 'APPLIED'")
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, "x" * 43)
+    assert refusal(lambda: confirm(scene, "x" * 43)) == NOT_FOUND
     confirm(scene, letter.token)
     assert listed(scene) == ["Parroquia San Lucas"]
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, letter.token)
+    assert refusal(lambda: confirm(scene, letter.token)) == NOT_FOUND
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
 def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(scene: Scene) -> None:
     scene.nobody.ApplyForMembership(application())
     scene.advance(days=3)
-    with refused("NOT_FOUND", "not_found"):
-        confirm(scene, letters(scene)[0].token)
+    assert refusal(lambda: confirm(scene, letters(scene)[0].token)) == NOT_FOUND
     run_sweep(scene)
     assert not scene.rows("SELECT 1 FROM application_requests")
 
@@ -86,9 +83,11 @@ def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> No
 def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
     for number in range(MAILBOX_BUDGET.burst):
         from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
-    assert 0 < refusal.retry_after <= MAILBOX_BUDGET.interval.total_seconds()
+    code, reason, delay = refusal_with_delay(
+        lambda: from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
+    )
+    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert timedelta(0) < delay <= MAILBOX_BUDGET.interval
     assert len(letters(scene)) == MAILBOX_BUDGET.burst
     from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
 
@@ -96,9 +95,11 @@ def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
 def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
     for number in range(ADDRESS_BUDGET.burst):
         from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
-    assert 0 < refusal.retry_after <= ADDRESS_BUDGET.interval.total_seconds()
+    code, reason, delay = refusal_with_delay(
+        lambda: from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
+    )
+    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert timedelta(0) < delay <= ADDRESS_BUDGET.interval
     from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
     scene.advance(hours=1)
     from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")

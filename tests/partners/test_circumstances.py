@@ -161,7 +161,7 @@ def test_the_rpc_judges_circumstances_by_what_a_service_states(scene: Scene) -> 
         eligibility=takes,
         accessibility=[pb.ACCESSIBILITY_SIGN_LANGUAGE],
     )
-    manager.CreateService(pb.CreateServiceRequest(service=service, request_id=new_id()))
+    manager.CreateService(service=service, request_id=new_id())
     question = pb.MatchServicesRequest(
         need_code="PSS.CNS",
         pregnant=True,

@@ -21,7 +21,8 @@ from services.partners import subscriptions
 from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import NOON, Scene, refused
+from tests.builders import refusal
+from tests.partners.scene import NOON, Scene
 
 WOMAN = {
     "need_code": "HOU.TRANS",
@@ -85,9 +86,7 @@ class Shelter:
             )
 
     def seen(self) -> pb.Service:
-        service: pb.Service = self.scene.coordinator.GetService(
-            pb.GetServiceRequest(id=self.service.id)
-        )
+        service: pb.Service = self.scene.coordinator.GetService(id=self.service.id)
         return service
 
     @property
@@ -102,7 +101,7 @@ class Shelter:
 
     def room(self) -> tuple[str, str]:
         """Returns the name of the first match, and what is shown of its room."""
-        first = self.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches[0]  # type: ignore[arg-type]
+        first = self.scene.coordinator.MatchServices(**WOMAN).matches[0]
         return first.service.name, next(
             reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM
         )
@@ -162,9 +161,7 @@ def test_the_doubt_ends_when_the_service_states_its_room_again(shelter: Shelter)
     shelter.apply_fact()
     shelter.scene.advance(minutes=1)
     shelter.staff.SetCapacity(
-        pb.SetCapacityRequest(
-            id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
-        )
+        id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     )
     assert shelter.declined is None
     shelter.apply_fact(at=NOON + timedelta(hours=2))  # published late, or again
@@ -213,13 +210,9 @@ def test_a_decline_by_an_unknown_service_or_one_without_a_figure_is_ignored(
     shelter: Shelter,
 ) -> None:
     shelter.apply_fact(service=new_id())
-    silent = shelter.staff.CreateService(
-        pb.CreateServiceRequest(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"]))
-    )
+    silent = shelter.staff.CreateService(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"]))
     shelter.apply_fact(service=silent.id)
-    assert not shelter.scene.coordinator.GetService(pb.GetServiceRequest(id=silent.id)).HasField(
-        "capacity"
-    )
+    assert not shelter.scene.coordinator.GetService(id=silent.id).HasField("capacity")
 
 
 def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_them(
@@ -229,14 +222,12 @@ def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_t
     assert shelter.room() == ("Albergue", "room_free")
     shelter.apply_fact()
     assert shelter.room() == ("Zaguán", "room_free")
-    matches = shelter.scene.coordinator.MatchServices(pb.MatchServicesRequest(**WOMAN)).matches  # type: ignore[arg-type]
+    matches = shelter.scene.coordinator.MatchServices(**WOMAN).matches
     reasons = {reason.reason_code: reason.verdict for reason in matches[1].reasons}
     assert reasons["room_declined"] == pb.VERDICT_ASK
-    with_room = shelter.scene.coordinator.SearchServices(
-        pb.SearchServicesRequest(has_room=True)
-    ).services
+    with_room = shelter.scene.coordinator.SearchServices(has_room=True).services
     assert [service.name for service in with_room] == ["Zaguán"]
-    assert shelter.scene.coordinator.SearchServices(pb.SearchServicesRequest()).total_size == 2
+    assert shelter.scene.coordinator.SearchServices().total_size == 2
 
 
 def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelter) -> None:
@@ -244,7 +235,7 @@ def test_a_closed_service_stays_closed_and_a_full_one_stays_full(shelter: Shelte
         (pb.Capacity(intake=pb.INTAKE_CLOSED), "room_closed"),
         (pb.Capacity(intake=pb.INTAKE_OPEN, available=0), "room_none"),
     ):
-        shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
+        shelter.staff.SetCapacity(id=shelter.service.id, capacity=room)
         shelter.scene.advance(minutes=1)
         shelter.apply_fact()
         assert shelter.room() == ("Albergue", reason)
@@ -256,14 +247,13 @@ def test_an_etag_from_before_the_doubt_is_stale(shelter: Shelter) -> None:
     open_again = pb.SetCapacityRequest(
         id=shelter.service.id, etag=before, capacity=pb.Capacity(intake=pb.INTAKE_OPEN)
     )
-    with refused("ABORTED", "stale_etag"):
-        shelter.staff.SetCapacity(open_again)
+    assert refusal(lambda: shelter.staff.SetCapacity(open_again)) == ("ABORTED", "stale_etag")
 
 
 def test_a_decline_time_that_the_caller_sends_is_ignored(shelter: Shelter) -> None:
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=2)
     room.declined_time.FromDatetime(NOON + timedelta(days=1))
-    shelter.staff.SetCapacity(pb.SetCapacityRequest(id=shelter.service.id, capacity=room))
+    shelter.staff.SetCapacity(id=shelter.service.id, capacity=room)
     assert shelter.declined is None
 
 

@@ -18,7 +18,6 @@ from chassis import deadline
 from chassis.db import Row, Transaction
 from chassis.errors import Late
 from chassis.tokens import SYSTEM
-from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.store import directory_index, search, search_index
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.search_index import Hit
@@ -31,10 +30,8 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 def found_names(scene: Scene, need: str = "MED.PRI") -> list[str]:
     """Returns the names of the services that meet the need; fails if match and search differ."""
-    matched = scene.coordinator.MatchServices(
-        pb.MatchServicesRequest(need_code=need, country="NI")
-    ).matches
-    searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code=need))
+    matched = scene.coordinator.MatchServices(need_code=need, country="NI").matches
+    searched = scene.coordinator.SearchServices(need_code=need)
     names = sorted(one.service.name for one in matched)
     assert names == [service.name for service in searched.services]
     assert len(names) == searched.total_size
@@ -200,9 +197,7 @@ def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene
 
     def ask() -> None:
         for _ in range(15):
-            matches = scene.coordinator.MatchServices(
-                pb.MatchServicesRequest(need_code="MED.PRI", limit=100)
-            ).matches
+            matches = scene.coordinator.MatchServices(need_code="MED.PRI", limit=100).matches
             if len({match.service.id for match in matches}) != 20 or [
                 match.verdict for match in matches
             ] != sorted(match.verdict for match in matches):
@@ -243,7 +238,7 @@ def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_
         return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
 
     monkeypatch.setattr(search, "_rows", slow)
-    answer = scene.coordinator.SearchServices(pb.SearchServicesRequest(need_code="MED.PRI"))
+    answer = scene.coordinator.SearchServices(need_code="MED.PRI")
     assert [service.name for service in answer.services] == ["Abrigo"]
     assert answer.total_size == 1
     assert reads == [2, 1]
@@ -318,7 +313,5 @@ def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
         assert found_names(scene) == ["Casa"]
-        matched = scene.coordinator.MatchServices(
-            pb.MatchServicesRequest(need_code="MED.DENT", country="NI")
-        ).matches
+        matched = scene.coordinator.MatchServices(need_code="MED.DENT", country="NI").matches
         assert [one.service.name for one in matched] == expected

@@ -18,7 +18,8 @@ from protos.partners.v1 import members_pb2_grpc
 from services.partners.directory.usecases import housekeeping
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET, ADDRESS_BUDGET
-from tests.partners.scene import PASSWORD, Scene, refused
+from tests.builders import refusal, refusal_with_delay
+from tests.partners.scene import PASSWORD, Scene
 from tests.parts.local_stack import until
 
 EMAIL = "xiomara@puentes.org"
@@ -48,14 +49,13 @@ def sign_in(
 
 def guesses(scene: Scene, often: int, **options: Any) -> None:
     for _ in range(often):
-        with refused("UNAUTHENTICATED", "sign_in_failed"):
-            sign_in(scene, **options)
+        assert refusal(lambda: sign_in(scene, **options)) == ("UNAUTHENTICATED", "sign_in_failed")
 
 
 def waits(scene: Scene, **options: Any) -> float:
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts") as refusal:
-        sign_in(scene, **options)
-    return refusal.retry_after
+    code, reason, delay = refusal_with_delay(lambda: sign_in(scene, **options))
+    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    return delay.total_seconds()
 
 
 def sweep(scene: Scene) -> None:

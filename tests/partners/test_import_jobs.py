@@ -25,7 +25,8 @@ from services.partners.directory.usecases.import_jobs import run_import, running
 from services.partners.directory.wire.imports.apart import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import ROOT, Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import ROOT, Scene, Stubs
 from tests.partners.test_imports import GOOD, sheet
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 
@@ -61,18 +62,19 @@ def manager(scene: Scene, house: Organization) -> Stubs:
 
 def create(by: Stubs, content: bytes | None = None, **fields: object) -> pb.Import:
     created: pb.Import = by.CreateImport(
-        pb.CreateImportRequest(content=sheet(*GOOD) if content is None else content, **fields)  # type: ignore[arg-type]
+        content=sheet(*GOOD) if content is None else content,
+        **fields,
     )
     return created
 
 
 def get(by: Stubs, job: pb.Import) -> pb.Import:
-    read: pb.Import = by.GetImport(pb.GetImportRequest(id=job.id))
+    read: pb.Import = by.GetImport(id=job.id)
     return read
 
 
 def cancel(by: Stubs, job: pb.Import) -> pb.Import:
-    cancelled: pb.Import = by.CancelImport(pb.CancelImportRequest(id=job.id))
+    cancelled: pb.Import = by.CancelImport(id=job.id)
     return cancelled
 
 
@@ -109,7 +111,7 @@ def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_
     )
     assert services(scene) == 2
     assert not run(scene)
-    (listed,) = manager.ListImports(pb.ListImportsRequest()).imports
+    (listed,) = manager.ListImports().imports
     assert (listed.id, listed.HasField("report")) == (job.id, False)
 
 
@@ -333,34 +335,27 @@ def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
 def test_the_import_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
     stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
-    with refused("NOT_FOUND", "not_found"):
-        get(stranger, job)
-    with refused("NOT_FOUND", "not_found"):
-        cancel(stranger, job)
-    with refused("NOT_FOUND", "not_found"):
-        create(stranger, b"", source_import_id=job.id)
-    with refused("NOT_FOUND", "not_found"):
-        get(manager, pb.Import(id="none"))
-    assert not stranger.ListImports(pb.ListImportsRequest()).imports
+    assert refusal(lambda: get(stranger, job)) == NOT_FOUND
+    assert refusal(lambda: cancel(stranger, job)) == NOT_FOUND
+    assert refusal(lambda: create(stranger, b"", source_import_id=job.id)) == NOT_FOUND
+    assert refusal(lambda: get(manager, pb.Import(id="none"))) == NOT_FOUND
+    assert not stranger.ListImports().imports
     assert get(scene.coordinator, job).id == job.id
 
 
 def test_an_answer_that_names_no_id_is_refused(scene: Scene, manager: Stubs) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
-        create(manager, answers=[pb.ImportAnswer(row=2, subject_id="x\0")])
-    assert refusal_raised.violations == [("answers", "malformed")]
+    assert wrong_fields(
+        lambda: create(manager, answers=[pb.ImportAnswer(row=2, subject_id="x\0")])
+    ) == [("answers", "malformed")]
 
 
 def test_at_most_five_imports_may_wait_and_an_empty_file_is_refused(
     scene: Scene, manager: Stubs
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
-        create(manager, b"")
-    assert refusal_raised.violations == [("content", "required")]
+    assert wrong_fields(lambda: create(manager, b"")) == [("content", "required")]
     for _ in range(5):
         create(manager)
-    with refused("RESOURCE_EXHAUSTED", "too_many_requests"):
-        create(manager)
+    assert refusal(lambda: create(manager)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
 
 
 def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
@@ -388,8 +383,7 @@ def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after
     assert "Asesoría".encode() not in bytes(row["file"]) + bytes(row["report"])
     scene.advance(days=1)
     sweep(scene)
-    with refused("NOT_FOUND", "not_found"):
-        create(manager, b"", source_import_id=job.id)
+    assert refusal(lambda: create(manager, b"", source_import_id=job.id)) == NOT_FOUND
     assert get(manager, job).report.created == 2
     scene.advance(days=29)
     sweep(scene)

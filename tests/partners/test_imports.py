@@ -22,7 +22,8 @@ from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.directory.wire.imports import hours
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import Scene
 from tests.partners.test_membership import apply
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
@@ -64,7 +65,7 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
         [CREATED, CREATED],
         [],
     )
-    service = manager.GetService(d.GetServiceRequest(id=first.lines[0].subject_id))
+    service = manager.GetService(id=first.lines[0].subject_id)
     assert (service.name, list(service.need_codes), service.department, service.phone) == (
         "Asesoría legal",
         ["LEG"],
@@ -129,12 +130,7 @@ def test_a_row_with_an_id_changes_its_service(scene: Scene) -> None:
         manager, sheet(content[0].replace("18+", "21+"), content[1], headings=f"id;{HEADINGS}")
     )
     assert outcomes(changed) == [CHANGED, UNCHANGED]
-    assert (
-        manager.GetService(
-            d.GetServiceRequest(id=first.lines[0].subject_id)
-        ).eligibility.minimum_age
-        == 21
-    )
+    assert manager.GetService(id=first.lines[0].subject_id).eligibility.minimum_age == 21
 
 
 def test_a_dry_run_reports_what_would_change_and_writes_nothing(scene: Scene) -> None:
@@ -318,12 +314,10 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
     scene.import_report(manager, json.dumps(SERVICE).encode())
     (stored,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
     manager.SetServiceAtLocation(
-        locations_pb2.SetServiceAtLocationRequest(
-            service_at_location=locations_pb2.ServiceAtLocation(
-                **stored,
-                phones=[d.Phone(number="+50523410001")],
-                contacts=[d.ContactPoint(name="Ana Inventada")],
-            )
+        service_at_location=locations_pb2.ServiceAtLocation(
+            **stored,
+            phones=[d.Phone(number="+50523410001")],
+            contacts=[d.ContactPoint(name="Ana Inventada")],
         )
     )
     hidden = {
@@ -404,7 +398,7 @@ def test_a_data_package_is_put_together_from_its_tables(scene: Scene) -> None:
         ("services.csv", 2, CREATED),
         ("locations.csv", 2, CREATED),
     ]
-    service = manager.GetService(d.GetServiceRequest(id=report.lines[0].subject_id))
+    service = manager.GetService(id=report.lines[0].subject_id)
     assert (
         list(service.need_codes),
         service.phone,
@@ -547,8 +541,10 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     assert problems(scene.import_report(manager, content)) == [
         (3, "D", "organization", "unknown_organization")
     ]
-    with refused("NOT_FOUND", "not_found"):
-        scene.import_report(manager, content, organization_id=other.id)
+    assert (
+        refusal(lambda: scene.import_report(manager, content, organization_id=other.id))
+        == NOT_FOUND
+    )
     report = scene.import_report(scene.coordinator, content)
     assert (report.written, report.created) == (True, 2)
     owners = {
@@ -573,8 +569,12 @@ def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene
     assert problems(scene.import_report(scene.coordinator, content)) == [
         (2, "D", "organization", "unknown_organization")
     ]
-    with refused("NOT_FOUND", "not_found"):
-        scene.import_report(scene.coordinator, content, organization_id=applicant.id)
+    assert (
+        refusal(
+            lambda: scene.import_report(scene.coordinator, content, organization_id=applicant.id)
+        )
+        == NOT_FOUND
+    )
     member = scene.organization("Casa Uno")
     assert scene.import_report(scene.coordinator, content).written
     assert scene.rows("SELECT organization_id FROM services") == [{"organization_id": member.id}]
@@ -588,9 +588,7 @@ def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_membe
     scene: Scene,
 ) -> None:
     former = scene.organization("Casa Uno")
-    scene.by(former, Role.MANAGER).LeaveOrganization(
-        d.LeaveOrganizationRequest(id=former.id, etag=scene.etag(former.id))
-    )
+    scene.by(former, Role.MANAGER).LeaveOrganization(id=former.id, etag=scene.etag(former.id))
     present = scene.organization("Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)
     assert scene.import_report(scene.coordinator, content).written
@@ -610,9 +608,9 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(scene: Scene
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("services.csv", b"0" * 40_000_000)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal_raised:
-        scene.run_import(manager, b"n" * 700_001)
-    assert refusal_raised.violations == [("content", "too_long")]
+    assert wrong_fields(lambda: scene.run_import(manager, b"n" * 700_001)) == [
+        ("content", "too_long")
+    ]
     for content in (bomb.getvalue(), b"Nombre\n" + b"a\n" * 5001):
         ended = scene.run_import(manager, content)
         assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
@@ -635,19 +633,16 @@ def test_two_imports_of_one_file_create_everything_once_however_many_workers_run
     own = scene.organization("Casa")
     by = scene.by(own, Role.MANAGER)
     content = sheet(*(f"Servicio {number};PSS;León;;;;" for number in range(40)))
-    created = [by.CreateImport(pb.CreateImportRequest(content=content)) for _ in range(2)]
+    created = [by.CreateImport(content=content) for _ in range(2)]
 
     def work() -> None:
-        while any(
-            by.GetImport(pb.GetImportRequest(id=each.id)).state != pb.IMPORT_STATE_DONE
-            for each in created
-        ):
+        while any(by.GetImport(id=each.id).state != pb.IMPORT_STATE_DONE for each in created):
             run_import(scene.database, scene.keyring, scene.clock)
 
     with ThreadPoolExecutor(2) as pool:
         for working in [pool.submit(work) for _ in range(2)]:
             working.result()
-    reports = [by.GetImport(pb.GetImportRequest(id=each.id)).report for each in created]
+    reports = [by.GetImport(id=each.id).report for each in created]
     assert sorted((report.created, report.unchanged) for report in reports) == [(0, 40), (40, 0)]
 
 
@@ -669,4 +664,4 @@ def test_a_row_with_the_id_of_another_members_service_creates_a_new_service(scen
         ).encode(),
     )
     assert report.lines[0].subject_id != their_service.id
-    assert scene.coordinator.GetService(d.GetServiceRequest(id=their_service.id)).name == "Ajena"
+    assert scene.coordinator.GetService(id=their_service.id).name == "Ajena"

@@ -7,15 +7,15 @@ session.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import directory_pb2
-from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role, Worker
-from tests.partners.scene import SITE, Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal
+from tests.partners.scene import SITE, Scene, Stubs
 from tests.partners.test_more_than_a_password import strict  # a fixture  # noqa: F401
 from tests.partners.test_passkeys import begin, create
 from tests.partners.test_password_resets import INVALID, answer, facts_with_letters, link, reset
@@ -35,18 +35,14 @@ def worker_with_second_factor(scene: Scene, organization: Organization, *roles: 
     me, phone = scene.as_worker(worker), Authenticator(SITE)
     challenge = begin(me)
     create(me, challenge, phone.make(challenge.options))
-    app = App(
-        scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="una clave larga")).secret
-    )
-    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
+    app = App(scene, me.BeginSecondFactor(password="una clave larga").secret)
+    me.ConfirmSecondFactor(code=app.code())
     scene.advance(seconds=60)
     return worker
 
 
 def remove_second_factor(by: Stubs, worker: Worker | str, **fields: str) -> None:
-    by.ResetSecondFactor(
-        m.ResetSecondFactorRequest(id=worker if isinstance(worker, str) else worker.id, **fields)
-    )
+    by.ResetSecondFactor(id=worker if isinstance(worker, str) else worker.id, **fields)
 
 
 def has_second_factor(scene: Scene) -> bool:
@@ -70,8 +66,10 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     remove_second_factor(scene.as_worker(manager), worker)
     assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
-    with refused("UNAUTHENTICATED", "sign_in_failed"):
-        finish(scene, waiting, "123456")
+    assert refusal(lambda: finish(scene, waiting, "123456")) == (
+        "UNAUTHENTICATED",
+        "sign_in_failed",
+    )
     entered = sign_in(scene)
     assert token_of(scene, entered.session_secret).worker.id == worker.id, (
         "she signs in with her own password, which nobody else has"
@@ -95,10 +93,11 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
 def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -> None:
     """Otherwise an unlocked screen would be enough."""
     manager = scene.as_worker(worker_with_second_factor(scene, own, Role.MANAGER))
-    with refused("FAILED_PRECONDITION", "own_account"):
-        remove_second_factor(
+    assert refusal(
+        lambda: remove_second_factor(
             manager, scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"]
         )
+    ) == ("FAILED_PRECONDITION", "own_account")
     assert has_second_factor(scene)
 
 
@@ -116,11 +115,12 @@ def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organi
         scene.by(scene.coalition, Role.MANAGER),
     ):
         for id in (worker.id, "f" * 32, "x\x00"):
-            with refused("NOT_FOUND", "not_found"):
-                remove_second_factor(by, id)
+            assert refusal(partial(remove_second_factor, by, id)) == NOT_FOUND
     for role in (Role.WORKER, Role.OPERATOR, Role.AUDITOR):
-        with refused("PERMISSION_DENIED", "right_missing"):
-            remove_second_factor(scene.by(own, role), worker)
+        assert refusal(partial(remove_second_factor, scene.by(own, role), worker)) == (
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
     assert has_second_factor(scene)
 
 
@@ -131,16 +131,15 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
     second = scene.worker(own, Role.MANAGER)
     request = directory_pb2.GetOrganizationRequest(id=own.id)
     assert scene.coordinator.GetOrganization(request).only_manager_worker_id == ""
-    with refused("NOT_FOUND", "not_found"):
-        remove_second_factor(scene.coordinator, manager)
-    scene.as_worker(manager).SuspendWorker(m.SuspendWorkerRequest(id=second.id))
+    assert refusal(lambda: remove_second_factor(scene.coordinator, manager)) == NOT_FOUND
+    scene.as_worker(manager).SuspendWorker(id=second.id)
     organization = scene.coordinator.GetOrganization(request)
     assert (organization.has_manager, organization.only_manager_worker_id) == (True, manager.id)
     assert scene.as_worker(manager).GetOrganization(request).only_manager_worker_id == "", (
         "the field is shown to coordinators only"
     )
-    with refused("NOT_FOUND", "not_found"):  # she is no longer a manager
-        remove_second_factor(scene.coordinator, second)
+    # she is no longer a manager
+    assert refusal(lambda: remove_second_factor(scene.coordinator, second)) == NOT_FOUND
     remove_second_factor(scene.coordinator, organization.only_manager_worker_id)
     assert sign_in(scene).session_secret
     [(fact, _)] = facts_with_letters(scene, "second_factor_removed")
@@ -153,8 +152,9 @@ def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_fac
     for role in (Role.COORDINATOR, Role.AUDITOR):
         scene.begin()
         steers = worker_with_second_factor(scene, scene.coalition, role)
-        with refused("PERMISSION_DENIED", "right_missing"):
-            remove_second_factor(scene.by(scene.coalition, Role.MANAGER), steers)
+        assert refusal(
+            partial(remove_second_factor, scene.by(scene.coalition, Role.MANAGER), steers)
+        ) == ("PERMISSION_DENIED", "right_missing")
         assert has_second_factor(scene)
         remove_second_factor(scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), steers)
         assert not has_second_factor(scene)
@@ -164,9 +164,11 @@ def test_the_second_factor_of_a_suspended_account_cannot_be_removed(
     scene: Scene, own: Organization
 ) -> None:
     worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
-    manager.SuspendWorker(m.SuspendWorkerRequest(id=worker.id))
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        remove_second_factor(manager, worker)
+    manager.SuspendWorker(id=worker.id)
+    assert refusal(lambda: remove_second_factor(manager, worker)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveals_nothing(
@@ -204,8 +206,7 @@ def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
     worker = worker_with_second_factor(scene, own)
     token = link(scene)
     remove_second_factor(scene.by(own, Role.MANAGER), worker)
-    with refused(*INVALID):
-        reset(scene, token)
+    assert refusal(lambda: reset(scene, token)) == INVALID
 
 
 def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
@@ -215,15 +216,11 @@ def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
 ) -> None:
     worker = worker_with_second_factor(scene, own, Role.OPERATOR)
     remove_second_factor(scene.by(own, Role.MANAGER), worker)
-    sign_in_response = strict.SignIn(m.SignInRequest(email=EMAIL, password="una clave larga"))
+    sign_in_response = strict.SignIn(email=EMAIL, password="una clave larga")
     assert (sign_in_response.session_secret, bool(sign_in_response.set_up_secret)) == ("", True)
     code = App(scene, sign_in_response.set_up_secret).code()
     assert (
-        len(
-            strict.FinishSignIn(
-                m.FinishSignInRequest(challenge=sign_in_response.challenge, code=code)
-            ).recovery_codes
-        )
+        len(strict.FinishSignIn(challenge=sign_in_response.challenge, code=code).recovery_codes)
         == 10
     )
 

@@ -16,7 +16,8 @@ from services.partners.directory.domain.matching import Candidate, Question, Rea
 from services.partners.directory.domain.service import Capacity, Eligibility, Gender, Intake
 from services.partners.directory.domain.taxonomy import Taxonomy, Term
 from services.partners.members.domain.organization import OrganizationType
-from tests.partners.scene import Scene, refused
+from tests.builders import wrong_fields
+from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
@@ -319,9 +320,9 @@ def test_an_invalid_question_is_refused_with_its_field(
 def test_a_malformed_question_is_refused_with_its_field(
     scene: Scene, question: dict[str, Any], violation: tuple[str, str]
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.MatchServices(pb.MatchServicesRequest(**{"need_code": "HOU", **question}))
-    assert refusal.violations == [violation]
+    assert wrong_fields(
+        lambda: scene.coordinator.MatchServices(**{"need_code": "HOU", **question})
+    ) == [violation]
 
 
 def test_the_rpc_answers_with_services_verdicts_and_reasons(scene: Scene) -> None:
@@ -363,9 +364,7 @@ def test_a_group_of_needs_matches_every_need_in_it_and_a_need_matches_its_group(
     def names(need: str) -> set[str]:
         return {
             m.service.name
-            for m in scene.coordinator.MatchServices(
-                pb.MatchServicesRequest(need_code=need, country="NI")
-            ).matches
+            for m in scene.coordinator.MatchServices(need_code=need, country="NI").matches
         }
 
     assert names("HOU") == {"HOU", "HOU.EMG", "HOU.TRANS"}
@@ -391,29 +390,18 @@ def test_only_services_of_the_country_that_are_offered_by_active_members_are_mat
     scene.service(scene.coalition, "Costa Rica", country="CR", department="")
     scene.service(scene.coalition, "Cerrado por obras", active=False)
     scene.suspend(suspended.id)
-    assert not scene.coordinator.MatchServices(
-        pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")
-    ).matches
+    assert not scene.coordinator.MatchServices(need_code="HOU.EMG", country="NI").matches
     scene.service(new, "Consulta a prueba", "MED.PRI")
-    assert (
-        len(
-            scene.coordinator.MatchServices(
-                pb.MatchServicesRequest(need_code="MED.PRI", country="NI")
-            ).matches
-        )
-        == 1
-    )
+    assert len(scene.coordinator.MatchServices(need_code="MED.PRI", country="NI").matches) == 1
 
 
 def test_a_member_on_probation_is_offered_no_shelter(scene: Scene) -> None:
     scene.service(scene.coalition, "Albergue")
     worker = scene.by(scene.organization("Nueva", approved=False))
-    assert not worker.MatchServices(
-        pb.MatchServicesRequest(need_code="HOU.EMG", country="NI")
-    ).matches
+    assert not worker.MatchServices(need_code="HOU.EMG", country="NI").matches
 
 
 def test_an_unknown_gender_from_a_newer_caller_is_refused_and_not_guessed(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.MatchServices(pb.MatchServicesRequest(need_code="HOU", gender=42))  # type: ignore[arg-type]
-    assert refusal.violations == [("gender", "unknown_code")]
+    assert wrong_fields(lambda: scene.coordinator.MatchServices(need_code="HOU", gender=42)) == [
+        ("gender", "unknown_code")
+    ]

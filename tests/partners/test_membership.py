@@ -6,6 +6,7 @@ leaves.
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,7 +24,8 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import NOON, Scene, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import NOON, Scene
 
 APPLIED, PROBATION, APPROVED = (
     pb.ORGANIZATION_STATUS_APPLIED,
@@ -66,9 +68,7 @@ def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
 
 
 def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
-    answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(
-        pb.ConfirmApplicationRequest(token=token)
-    )
+    answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(token=token)
     return answer
 
 
@@ -76,15 +76,13 @@ def apply(scene: Scene, **other: Any) -> pb.Organization:
     """Makes an application; returns the organisation as the coordinators see it."""
     scene.nobody.ApplyForMembership(application(**other))
     confirm(scene, letters(scene)[-1].token)
-    listed = scene.coordinator.ListOrganizations(
-        pb.ListOrganizationsRequest(status=APPLIED)
-    ).organizations
-    return scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[-1].id))  # type: ignore[no-any-return]
+    listed = scene.coordinator.ListOrganizations(status=APPLIED).organizations
+    return scene.coordinator.GetOrganization(id=listed[-1].id)  # type: ignore[no-any-return]
 
 
 def admit(scene: Scene, one: pb.Organization) -> pb.Organization:
     return scene.coordinator.AdmitOrganization(  # type: ignore[no-any-return]
-        pb.AdmitOrganizationRequest(id=one.id, etag=one.etag)
+        id=one.id, etag=one.etag
     )
 
 
@@ -103,7 +101,7 @@ def record_evidence(
     } | other
     evidence = pb.Evidence(**fields)
     return scene.coordinator.RecordEvidence(  # type: ignore[no-any-return]
-        pb.RecordEvidenceRequest(id=one.id, etag=one.etag, evidence=evidence)
+        id=one.id, etag=one.etag, evidence=evidence
     )
 
 
@@ -123,13 +121,11 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
     assert answer.answer_within_days == 14
     confirmed = confirm(scene, letters(scene)[-1].token)
     assert (confirmed.reference, confirmed.answer_within_days) == (answer.reference, 14)
-    listed = scene.coordinator.ListOrganizations(
-        pb.ListOrganizationsRequest(status=APPLIED)
-    ).organizations
+    listed = scene.coordinator.ListOrganizations(status=APPLIED).organizations
     assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [
         ("Parroquia San Lucas", "+50520000101", False)
     ]
-    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=listed[0].id))
+    organization = scene.coordinator.GetOrganization(id=listed[0].id)
     stored = organization.application
     assert (stored.reference, stored.contact_name, stored.contact_email) == (
         answer.reference,
@@ -142,9 +138,7 @@ def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scen
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
     applicant = apply(scene)
-    organization = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(
-        pb.GetOrganizationRequest(id=applicant.id)
-    )
+    organization = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(id=applicant.id)
     assert organization.status == APPLIED
     assert not organization.HasField("application")
 
@@ -188,9 +182,9 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
 def test_an_invalid_application_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.nobody.ApplyForMembership(application(**wrong))
-    assert refusal.violations == [(path, reason)]
+    assert wrong_fields(lambda: scene.nobody.ApplyForMembership(application(**wrong))) == [
+        (path, reason)
+    ]
 
 
 def test_the_same_request_id_applies_once(scene: Scene) -> None:
@@ -208,25 +202,15 @@ def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
         scene.by(own),
         scene.by_key(own, "directory.read"),
     ):
-        if caller.GetOrganization(pb.GetOrganizationRequest(id=own.id)).HasField("has_manager"):
+        if caller.GetOrganization(id=own.id).HasField("has_manager"):
             continue  # a coordinator
-        with refused("NOT_FOUND", "not_found"):
-            caller.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
-        assert not caller.BatchGet(
-            pb.BatchGetRequest(organization_ids=[applicant.id])
-        ).organizations
+        assert refusal(partial(caller.GetOrganization, id=applicant.id)) == NOT_FOUND
+        assert not caller.BatchGet(organization_ids=[applicant.id]).organizations
         assert applicant.id not in [
-            organization.id
-            for organization in caller.ListOrganizations(
-                pb.ListOrganizationsRequest()
-            ).organizations
+            organization.id for organization in caller.ListOrganizations().organizations
         ]
-        assert not caller.ListOrganizations(
-            pb.ListOrganizationsRequest(status=APPLIED)
-        ).organizations
-        assert not caller.SearchServices(
-            pb.SearchServicesRequest(organization_id=applicant.id)
-        ).services
+        assert not caller.ListOrganizations(status=APPLIED).organizations
+        assert not caller.SearchServices(organization_id=applicant.id).services
 
 
 def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Scene) -> None:
@@ -234,52 +218,60 @@ def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Sc
     invitation = m.Invitation(
         organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
     )
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
-    with refused("NOT_FOUND", "not_found"):
-        service = pb.Service(organization_id=applicant.id, name="Comedor", need_codes=["MAT.FOD"])
-        scene.coordinator.CreateService(pb.CreateServiceRequest(service=service))
-    with refused("NOT_FOUND", "not_found"):
-        scene.coordinator.CreateLocation(
-            lo.CreateLocationRequest(
+    assert refusal(lambda: scene.coordinator.CreateInvitation(invitation=invitation)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    service = pb.Service(organization_id=applicant.id, name="Comedor", need_codes=["MAT.FOD"])
+    assert refusal(lambda: scene.coordinator.CreateService(service=service)) == NOT_FOUND
+    assert (
+        refusal(
+            lambda: scene.coordinator.CreateLocation(
                 location=lo.Location(organization_id=applicant.id, name="Salón")
             )
         )
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        record_evidence(scene, applicant, pb.EVIDENCE_KIND_REGISTRATION)
+        == NOT_FOUND
+    )
+    assert refusal(lambda: record_evidence(scene, applicant, pb.EVIDENCE_KIND_REGISTRATION)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     for rpc, request in (
         ("ApproveOrganization", pb.ApproveOrganizationRequest),
         ("SuspendOrganization", pb.SuspendOrganizationRequest),
         ("ReinstateOrganization", pb.ReinstateOrganizationRequest),
         ("LeaveOrganization", pb.LeaveOrganizationRequest),
     ):
-        with refused("FAILED_PRECONDITION", "illegal_transition"):
-            getattr(scene.coordinator, rpc)(request(id=applicant.id, etag=applicant.etag))
+        assert refusal(
+            partial(getattr(scene.coordinator, rpc), request(id=applicant.id, etag=applicant.etag))
+        ) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene) -> None:
     applicant = apply(scene)
     manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
-    with refused("NOT_FOUND", "not_found"):
-        manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=applicant.id, etag=applicant.etag))
-    with refused("NOT_FOUND", "not_found"):
-        changed = pb.Organization(id=applicant.id, etag=applicant.etag, name="Mía")
-        manager.UpdateOrganization(
-            pb.UpdateOrganizationRequest(
-                organization=changed, update_mask=FieldMask(paths=["name"])
-            )
-        )
-    with refused("NOT_FOUND", "not_found"):
-        manager.CreateService(
-            pb.CreateServiceRequest(
+    assert (
+        refusal(lambda: manager.LeaveOrganization(id=applicant.id, etag=applicant.etag))
+        == NOT_FOUND
+    )
+    changed = pb.Organization(id=applicant.id, etag=applicant.etag, name="Mía")
+    mask = FieldMask(paths=["name"])
+    assert (
+        refusal(lambda: manager.UpdateOrganization(organization=changed, update_mask=mask))
+        == NOT_FOUND
+    )
+    assert (
+        refusal(
+            lambda: manager.CreateService(
                 service=pb.Service(organization_id=applicant.id, name="Mío", need_codes=["MAT.FOD"])
             )
         )
-    with refused("NOT_FOUND", "not_found"):
-        invitation = m.Invitation(
-            organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
-        )
-        manager.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
+        == NOT_FOUND
+    )
+    invitation = m.Invitation(
+        organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+    )
+    assert refusal(lambda: manager.CreateInvitation(invitation=invitation)) == NOT_FOUND
 
 
 def test_an_applicant_is_admitted_once_and_is_then_on_probation(scene: Scene) -> None:
@@ -288,14 +280,12 @@ def test_an_applicant_is_admitted_once_and_is_then_on_probation(scene: Scene) ->
     assert admitted.status == PROBATION
     assert admitted.registered_by_worker_id
     assert verbs(scene, applicant.id) == ["applied", "admitted"]
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        admit(scene, admitted)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.RejectApplication(
-            pb.RejectApplicationRequest(
-                id=applicant.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
-            )
+    assert refusal(lambda: admit(scene, admitted)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(
+        lambda: scene.coordinator.RejectApplication(
+            id=applicant.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
         )
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
@@ -310,20 +300,18 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     )
     assert (rejected.phone, rejected.url, rejected.description) == ("", "", "")
     assert scene.rows("SELECT * FROM applications") == []
-    again = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
+    again = scene.coordinator.GetOrganization(id=applicant.id)
     assert not again.HasField("application")
-    with refused("NOT_FOUND", "not_found"):
-        scene.by(scene.organization("Puentes")).GetOrganization(
-            pb.GetOrganizationRequest(id=applicant.id)
-        )
+    assert (
+        refusal(lambda: scene.by(scene.organization("Puentes")).GetOrganization(id=applicant.id))
+        == NOT_FOUND
+    )
     scene.advance(days=181)
     run_sweep(scene)
-    with refused("NOT_FOUND", "not_found"):
-        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
-    with refused("INVALID_ARGUMENT", "invalid_fields"):
-        scene.coordinator.RejectApplication(
-            pb.RejectApplicationRequest(id=applicant.id, etag=applicant.etag)
-        )
+    assert refusal(lambda: scene.coordinator.GetOrganization(id=applicant.id)) == NOT_FOUND
+    assert refusal(
+        lambda: scene.coordinator.RejectApplication(id=applicant.id, etag=applicant.etag)
+    ) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
 def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
@@ -333,7 +321,7 @@ def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene)
     assert verbs(scene, applicant.id) == ["applied"]
     scene.advance(days=2)
     run_sweep(scene)
-    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=applicant.id))
+    organization = scene.coordinator.GetOrganization(id=applicant.id)
     assert (organization.status, organization.rejection_reason) == (
         REJECTED,
         pb.REJECTION_REASON_UNANSWERED,
@@ -357,17 +345,14 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
         applicant = record_evidence(scene, applicant, pb.EvidenceKind.ValueType(number))
     applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(applicant.missing_evidence) == [pb.EVIDENCE_KIND_AGREEMENT]
-    with refused("FAILED_PRECONDITION", "evidence_missing"):
-        scene.coordinator.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
-        )
+    assert refusal(
+        lambda: scene.coordinator.ApproveOrganization(id=applicant.id, etag=applicant.etag)
+    ) == ("FAILED_PRECONDITION", "evidence_missing")
     applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_AGREEMENT, "2027-03-14")
-    first = scene.coordinator.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
-    )
+    first = scene.coordinator.ApproveOrganization(id=applicant.id, etag=applicant.etag)
     assert (first.status, bool(first.approval_proposed_by_worker_id)) == (PROBATION, True)
     second = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=applicant.id, etag=first.etag)
+        id=applicant.id, etag=first.etag
     )
     assert (second.status, second.approval_proposed_by_worker_id, second.agreement_expire_date) == (
         APPROVED,
@@ -395,9 +380,9 @@ def test_impossible_evidence_is_refused_with_its_field(
     scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str
 ) -> None:
     applicant = admit(scene, apply(scene))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        record_evidence(scene, applicant, pb.EvidenceKind.ValueType(kind), **wrong)
-    assert refusal.violations == [(f"evidence.{path}", reason)]
+    assert wrong_fields(
+        lambda: record_evidence(scene, applicant, pb.EvidenceKind.ValueType(kind), **wrong)
+    ) == [(f"evidence.{path}", reason)]
 
 
 def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
@@ -423,14 +408,16 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     etag = etag_of(scene.vet(member.id))
     proposed = scene.as_worker(worker).ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=member.id, etag=etag, request_id="una")
+        id=member.id, etag=etag, request_id="una"
     )
     for request_id in ("dos", ""):
         request = pb.ApproveOrganizationRequest(
             id=member.id, etag=proposed.etag, request_id=request_id
         )
-        with refused("FAILED_PRECONDITION", "second_person_required"):
-            scene.as_worker(worker).ApproveOrganization(request)
+        assert refusal(partial(scene.as_worker(worker).ApproveOrganization, request)) == (
+            "FAILED_PRECONDITION",
+            "second_person_required",
+        )
 
 
 def test_the_second_of_two_coordinators_who_approve_at_once_has_to_look_again(
@@ -466,10 +453,9 @@ def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
             scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference=reference
         )
         assert list(applicant.missing_evidence) == [pb.EVIDENCE_KIND_REFERENCES]
-        with refused("FAILED_PRECONDITION", "evidence_missing"):
-            scene.coordinator.ApproveOrganization(
-                pb.ApproveOrganizationRequest(id=applicant.id, etag=applicant.etag)
-            )
+        assert refusal(
+            partial(scene.coordinator.ApproveOrganization, id=applicant.id, etag=applicant.etag)
+        ) == ("FAILED_PRECONDITION", "evidence_missing")
     applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
     assert list(applicant.missing_evidence) == []
     assert [
@@ -494,25 +480,14 @@ def test_a_member_that_changes_its_name_between_two_approvals_is_approved_by_nob
         scene.by(scene.coalition, Role.COORDINATOR),
         scene.by(scene.coalition, Role.COORDINATOR),
     )
-    organization = first.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
-    )
+    organization = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
     renamed = manager.UpdateOrganization(
-        pb.UpdateOrganizationRequest(
-            organization=pb.Organization(id=member.id, etag=organization.etag, name="Ministerio"),
-            update_mask=FieldMask(paths=["name"]),
-        )
+        organization=pb.Organization(id=member.id, etag=organization.etag, name="Ministerio"),
+        update_mask=FieldMask(paths=["name"]),
     )
-    again = second.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=member.id, etag=renamed.etag)
-    )
+    again = second.ApproveOrganization(id=member.id, etag=renamed.etag)
     assert (again.name, again.status) == ("Ministerio", PROBATION)
-    assert (
-        first.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=member.id, etag=again.etag)
-        ).status
-        == APPROVED
-    )
+    assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
 
 
 def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: Scene) -> None:
@@ -521,25 +496,14 @@ def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: 
         scene.by(scene.coalition, Role.COORDINATOR),
         scene.by(scene.coalition, Role.COORDINATOR),
     )
-    proposed = first.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
-    )
+    proposed = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
     evidence = pb.Evidence(
         kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14"
     )
-    swapped = second.RecordEvidence(
-        pb.RecordEvidenceRequest(id=member.id, etag=proposed.etag, evidence=evidence)
-    )
-    again = second.ApproveOrganization(
-        pb.ApproveOrganizationRequest(id=member.id, etag=swapped.etag)
-    )
+    swapped = second.RecordEvidence(id=member.id, etag=proposed.etag, evidence=evidence)
+    again = second.ApproveOrganization(id=member.id, etag=swapped.etag)
     assert again.status == PROBATION
-    assert (
-        first.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=member.id, etag=again.etag)
-        ).status
-        == APPROVED
-    )
+    assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
 
 
 def days_of_warnings(scene: Scene, id: str) -> list[int]:
@@ -564,7 +528,7 @@ def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_end
     assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
     run_sweep(scene)
     assert verbs(scene, member.id)[-1] == "agreement_expired"
-    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
+    organization = scene.coordinator.GetOrganization(id=member.id)
     assert (organization.status, list(organization.missing_evidence)) == (
         PROBATION,
         [pb.EVIDENCE_KIND_AGREEMENT],
@@ -580,9 +544,7 @@ def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene
     scene.clock.set(last.astimezone(UTC))
     run_sweep(scene)
     assert "agreement_expired" not in verbs(scene, member.id)
-    assert not scene.coordinator.GetOrganization(
-        pb.GetOrganizationRequest(id=member.id)
-    ).missing_evidence
+    assert not scene.coordinator.GetOrganization(id=member.id).missing_evidence
     scene.advance(minutes=31)
     run_sweep(scene)
     assert verbs(scene, member.id)[-1] == "agreement_expired"
@@ -627,7 +589,7 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     run_sweep(scene)
     renewed = record_evidence(
         scene,
-        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id)),
+        scene.coordinator.GetOrganization(id=member.id),
         pb.EVIDENCE_KIND_AGREEMENT,
         "2026-09-01",
     )
@@ -637,7 +599,7 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
     scene.clock.set(NOON.replace(month=9, day=2))
     run_sweep(scene)
-    ended = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=member.id))
+    ended = scene.coordinator.GetOrganization(id=member.id)
     after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (ended.status, after.status) == (PROBATION, PROBATION)
     assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
@@ -650,10 +612,10 @@ def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(sc
     member = scene.organization("Nueva", approved=False)
     scene.approve(member.id, until=date(2026, 4, 1))
     worker = scene.by(scene.stored(member.id))
-    assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 1
+    assert len(worker.SearchServices().services) == 1
     scene.advance(days=30)
     run_sweep(scene)
-    assert len(worker.SearchServices(pb.SearchServicesRequest()).services) == 0
+    assert len(worker.SearchServices().services) == 0
 
 
 def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
@@ -681,45 +643,41 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
         scene.by(own),
         scene.by_key(own, "directory.read"),
     )
-    left = manager.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=etag_of(own)))
+    left = manager.LeaveOrganization(id=own.id, etag=etag_of(own))
     assert left.status == LEFT
     assert verbs(scene, own.id)[-1] == "left"
     for caller in (manager, worker, key):
-        with refused("PERMISSION_DENIED", "organization_not_active"):
-            caller.ListOrganizations(pb.ListOrganizationsRequest())
+        assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
     other = scene.by(scene.organization("Otra"))
-    assert not other.SearchServices(pb.SearchServicesRequest()).services
-    assert other.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Puentes", (
-        "old referrals still show its name"
-    )
+    assert not other.SearchServices().services
+    assert other.GetOrganization(id=own.id).name == "Puentes", "old referrals still show its name"
     assert service.id
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=left.etag))
+    assert refusal(lambda: scene.coordinator.LeaveOrganization(id=own.id, etag=left.etag)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     own = scene.organization("Puentes")
     worker = scene.worker(own)
-    signed = scene.nobody.SignIn(
-        m.SignInRequest(email=worker.entry.email, password="una clave larga")
-    )
+    signed = scene.nobody.SignIn(email=worker.entry.email, password="una clave larga")
     for by in (scene.coordinator, scene.neighbour):
-        by.LeaveOrganization(pb.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id)))
-    with refused("UNAUTHENTICATED", "session_ended"):
-        scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret))
-    with refused("UNAUTHENTICATED", "sign_in_failed"):
-        scene.nobody.SignIn(m.SignInRequest(email=worker.entry.email, password="una clave larga"))
+        by.LeaveOrganization(id=own.id, etag=scene.etag(own.id))
+    assert refusal(lambda: scene.nobody.IssueToken(session_secret=signed.session_secret)) == (
+        "UNAUTHENTICATED",
+        "session_ended",
+    )
+    assert refusal(
+        lambda: scene.nobody.SignIn(email=worker.entry.email, password="una clave larga")
+    ) == ("UNAUTHENTICATED", "sign_in_failed")
 
 
 def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(
     scene: Scene,
 ) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
-        with refused("FAILED_PRECONDITION", "illegal_transition"):
-            caller.LeaveOrganization(
-                pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
-            )
-    assert (
-        scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=scene.coalition.id)).status
-        == APPROVED
-    )
+        assert refusal(
+            partial(caller.LeaveOrganization, id=scene.coalition.id, etag=etag_of(scene.coalition))
+        ) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert scene.coordinator.GetOrganization(id=scene.coalition.id).status == APPROVED

@@ -14,7 +14,6 @@ import pytest
 
 from chassis.server import Server
 from keys.sealing import Keyring
-from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import servicers
 from services.partners.directory.store.directory_index import DirectoryIndex
@@ -58,14 +57,12 @@ def strict(scene: Scene) -> Iterator[Stubs]:
 
 
 def sign_in(strict: Stubs, email: str = EMAIL) -> m.SignInResponse:
-    answer: m.SignInResponse = strict.SignIn(m.SignInRequest(email=email, password=PASSWORD))
+    answer: m.SignInResponse = strict.SignIn(email=email, password=PASSWORD)
     return answer
 
 
 def finish(strict: Stubs, challenge: str, code: str) -> m.SignInResponse:
-    answer: m.SignInResponse = strict.FinishSignIn(
-        m.FinishSignInRequest(challenge=challenge, code=code)
-    )
+    answer: m.SignInResponse = strict.FinishSignIn(challenge=challenge, code=code)
     return answer
 
 
@@ -116,9 +113,7 @@ def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     sign_in_response = sign_in(strict)
     assert (sign_in_response.asks_code, sign_in_response.set_up_secret) == (False, "")
     signed = phone.sign(sign_in_response.passkey_options)
-    assert strict.FinishSignIn(
-        m.FinishSignInRequest(challenge=sign_in_response.challenge, passkey=signed)
-    ).session_secret
+    assert strict.FinishSignIn(challenge=sign_in_response.challenge, passkey=signed).session_secret
 
 
 def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -> None:
@@ -128,7 +123,7 @@ def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -
     finish(strict, second.challenge, App(scene, second.set_up_secret).code())
     scene.advance(seconds=60)
     fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
-    scene.as_worker(worker).EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD))
+    scene.as_worker(worker).EndSecondFactor(password=PASSWORD)
     third, me, phone = sign_in(strict), scene.as_worker(worker), Authenticator(SITE)
     challenge = begin(me)
     create(me, challenge, phone.make(challenge.options))
@@ -182,12 +177,10 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
         now=lambda: scene.clock.now().timestamp(),
     )
     id = set_up(scene, scene.coalition, provider).provider_id
-    challenge = strict.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id=id))
+    challenge = strict.BeginProviderSignIn(provider_id=id)
     back = provider.signs_in(challenge.authorization_url, "ana")
     response: m.SignInResponse = strict.FinishProviderSignIn(
-        m.FinishProviderSignInRequest(
-            challenge=challenge.challenge, state=back["state"], code=back["code"]
-        )
+        challenge=challenge.challenge, state=back["state"], code=back["code"]
     )
     provider.stop()
     assert (bool(response.set_up_secret), bool(response.session_secret)) == (
@@ -205,6 +198,4 @@ def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(sce
     response = sign_in_through(scene, scene.coalition, provider)
     provider.stop()
     assert (response.session_secret, response.asks_code) == ("", True)
-    assert scene.nobody.FinishSignIn(
-        m.FinishSignInRequest(challenge=response.challenge, code=app.code())
-    ).session_secret
+    assert scene.nobody.FinishSignIn(challenge=response.challenge, code=app.code()).session_secret

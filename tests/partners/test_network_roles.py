@@ -5,15 +5,17 @@ Nobody does so alone.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from protos.contract.v1 import contract_pb2
-from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal
+from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import EMAIL, accept, invite
 from tests.partners.test_suspension import run_sweep
 
@@ -36,12 +38,12 @@ def other_coordinator(scene: Scene, elsewhere: Organization) -> Stubs:
 
 
 def agree(by: Stubs, created: pb.Invitation) -> pb.Invitation:
-    answer: pb.Invitation = by.ConfirmInvitation(pb.ConfirmInvitationRequest(id=created.id))
+    answer: pb.Invitation = by.ConfirmInvitation(id=created.id)
     return answer
 
 
 def suspend(by: Stubs, id: str) -> pb.Worker:
-    answer: pb.Worker = by.SuspendWorker(pb.SuspendWorkerRequest(id=id))
+    answer: pb.Worker = by.SuspendWorker(id=id)
     return answer
 
 
@@ -52,22 +54,25 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
     created = invite(scene.coordinator, None, role)
     assert created.unconfirmed
     assert scene.facts(created.id) == [], "no link went out"
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        agree(scene.coordinator, created)
-    with refused("FAILED_PRECONDITION", "not_independent"):
-        agree(scene.by(scene.coalition, Role.COORDINATOR), created)
-    (listed,) = other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).invitations
+    assert refusal(lambda: agree(scene.coordinator, created)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
+    assert refusal(lambda: agree(scene.by(scene.coalition, Role.COORDINATOR), created)) == (
+        "FAILED_PRECONDITION",
+        "not_independent",
+    )
+    (listed,) = other_coordinator.ListNetworkRoles().invitations
     assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
     assert not agree(other_coordinator, created).unconfirmed
     scene.advance(hours=71)
     accept(scene, created)
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(other_coordinator, created)
-    assert EMAIL in {
-        worker.email
-        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
-    }
+    assert refusal(lambda: agree(other_coordinator, created)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
+    assert EMAIL in {worker.email for worker in other_coordinator.ListNetworkRoles().workers}
 
 
 def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_confirmed(
@@ -78,16 +83,17 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
         invite(both, None, AUDITOR),
         invite(both, None, AUDITOR, email="otra@ejemplo.org"),
     )
-    both.RevokeInvitation(pb.RevokeInvitationRequest(id=revoked.id))
+    both.RevokeInvitation(id=revoked.id)
     scene.advance(hours=72)
     for invitation in (late, revoked):
-        with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-            agree(other_coordinator, invitation)
+        assert refusal(partial(agree, other_coordinator, invitation)) == (
+            "FAILED_PRECONDITION",
+            "nothing_to_confirm",
+        )
     ordinary = invite(both, None, MANAGER)
     assert not ordinary.unconfirmed
     for id in (ordinary.id, "0" * 32, "x"):
-        with refused("NOT_FOUND", "not_found"):
-            agree(other_coordinator, pb.Invitation(id=id))
+        assert refusal(partial(agree, other_coordinator, pb.Invitation(id=id))) == NOT_FOUND
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
@@ -95,23 +101,29 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
     role: Role, scene: Scene, other_coordinator: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
-    with refused("PERMISSION_DENIED", "right_missing"):
-        suspend(scene.by(scene.coalition, Role.MANAGER), target.id)
+    assert refusal(lambda: suspend(scene.by(scene.coalition, Role.MANAGER), target.id)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
     first = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
     assert suspend(first, target.id).status == pb.WORKER_STATUS_ACTIVE
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        suspend(first, target.id)
-    with refused("FAILED_PRECONDITION", "not_independent"):
-        suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)
+    assert refusal(lambda: suspend(first, target.id)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
+    assert refusal(lambda: suspend(scene.by(scene.coalition, Role.COORDINATOR), target.id)) == (
+        "FAILED_PRECONDITION",
+        "not_independent",
+    )
     (listed,) = [
-        worker
-        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
-        if worker.id == target.id
+        worker for worker in other_coordinator.ListNetworkRoles().workers if worker.id == target.id
     ]
     assert listed.suspension_proposed_by_worker_id
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_SUSPENDED
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        suspend(other_coordinator, target.id)
+    assert refusal(lambda: suspend(other_coordinator, target.id)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
     scene.advance(seconds=1)
     created = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
     agree(other_coordinator, created)
@@ -128,17 +140,16 @@ def test_a_coordinator_suspends_nobody_without_a_network_role_in_another_organis
         scene.worker(scene.organization("Ajena"), Role.MANAGER),
         scene.worker(scene.coalition, Role.WORKER),
     ):
-        with refused("NOT_FOUND", "not_found"):
-            suspend(other_coordinator, worker.id)
-    with refused("PERMISSION_DENIED", "right_missing"):
-        suspend(scene.coordinator, scene.worker(scene.coalition, Role.WORKER).id)
+        assert refusal(partial(suspend, other_coordinator, worker.id)) == NOT_FOUND
+    assert refusal(
+        lambda: suspend(scene.coordinator, scene.worker(scene.coalition, Role.WORKER).id)
+    ) == ("PERMISSION_DENIED", "right_missing")
 
 
 def test_an_invitation_without_a_network_role_takes_no_network_role_away(scene: Scene) -> None:
     target = scene.worker(scene.coalition, Role.COORDINATOR, email=EMAIL)
     created = invite(scene.by(scene.coalition, Role.MANAGER), None, MANAGER)
-    with refused("UNAUTHENTICATED", "invitation_invalid"):
-        accept(scene, created)
+    assert refusal(lambda: accept(scene, created)) == ("UNAUTHENTICATED", "invitation_invalid")
     assert scene.rows("SELECT roles FROM workers WHERE id = %s", target.id)[0]["roles"] == [
         "COORDINATOR"
     ]
@@ -149,10 +160,9 @@ def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
     role: Role, scene: Scene, elsewhere: Organization
 ) -> None:
     scene.worker(elsewhere, role)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.SuspendOrganization(
-            directory_pb2.SuspendOrganizationRequest(id=elsewhere.id, etag=etag_of(elsewhere))
-        )
+    assert refusal(
+        lambda: scene.coordinator.SuspendOrganization(id=elsewhere.id, etag=etag_of(elsewhere))
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(scene: Scene) -> None:
@@ -160,13 +170,11 @@ def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(sce
     auditor, manager = scene.worker(own, Role.AUDITOR), scene.by(own, Role.MANAGER)
 
     def listed() -> set[str]:
-        roles = scene.coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest())
+        roles = scene.coordinator.ListNetworkRoles()
         return {worker.id for worker in roles.workers}
 
     assert auditor.id in listed()
-    manager.LeaveOrganization(
-        directory_pb2.LeaveOrganizationRequest(id=own.id, etag=scene.etag(own.id))
-    )
+    manager.LeaveOrganization(id=own.id, etag=scene.etag(own.id))
     assert auditor.id not in listed()
 
 
@@ -179,28 +187,24 @@ def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_sus
     suspend(scene.as_worker(bribed), target.id)
     created = invite(scene.as_worker(bribed), None, COORDINATOR)
     scene.as_worker(bribed).ProposeSignInProvider(
-        pb.ProposeSignInProviderRequest(
-            organization_id=ministry.id,
-            etag=other_coordinator.GetSignInProvider(
-                pb.GetSignInProviderRequest(organization_id=ministry.id)
-            ).etag,
-            provider=pb.SignInProvider(issuer="https://id.example", client_id="enlace"),
-            client_secret="un secreto",
-        )
+        organization_id=ministry.id,
+        etag=other_coordinator.GetSignInProvider(organization_id=ministry.id).etag,
+        provider=pb.SignInProvider(issuer="https://id.example", client_id="enlace"),
+        client_secret="un secreto",
     )
     for by in (scene.coordinator, other_coordinator):
         suspend(by, bribed.id)
-    listed = other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest())
+    listed = other_coordinator.ListNetworkRoles()
     assert not listed.invitations
     assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        agree(other_coordinator, created)
+    assert refusal(lambda: agree(other_coordinator, created)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
         "she is the first now"
     )
-    assert not other_coordinator.GetSignInProvider(
-        pb.GetSignInProviderRequest(organization_id=ministry.id)
-    ).HasField("proposal")
+    assert not other_coordinator.GetSignInProvider(organization_id=ministry.id).HasField("proposal")
 
 
 def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
@@ -216,5 +220,5 @@ def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordina
     run_sweep(scene)
     assert not any(
         worker.suspension_proposed_by_worker_id
-        for worker in other_coordinator.ListNetworkRoles(pb.ListNetworkRolesRequest()).workers
+        for worker in other_coordinator.ListNetworkRoles().workers
     )

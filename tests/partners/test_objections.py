@@ -5,9 +5,9 @@ The people affected are notified at once, on another channel, and have time to o
 
 from __future__ import annotations
 
-from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import SITE, Scene, refused
+from tests.builders import refusal
+from tests.partners.scene import SITE, Scene
 from tests.partners.test_membership import apply
 from tests.partners.test_password_resets import facts_with_letters
 from tests.partners.test_sign_in_providers import EMAIL, confirm, propose, set_up, sign_in_through
@@ -22,7 +22,7 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
         scene.worker(shelter, Role.MANAGER, email=f"{name}@casa.example") for name in ("ana", "eva")
     ]
     suspended_id, other = scene.worker(shelter, Role.MANAGER), scene.worker(shelter, Role.WORKER)
-    scene.as_worker(managers[0]).SuspendWorker(m.SuspendWorkerRequest(id=suspended_id.id))
+    scene.as_worker(managers[0]).SuspendWorker(id=suspended_id.id)
     second, proposed = (
         scene.by(scene.coalition, Role.COORDINATOR),
         propose(scene.coordinator, shelter, "https://sso.example"),
@@ -33,16 +33,19 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
     )
     assert other.id not in {fact.worker_id for fact, _ in letters}
     scene.advance(days=3, seconds=-1)
-    with refused("FAILED_PRECONDITION", "objection_time"):
-        confirm(second, proposed)
-    scene.as_worker(managers[1]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+    assert refusal(lambda: confirm(second, proposed)) == ("FAILED_PRECONDITION", "objection_time")
+    scene.as_worker(managers[1]).ObjectToSignInProvider()
     scene.advance(seconds=1)
-    dropped = second.GetSignInProvider(m.GetSignInProviderRequest(organization_id=shelter.id))
+    dropped = second.GetSignInProvider(organization_id=shelter.id)
     assert (dropped.HasField("proposal"), dropped.issuer) == (False, "")
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        confirm(second, dropped)
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        scene.as_worker(managers[0]).ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+    assert refusal(lambda: confirm(second, dropped)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
+    assert refusal(scene.as_worker(managers[0]).ObjectToSignInProvider) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
 
 
 def test_no_provider_is_proposed_or_confirmed_while_nobody_of_the_organisation_could_object(
@@ -52,12 +55,17 @@ def test_no_provider_is_proposed_or_confirmed_while_nobody_of_the_organisation_c
     proposed = propose(scene.coordinator, shelter, "https://sso.example")
     scene.advance(days=3)
     scene.suspend(shelter.id)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        confirm(second, proposed)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        propose(scene.coordinator, shelter, "https://other.example")
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        propose(scene.coordinator, scene.stored(apply(scene).id), "https://sso.example")
+    assert refusal(lambda: confirm(second, proposed)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    assert refusal(lambda: propose(scene.coordinator, shelter, "https://other.example")) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    assert refusal(
+        lambda: propose(scene.coordinator, scene.stored(apply(scene).id), "https://sso.example")
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
     scene.reinstate(shelter.id)
     assert confirm(second, proposed).issuer == "https://sso.example"
 
@@ -81,9 +89,11 @@ def test_a_manager_objects_for_her_own_organisation_only_and_ends_nothing_that_i
             scene.by(ministry, Role.MANAGER),
         )
         propose(scene.coordinator, ministry, "https://new.example")
-        with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-            stranger.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
-        manager.ObjectToSignInProvider(m.ObjectToSignInProviderRequest())
+        assert refusal(stranger.ObjectToSignInProvider) == (
+            "FAILED_PRECONDITION",
+            "nothing_to_confirm",
+        )
+        manager.ObjectToSignInProvider()
         assert sign_in_through(scene, ministry, provider).session_secret
     finally:
         provider.stop()

@@ -17,7 +17,8 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, locations_pb2
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal
+from tests.partners.scene import Scene, Stubs
 
 SECRET = ("Luna", "+50588", "NI-JI")
 """A word in the names, the phones and the departments of shelters, and nowhere else here."""
@@ -54,21 +55,17 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
     """
     id = hidden.id if hidden else "0" * 32
     calls: list[Callable[[], Any]] = [
-        lambda: by.ListOrganizations(pb.ListOrganizationsRequest()),
-        lambda: by.ListOrganizations(
-            pb.ListOrganizationsRequest(type=pb.ORGANIZATION_TYPE_SHELTER)
-        ),
-        lambda: by.BatchGet(
-            pb.BatchGetRequest(organization_ids=[id], service_ids=[id], worker_ids=[id])
-        ),
-        lambda: by.SearchServices(pb.SearchServicesRequest(organization_id=id)),
-        lambda: by.SearchServices(pb.SearchServicesRequest(words="luna", count_country="NI")),
-        lambda: by.SearchServices(pb.SearchServicesRequest(count_country="NI")),
-        lambda: by.MatchServices(pb.MatchServicesRequest(need_code="HOU")),
-        lambda: by.MatchServices(pb.MatchServicesRequest(need_code="PSS")),
-        lambda: by.ListLocations(locations_pb2.ListLocationsRequest(organization_id=id)),
-        lambda: by.ListFieldChanges(locations_pb2.ListFieldChangesRequest(subject_id=id)),
-        lambda: by.ListTruthScores(locations_pb2.ListTruthScoresRequest(organization_id=id)),
+        lambda: by.ListOrganizations(),
+        lambda: by.ListOrganizations(type=pb.ORGANIZATION_TYPE_SHELTER),
+        lambda: by.BatchGet(organization_ids=[id], service_ids=[id], worker_ids=[id]),
+        lambda: by.SearchServices(organization_id=id),
+        lambda: by.SearchServices(words="luna", count_country="NI"),
+        lambda: by.SearchServices(count_country="NI"),
+        lambda: by.MatchServices(need_code="HOU"),
+        lambda: by.MatchServices(need_code="PSS"),
+        lambda: by.ListLocations(organization_id=id),
+        lambda: by.ListFieldChanges(subject_id=id),
+        lambda: by.ListTruthScores(organization_id=id),
     ]
     return [ask() for ask in calls]
 
@@ -85,8 +82,7 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
     assert not [
         text for text in map(str, answers(worker, shelter)) if any(word in text for word in SECRET)
     ]
-    with refused("NOT_FOUND", "not_found"):
-        worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id))
+    assert refusal(lambda: worker.GetOrganization(id=shelter.id)) == NOT_FOUND
 
 
 def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
@@ -95,7 +91,7 @@ def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_no
     new, shelter = scene.organization("Nueva", approved=False), with_more(scene)
     worker = scene.by(new, Role.WORKER)
     scene.approve(new.id)
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id)).phone == "+50588000001"
+    assert worker.GetOrganization(id=shelter.id).phone == "+50588000001"
     assert "Luna" in str(answers(worker, shelter))
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE organizations SET status = 'PROBATION' WHERE id = %s", (new.id,))
@@ -107,20 +103,12 @@ def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
     )
-    created = scene.by(shelter, Role.MANAGER).CreateLocation(
-        locations_pb2.CreateLocationRequest(location=place)
-    )
+    created = scene.by(shelter, Role.MANAGER).CreateLocation(location=place)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert not worker.ListLocations(
-        locations_pb2.ListLocationsRequest(organization_id=shelter.id)
-    ).locations
-    with refused("NOT_FOUND", "not_found"):
-        worker.GetLocation(locations_pb2.GetLocationRequest(id=created.id))
+    assert not worker.ListLocations(organization_id=shelter.id).locations
+    assert refusal(lambda: worker.GetLocation(id=created.id)) == NOT_FOUND
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
-    assert (
-        partner.GetLocation(locations_pb2.GetLocationRequest(id=created.id)).name
-        == "Oficina de la Luna"
-    )
+    assert partner.GetLocation(id=created.id).name == "Oficina de la Luna"
 
 
 def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene: Scene) -> None:
@@ -128,33 +116,25 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene
     manager = scene.by(ngo, Role.MANAGER)
     for service in (scene.service(ngo, "Luna de noche"), scene.service(ngo, "Apoyo", "PSS")):
         place = manager.CreateLocation(
-            locations_pb2.CreateLocationRequest(
-                location=locations_pb2.Location(
-                    name=service.entry.name, department="NI-JI", address="Calle 1"
-                )
+            location=locations_pb2.Location(
+                name=service.entry.name, department="NI-JI", address="Calle 1"
             )
         )
         manager.SetServiceAtLocation(
-            locations_pb2.SetServiceAtLocationRequest(
-                service_at_location=locations_pb2.ServiceAtLocation(
-                    service_id=service.id, location_id=place.id
-                )
+            service_at_location=locations_pb2.ServiceAtLocation(
+                service_id=service.id, location_id=place.id
             )
         )
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=ngo.id)).name == "Mar"
-    assert [
-        service.name
-        for service in worker.SearchServices(
-            pb.SearchServicesRequest(organization_id=ngo.id)
-        ).services
-    ] == ["Apoyo"]
+    assert worker.GetOrganization(id=ngo.id).name == "Mar"
+    assert [service.name for service in worker.SearchServices(organization_id=ngo.id).services] == [
+        "Apoyo"
+    ]
     places = locations_pb2.ListLocationsRequest(organization_id=ngo.id)
     assert [location.name for location in worker.ListLocations(places).locations] == ["Apoyo"]
     all_places = manager.ListLocations(places).locations
     [night] = [listed for listed in all_places if listed.name == "Luna de noche"]
-    with refused("NOT_FOUND", "not_found"):
-        worker.GetLocation(locations_pb2.GetLocationRequest(id=night.id))
+    assert refusal(lambda: worker.GetLocation(id=night.id)) == NOT_FOUND
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
     assert len(partner.ListLocations(places).locations) == 2
 
@@ -165,10 +145,8 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
     shelter = by_type(scene)
     scene.service(shelter, "Charlas", "INF", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert [
-        service.name for service in worker.SearchServices(pb.SearchServicesRequest()).services
-    ] == ["Charlas"]
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=shelter.id)).name == "Luna"
+    assert [service.name for service in worker.SearchServices().services] == ["Charlas"]
+    assert worker.GetOrganization(id=shelter.id).name == "Luna"
 
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
@@ -177,12 +155,12 @@ def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(sc
         by_type(scene),
     )
     worker = scene.by(own, Role.WORKER)
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).name == "Sol"
-    assert {
-        organization.name
-        for organization in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
-    } == {"Coalición", "Sol"}
-    assert scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=other.id)).name == "Luna"
+    assert worker.GetOrganization(id=own.id).name == "Sol"
+    assert {organization.name for organization in worker.ListOrganizations().organizations} == {
+        "Coalición",
+        "Sol",
+    }
+    assert scene.coordinator.GetOrganization(id=other.id).name == "Luna"
 
 
 def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
@@ -192,19 +170,15 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     counselling = scene.service(own, "Luna que escucha", "PSS")
     legal_help = scene.service(own, "Luna que defiende", "LEG", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 2
-    current = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=own.id))
+    assert worker.SearchServices(words="luna").total_size == 2
+    current = scene.coordinator.GetOrganization(id=own.id)
     change = pb.Organization(id=own.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER)
     proposed = scene.coordinator.ProposeOrganizationChange(
-        pb.ProposeOrganizationChangeRequest(
-            organization=change, update_mask=FieldMask(paths=["type"])
-        )
+        organization=change, update_mask=FieldMask(paths=["type"])
     )
     another = scene.by(scene.coalition, Role.COORDINATOR)
-    another.ConfirmOrganizationChange(
-        pb.ConfirmOrganizationChangeRequest(id=own.id, etag=proposed.etag)
-    )
-    assert worker.SearchServices(pb.SearchServicesRequest(words="luna")).total_size == 1
+    another.ConfirmOrganizationChange(id=own.id, etag=proposed.etag)
+    assert worker.SearchServices(words="luna").total_size == 1
     # The referrals service learns this, too: the member on probation still knows the service's id.
     values = {
         service.id: [

@@ -96,16 +96,10 @@ class Cheat:
             roles=roles,
             organization_id=self.random.choice(["", "", "", self.members[0]]),
         )
-        self.invitations.append(
-            by.CreateInvitation(m.CreateInvitationRequest(invitation=invitation))
-        )
+        self.invitations.append(by.CreateInvitation(invitation=invitation))
 
     def agree(self, by: Stubs) -> None:
-        by.ConfirmInvitation(
-            m.ConfirmInvitationRequest(
-                id=self.random.choice(self.invitations or [m.Invitation()]).id
-            )
-        )
+        by.ConfirmInvitation(id=self.random.choice(self.invitations or [m.Invitation()]).id)
 
     def accept(self, _: Stubs) -> None:
         """Accepts an invitation: she reads every mailbox to which she sends one."""
@@ -122,76 +116,60 @@ class Cheat:
         self.accounts.append(row["id"])
 
     def make_key(self, by: Stubs) -> None:
-        created = by.CreateApiKey(
-            m.CreateApiKeyRequest(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
-        )
+        created = by.CreateApiKey(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
         self.keys.append(created.api_key.id)
 
     def confirm_key(self, by: Stubs) -> None:
-        by.ConfirmApiKey(m.ConfirmApiKeyRequest(id=self.random.choice(self.keys or [""])))
+        by.ConfirmApiKey(id=self.random.choice(self.keys or [""]))
 
     def transfer_key(self, by: Stubs) -> None:
-        by.TransferApiKey(m.TransferApiKeyRequest(id=self.random.choice(self.keys or [""])))
+        by.TransferApiKey(id=self.random.choice(self.keys or [""]))
 
     def register(self, by: Stubs) -> None:
         organization = d.Organization(name="Fachada", type=d.ORGANIZATION_TYPE_NGO, country="NI")
-        created = by.CreateOrganization(d.CreateOrganizationRequest(organization=organization))
+        created = by.CreateOrganization(organization=organization)
         self.members.append(created.id)
         self.scene.vet(created.id)
 
     def approve(self, by: Stubs) -> None:
         id = self.random.choice(self.members)
-        by.ApproveOrganization(
-            d.ApproveOrganizationRequest(
-                id=id, etag=by.GetOrganization(d.GetOrganizationRequest(id=id)).etag
-            )
-        )
+        by.ApproveOrganization(id=id, etag=by.GetOrganization(id=id).etag)
 
     def propose(self, by: Stubs) -> None:
-        current = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
+        current = by.GetSignInProvider(organization_id=self.shelter.id)
         provider = m.SignInProvider(issuer="https://sso.example", client_id="enlace")
         by.ProposeSignInProvider(
-            m.ProposeSignInProviderRequest(
-                organization_id=self.shelter.id,
-                etag=current.etag,
-                provider=provider,
-                client_secret="s",
-            )
+            organization_id=self.shelter.id,
+            etag=current.etag,
+            provider=provider,
+            client_secret="s",
         )
 
     def confirm(self, by: Stubs) -> None:
-        current = by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=self.shelter.id))
-        by.ConfirmSignInProvider(
-            m.ConfirmSignInProviderRequest(organization_id=self.shelter.id, etag=current.etag)
-        )
+        current = by.GetSignInProvider(organization_id=self.shelter.id)
+        by.ConfirmSignInProvider(organization_id=self.shelter.id, etag=current.etag)
 
     def propose_change(self, by: Stubs) -> None:
-        current = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
+        current = by.GetOrganization(id=self.shelter.id)
         change = d.Organization(id=current.id, etag=current.etag, hotline_number="666")
         by.ProposeOrganizationChange(
-            d.ProposeOrganizationChangeRequest(
-                organization=change, update_mask=FieldMask(paths=["hotline_number"])
-            )
+            organization=change, update_mask=FieldMask(paths=["hotline_number"])
         )
 
     def confirm_change(self, by: Stubs) -> None:
-        current = by.GetOrganization(d.GetOrganizationRequest(id=self.shelter.id))
-        by.ConfirmOrganizationChange(
-            d.ConfirmOrganizationChangeRequest(id=current.id, etag=current.etag)
-        )
+        current = by.GetOrganization(id=self.shelter.id)
+        by.ConfirmOrganizationChange(id=current.id, etag=current.etag)
 
     def suspend(self, by: Stubs) -> None:
         rows = self.scene.rows(
             "SELECT id FROM workers WHERE 'COORDINATOR' = ANY(roles) ORDER BY email"
         )
-        by.SuspendWorker(m.SuspendWorkerRequest(id=self.random.choice(rows)["id"]))
+        by.SuspendWorker(id=self.random.choice(rows)["id"])
 
     def suspend_member(self, by: Stubs) -> None:
         reason = self.random.choice([d.SUSPENSION_REASON_HARM, d.SUSPENSION_REASON_UNSPECIFIED])
         by.SuspendOrganization(
-            d.SuspendOrganizationRequest(
-                id=self.shelter.id, etag=self._etag(by, self.shelter.id), reason=reason
-            )
+            id=self.shelter.id, etag=self._etag(by, self.shelter.id), reason=reason
         )
 
     def hold_member(self, by: Stubs) -> None:
@@ -207,16 +185,14 @@ class Cheat:
 
     def reinstate_member(self, by: Stubs) -> None:
         id = self.random.choice([self.suspended, self.held])
-        by.ReinstateOrganization(d.ReinstateOrganizationRequest(id=id, etag=self._etag(by, id)))
+        by.ReinstateOrganization(id=id, etag=self._etag(by, id))
 
     def leave_member(self, by: Stubs) -> None:
-        by.LeaveOrganization(
-            d.LeaveOrganizationRequest(id=self.shelter.id, etag=self._etag(by, self.shelter.id))
-        )
+        by.LeaveOrganization(id=self.shelter.id, etag=self._etag(by, self.shelter.id))
 
     @staticmethod
     def _etag(by: Stubs, id: str) -> str:
-        return str(by.GetOrganization(d.GetOrganizationRequest(id=id)).etag)
+        return str(by.GetOrganization(id=id).etag)
 
     def wait(self, _: Stubs) -> None:
         self.scene.advance(hours=self.random.randint(1, 9))  # less than thirty days in total

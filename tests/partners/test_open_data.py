@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,13 +16,12 @@ from services.partners.directory.domain.service import Service
 from services.partners.directory.store import open_data
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import Scene
 
 
 def listed(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
-    answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(
-        pb.ListPublicServicesRequest(**fields)
-    )
+    answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(**fields)
     return answer
 
 
@@ -43,9 +43,9 @@ def all_answers(scene: Scene) -> list[bytes]:
             listed(scene, by_name=True, page_size=1, **fields)
             for fields in ({}, {"department": "NI-CI"}, {"words": "albergue", "need_code": "HOU"})
         ),
-        scene.nobody.ListPublicServiceAtLocations(pb.ListPublicServiceAtLocationsRequest()),
-        scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest()),
-        scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest(words="secreto")),
+        scene.nobody.ListPublicServiceAtLocations(),
+        scene.nobody.ListPublicOrganizations(),
+        scene.nobody.ListPublicOrganizations(words="secreto"),
     ]
     return [answer.SerializeToString(deterministic=True) for answer in answers]
 
@@ -72,8 +72,8 @@ def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) 
     assert {field.name for field, _ in one.organization.ListFields()}.isdisjoint(
         {"etag", "status", "proposal", "update_time"}
     )
-    assert scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=service.id)) == one
-    members = scene.nobody.ListPublicOrganizations(pb.ListPublicOrganizationsRequest())
+    assert scene.nobody.GetPublicService(id=service.id) == one
+    members = scene.nobody.ListPublicOrganizations()
     assert ([organization.id for organization in members.organizations], members.total_size) == (
         [house.id],
         1,
@@ -132,18 +132,14 @@ def another_member(scene: Scene, house: Organization, service: Service) -> None:
 def room(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.WORKER, Role.MANAGER)
     scene.advance(days=1)
-    manager.SetCapacity(
-        d.SetCapacityRequest(
-            id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED)
-        )
-    )
+    manager.SetCapacity(id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED))
 
 
 def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     """Changes a description that only partners see, so that nobody else sees a change."""
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
-    own_service = manager.GetService(d.GetServiceRequest(id=service.id))
+    own_service = manager.GetService(id=service.id)
     own_service.description, own_service.update_time.seconds = "un secreto de albergue", 0
     ask = d.UpdateServiceRequest(service=own_service)
     for path in (
@@ -163,28 +159,24 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
     location = manager.CreateLocation(
-        l.CreateLocationRequest(
-            location=l.Location(
-                name="Secreto", department="NI-CI", address="Calle 7", confidential=True
-            )
+        location=l.Location(
+            name="Secreto", department="NI-CI", address="Calle 7", confidential=True
         )
     )
     at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
     at.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
-    manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
+    manager.SetServiceAtLocation(service_at_location=at)
 
 
 def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
-    [offered] = manager.ListServiceAtLocations(
-        l.ListServiceAtLocationsRequest(service_id=service.id)
-    ).service_at_locations
+    [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
     at = l.ServiceAtLocation(
         service_id=service.id, location_id=offered.location_id, phones=offered.phones
     )
     at.contacts.add(name="Secreto Pérez")
-    manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at))
+    manager.SetServiceAtLocation(service_at_location=at)
 
 
 @pytest.mark.parametrize(
@@ -206,27 +198,18 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     )
     manager = scene.by(house, Role.MANAGER)
     location = manager.CreateLocation(
-        l.CreateLocationRequest(
-            location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
-        )
+        location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
     )
     manager.SetServiceAtLocation(
-        l.SetServiceAtLocationRequest(
-            service_at_location=l.ServiceAtLocation(
-                service_id=service.id,
-                location_id=location.id,
-                phones=[d.Phone(number="+50523410001")],
-            )
+        service_at_location=l.ServiceAtLocation(
+            service_id=service.id,
+            location_id=location.id,
+            phones=[d.Phone(number="+50523410001")],
         )
     )
     before = all_answers(scene)
     assert b"Oficina" in before[0]
-    assert (
-        scene.nobody.ListPublicServiceAtLocations(
-            pb.ListPublicServiceAtLocationsRequest()
-        ).total_size
-        == 1
-    )
+    assert scene.nobody.ListPublicServiceAtLocations().total_size == 1
     assert b"interna" not in before[0]
     hide(scene, house, service)
     assert all_answers(scene) == before
@@ -237,13 +220,11 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     service = scene.service(house, "Asesoría", "LEG", public=True)
     manager = scene.by(house, Role.MANAGER)
     times = [listed(scene).services[0].modify_time.ToDatetime()]
-    location = manager.CreateLocation(
-        l.CreateLocationRequest(location=l.Location(name="Oficina", department="NI-CI"))
-    )
+    location = manager.CreateLocation(location=l.Location(name="Oficina", department="NI-CI"))
     at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
 
     def move() -> None:
-        place = manager.GetLocation(l.GetLocationRequest(id=location.id))
+        place = manager.GetLocation(id=location.id)
         ask = l.UpdateLocationRequest(
             location=l.Location(id=location.id, etag=place.etag, name="Otra")
         )
@@ -251,13 +232,11 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
         manager.UpdateLocation(ask)
 
     def leave() -> None:
-        [offered] = manager.ListServiceAtLocations(
-            l.ListServiceAtLocationsRequest(service_id=service.id)
-        ).service_at_locations
-        manager.DeleteServiceAtLocation(l.DeleteServiceAtLocationRequest(id=offered.id))
+        [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
+        manager.DeleteServiceAtLocation(id=offered.id)
 
     for change in (
-        lambda: manager.SetServiceAtLocation(l.SetServiceAtLocationRequest(service_at_location=at)),
+        lambda: manager.SetServiceAtLocation(service_at_location=at),
         move,
         leave,
     ):
@@ -273,8 +252,7 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
 def test_a_service_that_is_not_public_is_not_found(scene: Scene, entry: dict[str, Any]) -> None:
     hidden = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
     for id in (hidden.id, "f" * 32, "x"):
-        with refused("NOT_FOUND", "not_found"):
-            scene.nobody.GetPublicService(pb.GetPublicServiceRequest(id=id))
+        assert refusal(partial(scene.nobody.GetPublicService, id=id)) == NOT_FOUND
 
 
 def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scene) -> None:
@@ -300,16 +278,15 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
     for name in ("Asesoría", "Escuela", "Consulta"):
         scene.service(house, name, "LEG", public=True)
     token = listed(scene, by_name=True, page_size=1).next_page_token
-    signed_in = scene.by(house).SearchServices(d.SearchServicesRequest(page_size=1)).next_page_token
+    signed_in = scene.by(house).SearchServices(page_size=1).next_page_token
     for fields in (
         {"words": "asesoria", "page_token": token},
         {"page_token": signed_in},
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):
-        with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-            listed(scene, by_name=True, page_size=1, **fields)
-        assert [field for field, _ in refusal.violations] == ["page_token"]
+        wrong = wrong_fields(partial(listed, scene, by_name=True, page_size=1, **fields))
+        assert [field for field, _ in wrong] == ["page_token"]
 
 
 def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_shows_its_place(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import pytest
@@ -13,7 +14,8 @@ from protos.partners.v1 import facts_pb2
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import NEIGHBOUR, Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import NEIGHBOUR, Scene, Stubs
 
 
 def entry(**more: object) -> pb.Organization:
@@ -23,9 +25,7 @@ def entry(**more: object) -> pb.Organization:
 
 
 def create(scene: Scene, **more: object) -> pb.Organization:
-    created: pb.Organization = scene.coordinator.CreateOrganization(
-        pb.CreateOrganizationRequest(organization=entry(**more))
-    )
+    created: pb.Organization = scene.coordinator.CreateOrganization(organization=entry(**more))
     return created
 
 
@@ -38,7 +38,7 @@ def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     created = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
     assert created.status == pb.ORGANIZATION_STATUS_PROBATION
     assert len(created.id) == 32
-    organization = scene.coordinator.GetOrganization(pb.GetOrganizationRequest(id=created.id))
+    organization = scene.coordinator.GetOrganization(id=created.id)
     organization.ClearField("has_manager")  # only this answer has the field
     assert organization == created
 
@@ -70,15 +70,13 @@ def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> Non
 def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        create(scene, **wrong)
-    assert refusal.violations == [(path, reason)]
+    assert wrong_fields(lambda: create(scene, **wrong)) == [(path, reason)]
 
 
 def test_all_errors_of_an_entry_are_reported_at_once(scene: Scene) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        create(scene, name="", country="", url="x")
-    assert [path for path, _ in refusal.violations] == [
+    assert [
+        path for path, _ in wrong_fields(lambda: create(scene, name="", country="", url="x"))
+    ] == [
         "organization.name",
         "organization.country",
         "organization.url",
@@ -90,10 +88,14 @@ def test_only_the_coordinator_registers_members(scene: Scene) -> None:
         scene.by(scene.coalition, Role.MANAGER),
         scene.by_key(scene.coalition, "directory.write"),
     ):
-        with refused("PERMISSION_DENIED", "right_missing"):
-            caller.CreateOrganization(pb.CreateOrganizationRequest(organization=entry()))
-    with refused("UNAUTHENTICATED", "token_missing"):
-        scene.nobody.CreateOrganization(pb.CreateOrganizationRequest(organization=entry()))
+        assert refusal(partial(caller.CreateOrganization, organization=entry())) == (
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
+    assert refusal(lambda: scene.nobody.CreateOrganization(organization=entry())) == (
+        "UNAUTHENTICATED",
+        "token_missing",
+    )
 
 
 def test_the_same_request_id_registers_once(scene: Scene) -> None:
@@ -102,12 +104,12 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
         request
     )
     # the coalition is listed, too
-    assert (
-        len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 2
-    )
+    assert len(scene.coordinator.ListOrganizations().organizations) == 2
     request.organization.name = "Otra"
-    with refused("ALREADY_EXISTS", "request_id_reused"):
-        scene.coordinator.CreateOrganization(request)
+    assert refusal(lambda: scene.coordinator.CreateOrganization(request)) == (
+        "ALREADY_EXISTS",
+        "request_id_reused",
+    )
 
 
 def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
@@ -139,36 +141,38 @@ def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
         (scene.coordinator.SuspendOrganization, pb.SuspendOrganizationRequest),
         (scene.coordinator.ReinstateOrganization, pb.ReinstateOrganizationRequest),
     ):
-        with refused("FAILED_PRECONDITION", "illegal_transition"):
-            rpc(request(id=created.id, etag=created.etag))
-    approved = scene.approve(created.id)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        another(scene).ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=created.id, etag=approved.etag)
+        assert refusal(partial(rpc, request(id=created.id, etag=created.etag))) == (
+            "FAILED_PRECONDITION",
+            "illegal_transition",
         )
+    approved = scene.approve(created.id)
+    assert refusal(
+        lambda: another(scene).ApproveOrganization(id=created.id, etag=approved.etag)
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene) -> None:
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.SuspendOrganization(
-            pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
+    assert refusal(
+        lambda: scene.coordinator.SuspendOrganization(
+            id=scene.coalition.id, etag=etag_of(scene.coalition)
         )
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
     created = create(scene)
-    with refused("ABORTED", "stale_etag"):
-        scene.coordinator.ApproveOrganization(
-            pb.ApproveOrganizationRequest(id=created.id, etag="other")
-        )
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.ApproveOrganization(pb.ApproveOrganizationRequest(id=created.id))
-    assert refusal.violations == [("etag", "required")]
+    assert refusal(lambda: scene.coordinator.ApproveOrganization(id=created.id, etag="other")) == (
+        "ABORTED",
+        "stale_etag",
+    )
+    assert wrong_fields(lambda: scene.coordinator.ApproveOrganization(id=created.id)) == [
+        ("etag", "required")
+    ]
     for unknown in ("0" * 32, "x", ""):
-        with refused("NOT_FOUND", "not_found"):
-            scene.coordinator.ApproveOrganization(
-                pb.ApproveOrganizationRequest(id=unknown, etag="x")
-            )
+        assert (
+            refusal(partial(scene.coordinator.ApproveOrganization, id=unknown, etag="x"))
+            == NOT_FOUND
+        )
 
 
 def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene: Scene) -> None:
@@ -177,23 +181,22 @@ def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene:
     change = pb.Organization(
         id=own.id, etag=etag_of(own), name="Propia y nueva", phone="+50520000101"
     )
-    changed = manager.UpdateOrganization(
-        pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
-    )
+    changed = manager.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
     assert scene.facts(own.id)[-1] == (3, "enlace.organization.changed.v1")
-    with refused("NOT_FOUND", "not_found"):
-        change = pb.Organization(id=other.id, etag=etag_of(other), name="Tomada")
-        manager.UpdateOrganization(
-            pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
-        )
+    taken = pb.Organization(id=other.id, etag=etag_of(other), name="Tomada")
+    mask = FieldMask(paths=["name"])
+    assert (
+        refusal(lambda: manager.UpdateOrganization(organization=taken, update_mask=mask))
+        == NOT_FOUND
+    )
 
 
 def test_a_change_without_effect_publishes_no_fact(scene: Scene) -> None:
     own = scene.organization("Propia")
     same = pb.Organization(id=own.id, etag=etag_of(own), name="Propia")
     answer = scene.coordinator.UpdateOrganization(
-        pb.UpdateOrganizationRequest(organization=same, update_mask=FieldMask(paths=["name"]))
+        organization=same, update_mask=FieldMask(paths=["name"])
     )
     assert answer.etag == etag_of(own)
     assert len(scene.facts(own.id)) == 2
@@ -212,11 +215,11 @@ def test_a_mask_may_name_only_fields_that_can_be_changed(
     scene: Scene, paths: list[str], violation: tuple[str, str]
 ) -> None:
     change = pb.Organization(id=scene.coalition.id, etag=etag_of(scene.coalition), name="Otra")
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.UpdateOrganization(
-            pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=paths))
+    assert wrong_fields(
+        lambda: scene.coordinator.UpdateOrganization(
+            organization=change, update_mask=FieldMask(paths=paths)
         )
-    assert refusal.violations == [violation]
+    ) == [violation]
 
 
 def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
@@ -226,9 +229,7 @@ def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
         changed = pb.Organization(id=own.id, etag=etag_of(own), name=name)
         try:
             scene.coordinator.UpdateOrganization(
-                pb.UpdateOrganizationRequest(
-                    organization=changed, update_mask=FieldMask(paths=["name"])
-                )
+                organization=changed, update_mask=FieldMask(paths=["name"])
             )
         except grpc.RpcError as error:
             return str(error.code().name)
@@ -247,9 +248,7 @@ def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_
         scene.organization(name)
     names, token = [], ""
     while True:
-        page = scene.coordinator.ListOrganizations(
-            pb.ListOrganizationsRequest(page_size=2, page_token=token)
-        )
+        page = scene.coordinator.ListOrganizations(page_size=2, page_token=token)
         names += [organization.name for organization in page.organizations]
         token = page.next_page_token
         if not token:
@@ -276,23 +275,23 @@ def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
     "token", ["x", "bm90IG91cnM", "W10", "WzEsMl0", "WyJhIiwiXHUwMDAwIl0", "x" * 3000, "ñ"]
 )
 def test_an_invalid_page_token_is_refused(scene: Scene, token: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest(page_token=token))
-    assert refusal.violations == [("page_token", "malformed")]
+    assert wrong_fields(lambda: scene.coordinator.ListOrganizations(page_token=token)) == [
+        ("page_token", "malformed")
+    ]
 
 
 def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: Scene) -> None:
     suspended = scene.organization("Suspendida")
     scene.suspend(suspended.id)
     worker = scene.by(scene.organization("Puentes"))
-    assert [
-        o.name for o in worker.ListOrganizations(pb.ListOrganizationsRequest()).organizations
-    ] == ["Coalición", "Puentes", NEIGHBOUR]
-    assert (
-        len(scene.coordinator.ListOrganizations(pb.ListOrganizationsRequest()).organizations) == 4
-    )
+    assert [o.name for o in worker.ListOrganizations().organizations] == [
+        "Coalición",
+        "Puentes",
+        NEIGHBOUR,
+    ]
+    assert len(scene.coordinator.ListOrganizations().organizations) == 4
     # Old referrals still show its name.
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=suspended.id)).name == "Suspendida"
+    assert worker.GetOrganization(id=suspended.id).name == "Suspendida"
 
 
 def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
@@ -302,8 +301,7 @@ def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
     scene.suspend(member.id)
     for caller in (worker, key):
-        with refused("PERMISSION_DENIED", "organization_not_active"):
-            caller.ListOrganizations(pb.ListOrganizationsRequest())
+        assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
 
 
 def test_each_step_of_a_membership_is_on_the_trail(scene: Scene) -> None:
@@ -335,17 +333,14 @@ def test_anyone_may_list_the_hotlines_one_for_each_country(scene: Scene) -> None
         hotline_number="199",
         approved=False,
     )
-    lines = scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
+    lines = scene.nobody.ListHotlines().hotlines
     assert [(line.country, line.number, line.organization_name) for line in lines] == [
         ("NI", "133", "Llama y Vive")
     ]
 
 
 def test_anyone_may_list_the_taxonomy(scene: Scene) -> None:
-    terms = {
-        term.code: term
-        for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
-    }
+    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms().terms}
     assert len([term for term in terms.values() if not term.parent_code]) == 14
     assert terms["HOU.EMG"].parent_code == "HOU"
     assert set(terms["HOU.EMG"].names) == {"es", "en", "fr"}

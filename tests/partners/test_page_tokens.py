@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from protos.partners.v1 import directory_pb2, members_pb2
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal_with_fields
 from tests.partners.scene import Scene
@@ -21,9 +20,9 @@ def test_a_page_token_with_values_that_the_database_cannot_compare_is_refused(
     token = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
     manager = scene.by(scene.organization(), Role.MANAGER)
     for ask in (
-        lambda: manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_token=token)),
-        lambda: manager.ListWorkers(members_pb2.ListWorkersRequest(page_token=token)),
-        lambda: manager.SearchServices(directory_pb2.SearchServicesRequest(page_token=token)),
+        lambda: manager.ListOrganizations(page_token=token),
+        lambda: manager.ListWorkers(page_token=token),
+        lambda: manager.SearchServices(page_token=token),
     ):
         code, _, fields = refusal_with_fields(ask)
         assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
@@ -33,13 +32,11 @@ def test_the_longest_names_have_a_page_token_that_is_accepted(scene: Scene) -> N
     """Folding turns the one letter of these names into eighteen."""
     manager = scene.by(scene.organization("ﷺ" * 200), Role.MANAGER)
     scene.organization("ﷺ" * 199)
-    first = manager.ListOrganizations(directory_pb2.ListOrganizationsRequest(page_size=1))
+    first = manager.ListOrganizations(page_size=1)
     ids, token = [], first.next_page_token
     while token:
         assert len(token) <= 2000
-        page = manager.ListOrganizations(
-            directory_pb2.ListOrganizationsRequest(page_size=1, page_token=token)
-        )
+        page = manager.ListOrganizations(page_size=1, page_token=token)
         ids += [organization.id for organization in page.organizations]
         token = page.next_page_token
     assert len(ids) == len(set(ids)) > 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 import pytest
@@ -17,7 +18,8 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.protocols.passkeys import Site
-from tests.partners.scene import PASSWORD, SITE, Scene, Stubs, refused
+from tests.builders import refusal, wrong_fields
+from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_second_factors import FAILED, finish, turn_on_code
 from tests.partners.test_sessions import EMAIL, sign_in
 from tests.parts.authenticator import Authenticator
@@ -30,7 +32,7 @@ def member(scene: Scene) -> Scene:
 
 
 def begin(me: Stubs) -> pb.BeginPasskeyResponse:
-    answer: pb.BeginPasskeyResponse = me.BeginPasskey(pb.BeginPasskeyRequest(password=PASSWORD))
+    answer: pb.BeginPasskeyResponse = me.BeginPasskey(password=PASSWORD)
     return answer
 
 
@@ -38,7 +40,7 @@ def create(
     me: Stubs, challenge: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
 ) -> pb.SecondFactor:
     answer: pb.SecondFactor = me.CreatePasskey(
-        pb.CreatePasskeyRequest(challenge=challenge.challenge, credential=credential, label=label)
+        challenge=challenge.challenge, credential=credential, label=label
     )
     return answer
 
@@ -61,27 +63,20 @@ def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authentic
 
 
 def by_passkey(scene: Scene, challenge: str, passkey: str) -> m.SignInResponse:
-    answer: m.SignInResponse = scene.nobody.FinishSignIn(
-        m.FinishSignInRequest(challenge=challenge, passkey=passkey)
-    )
+    answer: m.SignInResponse = scene.nobody.FinishSignIn(challenge=challenge, passkey=passkey)
     return answer
 
 
 def fails(ask: Callable[[], object]) -> None:
-    with refused(*FAILED):
-        ask()
+    assert refusal(ask) == FAILED
 
 
 def wrong(path: str, ask: Callable[[], object]) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        ask()
-    assert refusal.violations == [(path, "wrong")]
+    assert wrong_fields(ask) == [(path, "wrong")]
 
 
 def begin_without_password(scene: Scene) -> m.BeginPasskeySignInResponse:
-    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn(
-        m.BeginPasskeySignInRequest()
-    )
+    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn()
     return answer
 
 
@@ -100,7 +95,7 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
         member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
     )
     assert signed.worker.email == EMAIL
-    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    [passkey] = me.GetSecondFactor().passkeys
     assert (passkey.label, passkey.last_use_time.ToSeconds()) == (
         "Mi teléfono",
         int(member.clock.now().timestamp()),
@@ -261,9 +256,7 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
     wrong(
         "challenge",
         lambda: me.CreatePasskey(
-            pb.CreatePasskeyRequest(
-                challenge=challenge.challenge, credential=other.make(options), label="x"
-            )
+            challenge=challenge.challenge, credential=other.make(options), label="x"
         ),
     )
     request = json.dumps(
@@ -300,39 +293,39 @@ def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
     for number in range(9):
         challenge = begin(me)
         create(me, challenge, Authenticator(SITE).make(challenge.options), f"número {number}")
-    with refused("FAILED_PRECONDITION", "too_many_passkeys"):
-        begin(me)
-    with refused("FAILED_PRECONDITION", "too_many_passkeys"):
-        create(me, waiting, Authenticator(SITE).make(waiting.options))
+    assert refusal(lambda: begin(me)) == ("FAILED_PRECONDITION", "too_many_passkeys")
+    assert refusal(lambda: create(me, waiting, Authenticator(SITE).make(waiting.options))) == (
+        "FAILED_PRECONDITION",
+        "too_many_passkeys",
+    )
 
 
 def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
     member: Scene,
 ) -> None:
     me, _phone = with_passkey(member)
-    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    [passkey] = me.GetSecondFactor().passkeys
     for _ in range(5):
-        wrong(
-            "password", lambda: me.BeginPasskey(pb.BeginPasskeyRequest(password="otra clave larga"))
-        )
+        wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
         wrong(
             "password",
-            lambda: me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password="otra clave larga")),
+            lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"),
         )
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-        begin(me)
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-        me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD))
+    assert refusal(lambda: begin(me)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert refusal(lambda: me.EndPasskey(id=passkey.id, password=PASSWORD)) == (
+        "RESOURCE_EXHAUSTED",
+        "too_many_attempts",
+    )
 
 
 def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(member: Scene) -> None:
     me, phone = with_passkey(member)
-    [passkey] = me.GetSecondFactor(pb.GetSecondFactorRequest()).passkeys
+    [passkey] = me.GetSecondFactor().passkeys
     other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
-    other.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD))
+    other.EndPasskey(id=passkey.id, password=PASSWORD)
     sign_in_response = sign_in(member)
     assert sign_in_response.passkey_options
-    assert not me.EndPasskey(pb.EndPasskeyRequest(id=passkey.id, password=PASSWORD)).passkeys
+    assert not me.EndPasskey(id=passkey.id, password=PASSWORD).passkeys
     fails(
         lambda: by_passkey(
             member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
@@ -376,8 +369,7 @@ def test_the_refusal_says_that_passkeys_are_impossible(
 ) -> None:
     me = herself(member)
     monkeypatch.setattr(Site, "supports_passkeys", False)
-    with refused("FAILED_PRECONDITION", "passkeys_unavailable"):
-        if ask == "BeginPasskey":
-            begin(me)
-        else:
-            begin_without_password(member)
+    begins = (
+        partial(begin, me) if ask == "BeginPasskey" else partial(begin_without_password, member)
+    )
+    assert refusal(begins) == ("FAILED_PRECONDITION", "passkeys_unavailable")

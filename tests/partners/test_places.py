@@ -17,7 +17,8 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from services.partners import subscriptions
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import NOON, Scene, refused
+from tests.builders import refusal
+from tests.partners.scene import NOON, Scene
 
 M = timedelta(minutes=1)
 
@@ -41,7 +42,7 @@ class Shelter:
         )
         if maximum := values.get("maximum"):
             room.maximum = int(str(maximum))
-        self.staff.SetCapacity(pb.SetCapacityRequest(id=self.service.id, capacity=room))
+        self.staff.SetCapacity(id=self.service.id, capacity=room)
 
     def apply_fact(
         self,
@@ -69,7 +70,7 @@ class Shelter:
             subscriptions.consume(self.scene.clock, tx, fact)
 
     def seen(self) -> pb.Service:
-        service: pb.Service = self.staff.GetService(pb.GetServiceRequest(id=self.service.id))
+        service: pb.Service = self.staff.GetService(id=self.service.id)
         return service
 
     @property
@@ -187,9 +188,7 @@ def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter
     shelter.scene.advance(minutes=1)
     shelter.apply_fact("accepted", new_id())
     assert shelter.free == 3
-    shelter.staff.SetCapacity(
-        pb.SetCapacityRequest(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
-    )
+    shelter.staff.SetCapacity(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
     shelter.scene.advance(minutes=1)
     shelter.apply_fact("accepted", new_id())
     assert shelter.seen().capacity.intake == pb.INTAKE_OPEN
@@ -206,12 +205,11 @@ def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
 def test_an_etag_from_before_a_bed_was_taken_is_stale(shelter: Shelter) -> None:
     before = shelter.seen().etag
     shelter.apply_fact("accepted", new_id())
-    with refused("ABORTED", "stale_etag"):
-        shelter.staff.SetCapacity(
-            pb.SetCapacityRequest(
-                id=shelter.service.id,
-                etag=before,
-                capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3),
-            )
+    assert refusal(
+        lambda: shelter.staff.SetCapacity(
+            id=shelter.service.id,
+            etag=before,
+            capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3),
         )
+    ) == ("ABORTED", "stale_etag")
     assert shelter.scene.clock.now() > NOON

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import SITE, Scene, refused
+from tests.builders import refusal
+from tests.partners.scene import SITE, Scene
 from tests.partners.test_sign_in_providers import (
     EMAIL,
     FAILED,
@@ -31,6 +32,8 @@ from tests.partners.test_sign_in_providers import (
 from tests.parts.provider import Person, Provider
 
 __all__ = ["ministry", "provider"]
+
+UNAVAILABLE = ("UNAVAILABLE", "provider_unavailable")
 
 
 @pytest.mark.parametrize(
@@ -68,12 +71,11 @@ def test_a_provider_with_an_impossible_discovery_document_is_not_used(
     scene: Scene, ministry: Organization, provider: Provider, expected: dict[str, Any], reason: str
 ) -> None:
     provider.discovery = expected
-    with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
-        begin(scene, ministry)
+    with capture_logs() as lines:
+        assert refusal(lambda: begin(scene, ministry)) == UNAVAILABLE
     assert unusable(lines) == [(reason, provider_id(scene, ministry))]
     count_before = len(provider.asked)
-    with refused("UNAVAILABLE", "provider_unavailable"):
-        begin(scene, ministry)
+    assert refusal(lambda: begin(scene, ministry)) == UNAVAILABLE
     assert len(provider.asked) == count_before, "the provider is not called again at once"
 
 
@@ -118,8 +120,8 @@ def test_a_providers_address_inside_our_network_is_never_called(
     provider.discovery = {name: "https://10.0.0.1/x"}
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
-    with capture_logs() as lines, refused("UNAVAILABLE", "provider_unavailable"):
-        finish(scene, challenge, back)
+    with capture_logs() as lines:
+        assert refusal(lambda: finish(scene, challenge, back)) == UNAVAILABLE
     assert unusable(lines) == [("refused_address", provider_id(scene, ministry))]
 
 
@@ -141,8 +143,14 @@ def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
         set_up(scene, own, others)
         others.discovery = {"jwks_uri": f"{provider.issuer}/.well-known/openid-configuration"}
         challenge = begin(scene, own)
-        with refused("UNAVAILABLE", "provider_unavailable"):
-            finish(scene, challenge, others.signs_in(challenge.authorization_url, "ana"))
+        assert (
+            refusal(
+                lambda: finish(
+                    scene, challenge, others.signs_in(challenge.authorization_url, "ana")
+                )
+            )
+            == UNAVAILABLE
+        )
         assert sign_in_through(scene, ministry, provider).session_secret
     finally:
         others.stop()
@@ -153,8 +161,12 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
     challenge = begin(scene, ministry)
-    with refused(*FAILED):
-        finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
+    assert (
+        refusal(
+            lambda: finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
+        )
+        == FAILED
+    )
     challenge = begin(scene, ministry)
     assert finish(
         scene,

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.matching import Candidate, Question, match
 from services.partners.directory.domain.ranking import Ranking
@@ -175,7 +174,9 @@ def test_the_best_of_very_many_services_is_found_whatever_its_position(scene: Sc
 
     def ranked_ids(**fields: int) -> list[str]:
         answer = scene.coordinator.MatchServices(
-            pb.MatchServicesRequest(need_code="MED.PRI", country="NI", **fields)  # type: ignore[arg-type]
+            need_code="MED.PRI",
+            country="NI",
+            **fields,
         )
         return [one.service.name for one in answer.matches]
 

@@ -9,11 +9,12 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.service import Eligibility, Gender, Intake
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import Scene, refused
+from tests.builders import wrong_fields
+from tests.partners.scene import Scene
 
 
 def names(scene: Scene, **filters: object) -> list[str]:
-    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(**filters))  # type: ignore[arg-type]
+    page = scene.coordinator.SearchServices(**filters)
     assert page.total_size == len(page.services)
     return [service.name for service in page.services]
 
@@ -161,9 +162,7 @@ def test_a_search_for_room_finds_open_services_with_a_figure_above_zero(scene: S
 def test_an_invalid_question_is_refused_with_its_field(
     scene: Scene, wrong: dict[str, object], path: str, reason: str
 ) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        scene.coordinator.SearchServices(pb.SearchServicesRequest(**wrong))  # type: ignore[arg-type]
-    assert refusal.violations == [(path, reason)]
+    assert wrong_fields(lambda: scene.coordinator.SearchServices(**wrong)) == [(path, reason)]
 
 
 @pytest.mark.parametrize("words", ["", "casa"])
@@ -176,9 +175,7 @@ def test_the_pages_together_are_the_whole_without_duplicates(scene: Scene, words
         )
     names, token = [], ""
     while True:
-        page = scene.coordinator.SearchServices(
-            pb.SearchServicesRequest(words=words, page_size=2, page_token=token)
-        )
+        page = scene.coordinator.SearchServices(words=words, page_size=2, page_token=token)
         assert page.total_size == 7
         names += [service.name for service in page.services]
         token = page.next_page_token
@@ -192,7 +189,7 @@ def test_the_pages_together_are_the_whole_without_duplicates(scene: Scene, words
 def test_even_an_empty_page_states_the_total(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa")
     beyond = scene.pages.token(pb.SearchServicesRequest(), [0, "zzz", "zzz"])
-    page = scene.coordinator.SearchServices(pb.SearchServicesRequest(page_token=beyond))
+    page = scene.coordinator.SearchServices(page_token=beyond)
     assert (list(page.services), page.next_page_token, page.total_size) == ([], "", 1)
 
 
@@ -207,10 +204,8 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
     for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
         page = caller.SearchServices(mine)
         assert (len(page.services), page.total_size) == (seen, seen)
-        assert caller.SearchServices(pb.SearchServicesRequest()).total_size == 1
-    assert (
-        stranger.SearchServices(pb.SearchServicesRequest(organization_id="nobody")).total_size == 0
-    )
+        assert caller.SearchServices().total_size == 1
+    assert stranger.SearchServices(organization_id="nobody").total_size == 0
 
 
 def test_the_services_of_a_suspended_member_are_not_found_until_it_is_reinstated(
@@ -230,16 +225,13 @@ def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene:
     scene.service(scene.coalition, "Casa abierta", "COM.CMY")
     own = scene.service(new, "Casa propia", "HOU.EMG")
     worker = scene.by(new)
-    page = worker.SearchServices(pb.SearchServicesRequest(words="casa"))
+    page = worker.SearchServices(words="casa")
     assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
     # Its own shelters are not shown to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
-    assert [
-        s.id
-        for s in worker.SearchServices(pb.SearchServicesRequest(organization_id=new.id)).services
-    ] == [own.id]
+    assert [s.id for s in worker.SearchServices(organization_id=new.id).services] == [own.id]
     scene.approve(new.id)
-    assert worker.SearchServices(pb.SearchServicesRequest(words="casa")).total_size == 3
+    assert worker.SearchServices(words="casa").total_size == 3
 
 
 def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
@@ -248,7 +240,7 @@ def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
         id=created.id, etag=etag_of(created), name="Odontología", need_codes=["MED.DENT"]
     )
     scene.coordinator.UpdateService(
-        pb.UpdateServiceRequest(service=change, update_mask=FieldMask(paths=["name", "need_codes"]))
+        service=change, update_mask=FieldMask(paths=["name", "need_codes"])
     )
     assert (
         names(scene, words="odontologia") == names(scene, need_code="MED.DENT") == ["Odontología"]
@@ -260,9 +252,7 @@ def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene
     own = scene.organization("Antigua")
     scene.service(own, "Casa")
     change = pb.Organization(id=own.id, etag=etag_of(own), name="Renovada")
-    scene.coordinator.UpdateOrganization(
-        pb.UpdateOrganizationRequest(organization=change, update_mask=FieldMask(paths=["name"]))
-    )
+    scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []
 

@@ -44,7 +44,7 @@ def answers(caller: Caller, coalition: str) -> list[bytes]:
     for question in QUESTIONS:
         token = ""
         while True:
-            page = caller.SearchServices(pb.SearchServicesRequest(**question, page_token=token))
+            page = caller.SearchServices(**question, page_token=token)
             results.append(page.SerializeToString(deterministic=True))
             token = page.next_page_token
             if not token:
@@ -109,9 +109,7 @@ def all_pages(scene: Scene, question: Question) -> tuple[list[str], list[int]]:
     """Returns the names page by page, and the stated totals."""
     names, totals, token = list[str](), list[int](), ""
     while True:
-        page = scene.coordinator.SearchServices(
-            pb.SearchServicesRequest(**question, page_size=3, page_token=token)
-        )
+        page = scene.coordinator.SearchServices(**question, page_size=3, page_token=token)
         names += [service.name for service in page.services]
         totals.append(page.total_size)
         token = page.next_page_token
@@ -237,12 +235,10 @@ def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_matc
         ),
     ):
         request: dict[str, Any] = {"need_code": "MED.PRI", **expected}
-        searched = scene.coordinator.SearchServices(pb.SearchServicesRequest(**request))
+        searched = scene.coordinator.SearchServices(**request)
         assert ({service.name for service in searched.services}, searched.total_size) == (
             left,
             len(left),
         )
-        matched = scene.coordinator.MatchServices(
-            pb.MatchServicesRequest(country="NI", **request)
-        ).matches
+        matched = scene.coordinator.MatchServices(country="NI", **request).matches
         assert {one.service.name for one in matched} == left

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,13 +17,13 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from chassis.tokens import SYSTEM
 from keys.rotation import DEAD_LETTERS, remaining, rewrap
 from keys.sealing import Keyring
-from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2
 from services.partners.__main__ import SEALED
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.domain.second_factor import SecondFactor
 from services.partners.sign_in.store import second_factors
-from tests.partners.scene import PASSWORD, Scene, Stubs, refused
+from tests.builders import refusal, wrong_fields
+from tests.partners.scene import PASSWORD, Scene, Stubs
 from tests.partners.test_accounts import session_of
 from tests.partners.test_sessions import EMAIL, sign_in, token_of
 
@@ -48,23 +49,19 @@ class App:
 
 def begin_set_up(scene: Scene) -> tuple[Stubs, App]:
     me, _secret = session_of(scene)
-    return me, App(
-        scene, me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)).secret
-    )
+    return me, App(scene, me.BeginSecondFactor(password=PASSWORD).secret)
 
 
 def turn_on_code(scene: Scene) -> tuple[App, list[str]]:
     """Turns codes on; returns the app and spare codes, usable from the next time step on."""
     me, app = begin_set_up(scene)
-    spare = me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())).recovery_codes
+    spare = me.ConfirmSecondFactor(code=app.code()).recovery_codes
     scene.advance(seconds=60)
     return app, list(spare)
 
 
 def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInResponse:
-    answer: members_pb2.SignInResponse = scene.nobody.FinishSignIn(
-        members_pb2.FinishSignInRequest(challenge=challenge, code=code)
-    )
+    answer: members_pb2.SignInResponse = scene.nobody.FinishSignIn(challenge=challenge, code=code)
     return answer
 
 
@@ -76,12 +73,10 @@ def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
 def test_no_code_is_asked_for_until_a_first_code_was_right(member: Scene) -> None:
     me, app = begin_set_up(member)
     assert sign_in(member).session_secret
-    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        me.ConfirmSecondFactor(
-            pb.ConfirmSecondFactorRequest(code="000000" if app.code() != "000000" else "000001")
-        )
-    assert wrong.violations == [("code", "wrong")]
-    assert not me.GetSecondFactor(pb.GetSecondFactorRequest()).HasField("confirm_time")
+    assert wrong_fields(
+        lambda: me.ConfirmSecondFactor(code="000000" if app.code() != "000000" else "000001")
+    ) == [("code", "wrong")]
+    assert not me.GetSecondFactor().HasField("confirm_time")
     assert sign_in(member).session_secret
 
 
@@ -89,8 +84,10 @@ def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) 
     app, _ = turn_on_code(member)
     answer = sign_in(member)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
-    with refused("UNAUTHENTICATED", "session_ended"):
-        token_of(member, answer.challenge)
+    assert refusal(lambda: token_of(member, answer.challenge)) == (
+        "UNAUTHENTICATED",
+        "session_ended",
+    )
     signed = finish(member, answer.challenge, app.code())
     assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (
         EMAIL,
@@ -100,16 +97,15 @@ def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) 
 
 def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(member: Scene) -> None:
     me, _secret = session_of(member)
-    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
-    assert wrong.violations == [("password", "wrong")]
+    assert wrong_fields(lambda: me.BeginSecondFactor(password="otra clave larga")) == [
+        ("password", "wrong")
+    ]
     assert member.rows("SELECT * FROM second_factors") == []
 
 
 def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(member: Scene) -> None:
     turn_on_code(member)
-    with refused(*FAILED):
-        sign_in(member, password="otra clave larga")
+    assert refusal(lambda: sign_in(member, password="otra clave larga")) == FAILED
 
 
 def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> None:
@@ -117,14 +113,11 @@ def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> No
     first, second = sign_in(member).challenge, sign_in(member).challenge
     code = app.code()
     finish(member, first, code)
-    with refused(*FAILED):
-        finish(member, second, code)
-    with refused(*FAILED):
-        finish(member, first, app.code(30))
+    assert refusal(lambda: finish(member, second, code)) == FAILED
+    assert refusal(lambda: finish(member, first, app.code(30))) == FAILED
     assert finish(member, second, spare[0]).session_secret
     third = sign_in(member).challenge
-    with refused(*FAILED):
-        finish(member, third, spare[0])
+    assert refusal(lambda: finish(member, third, spare[0])) == FAILED
     assert finish(member, third, spare[1].upper().replace("-", " ")).session_secret
 
 
@@ -133,14 +126,12 @@ def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end
 ) -> None:
     app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
-    with refused(*FAILED):
-        finish(member, challenge, "1")
+    assert refusal(lambda: finish(member, challenge, "1")) == FAILED
     member.advance(minutes=4)
     assert finish(member, challenge, app.code()).session_secret
     late = sign_in(member).challenge
     member.advance(minutes=5)
-    with refused(*FAILED):
-        finish(member, late, app.code())
+    assert refusal(lambda: finish(member, late, app.code())) == FAILED
 
 
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
@@ -149,10 +140,11 @@ def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wai
     app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
     for guess in range(10):
-        with refused(*FAILED):
-            finish(member, challenge, f"x{guess}")
-    with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-        finish(member, challenge, app.code())
+        assert refusal(partial(finish, member, challenge, f"x{guess}")) == FAILED
+    assert refusal(lambda: finish(member, challenge, app.code())) == (
+        "RESOURCE_EXHAUSTED",
+        "too_many_attempts",
+    )
     member.advance(minutes=5)
     assert finish(member, sign_in(member).challenge, app.code()).session_secret
 
@@ -161,30 +153,31 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
     member: Scene,
 ) -> None:
     me, app = begin_set_up(member)
-    me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code()))
-    with refused("INVALID_ARGUMENT", "invalid_fields") as wrong:
-        me.EndSecondFactor(pb.EndSecondFactorRequest(password="otra clave larga"))
-    assert wrong.violations == [("password", "wrong")]
-    assert me.GetSecondFactor(pb.GetSecondFactorRequest()).recovery_codes_left == 10
-    waiting = sign_in(member).challenge
-    assert not me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)).HasField(
-        "confirm_time"
+    me.ConfirmSecondFactor(code=app.code())
+    assert refusal(lambda: me.BeginSecondFactor(password=PASSWORD)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
     )
+    assert refusal(lambda: me.ConfirmSecondFactor(code=app.code())) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
+    assert wrong_fields(lambda: me.EndSecondFactor(password="otra clave larga")) == [
+        ("password", "wrong")
+    ]
+    assert me.GetSecondFactor().recovery_codes_left == 10
+    waiting = sign_in(member).challenge
+    assert not me.EndSecondFactor(password=PASSWORD).HasField("confirm_time")
     member.advance(seconds=60)
-    with refused(*FAILED):
-        finish(member, waiting, app.code())
+    assert refusal(lambda: finish(member, waiting, app.code())) == FAILED
     assert sign_in(member).session_secret
 
 
 def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) -> None:
     me, _secret = session_of(member)
-    created = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD, request_id="one"))
+    created = me.BeginSecondFactor(password=PASSWORD, request_id="one")
     spare = me.ConfirmSecondFactor(
-        pb.ConfirmSecondFactorRequest(code=App(member, created.secret).code(), request_id="two")
+        code=App(member, created.secret).code(), request_id="two"
     ).recovery_codes
     tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
     stored = str([member.rows(f"SELECT * FROM {table}") for table in tables])
@@ -204,15 +197,14 @@ def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered
     app, _ = turn_on_code(member)
     challenge = sign_in(member).challenge
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    with refused(*FAILED):
-        finish(member, challenge, app.code())
+    assert refusal(lambda: finish(member, challenge, app.code())) == FAILED
 
 
 def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before(
     member: Scene,
 ) -> None:
     me, _secret = session_of(member)
-    created = me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD))
+    created = me.BeginSecondFactor(password=PASSWORD)
     worker_id = member.rows("SELECT worker_id FROM second_factors")[0]["worker_id"]
     both = Keyring(
         member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
@@ -227,19 +219,15 @@ def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_scr
     member: Scene,
 ) -> None:
     def wrong(ask: Callable[[], object]) -> None:
-        with refused("INVALID_ARGUMENT", "invalid_fields"):
-            ask()
+        assert refusal(ask) == ("INVALID_ARGUMENT", "invalid_fields")
 
     def waits(ask: Callable[[], object]) -> None:
-        with refused("RESOURCE_EXHAUSTED", "too_many_attempts"):
-            ask()
+        assert refusal(ask) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
 
     me, app = begin_set_up(member)
     for _ in range(10):
-        wrong(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code="x")))
-        wrong(
-            lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password="otra clave larga"))
-        )
-    waits(lambda: me.ConfirmSecondFactor(pb.ConfirmSecondFactorRequest(code=app.code())))
-    waits(lambda: me.BeginSecondFactor(pb.BeginSecondFactorRequest(password=PASSWORD)))
-    waits(lambda: me.EndSecondFactor(pb.EndSecondFactorRequest(password=PASSWORD)))
+        wrong(lambda: me.ConfirmSecondFactor(code="x"))
+        wrong(lambda: me.BeginSecondFactor(password="otra clave larga"))
+    waits(lambda: me.ConfirmSecondFactor(code=app.code()))
+    waits(lambda: me.BeginSecondFactor(password=PASSWORD))
+    waits(lambda: me.EndSecondFactor(password=PASSWORD))

@@ -14,7 +14,8 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.shares_with import SharesWith, shares_with
 from services.partners.members.domain.worker import Role
 from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE
-from tests.partners.scene import Scene, refused
+from tests.builders import refusal
+from tests.partners.scene import Scene
 
 MARKED = [type for type in OrganizationType if shares_with(type)]
 
@@ -38,29 +39,25 @@ def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_m
     other = scene.service(scene.organization("Puentes"), "Consejería", "LEG.CRM")
     worker = scene.by(scene.organization("Otra"), Role.WORKER)
     mark = pb.SharesWith.Value(f"SHARES_WITH_{shares_with(type)}")
-    searched = worker.SearchServices(pb.SearchServicesRequest(need_code="LEG.CRM")).services
+    searched = worker.SearchServices(need_code="LEG.CRM").services
     matched = [
-        match.service
-        for match in worker.MatchServices(
-            pb.MatchServicesRequest(need_code="LEG.CRM", country="NI")
-        ).matches
+        match.service for match in worker.MatchServices(need_code="LEG.CRM", country="NI").matches
     ]
-    named = worker.BatchGet(pb.BatchGetRequest(service_ids=[created.id, other.id])).services
+    named = worker.BatchGet(service_ids=[created.id, other.id]).services
     for services in (searched, matched, named):
         assert {service.id: service.shares_with for service in services} == {
             created.id: mark,
             other.id: 0,
         }
-    assert worker.GetService(pb.GetServiceRequest(id=created.id)).shares_with == mark
-    assert worker.GetOrganization(pb.GetOrganizationRequest(id=own.id)).shares_with == mark
+    assert worker.GetService(id=created.id).shares_with == mark
+    assert worker.GetOrganization(id=own.id).shares_with == mark
     manager = scene.by(own, Role.MANAGER)
-    etag = manager.GetService(pb.GetServiceRequest(id=created.id)).etag
+    etag = manager.GetService(id=created.id).etag
     narrowed = pb.Service(
         id=created.id,
         etag=etag,
         tiers=[pb.FieldTier(field="shares_with", tier=contract_pb2.TIER_COORDINATOR)],
     )
-    with refused("INVALID_ARGUMENT", "invalid_fields"):
-        manager.UpdateService(
-            pb.UpdateServiceRequest(service=narrowed, update_mask=FieldMask(paths=["tiers"]))
-        )
+    assert refusal(
+        lambda: manager.UpdateService(service=narrowed, update_mask=FieldMask(paths=["tiers"]))
+    ) == ("INVALID_ARGUMENT", "invalid_fields")

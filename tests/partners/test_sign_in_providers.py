@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,7 +30,8 @@ from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.sign_in.store import sign_in_providers
-from tests.partners.scene import SITE, Scene, Stubs, refused
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.scene import SITE, Scene, Stubs
 from tests.parts.provider import Person, Provider, made_key
 
 FAILED = ("UNAUTHENTICATED", "sign_in_failed")
@@ -64,22 +66,17 @@ def propose(
     secret: str = "s",
     tag: str = "",
 ) -> m.SignInProvider:
-    tag = (
-        tag
-        or by.GetSignInProvider(m.GetSignInProviderRequest(organization_id=organization.id)).etag
-    )
+    tag = tag or by.GetSignInProvider(organization_id=organization.id).etag
     provider = m.SignInProvider(issuer=issuer, client_id=client_id)
     answer: m.SignInProvider = by.ProposeSignInProvider(
-        m.ProposeSignInProviderRequest(
-            organization_id=organization.id, etag=tag, provider=provider, client_secret=secret
-        )
+        organization_id=organization.id, etag=tag, provider=provider, client_secret=secret
     )
     return answer
 
 
 def confirm(by: Stubs, provider: m.SignInProvider) -> m.SignInProvider:
     answer: m.SignInProvider = by.ConfirmSignInProvider(
-        m.ConfirmSignInProviderRequest(organization_id=provider.organization_id, etag=provider.etag)
+        organization_id=provider.organization_id, etag=provider.etag
     )
     return answer
 
@@ -101,16 +98,12 @@ def set_up(scene: Scene, organization: Organization, provider: Provider) -> m.Si
 
 
 def provider_id(scene: Scene, organization: Organization) -> str:
-    return str(
-        scene.coordinator.GetSignInProvider(
-            m.GetSignInProviderRequest(organization_id=organization.id)
-        ).provider_id
-    )
+    return str(scene.coordinator.GetSignInProvider(organization_id=organization.id).provider_id)
 
 
 def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResponse:
     answer: m.BeginProviderSignInResponse = scene.nobody.BeginProviderSignIn(
-        m.BeginProviderSignInRequest(provider_id=provider_id(scene, organization))
+        provider_id=provider_id(scene, organization)
     )
     return answer
 
@@ -119,12 +112,10 @@ def finish(
     scene: Scene, challenge: m.BeginProviderSignInResponse, back: dict[str, str]
 ) -> m.SignInResponse:
     answer: m.SignInResponse = scene.nobody.FinishProviderSignIn(
-        m.FinishProviderSignInRequest(
-            challenge=challenge.challenge,
-            state=back.get("state", ""),
-            code=back.get("code", ""),
-            issuer=back.get("iss", ""),
-        )
+        challenge=challenge.challenge,
+        state=back.get("state", ""),
+        code=back.get("code", ""),
+        issuer=back.get("iss", ""),
     )
     return answer
 
@@ -137,8 +128,7 @@ def sign_in_through(
 
 
 def fails(scene: Scene, organization: Organization, provider: Provider, user: str = "ana") -> None:
-    with refused(*FAILED):
-        sign_in_through(scene, organization, provider, user)
+    assert refusal(lambda: sign_in_through(scene, organization, provider, user)) == FAILED
     assert not scene.rows("SELECT * FROM sessions")
 
 
@@ -148,8 +138,7 @@ def test_an_official_signs_in_through_the_ministry(
     signed = sign_in_through(scene, ministry, provider)
     assert (signed.worker.email, signed.organization.id) == (EMAIL, ministry.id)
     assert (
-        scene.nobody.IssueToken(m.IssueTokenRequest(session_secret=signed.session_secret)).worker.id
-        == signed.worker.id
+        scene.nobody.IssueToken(session_secret=signed.session_secret).worker.id == signed.worker.id
     )
 
 
@@ -160,8 +149,7 @@ def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_h
     provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
     assert sign_in_through(scene, ministry, provider).worker.id == first.worker.id
     provider.people["nueva"] = Person("nueva-2", EMAIL)  # her address now belongs to somebody else
-    with refused(*FAILED):
-        sign_in_through(scene, ministry, provider, "nueva")
+    assert refusal(lambda: sign_in_through(scene, ministry, provider, "nueva")) == FAILED
 
 
 @pytest.mark.parametrize(
@@ -206,10 +194,13 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene.rows(
         "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
     )
-    with refused(*FAILED):
-        finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
-    with refused("NOT_FOUND", "not_found"):
-        begin(scene, ministry)
+    assert (
+        refusal(
+            lambda: finish(scene, challenge, provider.signs_in(challenge.authorization_url, "ana"))
+        )
+        == FAILED
+    )
+    assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
 
 
 def test_a_state_is_used_up_even_by_a_wrong_answer(
@@ -217,25 +208,26 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
 ) -> None:
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
-    with refused(*FAILED):
-        finish(scene, challenge, back | {"code": "otro"})
-    with refused(*FAILED):
-        finish(scene, challenge, back)
+    assert refusal(lambda: finish(scene, challenge, back | {"code": "otro"})) == FAILED
+    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
     finish(scene, challenge, back)
-    with refused(*FAILED):
-        finish(scene, challenge, back)
+    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
     challenge = begin(scene, ministry)
-    with refused(*FAILED):
-        finish(
-            scene,
-            challenge,
-            {
-                "state": parse_qs(urlsplit(challenge.authorization_url).query)["state"][0],
-                "error": "access_denied",
-            },
+    assert (
+        refusal(
+            lambda: finish(
+                scene,
+                challenge,
+                {
+                    "state": parse_qs(urlsplit(challenge.authorization_url).query)["state"][0],
+                    "error": "access_denied",
+                },
+            )
         )
+        == FAILED
+    )
 
 
 def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
@@ -244,8 +236,7 @@ def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
     own_challenge, other_challenge = begin(scene, ministry), begin(scene, ministry)
     back = provider.signs_in(own_challenge.authorization_url, "ana")
     for state in (back["state"], "", "0" * 64, "ñ"):
-        with refused(*FAILED):
-            finish(scene, other_challenge, back | {"state": state})
+        assert refusal(partial(finish, scene, other_challenge, back | {"state": state})) == FAILED
     assert finish(scene, own_challenge, back).session_secret
 
 
@@ -255,8 +246,8 @@ def test_a_code_of_another_sign_in_is_refused(
     one, other = begin(scene, ministry), begin(scene, ministry)
     back = provider.signs_in(one.authorization_url, "ana")
     returned = provider.signs_in(other.authorization_url, "ana")
-    with refused(*FAILED):
-        finish(scene, one, back | {"code": returned["code"]})  # the provider asks for its verifier
+    # the provider asks for its verifier
+    assert refusal(lambda: finish(scene, one, back | {"code": returned["code"]})) == FAILED
 
 
 def test_a_sign_in_has_to_be_finished_within_ten_minutes(
@@ -265,8 +256,7 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes(
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
     scene.advance(minutes=10)
-    with refused(*FAILED):
-        finish(scene, challenge, back)
+    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
 
 
 def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
@@ -367,8 +357,9 @@ def test_the_answer_of_another_issuer_is_refused(
 ) -> None:
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
-    with refused(*FAILED):
-        finish(scene, challenge, back | {"iss": "https://other.example"})
+    assert (
+        refusal(lambda: finish(scene, challenge, back | {"iss": "https://other.example"})) == FAILED
+    )
     challenge = begin(scene, ministry)
     assert finish(
         scene,
@@ -384,11 +375,12 @@ def test_a_provider_that_hangs_delays_nobody_for_long(
     back = provider.signs_in(challenge.authorization_url, "ana")
     provider.hangs.set()
     started = time.monotonic()
-    with refused("UNAVAILABLE", "provider_unavailable"):
-        finish(scene, challenge, back)
+    assert refusal(lambda: finish(scene, challenge, back)) == (
+        "UNAVAILABLE",
+        "provider_unavailable",
+    )
     assert time.monotonic() - started < 4.5
-    with refused("NOT_FOUND", "not_found"):
-        scene.nobody.BeginProviderSignIn(m.BeginProviderSignInRequest(provider_id="f" * 32))
+    assert refusal(lambda: scene.nobody.BeginProviderSignIn(provider_id="f" * 32)) == NOT_FOUND
 
 
 def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
@@ -397,8 +389,7 @@ def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
     sign_in_through(scene, ministry, provider)
     provider.key = made_key("second")
     # The provider's keys were read a moment ago; strangers must not be able to cause endless reads.
-    with refused(*FAILED):
-        sign_in_through(scene, ministry, provider)
+    assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
 
 
 def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider) -> None:
@@ -410,21 +401,24 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
         "",
         provider.issuer,
     )
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        confirm(scene.coordinator, proposed)
-    with refused("NOT_FOUND", "not_found"):
-        begin(scene, ministry)
+    assert refusal(lambda: confirm(scene.coordinator, proposed)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
+    assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
     second = scene.by(scene.coalition, Role.COORDINATOR)
     again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
-    with refused("ABORTED", "stale_etag"):  # she agrees to the version that she saw
-        confirm(second, proposed)
+    # she agrees to the version that she saw
+    assert refusal(lambda: confirm(second, proposed)) == ("ABORTED", "stale_etag")
     confirmed = confirm(second, again)
     assert (confirmed.client_id, confirmed.sign_in_url) == (
         "otro",
         f"{SITE}/sign-in/with/{confirmed.provider_id}",
     )
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        confirm(second, confirmed)
+    assert refusal(lambda: confirm(second, confirmed)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
 
 
 def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nobody_yet(
@@ -438,8 +432,7 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
     back = provider.signs_in(challenge.authorization_url, "ana")
     scene.advance(seconds=1)
     confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
-    with refused(*FAILED):
-        finish(scene, challenge, back)
+    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
     assert (provider_id(scene, ministry), scene.rows("SELECT * FROM provider_accounts")) == (
         before,
         [],
@@ -467,21 +460,14 @@ def test_an_ended_provider_signs_nobody_in(
     challenge = begin(scene, ministry)
     back = provider.signs_in(challenge.authorization_url, "ana")
     link = provider_id(scene, ministry)
-    stored = scene.coordinator.GetSignInProvider(
-        m.GetSignInProviderRequest(organization_id=ministry.id)
-    )
-    ended = scene.coordinator.EndSignInProvider(
-        m.EndSignInProviderRequest(organization_id=ministry.id, etag=stored.etag)
-    )
+    stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
+    ended = scene.coordinator.EndSignInProvider(organization_id=ministry.id, etag=stored.etag)
     assert (ended.issuer, ended.provider_id) == ("", link)
-    with refused(*FAILED):
-        finish(scene, challenge, back)
-    with refused("NOT_FOUND", "not_found"):
-        begin(scene, ministry)
-    with refused("FAILED_PRECONDITION", "illegal_transition"):
-        scene.coordinator.EndSignInProvider(
-            m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag)
-        )
+    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
+    assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
+    assert refusal(
+        lambda: scene.coordinator.EndSignInProvider(organization_id=ministry.id, etag=ended.etag)
+    ) == ("FAILED_PRECONDITION", "illegal_transition")
     assert not scene.rows(
         "SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL"
     )
@@ -508,16 +494,15 @@ def test_an_ended_provider_signs_nobody_in(
     ],
 )
 def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, wrong: str) -> None:
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        propose(scene.coordinator, scene.coalition, issuer)
-    assert refusal.violations == [("provider.issuer", wrong)]
+    assert wrong_fields(lambda: propose(scene.coordinator, scene.coalition, issuer)) == [
+        ("provider.issuer", wrong)
+    ]
 
 
 def test_an_issuer_inside_our_network_is_never_called(scene: Scene) -> None:
     second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
     confirm(second, propose_long_ago(scene, ministry, "https://10.0.0.1"))
-    with refused("UNAVAILABLE", "provider_unavailable"):
-        begin(scene, ministry)
+    assert refusal(lambda: begin(scene, ministry)) == ("UNAVAILABLE", "provider_unavailable")
 
 
 def test_an_organisation_that_does_not_exist_has_no_provider(scene: Scene) -> None:
@@ -534,8 +519,7 @@ def test_an_organisation_that_does_not_exist_has_no_provider(scene: Scene) -> No
         ("ConfirmSignInProvider", m.ConfirmSignInProviderRequest(organization_id=id, etag=etag)),
         ("EndSignInProvider", m.EndSignInProviderRequest(organization_id=id, etag=etag)),
     ):
-        with refused("NOT_FOUND", "not_found"):
-            getattr(by, rpc)(question)
+        assert refusal(partial(getattr(by, rpc), question)) == NOT_FOUND
 
 
 def test_two_coordinators_who_confirm_at_once_confirm_only_once(
@@ -584,15 +568,17 @@ def test_providers_that_hang_do_not_take_all_the_threads(
 
     def takes(number: int) -> float:
         started = time.monotonic()
-        with refused("UNAVAILABLE", "provider_unavailable"):
-            finish(scene, questions[number], returns[number])
+        assert refusal(lambda: finish(scene, questions[number], returns[number])) == (
+            "UNAVAILABLE",
+            "provider_unavailable",
+        )
         return time.monotonic() - started
 
     with ThreadPoolExecutor(5) as several:
         waited = [several.submit(takes, number) for number in range(5)]
         time.sleep(0.5)
         started = time.monotonic()
-        scene.nobody.EndSession(m.EndSessionRequest(session_secret="x"))
+        scene.nobody.EndSession(session_secret="x")
         assert time.monotonic() - started < 1
         durations = sorted(each.result() for each in waited)
     assert durations[0] < 1.5 < durations[-1] < 5
@@ -603,9 +589,7 @@ def test_the_secret_is_sealed_and_shown_to_nobody(
 ) -> None:
     [row] = scene.rows("SELECT secret FROM sign_in_providers")
     assert provider.client.secret.encode() not in bytes(row["secret"])
-    stored = scene.coordinator.GetSignInProvider(
-        m.GetSignInProviderRequest(organization_id=ministry.id)
-    )
+    stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     assert provider.client.secret not in str(stored)
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM
-from protos.partners.v1 import directory_pb2 as pb
 from services.partners import directory
 from services.partners.directory.store import services as kept
 from services.partners.directory.store.taxonomy import taxonomy
@@ -33,19 +32,12 @@ ON_PURPOSE = {"violencia", "violence", "pasaje"}
 
 def names(scene: Scene, words: str) -> list[str]:
     """Returns the names of the found services, in their order."""
-    return [
-        service.name
-        for service in scene.coordinator.SearchServices(
-            pb.SearchServicesRequest(words=words)
-        ).services
-    ]
+    return [service.name for service in scene.coordinator.SearchServices(words=words).services]
 
 
 def met(scene: Scene, words: str) -> set[str]:
     """Returns the needs of the found services."""
-    services = scene.coordinator.SearchServices(
-        pb.SearchServicesRequest(words=words, page_size=100)
-    ).services
+    services = scene.coordinator.SearchServices(words=words, page_size=100).services
     return {code for service in services for code in service.need_codes}
 
 
@@ -192,10 +184,7 @@ def test_nuns_are_found_by_the_type_of_their_organisation(network: Scene) -> Non
 
 
 def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> None:
-    terms = {
-        term.code: term
-        for term in scene.nobody.ListTaxonomyTerms(pb.ListTaxonomyTermsRequest()).terms
-    }
+    terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms().terms}
     values = {synonyms.language: list(synonyms.words) for synonyms in terms["MED.DENT"].synonyms}
     assert tuple(values) == LANGUAGES
     assert "dentista" in values["es"]

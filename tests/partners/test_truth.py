@@ -70,14 +70,10 @@ class Shelter:
 
     def say(self, available: int, intake: d.Intake.ValueType = d.INTAKE_OPEN) -> None:
         room = d.Capacity(intake=intake, available=available, unit=d.CAPACITY_UNIT_BEDS)
-        self.staff.SetCapacity(d.SetCapacityRequest(id=self.service.id, capacity=room))
+        self.staff.SetCapacity(id=self.service.id, capacity=room)
 
     def truth(self, by: Stubs | None = None) -> pb.TruthScore:
-        (listed,) = (
-            (by or self.staff)
-            .ListTruthScores(pb.ListTruthScoresRequest(organization_id=self.organization.id))
-            .scores
-        )
+        (listed,) = (by or self.staff).ListTruthScores(organization_id=self.organization.id).scores
         score: pb.TruthScore = listed
         return score
 
@@ -158,13 +154,9 @@ def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
 def test_only_the_member_and_the_coordination_see_the_truth_score(shelter: Shelter) -> None:
     assert shelter.truth(shelter.scene.coordinator) == shelter.truth()
     stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
-    assert not stranger.ListTruthScores(
-        pb.ListTruthScoresRequest(organization_id=shelter.organization.id)
-    ).scores
-    assert not stranger.ListTruthScores(pb.ListTruthScoresRequest()).scores, (
-        "the other member has no services of its own"
-    )
-    every = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest()).scores
+    assert not stranger.ListTruthScores(organization_id=shelter.organization.id).scores
+    assert not stranger.ListTruthScores().scores, "the other member has no services of its own"
+    every = shelter.scene.coordinator.ListTruthScores().scores
     assert [score.service_id for score in every] == [shelter.service.id]
 
 
@@ -172,7 +164,7 @@ def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_prom
     shelter: Shelter,
 ) -> None:
     def doubtful() -> list[str]:
-        answer = shelter.scene.coordinator.ListTruthScores(pb.ListTruthScoresRequest(doubtful=True))
+        answer = shelter.scene.coordinator.ListTruthScores(doubtful=True)
         return [score.service_id for score in answer.scores]
 
     assert doubtful() == []
@@ -193,7 +185,7 @@ def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talk
         (shelter.service.id, NOON, 24),
         (talk.id, NOON + timedelta(hours=1), 168),
     ):
-        figure = shelter.staff.GetService(d.GetServiceRequest(id=id)).capacity
+        figure = shelter.staff.GetService(id=id).capacity
         assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == stated_time + timedelta(
             hours=hours
         )
@@ -202,9 +194,7 @@ def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talk
 def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
     shelter.say(2)
     shelter.say(2)
-    answer = shelter.staff.ListFieldChanges(
-        pb.ListFieldChangesRequest(subject_id=shelter.service.id)
-    )
+    answer = shelter.staff.ListFieldChanges(subject_id=shelter.service.id)
     assert [
         (change.field, change.old_value, change.new_value)
         for change in answer.changes

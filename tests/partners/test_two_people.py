@@ -3,6 +3,8 @@
 That is: who is a member, its type, its country, and the number that a caller finds.
 """
 
+from functools import partial
+
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -10,7 +12,8 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
-from tests.partners.scene import Scene, Stubs, refused
+from tests.builders import refusal, wrong_fields
+from tests.partners.scene import Scene, Stubs
 from tests.partners.test_password_resets import facts_with_letters
 
 NETWORK: list[tuple[str, object]] = [
@@ -34,23 +37,20 @@ def propose(
     client: Stubs, organization: Organization | pb.Organization, **values: object
 ) -> pb.Organization:
     answer: pb.Organization = client.ProposeOrganizationChange(
-        pb.ProposeOrganizationChangeRequest(**update_request(organization, **values))  # type: ignore[arg-type]
+        **update_request(organization, **values)
     )
     return answer
 
 
 def confirm(client: Stubs, organization: pb.Organization) -> pb.Organization:
     answer: pb.Organization = client.ConfirmOrganizationChange(
-        pb.ConfirmOrganizationChangeRequest(id=organization.id, etag=organization.etag)
+        id=organization.id, etag=organization.etag
     )
     return answer
 
 
 def numbers(scene: Scene) -> list[tuple[str, str]]:
-    return [
-        (line.country, line.number)
-        for line in scene.nobody.ListHotlines(pb.ListHotlinesRequest()).hotlines
-    ]
+    return [(line.country, line.number) for line in scene.nobody.ListHotlines().hotlines]
 
 
 @pytest.mark.parametrize(("path", "value"), NETWORK)
@@ -67,13 +67,17 @@ def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_
         scene.coordinator,
     ]
     for caller in everybody:
-        with refused("FAILED_PRECONDITION", "two_people_required"):
-            caller.UpdateOrganization(
-                pb.UpdateOrganizationRequest(**update_request(own, **{path: value}))  # type: ignore[arg-type]
+        assert refusal(
+            partial(
+                caller.UpdateOrganization,
+                **update_request(own, **{path: value}),
             )
+        ) == ("FAILED_PRECONDITION", "two_people_required")
     for caller in everybody[:2]:
-        with refused("PERMISSION_DENIED", "right_missing"):
-            propose(caller, own, **{path: value})
+        assert refusal(partial(propose, caller, own, **{path: value})) == (
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
     assert numbers(scene) == [("NI", "133")]
     assert len(scene.facts(own.id)) == 2, "nothing was published"
 
@@ -95,13 +99,17 @@ def test_one_person_proposes_another_confirms_and_the_public_number_follows(scen
     proposed = propose(scene.coordinator, line, hotline_number="134")
     assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
     assert numbers(scene) == [("NI", "133")]
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        confirm(scene.coordinator, proposed)
+    assert refusal(lambda: confirm(scene.coordinator, proposed)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     confirmed = confirm(second, proposed)
     assert (confirmed.hotline_number, confirmed.HasField("proposal")) == ("134", False)
     assert numbers(scene) == [("NI", "134")]
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        confirm(second, confirmed)
+    assert refusal(lambda: confirm(second, confirmed)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
     assert [fact for _, fact in scene.facts(line.id)][-2:] == [
         "enlace.organization.change_proposed.v1",
         "enlace.organization.changed.v1",
@@ -113,26 +121,27 @@ def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) 
     second = scene.by(scene.coalition, Role.COORDINATOR)
     organization = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
     propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
-    with refused("ABORTED", "stale_etag"):
-        confirm(second, organization)
+    assert refusal(lambda: confirm(second, organization)) == ("ABORTED", "stale_etag")
 
 
 def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
     own = scene.organization("Propia", department="")
     second = scene.by(scene.coalition, Role.COORDINATOR)
     newer = propose(second, propose(scene.coordinator, own, country="CR"), country="SV")
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        confirm(second, newer)
-    dropped = second.DropOrganizationChange(
-        pb.DropOrganizationChangeRequest(id=newer.id, etag=newer.etag)
+    assert refusal(lambda: confirm(second, newer)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
     )
+    dropped = second.DropOrganizationChange(id=newer.id, etag=newer.etag)
     assert not dropped.HasField("proposal")
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        confirm(scene.coordinator, dropped)
-    with refused("FAILED_PRECONDITION", "nothing_to_confirm"):
-        second.DropOrganizationChange(
-            pb.DropOrganizationChangeRequest(id=dropped.id, etag=dropped.etag)
-        )
+    assert refusal(lambda: confirm(scene.coordinator, dropped)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
+    assert refusal(lambda: second.DropOrganizationChange(id=dropped.id, etag=dropped.etag)) == (
+        "FAILED_PRECONDITION",
+        "nothing_to_confirm",
+    )
 
 
 def test_a_department_of_the_former_country_is_removed_with_it(scene: Scene) -> None:
@@ -156,9 +165,7 @@ def test_an_invalid_proposal_is_refused_with_its_field(
     values: dict[str, object], violation: tuple[str, str], scene: Scene
 ) -> None:
     own = scene.organization("Propia", department="")
-    with refused("INVALID_ARGUMENT", "invalid_fields") as refusal:
-        propose(scene.coordinator, own, **values)
-    assert refusal.violations == [violation]
+    assert wrong_fields(lambda: propose(scene.coordinator, own, **values)) == [violation]
 
 
 def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> None:
@@ -180,13 +187,15 @@ def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> No
         country="EC",
         hotline_number="199",
     )
-    created = scene.coordinator.CreateOrganization(pb.CreateOrganizationRequest(organization=entry))
+    created = scene.coordinator.CreateOrganization(organization=entry)
     request = pb.ApproveOrganizationRequest(id=created.id, etag=etag_of(scene.vet(created.id)))
     proposed = scene.coordinator.ApproveOrganization(request)
     assert proposed.status == pb.ORGANIZATION_STATUS_PROBATION
     request.etag = proposed.etag
-    with refused("FAILED_PRECONDITION", "second_person_required"):
-        scene.coordinator.ApproveOrganization(request)
+    assert refusal(lambda: scene.coordinator.ApproveOrganization(request)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
     assert numbers(scene) == [], "one person alone cannot put a number on the public page"
     approved = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(request)
     assert approved.status == pb.ORGANIZATION_STATUS_APPROVED

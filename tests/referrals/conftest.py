@@ -27,7 +27,7 @@ from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
 from services.referrals.referrals.domain import enquiry as enquiry_rules
 from tests.builders import ASKED, NOON
-from tests.parts.callers import just_proved
+from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
@@ -68,7 +68,7 @@ LONG = 120.0
 
 @dataclass
 class Client:
-    """A caller with its stubs.
+    """A caller with its stubs; each rpc is a method that takes a request, or its fields.
 
     Calls come through a gateway that does not know the caller's address.
     """
@@ -81,13 +81,7 @@ class Client:
     gateway: AddressSigner
 
     def __getattr__(self, rpc: str) -> Any:
-        for stub in self.stubs.values():
-            if hasattr(stub, rpc):
-                method = getattr(stub, rpc)
-                return lambda request: method(
-                    request, metadata=self.metadata(), timeout=self.timeout
-                )
-        raise AttributeError(rpc)
+        return rpc_with_fields(self.stubs.values(), rpc, self.metadata, self.timeout)
 
     def metadata(self) -> list[tuple[str, str]]:
         origin = [("client-address", self.gateway.sign("", "enlace.referrals"))]

@@ -12,16 +12,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from protos.referrals.v1 import contacts_pb2 as pb
 from protos.referrals.v1 import contacts_pb2_grpc
 from services.referrals.line.domain.contact import new_reference
 from services.referrals.line.usecases import contacts as usecases
-from tests.builders import refusal
+from tests.builders import refusal, refusal_with_delay
 from tests.referrals.conftest import Service, Story
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
@@ -50,14 +47,9 @@ def refusals_of(
 
 
 def retry_delay(service: Service, reference: str, **options: str) -> timedelta:
-    with pytest.raises(grpc.RpcError) as caught:
-        ask(service, reference, **options)
-    error: Any = caught.value
-    status, retry = rpc_status.from_call(error), error_details_pb2.RetryInfo()
-    assert status is not None
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert [detail for detail in status.details if detail.Unpack(retry)]
-    return timedelta(seconds=retry.retry_delay.ToTimedelta().total_seconds())
+    code, _, delay = refusal_with_delay(partial(ask, service, reference, **options))
+    assert (code, bool(delay)) == ("RESOURCE_EXHAUSTED", True)
+    return delay
 
 
 def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:

@@ -9,6 +9,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from chassis.errors import Invalid
 from chassis.shape import TIME, shape
 from protos.referrals.v1 import referrals_pb2
 
@@ -69,6 +70,13 @@ def wrong_fields(act: Callable[[], Any]) -> list[tuple[str, str]]:
     code, reason, fields, _ = _refusal(act)
     assert (code, reason) == ("INVALID_ARGUMENT", "invalid_fields")
     return fields
+
+
+def violations_of(act: Callable[[], Any]) -> list[tuple[str, str]]:
+    """Returns (field, reason) of each wrong field that a rule reports; fails if it reports none."""
+    with pytest.raises(Invalid) as caught:
+        act()
+    return caught.value.violations
 
 
 def _refusal(act: Callable[[], Any]) -> tuple[str, str, list[tuple[str, str]], timedelta]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from chassis.tokens import SYSTEM
 from local.postgres import Login, Postgres
 from local.process import StackFailure
 from local.reserve import SIZE, Reserve
+from tests.parts.local_stack import until
 
 pytestmark = pytest.mark.long
 
@@ -131,7 +131,7 @@ def test_writes_are_refused_reads_succeed_and_nothing_is_half_written(store: Sto
             write(database)
         assert count(database) == 20
     make_room()
-    _until(lambda: _written(database))
+    until(lambda: _written(database), 10)
     assert count(database) == 40
 
 
@@ -154,9 +154,9 @@ def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_t
         fill(disk / "ballast")
         with suppress(psycopg.Error):
             write_ahead(engine)
-        _until(lambda: engine.process is not None and not engine.process.alive)
+        until(lambda: engine.process is not None and not engine.process.alive, 10)
         engine.start()  # as the stack's supervisor does
-        _until(database.reachable)
+        until(database.reachable, 10)
         assert count(database) == 20
         with pytest.raises(Exhausted, match="store_full"):
             write(database)
@@ -164,7 +164,7 @@ def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_t
         assert count(database) == 20
         (disk / "ballast").unlink()
         engine.keep_room()
-        _until(lambda: _written(database))
+        until(lambda: _written(database), 10)
         assert count(database) == 40
 
 
@@ -181,13 +181,13 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
         with (disk / "ballast").open("wb") as ballast:
             os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize - (16 << 20))
         engine.keep_room()
-        _until(lambda: _refused(database))
+        until(lambda: _refused(database), 10)
         before = count(database)
         assert _refused(database)
         assert count(database) == before
         (disk / "ballast").unlink()
         engine.keep_room()
-        _until(lambda: _written(database))
+        until(lambda: _written(database), 10)
         assert engine.process.pid == server
         assert lines == [
             f"the disk of {disk / 'postgres'} is full: changes are refused until 128 MB are free",
@@ -237,10 +237,3 @@ def _written(database: Database) -> bool:
     except Refusal:
         return False
     return True
-
-
-def _until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -31,6 +31,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from runtime.service_runner import HealthReporter
 from tests.builders import refusal
+from tests.parts.local_stack import until
 from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
@@ -112,13 +113,6 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     server.stop(0).wait(5)
     database.close()
     postgres.drop(place)
-
-
-def until(condition: Any, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def waiting(world: World) -> int:

@@ -5,7 +5,7 @@ Each caller gets an answer in time, and no caller waits for a database that is k
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psycopg
@@ -18,6 +18,7 @@ from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts.retries import Retries
+from tests.parts.local_stack import until
 from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server
@@ -58,13 +59,6 @@ def running(superuser: psycopg.Connection, text: str) -> int:
     ).fetchone()
     assert row
     return int(row[0])
-
-
-def until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"the condition was not true within {seconds:g} s"
-        time.sleep(0.02)
 
 
 def answers(database: Database) -> bool:

@@ -1,38 +1,18 @@
 """The inbox on a real database, call by call: positions of facts, and waiting facts. No broker."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from chassis.db import Database, Transaction
-from chassis.tokens import SYSTEM
+from chassis.db import Transaction
 from facts import dead_letters, inbox
 from facts.inbox import FactPosition, Waiting
 from facts.outbox import Fact
 from tests.builders import NOON
-from tests.chassis.world import MIGRATIONS
-from tests.parts.postgres import Server
 
 SUBJECT, OTHER = "a" * 32, "b" * 32
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Server) -> Iterator[Database]:
-    created = Database(postgres.database("listener", MIGRATIONS).url, max_size=2)
-    created.open()
-    yield created
-    created.close()
-
-
-@pytest.fixture
-def tx(database: Database) -> Iterator[Transaction]:
-    """A transaction that leaves nothing behind."""
-    with database.transaction(SYSTEM) as created:
-        yield created
-        created.rollback()
 
 
 def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0) -> Fact:

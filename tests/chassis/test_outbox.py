@@ -3,7 +3,6 @@
 The tests check which facts are to be published, for the first time or again. There is no broker.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,22 +20,6 @@ from tests.parts.postgres import Server
 
 A, B = "a" * 32, "b" * 32
 EPOCH = int(NOON.timestamp())
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Server) -> Iterator[Database]:
-    database = Database(postgres.database("publisher", MIGRATIONS).url, max_size=2)
-    database.open()
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def tx(database: Database) -> Iterator[Transaction]:
-    """A transaction that leaves nothing behind."""
-    with database.transaction(SYSTEM) as transaction:
-        yield transaction
-        transaction.rollback()
 
 
 def fact(version: int, subject: str = A) -> Fact:

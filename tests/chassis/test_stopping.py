@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from services.notifications.__main__ import MIGRATIONS
 from services.referrals.__main__ import MIGRATIONS as REFERRALS
 from services.referrals.line.domain.contact import new_reference
 from tests.parts import brokers
-from tests.parts.local_stack import ROOT
+from tests.parts.local_stack import ROOT, until
 from tests.parts.paused import paused_process
 from tests.parts.postgres import Database as Place
 from tests.parts.postgres import Server as Postgres
@@ -97,15 +97,6 @@ class Service:
     def close(self) -> None:
         self.channel.close()
         self.process.kill()
-
-
-def until(
-    condition: Callable[[], bool], seconds: float, otherwise: Callable[[], object] = lambda: ""
-) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds:g} s: {otherwise()}"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -275,5 +266,4 @@ def test_a_process_ends_although_one_of_its_threads_never_does(tmp_path: Path) -
 
 
 def test_a_process_that_hangs_while_it_holds_pythons_lock_is_ended(tmp_path: Path) -> None:
-    process = run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path)
-    assert "Timeout" in process.last_words(40)
+    assert "Timeout" in run_to_the_end("ctypes.PyDLL(None).sleep(60)", tmp_path).last_words(40)

@@ -2,19 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 from chassis import metrics
 from chassis.errors import Conflict, Unavailable
 from chassis.supervisor import Loop, State
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Waits until the condition holds; fails after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
+from tests.parts.local_stack import until
 
 
 def test_a_loop_turns_until_it_is_stopped() -> None:

@@ -5,10 +5,13 @@ The fixture of a running stack is in tests/conftest.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
 
 from tests.gateway.api_gateway import Played, System, app_with
+from tests.gateway.served_gateway import Service
 
 
 @pytest.fixture
@@ -27,3 +30,11 @@ def api(played: Played) -> Flask:
 def system(api: Flask) -> System:
     """A partner system with a key."""
     return System(api.test_client())
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A fake service on a port."""
+    created = Service()
+    yield created
+    created.stop()

@@ -478,8 +478,7 @@ def test_capacity_may_be_set_without_an_etag(system: System, played: Played) -> 
 
 def test_a_version_that_the_reader_has_is_not_sent_again(system: System, played: Played) -> None:
     played.answers["GetPerson"] = people_pb2.Person(id=ID, etag="7")
-    first = system.get(f"/people/{ID}")
-    assert first.headers["ETag"] == '"7"'
+    assert system.get(f"/people/{ID}").headers["ETag"] == '"7"'
     second_answer = system.get(f"/people/{ID}", If_None_Match='"7"')
     assert (second_answer.status_code, second_answer.data) == (304, b"")
     assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
@@ -671,8 +670,7 @@ def test_the_urgency_of_a_message_has_the_same_word_as_elsewhere(
 
 def test_a_callers_credential_is_in_the_body_alone(api: Flask, played: Played) -> None:
     fields = {"reference": "7QK4-M2X7", "pin": "4821"}
-    answer = api.test_client().post("/api/v1/references/status", json=fields)
-    assert answer.status_code == 200
+    assert api.test_client().post("/api/v1/references/status", json=fields).status_code == 200
     assert played.last("GetReferenceStatus").pin == "4821"
     played.answers["GetReferenceStatus"] = Unauthenticated("reference_or_pin_wrong")
     wrong = api.test_client().post("/api/v1/references/status", json=fields)

@@ -41,13 +41,6 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    created = Service()
-    yield created
-    created.stop()
-
-
-@pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
     created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
     yield created

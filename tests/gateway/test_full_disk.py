@@ -18,13 +18,6 @@ UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    created = Service()
-    yield created
-    created.stop()
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     """A gateway whose standard output and error are full."""
     created = Gateway(

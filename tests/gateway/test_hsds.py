@@ -189,8 +189,7 @@ def test_a_website_that_is_not_a_uri_is_left_out(
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[casa], total_size=1
     )
-    contents = check_page("organization", get(api, "/organizations").json)
-    assert contents[0].get("website") == expected
+    assert check_page("organization", get(api, "/organizations").json)[0].get("website") == expected
 
 
 def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Played) -> None:

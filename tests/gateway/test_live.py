@@ -198,8 +198,7 @@ def test_a_made_up_ticket_is_refused(live: Live, ticket: str) -> None:
 
 
 def test_a_ticket_of_another_session_or_another_key_is_refused(live: Live) -> None:
-    ticket = fetched_version(live)
-    assert live.known("ana", ticket) is None
+    assert live.known("ana", fetched_version(live)) is None
     assert live.known("rosa", Live(b"x" * 32).ticket(ROSA)) is None
 
 

@@ -171,8 +171,7 @@ def test_a_device_with_an_invalid_cookie_is_a_new_device(played: PlayedServices)
 def test_signing_out_ends_the_session_everywhere(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer = send(client, "/today", "/sign-out")
-    assert answer.headers["Location"] == "/"
+    assert send(client, "/today", "/sign-out").headers["Location"] == "/"
     assert played.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
@@ -420,8 +419,7 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
         allowed_verbs=steps,
     )
     page = client.get(f"/referrals/{ID}").text
-    shown = re.findall(r'<details[^>]* id="form-(\w+)"', page)
-    assert shown[:2] == ["accept", "decline"]
+    assert re.findall(r'<details[^>]* id="form-(\w+)"', page)[:2] == ["accept", "decline"]
     assert page.index('id="form-decline"') < page.index("Más…")
     bar = page.partition('class="stick"')[2]
     assert ">Aceptar<" in bar
@@ -458,8 +456,7 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
 def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instruction(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    asked_for = client.get(f"/referrals/{ID}").text
-    assert "Otro motivo (explíquelo)" in asked_for
+    assert "Otro motivo (explíquelo)" in client.get(f"/referrals/{ID}").text
     played.answers["GetReferral"] = r.Referral(
         id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
     )
@@ -1076,8 +1073,7 @@ def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_p
         "close_as": "prank",
         "etag": "1",
     }
-    answer = client.post(f"/line/{ID}", data=data)
-    assert answer.status_code == (303 if may else 422)
+    assert client.post(f"/line/{ID}", data=data).status_code == (303 if may else 422)
     assert any(rpc == "UpdateContact" for rpc, _, _ in played.asked) == may
 
 

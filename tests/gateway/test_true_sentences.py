@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -475,8 +475,7 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
     open_contact.update_time.CopyFrom(stamp(-5))
     arrange = waiting(GetContact=open_contact)
     status = page(f"/line/{ID}{query}", OPERATOR, arrange).partition('id="saved"')[2]
-    text = status.partition(">")[2].partition("</p>")[0]
-    assert text.startswith(words)
+    assert status.partition(">")[2].partition("</p>")[0].startswith(words)
 
 
 # D25
@@ -538,8 +537,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
         "new": 0,
         "running": 0,
     }
-    late_page = page("/today?show=late", OPERATOR, late)
-    assert len(re.findall(r'<li class="row', late_page)) == 6
+    assert len(re.findall(r'<li class="row', page("/today?show=late", OPERATOR, late))) == 6
     assert len(re.findall(r'<li class="row', page("/today?show=soon", OPERATOR, late))) == 2
     assert len(re.findall(r'<li class="row', page("/today?show=new", OPERATOR, late))) == 1
 
@@ -814,13 +812,6 @@ def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
         ask(gate, "SignIn", refusal)
     assert not gate.fails()
     gate.close()
-
-
-@pytest.fixture
-def service() -> Iterator[Service]:
-    created = Service()
-    yield created
-    created.stop()
 
 
 # D25

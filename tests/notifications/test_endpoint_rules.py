@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chassis.addresses import may_call
-from chassis.errors import Conflict, Invalid, Stale
+from chassis.errors import Conflict, Stale
 from services.notifications.domain.webhook import (
     LIMIT,
     Reach,
@@ -21,7 +21,7 @@ from services.notifications.domain.webhook import (
     new_webhook,
     rotate,
 )
-from tests.builders import NOON
+from tests.builders import NOON, violations_of
 
 DAY = timedelta(days=1)
 LATER = NOON + timedelta(hours=1)
@@ -67,12 +67,8 @@ def test_a_new_endpoint_is_enabled_and_has_each_kind_once() -> None:
 def test_a_value_refused_in_a_new_endpoint_is_refused_in_a_change(
     wrong: dict[str, Any], path: str, reason: str
 ) -> None:
-    with pytest.raises(Invalid) as refused:
-        open_webhook(**wrong)
-    assert refused.value.violations == [(f"webhook.{path}", reason)]
-    with pytest.raises(Invalid) as refused:
-        changed(OPEN, **wrong)
-    assert refused.value.violations == [(f"webhook.{path}", reason)]
+    assert violations_of(lambda: open_webhook(**wrong)) == [(f"webhook.{path}", reason)]
+    assert violations_of(lambda: changed(OPEN, **wrong)) == [(f"webhook.{path}", reason)]
 
 
 OFF = replace(OPEN, enabled=False, disabled_reason="by_owner")
@@ -148,6 +144,4 @@ def test_an_address_is_accepted_or_refused_with_its_reason(
     if not reason:
         check_url(url, reach)
         return
-    with pytest.raises(Invalid) as refused:
-        check_url(url, reach)
-    assert refused.value.violations == [("webhook.url", reason)]
+    assert violations_of(lambda: check_url(url, reach)) == [("webhook.url", reason)]

@@ -4,7 +4,7 @@ The tests also cover the fact that this service publishes.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -37,20 +37,13 @@ from services.notifications.subscriptions import PARTNERS, REFERRALS, TOPIC
 from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
 from tests.notifications.test_invitations import fact as invitation
 from tests.parts import brokers
+from tests.parts.local_stack import until
 
 
 def settings(bootstrap: str) -> ServiceSettings:
     return ServiceSettings(
         "", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
     )
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until a condition holds in another thread; fails after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not become true"
-        time.sleep(0.05)
 
 
 @dataclass

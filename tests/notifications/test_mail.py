@@ -377,8 +377,7 @@ def test_without_a_mail_server_connection_every_email_of_the_batch_is_retried(
     service.desk(RECEIVER, "mesa@ong.example")
     for _ in range(3):
         service.hear("sent")
-    nobody = Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
-    assert service.send_mails(nobody) == 3
+    assert service.send_mails(Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)) == 3
     assert {(row["status"], row["last_error"], row["attempts"]) for row in emails(service)} == {
         ("RETRYING", "connection", 1)
     }

@@ -24,7 +24,7 @@ from services.notifications.channels.webhooks import EgressClient, WebhookSender
 from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
-from tests.notifications.receiver import Receiver
+from tests.parts.local_stack import until
 from tests.parts.loops import NEVER, OFTEN, eventually
 
 WAITING, DELIVERED, RETRYING, DEAD, DISCARDED = (
@@ -475,27 +475,13 @@ def test_more_slow_endpoints_than_threads_delay_the_others_only_once(
         service.hear("sent")
         for system in slow:
             system.wait_for(1)  # each timed out once, and is now in the slow lane
-        until_slow(service, 4)
+        until(lambda: len(service.rows("SELECT FROM webhooks WHERE slow")) >= 4, 10)
         service.advance(seconds=10)
         service.hear("sent")  # now the slow lane is full
-        wait_for_total(slow, 6)
+        until(lambda: sum(len(system.got) for system in slow) >= 6, 10)
         for count in range(1, 6):
             service.hear("sent", receiver_organization_id=OTHER)
             quick.wait_for(count, seconds=3)
-
-
-def until_slow(service: Service, count: int) -> None:
-    end = time.monotonic() + 10
-    while len(service.rows("SELECT FROM webhooks WHERE slow")) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def wait_for_total(systems: list[Receiver], count: int) -> None:
-    end = time.monotonic() + 10
-    while sum(len(system.got) for system in systems) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_the_endpoint_served_longest_ago_is_served_first(service: Service) -> None:

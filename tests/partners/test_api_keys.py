@@ -184,8 +184,7 @@ def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_aga
     own = scene.organization()
     able = scene.by(own, Role.MANAGER, Role.WORKER)
     created = make(able)
-    transferred = scene.by(own, Role.MANAGER).TransferApiKey(id=created.api_key.id)
-    assert transferred.unconfirmed
+    assert scene.by(own, Role.MANAGER).TransferApiKey(id=created.api_key.id).unconfirmed
     assert refusal(lambda: exchange(scene, created.secret)) == ("UNAUTHENTICATED", "key_invalid")
     able.ConfirmApiKey(id=created.api_key.id)
     exchange(scene, created.secret)

@@ -302,8 +302,7 @@ def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_
     assert (problems(report), report.created) == ([], 2)
     [row] = scene.rows("SELECT confidential, address, latitude FROM locations")
     assert row == {"confidential": True, "address": "", "latitude": None}
-    offers = scene.rows("SELECT phones FROM service_at_locations")
-    assert offers == [{"phones": []}] * 2
+    assert scene.rows("SELECT phones FROM service_at_locations") == [{"phones": []}] * 2
 
 
 def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(

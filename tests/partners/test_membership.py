@@ -300,8 +300,7 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     )
     assert (rejected.phone, rejected.url, rejected.description) == ("", "", "")
     assert scene.rows("SELECT * FROM applications") == []
-    again = scene.coordinator.GetOrganization(id=applicant.id)
-    assert not again.HasField("application")
+    assert not scene.coordinator.GetOrganization(id=applicant.id).HasField("application")
     assert (
         refusal(lambda: scene.by(scene.organization("Puentes")).GetOrganization(id=applicant.id))
         == NOT_FOUND
@@ -625,8 +624,7 @@ def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
     scene.approve(member.id, until=date(2026, 4, 1))
     scene.suspend(member.id)
     scene.advance(days=30)
-    back = scene.reinstate(member.id)
-    assert back.status == PROBATION
+    assert scene.reinstate(member.id).status == PROBATION
     assert verbs(scene, member.id)[-4:] == [
         "suspended",
         "reinstatement_proposed",

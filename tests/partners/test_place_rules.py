@@ -37,7 +37,7 @@ from services.partners.directory.domain.taxonomy import Taxonomy, Term
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.domain.visibility import ANYONE, Tier, Viewer, sees
-from tests.builders import NOON
+from tests.builders import NOON, violations_of
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATER = NOON + HOUR
@@ -134,9 +134,7 @@ def test_an_invalid_entry_is_refused_with_its_field(
         lambda: service(replace(TALK, **wrong)),
         lambda: tested_service.change(wrong, TAXONOMY, AREAS, LATER),
     ):
-        with pytest.raises(Invalid) as refused:
-            act()
-        assert refused.value.violations == [(f"service.{path}", reason)]
+        assert violations_of(act) == [(f"service.{path}", reason)]
     assert tested_service == registered()
 
 
@@ -158,13 +156,13 @@ def test_an_entry_that_states_less_or_the_same_is_accepted(right: dict[str, Any]
 
 
 def test_no_more_places_can_be_free_than_there_are() -> None:
-    with pytest.raises(Invalid) as refused:
-        service(capacity=Capacity(Intake.OPEN, 6, 5))
-    assert refused.value.violations == [("service.capacity.available", "out_of_range")]
+    assert violations_of(lambda: service(capacity=Capacity(Intake.OPEN, 6, 5))) == [
+        ("service.capacity.available", "out_of_range")
+    ]
     tested_service = service(capacity=Capacity(Intake.OPEN, 5, 5))
-    with pytest.raises(Invalid) as refused:
-        tested_service.set_capacity(Capacity(Intake.OPEN, 6, 5), LATER)
-    assert refused.value.violations == [("capacity.available", "out_of_range")]
+    assert violations_of(
+        lambda: tested_service.set_capacity(Capacity(Intake.OPEN, 6, 5), LATER)
+    ) == [("capacity.available", "out_of_range")]
 
 
 def test_a_confidential_service_keeps_no_phone() -> None:
@@ -401,9 +399,7 @@ def test_an_invalid_place_is_refused_with_its_field(
         lambda: place(replace(HOUSE, **wrong)),
         lambda: tested_place.change(wrong, AREAS, LATER),
     ):
-        with pytest.raises(Invalid) as refused:
-            act()
-        assert refused.value.violations == [(f"location.{path}", reason)]
+        assert violations_of(act) == [(f"location.{path}", reason)]
     assert tested_place == place()
 
 
@@ -419,9 +415,9 @@ def test_a_place_is_in_the_country_of_its_organisation_unless_stated_otherwise()
 
 def test_a_confidential_place_stays_confidential() -> None:
     tested_place = place(HIDDEN)
-    with pytest.raises(Invalid) as refused:
-        tested_place.change({"confidential": False}, AREAS, LATER)
-    assert refused.value.violations == [("location.confidential", "out_of_range")]
+    assert violations_of(lambda: tested_place.change({"confidential": False}, AREAS, LATER)) == [
+        ("location.confidential", "out_of_range")
+    ]
     assert tested_place == place(HIDDEN)
     tested_place.change({"name": "Home", "area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
     assert (tested_place.entry, tested_place.facts) == (
@@ -437,9 +433,9 @@ def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> N
     tested_place = place(HIDDEN)
     tested_place.change({"area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
     assert (tested_place.facts, tested_place.update_time) == (["registered"], NOON)
-    with pytest.raises(Invalid) as refused:
-        tested_place.change({"id": "x"}, AREAS, LATER)
-    assert refused.value.violations == [("location.id", "unknown_code")]
+    assert violations_of(lambda: tested_place.change({"id": "x"}, AREAS, LATER)) == [
+        ("location.id", "unknown_code")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -497,9 +493,7 @@ THERE = ServiceAtLocation(
 
 def test_the_wrong_fields_of_a_service_at_a_place_are_reported_together() -> None:
     THERE.check()
-    with pytest.raises(Invalid) as refused:
-        replace(THERE, schedules=(ON_NO_DAY,), languages=("es", "es")).check()
-    assert refused.value.violations == [
+    assert violations_of(replace(THERE, schedules=(ON_NO_DAY,), languages=("es", "es")).check) == [
         ("service_at_location.schedules.0.byday.0", "unknown_code"),
         ("service_at_location.languages", "malformed"),
     ]

@@ -72,8 +72,7 @@ def test_the_counts_are_narrowed_as_the_search_is(
     scene: Scene, request_fields: dict[str, Any], expected: dict[str, int]
 ) -> None:
     directory(scene)
-    caller = scene.by(scene.organization())
-    assert counts(caller, **request_fields) == expected
+    assert counts(scene.by(scene.organization()), **request_fields) == expected
 
 
 def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(

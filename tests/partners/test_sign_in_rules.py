@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.errors import Conflict, Invalid
+from chassis.errors import Conflict
 from chassis.second import NONE, Kin
 from services.partners.members.domain.account_notice import AccountNotice
 from services.partners.members.domain.worker import Role, Worker, WorkerEntry
@@ -17,7 +17,7 @@ from services.partners.sign_in.domain.sign_in_provider import (
     ProviderEntry,
     SignInProvider,
 )
-from tests.builders import NOON
+from tests.builders import NOON, violations_of
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATER = NOON + HOUR
@@ -34,9 +34,12 @@ class Person:
 def refused(
     issuer: str, client: str = "enlace", secret: str = "s", *, at_home: bool = False
 ) -> list[tuple[str, str]]:
-    with pytest.raises(Invalid) as raised:
-        ProviderEntry(issuer, client).check(secret, development=at_home)
-    return [(path.removeprefix("provider."), reason) for path, reason in raised.value.violations]
+    return [
+        (path.removeprefix("provider."), reason)
+        for path, reason in violations_of(
+            lambda: ProviderEntry(issuer, client).check(secret, development=at_home)
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -299,8 +299,7 @@ def test_d24_a_coordinator_alone_cannot_end_a_membership_either(
 def test_d24_a_manager_ends_her_own_organisations_membership_alone(
     scene: Scene, own: Organization
 ) -> None:
-    manager = scene.by(own, Role.MANAGER)
-    assert leave(scene, manager, own).status == pb.ORGANIZATION_STATUS_LEFT
+    assert leave(scene, scene.by(own, Role.MANAGER), own).status == pb.ORGANIZATION_STATUS_LEFT
 
 
 def test_d24_only_the_coordination_sees_the_reason_which_is_in_no_fact(

@@ -48,8 +48,7 @@ def pair(folder: Path) -> tuple[Issuer, Verifier]:
 
 
 def kid(token: str) -> str:
-    header = token.split(".")[0]
-    return str(json.loads(base64.urlsafe_b64decode(header + "=="))["kid"])
+    return str(json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))["kid"])
 
 
 def make_older(folder: Path, name: str) -> None:

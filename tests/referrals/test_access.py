@@ -280,8 +280,7 @@ def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
     for stranger in (service.as_("clinic", "WORKER"), story.shelter):
         assert refusal(partial(stranger.ConfirmReceipt, confirming)) == ("NOT_FOUND", "not_found")
     manager = service.as_("ngo", "MANAGER")
-    confirmed = manager.ConfirmReceipt(confirming)
-    assert confirmed.confirmed_by_worker_id == manager.caller.id
+    assert manager.ConfirmReceipt(confirming).confirmed_by_worker_id == manager.caller.id
     assert refusal(lambda: manager.ConfirmReceipt(confirming)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",

@@ -21,7 +21,7 @@ from services.referrals.line.usecases.advice import shipped_cards
 from services.referrals.line.wire.advice import card as parse
 from services.referrals.line.wire.advice import card_message
 from services.referrals.network.wire.languages import REQUIRED
-from tests.builders import refusal
+from tests.builders import refusal, violations_of
 from tests.referrals.conftest import Story
 
 ONE = Text("Un tema", ("Una frase.", "Otra."))
@@ -74,9 +74,9 @@ def test_a_complete_advice_card_for_any_or_no_need_is_accepted(need_code: str) -
 
 
 def test_an_advice_card_for_an_unknown_need_is_refused() -> None:
-    with pytest.raises(Invalid) as wrong:
-        replace(CARD, need_code="XXX").check()
-    assert wrong.value.violations == [("card.need_code", "unknown_code")]
+    assert violations_of(replace(CARD, need_code="XXX").check) == [
+        ("card.need_code", "unknown_code")
+    ]
 
 
 def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
@@ -88,9 +88,7 @@ def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
     message = card_message(CARD)
     assert parse(message) == CARD
     message.translations.add(language="qu", title="Huk", lines=["Huk rimay."])
-    with pytest.raises(Invalid) as wrong:
-        parse(message).check()
-    assert wrong.value.violations == [("card.qu.lines", "not_translated")]
+    assert violations_of(parse(message).check) == [("card.qu.lines", "not_translated")]
     message.translations[0].lines.append("Hukpas.")
     complete = parse(message)
     complete.check()

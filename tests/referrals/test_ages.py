@@ -133,8 +133,7 @@ def test_b8_a_change_of_the_age_band_makes_a_new_version_of_the_file(
     girl = girl_of_seventeen(story)
     service.clock.set(EIGHTEEN + MANAGUA)
     note_all_ages(service)
-    grown = story.ngo.GetPerson(p.GetPersonRequest(id=girl.id))
-    assert grown.etag != girl.etag
+    assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
 
 
 def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(

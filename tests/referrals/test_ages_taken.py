@@ -63,8 +63,7 @@ def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_ackn
 def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
     story: Story, for_adults: None
 ) -> None:
-    child = story.child()
-    assert refusal(partial(story.overridden, person=child)) == NOT_TAKEN
+    assert refusal(partial(story.overridden, person=story.child())) == NOT_TAKEN
 
 
 def test_b9_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(

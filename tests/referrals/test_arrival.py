@@ -112,5 +112,4 @@ def test_d19_an_arrival_is_sealed_and_each_reading_is_recorded(
 
 def test_d19_a_person_who_can_be_contacted_is_sent_without_an_arrival(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
-    sent = story.ngo.SendReferral(request_for(story, plan))
-    assert read(story.shelter, sent.id) == []
+    assert read(story.shelter, story.ngo.SendReferral(request_for(story, plan)).id) == []

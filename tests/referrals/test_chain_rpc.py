@@ -313,8 +313,7 @@ def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neig
     ]
     assert [leg.referral_id for leg in legs.values()] == [hand_over.legs[key].id for key in LEGS]
     assert hand_over.seen("travel", hand_over.story.ngo) == legs
-    coordinator = hand_over.seen("travel", hand_over.story.coordinator)
-    assert coordinator == legs
+    assert hand_over.seen("travel", hand_over.story.coordinator) == legs
     assert read(hand_over.story.coordinator, hand_over.legs["travel"].id).person_id == ""
     legs_by_receiver = {key: hand_over.seen(key) for key in LEGS}
     assert {key: list(legs) for key, legs in legs_by_receiver.items()} == {

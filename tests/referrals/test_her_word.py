@@ -201,8 +201,7 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     )
     assert new_receipt.id in {one.id for one in waiting}
     confirm(service, new_receipt)
-    sent = send(story, draft, new_receipt)
-    assert opened_by(story.shelter, sent).given_name == "Ximena"
+    assert opened_by(story.shelter, send(story, draft, new_receipt)).given_name == "Ximena"
 
 
 def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(

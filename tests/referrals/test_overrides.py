@@ -211,8 +211,7 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
     assert (
         "confirm_override" in manager.GetReferral(pb.GetReferralRequest(id=sent.id)).allowed_verbs
     )
-    confirmed = confirm(manager, sent)
-    assert "confirm_override" not in confirmed.allowed_verbs
+    assert "confirm_override" not in confirm(manager, sent).allowed_verbs
     receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id))
     assert (receipt.confirmed_by_worker_id, receipt.recorded_by_worker_id) == (
         manager.caller.id,
@@ -297,8 +296,7 @@ def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of
             "FAILED_PRECONDITION",
             "receipt_missing",
         )
-        with_consent = story.sent()
-        assert story.shelter.OpenPerson(opening(with_consent)).given_name
+        assert story.shelter.OpenPerson(opening(story.sent())).given_name
     finally:
         with service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", "NGO")

@@ -12,12 +12,11 @@ import grpc
 import pytest
 
 import services
-from chassis.errors import Invalid
 from chassis.languages import LANGUAGES, in_language
 from protos.referrals.v1 import plans_pb2 as pb
 from services.referrals.plans.domain.pathway import NEEDS, LegKind, Pathway, Step, read
 from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped_pathways
-from tests.builders import refusal, refusal_with_fields
+from tests.builders import refusal, refusal_with_fields, violations_of
 from tests.referrals.conftest import Service, Story
 
 TEXT = """\
@@ -46,9 +45,7 @@ steps:
 
 
 def wrong(text: str) -> list[tuple[str, str]]:
-    with pytest.raises(Invalid) as caught:
-        read(parse(text), LISTS, text)
-    return caught.value.violations
+    return violations_of(lambda: read(parse(text), LISTS, text))
 
 
 def test_four_pathways_are_shipped_in_three_languages_with_a_legal_basis_for_each_step() -> None:
@@ -253,9 +250,9 @@ def test_a_pathway_needs_the_version_that_is_next_for_its_id() -> None:
     next_versions = {"short": 2}
     second = TEXT.replace("version: 1", "version: 2")
     assert read(parse(second), LISTS, version=next_versions.__getitem__).version == 2
-    with pytest.raises(Invalid) as caught:
-        read(parse(TEXT), LISTS, version=next_versions.__getitem__)
-    assert caught.value.violations == [("text.2", "out_of_range")]
+    assert violations_of(lambda: read(parse(TEXT), LISTS, version=next_versions.__getitem__)) == [
+        ("text.2", "out_of_range")
+    ]
 
 
 def test_all_errors_are_reported_at_once() -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chassis.errors import Conflict, Invalid
+from chassis.errors import Conflict
 from services.referrals.files.domain.person import (
     NOBODY_CALLS,
     Coarse,
@@ -19,7 +19,7 @@ from services.referrals.files.domain.person import (
 from services.referrals.network.domain.service import Ages, check_age_taken
 from services.referrals.people.domain.reading import Reading, daily_readings
 from services.referrals.plans.domain.plan import PlanStep, StepState
-from tests.builders import NOON
+from tests.builders import NOON, violations_of
 
 TODAY = NOON.date()
 LATER = NOON + timedelta(hours=1)
@@ -46,9 +46,7 @@ def test_a_birth_date_is_a_calendar_day_of_somebody_who_may_be_alive(
     if not reason:
         identity.check(TODAY)
         return
-    with pytest.raises(Invalid) as refused:
-        identity.check(TODAY)
-    assert refused.value.violations == [("identity.birth_date", reason)]
+    assert violations_of(lambda: identity.check(TODAY)) == [("identity.birth_date", reason)]
 
 
 def test_merging_a_newer_identity_changes_only_the_fields_that_it_states() -> None:

@@ -57,8 +57,7 @@ def open_identity(story: Story, referral: pb.Referral) -> object:
 def renew_consent(story: Story, referral: pb.Referral, **later: float) -> pb.Referral:
     """Records the person's renewed consent, and bases the referral on that receipt."""
     receipt = story.receipt(referral.person_id, until_time=until(story.service, **later))
-    current = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
-    return attach(story, current, receipt.id)
+    return attach(story, story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)), receipt.id)
 
 
 def test_the_end_of_a_consent_is_announced_once_two_weeks_before(
@@ -91,8 +90,7 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
 ) -> None:
     sent = story.sent()
     service.clock.advance(timedelta(days=80))
-    renewed = renew_consent(story, sent, days=90)
-    assert renewed.receipt_id != sent.receipt_id
+    assert renew_consent(story, sent, days=90).receipt_id != sent.receipt_id
     with service.database.transaction(SYSTEM) as tx:
         former = service.made.consents._receipts.get(tx, sent.receipt_id)
     assert former.until_time == service.clock.now()

@@ -169,8 +169,7 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     for roles in (("COORDINATOR", "WORKER"), ("AUDITOR", "WORKER")):  # who see no person at all
         assert refusals_of(service.as_("shelter", *roles), referral) == [NOT_FOUND] * 2
     assert refusals_of(service.as_("clinic", "WORKER"), referral) == [NOT_FOUND] * 2
-    key = service.as_("shelter", scopes=("people.open",))
-    assert open_plan(key, referral) == PLAN
+    assert open_plan(service.as_("shelter", scopes=("people.open",)), referral) == PLAN
 
 
 def withdraw(story: Story, referral: pb.Referral) -> None:

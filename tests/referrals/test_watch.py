@@ -338,8 +338,7 @@ def test_a_stream_ends_with_status_ok_when_its_token_expires(
         rest = list(stream)
         assert not rest[-1].referral_id
         assert stream.code() is grpc.StatusCode.OK
-    client = service.as_("ngo", "WORKER")
-    assert next_of(client, rest[-1].resume_token).resume_token
+    assert next_of(service.as_("ngo", "WORKER"), rest[-1].resume_token).resume_token
 
 
 @pytest.mark.parametrize("side", ["organization", "worker", "key"])
@@ -506,8 +505,7 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
                 assert ids_and_verbs([next(there) for _ in range(6)]) == ids_and_verbs(both[0][4:])
                 began = time.monotonic()
                 server.stop(5).wait(5)
-                rest = list(there)
-                assert not rest[-1].referral_id
+                assert not list(there)[-1].referral_id
                 assert time.monotonic() - began < 3, (
                     "the stream ends by itself when the service stops"
                 )

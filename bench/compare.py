@@ -80,16 +80,19 @@ PARTS = {part.__name__: part for part in (transition, webhook, search, page, idl
 
 def _timed(act: Callable[[int], object]) -> list[float]:
     """Returns the milliseconds that each call took after the warm-up."""
-    seconds = []
+    milliseconds = []
     for number in range(WARM_UP + TIMES):
         begin = time.perf_counter()
         act(number)
-        seconds.append((time.perf_counter() - begin) * 1000)
-    return seconds[WARM_UP:]
+        milliseconds.append((time.perf_counter() - begin) * 1000)
+    return milliseconds[WARM_UP:]
 
 
-def _times(name: str, seconds: list[float]) -> dict[str, float]:
-    return {f"{name}_ms_p50": percentile(seconds, 50), f"{name}_ms_p99": percentile(seconds, 99)}
+def _times(name: str, milliseconds: list[float]) -> dict[str, float]:
+    return {
+        f"{name}_ms_p50": percentile(milliseconds, 50),
+        f"{name}_ms_p99": percentile(milliseconds, 99),
+    }
 
 
 class Side:

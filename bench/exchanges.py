@@ -187,14 +187,14 @@ def is_write(text: str, tag: str) -> bool:
 
 def _messages(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Returns the complete messages of a stream as (kind, body), and the rest of the data."""
-    exchanges, start = [], 0
+    messages, start = [], 0
     while len(data) >= start + 5:
         end = start + 1 + struct.unpack_from("!I", data, start + 1)[0]
         if len(data) < end:
             break
-        exchanges.append((data[start : start + 1], data[start + 5 : end]))
+        messages.append((data[start : start + 1], data[start + 5 : end]))
         start = end
-    return exchanges, data[start:]
+    return messages, data[start:]
 
 
 def _parameters(body: bytes) -> list[bytes]:

@@ -98,10 +98,10 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
             " AND subject = ANY(%s)",
             (list(answered),),
         )
-        applied_times = {row["subject"]: row["time"].timestamp() for row in rows}
+        fact_times = {row["subject"]: row["time"].timestamp() for row in rows}
     counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
     after = [(receiver.arrival_times[id] - answered[id]) * 1000 for id in counted]
-    since_fact = [(receiver.arrival_times[id] - applied_times[id]) * 1000 for id in counted]
+    since_fact = [(receiver.arrival_times[id] - fact_times[id]) * 1000 for id in counted]
     method = (
         f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
         " a local server; beside: from the fact's time, before it"

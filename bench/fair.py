@@ -87,16 +87,16 @@ def measure(_stack: LocalStack) -> list[Measurement]:
 
 def waits(stack: LocalStack) -> list[float]:
     """Returns the milliseconds that each request of the other partner took."""
-    seconds = []
+    milliseconds = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {stack.api_key('Luna Nueva')}"
         for _ in range(ASKED):
             begin = time.perf_counter()
             answer = session.get(stack.gateway + _PATH, timeout=10)
-            seconds.append((time.perf_counter() - begin) * 1000)
+            milliseconds.append((time.perf_counter() - begin) * 1000)
             assert answer.status_code == 200, answer.text
             time.sleep(EVERY)
-    return seconds
+    return milliseconds
 
 
 @contextmanager

@@ -37,10 +37,10 @@ def has_applied_all(stack: LocalStack, service: str, consumer: str) -> bool:
     """Returns True if a service has applied a fact about each subject in the outbox of partners."""
     with stack.database("partners") as partners, stack.database(service) as listener:
         published = partners.execute("SELECT count(DISTINCT subject) AS n FROM outbox").fetchone()
-        claim = listener.execute(
+        applied = listener.execute(
             "SELECT count(*) AS n FROM inbox WHERE consumer = %s AND version > 0", (consumer,)
         ).fetchone()
-    return bool(published and claim and claim["n"] >= published["n"])
+    return bool(published and applied and applied["n"] >= published["n"])
 
 
 def measure(stack: LocalStack) -> list[Measurement]:

@@ -29,7 +29,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """Measures the pages that five people of different roles reach by links, several times each; at
     most PAGES pages for each person.
     """
-    seconds: list[float] = []
+    milliseconds: list[float] = []
     sizes: dict[str, float] = {}
     for person in PEOPLE:
         with requests.Session() as session:
@@ -39,16 +39,16 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 for _ in range(TIMES):
                     begin = time.perf_counter()
                     session.get(stack.gateway + path, timeout=10)
-                    seconds.append((time.perf_counter() - begin) * 1000)
+                    milliseconds.append((time.perf_counter() - begin) * 1000)
     largest = max(sizes, key=lambda path: sizes[path])
     kind = re.sub(r"[0-9a-f]{32}", "…", largest)
     return [
         Measurement(
             "page_ms_p99",
-            percentile(seconds, 99),
-            f"{len(seconds)} requests of {len(sizes)} pages, one after another, by {len(PEOPLE)}"
-            " people; beside: p50",
-            percentile(seconds, 50),
+            percentile(milliseconds, 99),
+            f"{len(milliseconds)} requests of {len(sizes)} pages, one after another, by"
+            f" {len(PEOPLE)} people; beside: p50",
+            percentile(milliseconds, 50),
         ),
         Measurement(
             "page_kb_max",

@@ -158,13 +158,13 @@ def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, st
     """Returns the p99 in milliseconds, the conditions, and the median."""
     for request in requests[::20]:
         rpc(request)
-    seconds = []
+    milliseconds = []
     for request in requests[:ASKED]:
         begin = time.perf_counter()
         rpc(request)
-        seconds.append((time.perf_counter() - begin) * 1000)
+        milliseconds.append((time.perf_counter() - begin) * 1000)
     return (
-        percentile(seconds, 99),
-        f"{len(seconds)} different questions by gRPC among {count:,} services; beside: p50",
-        percentile(seconds, 50),
+        percentile(milliseconds, 99),
+        f"{len(milliseconds)} different questions by gRPC among {count:,} services; beside: p50",
+        percentile(milliseconds, 50),
     )

@@ -105,7 +105,7 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
     step.
     """
     key = stack.api_key("Luna Nueva")
-    seconds = []
+    milliseconds = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {key}"
         for _ in range(STORIES):
@@ -124,10 +124,10 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
                     headers={"If-Match": f'"{etag}"', "Idempotency-Key": new_id()},
                     timeout=10,
                 )
-                seconds.append((time.perf_counter() - begin) * 1000)
+                milliseconds.append((time.perf_counter() - begin) * 1000)
                 answer.raise_for_status()
                 etag = answer.json()["etag"]
-    return seconds
+    return milliseconds
 
 
 def moment(seconds: float) -> str:

@@ -31,14 +31,10 @@ def names(
     page_names = Names()
     for start in range(0, len(requested), BATCH):
         batch = requested[start : start + BATCH]
-        answer = clients().directory.BatchGet(
-            BatchGetRequest(
-                **{
-                    field: [identifier for kind, identifier in batch if kind == field]
-                    for field in fields
-                }
-            )
-        )
+        ids_of_batch = {
+            field: [identifier for kind, identifier in batch if kind == field] for field in fields
+        }
+        answer = clients().directory.BatchGet(BatchGetRequest(**ids_of_batch))
         page_names.organizations |= {
             organization.id: organization for organization in answer.organizations
         }

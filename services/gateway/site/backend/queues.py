@@ -49,9 +49,5 @@ def enquiries_sent() -> lists.Listed[e.Enquiry]:
 
 def follows_taken_offer(draft: r.Referral) -> bool:
     """Returns whether a service whose offer was taken waits for this draft."""
-    return any(
-        enquiry.referral_id == draft.id
-        for enquiry in lists.all_of(
-            e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id)
-        )
-    )
+    matched = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id)
+    return any(enquiry.referral_id == draft.id for enquiry in lists.all_of(matched))

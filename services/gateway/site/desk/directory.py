@@ -169,12 +169,9 @@ def leave(identifier: str) -> access.Answer:
     clients().directory.LeaveOrganization(
         d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id())
     )
-    return redirect(
-        url_for("home.home")
-        if identifier == session.me().organization_id
-        else url_for("directory.organization", identifier=identifier, done="saved"),
-        303,
-    )
+    if identifier == session.me().organization_id:
+        return redirect(url_for("home.home"), 303)
+    return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)
 
 
 SOON = timedelta(days=60)
@@ -245,11 +242,10 @@ def capacity(identifier: str) -> access.Answer:
         stated = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
         try:
             send(forms.filled(d.SetCapacityRequest(id=identifier, capacity=stated)))
+            if forms.text("back") == "today":
+                return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(
-                url_for("today.today", done="capacity")
-                if forms.text("back") == "today"
-                else url_for("directory.capacity", identifier=identifier, done="capacity"),
-                303,
+                url_for("directory.capacity", identifier=identifier, done="capacity"), 303
             )
         except Stale:  # "one more" and "one fewer" refer to the number that the form showed
             errors = {

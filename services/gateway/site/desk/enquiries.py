@@ -216,19 +216,16 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
         country=content.country,
         department=content.department,
     )
-    fit = [
-        match.service
-        for match in directory.matches(
-            content.need_code,
-            person,
-            session.me().country,
-            limit=MATCHES,
-            unsafe=unsafe,
-            # The two enumerations have the same words and the same numbers.
-            support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
-        )
-        if match.verdict != d.VERDICT_DOES_NOT_FIT
-    ]
+    matches = directory.matches(
+        content.need_code,
+        person,
+        session.me().country,
+        limit=MATCHES,
+        unsafe=unsafe,
+        # The two enumerations have the same words and the same numbers.
+        support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
+    )
+    fit = [match.service for match in matches if match.verdict != d.VERDICT_DOES_NOT_FIT]
     others = [service for service in fit if service.organization_id != session.me().organization_id]
     services = lists.Listed(others[:MOST])
     services.more = len(others) > MOST or len(fit) >= MATCHES

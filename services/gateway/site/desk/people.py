@@ -308,9 +308,8 @@ def withdraw(identifier: str) -> access.Answer:
     answer = clients().people.WithdrawReceipt(
         p.WithdrawReceiptRequest(id=identifier, request_id=forms.request_id())
     )
-    return redirect(
-        url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn")
-        if forms.text("back") == "file"
-        else url_for("people.receipt", identifier=answer.id, done="receipt_withdrawn"),
-        303,
-    )
+    if forms.text("back") == "file":
+        return redirect(
+            url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn"), 303
+        )
+    return redirect(url_for("people.receipt", identifier=answer.id, done="receipt_withdrawn"), 303)

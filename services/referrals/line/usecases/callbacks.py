@@ -155,7 +155,11 @@ def ask(
 
 def last_with_file(tx: Transaction, files: Files, own: Sequence[Contact]) -> Contact:
     """Returns the last contact of a caller whose line has a file about her; there must be one."""
-    return [contact for contact in own if files.unerased(tx, contacts.people_of(tx, [contact]))][-1]
+    return next(
+        contact
+        for contact in reversed(own)
+        if files.unerased(tx, contacts.people_of(tx, [contact]))
+    )
 
 
 def may_ask(files: Sequence[Person]) -> bool:

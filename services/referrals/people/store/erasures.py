@@ -114,8 +114,8 @@ def people_without_erasure(tx: Transaction, people: Collection[str]) -> set[str]
     still has the person's file or never had it.
     """
     rows = tx.execute(
-        "SELECT id FROM unnest(%s::text[]) AS erased (id) WHERE NOT EXISTS (SELECT FROM erasures"
-        " WHERE person_id = erased.id AND erase_time IS NOT NULL)",
+        "SELECT id FROM unnest(%s::text[]) AS person (id) WHERE NOT EXISTS (SELECT FROM erasures"
+        " WHERE person_id = person.id AND erase_time IS NOT NULL)",
         (list(people),),
     )
     return {row["id"] for row in rows}

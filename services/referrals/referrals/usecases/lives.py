@@ -155,13 +155,11 @@ class Lives:
         An organisation is out while it is suspended or has left. Returns whether there may be more
         referrals on which this is not recorded yet.
         """
-        is_suspended = not members.is_active(tx, organization_id)
-        waiting = referrals.ids_to_note_standing(
-            tx, organization_id, _MAX_CHANGED, out=is_suspended
-        )
+        is_out = not members.is_active(tx, organization_id)
+        waiting = referrals.ids_to_note_standing(tx, organization_id, _MAX_CHANGED, out=is_out)
         for identifier in waiting:
             referral = referrals.get(tx, identifier, for_update=True)
-            referral.note_standing(organization_id, now, out=is_suspended)
+            referral.note_standing(organization_id, now, out=is_out)
             self.save(tx, referral)
         return len(waiting) == _MAX_CHANGED
 

@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from chassis import log
-from chassis.clock import SystemClock
-from chassis.db import Database
 from chassis.errors import Unavailable
-from chassis.idempotency import IdempotencyStore
-from chassis.rpc import Call, Servicer
-from chassis.server import Server
+from chassis.rpc import Call
 from chassis.supervisor import Loop
-from chassis.tokens import Verifier
-from keys import key_folder
-from keys.sealing import Keyring
-from protos.partners.v1 import members_pb2
+from tests.chassis.serving import FewRpcs, serving
 
 
 def words(name: str, call: Call) -> None:
@@ -115,11 +108,8 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 }
 
 
-class FailingServicer:
-    """The rpc's servicer: the e-mail in a request chooses the failure, the password is the name."""
-
-    def __getattr__(self, rpc: str) -> Any:
-        return print  # no other rpc is called
+class FailingService(FewRpcs):
+    """A service whose rpc fails: the e-mail names the kind of failure, the password is the name."""
 
     def SignIn(self, request: Any, call: Call) -> Any:
         name = request.password
@@ -128,26 +118,10 @@ class FailingServicer:
         return KINDS[request.email](name, call)
 
 
-def main(url: str, folder: Path) -> None:
-    log.setup("failing")
-    database = Database(url)
-    database.open()
-    servicer = Servicer(
-        members_pb2.DESCRIPTOR.services_by_name["Tokens"],
-        FailingServicer(),
-        database=database,
-        verifier=Verifier(key_folder.verifying(folder, "tokens"), "enlace.tests", SystemClock()),
-        idempotency=IdempotencyStore(Keyring(bytes(32))),
-        clock=SystemClock(),
-        check_standing=lambda tx, caller: None,
-    )
-    server = Server("127.0.0.1:0", [servicer], threads=2, reflect=False, caller_rate=1000)
-    server.start()
-    log.get().info("started", port=server.port)
-    sys.stdin.read()
-    name = sys.argv[3]
-    raise KeyError(name)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    log.setup("failing")
+    url, keys, name_at_the_end = sys.argv[1:]
+    with serving(url, Path(keys), FailingService(), threads=2) as served:
+        log.get().info("started", port=served.server.port)
+        sys.stdin.read()
+    raise KeyError(name_at_the_end)

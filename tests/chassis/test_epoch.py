@@ -5,7 +5,6 @@ No fact is lost, none takes effect twice, and consumers adopt the restored histo
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from chassis.db import Transaction
@@ -22,18 +21,13 @@ def test_a_restored_publisher_reuses_versions_and_its_facts_are_applied(
     world: World, tmp_path: Path
 ) -> None:
     quiet, busy, behind = new_id(), new_id(), new_id()
-    world.write(quiet, 2, payload=b"before")
-    world.write(busy, 2, payload=b"before")
-    world.write(behind, 1, payload=b"before")
-    until(lambda: len(world.effects()) == 5)
+    for subject, count in ((quiet, 2), (busy, 2), (behind, 1)):
+        world.deliver(subject, count, payload=b"before")
     world.back_up("publisher", tmp_path / "copy")
-    world.write(busy, 3, start=3, payload=b"lost")
-    world.write(quiet, 1, start=3, payload=b"lost")
-    until(lambda: len(world.effects()) == 9)
+    world.deliver(busy, 3, start=3, payload=b"lost")
+    world.deliver(quiet, start=3, payload=b"lost")
 
-    world.stop("publisher")
     world.restore("publisher", tmp_path / "copy")
-    world.start("publisher")
     # The new facts have the same versions as the lost ones: the worst case for a consumer that
     # compares only versions.
     world.write(busy, 3, start=3, payload=b"after")
@@ -56,9 +50,7 @@ def test_a_publisher_restored_without_a_loss_causes_no_effect_twice(
         world.write(subject, 3)
     until(lambda: len(world.effects()) == 150)
     world.back_up("publisher", tmp_path / "copy")
-    world.stop("publisher")
     world.restore("publisher", tmp_path / "copy")
-    world.start("publisher")
     last = new_id()
     world.write(last, 1)
     world.write(subjects[0], 1, start=4)
@@ -71,28 +63,22 @@ def test_facts_of_a_publisher_restored_twice_from_one_copy_are_applied_both_time
     world: World, tmp_path: Path
 ) -> None:
     subject = new_id()
-    world.write(subject, 1, payload=b"before")
-    until(lambda: world.versions(subject) == [1])
+    world.deliver(subject, payload=b"before")
     world.back_up("publisher", tmp_path / "copy")
     for payload in (b"first", b"second"):
-        world.stop("publisher")
         world.restore("publisher", tmp_path / "copy")
-        world.start("publisher")
         world.write(subject, 1, start=2, payload=payload)
         until(lambda payload=payload: world.state(subject) == payload)  # type: ignore[misc]
 
 
 def test_waiting_facts_that_a_restore_has_undone_are_deleted(world: World, tmp_path: Path) -> None:
     subject = new_id()
-    world.write(subject, 1)
-    until(lambda: world.versions(subject) == [1])
+    world.deliver(subject)
     world.back_up("publisher", tmp_path / "copy")
     world.refuse.add(f"{subject}/2")
     world.write(subject, 2, start=2, payload=b"lost")
     until(lambda: len(world.waiting()) == 1 and world.parked(subject) == [2, 3])
-    world.stop("publisher")
     world.restore("publisher", tmp_path / "copy")
-    world.start("publisher")
     until(lambda: world.parked(subject) == [])
     world.refuse.clear()  # not earlier: a waiting fact is retried until it is deleted
     world.write(subject, 1, start=2, payload=b"after")
@@ -105,15 +91,11 @@ def test_a_restored_consumer_requests_the_facts_that_it_has_missed(
     world: World, tmp_path: Path
 ) -> None:
     subject, other = new_id(), new_id()
-    world.write(subject, 2)
-    until(lambda: world.versions(subject) == [1, 2])
+    world.deliver(subject, 2)
     world.back_up("listener", tmp_path / "copy")
-    world.write(subject, 2, start=3)
-    world.write(other, 1)
-    until(lambda: len(world.effects()) == 5)
-    world.stop("listener")
+    world.deliver(subject, 2, start=3)
+    world.deliver(other)
     world.restore("listener", tmp_path / "copy")
-    world.start("listener")
     until(lambda: world.effects() == sorted([*((subject, n) for n in (1, 2, 3, 4)), (other, 1)]))
 
 
@@ -126,14 +108,12 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     the facts that it missed.
     """
     world.stop("listener")
-    with psycopg.connect(world.places["listener"].migration_url) as owner:
-        owner.execute("UPDATE relay SET store = ''")
-        owner.execute("DELETE FROM consumers")
-    known: list[str] = []
+    world.places["listener"].run_as_owner("UPDATE relay SET store = ''; DELETE FROM consumers")
+    stores: list[str] = []
 
     def note_store(tx: Transaction, fact: Fact) -> None:
         row = tx.execute("SELECT store FROM relay").fetchone()
-        known.append(row["store"] if row else "")
+        stores.append(row["store"] if row else "")
         World.apply(world, tx, fact)
 
     monkeypatch.setattr(world, "apply", note_store)
@@ -141,7 +121,7 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     world.write(subject, 1)
     world.start("listener")
     until(lambda: world.versions(subject) == [1])
-    assert all(known)
+    assert all(stores)
 
 
 def _epoch(world: World, subject: str) -> int:

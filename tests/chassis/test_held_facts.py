@@ -15,9 +15,9 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from facts import dead_letters, inbox, outbox
 from facts.envelope import pack
-from facts.kafka import REPLAYS, Producer
+from facts.kafka import REPLAYS
 from facts.outbox import Fact
-from tests.chassis.world import World, running, settings, until
+from tests.chassis.world import Record, World, running, send_records, until
 from tests.parts import brokers
 from tests.parts.postgres import Server
 
@@ -36,8 +36,7 @@ def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: W
     world.refuse.add(refused)
     world.write(refused, 3)
     until(lambda: len(world.waiting()) == 1)
-    world.write(other, 3)
-    until(lambda: world.versions(other) == [1, 2, 3])
+    world.deliver(other, 3)
     assert world.last_version(refused) == 0
     [letter] = world.waiting()
     assert (letter.id, letter.reason) == (f"{refused}/1", "refused_for_the_test")
@@ -134,8 +133,7 @@ def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_othe
     fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
     world.send_raw(fact)
     world.send_raw(replace(fact, version=2))  # a fact that would be parked
-    world.write(after, 1)
-    until(lambda: world.versions(after) == [1])
+    world.deliver(after)
     until(lambda: len(world.waiting("unreadable")) == dead_count + 2)
     assert {letter.reason for letter in world.waiting("unreadable")[dead_count:]} == {"limits"}
     assert world.last_version(subject) == 0
@@ -150,11 +148,8 @@ def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: Worl
     )
     forged = [*headers, ("CE_ID", f"{victim}/1".encode()), ("CE_SUBJECT", victim.encode())]
     twice = [("ce_type", b"enlace.test.other.v1"), *headers]
-    producer = Producer(settings(world.part.bootstrap))
-    producer.send_all(world.topic, [(key, value, forged), (key, value, twice)])
-    producer.discard()
-    world.write(after, 1)
-    until(lambda: world.versions(after) == [1])
+    world.send((key, value, forged), (key, value, twice))
+    world.deliver(after)
     until(lambda: len(world.waiting("unreadable")) == dead_count + 2)
     assert world.versions(victim) == []
 
@@ -176,13 +171,10 @@ def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_o
 def test_a_handler_may_work_in_parts_and_completed_parts_stay_when_a_later_one_fails(
     world: World,
 ) -> None:
-    subject, calls = new_id(), 3
-    world.parts[subject] = calls
-    world.write(subject, 2)
-    until(lambda: world.last_version(subject) == 2)
+    subject, another = new_id(), new_id()
+    world.parts = {subject: 3, another: 3}
+    world.deliver(subject, 2)
     assert world.versions(subject) == [1, 1, 1, 2, 2, 2]
-    another = new_id()
-    world.parts[another] = calls
     world.fail_after = {another: 2}
     world.write(another, 1)
     until(lambda: [letter.id for letter in world.waiting()] == [f"{another}/1"])
@@ -193,14 +185,12 @@ def test_a_handler_may_work_in_parts_and_completed_parts_stay_when_a_later_one_f
 
 
 def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) -> None:
-    subject = new_id()
-    world.write(subject, 1)
-    until(lambda: world.last_version(subject) == 1)
-    before, failures = datetime.now(UTC), metrics.LOOP_FAILURES.labels("replays")._value.get()
-    producer = Producer(settings(world.part.bootstrap))
+    subject, failures = new_id(), metrics.LOOP_FAILURES.labels("replays")._value
+    world.deliver(subject)
+    before, failures_before = datetime.now(UTC), failures.get()
     names = (b"nobody\x00", b"\xff", b"n" * 900_000, subject.encode())
-    producer.send_all(REPLAYS, [(world.topic.encode(), name, []) for name in names])
-    producer.discard()
+    requests: list[Record] = [(world.topic.encode(), name, []) for name in names]
+    send_records(world.part.bootstrap, REPLAYS, requests)
 
     def is_published_again() -> bool:
         with world.publisher.transaction(SYSTEM) as tx:
@@ -210,7 +200,7 @@ def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) 
         return bool(row and row["published_at"] > before)
 
     until(is_published_again)
-    assert metrics.LOOP_FAILURES.labels("replays")._value.get() == failures
+    assert failures.get() == failures_before
 
 
 def test_a_later_fact_that_fails_is_held_and_the_fact_before_it_stays_applied(

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
 
-from keys import key_folder
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.chassis.failing import KINDS
 from tests.parts.local_stack import ROOT
@@ -48,20 +46,15 @@ class Broken:
                     )
                 self.answers[kind] = caught.value
         out, _ = process.communicate(timeout=30)
-        self.code, self.log, self.aside = (
-            process.returncode,
-            first + out,
-            (folder / "stderr").read_text(),
-        )
+        self.code, self.log = process.returncode, first + out
+        self.errors = (folder / "stderr").read_text()
 
 
 @pytest.fixture(scope="module")
 def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
-    place, folder = postgres.database(), tmp_path_factory.mktemp("broken")
-    with psycopg.connect(place.migration_url) as owner:
-        owner.execute("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
-    key_folder.create(folder, [])
-    yield Broken(place.url, folder)
+    place = postgres.database()
+    place.run_as_owner("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
+    yield Broken(place.url, tmp_path_factory.mktemp("broken"))
     postgres.drop(place)
 
 
@@ -77,8 +70,7 @@ def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> No
 
 
 def test_no_log_line_contains_a_name(broken: Broken) -> None:
-    assert NAME not in broken.log
-    assert NAME not in broken.aside
+    assert NAME not in broken.log + broken.errors
 
 
 def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(broken: Broken) -> None:
@@ -97,10 +89,17 @@ def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(brok
 
 def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:
     assert broken.code == 1
-    death_lines = [line for line in broken.aside.splitlines() if line.startswith("DIED ")]
+    death_lines = [line for line in broken.errors.splitlines() if line.startswith("DIED ")]
     assert [line for line in death_lines if "builtins.KeyError at " in line and "__main__:" in line]
     assert [line for line in death_lines if "builtins.ValueError at threading:" in line]
-    assert "Traceback" not in broken.aside
+    assert "Traceback" not in broken.errors
+
+
+def run_script(script: str, argument: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", script, argument], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
@@ -108,13 +107,7 @@ def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
         "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
     )
     script = f"{imports}; log.setup('x'); key_folder.verifying(Path(sys.argv[1]), 'tokens')"
-    process = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_script(script, str(tmp_path))
     assert process.returncode == 1
     assert re.fullmatch(
         rf"DIED builtins.FileNotFoundError at .*: ENOENT {tmp_path}/tokens.pub.jwk\n",
@@ -123,17 +116,9 @@ def test_a_file_that_is_missing_at_the_start_is_named(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_named_as_such() -> None:
+    script = (
+        "import sys; from chassis import log, metrics; log.setup('x'); metrics.serve(sys.argv[1])"
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        script = (
-            "import sys; from chassis import log, metrics; log.setup('x');"
-            " metrics.serve(sys.argv[1])"
-        )
-        process = subprocess.run(
-            [sys.executable, "-c", script, address],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        process = run_script(script, f"127.0.0.1:{server.getsockname()[1]}")
     assert re.fullmatch(r"DIED builtins.OSError at .*: EADDRINUSE\n", process.stderr)

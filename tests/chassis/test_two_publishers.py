@@ -5,6 +5,7 @@ A process that hangs loses its turn, and publishes and marks nothing when it wak
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from chassis.db import Database
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from facts import outbox
@@ -66,33 +66,30 @@ def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
 def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_it_wakes(
     world: World,
 ) -> None:
-    world.stop("publisher")
-    world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
-    world.publisher.open()
-    subjects, versions = [new_id() for _ in range(5)], 0
+    world.stop_relay()
+    subjects, batches = [new_id() for _ in range(5)], itertools.count()
+
+    def write() -> int:
+        """Writes the next twenty facts of each subject; returns their last version."""
+        start = 1 + 20 * next(batches)
+        for subject in subjects:
+            world.write(subject, 20, start=start)
+        return start + 19
+
     with running_publisher(world) as first:
         until(lambda: holds_turn(world, first))
         with running_publisher(world) as second:
             for stopped, other in ((first, second), (second, first), (first, second)):
-                versions += 20
-                for subject in subjects:
-                    # the process may be stopped in the middle of these facts
-                    world.write(subject, 20, start=versions - 19)
-                stopped.send_signal(signal.SIGSTOP)
-                versions += 20
-                for subject in subjects:
-                    world.write(subject, 20, start=versions - 19)
-                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
-                assert holds_turn(world, other)
-                versions += 20
-                stopped.send_signal(signal.SIGCONT)
-                for subject in subjects:
-                    world.write(subject, 20, start=versions - 19)
-                until(lambda: all(world.last_version(subject) == versions for subject in subjects))  # noqa: B023
-                assert holds_turn(world, other), "a process that wakes does not get its turn back"
+                write()  # the process may be stopped in the middle of these facts
+                for number in (signal.SIGSTOP, signal.SIGCONT):
+                    stopped.send_signal(number)
+                    last = write()
+                    until(lambda: all(world.last_version(subject) == last for subject in subjects))  # noqa: B023
+                    # a process that wakes does not get its turn back
+                    assert holds_turn(world, other), number
             assert (first.poll(), second.poll()) == (None, None)
     assert sorted(world.effects()) == sorted(
-        (subject, n) for subject in subjects for n in range(1, versions + 1)
+        (subject, n) for subject in subjects for n in range(1, last + 1)
     )
     records = topics.records(world.part.bootstrap, [world.topic])
     for subject in subjects:
@@ -101,7 +98,7 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
             for record in records
             if record.key == subject.encode()
         ]
-        assert list(dict.fromkeys(published)) == list(range(1, versions + 1)), (
+        assert list(dict.fromkeys(published)) == list(range(1, last + 1)), (
             "the first records of all versions are in order"
         )
     with world.publisher.transaction(SYSTEM) as tx:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
-
 import chassis
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
@@ -34,6 +32,8 @@ from keys.sealing import Keyring, SignatureCheck, Signer
 from tests.parts import brokers
 from tests.parts import postgres as parts
 
+Record = tuple[bytes, bytes, list[tuple[str, bytes]]]
+"""A record to be published: key, value and headers."""
 MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 
 
@@ -41,6 +41,13 @@ def settings(bootstrap: str) -> ServiceSettings:
     return ServiceSettings(
         "", "", bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
     )
+
+
+def send_records(bootstrap: str, topic: str, records: list[Record]) -> None:
+    """Publishes records, and waits until the broker has stored them."""
+    producer = Producer(settings(bootstrap))
+    producer.send_all(topic, records)
+    producer.discard()
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -133,6 +140,12 @@ class World:
         """Returns the consuming service's database."""
         return self.databases["listener"]
 
+    def stop_relay(self) -> None:
+        """Stops the publishing service; its database stays open for the test."""
+        self.stop("publisher")
+        self.databases["publisher"] = Database(self.places["publisher"].url, max_size=2)
+        self.publisher.open()
+
     # --- copies, as docs/operations.md makes them
 
     def back_up(self, name: str, file: Path) -> None:
@@ -146,7 +159,8 @@ class World:
         )
 
     def restore(self, name: str, file: Path) -> None:
-        """Replaces a database by its copy."""
+        """Replaces a database by its copy while its service is stopped."""
+        self.stop(name)
         self._run(
             "pg_restore",
             "--clean",
@@ -155,6 +169,7 @@ class World:
             f"--dbname={self.places[name].migration_url}",
             str(file),
         )
+        self.start(name)
 
     def _run(self, program: str, *words: str) -> None:
         process = subprocess.run(
@@ -178,14 +193,21 @@ class World:
                 ],
             )
 
+    def deliver(self, subject: str, count: int = 1, start: int = 1, payload: bytes = b"x") -> None:
+        """Writes facts of a subject, and waits until the consuming service has applied them."""
+        self.write(subject, count, start, payload)
+        until(lambda: self.last_version(subject) == start + count - 1)
+
     def send_raw(
         self, fact: Fact, *, source: str = "enlace/publisher", body: bytes | None = None
     ) -> None:
         """Publishes a fact to the topic directly, past the outbox."""
         key, value, headers = pack(fact, source, self.signer)
-        producer = Producer(settings(self.part.bootstrap))
-        producer.send_all(self.topic, [(key, value if body is None else body, headers)])
-        producer.discard()
+        self.send((key, value if body is None else body, headers))
+
+    def send(self, *records: Record) -> None:
+        """Publishes records to the topic."""
+        send_records(self.part.bootstrap, self.topic, list(records))
 
     # --- consuming
 
@@ -270,10 +292,11 @@ def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Ite
     """Yields a world with both services running."""
     key_folder.create(folder, ["publisher", "listener"])
     places = {name: postgres.database(name, MIGRATIONS) for name in ("publisher", "listener")}
-    with psycopg.connect(places["listener"].migration_url) as owner:
-        # No unique key: an effect applied twice must show as two rows.
-        owner.execute("CREATE TABLE effects (subject text, version bigint, payload bytea)")
-        owner.execute("CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)")
+    # No unique key of the effects: an effect applied twice must show as two rows.
+    places["listener"].run_as_owner(
+        "CREATE TABLE effects (subject text, version bigint, payload bytea);"
+        " CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)"
+    )
     # A topic of its own: earlier tests signed their facts with other keys.
     world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
     world.watch.start()

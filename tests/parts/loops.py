@@ -26,6 +26,12 @@ def running(*loops: Loop) -> Iterator[None]:
             assert loop.join(10), loop.name
 
 
+def turn_until_stopped(loop: Loop) -> None:
+    """Takes short turns without any work until the loop is stopped."""
+    while loop.turn():
+        loop.wait(0.01)
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 50) -> bool:
     """Returns True once the condition holds; False if it does not hold in time.
 

@@ -17,10 +17,15 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg
+
+from chassis import db
 from chassis.migrate import migrate
 from local.postgres import Login, Postgres
 
@@ -38,6 +43,21 @@ class Database:
     name: str
     url: str
     migration_url: str
+
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[db.Database]:
+        """Yields the database as a service opens it; closes it when the block ends."""
+        database = db.Database(self.url, **options)
+        database.open()
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def run_as_owner(self, statements: str) -> None:
+        """Runs statements as the role that owns the database."""
+        with psycopg.connect(self.migration_url) as owner:
+            owner.execute(statements.encode())
 
 
 class Server:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -16,12 +16,12 @@ from chassis.announcements import AT_ONCE, announce, listen, wait_for_work, work
 from chassis.db import LOST, Database, Transaction
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
+from tests.builders import NOON
 from tests.parts.clocks import SettableClock
+from tests.parts.loops import NEVER, running
 from tests.parts.postgres import Server as PostgresServer
 
-NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-NEVER = 3600.0
 CHANNEL = "work_of_the_test"
 
 
@@ -57,13 +57,9 @@ class Works:
             ),
             waits_for=LOST,
         )
-        loop.start()
-        try:
+        with running(loop):
             self.wait_for(lambda: self.readings > 0)
             yield
-        finally:
-            loop.stop()
-            assert loop.join(5)
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> bool:
         with self._changed:
@@ -85,15 +81,13 @@ class Works:
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    database = Database(postgres.database().url)
-    database.open()
-    yield database
-    database.close()
+    with postgres.database().opened() as created:
+        yield created
 
 
 @pytest.fixture
 def clock() -> SettableClock:
-    return SettableClock(NOW)
+    return SettableClock(NOON)
 
 
 @pytest.fixture
@@ -112,7 +106,7 @@ def test_work_is_done_when_the_clock_reaches_the_announced_time(
     works: Works, clock: SettableClock
 ) -> None:
     with works.running():
-        works.plan(NOW + HOUR)
+        works.plan(NOON + HOUR)
         assert not works.wait_for(lambda: works.acts > 0, 1.5)
         clock.advance(HOUR)
         assert works.wait_for(lambda: works.acts == 1)
@@ -134,7 +128,7 @@ def test_the_times_are_read_again_when_the_clock_was_set_back(
     works: Works, clock: SettableClock
 ) -> None:
     with works.running():
-        works.plan(NOW - 2 * HOUR, announced=False)
+        works.plan(NOON - 2 * HOUR, announced=False)
         clock.advance(-HOUR)
         assert works.wait_for(lambda: works.acts == 1)
 
@@ -142,15 +136,14 @@ def test_the_times_are_read_again_when_the_clock_was_set_back(
 def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
     works: Works, database: Database
 ) -> None:
-    def fail() -> None:
-        with database.transaction(SYSTEM) as tx:
-            announce(tx, CHANNEL, AT_ONCE)
-            raise ZeroDivisionError
+    def fail(tx: Transaction) -> None:
+        announce(tx, CHANNEL, AT_ONCE)
+        raise ZeroDivisionError
 
     with works.running():
         works.due = AT_ONCE
-        with pytest.raises(ZeroDivisionError):
-            fail()
+        with pytest.raises(ZeroDivisionError), database.transaction(SYSTEM) as tx:
+            fail(tx)
         assert not works.wait_for(lambda: works.acts > 0, 0.5)
 
 

@@ -6,8 +6,7 @@ A fact is published if and only if its transaction commits, and applied once and
 import math
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,27 +14,22 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.protocol.consumer import FetchRequest
 from prometheus_client import generate_latest
 
 from chassis import metrics
 from chassis.clock import SystemClock
-from chassis.db import Database
 from chassis.errors import Conflict
 from chassis.ids import new_id
 from chassis.limits import WINDOW
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 from facts import kafka, outbox, relay
-from facts.broker import Broker
 from facts.envelope import SIGNATURE
 from facts.kafka import REPLAYS, Consumer, Producer
 from facts.outbox import Fact
 from facts.relay import _MANY, _PASSES_PER_SECOND, Relay
 from tests.chassis.world import World, settings, until
 from tests.parts import brokers, topics
-from tests.parts.brokers import forget
-from tests.parts.paused import paused_process
 
 pytestmark = pytest.mark.long
 
@@ -48,13 +42,13 @@ def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
 
-def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """Returns a list that receives the number of facts of each published batch, and its time."""
-    batches: list[tuple[int, float]] = []
+def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Returns a list that receives the number of facts of each published batch."""
+    batches: list[int] = []
     send_all = Producer.send_all
 
     def count_and_send(producer: Producer, topic: str, records: Any, **options: Any) -> Any:
-        batches.append((len(records), time.monotonic()))
+        batches.append(len(records))
         return send_all(producer, topic, records, **options)
 
     monkeypatch.setattr(Producer, "send_all", count_and_send)
@@ -64,15 +58,13 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
 def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches = watch_batches(monkeypatch)
-    begin = time.monotonic()
+    batches, begin = watch_batches(monkeypatch), time.monotonic()
     for _ in range(300):
         world.write(new_id(), 1)
-    until(lambda: sum(count for count, _ in batches) >= 300)
+    until(lambda: sum(batches) >= 300)
     seconds = time.monotonic() - begin
     assert len(batches) <= _PASSES_PER_SECOND * (seconds + WINDOW) + 1
-    total = sum(count for count, _ in batches)
-    assert total == 300, "a fact was sent twice, or another test is still sending"
+    assert sum(batches) == 300, "a fact was sent twice, or another test is still sending"
 
 
 def test_the_relay_pauses_after_a_batch_of_many_facts_only(
@@ -109,19 +101,16 @@ def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
 
     with pytest.raises(Conflict):
         change_and_refuse()
-    world.write(real, 1)
-    until(lambda: world.versions(real) == [1])
+    world.deliver(real)
     assert world.versions(ghost) == []
 
 
 def test_a_fact_that_is_published_twice_has_one_effect(world: World) -> None:
     subject, after = new_id(), new_id()
-    world.write(subject, 3)
-    until(lambda: len(world.versions(subject)) == 3)
+    world.deliver(subject, 3)
     with world.publisher.transaction(SYSTEM) as tx:
         assert outbox.repeat_subject(tx, subject) == 3
-    world.write(after, 1)
-    until(lambda: world.versions(after) == [1])
+    world.deliver(after)
     assert [row for row in world.effects() if row[0] == subject] == [
         (subject, 1),
         (subject, 2),
@@ -156,18 +145,11 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_appl
     # the repeated record adds no dead letter
     world.send_raw(fact, body=b"altered after signing")
     world.send_raw(replace(fact, subject=new_id()), source="enlace/stranger")
-    producer = Producer(settings(world.part.bootstrap))
-    producer.send_all(
-        world.topic,
-        [
-            (b"no headers at all", b"", []),
-            (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")]),
-        ],
+    world.send(
+        (b"no headers at all", b"", []),
+        (b"nonsense", b"\xff", [("ce_id", b"\xff"), (SIGNATURE, b"")]),
     )
-    producer.discard()
-    after = new_id()
-    world.write(after, 1)
-    until(lambda: world.versions(after) == [1])
+    world.deliver(new_id())
     until(lambda: len(world.waiting("unreadable")) == 4)
     assert world.versions(fact.subject) == []
     assert sorted(letter.reason for letter in world.waiting("unreadable")) == [
@@ -183,22 +165,27 @@ def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
     # The order of subjects alone could put the new fact first; so the reverse order is tested too.
     old, new = "f" * 32, "0" * 32
     until(lambda: world.watch.cluster_id is not None)
-    world.stop("publisher")
-    world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
-    world.publisher.open()
+    world.stop_relay()
     for first, second in ((old, new), ("1" * 32, "e" * 32)):
         world.write(first, 2)
+        mark_next_batch_published(world)
         with world.publisher.transaction(SYSTEM) as tx:
-            outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
             outbox.repeat_all(tx)
         world.write(second, 1)
         world.write(first, 1, start=3)
-        with world.publisher.transaction(SYSTEM) as tx:
-            batch = [(fact.subject, fact.version) for fact in outbox.next_batch(tx, 100).facts]
-            # Within a subject facts stay in the order of their versions: a new fact is preceded by
-            # the subject's repeated ones.
-            assert batch == sorted([(first, 1), (first, 2), (first, 3), (second, 1)])
-            outbox.mark_published(tx, outbox.next_batch(tx, 100).facts, outbox.current_round(tx))
+        # Within a subject facts stay in the order of their versions: a new fact is preceded by the
+        # subject's repeated ones.
+        assert mark_next_batch_published(world) == sorted(
+            [(first, 1), (first, 2), (first, 3), (second, 1)]
+        )
+
+
+def mark_next_batch_published(world: World) -> list[tuple[str, int]]:
+    """Marks the facts of the next batch as published; returns their subjects and versions."""
+    with world.publisher.transaction(SYSTEM) as tx:
+        facts = outbox.next_batch(tx, 100).facts
+        outbox.mark_published(tx, facts, outbox.current_round(tx))
+    return [(fact.subject, fact.version) for fact in facts]
 
 
 def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
@@ -218,10 +205,8 @@ def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
         400,
         500,
     ]
-    after = new_id()
-    world.write(after, 1)
-    until(lambda: world.versions(after) == [1])
-    until(lambda: len(world.effects()) == 501)
+    world.deliver(new_id())
+    assert len(world.effects()) == 501
 
 
 def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: World) -> None:
@@ -256,8 +241,7 @@ def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_publi
     world: World,
 ) -> None:
     read, unread = new_id(), [new_id() for _ in range(20)]
-    world.write(read, 1)
-    until(lambda: world.versions(read) == [1])
+    world.deliver(read)
     world.stop("listener")  # for longer than the broker keeps records
     for subject in unread:
         world.write(subject, 2)
@@ -271,8 +255,7 @@ def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_publi
     requested = ends_of(world, REPLAYS)
     world.stop("listener")
     world.start("listener")
-    world.write(read, 1, start=2)
-    until(lambda: world.versions(read) == [1, 2])
+    world.deliver(read, start=2)
     assert ends_of(world, REPLAYS) == requested  # everything is requested once
 
 
@@ -289,129 +272,6 @@ def delete_records(world: World) -> None:
         admin.delete_records(ends_of(world, world.topic))
 
 
-def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
-    broker: brokers.Broker, topic: str
-) -> None:
-    group = new_id()
-    hasty = Consumer(settings(broker.bootstrap), group, [topic])
-    hasty.poll(0.01)
-    hasty.close()
-    producer = Producer(settings(broker.bootstrap))
-    producer.send_all(topic, [(b"key", b"value", [])])
-    producer.discard()
-    received: list[Any] = []
-    patient = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), received)
-    until(lambda: bool(received or patient.poll(0.5)))
-    patient.close()
-
-
-def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
-    broker: brokers.Broker, topic: str
-) -> None:
-    """Restarts the broker without its data, so that the consumer has to join again.
-
-    At that moment the consumer still has its former partitions, but belongs to no group.
-    """
-    group = new_id()
-    hasty = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]))
-    forget(broker)
-    with suppress(kafka.BrokerLost):
-        while not (hasty.assigned and not hasty.joined):
-            hasty.poll(0.05)
-    hasty.close()
-    watch = Broker(settings(broker.bootstrap), [topic])
-    watch.start()
-    until(lambda: watch.cluster_id is not None)
-    assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic])).close()
-    watch.stop()
-
-
-def assigned(join: Callable[[], Consumer], received: list[Any] | None = None) -> Consumer:
-    """Returns a consumer once it has its partitions; `received` gets the records until then.
-
-    A consumer that gets no partition for too long joins again, as a subscriber does. This function
-    polls without a pause, because a join that ends between two polls is lost (facts/broker.py).
-    """
-    consumer = join()
-    while not consumer.assigned:
-        try:
-            records = consumer.poll(0.1)
-        except kafka.NoPartition:
-            consumer.close()
-            consumer = join()
-        else:
-            if received is not None:
-                received += records
-    return consumer
-
-
-def test_an_idle_consumer_polls_the_broker_every_five_seconds(
-    broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[int] = []
-    encode = FetchRequest.encode
-
-    def note_and_encode(self: FetchRequest, *words: Any, **options: Any) -> Any:
-        waits.append(self.max_wait_ms)
-        return encode(self, *words, **options)
-
-    consumer = assigned(lambda: Consumer(settings(broker.bootstrap), new_id(), [topic]))
-    monkeypatch.setattr(FetchRequest, "encode", note_and_encode)
-    begin = time.monotonic()
-    while time.monotonic() - begin < 6:
-        assert consumer.poll(0.5) == []
-    assert set(waits) == {5000}
-    assert len(waits) <= 3  # at most two requests in six seconds, and the one under way
-    consumer.close()
-
-
-def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_start(
-    broker: brokers.Broker, topic: str
-) -> None:
-    producer = Producer(settings(broker.bootstrap))
-    producer.send_all(topic, [(b"%d" % n, b"value", []) for n in range(500)])
-    producer.discard()
-    reading = kafka.read_from(settings(broker.bootstrap), topic, {})
-    records = list(next(reading))
-    with paused_process(broker.process.pid):
-        for _ in range(10):  # each turn takes half a second
-            records += next(reading, [])
-    for batch in reading:
-        records += batch
-    assert len({(record.partition, record.offset) for record in records}) == len(records) == 500
-
-
-def test_reading_a_topic_back_fails_if_the_end_is_never_reached(
-    broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka, "_SILENCE", 1.0)
-    monkeypatch.setattr(
-        "facts.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
-    )
-    with pytest.raises(kafka.BrokerLost):
-        list(kafka.read_from(settings(broker.bootstrap), topic, {}))
-
-
-def test_reading_a_topic_back_fails_if_the_topic_does_not_exist(broker: brokers.Broker) -> None:
-    with pytest.raises(kafka.BrokerLost):
-        list(kafka.read_from(settings(broker.bootstrap), f"enlace.tests-{new_id()[:8]}.v1", {}))
-
-
-def test_reading_back_a_recreated_topic_starts_at_its_beginning(
-    broker: brokers.Broker, topic: str
-) -> None:
-    producer = Producer(settings(broker.bootstrap))
-    producer.send_all(topic, [(b"key", b"value", [])])
-    producer.discard()
-    # the offset at which reading the former topic had ended
-    begins = dict.fromkeys(range(kafka.PARTITIONS), 5)
-    assert [
-        record.value
-        for batch in kafka.read_from(settings(broker.bootstrap), topic, begins)
-        for record in batch
-    ] == [b"value"]
-
-
 BACKLOG = 36_000  # records, in twelve partitions
 
 
@@ -426,9 +286,8 @@ def test_each_record_of_a_backlog_is_received_exactly_once(
     """
     producer = Producer(settings(broker.bootstrap))
     for begin in range(0, BACKLOG, 500):
-        producer.send_all(
-            topic, [(b"%d" % number, b"x" * 300, []) for number in range(begin, begin + 500)]
-        )
+        numbers = range(begin, begin + 500)
+        producer.send_all(topic, [(b"%d" % number, b"x" * 300, []) for number in numbers])
     producer.discard()
     consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
     received: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
@@ -444,64 +303,11 @@ def test_each_record_of_a_backlog_is_received_exactly_once(
     assert all(offsets == list(range(len(offsets))) for offsets in received.values())
 
 
-def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
-    broker: brokers.Broker, topic: str
-) -> None:
-    group = new_id()
-    producer = Producer(settings(broker.bootstrap))
-    producer.send_all(topic, [(b"key", b"%d" % number, []) for number in range(10)])
-    producer.discard()
-    values: list[bytes] = []
-    for committed in (3, 10):
-        records: list[kafka.ReceivedRecord] = []
-        consumer = assigned(lambda: Consumer(settings(broker.bootstrap), group, [topic]), records)
-        while len(records) < min(10, 10 - len(values)):
-            records += consumer.poll(0.5)
-        values += [record.value for record in records[:committed]]
-        consumer.commit(records[:committed])
-        consumer.close()
-    assert values == [b"%d" % number for number in range(10)]
-
-
-def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broker) -> None:
-    topic, received = "enlace.tests.v1", {}
-    for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
-        own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
-        watch = Broker(own, [topic])
-        watch.start()
-        until(lambda watch=watch: watch.cluster_id is not None)  # type: ignore[misc]
-        producer = Producer(own)
-        producer.send_all(topic, [(b"key", prefix.encode(), [])])
-        producer.discard()
-        records: list[kafka.ReceivedRecord] = []
-        consumer = assigned(lambda own=own: Consumer(own, "group", [topic]), records)  # type: ignore[misc]
-        while not records:
-            records += consumer.poll(0.5)
-        consumer.commit(records)
-        consumer.close()
-        received[prefix] = [(record.topic, record.value) for record in records]
-        assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [
-            prefix.encode()
-        ]
-        watch.stop()
-    assert received == {prefix: [(topic, prefix.encode())] for prefix in received}
-
-
-@pytest.fixture
-def topic(broker: brokers.Broker) -> str:
-    """A new topic."""
-    name = f"enlace.tests-{new_id()[:8]}.v1"
-    with closing(KafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
-        kafka.create_topics(admin, settings(broker.bootstrap), [name])
-    return name
-
-
 def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject = new_id()
-    world.write(subject, 1)
-    until(lambda: world.versions(subject) == [1])
+    world.deliver(subject)
     assert world.watch.usable
     monkeypatch.setattr(world.watch, "_patience", 0.0)
     topics.delete(world.part.bootstrap, world.topic)
@@ -518,8 +324,7 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     The leader does so while it does not know the topic's partitions yet.
     """
     subject = new_id()
-    world.write(subject, 1)
-    until(lambda: world.versions(subject) == [1])
+    world.deliver(subject)
     starving, assignment, poll = True, KafkaConsumer.assignment, KafkaConsumer.poll
     monkeypatch.setattr(
         KafkaConsumer, "assignment", lambda self: set() if starving else assignment(self)
@@ -536,15 +341,12 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
     for limit in ("_UNASSIGNED", "_EMPTY"):
         monkeypatch.setattr(kafka, limit, 30.0)
     starving = False
-    world.write(subject, 1, start=2)
-    until(lambda: world.versions(subject) == [1, 2])
+    world.deliver(subject, start=2)
     until(lambda: world.watch.usable)
 
 
 def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: World) -> None:
-    subject = new_id()
-    world.write(subject, 1)
-    until(lambda: world.last_version(subject) == 1)
+    world.deliver(new_id())
 
     def backlog() -> float:
         [metric] = metrics.OUTBOX_BACKLOG.collect()
@@ -556,13 +358,12 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     assert "enlace_facts_told_total" in generate_latest().decode(), (
         "other metrics are still reported"
     )
-    database = world.databases["publisher"] = Database(world.places["publisher"].url, max_size=2)
-    database.open()
-    # this loop is never started
-    Relay("publisher", world.topic, database, world.watch, world.signer, SystemClock()).loop()
-    world.write(new_id(), 700)  # more than a batch
-    assert backlog() == 700
-    with database.transaction(SYSTEM) as tx:
-        outbox.repeat_all(tx)
-    assert backlog() == 701, "facts to be published again count, too"
-    database.close()
+    with world.places["publisher"].opened(max_size=2) as database:
+        world.databases["publisher"] = database
+        # this loop is never started
+        Relay("publisher", world.topic, database, world.watch, world.signer, SystemClock()).loop()
+        world.write(new_id(), 700)  # more than a batch
+        assert backlog() == 700
+        with database.transaction(SYSTEM) as tx:
+            outbox.repeat_all(tx)
+        assert backlog() == 701, "facts to be published again count, too"

@@ -6,10 +6,9 @@ The owner of one database tries to hide what happened.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from click.testing import CliRunner
 from google.protobuf.wrappers_pb2 import BytesValue
 from kafka.admin import KafkaAdminClient
 
-import chassis
 from chassis import audit, log
 from chassis.audit import Entry
 from chassis.clock import SystemClock
@@ -32,18 +30,18 @@ from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller
 from facts.broker import Broker
 from facts.envelope import pack
-from facts.kafka import Producer, create_topics
+from facts.kafka import create_topics
 from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from runtime import commands
+from tests.chassis.world import MIGRATIONS, send_records, settings
 from tests.parts import brokers
 from tests.parts import postgres as parts
 from tests.parts.paused import paused_process
 from trail import heads
 from trail.heads import TOPIC, Heads
 
-MIGRATIONS = [Path(chassis.__file__).parent / "migrations"]
 WORKER = Caller("w" * 32, "worker", "o" * 32)
 
 
@@ -58,37 +56,24 @@ class Pair:
     loops: dict[str, Heads]
 
     def settings(self, name: str) -> ServiceSettings:
-        bootstrap = self.broker.settings.kafka_bootstrap_servers
-        return ServiceSettings(
-            self.places[name].url,
-            "",
-            bootstrap,
-            "PLAINTEXT",
-            "",
-            "",
-            "",
-            1,
-            "",
-            "",
-            self.folder,
-            False,
-            True,
-            4,
-        )
+        return replace(self.broker.settings, database_url=self.places[name].url, keys=self.folder)
 
     def start(self, name: str) -> None:
         """Starts a service with nothing in memory, as after a restart."""
-        signer = Signer(key_folder.signing(self.folder, f"facts.{name}"))
         self.loops[name] = Heads(
             name,
             self.databases[name],
             self.broker,
-            signer,
+            self.signer(name),
             key_folder.trusted_signers(self.folder),
             SystemClock(),
         )
 
-    def write(self, name: str, rows: int = 1) -> None:
+    def signer(self, name: str) -> Signer:
+        return Signer(key_folder.signing(self.folder, f"facts.{name}"))
+
+    def write(self, name: str, rows: int) -> None:
+        """Adds rows to the trail of a service."""
         with self.databases[name].transaction(SYSTEM) as tx:
             audit.record(
                 tx,
@@ -97,46 +82,35 @@ class Pair:
                 [Entry("open_identity", new_id()) for _ in range(rows)],
             )
 
+    def write_and_turn(self, name: str, rows: int) -> list[str]:
+        """Adds rows to the trail of a service, and lets the service publish its head."""
+        self.write(name, rows)
+        return self.turn(name)
+
     def turn(self, name: str) -> list[str]:
+        """Lets a service take a turn; returns the reasons of its findings."""
         return [finding.reason for finding in self.loops[name].turn()]
 
-    def run_as_owner(self, name: str, statement: str) -> None:
-        """Runs a statement as the owner of the service's database."""
-        with psycopg.connect(self.places[name].migration_url) as owner:
-            owner.execute(statement.encode())
-
     def witnessed(self, witness: str, service: str) -> list[int]:
+        """Returns the sequence numbers of the heads of a service that the witness stores."""
         with self.databases[witness].transaction(SYSTEM) as tx:
             return [row["sequence"] for row in heads.witnessed(tx, service)]
 
-    def publish_head(self, as_: str, subject: str, sequence: int, hash: bytes, signer: str) -> None:
-        """Publishes a head to the topic directly."""
-        fact = Fact(
-            subject,
-            sequence,
-            heads.TYPE,
-            BytesValue(value=hash).SerializeToString(),
-            datetime.now(UTC),
-        )
-        producer = Producer(self.broker.settings)
-        producer.send_all(
-            TOPIC,
-            [
-                pack(
-                    fact,
-                    f"enlace/{as_}",
-                    Signer(key_folder.signing(self.folder, f"facts.{signer}")),
-                )
-            ],
-        )
-        producer.discard()
+    def publish_head(
+        self, service: str, subject: str, sequence: int, *, signer: str, type: str = heads.TYPE
+    ) -> None:
+        """Publishes a made-up head to the topic as the service, with the key of `signer`."""
+        payload = BytesValue(value=b"x" * 32).SerializeToString()
+        fact = Fact(subject, sequence, type, payload, datetime.now(UTC))
+        record = pack(fact, f"enlace/{service}", self.signer(signer))
+        send_records(self.broker.settings, TOPIC, [record])
 
     def move_to_an_empty_topic(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Moves to an empty topic, as with a new broker."""
         topic = f"enlace.tests-{new_id()[:8]}.v1"
-        admin = KafkaAdminClient(bootstrap_servers=self.broker.settings.kafka_bootstrap_servers)
-        create_topics(admin, self.broker.settings, [topic])
-        admin.close()
+        bootstrap = self.broker.settings.kafka_bootstrap_servers
+        with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+            create_topics(admin, self.broker.settings, [topic])
         monkeypatch.setattr(heads, "TOPIC", topic)
 
     def command(self, name: str, *words: str, stdin: str | None = None) -> tuple[int, str]:
@@ -151,22 +125,18 @@ class Pair:
 def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iterator[Pair]:
     names = [f"one-{new_id()[:8]}", f"two-{new_id()[:8]}"]
     key_folder.create(tmp_path, names)
-    settings = ServiceSettings(
-        "", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", Path(), False, True, 4
-    )
-    watch = Broker(settings, [TOPIC])
+    watch = Broker(settings(broker.bootstrap), [TOPIC])
     watch.start()
     assert watch.wait(30)
     places = {name: postgres.database("tests", MIGRATIONS) for name in names}
-    databases = {name: Database(place.url, max_size=4) for name, place in places.items()}
-    for database in databases.values():
-        database.open()
-    created = Pair(watch, tmp_path, places, databases, {})
-    for name in names:
-        created.start(name)
-    yield created
-    for database in databases.values():
-        database.close()
+    with ExitStack() as stack:
+        databases = {
+            name: stack.enter_context(place.opened(max_size=4)) for name, place in places.items()
+        }
+        created = Pair(watch, tmp_path, places, databases, {})
+        for name in names:
+            created.start(name)
+        yield created
     watch.stop()
     watch.join(10)
     structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
@@ -192,16 +162,11 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 def test_services_store_each_others_heads(pair: Pair) -> None:
     one, two = pair.places
     assert pair.turn(one) == []  # an empty trail has no head to publish
-    pair.write(one, 5)
-    assert pair.turn(one) == []
-    pair.write(one, 2)
-    assert pair.turn(one) == []
-    assert pair.turn(two) == []
-    assert pair.witnessed(two, one) == [5, 7]
-    assert pair.witnessed(one, one) == []
+    for rows in (5, 2):
+        assert pair.write_and_turn(one, rows) == []
+    assert (pair.turn(two), pair.witnessed(two, one), pair.witnessed(one, one)) == ([], [5, 7], [])
     pair.start(two)  # and reads the whole topic again
-    assert pair.turn(two) == []
-    assert pair.witnessed(two, one) == [5, 7]
+    assert (pair.turn(two), pair.witnessed(two, one)) == ([], [5, 7])
 
 
 @pytest.mark.parametrize(
@@ -211,14 +176,12 @@ def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     cheat: str, reason: str, pair: Pair
 ) -> None:
     one, two = pair.places
-    pair.write(one, 5)
-    pair.turn(one)
+    pair.write_and_turn(one, 5)
     pair.turn(two)
-    pair.run_as_owner(one, cheat)
+    pair.places[one].run_as_owner(cheat)
     if cheat is CUT:  # the service continues as if nothing had happened
         pair.write(one, 1)
-    assert pair.turn(one) == [reason]
-    assert pair.turn(one) == [reason]
+    assert [pair.turn(one), pair.turn(one)] == [[reason], [reason]]
     pair.start(one)  # a restart loses nothing: the topic and the other service have the heads
     assert pair.turn(one) == [reason]
 
@@ -228,53 +191,38 @@ def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair.places
-    pair.write(one, 5)
-    pair.turn(one)
+    pair.write_and_turn(one, 5)
     pair.turn(two)
-    pair.run_as_owner(one, cheat)
+    pair.places[one].run_as_owner(cheat)
     pair.move_to_an_empty_topic(monkeypatch)
     for name in pair.places:
         pair.start(name)
-    assert pair.turn(two) == []
-    assert pair.turn(one) == [reason]
-    assert pair.turn(one) == [reason]
-    code, _ = pair.command(one, "verify", "--json")
-    assert code == 1
+    assert [pair.turn(two), pair.turn(one), pair.turn(one)] == [[], [reason], [reason]]
+    assert pair.command(one, "verify", "--json")[0] == 1
 
 
 def test_heads_that_a_service_reports_of_another_trail_are_not_stored_by_a_third(
     pair: Pair,
 ) -> None:
     one, two = pair.places
-    head = BytesValue(value=b"x" * 32).SerializeToString()
-    fact = Fact("a-third", 9, heads.WITNESSED, head, datetime.now(UTC))
-    producer = Producer(pair.broker.settings)
-    producer.send_all(
-        heads.TOPIC,
-        [pack(fact, f"enlace/{two}", Signer(key_folder.signing(pair.folder, f"facts.{two}")))],
-    )
-    producer.discard()
+    pair.publish_head(two, "a-third", 9, signer=two, type=heads.WITNESSED)
     assert pair.turn(one) == []
     assert pair.witnessed(one, "a-third") == []
 
 
 def test_a_cut_tail_that_has_grown_again_is_detected_by_its_hash(pair: Pair) -> None:
     one, _ = pair.places
-    pair.write(one, 5)
-    pair.turn(one)
-    pair.run_as_owner(one, CUT)
-    pair.write(one, 6)
-    assert pair.turn(one) == ["forked"]
+    pair.write_and_turn(one, 5)
+    pair.places[one].run_as_owner(CUT)
+    assert pair.write_and_turn(one, 6) == ["forked"]
 
 
 def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     one, _ = pair.places
+    pair.write_and_turn(one, 3)
     pair.write(one, 3)
-    pair.turn(one)
-    pair.write(one, 3)
-    pair.run_as_owner(one, "UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
-    assert pair.turn(one) == ["altered"]
-    assert pair.turn(one) == ["altered"]
+    pair.places[one].run_as_owner("UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
+    assert [pair.turn(one), pair.turn(one)] == [["altered"], ["altered"]]
 
 
 def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_services_heads(
@@ -282,20 +230,15 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
 ) -> None:
     one, two = pair.places
     for _ in range(3):
-        pair.write(one, 4)
-        pair.turn(one)
+        pair.write_and_turn(one, 4)
     pair.turn(two)
     code, output = pair.command(one, "verify", "--json")
-    assert (
-        code,
-        json.loads(output)["rows"],
-        json.loads(output)["witnessed"],
-        json.loads(output)["findings"],
-    ) == (0, 12, 3, [])
+    verdict = json.loads(output)
+    assert (code, verdict["rows"], verdict["witnessed"], verdict["findings"]) == (0, 12, 3, [])
 
     code, stored = pair.command(two, "witnesses", "--of", one)
     assert (code, [head["sequence"] for head in json.loads(stored)]) == (0, [4, 8, 12])
-    pair.run_as_owner(one, RECOMPUTE)
+    pair.places[one].run_as_owner(RECOMPUTE)
     code, output = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
     code, output = pair.command(
@@ -316,19 +259,15 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     pair: Pair, postgres: parts.Server, tmp_path: Path
 ) -> None:
     one, two = pair.places
-    url, copy = pair.places[one].migration_url, tmp_path / "copy"
-    pair.write(one, 5)
-    pair.turn(one)
-    run(postgres, "pg_dump", "--format=custom", "--exclude-extension=*", f"--file={copy}", url)
-    pair.write(one, 3)
-    pair.turn(one)
-    run(
-        postgres, "pg_restore", "--clean", "--if-exists", "--no-owner", f"--dbname={url}", str(copy)
-    )
-    migrate(url, MIGRATIONS)
+    place, copy = pair.places[one], tmp_path / "copy"
+    pair.write_and_turn(one, 5)
+    postgres.dump(place, copy)
+    pair.write_and_turn(one, 3)
+    postgres.restore(place, copy)
+    migrate(place.migration_url, MIGRATIONS)
     pair.start(one)
-    pair.write(one, 3)  # as many rows as were lost: each place has another row now
-    assert pair.turn(one) == []
+    # as many rows as were lost: each place has another row now
+    assert pair.write_and_turn(one, 3) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]
     code, output = pair.command(one, "verify", "--json")
@@ -338,41 +277,25 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     )
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
-        psycopg.connect(pair.places[one].url) as service,
+        psycopg.connect(place.url) as service,
     ):
         service.execute("UPDATE audit SET action = 'x'")
 
 
-def run(postgres: parts.Server, program: str, *words: str) -> None:
-    process = subprocess.run(
-        [str(postgres.programs / program), *words],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"]},
-    )
-    assert process.returncode == 0, process.stderr
-
-
-def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(
-    pair: Pair, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(pair: Pair) -> None:
     one, two = pair.places
-    pair.write(one, 3)
-    pair.turn(one)
-    pair.publish_head(one, one, 4, b"x" * 32, signer=two)  # signed by the other service
-    pair.publish_head(two, one, 5, b"x" * 32, signer=two)  # the other trail's head, in its own name
-    assert pair.turn(two) == []
-    assert pair.witnessed(two, one) == [3]
-    assert pair.turn(one) == []
+    pair.write_and_turn(one, 3)
+    pair.publish_head(one, one, 4, signer=two)  # signed by the other service
+    pair.publish_head(two, one, 5, signer=two)  # the other trail's head, in its own name
+    assert (pair.turn(two), pair.witnessed(two, one), pair.turn(one)) == ([], [3], [])
 
 
 def test_two_heads_at_one_place_are_both_stored_and_reported(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = pair.places
-    pair.write(one, 3)
-    pair.turn(one)
-    pair.publish_head(one, one, 3, b"x" * 32, signer=one)
+    pair.write_and_turn(one, 3)
+    pair.publish_head(one, one, 3, signer=one)
     log.setup("test")
     pair.turn(two)
     assert pair.witnessed(two, one) == [3, 3]
@@ -383,8 +306,7 @@ def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     pair: Pair, broker: brokers.Broker
 ) -> None:
     one, _ = pair.places
-    pair.write(one, 4)
-    pair.turn(one)
+    pair.write_and_turn(one, 4)
     with paused_process(broker.process.pid):
         # prints a sentence to standard error, and no verdict
         assert pair.command(one, "verify", "--json") == (1, "")

@@ -12,7 +12,7 @@ from facts.outbox import Fact
 from tests.builders import NOON
 
 SUBJECT, OTHER = "a" * 32, "b" * 32
-SECOND = timedelta(seconds=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 
 
 def fact(version: int, *, subject: str = SUBJECT, epoch: int = 0, base: int = 0) -> Fact:
@@ -108,12 +108,12 @@ def test_lock_returns_the_epoch_and_version_of_each_subject(tx: Transaction) -> 
 
 
 def test_a_parked_fact_comes_out_unchanged(tx: Transaction) -> None:
-    given = fact(1, epoch=7, base=1)
-    inbox.position(tx, "listener", given)
-    inbox.park(tx, "listener", "topic", given, NOON)
+    parked = fact(1, epoch=7, base=1)
+    inbox.position(tx, "listener", parked)
+    inbox.park(tx, "listener", "topic", parked, NOON)
     waiting = inbox.due(tx, "listener", SUBJECT, NOON)
-    assert waiting == Waiting("topic", given, "", 0)
-    assert waiting.fact.trace == given.trace
+    assert waiting == Waiting("topic", parked, "", 0)
+    assert waiting.fact.trace == parked.trace
 
 
 def test_a_held_fact_that_is_parked_again_stays_held(tx: Transaction) -> None:
@@ -217,3 +217,24 @@ def test_a_consumer_has_missed_nothing_until_its_own_store_is_replaced(tx: Trans
     inbox.record_full_request(tx, "listener", 7)
     assert inbox.missed_nothing(tx, "listener", 7) is True
     assert inbox.missed_nothing(tx, "listener", 0) is False
+
+
+def test_a_fact_that_a_fast_clock_held_until_tomorrow_is_tried_again_at_once(
+    tx: Transaction,
+) -> None:
+    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+    assert inbox.due_subjects(tx, "listener", NOON, 10) == []
+    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON + DAY)
+    assert inbox.due_subjects(tx, "listener", NOON, 10) == [SUBJECT]
+    assert inbox.due(tx, "listener", SUBJECT, NOON) is not None
+
+
+def test_a_missing_fact_is_requested_although_a_fast_clock_parked_its_successor(
+    tx: Transaction,
+) -> None:
+    inbox.position(tx, "listener", fact(2))
+    inbox.park(tx, "listener", "topic", fact(2), NOON)
+    assert inbox.gaps(tx, "listener", NOON - 10 * SECOND) == []
+    tx.execute("DELETE FROM inbox_parked")
+    inbox.park(tx, "listener", "topic", fact(2), NOON + DAY)
+    assert inbox.gaps(tx, "listener", NOON - 10 * SECOND) == [("topic", SUBJECT)]

@@ -6,23 +6,19 @@ The id is in the outbox, in the topic, and with facts that wait at a consumer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chassis import log, trace
-from chassis.db import Database
+from chassis.db import Transaction
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM
 from facts import inbox, outbox
 from facts.envelope import pack, unpack
 from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from tests.builders import NOON
-from tests.chassis.world import MIGRATIONS
-from tests.parts.postgres import Server
 
 REQUEST = "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
 STRANGE = [
@@ -34,41 +30,31 @@ STRANGE = [
 
 
 @pytest.fixture
-def database(postgres: Server) -> Iterator[Database]:
-    created = Database(postgres.database("tests", MIGRATIONS).url, max_size=2)
-    created.open()
-    yield created
-    created.close()
-
-
-@pytest.fixture
 def signer(tmp_path: Path) -> Signer:
     key_folder.create(tmp_path, ["publisher"])
     return Signer(key_folder.signing(tmp_path, "facts.publisher"))
 
 
 def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_waits(
-    database: Database, signer: Signer
+    tx: Transaction, signer: Signer
 ) -> None:
     subject = new_id()
-    with trace.under(REQUEST), database.transaction(SYSTEM) as tx:
+    with trace.under(REQUEST):
         outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
-    with database.transaction(SYSTEM) as tx:
-        [fact] = outbox.next_batch(tx, 10).facts
-        _, body, headers = pack(fact, "enlace/publisher", signer)
-        received = unpack(headers, body, {"enlace/publisher": signer.check()})
-        assert received.trace == REQUEST
-        inbox.position(tx, "listener", received)
-        inbox.park(tx, "listener", "topic", received, NOON)
-        waiting = inbox.due(tx, "listener", subject, NOON)
+    [fact] = outbox.next_batch(tx, 10).facts
+    _, body, headers = pack(fact, "enlace/publisher", signer)
+    received = unpack(headers, body, {"enlace/publisher": signer.check()})
+    inbox.position(tx, "listener", received)
+    inbox.park(tx, "listener", "topic", received, NOON)
+    waiting = inbox.due(tx, "listener", subject, NOON)
     assert waiting
-    assert waiting.fact.trace == REQUEST
+    assert (received.trace, waiting.fact.trace) == (REQUEST, REQUEST)
 
 
-def test_a_fact_without_a_request_has_no_trace_id(database: Database) -> None:
-    with trace.under(""), database.transaction(SYSTEM) as tx:
+def test_a_fact_without_a_request_has_no_trace_id(tx: Transaction) -> None:
+    with trace.under(""):
         outbox.save(tx, [Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON)])
-        assert [fact.trace for fact in outbox.next_batch(tx, 10).facts] == [""]
+    assert [fact.trace for fact in outbox.next_batch(tx, 10).facts] == [""]
 
 
 @pytest.mark.parametrize("strange", STRANGE)

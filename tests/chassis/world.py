@@ -3,8 +3,6 @@
 Each service has a database; both use one broker.
 """
 
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -43,9 +41,9 @@ def settings(bootstrap: str) -> ServiceSettings:
     )
 
 
-def send_records(bootstrap: str, topic: str, records: list[Record]) -> None:
+def send_records(config: ServiceSettings, topic: str, records: list[Record]) -> None:
     """Publishes records, and waits until the broker has stored them."""
-    producer = Producer(settings(bootstrap))
+    producer = Producer(config)
     producer.send_all(topic, records)
     producer.discard()
 
@@ -75,7 +73,7 @@ class World:
     part: brokers.Broker
     topic: str
     places: dict[str, parts.Database]
-    programs: Path
+    postgres: parts.Server
     keys: Path
     name: str = field(default_factory=new_id)
     applied: list[Fact] = field(default_factory=list)
@@ -150,35 +148,13 @@ class World:
 
     def back_up(self, name: str, file: Path) -> None:
         """Copies a database into a file."""
-        self._run(
-            "pg_dump",
-            "--format=custom",
-            "--exclude-extension=*",
-            f"--file={file}",
-            self.places[name].migration_url,
-        )
+        self.postgres.dump(self.places[name], file)
 
     def restore(self, name: str, file: Path) -> None:
         """Replaces a database by its copy while its service is stopped."""
         self.stop(name)
-        self._run(
-            "pg_restore",
-            "--clean",
-            "--if-exists",
-            "--no-owner",
-            f"--dbname={self.places[name].migration_url}",
-            str(file),
-        )
+        self.postgres.restore(self.places[name], file)
         self.start(name)
-
-    def _run(self, program: str, *words: str) -> None:
-        process = subprocess.run(
-            [str(self.programs / program), *words],
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"]},
-        )
-        assert process.returncode == 0, process.stderr
 
     # --- publishing
 
@@ -207,7 +183,7 @@ class World:
 
     def send(self, *records: Record) -> None:
         """Publishes records to the topic."""
-        send_records(self.part.bootstrap, self.topic, list(records))
+        send_records(settings(self.part.bootstrap), self.topic, list(records))
 
     # --- consuming
 
@@ -298,7 +274,7 @@ def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Ite
         " CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)"
     )
     # A topic of its own: earlier tests signed their facts with other keys.
-    world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres.programs, folder)
+    world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres, folder)
     world.watch.start()
     world.start("publisher", "listener")
     try:

@@ -14,6 +14,7 @@ closed.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import zlib
@@ -110,6 +111,26 @@ class Server:
     def programs(self) -> Path:
         """Returns the folder of PostgreSQL's own programs."""
         return self.engine.programs()
+
+    def dump(self, database: Database, file: Path) -> None:
+        """Copies a database into a file, as docs/operations.md does."""
+        url = database.migration_url
+        self._run("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={file}", url)
+
+    def restore(self, database: Database, file: Path) -> None:
+        """Replaces a database by the copy in a file."""
+        url = database.migration_url
+        options = ("--clean", "--if-exists", "--no-owner", f"--dbname={url}")
+        self._run("pg_restore", *options, str(file))
+
+    def _run(self, program: str, *words: str) -> None:
+        process = subprocess.run(
+            [str(self.programs / program), *words],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"]},
+        )
+        assert process.returncode == 0, process.stderr
 
     def drop(self, database: Database) -> None:
         self.engine.drop(database.name)

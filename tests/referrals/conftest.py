@@ -3,12 +3,14 @@
 The test sets its clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import grpc
+import psycopg
 import pytest
 from argon2 import PasswordHasher
 
@@ -22,10 +24,13 @@ from keys.sealing import Signer
 from protos.referrals.v1 import campaigns_pb2, contacts_pb2, people_pb2, referrals_pb2
 from protos.stubs import ReferralsStubs
 from services.referrals.__main__ import MIGRATIONS, Components, make
+from services.referrals.line.store import contacts
 from services.referrals.line.usecases import contacts as usecases
 from services.referrals.network.store import members
 from services.referrals.network.store.members import view_of
+from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain import enquiry as enquiry_rules
+from services.referrals.referrals.store.deadlines import next_time
 from tests.builders import ASKED, NOON
 from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
@@ -127,6 +132,51 @@ class Service:
         """Returns a client for the public, without a token."""
         return Client(Caller("public", "public", ""), self._stubs(), self.issuer, self.gateway)
 
+    def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Returns the rows that a statement finds, in the scope of the system."""
+        with self.database.transaction(SYSTEM) as tx:
+            return tx.execute(statement, values or None).fetchall()
+
+    def as_owner(self, statement: str, *values: object) -> int:
+        """Runs a statement as the owner of the database. Returns the number of changed rows."""
+        with psycopg.connect(self.migration_url) as owner:
+            return owner.execute(statement, values or None).rowcount
+
+    def fact_types(self, subject: str) -> list[str]:
+        """Returns the types of the facts about a subject, the oldest first."""
+        rows = self.rows("SELECT type FROM outbox WHERE subject = %s ORDER BY version", subject)
+        return [row["type"] for row in rows]
+
+    def scheduler(self) -> DeadlineScheduler:
+        """Returns a new scheduler of the deadlines of referrals."""
+        return DeadlineScheduler(self.made.lives, self.database, self.clock, next_time, "clocks")
+
+    def contact_scheduler(self) -> DeadlineScheduler:
+        """Returns a new scheduler of the deadlines of contacts and callbacks."""
+        return DeadlineScheduler(
+            self.made.contacts, self.database, self.clock, contacts.next_time, "contacts"
+        )
+
+    def set_member(
+        self, name: str, status: str = "APPROVED", *, active: bool = True, country: str = ""
+    ) -> None:
+        """Sets the status of a member organisation; its country is as usual, unless given."""
+        type_ = "LAW_ENFORCEMENT" if name == "police" else "NGO"
+        country = country or ("GT" if name in ABROAD else "NI")
+        with self.database.transaction(SYSTEM) as tx:
+            members.note_member(
+                tx, "organization", ORG[name], active, status, type_, country=country
+            )
+
+    @contextmanager
+    def member_with_status(self, name: str, status: str, *, active: bool = True) -> Iterator[None]:
+        """Gives a member organisation a status until the block ends."""
+        self.set_member(name, status, active=active)
+        try:
+            yield
+        finally:
+            self.set_member(name)
+
     def _stubs(self) -> dict[str, Any]:
         return vars(ReferralsStubs(self.channel))
 
@@ -162,31 +212,24 @@ def service(
         "127.0.0.1:0", created.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
     )
     server.start()
-    with database.transaction(SYSTEM) as tx:
-        for name, identifier in ORG.items():
-            kind, country = (
-                "LAW_ENFORCEMENT" if name == "police" else "NGO",
-                "GT" if name in ABROAD else "NI",
-            )
-            members.note_member(
-                tx, "organization", identifier, True, "APPROVED", kind, country=country
-            )
-        for name, identifier in SERVICE.items():
-            members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
-    issuer = Issuer(key_folder.signing(folder, "tokens"), clock)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), clock)
-        yield Service(
+        running = Service(
             clock,
             database,
             place.url,
             place.migration_url,
             folder,
             created,
-            issuer,
-            gateway,
+            Issuer(key_folder.signing(folder, "tokens"), clock),
+            AddressSigner(key_folder.signing(folder, "calls.gateway"), clock),
             channel,
         )
+        for name in ORG:
+            running.set_member(name)
+        with database.transaction(SYSTEM) as tx:
+            for name, identifier in SERVICE.items():
+                members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
+        yield running
     usecases.HASHER = slow
     server.stop(1)
     database.close()
@@ -231,7 +274,7 @@ class Story:
         plan = identity.pop(
             "plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
         )
-        request = people_pb2.CreatePersonRequest(
+        created: people_pb2.Person = self.ngo.CreatePerson(
             identity=people_pb2.Identity(
                 **({"given_name": "Ximena", "phone": "+50581234567"} | identity)
             ),
@@ -245,13 +288,12 @@ class Story:
             safe_contact=plan,
             request_id=self.request_id(),
         )
-        created: people_pb2.Person = self.ngo.CreatePerson(request)
         return created
 
     def draft(
         self, person: people_pb2.Person | None = None, **values: Any
     ) -> referrals_pb2.Referral:
-        request = referrals_pb2.CreateReferralRequest(
+        created: referrals_pb2.Referral = self.ngo.CreateReferral(
             person_id=(person or self.person()).id,
             need_code=values.pop("need_code", "HOU.EMG"),
             urgency=values.pop("urgency", referrals_pb2.URGENCY_EMERGENCY),
@@ -260,7 +302,6 @@ class Story:
             request_id=self.request_id(),
             **values,
         )
-        created: referrals_pb2.Referral = self.ngo.CreateReferral(request)
         return created
 
     def child(self, **identity: Any) -> people_pb2.Person:
@@ -272,11 +313,16 @@ class Story:
         """Returns a worker of the NGO who may send a referral on an override."""
         return self.service.as_("ngo", "WORKER", "EMERGENCY")
 
+    @property
+    def operator(self) -> Client:
+        """Returns an operator of the hotline."""
+        return self.service.as_("hotline", "OPERATOR")
+
     def overridden(
         self, reason: str = "life_at_risk", by: Client | None = None, **values: Any
     ) -> referrals_pb2.Referral:
         draft = self.draft(**values)
-        request = referrals_pb2.SendReferralRequest(
+        created: referrals_pb2.Referral = (by or self.rescuer).SendReferral(
             id=draft.id,
             etag=draft.etag,
             override_reason_code=referrals_pb2.OverrideReason.Value(
@@ -286,7 +332,6 @@ class Story:
             arrival=ARRIVAL,
             request_id=self.request_id(),
         )
-        created: referrals_pb2.Referral = (by or self.rescuer).SendReferral(request)
         return created
 
     def receipt(self, person_id: str, **values: Any) -> people_pb2.Receipt:
@@ -305,44 +350,54 @@ class Story:
             **values,
         )
         created: people_pb2.Receipt = self.ngo.CreateReceipt(
-            people_pb2.CreateReceiptRequest(receipt=receipt, request_id=self.request_id())
+            receipt=receipt, request_id=self.request_id()
         )
         return created
 
-    def sent(self, **values: Any) -> referrals_pb2.Referral:
+    def sent(self, note: str = "", **values: Any) -> referrals_pb2.Referral:
         """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
-        receipt = self.receipt(draft.person_id, **groups)
-        request = referrals_pb2.SendReferralRequest(
+        created: referrals_pb2.Referral = self.ngo.SendReferral(
             id=draft.id,
             etag=draft.etag,
-            receipt_id=receipt.id,
+            receipt_id=self.receipt(draft.person_id, **groups).id,
             arrival=ARRIVAL,
+            note=note,
             request_id=self.request_id(),
         )
-        created: referrals_pb2.Referral = self.ngo.SendReferral(request)
         return created
 
     def accepted(self, **values: Any) -> referrals_pb2.Referral:
-        sent = self.sent(**values)
-        request = referrals_pb2.AcceptReferralRequest(
-            id=sent.id, etag=sent.etag, request_id=self.request_id()
+        return self.accept(self.sent(**values))
+
+    def accept(self, sent: referrals_pb2.Referral) -> referrals_pb2.Referral:
+        """Accepts a referral at the shelter; the first contact is planned for now."""
+        created: referrals_pb2.Referral = self.shelter.AcceptReferral(
+            id=sent.id,
+            etag=sent.etag,
+            planned_first_contact_time=self.service.clock.now(),
+            request_id=self.request_id(),
         )
-        request.planned_first_contact_time.FromDatetime(self.service.clock.now())
-        created: referrals_pb2.Referral = self.shelter.AcceptReferral(request)
+        return created
+
+    def decline(self, sent: referrals_pb2.Referral) -> referrals_pb2.Referral:
+        """Declines a referral at the shelter, which has no room."""
+        created: referrals_pb2.Referral = self.shelter.DeclineReferral(
+            id=sent.id, etag=sent.etag, reason_code=referrals_pb2.DECLINE_REASON_NO_CAPACITY
+        )
         return created
 
     def campaign(
         self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI"
     ) -> campaigns_pb2.LineCampaign:
-        wanted = campaigns_pb2.LineCampaign(
-            name="Llama y Vive",
-            country=country,
-            media_codes=media or [contacts_pb2.CAMPAIGN_POSTER],
-        )
         created: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
-            campaigns_pb2.CreateCampaignRequest(campaign=wanted, request_id=self.request_id())
+            campaign=campaigns_pb2.LineCampaign(
+                name="Llama y Vive",
+                country=country,
+                media_codes=media or [contacts_pb2.CAMPAIGN_POSTER],
+            ),
+            request_id=self.request_id(),
         )
         return created
 
@@ -351,19 +406,39 @@ class Story:
         speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON,
         **triage: Any,
     ) -> contacts_pb2.CreateContactResponse:
-        operator = self.service.as_("hotline", "OPERATOR")
-        contact = contacts_pb2.Contact(
-            line_country="NI",
-            kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
-            speaker_code=speaker,
-            triage=contacts_pb2.Triage(**triage),
-        )
-        created: contacts_pb2.CreateContactResponse = operator.CreateContact(
-            contacts_pb2.CreateContactRequest(
-                contact=contact, pin="4821", request_id=self.request_id()
-            )
+        created: contacts_pb2.CreateContactResponse = self.operator.CreateContact(
+            contact=contacts_pb2.Contact(
+                line_country="NI",
+                kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
+                speaker_code=speaker,
+                triage=contacts_pb2.Triage(**triage),
+            ),
+            pin="4821",
+            request_id=self.request_id(),
         )
         return created
+
+
+def pages(rpc: Callable[..., Any], **fields: Any) -> Iterator[Any]:
+    """Calls a list rpc until its last page; yields each answer."""
+    answer = rpc(**fields)
+    yield answer
+    while answer.next_page_token:
+        answer = rpc(**fields, page_token=answer.next_page_token)
+        yield answer
+
+
+def credentials(created: contacts_pb2.CreateContactResponse) -> dict[str, str]:
+    """Returns the reference and the PIN with which the caller identifies herself."""
+    return {"reference": created.reference, "pin": created.pin}
+
+
+def update_contact(client: Client, contact: contacts_pb2.Contact, **values: Any) -> Any:
+    """Sets these fields of a contact, based on the version of the contact that is given."""
+    return client.UpdateContact(
+        contact=contacts_pb2.Contact(id=contact.id, etag=contact.etag, **values),
+        update_mask={"paths": list(values)},
+    )
 
 
 _numbers = iter(range(1_000_000))
@@ -383,18 +458,38 @@ def story(service: Service) -> Story:
 @pytest.fixture
 def abroad(service: Service) -> None:
     """Moves the clinic to Costa Rica, so that it runs the line of that country."""
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_member(
-            tx, "organization", ORG["clinic"], True, "APPROVED", "NGO", country="CR"
-        )
+    service.set_member("clinic", country="CR")
 
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
     """Returns the referral as this client may see it now."""
-    referral: referrals_pb2.Referral = client.GetReferral(
-        referrals_pb2.GetReferralRequest(id=identifier)
-    )
+    referral: referrals_pb2.Referral = client.GetReferral(id=identifier)
     return referral
+
+
+def send_request(
+    draft: referrals_pb2.Referral, receipt_id: str = "", **fields: Any
+) -> referrals_pb2.SendReferralRequest:
+    """Returns the request to send a draft, on a consent if `receipt_id` is given."""
+    return referrals_pb2.SendReferralRequest(
+        id=draft.id, etag=draft.etag, receipt_id=receipt_id, **fields
+    )
+
+
+def history(client: Client, referral_id: str) -> list[referrals_pb2.ReferralEvent]:
+    """Returns the events of a referral as this client may see them, the oldest first."""
+    return list(client.ListReferralEvents(referral_id=referral_id).events)
+
+
+def open_identity(client: Client, person_id: str, referral_id: str = "") -> people_pb2.Identity:
+    """Opens a person's identity for the purpose of housing."""
+    identity: people_pb2.Identity = client.OpenPerson(
+        id=person_id,
+        purpose_code="HOU.EMG",
+        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
+        referral_id=referral_id,
+    )
+    return identity
 
 
 @pytest.fixture

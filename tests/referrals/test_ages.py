@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-import psycopg
 import pytest
 
 from chassis.tokens import SYSTEM
@@ -44,11 +43,9 @@ def note_all_ages(service: Service) -> int:
 
 
 def recorded_changes(service: Service, person_id: str) -> int:
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", (person_id,)
-        )
-        return len(rows.fetchall())
+    return len(
+        service.rows("SELECT 1 FROM audit WHERE action = 'note_age' AND object_id = %s", person_id)
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,29 +73,21 @@ def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
+
+    def file_at(now: datetime) -> tuple[pb.AgeBand.ValueType, int]:
+        """Returns her age band at a time, and the number of recorded changes."""
+        service.clock.set(now)
+        note_all_ages(service)
+        return band_of(story, girl.id), recorded_changes(service, girl.id)
+
     # in UTC, her birthday has already begun
-    service.clock.set(EIGHTEEN + MANAGUA - timedelta(seconds=1))
-    note_all_ages(service)
-    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
-        pb.AGE_BAND_12_TO_17,
-        0,
-    )
-    service.clock.set(EIGHTEEN + MANAGUA)
-    assert note_all_ages(service) >= 1
-    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
-        pb.AGE_BAND_18_TO_24,
-        1,
-    )
+    assert file_at(EIGHTEEN + MANAGUA - timedelta(seconds=1)) == (pb.AGE_BAND_12_TO_17, 0)
+    assert file_at(EIGHTEEN + MANAGUA) == (pb.AGE_BAND_18_TO_24, 1)
     assert note_all_ages(service) == 0
-    service.clock.set(datetime(2033, 3, 6, tzinfo=UTC))
-    note_all_ages(service)
-    assert (band_of(story, girl.id), recorded_changes(service, girl.id)) == (
-        pb.AGE_BAND_25_TO_59,
-        2,
-    )
+    assert file_at(datetime(2033, 3, 6, tzinfo=UTC)) == (pb.AGE_BAND_25_TO_59, 2)
 
 
-def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
+def test_b8_once_a_girl_is_of_age_her_file_has_a_new_version_and_no_guardians_consent_is_live(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -108,6 +97,7 @@ def test_b8_a_guardians_consent_is_not_live_once_the_girl_is_of_age(
     service.clock.set(EIGHTEEN + MANAGUA)
     note_all_ages(service)
     assert not story.ngo.GetReceipt(request).live
+    assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
 
 
 def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
@@ -127,37 +117,41 @@ def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_change_of_the_age_band_makes_a_new_version_of_the_file(
-    story: Story, service: Service
-) -> None:
-    girl = girl_of_seventeen(story)
-    service.clock.set(EIGHTEEN + MANAGUA)
-    note_all_ages(service)
-    assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
-
-
 def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    with service.database.transaction(SYSTEM) as tx:
-        [row] = tx.execute("SELECT band_end FROM people WHERE id = %s", (girl.id,)).fetchall()
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    assert row["band_end"] == keyring.fingerprint(b"2026-03-05", "band_end"), (
-        "the fingerprint is made with the key of the service"
-    )
+    fingerprint = keyring.fingerprint(b"2026-03-05", "band_end")
+    assert service.rows("SELECT band_end FROM people WHERE id = %s", girl.id) == [
+        {"band_end": fingerprint}
+    ], "the fingerprint is made with the key of the service"
 
 
-def test_b8_files_from_before_the_migration_get_their_day_in_the_background(
+def prepare_file_from_before_the_migration(service: Service, person_id: str, now: datetime) -> None:
+    """Makes a file as it was before the migration, and prepares it in the background at a time."""
+    service.as_owner("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", person_id)
+    service.clock.set(now)
+    while service.made.names.note():
+        pass
+
+
+def test_b8_a_file_from_before_the_migration_gets_its_day_in_the_background(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
-    with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
-    service.clock.set(EIGHTEEN + timedelta(days=90))
-    while service.made.names.note():
-        pass
+    prepare_file_from_before_the_migration(service, girl.id, EIGHTEEN - timedelta(days=1))
+    assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
+    service.clock.set(EIGHTEEN + MANAGUA)
     note_all_ages(service)
+    assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
+
+
+def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
+    story: Story, service: Service
+) -> None:
+    girl = girl_of_seventeen(story)
+    prepare_file_from_before_the_migration(service, girl.id, EIGHTEEN + timedelta(days=4 * 365))
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -165,11 +159,10 @@ def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_up
     story: Story, service: Service
 ) -> None:
     broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
-    with psycopg.connect(service.migration_url) as owner:
-        owner.execute(
-            "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
-            (broken.id,),
-        )
+    service.as_owner(
+        "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
+        broken.id,
+    )
     service.clock.set(EIGHTEEN + MANAGUA)
     note_all_ages(service)
     assert (band_of(story, girl.id), band_of(story, broken.id)) == (
@@ -198,10 +191,9 @@ def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_dela
 ) -> None:
     monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)
     girls = sorted([girl_of_seventeen(story).id, girl_of_seventeen(story).id])
-    with psycopg.connect(service.migration_url) as owner:
-        owner.execute(
-            "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", (girls[1],)
-        )
+    service.as_owner(
+        "UPDATE people SET country = 'US', department = 'US-GU' WHERE id = %s", girls[1]
+    )
     service.clock.set(EIGHTEEN)  # her birthday has begun on Guam, not in Managua
     opened_ids = list[str]()
     identity = Files.identity
@@ -214,15 +206,3 @@ def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_dela
         service.made.ages.note()
     assert opened_ids == [girls[1]]
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]
-
-
-def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
-    story: Story, service: Service
-) -> None:
-    girl = girl_of_seventeen(story)
-    with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", (girl.id,))
-    service.clock.set(EIGHTEEN + timedelta(days=4 * 365))
-    while service.made.names.note():
-        pass
-    assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24

@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.service import Ages
 from services.referrals.network.store import members
 from tests.builders import refusal
-from tests.referrals.conftest import ORG, SERVICE, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Service, Story, send_request
 
 NOT_TAKEN = ("FAILED_PRECONDITION", "age_not_taken")
 KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
@@ -26,38 +26,40 @@ KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 @pytest.fixture
 def for_adults(service: Service) -> Iterator[None]:
     """Makes the shelter's service accept nobody under 18."""
-    for minimum in (18, None):
-        with service.database.transaction(SYSTEM) as tx:
-            members.note_service(
-                tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None)
-            )
-        if minimum:
-            yield
+    set_minimum_age(service, 18)
+    yield
+    set_minimum_age(service, None)
 
 
-def sending(story: Story, person: p.Person) -> pb.SendReferralRequest:
-    draft = story.draft(person)
+def set_minimum_age(service: Service, minimum: int | None) -> None:
+    """Sets the minimum age of the shelter's service."""
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_service(
+            tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None)
+        )
+
+
+def request_to_send(story: Story, person: p.Person) -> pb.SendReferralRequest:
+    """Returns the request to send a person to the shelter; a guardian consents for a child."""
     child = person.coarse.age_band == pb.AGE_BAND_12_TO_17
     receipt = story.receipt(
         person.id, **({"giver": "guardian", "assent_code": "given"} if child else {})
     )
-    return pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    return send_request(story.draft(person), receipt.id)
 
 
 def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_acknowledgement(
     story: Story, service: Service, for_adults: None
 ) -> None:
-    request = sending(story, story.child())
+    request = request_to_send(story, story.child())
     assert refusal(lambda: story.ngo.SendReferral(request)) == NOT_TAKEN
     request.acknowledged_codes.extend(KNOWN)
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
-    with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute(
-            "SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)",
-            (f"referral:{request.id}",),
-        ).fetchone()
-    assert row is not None
-    assert "acknowledged:age_not_taken" in row["detail_codes"]
+    rows = service.rows(
+        "SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)",
+        f"referral:{request.id}",
+    )
+    assert "acknowledged:age_not_taken" in rows[0]["detail_codes"]
 
 
 def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
@@ -69,7 +71,7 @@ def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
 def test_b9_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(
     story: Story, for_adults: None
 ) -> None:
-    assert story.ngo.SendReferral(sending(story, story.person())).state == pb.STATE_SENT
+    assert story.ngo.SendReferral(request_to_send(story, story.person())).state == pb.STATE_SENT
 
 
 def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_acknowledgement(
@@ -82,12 +84,8 @@ def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_ackn
     request.acknowledged_codes.extend(KNOWN)
     assert story.ngo.CreatePlan(request).pathway.id == "return_and_reintegration"
     for person in (story.child(), story.person()):
-        assert (
-            story.ngo.CreatePlan(
-                plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
-            ).pathway.id
-            == "child"
-        )
+        request = plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
+        assert story.ngo.CreatePlan(request).pathway.id == "child"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
-import psycopg
 import pytest
 
 from chassis import audit
@@ -17,7 +17,7 @@ from chassis.local_time import zone_of
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import facts_pb2 as partners
 from protos.referrals.v1 import audit_pb2 as pb
-from protos.referrals.v1 import contacts_pb2, facts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, facts_pb2
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.files.domain.openings import READING
 from services.referrals.network.store import members
@@ -34,9 +34,9 @@ from services.referrals.people.domain.anomaly import (
 from services.referrals.people.store import anomalies
 from services.referrals.people.usecases import anomalies as anomalies_loop
 from services.referrals.people.usecases.anomalies import Anomalies
-from tests.builders import NOON, refusal
+from tests.builders import NOON, NOT_FOUND, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ORG, Client, Service, Story, history, open_identity, pages
 from tests.referrals.test_openings import open_person, somebody
 from tests.referrals.test_subscriptions import Hearing
 
@@ -72,18 +72,23 @@ def test_unusual_accesses_are_counted_by_kind(
 
 
 def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
-    assert (
-        find_anomalies(
-            made_openings(2, lambda _: OWN, MIDNIGHT), OWN, MANAGUA, on_duty_at_night=True
-        )
-        == {}
-    )
-    tonight = day_of(MIDNIGHT, MANAGUA)
-    assert on_duty([MIDNIGHT - timedelta(hours=1)], tonight, MANAGUA)
-    assert not on_duty([NOON, MIDNIGHT - timedelta(days=3)], tonight, MANAGUA), (
-        "one night is no habit, and a day does not count as a night"
-    )
-    assert on_duty([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], tonight, MANAGUA)
+    openings = made_openings(2, lambda _: OWN, MIDNIGHT)
+    assert find_anomalies(openings, OWN, MANAGUA, on_duty_at_night=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("acts", "expected"),
+    [
+        ([MIDNIGHT - timedelta(hours=1)], True),
+        ([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], True),
+        # one night is no habit, and a day does not count as a night
+        ([NOON, MIDNIGHT - timedelta(days=3)], False),
+    ],
+)
+def test_a_worker_is_on_night_duty_if_she_acted_tonight_or_on_two_recent_nights(
+    acts: list[datetime], expected: bool
+) -> None:
+    assert on_duty(acts, day_of(MIDNIGHT, MANAGUA), MANAGUA) is expected
 
 
 @pytest.mark.parametrize(
@@ -151,32 +156,24 @@ def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
 
 
 def test_every_access_that_may_be_unusual_is_announced(service: Service) -> None:
-    with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute(
-            "SELECT pg_get_triggerdef(oid) AS trigger FROM pg_trigger"
-            " WHERE tgname = 'audit_opening'"
-        ).fetchone()
-    assert row
+    [row] = service.rows(
+        "SELECT pg_get_triggerdef(oid) AS trigger FROM pg_trigger WHERE tgname = 'audit_opening'"
+    )
     assert {action for action in READING if f"'{action}'" in row["trigger"]} == set(READING)
 
 
 def anomalies_of(service: Service, worker: Client) -> list[tuple[str, int]]:
+    """Searches the trail; returns the kind and the count of each anomaly of a worker."""
     service.made.anomalies.search()
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind",
-            (worker.caller.id,),
-        ).fetchall()
+    rows = service.rows(
+        "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind", worker.caller.id
+    )
     return [(row["kind"], row["count"]) for row in rows]
 
 
 def open_received_file(story: Story, worker: Client) -> None:
     sent = story.sent()
-    groups = [people_pb2.FIELD_GROUP_IDENTITY]
-    request = people_pb2.OpenPersonRequest(
-        id=sent.person_id, purpose_code="HOU.EMG", field_groups=groups, referral_id=sent.id
-    )
-    worker.OpenPerson(request)
+    open_identity(worker, sent.person_id, sent.id)
 
 
 def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
@@ -187,17 +184,13 @@ def test_an_anomaly_is_reported_once_a_day_and_its_count_is_updated(
     for expected in ([], [], [("outside_files", 3)], [("outside_files", 4)]):
         open_received_file(story, worker)
         assert anomalies_of(service, worker) == expected
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT subject, version, payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'"
-        ).fetchall()
+    rows = service.rows("SELECT payload FROM outbox WHERE type = 'enlace.anomaly.noted.v1'")
     facts = [facts_pb2.AnomalyFact.FromString(row["payload"]) for row in rows]
-    [fact] = [fact for fact in facts if fact.worker_id == worker.caller.id]
-    assert (fact.kind_code, fact.organization_id, fact.count) == (
-        "outside_files",
-        ORG["shelter"],
-        3,
-    )
+    assert [
+        (fact.kind_code, fact.organization_id, fact.count)
+        for fact in facts
+        if fact.worker_id == worker.caller.id
+    ] == [("outside_files", ORG["shelter"], 3)]
     service.clock.advance(timedelta(days=1))
     open_received_file(story, worker)
     assert anomalies_of(service, worker) == [("outside_files", 4)], "a new day starts at zero"
@@ -212,20 +205,19 @@ def test_a_worker_who_opens_files_of_many_organisations_is_reported(
     assert anomalies_of(service, worker) == [("across_organizations", 1)]
 
 
-def test_a_worker_refused_because_of_the_quota_is_reported(
-    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service.made.openings, "most", 1)
-    worker = somebody(service)
+@pytest.fixture
+def worker_over_quota(story: Story, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Returns a worker who has opened one file, and was refused the next because of her quota."""
+    monkeypatch.setattr(story.service.made.openings, "most", 1)
+    worker = somebody(story.service)
     open_person(worker, story.person().id)
     assert refusal(lambda: open_person(worker, story.person().id))[1] == "opening_quota"
-    assert anomalies_of(service, worker) == [("opening_quota", 1)]
+    return worker
 
 
 def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: Service) -> None:
-    insider, system = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
-    on_line = somebody(service, "hotline", "OPERATOR")
-    person = story.person()
+    worker, key = somebody(service), service.as_("ngo", scopes=("people.open", "people.read"))
+    operator, person = somebody(service, "hotline", "OPERATOR"), story.person()
     service.clock.set(MIDNIGHT)
     contact = contacts_pb2.Contact(
         line_country="NI",
@@ -233,14 +225,13 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
-    created = on_line.CreateContact(
-        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
-    ).contact
-    on_line.GetContact(contacts_pb2.GetContactRequest(id=created.id))
-    open_person(insider, person.id), open_person(system, person.id)
-    assert anomalies_of(service, insider) == [("at_night", 1)]
-    assert anomalies_of(service, on_line) == []
-    assert anomalies_of(service, system) == [], "keys are not reported for accesses at night"
+    created = operator.CreateContact(contact=contact, pin="4821").contact
+    operator.GetContact(id=created.id)
+    for client in (worker, key):
+        open_person(client, person.id)
+    assert anomalies_of(service, worker) == [("at_night", 1)]
+    assert anomalies_of(service, operator) == []
+    assert anomalies_of(service, key) == [], "keys are not reported for accesses at night"
 
 
 @pytest.fixture
@@ -262,69 +253,55 @@ def ngo_in_california(service: Service) -> Iterator[None]:
 def test_the_night_is_that_of_the_members_department(story: Story, service: Service) -> None:
     person = story.person()
     for hour, expected in ((20, []), (3, [("at_night", 1)])):
-        looker = somebody(service)
+        worker = somebody(service)
         local = datetime(2026, 3, 4, hour, tzinfo=zone_of("US", "US-CA"))
         service.clock.set(local.astimezone(UTC))
-        open_person(looker, person.id)
-        assert anomalies_of(service, looker) == expected
+        open_person(worker, person.id)
+        assert anomalies_of(service, worker) == expected
 
 
+@pytest.mark.parametrize(
+    ("departments", "expected"),
+    [(["US-CA", "US-CA"], "US-CA"), (["US-CA", "US-NY"], ""), ([], "")],
+)
 def test_the_migration_takes_the_department_of_a_member_from_its_services(
-    service: Service,
+    service: Service, departments: list[str], expected: str
 ) -> None:
     migration = (MIGRATIONS[1] / "20261224100001_department_of_member.sql").read_text()
-    update = "UPDATE" + migration.partition("UPDATE")[2].partition(";")[0]
-    places = []
-    for departments in (["US-CA", "US-CA"], ["US-CA", "US-NY"], []):
-        member = new_id()
-        with service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, "organization", member, True, country="US")
-            for department in departments:
-                members.note_service(tx, new_id(), member, True, department=department)
-        with psycopg.connect(service.migration_url) as owner:
-            owner.execute(update.encode())
-        with service.database.transaction(SYSTEM) as tx:
-            places.append(members.place(tx, member))
-    assert places == [("US", "US-CA"), ("US", ""), ("US", "")]
+    member = new_id()
+    with service.database.transaction(SYSTEM) as tx:
+        members.note_member(tx, "organization", member, True, country="US")
+        for department in departments:
+            members.note_service(tx, new_id(), member, True, department=department)
+    service.as_owner("UPDATE" + migration.partition("UPDATE")[2].partition(";")[0])
+    with service.database.transaction(SYSTEM) as tx:
+        assert members.place(tx, member) == ("US", expected)
 
 
-def test_accesses_are_searched_once_and_concurrent_searches_report_an_anomaly_once(
-    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+def test_concurrent_searches_report_once_a_worker_who_was_refused_because_of_her_quota(
+    story: Story, service: Service, worker_over_quota: Client
 ) -> None:
-    monkeypatch.setattr(service.made.openings, "most", 1)
-    worker = somebody(service)
-    open_person(worker, story.person().id)
-    refusal(lambda: open_person(worker, story.person().id))
-    insiders = [
-        threading.Thread(target=Anomalies(service.database, service.clock).search) for _ in range(4)
-    ]
-    for insider in insiders:
-        insider.start()
-    for insider in insiders:
-        insider.join(20)
-    assert anomalies_of(service, worker) == [("opening_quota", 1)]
-    refusal(lambda: open_person(worker, story.person().id))
-    assert anomalies_of(service, worker) == [("opening_quota", 2)]
+    replicas = [Anomalies(service.database, service.clock) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Anomalies.search, replicas))
+    assert anomalies_of(service, worker_over_quota) == [("opening_quota", 1)]
+    refusal(lambda: open_person(worker_over_quota, story.person().id))
+    assert anomalies_of(service, worker_over_quota) == [("opening_quota", 2)]
 
 
 def test_only_an_auditor_reviews_an_anomaly(
-    story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
+    story: Story, service: Service, worker_over_quota: Client
 ) -> None:
-    monkeypatch.setattr(service.made.openings, "most", 1)
-    worker, auditor = somebody(service), service.as_("coalition", "AUDITOR")
-    open_person(worker, story.person().id)
-    refusal(lambda: open_person(worker, story.person().id))
+    auditor, worker_id = service.as_("coalition", "AUDITOR"), worker_over_quota.caller.id
     service.made.anomalies.search()
 
     def listed(*, waiting: bool) -> list[pb.Anomaly]:
-        anomalies, token = list[pb.Anomaly](), ""
-        while True:
-            answer = auditor.ListAnomalies(
-                pb.ListAnomaliesRequest(waiting=waiting, page_size=1, page_token=token)
-            )
-            anomalies, token = [*anomalies, *answer.anomalies], answer.next_page_token
-            if not token:
-                return [anomaly for anomaly in anomalies if anomaly.worker_id == worker.caller.id]
+        return [
+            anomaly
+            for page in pages(auditor.ListAnomalies, waiting=waiting, page_size=1)
+            for anomaly in page.anomalies
+            if anomaly.worker_id == worker_id
+        ]
 
     [anomaly] = listed(waiting=True)
     assert (anomaly.kind, anomaly.day, anomaly.count) == (
@@ -336,48 +313,31 @@ def test_only_an_auditor_reviews_an_anomaly(
         id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED
     )
     for other in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
-        # called at once
-        assert refusal(lambda: other.ReviewAnomaly(review)) == (  # noqa: B023
-            "PERMISSION_DENIED",
-            "right_missing",
-        )
-        assert refusal(lambda: other.ListAnomalies(pb.ListAnomaliesRequest())) == (  # noqa: B023
-            "PERMISSION_DENIED",
-            "right_missing",
-        )
+        assert [refusal(partial(other.ReviewAnomaly, review)), refusal(other.ListAnomalies)] == [
+            ("PERMISSION_DENIED", "right_missing")
+        ] * 2
     reviewed = auditor.ReviewAnomaly(review)
     assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (
         auditor.caller.id,
         pb.REVIEW_OUTCOME_EXPLAINED,
     )
     assert (listed(waiting=True), listed(waiting=False)) == ([], [reviewed])
-    assert refusal(lambda: auditor.ReviewAnomaly(review)) == ("ABORTED", "stale_etag")
-    review.etag = reviewed.etag
-    assert refusal(lambda: auditor.ReviewAnomaly(review)) == (
-        "FAILED_PRECONDITION",
-        "nothing_to_review",
-    )
-    assert (
-        refusal(
-            lambda: auditor.ReviewAnomaly(
-                pb.ReviewAnomalyRequest(
-                    id=new_id(), etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_MISTAKE
-                )
-            )
-        )[1]
-        == "not_found"
-    )
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s"
-            " AND allowed",
-            (anomaly.id,),
-        ).fetchall()
-    assert [row["detail_codes"] for row in rows] == [["explained", f"worker:{worker.caller.id}"]]
+    for fields, expected in (
+        ({}, ("ABORTED", "stale_etag")),
+        ({"etag": reviewed.etag}, ("FAILED_PRECONDITION", "nothing_to_review")),
+        ({"id": new_id()}, NOT_FOUND),
+    ):
+        review.MergeFrom(pb.ReviewAnomalyRequest(**fields))
+        assert refusal(lambda: auditor.ReviewAnomaly(review)) == expected
+    assert service.rows(
+        "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s"
+        " AND allowed",
+        anomaly.id,
+    ) == [{"detail_codes": ["explained", f"worker:{worker_id}"]}]
 
 
 def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> None:
-    insider, override = somebody(service), story.overridden()
+    worker, override = somebody(service), story.overridden()
     service.clock.set(MIDNIGHT)
-    insider.ListReferralEvents(referrals_pb2.ListReferralEventsRequest(referral_id=override.id))
-    assert anomalies_of(service, insider) == [("at_night", 1)]
+    history(worker, override.id)
+    assert anomalies_of(service, worker) == [("at_night", 1)]

@@ -3,8 +3,9 @@
 A worker is assigned and replaced. When she leaves, her desk becomes responsible.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -13,8 +14,8 @@ from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
-from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import Client, Service, Story, read
+from tests.builders import NOON, refusal, wrong_fields
+from tests.referrals.conftest import Client, Service, Story, history, read
 from tests.referrals.test_subscriptions import Hearing
 
 
@@ -24,11 +25,12 @@ def hear(service: Service) -> Hearing:
 
 
 @pytest.fixture
-def night(service: Service, hear: Hearing) -> Client:
-    """Returns another active worker of the shelter."""
-    other = service.as_("shelter", "WORKER", "OPERATOR")
-    hear.worker(other, "ACTIVE")
-    return other
+def night(service: Service, hear: Hearing) -> Iterator[Client]:
+    """Yields another active worker of the shelter; she is active again after the test."""
+    worker = service.as_("shelter", "WORKER", "OPERATOR")
+    hear.worker(worker, "ACTIVE")
+    yield worker
+    hear.worker(worker, "ACTIVE")
 
 
 def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
@@ -50,74 +52,70 @@ def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
     assert assigned.clocks == accepted.clocks, "an assignment changes no deadline"
     desk = night.AssignReferral(assign_request(assigned, ""))
     assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
-    events = story.ngo.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=accepted.id)
-    ).events
-    assert [event.verb for event in events][-2:] == ["assigned", "assigned"]
+    verbs = [event.verb for event in history(story.ngo, accepted.id)]
+    assert verbs[-2:] == ["assigned", "assigned"]
 
 
 def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
     story: Story, service: Service, hear: Hearing
 ) -> None:
-    elsewhere, gone = service.as_("clinic", "WORKER"), service.as_("shelter", "WORKER", "MANAGER")
+    elsewhere, suspended = (
+        service.as_("clinic", "WORKER"),
+        service.as_("shelter", "WORKER", "MANAGER"),
+    )
     hear.worker(elsewhere, "ACTIVE")
-    hear.worker(gone, "SUSPENDED")
+    hear.worker(suspended, "SUSPENDED")
     accepted, sent = story.accepted(), story.sent()
-    accepting = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
-    accepting.planned_first_contact_time.FromDatetime(service.clock.now())
-    for nobody in (elsewhere.caller.id, gone.caller.id, "e" * 32):
-        accepting.responsible_worker_id = nobody
-        asked: tuple[tuple[str, Any], ...] = (
-            ("AssignReferral", assign_request(accepted, nobody)),
-            ("AcceptReferral", accepting),
-        )
-        for rpc, request in asked:
-            refused = refusal_with_fields(
-                lambda rpc=rpc, request=request: getattr(story.shelter, rpc)(request)  # type: ignore[misc]
-            )
-            assert refused == (
-                "INVALID_ARGUMENT",
-                "invalid_fields",
-                {"responsible_worker_id": "unknown_code"},
-            )
+    for worker_id in (elsewhere.caller.id, suspended.caller.id, "e" * 32):
+        for attempt in (
+            partial(story.shelter.AssignReferral, assign_request(accepted, worker_id)),
+            partial(
+                story.shelter.AcceptReferral,
+                id=sent.id,
+                etag=sent.etag,
+                planned_first_contact_time=service.clock.now(),
+                responsible_worker_id=worker_id,
+            ),
+        ):
+            assert wrong_fields(attempt) == [("responsible_worker_id", "unknown_code")]
     assert read(story.shelter, accepted.id) == accepted
     assert refusal(lambda: story.ngo.AssignReferral(assign_request(accepted, ""))) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    hear.worker(gone, "ACTIVE")
+    hear.worker(suspended, "ACTIVE")
 
 
 def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
-    story: Story, service: Service, night: Client, hear: Hearing
+    story: Story, night: Client, hear: Hearing
 ) -> None:
-    open_, over = (
+    live, ended = (
         story.shelter.AssignReferral(assign_request(story.accepted(), night.caller.id))
         for _ in range(2)
     )
-    ended = pb.NotDeliverReferralRequest(
-        id=over.id, etag=over.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
+    story.shelter.NotDeliverReferral(
+        id=ended.id, etag=ended.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
     )
-    story.shelter.NotDeliverReferral(ended)
     hear.worker(night, "SUSPENDED")
     hear.worker(night, "SUSPENDED")  # the fact arrives twice
-    assert (
-        read(story.shelter, open_.id).responsible_worker_id,
-        read(story.shelter, open_.id).responsible_desk_code,
-    ) == ("", "desk")
-    assert read(story.shelter, over.id).responsible_worker_id == night.caller.id, (
+    returned = read(story.shelter, live.id)
+    assert (returned.responsible_worker_id, returned.responsible_desk_code) == ("", "desk")
+    assert read(story.shelter, ended.id).responsible_worker_id == night.caller.id, (
         "an ended referral is unchanged"
     )
-    last = story.shelter.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=open_.id)
-    ).events[-1]
+    last = history(story.shelter, live.id)[-1]
     assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
-    hear.worker(night, "ACTIVE")
 
 
-@pytest.mark.parametrize("by", ["a colleague", "herself"])
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("a colleague", ("INVALID_ARGUMENT", "invalid_fields")),
+        ("herself", ("PERMISSION_DENIED", "organization_not_active")),
+    ],
+)
 def test_nobody_is_made_responsible_while_her_account_ends(
-    story: Story, service: Service, night: Client, hear: Hearing, by: str
+    story: Story, service: Service, night: Client, by: str, expected: tuple[str, str]
 ) -> None:
     """The desk would not be notified of what happens to the referral."""
     accepted = story.accepted()
@@ -128,30 +126,16 @@ def test_nobody_is_made_responsible_while_her_account_ends(
         status_code="SUSPENDED",
     )
     fact = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
-
-    def waits_or_is_done() -> bool:
-        with service.database.transaction(SYSTEM) as look:
-            return future.done() or bool(
-                look.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone()
-            )
-
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
             subscriptions.consume(service.made.lives, service.clock, tx, fact)
             future = pool.submit(
                 refusal, lambda: caller.AssignReferral(assign_request(accepted, night.caller.id))
             )
-            while not waits_or_is_done():
+            while not (future.done() or service.rows("SELECT 1 FROM pg_locks WHERE NOT granted")):
                 pass
-        assert (
-            future.result()
-            == {
-                "a colleague": ("INVALID_ARGUMENT", "invalid_fields"),
-                "herself": ("PERMISSION_DENIED", "organization_not_active"),
-            }[by]
-        )
+        assert future.result() == expected
     assert read(story.shelter, accepted.id).responsible_worker_id != night.caller.id
-    hear.worker(night, "ACTIVE")
 
 
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
@@ -165,15 +149,13 @@ def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_
             " FROM referrals r, generate_series(1, 1499) AS n WHERE id = %s",
             (assigned.id,),
         )
-        assert copies.rowcount == 1499
+    assert copies.rowcount == 1499
     assert hear.worker(night, "SUSPENDED") > 10
     copied = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
-    with service.database.transaction(SYSTEM) as tx:
-        left = tx.execute(
-            f"SELECT FROM referrals WHERE responsible_worker_id <> '' AND id {copied}"
-        ).rowcount
-        rows = tx.execute(
-            f"SELECT FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}"
-        ).rowcount
-    assert (left, rows) == (0, 1499)
-    hear.worker(night, "ACTIVE")
+    assert not service.rows(
+        f"SELECT 1 FROM referrals WHERE responsible_worker_id <> '' AND id {copied}"
+    )
+    facts = service.rows(
+        f"SELECT 1 FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}"
+    )
+    assert len(facts) == 1499

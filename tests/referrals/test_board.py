@@ -5,11 +5,12 @@ organisation.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal_with_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Story
+from tests.builders import wrong_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Story, pages, send_request
 from tests.referrals.test_referrals_rpc import declined, shown
 
 MOST_URGENT_FIRST = [
@@ -20,22 +21,14 @@ MOST_URGENT_FIRST = [
 ]
 
 
+PRESSING = ("late", "due_soon", "unanswered")
+
+
 def listed(client: Client, size: int, **filters: Any) -> list[pb.Referral]:
     """Returns all referrals that match a filter, by urgency, read in pages of `size`."""
-    referrals, token = list[pb.Referral](), ""
-    while True:
-        page = client.ListReferrals(
-            pb.ListReferralsRequest(
-                filter=pb.ReferralFilter(box=pb.BOX_NETWORK, **filters),
-                order_by=pb.ORDER_URGENCY,
-                page_size=size,
-                page_token=token,
-            )
-        )
-        referrals += page.referrals
-        token = page.next_page_token
-        if not token:
-            return referrals
+    chosen = pb.ReferralFilter(box=pb.BOX_NETWORK, **filters)
+    answers = pages(client.ListReferrals, filter=chosen, order_by=pb.ORDER_URGENCY, page_size=size)
+    return [referral for answer in answers for referral in answer.referrals]
 
 
 def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
@@ -49,13 +42,13 @@ def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
     story.service.clock.advance(timedelta(minutes=16))
     for client, box in ((story.coordinator, pb.BOX_NETWORK), (story.ngo, pb.BOX_OUTBOX)):
         pressing = shown(client, box=box, pressing=True)
-        assert {late.id, soon.id, refused.id} <= pressing.keys()
-        assert calm.id not in pressing
-        parts = [
-            shown(client, box=box, **one)
-            for one in ({"late": True}, {"due_soon": True}, {"unanswered": True})
-        ]
-        assert pressing.keys() == {identifier for part in parts for identifier in part}
+        assert pressing.keys() & {late.id, soon.id, refused.id, calm.id} == {
+            late.id,
+            soon.id,
+            refused.id,
+        }
+        parts = [shown(client, box=box, **{name: True}) for name in PRESSING]
+        assert pressing.keys() == {referral_id for part in parts for referral_id in part}
     assert refused.id not in shown(story.shelter, pressing=True), (
         "a receiver that declined does not follow what happens next"
     )
@@ -68,11 +61,8 @@ def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(
         story.sent(urgency=urgency), declined(story, urgency=urgency), story.sent(urgency=urgency)
         story.service.clock.advance(timedelta(minutes=5))
     story.draft(urgency=pb.URGENCY_UNSPECIFIED)
-    one_page, by_twos = (
-        listed(story.coordinator, 200, live=True),
-        listed(story.coordinator, 2, live=True),
-    )
-    assert [referral.id for referral in by_twos] == [referral.id for referral in one_page]
+    one_page = listed(story.coordinator, 200, live=True)
+    assert listed(story.coordinator, 2, live=True) == one_page
     order = [(-referral.urgency, referral.next_due_time.ToNanoseconds()) for referral in one_page]
     assert order == sorted(order)
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
@@ -84,52 +74,38 @@ def test_all_pages_together_have_as_many_referrals_as_the_count(
     for _ in range(7):
         story.sent(urgency=pb.URGENCY_IMMEDIATE), declined(story, urgency=pb.URGENCY_NORMAL)
     filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
-    counted = story.coordinator.CountReferrals(pb.CountReferralsRequest(filter=filter_)).total
+    counted = story.coordinator.CountReferrals(filter=filter_).total
     for size in (1, 3, 50):
         ids = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
         assert len(ids) == len(set(ids)) == counted
 
 
-def test_a_page_token_is_refused_for_another_order(story: Story) -> None:
-    story.sent(), story.sent()
-    request = pb.ListReferralsRequest(page_size=1, order_by=pb.ORDER_URGENCY)
-    request.page_token = story.ngo.ListReferrals(request).next_page_token
-    request.order_by = pb.ORDER_DUE
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(request))[2] == {
-        "page_token": "malformed"
-    }
-
-
-def test_an_unknown_order_is_refused(story: Story) -> None:
-    request = pb.ListReferralsRequest(order_by=9)  # type: ignore[arg-type]
-    assert refusal_with_fields(lambda: story.ngo.ListReferrals(request))[2] == {
-        "order_by": "unknown_code"
-    }
-
-
-def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(
+def test_a_page_token_is_refused_for_another_order_and_an_unknown_order_is_refused(
     story: Story,
 ) -> None:
-    sent = story.sent(urgency=pb.URGENCY_EMERGENCY)
+    story.sent(), story.sent()
+    request = {"page_size": 1, "order_by": pb.ORDER_URGENCY}
+    request["page_token"] = story.ngo.ListReferrals(**request).next_page_token
+    for order, expected in (
+        (pb.ORDER_DUE, ("page_token", "malformed")),
+        (9, ("order_by", "unknown_code")),
+    ):
+        request["order_by"] = order
+        assert wrong_fields(partial(story.ngo.ListReferrals, **request)) == [expected]
+
+
+def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(story: Story) -> None:
+    sent, second = story.sent(urgency=pb.URGENCY_EMERGENCY), timedelta(seconds=1)
     due = sent.next_due_time.ToDatetime()
-    for start, end, is_shown in ((0, 1, True), (-1, 0, False), (1, 2, False)):
-        filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK)
-        filter_.due_after.FromDatetime(due + timedelta(seconds=start))
-        filter_.due_before.FromDatetime(due + timedelta(seconds=end))
-        assert (sent.id in shown_by(story.coordinator, filter_)) == is_shown
-
-
-def shown_by(client: Client, filter_: pb.ReferralFilter) -> set[str]:
-    return {
-        referral.id
-        for referral in client.ListReferrals(
-            pb.ListReferralsRequest(filter=filter_, page_size=200)
-        ).referrals
-    }
+    for start, end, is_listed in ((0, 1, True), (-1, 0, False), (1, 2, False)):
+        due_times = {"due_after": due + start * second, "due_before": due + end * second}
+        found = [referral.id for referral in listed(story.coordinator, 200, **due_times)]
+        assert (sent.id in found) == is_listed
 
 
 def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
-    counts = client.CountReferrals(pb.CountReferralsRequest(filter=pb.ReferralFilter(box=box)))
+    """Returns the number of open needs in a box by group and department."""
+    counts = client.CountReferrals(filter=pb.ReferralFilter(box=box))
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
@@ -144,62 +120,46 @@ def test_open_needs_are_counted_by_group_and_department_until_another_request_or
     assert open_needs(story.shelter, pb.BOX_MINE) == {}, (
         "a receiver that declined does not learn that the need is open"
     )
-    story.ngo.CloseNeed(
-        pb.CloseNeedRequest(
-            id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
-        )
-    )
+    story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
     assert open_needs(story.coordinator, pb.BOX_NETWORK) == before
 
 
 def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
-    organizations = story.coordinator.GetResponseTimes(pb.GetResponseTimesRequest()).organizations
+    """Returns (sent, answered, median in seconds) by organisation."""
     return {
         organization.organization_id: (
             organization.sent,
             organization.answered,
             organization.median_seconds,
         )
-        for organization in organizations
+        for organization in story.coordinator.GetResponseTimes().organizations
     }
 
 
 def test_the_response_time_is_the_median_until_the_receivers_first_step(
     story: Story,
 ) -> None:
-    # referrals of other tests are too old to count
-    story.service.clock.advance(timedelta(days=60))
+    clock = story.service.clock
+    clock.advance(timedelta(days=60))  # referrals of other tests are too old to count
     for minutes in (10, 20, 90):
         sent = story.sent()
-        story.service.clock.advance(timedelta(minutes=minutes))
-        acknowledged = story.shelter.AcknowledgeReferral(
-            pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
-        )
-        story.service.clock.advance(timedelta(hours=3))
-        story.shelter.DeclineReferral(
-            pb.DeclineReferralRequest(
-                id=acknowledged.id,
-                etag=acknowledged.etag,
-                reason_code=pb.DECLINE_REASON_NO_CAPACITY,
-            )
-        )
-    quiet = story.sent()
+        clock.advance(timedelta(minutes=minutes))
+        acknowledged = story.shelter.AcknowledgeReferral(id=sent.id, etag=sent.etag)
+        clock.advance(timedelta(hours=3))
+        story.decline(acknowledged)
+    unanswered = story.sent()
     assert response_times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
+    story.ngo.SendReferral(send_request(draft, receipt.id))
     assert list(response_times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
         "an organisation without an answer comes last"
     )
     story.ngo.WithdrawReferral(
-        pb.WithdrawReferralRequest(
-            id=quiet.id, etag=quiet.etag, reason_code=pb.WITHDRAW_REASON_MOVED
-        )
+        id=unanswered.id, etag=unanswered.etag, reason_code=pb.WITHDRAW_REASON_MOVED
     )
     assert response_times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
         "a withdrawal by the sender is no answer of the receiver"
     )
-    story.service.clock.advance(timedelta(days=31))
+    clock.advance(timedelta(days=31))
     assert response_times(story) == {}, "only the last 30 days count"

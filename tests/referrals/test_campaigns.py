@@ -1,5 +1,6 @@
 """Campaigns of the line: callers name the code of a medium; contacts are counted in tens."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -11,39 +12,35 @@ from services.referrals.line.domain.campaign import LENGTH, counts_of, new_code
 from services.referrals.line.domain.campaign import Placement as Placed
 from services.referrals.line.usecases import campaigns
 from services.referrals.network.domain.codes import ALPHABET, checked_code
-from tests.builders import refusal
-from tests.referrals.conftest import Story
+from tests.builders import NOT_FOUND, refusal
+from tests.referrals.conftest import Story, pages, update_contact
 
 MEDIA = (c.CAMPAIGN_POSTER, c.CAMPAIGN_RADIO)
 PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
+INVALID = ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def named(story: Story, code: str, **fields: Any) -> c.Contact:
+def contact_with_code(story: Story, code: str, **fields: Any) -> c.Contact:
     """Returns a contact whose caller named a code."""
-    operator = story.service.as_("hotline", "OPERATOR")
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **fields
     )
-    created: c.Contact = operator.CreateContact(
-        c.CreateContactRequest(contact=contact, request_id=story.request_id())
-    ).contact
-    return created
+    created: c.CreateContactResponse = story.operator.CreateContact(
+        contact=contact, request_id=story.request_id()
+    )
+    return created.contact
 
 
 def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFigures]:
-    campaign_figures = story.coordinator.GetCampaignFigures(
-        pb.GetCampaignFiguresRequest(id=campaign.id)
-    )
-    return {placement.placement.code: placement for placement in campaign_figures.placements}
+    """Returns the figures of a campaign by code."""
+    answer = story.coordinator.GetCampaignFigures(id=campaign.id)
+    return {placement.placement.code: placement for placement in answer.placements}
 
 
 def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> None:
     code = new_code()
-    assert (
-        checked_code(code.lower(), LENGTH)
-        == checked_code(f" {code[:2]}-{code[2:]} ", LENGTH)
-        == code
-    )
+    for spelling in (code.lower(), f" {code[:2]}-{code[2:]} "):
+        assert checked_code(spelling, LENGTH) == code
     others = {
         code[:at] + sign + code[at + 1 :]
         for at in range(4)
@@ -58,46 +55,44 @@ def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, expec
     assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == expected
 
 
-def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome() -> None:
-    small_counts = counts_of(PLACED, {"immediate": 9}, {"open": 9})
-    assert (small_counts.by_urgency, small_counts.by_outcome) == ([], [])
-    more = counts_of(PLACED, {"immediate": 9, "normal": 12}, {"open": 21})
-    assert (more.contacts, more.by_urgency, more.by_outcome) == (
-        20,
-        [("normal", 10)],
-        [("open", 20)],
+@pytest.mark.parametrize(
+    ("by_urgency", "contacts", "published_by_urgency", "published_by_outcome"),
+    [
+        ({"immediate": 9}, -1, [], []),
+        ({"immediate": 9, "normal": 12}, 20, [("normal", 10)], [("open", 20)]),
+    ],
+)
+def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome(
+    by_urgency: dict[str, int],
+    contacts: int,
+    published_by_urgency: list[tuple[str, int]],
+    published_by_outcome: list[tuple[str, int]],
+) -> None:
+    counts = counts_of(PLACED, by_urgency, {"open": sum(by_urgency.values())})
+    assert (counts.contacts, counts.by_urgency, counts.by_outcome) == (
+        contacts,
+        published_by_urgency,
+        published_by_outcome,
     )
 
 
 def test_a_campaign_code_is_stored_with_the_contact(story: Story) -> None:
     campaign = story.campaign(*MEDIA)
-    assert (
-        [placement.medium_code for placement in campaign.placements]
-        == list(MEDIA)
-        == list(campaign.media_codes)
-    )
+    media = [placement.medium_code for placement in campaign.placements]
+    assert media == list(MEDIA) == list(campaign.media_codes)
     radio = campaign.placements[1].code
-    contact = named(story, f"{radio[:2]}-{radio[2:]}".lower())
+    contact = contact_with_code(story, f"{radio[:2]}-{radio[2:]}".lower())
     assert (contact.placement_code, contact.campaign_code) == (radio, c.CAMPAIGN_RADIO)
-    assert (
-        story.service.as_("hotline", "OPERATOR")
-        .GetContact(c.GetContactRequest(id=contact.id))
-        .placement_code
-        == radio
-    )
+    assert story.operator.GetContact(id=contact.id).placement_code == radio
 
 
 def test_an_unknown_campaign_code_is_refused_and_changes_nothing(story: Story) -> None:
-    operator = story.service.as_("hotline", "OPERATOR")
     contact = story.contact().contact
-    change = c.UpdateContactRequest(contact=contact)
-    change.contact.placement_code, change.contact.need_code = "7QK3", "HOU.EMG"
-    change.update_mask.paths.extend(["placement_code", "need_code"])
-    assert refusal(partial(operator.UpdateContact, change)) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
+    change = partial(
+        update_contact, story.operator, contact, placement_code="7QK3", need_code="HOU.EMG"
     )
-    assert operator.GetContact(c.GetContactRequest(id=contact.id)).etag == contact.etag
+    assert refusal(change) == INVALID
+    assert story.operator.GetContact(id=contact.id).etag == contact.etag
 
 
 def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers(
@@ -105,47 +100,37 @@ def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers
 ) -> None:
     campaign = story.campaign(*MEDIA)
     poster, radio = (placement.code for placement in campaign.placements)
-    for number in range(12):
-        named(
-            story,
-            poster,
-            triage=c.Triage(danger_now=c.ANSWER_YES if number < 11 else c.ANSWER_UNSPECIFIED),
-        )
+    for answer in [c.ANSWER_YES] * 11 + [c.ANSWER_UNSPECIFIED]:
+        contact_with_code(story, poster, triage=c.Triage(danger_now=answer))
     for _ in range(9):
-        named(story, radio)
+        contact_with_code(story, radio)
     counts = figures(story, campaign)
     assert (counts[poster].contacts, counts[radio].contacts) == (10, -1)
-    assert {each.code: each.count for each in counts[poster].by_urgency} == {"immediate": 10}
+    assert {count.code: count.count for count in counts[poster].by_urgency} == {"immediate": 10}
     assert not counts[radio].by_outcome
 
 
 def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(
     story: Story,
 ) -> None:
-    campaign = story.campaign()
+    campaign, public = story.campaign(), story.service.public()
     code = campaign.placements[0].code
-    public = story.service.public()
-    assert public.GetPlacement(pb.GetPlacementRequest(code=code)).active
-    ended = story.coordinator.EndCampaign(
-        pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id())
+    assert public.GetPlacement(code=code).active
+    first, second = (
+        story.coordinator.EndCampaign(id=campaign.id, request_id=story.request_id())
+        for _ in range(2)
     )
-    again = story.coordinator.EndCampaign(
-        pb.EndCampaignRequest(id=campaign.id, request_id=story.request_id())
-    )
-    assert again.end_time == ended.end_time
-    assert not public.GetPlacement(pb.GetPlacementRequest(code=code)).active
-    assert named(story, code).placement_code == code
+    assert first.end_time == second.end_time
+    assert not public.GetPlacement(code=code).active
+    assert contact_with_code(story, code).placement_code == code
 
 
 def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
-    assert refusal(
-        partial(story.service.public().GetPlacement, pb.GetPlacementRequest(code="7QK3"))
-    ) == ("NOT_FOUND", "not_found")
-    unknown = pb.GetCampaignFiguresRequest(id="f" * 32)
-    assert refusal(partial(story.coordinator.GetCampaignFigures, unknown)) == (
-        "NOT_FOUND",
-        "not_found",
-    )
+    for unknown in (
+        partial(story.service.public().GetPlacement, code="7QK3"),
+        partial(story.coordinator.GetCampaignFigures, id="f" * 32),
+    ):
+        assert refusal(unknown) == NOT_FOUND
 
 
 def test_a_campaign_code_in_use_is_not_issued_again(
@@ -159,20 +144,15 @@ def test_a_campaign_code_in_use_is_not_issued_again(
 
 
 def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
-    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
-    )
+    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == INVALID
 
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
-    created = [story.campaign().id for _ in range(3)]
-    ids: list[str] = []
-    token = ""
-    while not set(created) <= set(ids):
-        answer = story.coordinator.ListCampaigns(
-            pb.ListCampaignsRequest(page_size=2, page_token=token)
-        )
-        ids += [campaign.id for campaign in answer.campaigns]
-        token = answer.next_page_token
-    assert len(ids) == len(set(ids))
+    created = []
+    for _ in range(3):
+        created.append(story.campaign().id)
+        story.service.clock.advance(timedelta(minutes=1))
+    answers = pages(story.coordinator.ListCampaigns, page_size=2)
+    listed = [campaign.id for answer in answers for campaign in answer.campaigns]
+    assert listed[:3] == created[::-1]
+    assert len(listed) == len(set(listed))

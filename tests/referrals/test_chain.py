@@ -7,6 +7,7 @@ leg, legs that are lost on the way, and the organisation that acts next.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,11 +87,14 @@ def test_only_the_return_pathway_has_legs_and_it_has_three() -> None:
     assert not any(legs.values())
 
 
-def refer_leg(plan: Plan, key: str, state: State = State.SENT, **values: Any) -> Referral:
+def referral_of(referral_id: str, state: State, **values: Any) -> Referral:
+    return Referral(referral_id, "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values)
+
+
+def refer_leg(plan: Plan, key: str, state: State = State.SENT) -> Referral:
     """Returns a referral for a leg, as if read from the store."""
-    values = {"receipt_id": f"receipt-{key}", "receiver_organization_id": WHO[key]} | values
-    referral = Referral(
-        f"for-{key}", "ngo", "w", "her", Coarse(), NOON, NOON, state=state, **values
+    referral = referral_of(
+        f"for-{key}", state, receipt_id=f"receipt-{key}", receiver_organization_id=WHO[key]
     )
     plan.referrals[referral.id] = referral
     plan.take(key, REFERRED, NOON, referral=(referral.id, State.DRAFT))
@@ -120,153 +124,139 @@ def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, 
     return plan, {key: refer_leg(plan, key, state) for key in WHO}
 
 
+def plan_under_way() -> tuple[Plan, dict[str, Referral]]:
+    """Returns a plan whose legs are accepted and whose travel has begun, and its referrals."""
+    plan, legs = plan_with_referrals()
+    move(plan, legs["travel"], State.IN_PROGRESS)
+    return plan, legs
+
+
 def conflict_of(act: Callable[[], Any]) -> str:
     with pytest.raises(Conflict) as caught:
         act()
     return " ".join([caught.value.reason, *caught.value.about])
 
 
-def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it() -> None:
+@pytest.mark.parametrize(
+    ("key", "state", "referral", "conflict"),
+    [
+        ("reception", MET, None, "step_waits travel"),
+        ("reception", REFERRED, ("r", State.COMPLETED), "step_waits travel"),
+        ("medical_check", REFERRED, ("r", State.SENT), "step_waits reception"),
+    ],
+)
+def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it(
+    key: str, state: StepState, referral: tuple[str, State] | None, conflict: str
+) -> None:
     plan = begun_plan()
     refer_leg(plan, "housing")
-    assert conflict_of(lambda: plan.take("reception", MET, NOON)) == "step_waits travel"
-    assert (
-        conflict_of(lambda: plan.take("reception", REFERRED, NOON, referral=("r", State.COMPLETED)))
-        == "step_waits travel"
-    )
-    assert (
-        conflict_of(lambda: plan.take("medical_check", REFERRED, NOON, referral=("r", State.SENT)))
-        == "step_waits reception"
-    )
+    assert conflict_of(lambda: plan.take(key, state, NOON, referral=referral)) == conflict
 
 
 def test_only_the_referrals_of_legs_belong_to_a_leg() -> None:
-    plan, by = plan_with_referrals()
+    plan, legs = plan_with_referrals()
     plan.take("risk_check", REFERRED, NOON, referral=("another", State.SENT))
-    assert all(plan.is_leg(referral.id) for referral in by.values())
+    assert all(plan.is_leg(referral.id) for referral in legs.values())
     assert not plan.is_leg("another")
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in EXITS | {State.CLOSED}])
 def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> None:
-    plan, by = plan_with_referrals()
-    by["housing"].state = state
+    plan, legs = plan_with_referrals()
+    legs["housing"].state = state
     if state in (State.ACCEPTED, State.IN_PROGRESS, State.COMPLETED):
-        move(plan, by["travel"], State.IN_PROGRESS)
+        move(plan, legs["travel"], State.IN_PROGRESS)
         return
-    assert (
-        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
-        == "legs_not_accepted housing"
-    )
-    assert conflict_of(lambda: plan.take("travel", MET, NOON)) == "legs_not_accepted housing", (
-        "nor can anybody record the departure by hand"
-    )
-    for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED):
-        assert (
-            conflict_of(lambda: plan.take("travel", REFERRED, NOON, referral=("r", begun_already)))  # noqa: B023
-            == "legs_not_accepted housing"
-        )
+    for departure in (
+        partial(move, plan, legs["travel"], State.IN_PROGRESS),
+        partial(plan.take, "travel", MET, NOON),  # recorded by hand
+        *(
+            partial(plan.take, "travel", REFERRED, NOON, referral=("r", begun_already))
+            for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED)
+        ),
+    ):
+        assert conflict_of(departure) == "legs_not_accepted housing"
 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
     plan = begun_plan()
     travel = refer_leg(plan, "travel", State.ACCEPTED)
-    assert (
-        conflict_of(lambda: move(plan, travel, State.IN_PROGRESS))
-        == "legs_not_accepted reception housing"
-    )
+    departure = partial(move, plan, travel, State.IN_PROGRESS)
+    assert conflict_of(departure) == "legs_not_accepted reception housing"
     plan.take("reception", NOT_NEEDED, NOON, reason_code="has_it")
     plan.take("housing", REFUSED, NOON)
-    move(plan, travel, State.IN_PROGRESS)
+    departure()
 
 
 def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> None:
-    plan, by = plan_with_referrals()
-    move(plan, by["reception"], State.NOT_DELIVERED)
-    assert (
-        conflict_of(lambda: move(plan, by["travel"], State.IN_PROGRESS))
-        == "legs_not_accepted reception"
-    )
+    plan, legs = plan_with_referrals()
+    move(plan, legs["reception"], State.NOT_DELIVERED)
+    departure = partial(move, plan, legs["travel"], State.IN_PROGRESS)
+    assert conflict_of(departure) == "legs_not_accepted reception"
 
 
 def test_a_receiver_that_is_suspended_does_not_count_as_having_accepted() -> None:
-    plan, by = plan_with_referrals()
-    by["reception"].note_standing("border", NOON, out=True)
+    plan, legs = plan_with_referrals()
+    legs["reception"].note_standing("border", NOON, out=True)
     assert acting_organizations(plan) == ["travel", "reception ngo", "housing"]
-    for act in (
-        lambda: plan.follow("for-travel", State.IN_PROGRESS, "", NOON),
-        lambda: plan.take("travel", MET, NOON),
+    for departure in (
+        partial(plan.follow, "for-travel", State.IN_PROGRESS, "", NOON),
+        partial(plan.take, "travel", MET, NOON),
     ):
-        assert conflict_of(act) == "legs_not_accepted reception"
-    by["reception"].note_standing("ngo", NOON, out=True)
-    by["reception"].note_standing("border", NOON, out=False)
+        assert conflict_of(departure) == "legs_not_accepted reception"
+    legs["reception"].note_standing("ngo", NOON, out=True)
+    legs["reception"].note_standing("border", NOON, out=False)
     assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
-    move(plan, by["travel"], State.IN_PROGRESS)
+    move(plan, legs["travel"], State.IN_PROGRESS)
 
 
 def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
-    plan, by = plan_with_referrals()
-    move(plan, by["travel"], State.IN_PROGRESS)
-    move(plan, by["travel"], State.COMPLETED, "fully_met")
-    move(plan, by["housing"], State.NOT_DELIVERED)
-    move(plan, by["travel"], State.IN_PROGRESS)  # reopened: no help came
+    plan, legs = plan_under_way()
+    move(plan, legs["travel"], State.COMPLETED, "fully_met")
+    move(plan, legs["housing"], State.NOT_DELIVERED)
+    move(plan, legs["travel"], State.IN_PROGRESS)  # reopened: no help came
 
 
-def test_no_receiver_starts_before_the_departure() -> None:
-    plan, by = plan_with_referrals(State.ACCEPTED)
-    assert (
-        conflict_of(lambda: plan.follow("for-reception", State.IN_PROGRESS, "", NOON))
-        == "step_waits travel"
-    )
-    move(plan, by["travel"], State.IN_PROGRESS)
-    move(plan, by["reception"], State.IN_PROGRESS)
-    move(plan, by["reception"], State.COMPLETED, "fully_met")
-    assert plan.steps["reception"].state is MET, "even though the travel is not completed yet"
+def test_no_receiver_starts_before_the_departure_but_may_complete_before_the_travel_does() -> None:
+    plan, legs = plan_with_referrals()
+    start = partial(move, plan, legs["reception"], State.IN_PROGRESS)
+    assert conflict_of(start) == "step_waits travel"
+    move(plan, legs["travel"], State.IN_PROGRESS)
+    start()
+    move(plan, legs["reception"], State.COMPLETED, "fully_met")
+    assert plan.steps["reception"].state is MET
 
 
 def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
-    plan, by = plan_with_referrals(State.ACCEPTED)
-    move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost_leg([with_state(by["travel"], State.NOT_DELIVERED)]) is by["travel"]
-    move(plan, by["travel"], State.NOT_DELIVERED)
+    plan, legs = plan_under_way()
+    assert plan.lost_leg([with_state(legs["travel"], State.NOT_DELIVERED)]) is legs["travel"]
+    move(plan, legs["travel"], State.NOT_DELIVERED)
     assert acting_organizations(plan) == ["travel ngo", "reception border", "housing"]
-    assert plan.lost_leg([with_state(by["housing"], State.WITHDRAWN)]) is by["housing"], (
+    assert plan.lost_leg([with_state(legs["housing"], State.WITHDRAWN)]) is legs["housing"], (
         "she is still on her way"
     )
-    by["housing"].state = State.ACCEPTED
-    move(plan, by["reception"], State.IN_PROGRESS)
+    legs["housing"].state = State.ACCEPTED
+    move(plan, legs["reception"], State.IN_PROGRESS)
     # Another travel starts again only once all legs are accepted.
-    by["housing"].state = State.NOT_DELIVERED
-    again = Referral(
-        "again", "ngo", "w", "her", Coarse(), NOON, NOON, state=State.ACCEPTED, receipt_id="x"
-    )
-    plan.referrals["again"] = again
+    legs["housing"].state = State.NOT_DELIVERED
+    second_travel = referral_of("again", State.ACCEPTED, receipt_id="x")
+    plan.referrals["again"] = second_travel
     plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
-    assert conflict_of(lambda: move(plan, again, State.IN_PROGRESS)) == "legs_not_accepted housing"
+    departure = partial(move, plan, second_travel, State.IN_PROGRESS)
+    assert conflict_of(departure) == "legs_not_accepted housing"
 
 
 def test_each_leg_needs_its_own_consent() -> None:
-    plan, by = plan_with_referrals(State.SENT)
-    by["reception"].receipt_id = by["housing"].receipt_id
+    plan, legs = plan_with_referrals(State.SENT)
+    reception, housing = legs["reception"], legs["housing"]
+    reception.receipt_id = housing.receipt_id
     assert (
-        conflict_of(lambda: plan.check_own_receipt(by["reception"]))
-        == "receipt_of_another_leg housing"
+        conflict_of(lambda: plan.check_own_receipt(reception)) == "receipt_of_another_leg housing"
     )
-    by["housing"].state = State.CLOSED
-    plan.check_own_receipt(by["reception"])
-    by["housing"].state, by["reception"].state = State.SENT, State.DRAFT
-    plan.check_own_receipt(by["reception"])
-    other = Referral(
-        "other",
-        "ngo",
-        "w",
-        "her",
-        Coarse(),
-        NOON,
-        NOON,
-        state=State.SENT,
-        receipt_id=by["housing"].receipt_id,
-    )
+    for states in ((State.SENT, State.CLOSED), (State.DRAFT, State.SENT)):
+        reception.state, housing.state = states
+        plan.check_own_receipt(reception)
+    other = referral_of("other", State.SENT, receipt_id=housing.receipt_id)
     plan.check_own_receipt(other)  # a referral that stands for no leg
 
 
@@ -279,46 +269,51 @@ def test_one_referral_cannot_stand_for_two_legs() -> None:
 
 @pytest.mark.parametrize("end_state", [state for state in State if state in EXITS])
 def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(end_state: State) -> None:
-    plan, by = plan_with_referrals()
-    assert plan.lost_leg([with_state(by["housing"], end_state)]) is None, "she has not left yet"
-    by["housing"].state = State.ACCEPTED
-    move(plan, by["travel"], State.IN_PROGRESS)
-    assert plan.lost_leg([by["housing"]]) is None, "the leg has not ended"
-    assert plan.lost_leg([with_state(by["housing"], end_state)]) is by["housing"]
-    assert plan.lost_leg([with_state(by["travel"], end_state), by["housing"]]) is by["travel"], (
+    plan, legs = plan_with_referrals()
+    travel, housing = legs["travel"], legs["housing"]
+    assert plan.lost_leg([with_state(housing, end_state)]) is None, "she has not left yet"
+    housing.state = State.ACCEPTED
+    move(plan, travel, State.IN_PROGRESS)
+    assert plan.lost_leg([housing]) is None, "the leg has not ended"
+    assert plan.lost_leg([with_state(housing, end_state)]) is housing
+    assert plan.lost_leg([with_state(travel, end_state), housing]) is travel, (
         "only the first of several is reported"
     )
 
 
 def with_state(referral: Referral, state: State) -> Referral:
+    """Returns the referral, which is now in this state."""
     referral.state = state
     return referral
 
 
-def test_no_leg_is_reported_as_lost_after_the_arrival() -> None:
-    plan, by = plan_with_referrals()
-    move(plan, by["travel"], State.IN_PROGRESS)
-    move(plan, by["reception"], State.IN_PROGRESS)
-    move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost_leg([with_state(by["reception"], State.NOT_DELIVERED)]) is None
-    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is None
-
-
-def test_one_started_arrival_does_not_end_the_travel_while_another_is_open() -> None:
-    plan, by = plan_with_referrals()
-    move(plan, by["travel"], State.IN_PROGRESS)
-    move(plan, by["housing"], State.IN_PROGRESS)
-    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is by["housing"]
+@pytest.mark.parametrize(
+    ("arrived", "ended", "is_lost"),
+    [
+        (["reception", "housing"], "reception", False),
+        (["reception", "housing"], "housing", False),
+        (["housing"], "housing", True),  # the travel goes on to the reception
+    ],
+)
+def test_a_leg_is_reported_as_lost_until_the_person_has_arrived_everywhere(
+    arrived: list[str], ended: str, is_lost: bool
+) -> None:
+    plan, legs = plan_under_way()
+    for key in arrived:
+        move(plan, legs[key], State.IN_PROGRESS)
+    lost = plan.lost_leg([with_state(legs[ended], State.NOT_DELIVERED)])
+    assert lost is (legs[ended] if is_lost else None)
 
 
 def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
-    plan, by = begun_plan(), dict[str, Referral]()
+    plan = begun_plan()
     plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
-    by["housing"] = refer_leg(plan, "housing", State.ACCEPTED)
-    assert plan.lost_leg([with_state(by["housing"], State.NOT_DELIVERED)]) is None
+    housing = refer_leg(plan, "housing", State.ACCEPTED)
+    assert plan.lost_leg([with_state(housing, State.NOT_DELIVERED)]) is None
 
 
 def acting_organizations(plan: Plan) -> list[str]:
+    """Returns each leg with the organisation that takes its next step, if there is one."""
     return [
         f"{link.step.key} {link.acting_organization_id}".strip() for link in whole_chain(plan, {})
     ]
@@ -327,43 +322,40 @@ def acting_organizations(plan: Plan) -> list[str]:
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
     plan = begun_plan()
     assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
-    by = {key: refer_leg(plan, key) for key in WHO}
+    legs = {key: refer_leg(plan, key) for key in WHO}
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]
-    for text in ("travel", "housing"):
-        move(plan, by[text], State.ACCEPTED)
+    for key in ("travel", "housing"):
+        move(plan, legs[key], State.ACCEPTED)
     assert acting_organizations(plan) == ["travel", "reception border", "housing"], (
         "the other receivers have accepted and wait for the border"
     )
     assert [list(link.waits_for_keys) for link in whole_chain(plan, {})] == [["reception"], [], []]
-    move(plan, by["reception"], State.ACCEPTED)
+    move(plan, legs["reception"], State.ACCEPTED)
     assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
-    move(plan, by["travel"], State.IN_PROGRESS)
+    move(plan, legs["travel"], State.IN_PROGRESS)
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing"]
-    move(plan, by["travel"], State.COMPLETED, "fully_met")
-    move(plan, by["reception"], State.IN_PROGRESS)
+    move(plan, legs["travel"], State.COMPLETED, "fully_met")
+    move(plan, legs["reception"], State.IN_PROGRESS)
     assert acting_organizations(plan) == ["travel", "reception border", "housing shelter"]
-    move(plan, by["housing"], State.NOT_DELIVERED)
+    move(plan, legs["housing"], State.NOT_DELIVERED)
     assert acting_organizations(plan) == ["travel", "reception border", "housing ngo"]
     plan.close("contact_lost", NOON)
     assert acting_organizations(plan) == ["travel", "reception", "housing"]
 
 
 def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
-    plan, by = plan_with_referrals()
-    links = whole_chain(plan, {"shelter": "NI"})
-    assert [link.country for link in links] == ["", "", "NI"]
-    seen = {
-        key: [link.step.key for link in leg_with_neighbours(links, referral.id)]
-        for key, referral in by.items()
-    }
-    assert seen == {
+    plan, legs = plan_with_referrals()
+    assert [link.country for link in whole_chain(plan, {"shelter": "NI"})] == ["", "", "NI"]
+
+    def visible_legs(key: str) -> list[str]:
+        links = leg_with_neighbours(whole_chain(plan, {}), legs[key].id)
+        return [link.step.key for link in links]
+
+    assert {key: visible_legs(key) for key in legs} == {
         "travel": ["travel", "reception"],
         "reception": ["travel", "reception", "housing"],
         "housing": ["reception", "housing"],
     }
     plan.take("reception", REFUSED, NOON)
-    assert [link.step.key for link in leg_with_neighbours(whole_chain(plan, {}), "for-travel")] == [
-        "travel",
-        "housing",
-    ], "no leg is between them"
-    assert leg_with_neighbours(whole_chain(plan, {}), "for-reception") == []
+    assert visible_legs("travel") == ["travel", "housing"], "no leg is between them"
+    assert visible_legs("reception") == []

@@ -1,6 +1,6 @@
 """Random lives through the service itself: wrong actors, old ETags, repeated requests.
 
-The model is that of test_lifecycle, applied to rpcs.
+The model is that of test_random_lives, applied to rpcs.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.referrals.domain.lifecycle import Side
 from tests.builders import refusal
 from tests.referrals.conftest import SERVICE, Client, Story
-from tests.referrals.test_lifecycle import MODEL as STEPS
-from tests.referrals.test_lifecycle import SENDING
+from tests.referrals.test_random_lives import MODEL as STEPS
+from tests.referrals.test_random_lives import SENDING
 
 pytestmark = pytest.mark.long
 

@@ -1,0 +1,354 @@
+"""The deadlines of a referral, and the events that the system records.
+
+The tests use no database and no ports.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from services.referrals.network.domain.deadline import HEALTH, Deadline, DeadlineKind
+from services.referrals.referrals.domain.lifecycle import (
+    CAME_BACK,
+    LIVE,
+    REFER_AGAIN,
+    Side,
+    State,
+)
+from services.referrals.referrals.domain.record import Actor, Event
+from services.referrals.referrals.domain.referral import Referral
+from tests.builders import NOON
+from tests.referrals.test_lifecycle import (
+    ACTORS,
+    DAYS,
+    LATER,
+    STEPS,
+    after,
+    draft,
+    in_state,
+    running_kinds,
+)
+
+
+def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
+    for verb, state in (("decline", State.SENT), ("not_deliver", State.ACCEPTED)):
+        referral, day_after = in_state(state), NOON + timedelta(hours=24)
+        STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
+        assert set(running_kinds(referral)) == {DeadlineKind.REPLACE, *HEALTH}
+        [deadline] = referral.running(DeadlineKind.REPLACE)
+        assert (deadline.start_time, deadline.due_time) == (NOON, day_after)
+        assert [event.verb for event in referral.fire_deadlines(day_after, DAYS)] == [
+            "clock_breached"
+        ]
+        STEPS["close_need"](referral, ACTORS[Side.COORDINATOR], NOON)
+        assert running_kinds(referral) == []
+        for side in (Side.SENDER, Side.COORDINATOR):
+            assert referral.events_for(ACTORS[side], referral.events) == referral.events
+            assert referral.deadlines_for(ACTORS[side])
+        hidden = set(referral.events) - set(
+            referral.events_for(ACTORS[Side.RECEIVER], referral.events)
+        )
+        assert {event.verb for event in hidden} == {"clock_breached", "need_closed"}
+        assert DeadlineKind.REPLACE not in {
+            deadline.kind for deadline in referral.deadlines_for(ACTORS[Side.RECEIVER])
+        }
+
+
+@pytest.mark.parametrize(
+    ("verb", "before", "seen"),
+    [
+        ("need_closed", State.DECLINED, False),
+        ("leg_lost", State.IN_PROGRESS, False),
+        ("reminded", State.DECLINED, False),
+        ("reminded", State.SENT, True),
+        ("entered_in_error", State.DECLINED, True),
+        ("declined", State.SENT, True),
+    ],
+)
+def test_a_receiver_sees_no_event_about_the_persons_need_unless_it_also_sent_the_referral(
+    verb: str, before: State, seen: bool
+) -> None:
+    event = Event(2, verb, before, before, NOON, ACTORS[Side.SENDER])
+    referral = in_state(State.DECLINED)
+    for side in (Side.SENDER, Side.COORDINATOR):
+        assert referral.events_for(ACTORS[side], [event]) == [event]
+    assert referral.events_for(ACTORS[Side.RECEIVER], [event]) == [event] * seen
+    referral.receiver_organization_id = referral.sender_organization_id
+    assert referral.events_for(ACTORS[Side.SENDER], [event]) == [event]
+
+
+SENDERS_OWN = {DeadlineKind.REPLACE, DeadlineKind.DRAFT}
+
+
+@pytest.mark.parametrize(
+    ("side", "state", "hidden"),
+    [
+        (Side.SENDER, State.ACCEPTED, set()),
+        (Side.SENDER, State.DECLINED, set()),
+        (Side.RECEIVER, State.ACCEPTED, SENDERS_OWN),
+        (Side.RECEIVER, State.DECLINED, {*SENDERS_OWN, *HEALTH}),
+        (Side.COORDINATOR, State.ACCEPTED, set(HEALTH)),
+    ],
+)
+def test_each_side_sees_the_deadlines_that_concern_it_and_their_events(
+    side: Side, state: State, hidden: set[DeadlineKind]
+) -> None:
+    referral, actor = in_state(state), ACTORS[side]
+    events = [
+        Event(2, "clock_reminded", state, state, NOON, ACTORS[Side.SYSTEM], clock=kind)
+        for kind in DeadlineKind
+    ]
+    known = set(DeadlineKind) - hidden
+    assert {deadline.kind for deadline in referral.deadlines_for(actor)} == known
+    assert {event.clock for event in referral.events_for(actor, events)} == known
+
+
+def test_deadlines_are_listed_with_the_running_ones_first_and_then_by_their_due_time() -> None:
+    referral, minute = draft(), timedelta(minutes=1)
+    referral.deadlines = [
+        Deadline(DeadlineKind.CLOSE, NOON, NOON + 1 * minute, stop_time=NOON),
+        Deadline(DeadlineKind.SILENCE, NOON, NOON + 4 * minute),
+        Deadline(DeadlineKind.DECIDE, NOON, NOON + 2 * minute, pause_time=NOON),
+        Deadline(DeadlineKind.REVIEW, NOON, NOON + 3 * minute),
+    ]
+    assert [deadline.kind for deadline in referral.deadlines_for(ACTORS[Side.SENDER])] == [
+        DeadlineKind.REVIEW,
+        DeadlineKind.SILENCE,
+        DeadlineKind.CLOSE,
+        DeadlineKind.DECIDE,
+    ]
+
+
+def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
+    conditions: dict[str, list[str]] = {
+        "draft": [],
+        "sent": ["send"],
+        "acknowledged": ["send", "acknowledge"],
+        "info_requested": ["send", "ask"],
+        "accepted": ["send", "accept"],
+        "waitlisted": ["send", "waitlist"],
+        "in_progress": ["send", "accept", "start"],
+        "completed": ["send", "accept", "start", "complete"],
+        "declined": ["send", "decline"],
+        "expired": ["send", "expire"],
+        "not_delivered": ["send", "accept", "not_deliver"],
+        "rerouted": ["send", "reroute"],
+        "consent_withdrawn": ["send", "withdraw_consent"],
+    }
+    assert conditions.keys() == {
+        state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
+    }, "a new waiting state needs an entry here"
+    for state, verbs in conditions.items():
+        referral = after(*verbs)
+        assert referral.state.value == state
+        assert referral.side_to_act(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
+        assert referral.next_due_time is not None, state
+
+
+def test_each_level_that_a_deadline_reaches_is_an_event_and_makes_nothing_stale() -> None:
+    referral = in_state(State.IN_PROGRESS)
+    referral.deadlines = [
+        Deadline(kind, NOON, NOON + timedelta(hours=10))
+        for kind in (DeadlineKind.SILENCE, DeadlineKind.HIV_PROPHYLAXIS)
+    ]
+    step_version, version = referral.step_version, referral.version
+    for hours, verb in (
+        (4, ""),
+        (5, "clock_reminded"),
+        (10, "clock_breached"),
+        (14, ""),
+        (15, "clock_escalated"),
+        (99, ""),
+    ):
+        now = NOON + timedelta(hours=hours)
+        version += bool(verb)
+        event = Event(
+            version,
+            verb,
+            State.IN_PROGRESS,
+            State.IN_PROGRESS,
+            now,
+            Actor("system", "clock", ""),
+            attribution="system",
+            clock=DeadlineKind.SILENCE,
+        )
+        assert referral.fire_deadlines(now, DAYS) == [event] * bool(verb)
+        assert (referral.version, referral.step_version) == (version, step_version)
+
+
+def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
+    referral = after("send")
+    verbs = [
+        [event.verb for event in referral.fire_deadlines(NOON + timedelta(hours=hours), DAYS)]
+        for hours in (36, 47, 48, 400)
+    ]
+    assert verbs[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
+        "the deadline of the need starts with the end"
+    )
+    [expired] = [event for event in referral.events if event.verb == "expired"]
+    assert (expired.actor, expired.to_state, referral.state) == (
+        Actor("system", "clock", ""),
+        State.EXPIRED,
+        State.EXPIRED,
+    )
+    assert referral.main_step(ACTORS[Side.SENDER], NOON) == REFER_AGAIN
+    assert "accept" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
+
+
+def test_a_question_stops_the_time_to_decide_and_starts_the_senders_deadline() -> None:
+    referral = after("send", "ask")
+    assert running_kinds(referral) == [DeadlineKind.ANSWER]
+    assert referral.next_due_time == NOON + timedelta(hours=1)
+    assert [event.verb for event in referral.fire_deadlines(NOON + timedelta(days=60), DAYS)] == [
+        "clock_escalated"
+    ], "the question never expires"
+    STEPS["answer"](referral, ACTORS[Side.SENDER], NOON + timedelta(days=60))
+    assert running_kinds(referral) == [DeadlineKind.DECIDE]
+
+
+def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_error() -> None:
+    referral = after("send", "decline")
+    due = referral.next_due_time
+    for followed_up, hours, next_due_time in ((True, 1, None), (False, 2, due)):
+        referral.followed_up = followed_up
+        referral.watch_need(NOON + timedelta(hours=hours))
+        assert referral.next_due_time == next_due_time
+    STEPS["enter_in_error"](referral, ACTORS[Side.COORDINATOR], NOON)
+    referral.watch_need(NOON + timedelta(hours=3))
+    assert referral.next_due_time is None
+
+
+@pytest.mark.parametrize("state", [State.SENT, State.DECLINED])
+def test_a_follow_up_stops_the_deadlines_of_a_need_only_if_the_referral_came_back(
+    state: State,
+) -> None:
+    referral = in_state(state)
+    referral.followed_up = True
+    referral.watch_need(LATER)
+    stopped = {deadline.kind for deadline in referral.deadlines if deadline.stop_time == LATER}
+    assert stopped == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
+
+
+def test_the_deadline_of_a_need_that_was_followed_up_at_once_resumes_after_an_error() -> None:
+    referral = in_state(State.DECLINED)
+    for followed_up in (True, False):
+        referral.followed_up = followed_up
+        referral.watch_need(NOON)  # the moment of the return
+    assert referral.running(DeadlineKind.REPLACE)
+
+
+def test_a_health_deadline_that_stopped_with_the_return_stays_stopped() -> None:
+    referral = in_state(State.DECLINED)
+    [deadline] = referral.running(DeadlineKind.HIV_PROPHYLAXIS)
+    deadline.stop(NOON)
+    referral.watch_need(LATER)
+    assert deadline.stop_time == NOON
+
+
+def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_the_return() -> None:
+    def health_due_times(referral: Referral) -> list[datetime]:
+        return sorted(deadline.due_time for deadline in referral.running(*HEALTH))
+
+    def set_assault_time(referral: Referral, hours_ago: int) -> None:
+        time = NOON - timedelta(hours=hours_ago)
+        referral.change_draft(ACTORS[Side.SENDER], NOON, DAYS, assault_time=time)
+
+    def follow_up_in_error(referral: Referral) -> None:
+        for followed_up, hours in ((True, 2), (False, 3)):
+            referral.followed_up = followed_up
+            referral.watch_need(NOON + timedelta(hours=hours))
+
+    helped = draft()
+    set_assault_time(helped, 3)
+    for verb, side in (("send", Side.SENDER), ("accept", Side.RECEIVER), ("start", Side.RECEIVER)):
+        STEPS[verb](helped, ACTORS[side], NOON)
+    assert health_due_times(helped) == [], "help has begun"
+    STEPS["not_deliver"](helped, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(helped)
+    assert health_due_times(helped) == []
+
+    corrected = draft()
+    set_assault_time(corrected, 3)
+    set_assault_time(corrected, 5)
+    right = health_due_times(corrected)
+    STEPS["send"](corrected, ACTORS[Side.SENDER], NOON)
+    STEPS["decline"](corrected, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(corrected)
+    assert health_due_times(corrected) == right != []
+
+
+@pytest.mark.parametrize(
+    ("planned", "moved"),
+    [
+        (None, False),
+        (NOON - timedelta(hours=1), False),
+        (NOON, False),
+        (NOON + timedelta(microseconds=1), True),
+        (LATER, True),
+    ],
+)
+def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expected(
+    planned: datetime | None, moved: bool
+) -> None:
+    referral = in_state(State.ACCEPTED)
+    referral.planned_first_contact_time = planned
+    [deadline] = referral.running(DeadlineKind.FIRST_CONTACT)
+    deadline.fired_percent = 50
+    stopped = replace(deadline, stop_time=NOON)
+    referral.deadlines.append(stopped)
+    expected = deepcopy(referral.deadlines)
+    if moved and planned:
+        expected[expected.index(deadline)].restart(planned, planned + timedelta(hours=1))
+    referral.wait_for_her()
+    assert referral.deadlines == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "verb", "actor"),
+    [
+        (Referral.note_leg_lost, "leg_lost", Actor("system", "chain", "")),
+        (Referral.note_consent_ending, "consent_ending", Actor("system", "consent", "")),
+        (
+            lambda referral, now: referral.note_standing("receiver", now, out=True),
+            "side_out",
+            Actor("system", "members", "receiver"),
+        ),
+        (
+            lambda referral, now: referral.note_standing("receiver", now, out=False),
+            "side_back",
+            Actor("system", "members", "receiver"),
+        ),
+    ],
+)
+def test_a_note_of_the_system_is_an_event_of_the_system_and_changes_no_state(
+    record: Callable[[Referral, datetime], None], verb: str, actor: Actor
+) -> None:
+    referral = in_state(State.SENT)
+    before = deepcopy(referral)
+    record(referral, LATER)
+    assert referral.events[len(before.events) :] == [
+        Event(
+            before.version + 1,
+            verb,
+            State.SENT,
+            State.SENT,
+            LATER,
+            actor,
+            attribution="system",
+        )
+    ]
+    assert (referral.version, referral.update_time) == (before.version + 1, LATER)
+    assert (referral.state, referral.deadlines) == (before.state, before.deadlines)
+    assert referral.step_version == before.step_version, "no decision becomes stale"
+
+
+def test_a_referral_lists_the_sides_that_are_out_until_they_are_back() -> None:
+    referral = in_state(State.SENT)
+    sides_out = []
+    for side, out in (("sender", True), ("receiver", True), ("sender", False), ("receiver", False)):
+        referral.note_standing(side, NOON, out=out)
+        sides_out.append(list(referral.sides_out))
+    assert sides_out == [["sender"], ["sender", "receiver"], ["receiver"], []]

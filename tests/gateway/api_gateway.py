@@ -60,6 +60,10 @@ class Played:
         """Returns the last request to an rpc."""
         return next(request for name, request, _ in reversed(self.asked) if name == rpc)
 
+    def requests(self, rpc: str) -> list[Any]:
+        """Returns all requests to an rpc, in order."""
+        return [request for name, request, _ in self.asked if name == rpc]
+
 
 class Stub:
     """A stub whose attributes are the rpcs of the contracts."""

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 from tests.gateway.api_gateway import Played, System, app_with
+from tests.gateway.pages_gateway import PlayedServices, enter, pages
 from tests.gateway.served_gateway import Service
 
 
@@ -30,6 +32,18 @@ def api(played: Played) -> Flask:
 def system(api: Flask) -> System:
     """A partner system with a key."""
     return System(api.test_client())
+
+
+@pytest.fixture
+def visitor(played: PlayedServices) -> FlaskClient:
+    """A browser without a session; the test file has its own `played` with full answers."""
+    return pages(played).test_client()
+
+
+@pytest.fixture
+def client(played: PlayedServices) -> FlaskClient:
+    """A browser of a worker with every role; the test file has its own `played`, as above."""
+    return enter(pages(played).test_client())
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from jinja2 import Undefined
 from werkzeug.serving import make_server
+from werkzeug.test import TestResponse
 
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
@@ -223,6 +224,19 @@ def token_of(page: str) -> str:
     return field[1]
 
 
+def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> TestResponse:
+    """Opens the page with the form and sends it, filled in."""
+    page = client.get(form).text
+    request_id = re.search(r'name="request_id" value="([^"]+)"', page)
+    data = {
+        "form_token": token_of(page),
+        "request_id": request_id[1] if request_id else "",
+        "etag": "e1",
+        **fields,
+    }
+    return client.post(to or form, data=data)
+
+
 class Form(HTMLParser):
     """The fields that a browser would send with the form on a page, without its button."""
 
@@ -327,6 +341,7 @@ __all__ = [
     "pages",
     "referral",
     "routes",
+    "send",
     "served",
     "signed_in",
     "token_of",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -21,18 +22,20 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, words
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, referral, signed_in
-from tests.gateway.test_pages_flows import send
+from tests.gateway.pages_gateway import (
+    Form,
+    PlayedServices,
+    enter,
+    pages,
+    referral,
+    send,
+    signed_in,
+)
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     return PlayedServices()
-
-
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
 
 
 class Fields(HTMLParser):
@@ -86,14 +89,21 @@ def results_page(client: FlaskClient, played: PlayedServices, **service: object)
     return send(client, "/directory", words="albergue").text
 
 
+def search(**filters: Any) -> d.SearchServicesRequest:
+    """Returns the request of a search for the word "casa"."""
+    return d.SearchServicesRequest(words="casa", page_size=25, count_country="NI", **filters)
+
+
 def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
     page = results_page(client, played, capacity=room(declined=True))
-    assert ">Hay lugar</span>" not in page
-    assert ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page
-    assert "antes dijo: hay lugar, camas: 2" in page
+    assert (
+        ">Hay lugar</span>" in page,
+        ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page,
+        "antes dijo: hay lugar, camas: 2" in page,
+    ) == (False, True, True)
     assert ">Sin lugar</span>" in results_page(
         client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED)
     )
@@ -105,8 +115,7 @@ def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     full = room()
     full.available = 0
     page = results_page(client, played, capacity=full)
-    assert ">Sin lugar</span>" in page
-    assert ">Hay lugar</span>" not in page
+    assert (">Sin lugar</span>" in page, ">Hay lugar</span>" in page) == (True, False)
 
 
 def test_the_choice_of_a_service_for_a_referral_shows_the_doubt_too(
@@ -120,12 +129,14 @@ def test_the_choice_of_a_service_for_a_referral_shows_the_doubt_too(
         matches=[d.Match(service=service, verdict=d.VERDICT_ASK, reasons=[reason])]
     )
     page = client.get(f"/referrals/{ID}/services").text
-    assert "rechazó por falta de lugar hace 2 h 10" in page
-    assert "rechazó por falta de lugar: pregunte antes" in page
+    assert (
+        "rechazó por falta de lugar hace 2 h 10" in page,
+        "rechazó por falta de lugar: pregunte antes" in page,
+    ) == (True, True)
 
 
 @pytest.mark.parametrize(
-    ("side", "reason", "done", "led"),
+    ("side", "reason", "done", "offered"),
     [
         (r.SIDE_RECEIVER, "no_capacity", "decline", True),
         (r.SIDE_RECEIVER, "not_eligible", "decline", False),
@@ -139,17 +150,16 @@ def test_a_worker_who_declines_for_lack_of_room_is_led_to_the_page_of_capacity(
     side: r.Side.ValueType,
     reason: str,
     done: str,
-    led: bool,
+    offered: bool,
 ) -> None:
     played.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
     page = client.get(f"/referrals/{ID}?done={done}").text
-    assert (f'href="/capacity/{ID}"' in page) is led
+    assert (f'href="/capacity/{ID}"' in page) is offered
 
 
 def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.asked.clear()
     page = client.get("/directory").text
     assert re.findall(r'<button class="tile" name="need_code" value="([^"]+)">([^<]+)<', page) == [
         ("HOU", "Vivienda")
@@ -160,29 +170,26 @@ def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
 
 
 @pytest.mark.parametrize(
-    ("chip", "request_fields"),
+    ("chip", "filters", "pressed"),
     [
-        ("room", d.SearchServicesRequest(has_room=True)),
-        ("here", d.SearchServicesRequest(department="NI-CI")),
-        ("mothers", d.SearchServicesRequest(gender=d.GENDER_FEMININE, dependants=1)),
-        ("something else", d.SearchServicesRequest()),
+        ("room", {"has_room": True}, ["room"]),
+        ("here", {"department": "NI-CI"}, ["here"]),
+        ("mothers", {"gender": d.GENDER_FEMININE, "dependants": 1}, ["mothers"]),
+        ("something else", {}, []),
     ],
 )
 def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
-    client: FlaskClient, played: PlayedServices, chip: str, request_fields: d.SearchServicesRequest
+    client: FlaskClient,
+    played: PlayedServices,
+    chip: str,
+    filters: dict[str, Any],
+    pressed: list[str],
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
-    request_fields.MergeFrom(
-        d.SearchServicesRequest(words="casa", page_size=25, count_country="NI")
-    )
-    assert played.last("SearchServices") == request_fields
-    pressed = re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page)
-    assert pressed == ([chip] if chip != "something else" else [])
-    form = Fields(page).forms[0]
-    client.post("/directory", data=MultiDict([*form, ("chip", chip)]))
-    assert played.last("SearchServices") == d.SearchServicesRequest(
-        words="casa", page_size=25, count_country="NI"
-    )
+    assert played.last("SearchServices") == search(**filters)
+    assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed
+    client.post("/directory", data=MultiDict([*Fields(page).forms[0], ("chip", chip)]))
+    assert played.last("SearchServices") == search()
 
 
 def test_a_search_leads_to_its_results_which_on_a_phone_are_below_the_form(
@@ -219,8 +226,10 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     assert page.index('class="rows"') < page.index('<svg class="map"'), (
         "on a phone the list comes first"
     )
-    assert "<title>Chinandega: 7</title>" in page
-    assert "<title>Managua: 0</title>" in page
+    assert ("<title>Chinandega: 7</title>" in page, "<title>Managua: 0</title>" in page) == (
+        True,
+        True,
+    )
     table = page[page.index("<table>") : page.index("</table>")]
     assert re.findall(r">([^<]+)</(?:button|td)>", table) == [
         "Chinandega",
@@ -232,14 +241,10 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     ]
     form = [field for field in Fields(page).forms[-1] if field[0] != "page"]
     client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
-    assert played.last("SearchServices") == d.SearchServicesRequest(
-        words="casa", department="NI-LE", page_size=25, count_country="NI"
-    )
+    assert played.last("SearchServices") == search(department="NI-LE")
     page = send(client, "/directory", words="casa", department="NI-LE").text
     client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all departments
-    assert played.last("SearchServices") == d.SearchServicesRequest(
-        words="casa", page_size=25, count_country="NI"
-    )
+    assert played.last("SearchServices") == search()
 
 
 @pytest.mark.parametrize(
@@ -281,32 +286,35 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
     }
     page = send(client, "/directory", **fields).text
     first = played.last("SearchServices")
-    client.post(
-        "/directory",
-        data=MultiDict(
-            next(form for form in Fields(page).forms if any(name == "page" for name, _ in form))
+    next_page = next(form for form in Fields(page).forms if "page" in dict(form))
+    client.post("/directory", data=MultiDict(next_page))
+    second = played.last("SearchServices")
+    assert second.page_token
+    second.page_token = ""
+    assert second == first
+
+
+@pytest.mark.parametrize(
+    ("genders", "expected", "unexpected"),
+    [
+        ([gender for gender in d.Gender.values() if gender], "· todas las personas", "mujer trans"),
+        (
+            [d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE],
+            "· mujer, mujer trans",
+            "todas las personas",
         ),
-    )
-    second_request = played.last("SearchServices")
-    assert second_request.page_token
-    second_request.page_token = ""
-    assert second_request == first
-
-
+    ],
+    ids=["every gender", "two genders"],
+)
 def test_a_service_for_everybody_does_not_list_every_gender(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient,
+    played: PlayedServices,
+    genders: list[d.Gender.ValueType],
+    expected: str,
+    unexpected: str,
 ) -> None:
-    everybody = d.Eligibility(genders=[g for g in d.Gender.values() if g])
-    page = results_page(client, played, eligibility=everybody)
-    assert "· todas las personas" in page
-    assert "mujer trans" not in page
-    page = results_page(
-        client,
-        played,
-        eligibility=d.Eligibility(genders=[d.GENDER_FEMININE, d.GENDER_TRANSGENDER_FEMININE]),
-    )
-    assert "· mujer, mujer trans" in page
-    assert "todas las personas" not in page
+    page = results_page(client, played, eligibility=d.Eligibility(genders=genders))
+    assert (expected in page, unexpected in page) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -386,26 +394,19 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         service_id=ID,
         unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
-    answer = asked_all(client, first)
-    assert answer.headers["Location"] == f"/referrals/{ID}/consent"
-    referral_sent = played.last("UpdateReferral").referral
-    assert (referral_sent.service_id, referral_sent.need_code, referral_sent.etag) == (
-        ID,
-        "HOU.EMG",
-        "d",
-    )
+    assert answer_all(client, first).location == f"/referrals/{ID}/consent"
+    updated = played.last("UpdateReferral").referral
+    assert (updated.service_id, updated.need_code, updated.etag) == (ID, "HOU.EMG", "d")
 
 
-def asked_all(client: FlaskClient, page: str) -> TestResponse:
+def answer_all(client: FlaskClient, page: str) -> TestResponse:
     """Answers all questions up to the last one before the form of a service.
 
     The kind of help is not asked if there is only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
-    while (answers_sent := Form(page).said)["page"] in answers:
-        page = client.post(
-            "/referrals/new", data={**answers_sent, **answers[answers_sent["page"]]}
-        ).text
+    while (fields := Form(page).said)["page"] in answers:
+        page = client.post("/referrals/new", data={**fields, **answers[fields["page"]]}).text
     page = client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"}).text
     return client.post("/referrals/new", data={**Form(page).said, "names_nothing": "1"})
 
@@ -417,21 +418,25 @@ def test_a_chosen_service_that_does_not_fit_is_marked_and_others_are_offered(
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", need_codes=["HOU", "HOU.EMG"])]
     )
-    no = d.MatchReason(
+    reason = d.MatchReason(
         criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low"
     )
-    young = d.Match(
-        service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[no]
+    too_young = d.Match(
+        service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason]
     )
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[young] if matches else [])
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[too_young] if matches else []
+    )
     first = client.get(f"/referrals/new?service={ID}").text
-    page = asked_all(client, first).text
-    assert not [rpc for rpc, _, _ in played.asked if rpc in ("CreatePerson", "CreateReferral")]
-    assert "Albergue no puede recibirla:" in page
-    assert ("es demasiado joven para este servicio." in page) is matches
-    assert ("no está entre los que dan esta ayuda." in page) is not matches
+    page = answer_all(client, first).text
+    assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
+    assert (
+        "Albergue no puede recibirla:" in page,
+        "es demasiado joven para este servicio." in page,
+        "no está entre los que dan esta ayuda." in page,
+    ) == (True, matches, not matches)
     played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
-    assert 'href="#dependants"' in asked_all(client, first).text
+    assert 'href="#dependants"' in answer_all(client, first).text
 
 
 def test_a_chosen_service_that_no_longer_exists_does_not_stop_the_referral(
@@ -439,20 +444,19 @@ def test_a_chosen_service_that_no_longer_exists_does_not_stop_the_referral(
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse()
     page = client.get(f"/referrals/new?service={ID}")
-    assert page.status_code == 200
-    assert "Para remitir a:" not in page.text
+    assert (page.status_code, "Para remitir a:" in page.text) == (200, False)
 
 
 def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
-    assert f'href="/people?service={ID}"' in client.get(f"/referrals/new?service={ID}").text
-    assert f'href="/people/{ID}?service={ID}"' in client.get(f"/people?service={ID}").text
-    assert (
-        f'href="/referrals/new?person={ID}&amp;service={ID}"'
-        in client.get(f"/people/{ID}?service={ID}").text
-    )
+    for page, link in (
+        ("/referrals/new", f"/people?service={ID}"),
+        ("/people", f"/people/{ID}?service={ID}"),
+        (f"/people/{ID}", f"/referrals/new?person={ID}&amp;service={ID}"),
+    ):
+        assert f'href="{link}"' in client.get(f"{page}?service={ID}").text, page
 
 
 def test_a_reader_who_may_not_refer_is_not_offered_a_referral(played: PlayedServices) -> None:

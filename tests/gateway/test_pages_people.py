@@ -14,8 +14,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis import errors
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, token_of
+from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.referral_questions import birth_date
 
 LATER = Timestamp(seconds=4_000_000_000)
 OPEN, OTHER, ENDED = ("b" * 32, "c" * 32, "d" * 32)
@@ -24,50 +26,26 @@ OPEN, OTHER, ENDED = ("b" * 32, "c" * 32, "d" * 32)
 @pytest.fixture
 def played() -> PlayedServices:
     played = PlayedServices()
+    receipts = [
+        p.Receipt(
+            id=identifier,
+            person_id=ID,
+            recipient_organization_id=identifier,
+            genuine=True,
+            until_time=LATER,
+            withdraw_time=LATER if identifier == ENDED else None,
+        )
+        for identifier in (OPEN, OTHER, ENDED)
+    ]
     played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1")
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(
-        receipts=[
-            p.Receipt(
-                id=OPEN,
-                person_id=ID,
-                recipient_organization_id=OPEN,
-                genuine=True,
-                until_time=LATER,
-            ),
-            p.Receipt(
-                id=OTHER,
-                person_id=ID,
-                recipient_organization_id=OTHER,
-                genuine=True,
-                until_time=LATER,
-            ),
-            p.Receipt(
-                id=ENDED,
-                person_id=ID,
-                recipient_organization_id=ENDED,
-                genuine=True,
-                until_time=LATER,
-                withdraw_time=LATER,
-            ),
-        ]
-    )
-    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
     return played
-
-
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
 
 
 def form(page: str, to: str) -> dict[str, str]:
     """Returns the fields of the form with this target."""
     inside = page[page.index(f'action="{to}"') :]
     return dict(re.findall(r'name="(\w+)" value="([^"]*)"', inside[: inside.index("</form>")]))
-
-
-def withdrawn(played: PlayedServices) -> list[str]:
-    return [request.id for rpc, request, _ in played.asked if rpc == "WithdrawReceipt"]
 
 
 def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
@@ -78,12 +56,10 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
         "an ended consent cannot be ended again"
     )
     to = f"/people/receipts/{OPEN}/withdraw"
+    played.answers["WithdrawReceipt"] = p.Receipt(id=OPEN, person_id=ID)
     answer = client.post(to, data=form(page, to))
-    assert (answer.status_code, answer.headers["Location"]) == (
-        303,
-        f"/people/{ID}?done=receipt_withdrawn",
-    )
-    assert withdrawn(played) == [OPEN]
+    assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipt_withdrawn")
+    assert [request.id for request in played.requests("WithdrawReceipt")] == [OPEN]
 
 
 def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_the_rest(
@@ -92,29 +68,20 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
     to = f"/people/{ID}/withdraw"
     fields = form(client.get(f"/people/{ID}").text, to)
 
-    def withdraw(request: p.WithdrawReceiptRequest) -> p.Receipt:
+    def refuse_other(request: p.WithdrawReceiptRequest) -> p.Receipt:
         if request.id == OTHER:
             raise errors.Stale
         return p.Receipt(id=request.id, person_id=ID)
 
-    played.answers["WithdrawReceipt"] = withdraw
+    played.answers["WithdrawReceipt"] = refuse_other
     assert client.post(to, data=fields).status_code in (409, 412, 422)
-    played.answers["WithdrawReceipt"] = lambda sent_request: p.Receipt(
-        id=sent_request.id, person_id=ID
-    )
+    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
     answer = client.post(to, data=fields)
-    assert (answer.status_code, answer.headers["Location"]) == (
-        303,
-        f"/people/{ID}?done=receipts_withdrawn",
-    )
-    assert withdrawn(played) == [OPEN, OTHER, OPEN, OTHER]
-    request_ids = [
-        sent_request.request_id for rpc, sent_request, _ in played.asked if rpc == "WithdrawReceipt"
-    ]
-    assert request_ids[:2] == request_ids[2:], (
-        "each call repeats an earlier request id, so it acts once"
-    )
-    assert request_ids[0] != request_ids[1]
+    assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipts_withdrawn")
+    requests = [(request.id, request.request_id) for request in played.requests("WithdrawReceipt")]
+    assert [receipt_id for receipt_id, _ in requests] == [OPEN, OTHER, OPEN, OTHER]
+    assert requests[:2] == requests[2:], "each call repeats an earlier request id, so it acts once"
+    assert requests[0][1] != requests[1][1]
 
 
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
@@ -127,15 +94,13 @@ def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
 def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) -> None:
     page = client.get("/people").text
     assert token_of(page)
-    assert re.search(
-        r'<form method="post" action="/search"[^>]*role="search"', page.split("<main", 1)[1]
-    )
+    main = page.partition("<main")[2]
+    assert re.search(r'<form method="post" action="/search"[^>]*role="search"', main)
 
 
 def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
-    played: PlayedServices,
+    played: PlayedServices, client: FlaskClient
 ) -> None:
-    client = enter(pages(played).test_client())
     reading = p.Reading(
         organization_id=ID, actor_id=ID, field_groups=[p.FIELD_GROUP_CONTACT], allowed=True
     )
@@ -143,28 +108,25 @@ def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
         readings=[reading], next_page_token="older"
     )
     assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
-    before = len(played.asked)
+    played.asked.clear()
     page = client.get(f"/people/{ID}/readings?page=older").text
     assert "page=older" in page, "there is a link to the next page"
     assert "Casa Puentes" in page
     assert played.last("ListReadings").page_token == "older"
-    assert "GetPerson" not in [rpc for rpc, _, _ in played.asked[before:]]
+    assert played.requests("GetPerson") == []
 
 
 def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_from_its_notice(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    waits = p.Receipt(id="c" * 32, giver_code=p.GIVER_BEST_INTEREST)
-    waits.create_time.FromSeconds(1_774_000_000)
-    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waits])
-    assert "/people/receipts/" + "c" * 32 in client.get("/people").text
-    message = n.Message(id=ID, kind="receipt_proposed", text="Una decisión espera.")
-    message.create_time.FromSeconds(1_774_000_000)
+    kind, created = "receipt_proposed", Timestamp(seconds=1_774_000_000)
+    waiting = p.Receipt(id=OTHER, giver_code=p.GIVER_BEST_INTEREST, create_time=created)
+    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting])
+    assert f"/people/receipts/{OTHER}" in client.get("/people").text
+    message = n.Message(id=ID, kind=kind, text="Una decisión espera.", create_time=created)
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
-    notices = client.get("/inbox").text
-    assert 'value="receipt_proposed"' in notices
-    fields = {"form_token": token_of(notices), "request_id": "one", "kind": "receipt_proposed"}
-    assert client.post(f"/inbox/{ID}/read", data=fields).location == "/people"
+    assert f'value="{kind}"' in client.get("/inbox").text
+    assert send(client, "/inbox", f"/inbox/{ID}/read", kind=kind).location == "/people"
 
 
 def test_how_she_may_be_contacted_comes_first_in_her_file(client: FlaskClient) -> None:
@@ -186,11 +148,8 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
 
     played.answers["GetPerson"] = get
     page = client.get(f"/people/{ID}").text
-    assert not [
-        text
-        for text in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-        if text in page
-    ]
+    plan_only = ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
+    assert [text for text in plan_only if text in page] == []
     for path in (
         f"/people/{ID}/knows",
         f"/people/{ID}/erasure",
@@ -198,12 +157,61 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         f"/referrals/new?person={ID}",
     ):
         client.get(path)
-    assert all(asked.outline_only for rpc, asked, _ in played.asked if rpc == "GetPerson")
+    assert all(request.outline_only for request in played.requests("GetPerson"))
     to = f"/people/{ID}/safe-contact/open"
-    page_with_plan = client.post(to, data=form(page, to + "#safe")).text
-    assert [
-        text
-        for text in ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-        if text in page_with_plan
-    ]
+    opened = client.post(to, data=form(page, to + "#safe")).text
+    assert [text for text in plan_only if text not in opened] == []
     assert not played.last("GetPerson").outline_only
+
+
+@pytest.mark.parametrize(
+    ("years", "band"),
+    [
+        (0, r.AGE_BAND_0_TO_11),
+        (11, r.AGE_BAND_0_TO_11),
+        (12, r.AGE_BAND_12_TO_17),
+        (17, r.AGE_BAND_12_TO_17),
+        (18, r.AGE_BAND_18_TO_24),
+        (25, r.AGE_BAND_25_TO_59),
+        (59, r.AGE_BAND_25_TO_59),
+        (60, r.AGE_BAND_60_AND_OVER),
+        (120, r.AGE_BAND_60_AND_OVER),
+    ],
+)
+def test_an_age_in_years_is_stored_as_its_band(
+    played: PlayedServices, client: FlaskClient, years: int, band: r.AgeBand.ValueType
+) -> None:
+    send(client, "/people/new", channel_code="none", age=str(years))
+    assert played.last("CreatePerson").coarse.age_band == band
+
+
+@pytest.mark.parametrize(
+    ("stated", "refused"),
+    [
+        ({"age": "40"}, True),
+        ({"age": "17"}, True),
+        ({"age_band": "25-59"}, True),
+        ({"age": "18"}, False),
+        ({"age_band": "18-24"}, False),
+        ({}, False),
+    ],
+)
+def test_a_birth_date_does_not_silently_replace_the_stated_age(
+    stated: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    date = birth_date(client, 18)
+    sent = send(client, "/people/new", channel_code="none", birth_date=date, **stated)
+    assert ("no coincide con la edad" in sent.text) == refused
+    assert len(played.requests("CreatePerson")) == (not refused)
+
+
+def test_contradictory_years_and_age_band_are_refused(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    refused = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
+    assert (refused.status_code, 'href="#age_band"' in refused.text) == (422, True)
+    assert played.requests("CreatePerson") == []
+    accepted = send(client, "/people/new", channel_code="none", age="17", age_band="12-17")
+    assert accepted.status_code == 303
+    send(client, "/people/new", channel_code="none", age_band="60+")
+    assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER

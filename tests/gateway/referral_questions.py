@@ -1,0 +1,94 @@
+"""The questions of a new referral, as a browser answers them, and services with a draft."""
+
+from __future__ import annotations
+
+import re
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import i18n
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import Form, PlayedServices
+
+NEW = "/referrals/new"
+DRAFT = f"/referrals/{ID}"
+OTHER, POLICE = "b" * 32, "c" * 32
+CHOSEN = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
+"""The fields of a draft whose service is chosen."""
+
+
+def draft(**fields: object) -> r.Referral:
+    """Returns a draft; by default, the person was asked where she is not safe."""
+    values = {
+        "id": ID,
+        "etag": "d1",
+        "side": r.SIDE_SENDER,
+        "person_id": ID,
+        "state": r.STATE_DRAFT,
+        "unsafe_code": r.UNSAFE_ANSWER_NOTHING,
+        **fields,
+    }
+    return r.Referral(**values)  # type: ignore[arg-type]
+
+
+def services_with_draft() -> PlayedServices:
+    """Returns services that store a new file and a draft."""
+    services = PlayedServices()
+    services.answers |= {
+        "GetContact": c.Contact(id=ID, etag="1"),
+        "CreatePerson": p.Person(id=ID),
+        "CreateReferral": r.Referral(id=ID),
+        "GetReferral": draft(),
+        "GetPerson": p.Person(
+            id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+        ),
+        "UpdateReferral": draft(**CHOSEN),
+    }
+    return services
+
+
+def fields_of(page: TestResponse) -> dict[str, str]:
+    """Returns the fields that a browser would send with the form on the page."""
+    return Form(page.text).said
+
+
+def answer(client: FlaskClient, page: TestResponse, /, **fields: object) -> TestResponse:
+    """Sends the question on the page, answered."""
+    return client.post(NEW, data={**fields_of(page), **fields})
+
+
+def question(page: TestResponse) -> str:
+    """Returns the question on a page, and its number."""
+    number = re.search(r"Pregunta (\d) de (\d)", page.text)
+    return f"{fields_of(page)['page']} {number[1]}/{number[2]}" if number else ""
+
+
+def birth_date(client: FlaskClient, years: int) -> str:
+    """Returns the birth date of a person who is this old; the 28th exists in each month."""
+    with client.application.test_request_context("/"):
+        today = i18n.today()
+    return today.replace(year=today.year - years, day=min(28, today.day)).isoformat()
+
+
+def up_to_urgency(client: FlaskClient) -> TestResponse:
+    """Answers the kind of help."""
+    return answer(client, client.get(NEW), need_code="HOU.EMG")
+
+
+def up_to_services(client: FlaskClient) -> TestResponse:
+    """Answers all questions but the last one."""
+    page = answer(client, up_to_urgency(client), urgency="urgent")
+    page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
+    page = answer(
+        client,
+        page,
+        channel_code="phone",
+        hours="de 9 a 11",
+        given_name="Yolanda",
+        message_may_be_left="1",
+    )
+    return answer(client, page, unsafe_code="nothing")

@@ -1,0 +1,164 @@
+"""The calls that the line owes: their list, their forms, and the days and hours on the pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import i18n
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, send, token_of
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+def owe_call(played: PlayedServices, **fields: object) -> None:
+    """Has the line owe one call."""
+    values = {"id": ID, "contact_id": ID, "clocks": [r.Clock()], **fields}
+    callback = c.Callback(**values)  # type: ignore[arg-type]
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
+
+
+@pytest.mark.parametrize("of_this_contact", [True, False])
+def test_a_contact_shows_the_call_that_another_hour_would_replace(
+    of_this_contact: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    owe_call(
+        played,
+        id="c" * 32,
+        contact_id=ID if of_this_contact else "b" * 32,
+        asked_by_herself=True,
+        clocks=[r.Clock(kind=r.CLOCK_KIND_CALLBACK)],
+    )
+    page = client.get(f"/line/{ID}").text
+    assert ("la pidió ella" in page, "Otra hora reemplaza a la que ya se debe." in page) == (
+        of_this_contact,
+        of_this_contact,
+    )
+
+
+def test_the_sheet_for_a_shift_has_the_dates_of_the_calls_for_it_is_read_after_midnight(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    hours = r.Clock(kind=r.CLOCK_KIND_CALLBACK)
+    hours.start_time.FromJsonString("2026-11-30T14:00:00Z")
+    hours.due_time.FromJsonString("2026-11-30T18:00:00Z")
+    owe_call(played, clocks=[hours])
+    page = client.get("/line/shift").text
+    assert "30 noviembre 2026, 08:00 – 30 noviembre 2026, 12:00" in page
+
+
+def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = client.get("/line").text
+    assert (
+        "Llamadas que debemos" in page,
+        "Antes de marcar: vea cómo llamarla sin peligro" in page,
+        "+505" in page,
+    ) == (True, True, False)
+    answer = send(client, "/line", f"/line/calls/{ID}", etag="v7", outcome_code="reached")
+    assert answer.status_code == 303
+    settled = played.last("SettleCallback")
+    assert (settled.id, settled.etag, settled.outcome_code) == (
+        ID,
+        "v7",
+        c.CALLBACK_OUTCOME_REACHED,
+    )
+    # the form of a call that is yet to be agreed has no etag
+    data = {"form_token": token_of(page), "day_code": "today", "hour_code": "evening"}
+    assert client.post(f"/line/{ID}/call", data=data).status_code == 303
+    assert played.last("CreateCallback").callback == c.Callback(
+        contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING
+    )
+    played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
+    refused = client.post(f"/line/{ID}/call", data=data)
+    assert (refused.status_code, "no permite llamadas" in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "country", "expected"),
+    [
+        ("2026-11-30T05:30", "NI", '<option value="today">hoy (domingo)</option>'),
+        ("2026-11-30T06:30", "NI", '<option value="today">hoy (lunes)</option>'),
+        # 23:30, before a day of 23 hours; 00:30 on a day of 25 hours
+        ("2026-03-28T22:30", "ES", ">mañana (domingo)</option>"),
+        ("2026-10-24T22:30", "ES", ">mañana (lunes)</option>"),
+    ],
+)
+def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
+    now: str,
+    country: str,
+    expected: str,
+    played: PlayedServices,
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tomorrow is the next day also where the clocks change."""
+    played.answers["GetContact"] = c.Contact(id=ID, line_country=country)
+    monkeypatch.setattr(i18n, "now", lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
+    assert expected in client.get(f"/line/{ID}").text
+
+
+def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    owe_call(played, local_date="2026-11-29")
+    assert '<option value="today">hoy (domingo)</option>' in client.get("/line").text
+
+
+@pytest.mark.parametrize(
+    ("page", "form", "rpc"),
+    [
+        (f"/line/{ID}", f"/line/{ID}/call", "CreateCallback"),
+        ("/line", f"/line/calls/{ID}", "SettleCallback"),
+        ("/my-referral", "/my-referral/call", "AskForCallByReference"),
+    ],
+)
+def test_a_form_for_a_call_says_from_which_date_its_days_count(
+    page: str,
+    form: str,
+    rpc: str,
+    played: PlayedServices,
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    date = "2026-11-29"
+    monkeypatch.setattr(i18n, "now", lambda: datetime(2026, 11, 30, 5, 30, tzinfo=UTC))
+    owe_call(played, local_date=date)
+    played.answers |= {
+        "GetContact": c.Contact(id=ID, line_country="NI"),
+        "GetReferenceStatus": c.ReferenceStatus(may_ask_for_call=True, local_date=date),
+    }
+    shown = client.get(page).text
+    data = {"form_token": token_of(shown), "reference": "7QK4-M2X7", "pin": "4821"}
+    if page == "/my-referral":
+        shown = client.post(page, data=data).text
+    assert f'<input type="hidden" name="local_date" value="{date}">' in shown
+    day = {"local_date": date, "day_code": "tomorrow", "hour_code": "evening"}
+    client.post(form, data=data | day | {"etag": "v7", "outcome_code": "again"})
+    request = played.last(rpc)
+    assert (request.callback if rpc == "CreateCallback" else request).local_date == date
+
+
+def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SettleCallback"] = errors.Invalid(("hour_code", "out_of_range"))
+    choice = {"outcome_code": "again", "day_code": "today", "hour_code": "morning"}
+    answer = send(client, "/line", f"/line/calls/{ID}", **choice)
+    expected = (
+        "de esas horas ya no queda tiempo; elija otras, u otro día",
+        f'href="#{ID}-hour_code"',
+        f'<select id="{ID}-hour_code"',
+    )
+    assert (answer.status_code, [text for text in expected if text not in answer.text]) == (422, [])
+    assert "Enviarlo otra vez" not in answer.text

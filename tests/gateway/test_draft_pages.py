@@ -1,0 +1,335 @@
+"""The pages of a draft: each answer can be changed until the referral is sent."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.referral_questions import (
+    CHOSEN,
+    DRAFT,
+    OTHER,
+    answer,
+    draft,
+    fields_of,
+    services_with_draft,
+    up_to_services,
+)
+
+QUESTIONS = ("need", "urgency", "unsafe", "services", "contact", "check")
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return services_with_draft()
+
+
+def test_matching_is_requested_with_coarse_attributes_only(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    coarse = r.CoarsePerson(
+        age_band=r.AGE_BAND_12_TO_17,
+        gender_code=r.PERSON_GENDER_TRANSGENDER_FEMININE,
+        language="es",
+        dependants=1,
+        country="NI",
+        department="NI-CI",
+    )
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", person=coarse)
+    client.get(f"{DRAFT}/services")
+    assert played.last("MatchServices") == d.MatchServicesRequest(
+        need_code="HOU.EMG",
+        country="NI",
+        department="NI-CI",
+        age=15,
+        gender=d.GENDER_TRANSGENDER_FEMININE,
+        dependants=1,
+        language="es",
+        limit=30,
+    )
+
+
+@pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER, False)])
+def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notified_at_once(
+    referral_id: str, warned: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG")
+    enquiry = e.Enquiry(state=e.ENQUIRY_STATE_MATCHED, referral_id=referral_id)
+    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=[enquiry])
+    page = client.get(f"{DRAFT}/services").text
+    assert ("se le avisa en ese momento que ya no llegará" in page) == warned
+    assert played.last("ListEnquiries").person_id == ID
+
+
+@pytest.mark.parametrize(
+    ("fields", "page"),
+    [
+        ({}, "need"),
+        ({"need_code": "HOU.EMG"}, "urgency"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "unsafe_code": 0}, "unsafe"),
+        ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
+        (CHOSEN, "consent"),
+        (CHOSEN | {"receipt_id": ID}, "check"),
+    ],
+)
+def test_a_draft_continues_where_something_is_missing(
+    played: PlayedServices, client: FlaskClient, fields: dict[str, object], page: str
+) -> None:
+    played.answers["GetReferral"] = draft(**fields)
+    assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/{page}"
+
+
+def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)
+    assert client.get(f"{DRAFT}/draft").location == DRAFT
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"live": True}, "Hasta el"),
+        ({"withdraw_time": datetime(2026, 9, 21)}, "Retirado"),
+        ({"confirm_until_time": datetime(2026, 9, 21)}, "Falta confirmar"),
+        ({}, "Ya no abre nada"),
+    ],
+)
+def test_the_last_check_says_if_the_consent_opens_nothing_any_more(
+    played: PlayedServices, client: FlaskClient, fields: dict[str, object], shown: str
+) -> None:
+    played.answers["GetReceipt"] = p.Receipt(
+        id=ID,
+        until_time=datetime(2027, 1, 15),  # type: ignore[arg-type]
+        **fields,  # type: ignore[arg-type]
+    )
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, receipt_id=ID)
+    page = client.get(f"{DRAFT}/check").text
+    assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [shown]
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_before_the_consent_is_asked_a_page_says_that_the_service_is_no_longer_offered(
+    played: PlayedServices, client: FlaskClient, active: bool
+) -> None:
+    service = d.Service(id=ID, organization_id=ID, name="Albergue", active=active)
+    played.answers |= {
+        "GetService": service,
+        "BatchGet": d.BatchGetResponse(services=[service]),
+        "GetReferral": draft(need_code="HOU.EMG", service_id=ID),
+    }
+    consent = client.get(f"{DRAFT}/consent").text
+    assert ("Ese servicio ya no está disponible" in consent) == (not active)
+    assert f'href="{DRAFT}/services"' in consent
+    assert ("No se ofrece ahora" in client.get(f"{DRAFT}/check").text) == (not active)
+
+
+@pytest.mark.parametrize("state", [r.STATE_SENT, r.STATE_CONSENT_WITHDRAWN])
+def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_the_referral(
+    state: r.State.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    data = {
+        "form_token": token_of(client.get(f"{DRAFT}/need").text),
+        "channel_code": "phone",
+        "note": "con su hijo",
+    }
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, state=state)
+    played.answers["SendReferral"] = errors.Stale()
+    played.asked.clear()
+    for page in (*QUESTIONS, "consent"):
+        assert client.get(f"{DRAFT}/{page}").location == DRAFT, page
+    for page in QUESTIONS:
+        refused = client.post(f"{DRAFT}/{page}", data=data)
+        assert (refused.status_code, "Ya no es un borrador" in refused.text) == (409, True), page
+    for rpc in ("UpdateReferral", "SetSafeContact", "OpenPerson"):
+        assert played.requests(rpc) == []
+    assert "con su hijo" in refused.text, "nothing that she typed is lost"
+
+
+def test_the_consent_page_of_a_referral_says_that_it_was_sent(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(
+        code="K7M2QX", service_id=ID, state=r.STATE_SENT, allowed_verbs=["attach_consent"]
+    )
+    page = client.get(f"{DRAFT}/consent").text
+    assert re.search(rf'<p class="crumb">.*href="{DRAFT}">K7M2QX</a>.*Enviada', page)
+    assert "Borrador" not in page
+
+
+def test_choosing_a_service_again_after_sending_leads_to_the_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = up_to_services(client)
+    answer(client, page, service_id=ID)
+    played.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
+    played.asked.clear()
+    for service_id in (ID, OTHER):
+        assert answer(client, page, service_id=service_id).location == DRAFT
+    assert played.requests("UpdateReferral") == []
+
+
+@pytest.mark.parametrize(
+    ("page", "changes", "target"),
+    [
+        ("urgency", {"urgency": "normal"}, "check"),
+        ("need", {"need_code": "HOU.EMG"}, "services"),
+        ("services", {"service_id": ID}, "consent"),
+    ],
+)
+def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(
+    page: str,
+    changes: dict[str, str],
+    target: str,
+    played: PlayedServices,
+    client: FlaskClient,
+) -> None:
+    complete = draft(**CHOSEN, receipt_id=ID)
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
+    assert f'href="{DRAFT}/{page}"' in client.get(f"{DRAFT}/check").text
+    form_token = token_of(client.get(f"{DRAFT}/{page}").text)
+    empty = client.post(f"{DRAFT}/{page}", data={"form_token": form_token})
+    assert (empty.status_code, f'href="#{next(iter(changes))}"' in empty.text) == (422, True)
+    assert send(client, f"{DRAFT}/{page}", **changes).location == f"{DRAFT}/{target}"
+    assert played.last("UpdateReferral").update_mask.paths == [*changes]
+
+
+def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    contact = f"{DRAFT}/contact"
+    played.answers["GetReferral"] = draft(**CHOSEN, receipt_id=ID)
+    assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text
+    page = client.get(contact).text
+    assert 'value="none" checked' in page
+    stored = played.answers["SetSafeContact"]
+    played.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
+    assert 'href="#channel_code"' in send(client, contact).text
+    played.answers["SetSafeContact"] = stored
+    played.asked.clear()
+    data = {"channel_code": "phone", "hours": "de 9 a 11", "form_token": token_of(page)}
+    assert client.post(contact, data=data).location == f"{DRAFT}/check"
+    assert all(request.outline_only for request in played.requests("GetPerson"))
+    request = played.last("SetSafeContact")
+    assert (request.id, request.safe_contact.channel_code, request.safe_contact.hours) == (
+        ID,
+        p.SAFE_CHANNEL_PHONE,
+        "de 9 a 11",
+    )
+
+
+def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    complete = draft(**CHOSEN | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID)
+    played.answers["GetReferral"] = complete
+    played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
+    refused = send(client, f"{DRAFT}/urgency", urgency="urgent")
+    assert (refused.status_code, 'href="#urgency_reason_code"' in refused.text) == (422, True)
+    assert 'value="urgent" checked' in refused.text
+    played.answers["UpdateReferral"] = complete
+    reason = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
+    assert send(client, f"{DRAFT}/urgency", **reason).status_code == 303
+    request = played.last("UpdateReferral")
+    assert request.referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+    assert request.update_mask.paths == ["urgency", "urgency_reason_code"]
+
+
+def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    complete = draft(**CHOSEN | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
+    complete.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
+    send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="")
+    refused = send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="yesterday")
+    assert (refused.status_code, 'href="#assault_time"' in refused.text) == (422, True)
+    assert 'value="yesterday"' in refused.text
+    [request] = played.requests("UpdateReferral")
+    assert request.update_mask.paths == ["urgency", "assault_time"]
+    assert not request.referral.HasField("assault_time")
+
+
+def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    check = f"{DRAFT}/check"
+    assert "acknowledged_codes" not in client.get(check).text, (
+        "nothing can be acknowledged before it was refused"
+    )
+    played.answers["SendReferral"] = errors.Conflict("age_not_taken")
+    refused = send(client, check, note="Llega a las seis")
+    expected = (
+        "No es para su edad.",
+        'name="acknowledged_codes" value="age_not_taken"',
+        "Llega a las seis",
+    )
+    assert (refused.status_code, [text for text in expected if text not in refused.text]) == (
+        422,
+        [],
+    )
+    played.answers["SendReferral"] = draft()
+    assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
+    assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+
+
+@pytest.mark.parametrize(
+    ("channel", "answers"),
+    [
+        (
+            p.SAFE_CHANNEL_NONE,
+            {"expected": "hoy a las siete", "way": "en bus", "company": "sola"},
+        ),
+        (p.SAFE_CHANNEL_PHONE, {}),
+    ],
+)
+def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
+    played: PlayedServices,
+    client: FlaskClient,
+    channel: p.SafeChannel.ValueType,
+    answers: dict[str, str],
+) -> None:
+    check = f"{DRAFT}/check"
+    played.answers["GetPerson"] = p.Person(
+        id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
+    )
+    played.answers["GetReferral"] = draft(**CHOSEN, code="H7JX7J")
+    form = fields_of(client.get(check))
+    assert ("expected" in form, "H7JX7J" in form.get("sign", "")) == (bool(answers), bool(answers))
+    assert client.post(check, data={**form, **answers}).status_code == 303
+    arrival = played.last("SendReferral").arrival
+    assert {name: getattr(arrival, name) for name in answers} == answers
+    assert bool(arrival.sign) == bool(answers)
+
+
+def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SendReferral"] = errors.Invalid(
+        ("arrival.expected", "required"), ("arrival.company", "required")
+    )
+    typed = {"way": "en bus desde Somotillo", "note": "lleva una mochila"}
+    refused = client.post(
+        f"{DRAFT}/check", data={**fields_of(client.get(f"{DRAFT}/check")), **typed}
+    )
+    expected = (
+        "diga cuándo llega",
+        "diga con quién viene",
+        "en bus desde Somotillo",
+        "lleva una mochila",
+        'id="expected-error"',
+    )
+    assert (refused.status_code, [text for text in expected if text not in refused.text]) == (
+        422,
+        [],
+    )

@@ -1,0 +1,374 @@
+"""The pages of the line: recording contacts, their assessment, files, and the handover."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.referrals.line.domain.triage import Triage
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, send
+
+CONTACT = f"/line/{ID}"
+NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["CreateContact"] = c.CreateContactResponse(
+        contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY),
+        reference="W43P-VWJF",
+        pin="4821",
+    )
+    answer = send(
+        client,
+        "/line/new",
+        danger_now="no",
+        safe_place_tonight="no",
+        safe_to_talk="did_not_say",
+        kind_code="crisis",
+        pin="4821",
+    )
+    request = played.last("CreateContact")
+    assert request.contact.triage == c.Triage(
+        danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY
+    )
+    assert (request.contact.line_country, request.contact.outcome_code, request.pin) == (
+        "NI",
+        c.CONTACT_OUTCOME_OPEN,
+        "4821",
+    )
+    assert request.request_id
+    assert answer.status_code == 200, (
+        "reference and PIN are in this answer only, so there is no redirect"
+    )
+    expected = ("W43P-VWJF", "4821", f"/referrals/new?contact={ID}")
+    assert [text for text in expected if text not in answer.text] == []
+
+
+def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    send(client, CONTACT, note="uno\r\ndos\r\n")
+    assert played.last("UpdateContact").contact.note == "uno\ndos"
+
+
+def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    contact = c.Contact(id=ID, etag="2", update_time=Timestamp(seconds=1))
+
+    def create(request: c.CreateContactRequest) -> c.CreateContactResponse:
+        if request.contact.placement_code:
+            raise errors.Invalid(("contact.placement_code", "malformed"))
+        return c.CreateContactResponse(contact=contact, reference="W43P-VWJF", pin="4821")
+
+    def update(request: c.UpdateContactRequest) -> c.Contact:
+        if request.contact.placement_code:
+            raise errors.Invalid(("contact.placement_code", "malformed"))
+        return contact
+
+    played.answers |= {"CreateContact": create, "UpdateContact": update, "GetContact": contact}
+    created = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
+    assert (created.status_code, "W43P-VWJF" in created.text) == (200, True)
+    assert created.text.count(NO_SUCH_CODE) == 3, (
+        "in the summary, beside the time, and at the field"
+    )
+    assert 'name="placement_code" type="text" value="ZZZZ"' in created.text
+    saved = send(client, CONTACT, note="llama sola", placement_code="ZZZZ")
+    assert (played.last("UpdateContact").contact.note, saved.status_code) == ("llama sola", 200)
+    assert (NO_SUCH_CODE in saved.text, 'name="etag" value="2"' in saved.text) == (True, True)
+
+
+def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["UpdateContact"] = errors.Invalid(
+        ("contact.placement_code", "malformed"), ("contact.note", "too_long")
+    )
+    answer = send(client, CONTACT, placement_code="ZZZZ")
+    assert (answer.status_code, "Guardado" in answer.text) == (422, False)
+    assert len(played.requests("UpdateContact")) == 1
+
+
+@pytest.mark.parametrize("path", ["/line/new", CONTACT])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("ayer a las 8", "escriba el día y la hora así: 2026-11-29 14:30"),
+        ("0026-11-29T14:30", "está fuera de lo permitido; revise la cifra o la fecha"),
+    ],
+)
+def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
+    played: PlayedServices, client: FlaskClient, path: str, typed: str, expected: str
+) -> None:
+    refused = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
+    assert (refused.status_code, refused.text.count(expected)) == (422, 2)
+    assert 'href="#assault_time"' in refused.text
+    assert 'name="etag" value="e1"' in refused.text, "what a colleague saved is not replaced unseen"
+    assert (typed in refused.text, "llama sola</textarea>" in refused.text) == (True, True)
+    assert played.requests("CreateContact") + played.requests("UpdateContact") == []
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
+)
+def test_a_contact_that_was_not_assessed_is_never_called_normal(
+    played: PlayedServices, client: FlaskClient, language: str, expected: str
+) -> None:
+    unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
+    played.answers |= {
+        "ListContacts": c.ListContactsResponse(contacts=[unknown]),
+        "GetContact": unknown,
+        "ListReferrals": r.ListReferralsResponse(),
+        "ListEnquiries": e.ListEnquiriesResponse(),
+    }
+    for path in ("/line", "/line/new", CONTACT):
+        page = client.get(f"{path}?lang={language}").text
+        assert (expected in page, ">Normal" in page) == (True, False), path
+
+
+@pytest.mark.parametrize("urgency", [r.URGENCY_IMMEDIATE, r.URGENCY_NORMAL])
+def test_an_immediate_contact_offers_the_referral_where_its_questions_stop(
+    urgency: r.Urgency.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, urgency=urgency)
+    note = client.get(CONTACT).text.partition('id="enough">')[2].partition("</div>")[0]
+    assert (f'href="/referrals/new?contact={ID}"' in note) == (urgency == r.URGENCY_IMMEDIATE)
+
+
+def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    advised, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
+    contacts = [
+        c.Contact(id="1" * 32, outcome_code=advised, urgency=r.URGENCY_UNSPECIFIED),
+        c.Contact(id="2" * 32, outcome_code=is_open, urgency=r.URGENCY_NORMAL),
+        c.Contact(id="3" * 32, outcome_code=is_open, urgency=r.URGENCY_IMMEDIATE),
+        c.Contact(id="4" * 32, outcome_code=is_open),
+        c.Contact(id="5" * 32, outcome_code=advised, urgency=r.URGENCY_IMMEDIATE),
+    ]
+    played.answers["ListContacts"] = lambda request: c.ListContactsResponse(
+        contacts=[
+            contact
+            for contact in contacts
+            if request.outcome_code in (c.CONTACT_OUTCOME_UNSPECIFIED, contact.outcome_code)
+        ]
+    )
+    row = re.compile(r'<h3><a href="/line/(\d)\1+"')
+    assert row.findall(client.get("/line").text) == ["4", "3", "2", "1", "5"]
+    assert row.findall(client.get("/today").text) == ["4", "3", "2"], "open contacts come first"
+
+
+def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    back = r.Referral(
+        id="b" * 32,
+        code="4BGZ42",
+        state=r.STATE_DECLINED,
+        side=r.SIDE_SENDER,
+        main_step="refer_again",
+        unanswered=True,
+    )
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[back])
+    block = client.get(CONTACT).text.partition('id="referrals"')[2].partition("</section>")[0]
+    assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
+    assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
+        re.findall(r'href="([^"?#]+)', block)
+    )
+    assert "No la pudieron recibir" in block
+    played.answers["ListReferrals"] = r.ListReferralsResponse()
+    assert 'id="referrals"' not in client.get(CONTACT).text
+    played.asked.clear()
+    assert 'id="referrals"' not in client.get("/line/new").text
+    assert played.requests("ListReferrals") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
+)
+def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kind(
+    name: str, kind: c.ContactKind.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN
+    )
+    page = client.get(CONTACT).text
+    assert f'name="close_as" value="{name}"' in page
+    assert page.index(">Guardar<") < page.index('name="close_as"'), (
+        "Enter in a field saves; the first button of a form is what it presses"
+    )
+    answer = send(client, CONTACT, kind_code="crisis", close_as=name, etag="v7")
+    assert answer.location == "/line?done=saved"
+    closed = played.last("UpdateContact").contact
+    assert (closed.kind_code, closed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+
+
+@pytest.mark.parametrize("open_questions", [0, 10])
+@pytest.mark.parametrize("urgency", r.Urgency.values())
+def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
+    urgency: r.Urgency.ValueType, open_questions: int, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID,
+        etag="1",
+        urgency=urgency,
+        outcome_code=c.CONTACT_OUTCOME_OPEN,
+        open_question_count=open_questions,
+    )
+    may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not open_questions
+    assert ('name="close_as"' in client.get(CONTACT).text) == may
+    answer = send(client, CONTACT, kind_code="crisis", close_as="prank", etag="1")
+    assert answer.status_code == (303 if may else 422)
+    assert len(played.requests("UpdateContact")) == may
+
+
+def test_d18_a_new_contact_cannot_be_closed_by_one_press(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    assert 'name="close_as"' not in client.get("/line/new").text
+    assert send(client, "/line/new", kind_code="crisis", close_as="prank").status_code == 422
+    assert played.requests("CreateContact") == []
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("es", "Sin valorar · faltan 10"),
+        ("en", "Not assessed · 10 to ask"),
+        ("fr", "Non évaluée · il en reste 10"),
+    ],
+)
+def test_d18_a_contact_with_open_questions_states_how_many_are_left(
+    language: str, expected: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO)
+    )
+    page = client.get(f"{CONTACT}?lang={language}").text
+    assert (expected in page, 'class="pill normal"' in page) == (True, False)
+
+
+def test_d18_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
+    page = client.get("/line/new").text
+    for question in Triage.__dataclass_fields__:
+        fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split(
+            "</fieldset>"
+        )[0]
+        [no] = re.findall(r'value="(\w*)"[^>]*><span>No<', fieldset)
+        assert not Triage(**{question: no})._applying_rules(), question
+        assert Triage(
+            **{question: {"yes": "no", "no": "yes"}[no]}
+        )._applying_rules() or question in ("wants_out", "safe_to_talk")
+
+
+def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = f"{CONTACT}/hand-over"
+    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+        organizations=[d.Organization(id="b" * 32, name="Albergue Luz")]
+    )
+    assert "Albergue Luz" in client.get(page).text
+    fields = {"etag": "v7", "emergency_number_code": "ambulance"}
+    assert send(client, page, **fields, connected_live="yes").status_code == 303
+    assert played.last("UpdateContact").contact == c.Contact(
+        id=ID,
+        etag="v7",
+        connected_live=c.ANSWER_YES,
+        emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
+        outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
+    )
+    unanswered = send(client, page, **fields, connected_live="")
+    assert (unanswered.status_code, "diga si quedaron hablando" in unanswered.text) == (422, True)
+    assert len(played.requests("UpdateContact")) == 1
+    send(client, page, **fields, connected_live="no")
+    assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
+    played.answers["UpdateContact"] = errors.Invalid(
+        ("contact.emergency_number_code", "out_of_range")
+    )
+    refused = send(client, page, **fields, connected_live="yes")
+    assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize("term", ["Ximena", "qk4-m2x"])
+def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
+    term: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    file = p.Person(id="b" * 32, code="QK4M2X")
+    played.answers |= {
+        "GetContact": c.Contact(id=ID, etag="v3", line_country="NI"),
+        "SearchPeople": p.SearchPeopleResponse(
+            people=[file, p.Person(id="c" * 32, code="ERASED", erased=True)]
+        ),
+        "ListPeople": p.ListPeopleResponse(people=[file]),
+    }
+    assert f'href="{CONTACT}/file"' in client.get(CONTACT).text
+    listed = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q=term).text
+    assert "QK4M2X" in listed
+    assert re.findall(r'name="person_id" value="(\w+)"', listed) == [file.id], (
+        "an erased file is not offered"
+    )
+    answer = send(client, f"{CONTACT}/file", q=term, etag="v3", person_id=file.id)
+    assert (answer.status_code, answer.location) == (303, f"{CONTACT}?done=saved")
+    request = played.last("UpdateContact")
+    assert request.contact == c.Contact(id=ID, etag="v3", person_id=file.id)
+    assert list(request.update_mask.paths) == ["person_id"]
+
+
+def test_an_operator_ends_the_link_of_a_contact_to_a_file(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="v3", person_id="b" * 32)
+    assert 'name="person_id" value=""' in client.get(f"{CONTACT}/file").text
+    assert send(client, f"{CONTACT}/file", etag="v3", person_id="").status_code == 303
+    request = played.last("UpdateContact")
+    assert (request.contact, list(request.update_mask.paths)) == (
+        c.Contact(id=ID, etag="v3"),
+        ["person_id"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(errors.NotFound(), 404), (errors.Conflict("person_erased"), 422), (errors.Stale(), 409)],
+)
+def test_a_refused_link_to_a_file_is_shown_as_the_service_refuses_it(
+    refusal: errors.Refusal, status: int, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["UpdateContact"] = refusal
+    assert send(client, f"{CONTACT}/file", person_id="b" * 32).status_code == status
+
+
+def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_recorded(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = client.get("/line/shift").text
+    expected = (
+        "Contactos abiertos",
+        "Llamadas que debemos",
+        "Consultas sin cerrar",
+        "Remisiones que nos esperan",
+        "Rosa Méndez",  # the worker who took over the last shift
+    )
+    assert [text for text in expected if text not in page] == []
+    assert "/line/calls/" not in page, "the sheet offers no actions"
+    answer = send(client, "/line/shift", request_id="1" * 32)
+    assert answer.location == "/line/shift?done=saved"
+    assert played.last("TakeOverLine").request_id == "1" * 32

@@ -1,0 +1,224 @@
+"""The page on which a caller looks up her reference, and the forms on that page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from services.gateway.site.language import vocabulary
+from tests.gateway.pages_gateway import PlayedServices, send, token_of
+
+REFERENCE = {"reference": "w43p-vwjf", "pin": "4821"}
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+def look_up(visitor: FlaskClient) -> str:
+    """Returns the page of her reference."""
+    return send(visitor, "/my-referral", **REFERENCE).text
+
+
+def send_form(visitor: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Looks the reference up, and sends a form of its page."""
+    data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32}
+    return visitor.post(f"/my-referral/{path}", data={**data, **REFERENCE, **fields})
+
+
+def plain_text(answer: TestResponse) -> str:
+    return re.sub("<[^>]+>", "", answer.text)
+
+
+def status(*items: c.ReferenceItem) -> c.ReferenceStatus:
+    """Returns the status of a reference with these requests for help."""
+    return c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=items)
+
+
+def test_reference_and_pin_are_never_in_an_address(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    done = c.ReferenceItem(
+        need_group_code="HOU",
+        status_code=c.REFERENCE_STATE_DONE,
+        may_confirm=True,
+        consent_live=True,
+    )
+    played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = status(done)
+    page = look_up(visitor)
+    assert "Nos dicen que la ayuda ya se dio." in page
+    assert "4821" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
+    assert send_form(visitor, "confirm", help_came="no").status_code == 200
+    assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(
+        **REFERENCE, help_came=False, request_id="1" * 32
+    )
+
+
+def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
+    data["note"] = "ya salió"
+    assert "Lo lee solo la línea" in visitor.post("/my-referral/note", data=data).text
+    assert played.last("AddNoteByReference").note == "ya salió"
+    for refusal, expected in (
+        (errors.Invalid(("note", "too_long")), "Lo que quiere que sepan: es demasiado largo"),
+        (errors.Conflict("too_much_said"), "Llame a la línea"),
+    ):
+        played.answers["AddNoteByReference"] = refusal
+        answer = visitor.post("/my-referral/note", data=data)
+        assert (answer.status_code, expected in plain_text(answer)) == (200, True)
+        assert ('class="note bad"' in answer.text, ">ya salió</textarea>" in answer.text) == (
+            True,
+            True,
+        ), "her words are not lost"
+    played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
+    empty = visitor.post("/my-referral/note", data=data | {"note": ""})
+    assert "Lo que quiere que sepan: escríbalo aquí" in plain_text(empty)
+    played.answers["AddNoteByReference"] = errors.Invalid(("note", "too_long"))
+    for wrong, code in (
+        (errors.Unauthenticated("reference_or_pin_wrong"), 401),
+        (errors.Exhausted("too_many_attempts", 60), 429),
+    ):
+        played.answers["GetReferenceStatus"] = wrong
+        answer = visitor.post("/my-referral/note", data=data)
+        assert (answer.status_code, "demasiado largo" in answer.text) == (code, False), (
+            "errors in the note are shown only with the right PIN"
+        )
+
+
+def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_state(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    asked, other = (
+        c.ReferenceItem(
+            need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True
+        )
+        for key in ("aa", "bb")
+    )
+    played.answers["GetReferenceStatus"] = status(asked, other)
+    assert re.findall(r'name="item_key" value="(\w+)"', look_up(visitor)) == ["aa", "bb"]
+    for is_live, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
+        stopped = c.ReferenceItem(
+            need_group_code="HOU",
+            status_code=c.REFERENCE_STATE_STOPPED,
+            key="aa",
+            consent_live=is_live,
+        )
+        played.answers["WithdrawConsentByReference"] = status(stopped, other)
+        assert expected in send_form(visitor, "withdraw", item_key="aa").text
+    assert played.last("WithdrawConsentByReference").item_key == "aa"
+
+
+def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    look_up(visitor)
+    assert played.requests("ListReadingsByReference") == []
+    read = c.ReferenceReading(
+        date="2026-11-25",
+        organization_type_code="NGO",
+        need_group_code="HOU",
+        field_groups=[p.FIELD_GROUP_HEALTH],
+        allowed=True,
+        count=2,
+    )
+    attempt = c.ReferenceReading(
+        date="2026-11-24",
+        organization_type_code="LAW_ENFORCEMENT",
+        field_groups=[p.FIELD_GROUP_NOTES],
+        count=1,
+    )
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
+        readings=[read, attempt]
+    )
+    page = send_form(visitor, "readings").text
+    expected = (
+        "25 nov 2026",
+        "ONG",
+        "2 veces",
+        "Salud",
+        "Vivienda",
+        "Policía",
+        "Quiso ver y no se le permitió",
+        "Lo que usted contó",
+    )
+    assert [text for text in expected if text not in page] == []
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    assert "Nadie abrió sus datos" in send_form(visitor, "readings").text
+
+
+def test_a_call_is_offered_only_where_her_plan_allows_it_and_requested_by_day_and_hours(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    for may in (False, True):
+        played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+            contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may
+        )
+        assert ('action="/my-referral/call"' in look_up(visitor)) == may
+    answer = send_form(visitor, "call", day_code="tomorrow", hour_code="night")
+    assert "solo como usted pidió" in answer.text
+    request = played.last("AskForCallByReference")
+    assert (request.day_code, request.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
+    for refusal, expected in (
+        (errors.Invalid(("hour_code", "required")), "A qué hora: elija a qué hora"),
+        (errors.Conflict("call_not_safe"), "Se puede llamar a la línea a cualquier hora."),
+    ):
+        played.answers["AskForCallByReference"] = refusal
+        assert expected in plain_text(send_form(visitor, "call"))
+
+
+def test_the_days_on_the_page_of_a_reference_have_their_weekday(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+        may_ask_for_call=True, local_date="2026-11-29"
+    )
+    page = look_up(visitor)
+    assert ("hoy (domingo)" in page, "mañana (lunes)" in page) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("language", "promise"),
+    [
+        ("es", "Se pondrán en contacto"),
+        ("en", "They will get in touch"),
+        ("fr", "On prendra contact"),
+    ],
+)
+def test_contact_is_promised_only_where_her_plan_and_a_live_request_allow_it(
+    played: PlayedServices, visitor: FlaskClient, language: str, promise: str
+) -> None:
+    for state in c.ReferenceState.values():
+        for may in (False, True):
+            played.answers["GetReferenceStatus"] = status(
+                c.ReferenceItem(need_group_code="HOU", status_code=state, may_be_contacted=may)
+            )
+            page = send(visitor, f"/my-referral?lang={language}", **REFERENCE).text
+            assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
+
+
+def test_the_status_of_a_reference_promises_no_contact_and_no_search() -> None:
+    promise = re.compile("pronto|contacto|buscamos|estamos buscando|la llamar", re.IGNORECASE)
+    sentences = vocabulary.TABLES["reference_status"].values()
+    assert [text for text in sentences if promise.search(text)] == []
+
+
+def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
+    first, second = (
+        send(visitor, "/my-referral", reference=text, pin="0000")
+        for text in ("W43P-VWJF", "AAAA-AAAA")
+    )
+    assert first.status_code == second.status_code == 401
+    alert = re.compile(r'role="alert".*?</p>', re.DOTALL)
+    assert alert.findall(first.text) == alert.findall(second.text)

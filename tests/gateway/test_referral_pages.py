@@ -1,0 +1,489 @@
+"""The page of a referral: its steps, what a refusal shows, and the person's data."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
+from werkzeug.test import TestResponse
+
+from chassis import errors
+from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import i18n
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import (
+    PlayedServices,
+    enter,
+    pages,
+    referral,
+    send,
+    signed_in,
+    token_of,
+)
+
+PAGE = f"/referrals/{ID}"
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+@pytest.fixture
+def worker(played: PlayedServices) -> FlaskClient:
+    """A browser of a worker who has no other role."""
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    return enter(pages(played).test_client(), "a-worker")
+
+
+def take(client: FlaskClient, verb: str, **fields: object) -> TestResponse:
+    """Sends the form of a step."""
+    return send(client, PAGE, f"{PAGE}/do/{verb}", **fields)
+
+
+def received(*allowed_verbs: str, **fields: object) -> r.Referral:
+    """Returns a referral as its receiver sees it."""
+    values = {"id": ID, "etag": "e1", "need_code": "HOU.EMG", "side": r.SIDE_RECEIVER, **fields}
+    return r.Referral(allowed_verbs=allowed_verbs, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")],
+)
+def test_a_member_whose_standing_changed_is_named_to_either_side(
+    played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
+) -> None:
+    other = "c" * 32
+    names = played.answers["BatchGet"]
+    assert isinstance(names, d.BatchGetResponse)
+    names.organizations.append(d.Organization(id=other, name="Luna Nueva"))
+    events = [
+        r.ReferralEvent(
+            version=2,
+            verb=verb,
+            actor_kind=r.ACTOR_KIND_SYSTEM,
+            actor_id="members",
+            actor_organization_id=organization_id,
+        )
+        for organization_id in (other, ID)
+    ]
+    played.answers |= {
+        "GetReferral": referral(side=side),
+        "ListReferralEvents": r.ListReferralEventsResponse(events=events),
+    }
+    page = client.get(PAGE).text
+    assert (expected + "Luna Nueva" in page, expected + "Casa Puentes" in page) == (True, True)
+    assert "La otra organización" not in page[page.index('id="timeline"') :]
+
+
+def test_a_step_is_taken_on_the_version_that_was_seen(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    answer = take(client, "accept", planned_first_contact_time="2026-12-01T08:30")
+    assert answer.location == f"{PAGE}?done=accept"
+    request = played.last("AcceptReferral")
+    assert (request.id, request.etag) == (ID, "e1")
+    assert request.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
+
+
+def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received(
+        "add_note", "complete", state=r.STATE_IN_PROGRESS, main_step="add_note"
+    )
+    assert (
+        '<details class="first" id="form-add_note"><summary>Dar noticias</summary><form'
+        ' method="post" id="add_note"'
+    ) in client.get(PAGE).text
+    assert 'href="#add_note-note"' in take(client, "add_note").text
+    assert take(client, "add_note", note="Está bien").location == f"{PAGE}?done=add_note"
+    assert played.last("AddNote").note == "Está bien"
+
+
+def test_a_receiver_sees_yes_and_no_before_all_other_steps(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    steps = ["accept", "ask", "waitlist", "decline", "add_note"]
+    played.answers["GetReferral"] = received(*steps, state=r.STATE_ACKNOWLEDGED, main_step="accept")
+    page = client.get(PAGE).text
+    assert re.findall(r'<details[^>]* id="form-(\w+)"', page)[:2] == ["accept", "decline"]
+    assert page.index('id="form-decline"') < page.index("Más…")
+    bar = page.partition('class="stick"')[2]
+    assert (">Aceptar<" in bar, ">No podemos recibirla<" in bar) == (True, True)
+
+
+@pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
+def test_the_number_of_the_service_cannot_be_taken_for_her_own(
+    side: r.Side.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=ID, phone="+50500000102")]
+    )
+    played.answers["GetReferral"] = received(service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side)
+    page = client.get(PAGE).text
+    assert ("+50500000102" in page) == (side != r.SIDE_RECEIVER), "nobody calls herself"
+    assert "<dt>Teléfono</dt>" not in page
+    assert ("Teléfono del servicio" in page) == (side != r.SIDE_RECEIVER)
+
+
+def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    answer = take(client, "decline", note="Llena")
+    assert answer.status_code == 422
+    expected = (
+        'href="#decline-reason_code"',
+        'aria-describedby="reason_code-error"',
+        "Llena</textarea>",
+    )
+    assert [text for text in expected if text not in answer.text] == []
+    assert played.requests("DeclineReferral") == []
+
+
+def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instruction(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    assert "Otro motivo (explíquelo)" in client.get(PAGE).text
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
+    )
+    page = client.get(PAGE).text
+    assert ("Motivo: Otro motivo</p>" in page, "explíquelo" in page) == (True, False)
+
+
+def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received("waitlist", state=r.STATE_ACKNOWLEDGED)
+    take(client, "waitlist", expected_wait_days="3", review_time="2026-12-05")
+    promised = played.last("WaitlistReferral").review_time
+    assert promised.ToJsonString() == "2026-12-06T05:59:00Z", "the end of the day in Managua"
+
+
+def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received("complete", state=r.STATE_IN_PROGRESS)
+    played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
+    ticked = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
+    assert not ticked.findall(client.get(PAGE).text)
+    answer = take(client, "complete", outcome_code="not_met", delivered_need_codes=["HOU.EMG"])
+    assert ticked.findall(answer.text) == ["HOU.EMG"]
+    assert "si no se resolvió, no se dio ninguna" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("step", "rpc", "field", "expected"),
+    [
+        ("schedule_appointment", "ScheduleAppointment", "appointment_time", "en los próximos 90"),
+        ("waitlist", "WaitlistReferral", "review_time", "elija un día desde hoy"),
+        ("accept", "AcceptReferral", "planned_first_contact_time", "elija un día desde hoy"),
+    ],
+)
+def test_a_time_that_is_not_possible_is_refused_with_what_is(
+    played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
+) -> None:
+    played.answers["GetReferral"] = received(step)
+    played.answers[rpc] = errors.Invalid((field, "out_of_range"))
+    answer = take(client, step, expected_wait_days="3", **{field: "2020-01-02T10:00"})
+    assert (answer.status_code, answer.text.count(expected)) == (422, 2)
+    assert "fuera de lo permitido" not in answer.text
+
+
+def test_a_step_that_came_too_late_shows_the_present_state(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
+    answer = take(client, "acknowledge")
+    assert (answer.status_code, "Alguien ya dio este paso" in answer.text) == (422, True)
+
+
+def test_no_made_up_verb_reaches_a_service(client: FlaskClient) -> None:
+    assert take(client, "approve").status_code == 404
+
+
+def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
+    answer = send(client, PAGE, f"{PAGE}/open", field_groups=["identity"], purpose_code="HOU.EMG")
+    request = played.last("OpenPerson")
+    assert (request.purpose_code, request.referral_id, list(request.field_groups)) == (
+        "HOU.EMG",
+        ID,
+        [p.FIELD_GROUP_IDENTITY],
+    )
+    assert ("Marisol" in answer.text, "Marisol" in client.get(PAGE).text) == (True, False)
+
+
+@pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
+def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_are_live(
+    live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers |= {
+        "GetReferral": received(person_id=ID, receipt_id=ID, live=live),
+        "GetReceipt": p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live),
+        "ListEmergencies": em.ListEmergenciesResponse(),
+    }
+    page = worker.get(PAGE).text
+    may = live and receipt_live
+    assert ('value="health"' in page, "Ahora no hay datos" in page) == (may, not may)
+    assert 'value="identity"' not in page
+
+
+@pytest.mark.parametrize(
+    ("receipt", "expected"),
+    [
+        (p.Receipt(giver_code=p.GIVER_PERSON), "Se abre solo lo que ella autorizó"),
+        (p.Receipt(giver_code=p.GIVER_BEST_INTEREST), "Ella no dio el permiso"),
+        (
+            p.Receipt(
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=Timestamp(seconds=1)
+            ),
+            "otra persona lo confirmó",
+        ),
+        (
+            p.Receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+            "Hasta que otra persona lo confirme se abren solo su nombre de pila",
+        ),
+    ],
+)
+def test_the_page_states_on_what_ground_her_data_open(
+    played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, expected: str
+) -> None:
+    complete = p.Receipt(
+        id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True
+    )
+    complete.MergeFrom(receipt)
+    played.answers |= {
+        "GetReferral": received(person_id=ID, receipt_id=ID, live=True),
+        "GetReceipt": complete,
+        "ListEmergencies": em.ListEmergenciesResponse(),
+    }
+    page = worker.get(PAGE).text
+    unconfirmed = "nombre de pila" in expected
+    assert expected in page
+    assert ("lo que ella autorizó" in page) is (receipt.giver_code == p.GIVER_PERSON)
+    assert ('value="health"' in page, "Acceso de emergencia" in page) == (
+        not unconfirmed,
+        unconfirmed,
+    )
+
+
+def test_a_reader_who_may_open_no_data_is_not_offered_to_open_any(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
+    assert f"{PAGE}/open" in worker.get(PAGE).text
+    steering = enter(pages(PlayedServices()).test_client())
+    assert f"{PAGE}/open" not in steering.get(PAGE).text, "coordinators and auditors open nothing"
+    played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
+    page = worker.get(PAGE).text
+    assert (f"{PAGE}/open" in page, "Su organización está en período de prueba" in page) == (
+        False,
+        True,
+    )
+
+
+def test_how_she_may_be_called_comes_before_the_steps_and_sealed_details_take_one_press(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
+    played.answers["OpenSafeContact"] = p.SafeContact(
+        channel_code=p.SAFE_CHANNEL_PHONE,
+        hours="de 9 a 11",
+        code_word="tía Chepa",
+        never_say="Enlace",
+        message_may_be_left=True,
+    )
+    page = worker.get(PAGE).text
+    assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
+    assert "No deje recado" in page
+    assert played.requests("OpenSafeContact") == []
+    opened = send(worker, PAGE, f"{PAGE}/safe-contact").text
+    expected = ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado")
+    assert [text for text in expected if text not in opened] == []
+    assert played.last("OpenSafeContact").referral_id == ID
+    assert "tía Chepa" not in worker.get(PAGE).text
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "do_not_call"),
+    [
+        (
+            p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE),
+            "No la contacte: nadie puede llamarla.",
+            False,
+        ),
+        (
+            errors.Conflict("receipt_field_group_differs"),
+            "El permiso no abarca que ustedes la contacten.",
+            True,
+        ),
+        (errors.Conflict("receipt_expired"), "El permiso para contactarla ya venció.", True),
+        (
+            errors.NotAllowed("member_on_probation"),
+            "Su organización está en período de prueba y no ve cómo contactarla.",
+            True,
+        ),
+        (errors.NotAllowed("right_missing"), "", False),
+        (errors.NotFound(), "", False),
+    ],
+)
+def test_the_page_says_why_she_must_not_be_called_and_offers_no_details(
+    answer: p.SafeContact | errors.Refusal,
+    sentence: str,
+    do_not_call: bool,
+    played: PlayedServices,
+    worker: FlaskClient,
+) -> None:
+    played.answers["GetSafeContact"] = answer
+    page = worker.get(PAGE).text
+    assert (sentence in page, "No la llame" in page, "Ver cómo contactarla" in page) == (
+        True,
+        do_not_call,
+        False,
+    )
+
+
+def test_no_contact_plan_is_requested_for_an_ended_referral(
+    played: PlayedServices, worker: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received(state=r.STATE_CLOSED)
+    assert worker.get(PAGE).status_code == 200
+    assert played.requests("GetSafeContact") == []
+
+
+def test_the_printed_slip_has_the_code_and_no_name(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    slip = re.search(r'<section class="slip".*?</section>', client.get(PAGE).text, re.DOTALL)
+    assert slip
+    code = played.answers["GetReferral"].code  # type: ignore[union-attr]
+    assert (code in slip[0], 'class="qr"' in slip[0], "Rosa" in slip[0]) == (True, True, False)
+    assert "hoy" not in slip[0], "the slip has a date that is still true tomorrow"
+    assert not re.search(r"<(button|form|input)", slip[0])
+
+
+@pytest.mark.parametrize(
+    ("stated", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
+)
+def test_a_number_that_nobody_stated_is_shown_as_unknown(
+    played: PlayedServices, client: FlaskClient, stated: dict[str, str], known: bool
+) -> None:
+    send(client, "/people/new", channel_code="none", **stated)
+    coarse = played.last("CreatePerson").coarse
+    assert coarse.HasField("dependants") == known
+    played.answers["GetReferral"] = received(state=r.STATE_SENT, person=coarse, person_id=ID)
+    page = client.get(PAGE).text
+    assert ("viene sola" in page, "no se sabe" in page) == (known, not known)
+    played.answers["GetReferral"] = r.Referral(
+        id=ID, etag="1", state=r.STATE_DRAFT, need_code="HOU.EMG", person=coarse, person_id=ID
+    )
+    client.get(f"{PAGE}/services")
+    assert played.last("MatchServices").HasField("dependants") == known
+
+
+def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
+    """Returns a referral that came back, with `hours` left to find another service."""
+    now = i18n.now()
+    declined = r.Referral(
+        id=identifier,
+        state=r.STATE_DECLINED,
+        side=r.SIDE_SENDER,
+        urgency=urgency,
+        need_code="HOU.EMG",
+        main_step="refer_again",
+        unanswered=True,
+    )
+    declined.next_due_time.FromDatetime(now + timedelta(hours=hours))
+    declined.clocks.add(kind=r.CLOCK_KIND_REPLACE, due_time=declined.next_due_time, start_time=now)
+    return declined
+
+
+def today_page(played: PlayedServices, client: FlaskClient, *declined: r.Referral) -> str:
+    """Returns the page of today; these referrals came back."""
+    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
+        referrals=declined if request.filter.unanswered else []
+    )
+    return client.get("/today").text
+
+
+def test_today_keeps_showing_a_declined_referral(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = today_page(played, client, unanswered("a" * 32, r.URGENCY_EMERGENCY, 3))
+    assert (f"/referrals/{'a' * 32}/reroute" in page, "buscar otro servicio" in page) == (
+        True,
+        True,
+    )
+
+
+def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_deadlines(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = today_page(
+        played,
+        client,
+        unanswered("1" * 32, r.URGENCY_NORMAL, 1),
+        unanswered("2" * 32, r.URGENCY_EMERGENCY, 20),
+        unanswered("3" * 32, r.URGENCY_EMERGENCY, 9),
+        unanswered("4" * 32, r.URGENCY_IMMEDIATE, 30),
+    )
+    assert "Sin servicio: buscar otro" in page
+    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', page) == ["4", "3", "2", "1"]
+
+
+def test_looking_for_another_service_continues_the_draft_that_was_begun(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    assert "Ver qué otros servicios hay" in client.get(f"{PAGE}/reroute").text
+    declined.following_id = "b" * 32
+    assert client.get(f"{PAGE}/reroute").location == f"/referrals/{'b' * 32}/draft"
+
+
+def test_no_other_service_is_looked_for_without_an_open_need(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    form_token = token_of(client.get(f"{PAGE}/reroute").text)
+    declined.main_step = ""  # a colleague has closed the need
+    shown = client.get(f"{PAGE}/reroute")
+    sent = client.post(f"{PAGE}/reroute", data={"form_token": form_token})
+    assert (shown.location, sent.location) == (PAGE, PAGE)
+    assert played.requests("CreateReferral") == []
+
+
+@pytest.mark.parametrize(
+    ("show", "late_and_soon"), [("late", (True, False)), ("soon", (False, True))]
+)
+def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
+    show: str, late_and_soon: tuple[bool, bool], played: PlayedServices, client: FlaskClient
+) -> None:
+    rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
+    played.answers["ListReferrals"] = r.ListReferralsResponse(
+        referrals=rows, next_page_token="more"
+    )
+    played.asked.clear()
+    page = client.get(f"/today?show={show}").text
+    assert [row.id for row in rows if f"/referrals/{row.id}" not in page] == []
+    filters = [request.filter for request in played.requests("ListReferrals")]
+    assert [(only.late, only.due_soon, only.unanswered) for only in filters] == [
+        (*late_and_soon, False)
+    ]
+
+
+def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
+    assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
+    page = client.get("/referrals?urgency=immediate").text
+    assert '<details class="card" open><summary>Filtrar</summary>' in page

@@ -1,0 +1,211 @@
+"""The question with whom or where a person is not safe, in a new referral and in a draft."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.partners.v1 import directory_pb2 as d
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, send
+from tests.gateway.referral_questions import (
+    CHOSEN,
+    DRAFT,
+    NEW,
+    OTHER,
+    POLICE,
+    answer,
+    draft,
+    fields_of,
+    question,
+    services_with_draft,
+    up_to_services,
+)
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return services_with_draft()
+
+
+def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.Service:
+    return d.Service(
+        id=ID,
+        name="Denuncias",
+        organization_id=identifier,
+        organization_name=name,
+        department="NI-CI",
+    )
+
+
+def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    distant = d.Service(
+        id=OTHER,
+        name="Casa segura",
+        organization_id=OTHER,
+        organization_name="Casa Amanecer",
+        department="NI-LE",
+    )
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=distant, verdict=d.VERDICT_FITS)]
+    )
+    unsafe = answer(client, up_to_services(client), back="1")
+    assert question(unsafe) == "unsafe 5/6"
+    assert ("Casa Amanecer" in unsafe.text, "León" in unsafe.text) == (True, True)
+    values = fields_of(unsafe)
+    del values["unsafe_code"]
+    refused = client.post(NEW, data=values)
+    assert (
+        refused.status_code,
+        'id="unsafe_code-error"' in refused.text,
+        fields_of(refused)["hours"],
+    ) == (422, True, "de 9 a 11")
+    refused = client.post(NEW, data={**values, "unsafe_code": "named"})
+    assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (
+        422,
+        True,
+    )
+    services = answer(
+        client,
+        unsafe,
+        unsafe_code="nothing",
+        unsafe_organization_ids=OTHER,
+        unsafe_departments="NI-LE",
+    )
+    assert question(services) == "services 6/6"
+    matched = played.last("MatchServices")
+    assert (list(matched.excluded_organization_ids), list(matched.excluded_areas)) == (
+        [OTHER],
+        ["NI-LE"],
+    )
+    answer(client, services, service_id=ID)
+    stored = played.last("UpdateReferral").referral
+    assert (
+        stored.unsafe_code,
+        list(stored.unsafe_organization_ids),
+        list(stored.unsafe_departments),
+    ) == (r.UNSAFE_ANSWER_NAMED, [OTHER], ["NI-LE"])
+
+
+def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police(), police()])
+    names = played.answers["BatchGet"]
+    assert isinstance(names, d.BatchGetResponse)
+    names.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
+    unsafe = answer(client, up_to_services(client), back="1")
+    assert "Policía de Chinandega" not in unsafe.text
+    # with the button, or by going on with a typed name that was not searched for
+    for pressed in ({"unsafe_look": "1"}, {}):
+        page = answer(client, unsafe, unsafe_search=" policía ", **pressed)
+        assert (question(page), page.status_code) == ("unsafe 5/6", 200)
+        assert played.last("SearchServices").words == "policía"
+        assert page.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
+    services = answer(client, page, unsafe_organization_ids=POLICE)
+    assert question(services) == "services 6/6"
+    assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
+    back = answer(client, services, back="1")
+    assert (question(back), fields_of(back)["unsafe_organization_ids"]) == (
+        "unsafe 5/6",
+        POLICE,
+    ), "the organisation is shown with its name, though nothing was searched for"
+    assert "Policía de Chinandega" in back.text
+    played.answers["SearchServices"] = d.SearchServicesResponse()
+    nobody = answer(client, back, unsafe_search="x", unsafe_look="1").text
+    assert "Nadie del directorio aparece con ese nombre." in nobody
+    many = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
+    found = answer(client, back, unsafe_search="policía", unsafe_look="1").text
+    assert (found.count(">Policía "), "Hay más: escriba más del nombre." in found) == (
+        31,
+        True,
+    ), "thirty results and the ticked organisation"
+
+
+def test_d23_she_can_name_a_department_without_any_listed_service(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    unsafe = answer(client, up_to_services(client), back="1")
+    assert unsafe.text.count('name="unsafe_departments" value="NI-LE"') == 1
+    assert question(answer(client, unsafe, unsafe_departments="NI-LE")) == "services 6/6"
+    assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
+
+
+def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_ticked(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
+    played.answers["GetReferral"] = draft(
+        **CHOSEN | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
+        unsafe_organization_ids=[POLICE],
+        unsafe_departments=["NI-LE"],
+    )
+    form = fields_of(client.get(f"{DRAFT}/unsafe"))
+    assert (form["unsafe_organization_ids"], form.pop("unsafe_departments")) == (
+        POLICE,
+        "NI-LE",
+    ), "named ones are kept, though none of the listed services belongs to them"
+    found = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
+    assert (found.status_code, "unsafe_departments" in fields_of(found)) == (200, False)
+    assert played.requests("UpdateReferral") == []
+    client.post(f"{DRAFT}/unsafe", data=fields_of(found))
+    assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
+
+
+def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(**CHOSEN | {"unsafe_code": 0}, receipt_id=ID)
+    played.answers["UpdateReferral"] = draft(**CHOSEN, receipt_id=ID)
+    assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/unsafe"
+    assert send(client, f"{DRAFT}/unsafe").status_code == 422
+    saved = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
+    assert (saved.status_code, saved.location) == (303, f"{DRAFT}/check")
+    assert f'href="{DRAFT}/unsafe"' in client.get(f"{DRAFT}/check").text
+
+
+@pytest.mark.parametrize(
+    ("named", "page"),
+    [
+        ({"unsafe_departments": ["NI-LE"]}, "services"),
+        ({"unsafe_organization_ids": [OTHER]}, "services"),
+        ({"unsafe_departments": ["NI-CI"]}, "check"),
+        ({"unsafe_organization_ids": [ID]}, "check"),
+    ],
+)
+def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
+    played: PlayedServices, client: FlaskClient, named: dict[str, Any], page: str
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
+    )
+    stored = {**CHOSEN, "receiver_organization_id": OTHER, "receipt_id": ID}
+    played.answers["GetReferral"] = draft(**stored)
+    played.answers["UpdateReferral"] = draft(
+        **stored | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **named
+    )
+    assert send(client, f"{DRAFT}/unsafe", **named).location == f"{DRAFT}/{page}"
+
+
+def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(**CHOSEN | {"unsafe_code": 2}, receipt_id=ID)
+    played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
+    refused = send(client, f"{DRAFT}/check", note="Llega sola.")
+    assert (refused.status_code, "Llega sola." in refused.text) == (422, True)
+    assert 'name="acknowledged_codes" value="unsafe_for_her"' in refused.text
+    assert 'value="age_not_taken"' not in refused.text
+    send(client, f"{DRAFT}/check", acknowledged_codes="unsafe_for_her")
+    assert list(played.last("SendReferral").acknowledged_codes) == [
+        r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER
+    ]

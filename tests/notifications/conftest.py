@@ -24,24 +24,31 @@ from chassis.tokens import SYSTEM, Caller, Issuer, Verifier
 from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Keyring
+from local.process import free_port
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2, referrals_pb2
 from protos.stubs import NotificationsStubs
 from services.notifications import subscriptions
 from services.notifications.__main__ import MIGRATIONS, servicers
-from services.notifications.channels.mail import Mailbox, MailSender
+from services.notifications.channels.mail import Mailbox, MailSender, Smtp
 from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.domain.mail_server import MailServer
 from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
-from services.notifications.usecases.sending import DeliveryQueue
+from services.notifications.usecases.sending import DeliveryQueue, sweep
+from tests.notifications.mail_server import Post, PostController
 from tests.notifications.receiver import Receiver
 from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
+FROM = "enlace@coalicion.example"
 PUBLIC_URL = "https://enlace.example"
 SENDER, RECEIVER, OTHER, COALITION = (new_id() for _ in range(4))
+LOCK_WAITS = (
+    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 STATES = {"sent": "STATE_SENT", "accepted": "STATE_ACCEPTED"}
 
 
@@ -60,15 +67,13 @@ class Client:
         """Returns the metadata of this caller's calls."""
         if self.caller.kind == "public":
             return []
-        return [
-            (
-                "authorization",
-                (
-                    "Bearer"
-                    f" {self._issuer.issue(just_proved(self.caller, self._issuer), 'enlace.notifications')[0]}"  # noqa: E501
-                ),
-            )
-        ]
+        caller = just_proved(self.caller, self._issuer)
+        token, _ = self._issuer.issue(caller, "enlace.notifications")
+        return [("authorization", f"Bearer {token}")]
+
+    def kinds(self, **values: object) -> list[str]:
+        """Returns the kinds of the messages that this caller reads, newest first."""
+        return [message.kind for message in self.ListMessages(**values).messages]
 
 
 @dataclass
@@ -144,13 +149,19 @@ class Service:
         with self.database.transaction(SYSTEM) as tx:
             subscriptions.referrals(self.clock, public_url=PUBLIC_URL, by_email=True)(tx, fact)
 
-    def hear_of_member(self, kind: str, body: Any) -> None:
-        """Applies a fact from the partners service."""
-        fact = Fact(
-            new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now()
-        )
+    def apply_partners_fact(self, fact: Fact, *, by_email: bool = True) -> Fact:
+        """Applies a fact from the partners service as its subscriber does, and returns it."""
         with self.database.transaction(SYSTEM) as tx:
-            subscriptions.partners(self.clock, by_email=True)(tx, fact)
+            subscriptions.partners(self.clock, by_email=by_email)(tx, fact)
+        return fact
+
+    def hear_of_member(self, kind: str, body: Any) -> None:
+        """Applies the fact that a member was changed."""
+        self.apply_partners_fact(
+            Fact(
+                new_id(), 1, f"enlace.{kind}.changed.v1", body.SerializeToString(), self.clock.now()
+            )
+        )
 
     def suspend(self, organization: str, status: str = "SUSPENDED") -> None:
         self.hear_of_member(
@@ -174,6 +185,14 @@ class Service:
         manager = self.as_(organization, "MANAGER")
         manager.SetDesk(desk=pb.Desk(language=language, email=email, etag=manager.GetDesk().etag))
 
+    def queue_emails(self, count: int = 1) -> Fact:
+        """Makes e-mails to the desk of RECEIVER, a second apart; returns the last fact."""
+        self.desk(RECEIVER, "mesa@ong.example")
+        for _ in range(count):
+            self.advance(seconds=1)
+            fact = self.hear("sent")
+        return fact
+
     def receiver(self, **values: Any) -> Receiver:
         """Returns a new partner's system, which is closed after the test."""
         self.receivers.append(Receiver(**values))
@@ -185,6 +204,14 @@ class Service:
             webhook=pb.Webhook(url=url, kinds=kinds)
         )
         return created
+
+    def attempted(self, **values: Any) -> tuple[Receiver, pb.CreateWebhookResponse]:
+        """Sends a fact once to a new system of RECEIVER; returns the system and its webhook."""
+        receiver = self.receiver(**values)
+        created = self.webhook(RECEIVER, receiver.url)
+        self.hear("sent")
+        assert self.send_webhooks() == 1
+        return receiver, created
 
     def deliveries(self, webhook_id: str, organization: str = RECEIVER) -> list[pb.Delivery]:
         return list(
@@ -239,6 +266,16 @@ class Service:
         )
         with self.database.dedicated() as connection:
             return sender.send_batch(connection, loop)
+
+    def emails(self, *columns: str) -> list[tuple[Any, ...]]:
+        """Returns these columns of each e-mail's delivery, oldest first."""
+        rows = self.rows("SELECT * FROM deliveries WHERE channel = 'email' ORDER BY create_time")
+        return [tuple(row[column] for column in columns) for row in rows]
+
+    def sweep(self) -> None:
+        """Deletes what is no longer needed, as the service does from time to time."""
+        with self.database.transaction(SYSTEM) as tx:
+            sweep(tx, self.clock.now())
 
     def advance(self, **step: float) -> None:
         self.clock.advance(timedelta(**step))
@@ -338,3 +375,17 @@ def service(running: Service) -> Iterator[Service]:
     for receiver in running.receivers:
         receiver.close()
     running.receivers.clear()
+
+
+@pytest.fixture
+def post() -> Iterator[Post]:
+    created = Post(port=free_port("127.0.0.1"))
+    controller = PostController(created, hostname="127.0.0.1", port=created.port)
+    controller.start()
+    yield created
+    controller.stop()
+
+
+def smtp(service: Service, post: Post) -> Smtp:
+    """Returns the mailbox that hands e-mails to this server."""
+    return Smtp(MailServer("127.0.0.1", post.port), FROM, service.clock, timeout=3)

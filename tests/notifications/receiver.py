@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ class ReceivedRequest:
     headers: dict[str, str]
     body: str
     connection: int  # equal for requests over one connection
+    time: float  # of its arrival, by time.monotonic
 
     @property
     def id(self) -> str:
@@ -55,6 +57,7 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
+                arrival = time.monotonic()
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 with arrived:
                     receiver.got.append(
@@ -63,6 +66,7 @@ class Receiver:
                             {k.lower(): v for k, v in self.headers.items()},
                             body,
                             self.client_address[1],
+                            arrival,
                         )
                     )
                     arrived.notify_all()

@@ -1,7 +1,6 @@
-"""The rules of waiting, giving up and forbidden addresses, without database and network."""
+"""The rules of retries, forbidden addresses and desks, without a database or a network."""
 
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
@@ -9,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from chassis.addresses import may_call
-from chassis.errors import Conflict, Stale
 from services.notifications.domain.delivery import (
     BACK_OFFS,
     EMAIL_BACK_OFF,
-    WEBHOOK_BACK_OFF,
     BackOff,
     Channel,
     Outcome,
@@ -25,49 +22,59 @@ from services.notifications.domain.delivery import (
     wait,
 )
 from services.notifications.domain.desk import Desk, check
-from services.notifications.domain.webhook import (
-    LIMIT,
-    Reach,
-    Webhook,
-    change,
-    check_kinds,
-    check_url,
-    new_webhook,
-)
-from tests.builders import violations_of
+from tests.builders import NOON, violations_of
 
-NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 FAILED = Outcome("http", 500)
-OUTSIDE = Reach(False, partial(may_call, development=False))
+
+
+def verdict(
+    channel: Channel,
+    outcome: Outcome = FAILED,
+    *,
+    tries: int = 1,
+    first_try_time: datetime = NOON,
+    now: datetime = NOON,
+    chance: float = 0,
+) -> Verdict:
+    return judge(
+        channel, outcome, tries=tries, first_try_time=first_try_time, now=now, chance=chance
+    )
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
     """Returns after how many attempts, and how much time, a failing delivery is given up."""
-    now, tries = NOW, 0
+    next_time, tries = NOON, 0
     while True:
         tries += 1
-        verdict = judge(channel, FAILED, tries=tries, first_try_time=NOW, now=now, chance=chance)
-        if verdict.next_attempt_time is None:
-            assert verdict.status is Status.DEAD
-            return tries, now - NOW
-        assert verdict.status is Status.RETRYING
-        now = verdict.next_attempt_time
+        judged = verdict(channel, tries=tries, now=next_time, chance=chance)
+        if judged.next_attempt_time is None:
+            assert judged.status is Status.DEAD
+            return tries, next_time - NOON
+        assert judged.status is Status.RETRYING
+        next_time = judged.next_attempt_time
 
 
-def test_a_webhook_is_retried_from_five_seconds_to_three_days() -> None:
-    assert wait(WEBHOOK_BACK_OFF, 1, 0.5) == timedelta(seconds=5)
+@pytest.mark.parametrize(
+    ("channel", "first_wait", "fewest_attempts", "most_attempts", "shortest", "longest"),
+    [
+        (Channel.WEBHOOK, timedelta(seconds=5), 10, 20, timedelta(days=2), timedelta(days=3)),
+        (Channel.EMAIL, timedelta(minutes=1), 8, 15, timedelta(hours=18), timedelta(hours=24)),
+    ],
+    ids=["a webhook from five seconds to three days", "an e-mail from one minute to a day"],
+)
+def test_a_failed_delivery_is_retried(
+    channel: Channel,
+    first_wait: timedelta,
+    fewest_attempts: int,
+    most_attempts: int,
+    shortest: timedelta,
+    longest: timedelta,
+) -> None:
+    assert wait(BACK_OFFS[channel], 1, 0.5) == first_wait
     for chance in (0.0, 0.5, 1.0):
-        attempts, time = ends_after(Channel.WEBHOOK, chance)
-        assert 10 <= attempts <= 20
-        assert timedelta(days=2) < time <= timedelta(days=3)
-
-
-def test_an_email_is_retried_from_one_minute_to_a_day() -> None:
-    assert wait(EMAIL_BACK_OFF, 1, 0.5) == timedelta(minutes=1)
-    for chance in (0.0, 0.5, 1.0):
-        attempts, time = ends_after(Channel.EMAIL, chance)
-        assert 8 <= attempts <= 15
-        assert timedelta(hours=18) < time <= timedelta(hours=24)
+        attempts, time = ends_after(channel, chance)
+        assert fewest_attempts <= attempts <= most_attempts
+        assert shortest < time <= longest
 
 
 @given(some.sampled_from(sorted(BACK_OFFS, key=str)), some.integers(1, 10_000), some.floats(0, 1))
@@ -81,23 +88,8 @@ def test_waiting_times_grow_up_to_a_limit_and_vary_by_a_fifth(
 
 
 def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() -> None:
-    assert (
-        judge(
-            Channel.EMAIL, Outcome(code=250), tries=1, first_try_time=NOW, now=NOW, chance=0
-        ).status
-        is Status.DELIVERED
-    )
-    assert (
-        judge(
-            Channel.EMAIL,
-            Outcome("smtp", 550, hopeless=True),
-            tries=1,
-            first_try_time=NOW,
-            now=NOW,
-            chance=0,
-        ).status
-        is Status.DEAD
-    )
+    assert verdict(Channel.EMAIL, Outcome(code=250)).status is Status.DELIVERED
+    assert verdict(Channel.EMAIL, Outcome("smtp", 550, hopeless=True)).status is Status.DEAD
 
 
 @pytest.mark.parametrize(
@@ -107,18 +99,16 @@ def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() ->
 def test_the_last_attempt_is_made_when_the_patience_ends_and_none_after_that(
     less: timedelta, status: Status
 ) -> None:
-    last = NOW + wait(EMAIL_BACK_OFF, 11, 0.5)
+    last = NOON + wait(EMAIL_BACK_OFF, 11, 0.5)
     first = last - EMAIL_BACK_OFF.patience - less
-    verdict = judge(Channel.EMAIL, FAILED, tries=11, first_try_time=first, now=NOW, chance=0.5)
-    assert verdict == Verdict(status, last if status is Status.RETRYING else None)
+    assert verdict(Channel.EMAIL, tries=11, first_try_time=first, chance=0.5) == Verdict(
+        status, last if status is Status.RETRYING else None
+    )
 
 
 def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
-    late = NOW + timedelta(days=30)  # the sender did not run for a month
-    assert (
-        judge(Channel.WEBHOOK, FAILED, tries=1, first_try_time=late, now=late, chance=0).status
-        is Status.RETRYING
-    )
+    late = NOON + timedelta(days=30)  # the sender did not run for a month
+    assert verdict(Channel.WEBHOOK, first_try_time=late, now=late).status is Status.RETRYING
 
 
 @pytest.mark.parametrize("channel", BACK_OFFS)
@@ -126,22 +116,22 @@ def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
 def test_a_pause_between_two_attempts_does_not_count_towards_giving_up(
     channel: Channel, chance: float
 ) -> None:
-    later = NOW + timedelta(days=4)  # no sender ran since the second attempt
+    later = NOON + timedelta(days=4)  # no sender ran since the second attempt
     for tries in (3, 4):
-        verdict = judge(channel, FAILED, tries=tries, first_try_time=NOW, now=later, chance=chance)
-        assert verdict.status is Status.RETRYING
+        judged = verdict(channel, tries=tries, now=later, chance=chance)
+        assert judged.status is Status.RETRYING
 
 
 def test_the_headers_of_a_webhook_are_those_that_its_owner_is_shown() -> None:
-    sent = SignedTime(NOW + timedelta(seconds=0.9), "v1,a=")
-    assert headers("7" * 32, sent) == {
+    signed_time = SignedTime(NOON + timedelta(seconds=0.9), "v1,a=")
+    assert headers("7" * 32, signed_time) == {
         "accept": "*/*",
         "accept-encoding": "gzip, deflate",
         "connection": "keep-alive",
         "content-type": "application/json",
         "user-agent": "Enlace/1",
         "webhook-id": "7" * 32,
-        "webhook-timestamp": str(int(NOW.timestamp())),
+        "webhook-timestamp": str(int(NOON.timestamp())),
         "webhook-signature": "v1,a=",
     }
 
@@ -177,89 +167,6 @@ def test_development_may_call_loopback_but_no_other_internal_address() -> None:
         may_call(ip_address(address), development=True)
         for address in ("10.0.0.1", "169.254.169.254", "fd00:ec2::254")
     )
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("http://partner.example/hook", "out_of_range"),
-        ("ftp://partner.example/hook", "out_of_range"),
-        ("https://10.0.0.1/hook", "out_of_range"),
-        ("https://[::1]/hook", "out_of_range"),
-        ("https://localhost/hook", "out_of_range"),
-        ("https://referrals.enlace.svc.cluster.local/hook", "out_of_range"),
-        ("https://user:secret@partner.example/hook", "malformed"),
-        ("https://user@partner.example/hook", "malformed"),
-        ("https:///hook", "malformed"),
-        ("https://partner.example:99999/hook", "malformed"),
-        ("https://partner.example/a b", "malformed"),
-        ("https://partner.example/\r\nx: y", "malformed"),
-        ("https://partner.example\\@10.0.0.1/", "malformed"),
-        ("https://partner.example/#here", "malformed"),
-        ("https://[::1", "malformed"),
-        ("partner.example", "malformed"),
-    ],
-)
-def test_an_address_that_would_not_be_called_is_refused_on_entry(url: str, reason: str) -> None:
-    assert violations_of(lambda: check_url(url, OUTSIDE)) == [("webhook.url", reason)]
-
-
-def test_an_ordinary_address_is_accepted() -> None:
-    check_url("https://partner.example:8443/hooks/enlace?tenant=7", OUTSIDE)
-    check_url("http://127.0.0.1:8000/hook", Reach(True, partial(may_call, development=True)))
-
-
-def test_an_unknown_kind_is_refused_with_its_index() -> None:
-    assert violations_of(lambda: check_kinds(["referral_sent", "weather"])) == [
-        ("webhook.kinds.1", "unknown_code")
-    ]
-
-
-def webhook() -> Webhook:
-    return new_webhook(
-        "1" * 32,
-        "2" * 32,
-        "https://partner.example/",
-        ["referral_sent"],
-        NOW,
-        existing_count=0,
-        reach=OUTSIDE,
-    )
-
-
-def test_a_change_based_on_an_older_version_is_refused() -> None:
-    once = change(
-        webhook(),
-        1,
-        NOW,
-        url=None,
-        kinds=["clock_breached", "clock_breached"],
-        enabled=None,
-        reach=OUTSIDE,
-    )
-    assert (once.version, once.kinds) == (2, ("clock_breached",))
-    with pytest.raises(Stale):
-        change(once, 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
-
-
-def test_a_disabled_endpoint_records_the_reason_and_an_enabled_one_clears_it() -> None:
-    disabled = change(webhook(), 1, NOW, url=None, kinds=None, enabled=False, reach=OUTSIDE)
-    assert (disabled.enabled, disabled.disabled_reason) == (False, "by_owner")
-    on = change(disabled, 2, NOW, url=None, kinds=None, enabled=True, reach=OUTSIDE)
-    assert (on.enabled, on.disabled_reason) == (True, "")
-
-
-def test_an_organisation_can_have_a_limited_number_of_endpoints() -> None:
-    with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
-        new_webhook(
-            "1" * 32,
-            "2" * 32,
-            "https://partner.example/",
-            [],
-            NOW,
-            existing_count=LIMIT,
-            reach=OUTSIDE,
-        )
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def changed(webhook: Webhook, **more: Any) -> Webhook:
     return change(webhook, webhook.version, LATER, **(no_change | more), reach=OUTSIDE)
 
 
-def test_a_new_endpoint_is_enabled_and_has_each_kind_once() -> None:
+def test_a_new_endpoint_within_the_limit_is_enabled_and_has_each_kind_once() -> None:
     assert open_webhook() == OPEN
     assert open_webhook(LIMIT - 1) == OPEN
     with pytest.raises(Conflict, match=r"^too_many_webhooks$"):
@@ -109,7 +109,7 @@ def test_a_change_of_another_version_is_stale() -> None:
         (None, True, None),
         (LATER + DAY, True, None),
         (LATER, False, LATER + DAY),
-        # A fast clock wrote this time, so it is ignored.
+        # a fast clock wrote this time, so it is ignored
         (LATER + DAY + timedelta(seconds=1), False, LATER + DAY),
     ],
 )
@@ -134,14 +134,31 @@ def test_while_two_secrets_sign_no_third_can_be_made(left: timedelta) -> None:
         ("http://localhost:8000/hook", AT_HOME, ""),
         ("ftp://127.0.0.1/hook", AT_HOME, "out_of_range"),
         ("https://10.0.0.1/hook", AT_HOME, "out_of_range"),
+        ("https://partner.example:8443/hooks/enlace?tenant=7", OUTSIDE, ""),
+        ("http://partner.example/hook", OUTSIDE, "out_of_range"),
+        ("ftp://partner.example/hook", OUTSIDE, "out_of_range"),
+        ("https://10.0.0.1/hook", OUTSIDE, "out_of_range"),
+        ("https://[::1]/hook", OUTSIDE, "out_of_range"),
+        ("https://localhost/hook", OUTSIDE, "out_of_range"),
+        ("https://referrals.enlace.svc.cluster.local/hook", OUTSIDE, "out_of_range"),
         ("https://partner.example/ñ", OUTSIDE, "malformed"),
         ("https://:secret@partner.example/", OUTSIDE, "malformed"),
+        ("https://user:secret@partner.example/hook", OUTSIDE, "malformed"),
+        ("https://user@partner.example/hook", OUTSIDE, "malformed"),
+        ("https:///hook", OUTSIDE, "malformed"),
+        ("https://partner.example:99999/hook", OUTSIDE, "malformed"),
+        ("https://partner.example/a b", OUTSIDE, "malformed"),
+        ("https://partner.example/\r\nx: y", OUTSIDE, "malformed"),
+        ("https://partner.example\\@10.0.0.1/", OUTSIDE, "malformed"),
+        ("https://partner.example/#here", OUTSIDE, "malformed"),
+        ("https://[::1", OUTSIDE, "malformed"),
+        ("partner.example", OUTSIDE, "malformed"),
     ],
 )
 def test_an_address_is_accepted_or_refused_with_its_reason(
     url: str, reach: Reach, reason: str
 ) -> None:
-    if not reason:
+    if reason:
+        assert violations_of(lambda: check_url(url, reach)) == [("webhook.url", reason)]
+    else:
         check_url(url, reach)
-        return
-    assert violations_of(lambda: check_url(url, reach)) == [("webhook.url", reason)]

@@ -42,22 +42,22 @@ def fact(
     )
 
 
-def kinds(service: Service, organization: str, *roles: str) -> list[str]:
-    return [
-        message.kind
-        for message in service.as_(organization, *(roles or ("WORKER",))).ListMessages().messages
-    ]
-
-
 def notified(service: Service) -> dict[str, list[str]]:
-    coordinator = kinds(service, COALITION, "COORDINATOR")
-    fields = {
-        "asker": kinds(service, SENDER),
-        "asked": kinds(service, RECEIVER),
-        "other": kinds(service, OTHER),
-        "coordination": coordinator,
+    """Returns the kinds of the messages that each side reads, without the sides that read none."""
+    kinds = {
+        "asker": service.as_(SENDER, "WORKER").kinds(),
+        "asked": service.as_(RECEIVER, "WORKER").kinds(),
+        "other": service.as_(OTHER, "WORKER").kinds(),
+        "coordination": service.as_(COALITION, "COORDINATOR").kinds(),
     }
-    return {name: value for name, value in fields.items() if value}
+    return {side: value for side, value in kinds.items() if value}
+
+
+def webhook_body(service: Service, webhook_id: str) -> tuple[str, dict[str, str]]:
+    """Returns the type and the data of the only delivery to an endpoint."""
+    [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", webhook_id)
+    body = json.loads(row["body"])
+    return body["type"], body["data"]
 
 
 def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
@@ -73,15 +73,15 @@ def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
         referrals_pb2.URGENCY_IMMEDIATE,
     )
     assert service.rows("SELECT 1 FROM messages WHERE sender_organization_id <> ''") == []
-    [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", hook.webhook.id)
-    body = json.loads(row["body"])
-    assert body["type"] == "enlace.enquiry.opened.v1"
-    assert body["data"] == {
-        "enquiry_id": ENQUIRY,
-        "urgency": "immediate",
-        "need_code": "HOU.EMG",
-        "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
-    }
+    assert webhook_body(service, hook.webhook.id) == (
+        "enlace.enquiry.opened.v1",
+        {
+            "enquiry_id": ENQUIRY,
+            "urgency": "immediate",
+            "need_code": "HOU.EMG",
+            "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
+        },
+    )
 
 
 def test_the_asker_is_notified_of_the_first_offer_and_the_owner_of_the_taken_one(
@@ -108,21 +108,54 @@ def test_the_worker_who_asked_gets_the_message_once(service: Service) -> None:
     assert [len(client.ListMessages().messages) for client in (own, colleague)] == [1, 1]
 
 
-def test_the_coordinators_too_are_notified_of_an_exhausted_enquiry(service: Service) -> None:
-    service.apply(fact(service, "exhausted", 2, actor_organization_id=""))
-    assert notified(service) == {
-        "asker": ["enquiry_exhausted"],
-        "coordination": ["enquiry_exhausted"],
-    }
-
-
 @pytest.mark.parametrize(
-    ("verb", "kind"),
-    [("offers_waiting", "enquiry_offers_waiting"), ("cancelled", "enquiry_cancelled")],
+    ("verb", "actor", "offerer", "kinds"),
+    [
+        pytest.param(
+            "exhausted",
+            "",
+            "",
+            {"asker": ["enquiry_exhausted"], "coordination": ["enquiry_exhausted"]},
+            id="the coordinators too if nobody could answer",
+        ),
+        pytest.param(
+            "offers_waiting",
+            "",
+            "",
+            {"asker": ["enquiry_offers_waiting"]},
+            id="the asker if offers wait",
+        ),
+        pytest.param(
+            "cancelled",
+            "",
+            "",
+            {"asker": ["enquiry_cancelled"]},
+            id="the asker if no offer was taken in time",
+        ),
+        pytest.param(
+            "cancelled",
+            "",
+            RECEIVER,
+            {"asker": ["enquiry_cancelled"], "asked": ["enquiry_released"]},
+            id="both desks if no referral followed the taken offer in time",
+        ),
+        pytest.param("cancelled", SENDER, "", {}, id="nobody if the asker cancels"),
+        pytest.param(
+            "cancelled",
+            SENDER,
+            RECEIVER,
+            {"asked": ["enquiry_released"]},
+            id="only the owner of the taken offer if the asker cancels",
+        ),
+    ],
 )
-def test_the_asker_is_notified_of_fired_deadlines(service: Service, verb: str, kind: str) -> None:
-    service.apply(fact(service, verb, 2, actor_organization_id=""))
-    assert notified(service) == {"asker": [kind]}
+def test_the_end_of_an_enquiry_or_a_deadline_notifies(
+    service: Service, verb: str, actor: str, offerer: str, kinds: dict[str, list[str]]
+) -> None:
+    service.apply(
+        fact(service, verb, 2, actor_organization_id=actor, service_organization_id=offerer)
+    )
+    assert notified(service) == kinds
 
 
 def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_of_the_other_service(
@@ -142,34 +175,16 @@ def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_o
         )
     )
     assert notified(service) == {"asked": ["enquiry_not_taken"]}
-    [row] = service.rows("SELECT body FROM deliveries WHERE webhook_id = %s", hook.webhook.id)
-    body = json.loads(row["body"])
-    assert body["type"] == "enlace.enquiry.not_taken.v1"
-    assert body["data"] == {
-        "enquiry_id": ENQUIRY,
-        "urgency": "immediate",
-        "need_code": "HOU.EMG",
-        "service_id": own,
-        "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
-    }
-
-
-def test_cancelling_an_enquiry_notifies_only_the_owner_of_an_offer_that_was_taken(
-    service: Service,
-) -> None:
-    service.apply(fact(service, "cancelled", 2))
-    assert notified(service) == {}
-    service.apply(fact(service, "cancelled", 3, service_organization_id=RECEIVER))
-    assert notified(service) == {"asked": ["enquiry_released"]}
-
-
-def test_both_desks_are_notified_if_an_offer_was_taken_and_no_referral_followed_in_time(
-    service: Service,
-) -> None:
-    service.apply(
-        fact(service, "cancelled", 2, actor_organization_id="", service_organization_id=RECEIVER)
+    assert webhook_body(service, hook.webhook.id) == (
+        "enlace.enquiry.not_taken.v1",
+        {
+            "enquiry_id": ENQUIRY,
+            "urgency": "immediate",
+            "need_code": "HOU.EMG",
+            "service_id": own,
+            "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
+        },
     )
-    assert notified(service) == {"asker": ["enquiry_cancelled"], "asked": ["enquiry_released"]}
 
 
 def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:

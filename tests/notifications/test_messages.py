@@ -20,7 +20,7 @@ from services.notifications.domain.rules import Audience, Recipient, ReferralEve
 from services.notifications.wire import message_answer
 from tests.builders import NOON
 
-HAPPENING = ReferralEvent(
+EVENT = ReferralEvent(
     verb="sent",
     draft=False,
     referral_id="referral",
@@ -40,9 +40,9 @@ DESK, WORKER = (
 )
 
 
-def test_a_happening_makes_one_message_for_each_recipient() -> None:
+def test_an_event_makes_one_message_for_each_recipient() -> None:
     coordination = Recipient("asked", Audience.COORDINATION)
-    [first, second] = messages_of(HAPPENING, [DESK, coordination])
+    [first, second] = messages_of(EVENT, [DESK, coordination])
     assert first == Message(
         id=derived_id(f"referral/3/{NOON.isoformat()}", DESK),
         audience=Audience.DESK,
@@ -68,9 +68,13 @@ def test_a_happening_makes_one_message_for_each_recipient() -> None:
 def test_the_message_of_a_desk_names_the_worker_who_gets_the_same_message() -> None:
     other = replace(DESK, organization_id="ngo")
     another_kind = replace(DESK, kind="reminded")
-    created = messages_of(HAPPENING, [DESK, WORKER, other, another_kind])
-    assert [message.besides_worker_id for message in created] == ["worker", "", "", ""]
-    assert [message.worker_id for message in created] == ["", "worker", "", ""]
+    created = messages_of(EVENT, [DESK, WORKER, other, another_kind])
+    assert [(message.worker_id, message.besides_worker_id) for message in created] == [
+        ("", "worker"),
+        ("worker", ""),
+        ("", ""),
+        ("", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +85,9 @@ def test_the_message_of_a_desk_names_the_worker_who_gets_the_same_message() -> N
         {"time": NOON + timedelta(seconds=1)},
     ],
 )
-def test_another_happening_makes_other_ids(other: dict[str, Any]) -> None:
-    [message] = messages_of(HAPPENING, [DESK])
-    [another] = messages_of(replace(HAPPENING, **other), [DESK])
+def test_another_event_makes_other_ids(other: dict[str, Any]) -> None:
+    [message] = messages_of(EVENT, [DESK])
+    [another] = messages_of(replace(EVENT, **other), [DESK])
     assert message.id != another.id
 
 
@@ -110,10 +114,9 @@ def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message()
 
 
 def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> None:
-    [message] = messages_of(HAPPENING, [DESK])
-    messages = about_unreached(message, NOON + timedelta(hours=1))
+    [message] = messages_of(EVENT, [DESK])
     unreached = Recipient("message_undeliverable", Audience.COORDINATION)
-    assert messages == replace(
+    assert about_unreached(message, NOON + timedelta(hours=1)) == replace(
         message,
         id=derived_id(message.id, unreached),
         audience=Audience.COORDINATION,
@@ -125,16 +128,18 @@ def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> 
 
 def blank(id: str, recipient: Recipient) -> Message:
     """Returns a message that is about no referral."""
-    parties = ("", "", "", "")
     return Message(
-        id,
-        recipient.audience,
-        recipient.organization_id,
-        recipient.worker_id,
-        "",
-        recipient.kind,
-        *parties,
-        NOON,
+        id=id,
+        audience=recipient.audience,
+        organization_id=recipient.organization_id,
+        worker_id=recipient.worker_id,
+        besides_worker_id="",
+        kind=recipient.kind,
+        referral_id="",
+        urgency="",
+        sender_organization_id="",
+        receiver_organization_id="",
+        create_time=NOON,
     )
 
 
@@ -159,23 +164,22 @@ def test_a_message_names_the_organization_that_it_is_about_unless_it_leads_to_a_
 
 
 def test_only_the_askers_copies_of_an_enquirys_message_name_the_asker() -> None:
-    kind = "enquired"
     recipients = [
-        Recipient(kind, Audience.DESK, "ngo"),
-        Recipient(kind, Audience.WORKER, "ngo", "worker"),
-        Recipient(kind, Audience.DESK, "shelter"),
+        Recipient("enquired", Audience.DESK, "ngo"),
+        Recipient("enquired", Audience.WORKER, "ngo", "worker"),
+        Recipient("enquired", Audience.DESK, "shelter"),
     ]
-    created = about_enquiry(recipients, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON)
-    cause = f"enquiry/sent/{NOON.isoformat()}"
-    about: dict[str, Any] = {"urgency": "HIGH", "need_code": "HOU.EMG", "enquiry_id": "enquiry"}
-    asker: dict[str, Any] = {"sender_organization_id": "ngo"}
-    assert created == [
+    desk, worker, other = (
         replace(
-            blank(derived_id(cause, recipients[0]), recipients[0]),
-            besides_worker_id="worker",
-            **about,
-            **asker,
-        ),
-        replace(blank(derived_id(cause, recipients[1]), recipients[1]), **about, **asker),
-        replace(blank(derived_id(cause, recipients[2]), recipients[2]), **about),
+            blank(derived_id(f"enquiry/sent/{NOON.isoformat()}", recipient), recipient),
+            urgency="HIGH",
+            need_code="HOU.EMG",
+            enquiry_id="enquiry",
+        )
+        for recipient in recipients
+    )
+    assert about_enquiry(recipients, "enquiry", "ngo", "sent", "HIGH", "HOU.EMG", NOON) == [
+        replace(desk, besides_worker_id="worker", sender_organization_id="ngo"),
+        replace(worker, sender_organization_id="ngo"),
+        other,
     ]

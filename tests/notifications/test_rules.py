@@ -1,11 +1,12 @@
 """The recipients of each fact, and the facts without recipients."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from services.notifications.domain.message import about_unreached, messages_of
 from services.notifications.domain.notices import BY_VERB
 from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.rules import (
@@ -17,15 +18,14 @@ from services.notifications.domain.rules import (
     recipients_of,
     recipients_of_enquiry,
 )
+from services.referrals.referrals.domain.lifecycle import TRANSITIONS
+from tests.builders import NOON
 
-NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 SENDER, RECEIVER, OTHER, WORKER, COORDINATOR = (letter * 32 for letter in "srowc")
-TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION = (
-    "receiver's desk",
-    "sender's desk",
-    "sender's worker",
-    "coordination",
-)
+TO_RECEIVER, TO_COORDINATION = {"receiver's desk"}, {"coordination"}
+TO_SENDER = {"sender's desk", "sender's worker"}
+TO_BOTH = TO_RECEIVER | TO_SENDER
+DEADLINE_VERBS = ("clock_reminded", "clock_breached", "clock_escalated")
 
 
 def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> None:
@@ -42,270 +42,280 @@ def event_of(
     verb: str,
     *,
     urgency: str = "NORMAL",
-    time: datetime = NOW,
+    time: datetime = NOON,
     actor: str = SENDER,
     override: bool = False,
     draft: bool = False,
+    **more: str,
 ) -> ReferralEvent:
     return ReferralEvent(
-        verb, draft, "a" * 32, 3, time, urgency, SENDER, WORKER, RECEIVER, actor, override
+        verb,
+        draft,
+        "a" * 32,
+        3,
+        time,
+        urgency,
+        SENDER,
+        WORKER,
+        RECEIVER,
+        actor,
+        override,
+        **more,
     )
 
 
 def in_words(recipients: list[Recipient]) -> set[str]:
     """Returns the recipients in words; fails if one is named twice."""
     names = {
-        (Audience.DESK, RECEIVER): TO_RECEIVER,
-        (Audience.DESK, SENDER): TO_SENDER,
-        (Audience.WORKER, SENDER): TO_WORKER,
-        (Audience.COORDINATION, ""): TO_COORDINATION,
+        (Audience.DESK, RECEIVER): "receiver's desk",
+        (Audience.DESK, SENDER): "sender's desk",
+        (Audience.WORKER, SENDER): "sender's worker",
+        (Audience.COORDINATION, ""): "coordination",
     }
     words = [names[recipient.audience, recipient.organization_id] for recipient in recipients]
     assert len(words) == len(set(words))
     return set(words)
 
 
-@pytest.mark.parametrize(
-    "verb",
-    "sent amended answered withdrawn consent_withdrawn closed reopened entered_in_error".split(),
-)
-def test_the_receivers_desk_is_notified_of_the_senders_steps(verb: str) -> None:
-    assert in_words(recipients_of(event_of(verb), NOW)) == {TO_RECEIVER}
+def row(sentence: str, notified: set[str], verb: str, **values: Any) -> Any:
+    """Returns a row of the table of recipients: the event of `verb` with these values."""
+    sides = {SENDER: "sender", RECEIVER: "receiver", COORDINATOR: "coordination", "": "nobody"}
+    details = [sides.get(value, str(value)) for value in values.values()]
+    return pytest.param(
+        event_of(verb, **values), notified, id=f"{sentence}: {' '.join([verb, *details])}"
+    )
+
+
+def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any) -> list[Any]:
+    return [row(sentence, notified, verb, **values) for verb in verbs]
 
 
 @pytest.mark.parametrize(
-    "verb", ["withdrawn", "consent_withdrawn", "closed", "reopened", "entered_in_error"]
-)
-def test_the_sender_too_is_notified_of_steps_that_others_took_for_it(verb: str) -> None:
-    # the coordinators, the receiver for the person, and the person by her reference
-    for other in (COORDINATOR, RECEIVER, ""):
-        assert in_words(recipients_of(event_of(verb, actor=other), NOW)) == {
-            TO_RECEIVER,
-            TO_SENDER,
-            TO_WORKER,
-        }
-
-
-@pytest.mark.parametrize(
-    "verb",
-    "override_confirmed acknowledged info_requested accepted waitlisted declined not_delivered"
-    " completed"
-    " appointment_scheduled appointment_missed appointment_cancelled".split(),
-)
-def test_the_senders_worker_and_desk_are_notified_of_the_receivers_steps_and_delays(
-    verb: str,
-) -> None:
-    assert in_words(recipients_of(event_of(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
-
-
-@pytest.mark.parametrize(
-    ("verb", "heard_by"),
+    ("event", "notified"),
     [
-        ("clock_reminded", {TO_RECEIVER}),
-        ("clock_breached", {TO_RECEIVER, TO_SENDER, TO_WORKER}),
-        ("clock_escalated", {TO_RECEIVER, TO_SENDER, TO_WORKER, TO_COORDINATION}),
+        *rows(
+            "the receiver's desk is notified of the sender's steps",
+            TO_RECEIVER,
+            "sent amended answered withdrawn consent_withdrawn closed reopened entered_in_error"
+            " rerouted note_added consent_attached".split(),
+        ),
+        # the coordinators, the receiver for the person, and the person by her reference
+        *(
+            each
+            for actor in (COORDINATOR, RECEIVER, "")
+            for each in rows(
+                "the sender too is notified of steps that others took for it",
+                TO_BOTH,
+                "withdrawn consent_withdrawn closed reopened entered_in_error".split(),
+                actor=actor,
+            )
+        ),
+        row(
+            "the sender too is notified of a rerouting by another",
+            TO_BOTH,
+            "rerouted",
+            actor=COORDINATOR,
+        ),
+        *rows(
+            "the sender's worker and desk are notified of the receiver's steps and delays",
+            TO_SENDER,
+            "override_confirmed acknowledged info_requested accepted waitlisted declined"
+            " not_delivered completed appointment_scheduled appointment_missed"
+            " appointment_cancelled note_added".split(),
+            actor=RECEIVER,
+        ),
+        *rows(
+            "d24 the sender is notified of a suspension or return of the receiver",
+            TO_SENDER,
+            ["side_out", "side_back"],
+            actor=RECEIVER,
+        ),
+        *rows(
+            "d24 the receiver is notified of a suspension or return of the sender",
+            TO_RECEIVER,
+            ["side_out", "side_back"],
+        ),
+        row("a deadline reminds first", TO_RECEIVER, "clock_reminded", actor=""),
+        row("a deadline that passed is notified to both", TO_BOTH, "clock_breached", actor=""),
+        row(
+            "a deadline escalates to the coordinators",
+            TO_BOTH | TO_COORDINATION,
+            "clock_escalated",
+            actor="",
+        ),
+        *rows(
+            "a deadline of an immediate referral escalates at once",
+            TO_BOTH | TO_COORDINATION,
+            DEADLINE_VERBS,
+            actor="",
+            urgency="IMMEDIATE",
+        ),
+        *(
+            each
+            for clock in ("answer", "close")
+            for each in (
+                row(
+                    "the sender is reminded when it is its turn",
+                    TO_SENDER,
+                    "clock_reminded",
+                    actor="",
+                    clock=clock,
+                ),
+                row(
+                    "both are notified when the sender's deadline passed",
+                    TO_BOTH,
+                    "clock_breached",
+                    actor="",
+                    clock=clock,
+                ),
+            )
+        ),
+        row("both sides are notified of an expired referral", TO_BOTH, "expired", actor=""),
+        *rows(
+            "a receiver that declined is not notified of the deadline of the need",
+            TO_SENDER,
+            ["clock_reminded", "clock_breached"],
+            actor="",
+            clock="replace",
+        ),
+        row(
+            "the coordinators are notified of the escalated deadline of the need",
+            TO_SENDER | TO_COORDINATION,
+            "clock_escalated",
+            actor="",
+            clock="replace",
+        ),
+        *rows(
+            "the coordinators are notified of each deadline of an immediate need",
+            TO_SENDER | TO_COORDINATION,
+            DEADLINE_VERBS,
+            actor="",
+            clock="replace",
+            urgency="IMMEDIATE",
+        ),
+        *(
+            each
+            for clock in ("override_confirm", "override_end")
+            for urgency in ("NORMAL", "IMMEDIATE")
+            for each in rows(
+                "the sender and the coordinators are notified of the deadlines of an override",
+                TO_SENDER | TO_COORDINATION,
+                DEADLINE_VERBS,
+                clock=clock,
+                urgency=urgency,
+            )
+        ),
+        *rows(
+            "only the sender is notified of the deadline of a draft",
+            TO_SENDER,
+            DEADLINE_VERBS,
+            draft=True,
+            urgency="IMMEDIATE",
+            clock="draft",
+        ),
+        row(
+            "the sender is notified that the coordinators closed a need",
+            TO_SENDER,
+            "need_closed",
+            actor=COORDINATOR,
+        ),
+        row("a need that the sender closed notifies nobody", set(), "need_closed"),
+        row(
+            "the sender is notified that a consent ends soon", TO_SENDER, "consent_ending", actor=""
+        ),
+        row(
+            "the sender and the coordinators are notified of a lost leg",
+            TO_SENDER | TO_COORDINATION,
+            "leg_lost",
+            actor="",
+        ),
+        row(
+            "a reminder goes only to the receiver when it is its turn",
+            TO_RECEIVER,
+            "reminded",
+            actor=COORDINATOR,
+            reminded_organization_id=RECEIVER,
+        ),
+        row(
+            "a reminder goes only to the sender when it is its turn",
+            TO_SENDER,
+            "reminded",
+            actor=COORDINATOR,
+            reminded_organization_id=SENDER,
+        ),
+        row("an override is notified when it is sent only", TO_SENDER, "accepted", override=True),
+        *rows(
+            "other facts notify nobody",
+            set(),
+            ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"],
+        ),
+        *rows(
+            "nobody learns of a draft whatever happens to it", set(), sorted(BY_VERB), draft=True
+        ),
+        *rows(
+            "an old fact notifies nobody",
+            set(),
+            sorted(BY_VERB),
+            time=NOON - HISTORY - timedelta(seconds=1),
+        ),
     ],
 )
-def test_a_deadline_escalates_by_level_and_at_once_for_an_immediate_referral(
-    verb: str, heard_by: set[str]
-) -> None:
-    assert in_words(recipients_of(event_of(verb, actor=""), NOW)) == heard_by
-    assert in_words(recipients_of(event_of(verb, actor="", urgency="IMMEDIATE"), NOW)) == {
-        TO_RECEIVER,
-        TO_SENDER,
-        TO_WORKER,
-        TO_COORDINATION,
-    }
+def test_a_fact_notifies_exactly_these_recipients(event: ReferralEvent, notified: set[str]) -> None:
+    assert in_words(recipients_of(event, NOON)) == notified
 
 
-@pytest.mark.parametrize("clock", ["answer", "close"])
-def test_the_side_whose_turn_it_is_is_reminded(clock: str) -> None:
-    assert in_words(
-        recipients_of(replace(event_of("clock_reminded", actor=""), clock=clock), NOW)
-    ) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-    assert in_words(
-        recipients_of(replace(event_of("clock_breached", actor=""), clock=clock), NOW)
-    ) == {
-        TO_RECEIVER,
-        TO_SENDER,
-        TO_WORKER,
-    }
-
-
-def test_both_desks_are_notified_of_an_expired_referral() -> None:
-    assert in_words(recipients_of(event_of("expired", actor=""), NOW)) == {
-        TO_RECEIVER,
-        TO_SENDER,
-        TO_WORKER,
-    }
-
-
-@pytest.mark.parametrize("urgency", ["NORMAL", "IMMEDIATE"])
-@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
-def test_a_receiver_that_declined_is_not_notified_of_the_deadline_of_the_need(
-    verb: str, urgency: str
-) -> None:
-    sentences = in_words(
-        recipients_of(replace(event_of(verb, actor="", urgency=urgency), clock="replace"), NOW)
-    )
-    overseen = {TO_COORDINATION} if verb == "clock_escalated" or urgency == "IMMEDIATE" else set()
-    assert sentences == {TO_SENDER, TO_WORKER} | overseen
-
-
-def test_only_the_sender_is_notified_that_the_coordinators_closed_a_need() -> None:
-    assert in_words(recipients_of(event_of("need_closed", actor=COORDINATOR), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-    assert in_words(recipients_of(event_of("need_closed", actor=SENDER), NOW)) == set()
-
-
-@pytest.mark.parametrize("verb", ["side_out", "side_back"])
-def test_d24_each_side_is_notified_of_a_suspension_or_return_of_the_other(verb: str) -> None:
-    assert in_words(recipients_of(event_of(verb, actor=RECEIVER), NOW)) == {TO_SENDER, TO_WORKER}
-    assert in_words(recipients_of(event_of(verb, actor=SENDER), NOW)) == {TO_RECEIVER}
-
-
-def test_the_sender_is_notified_that_a_consent_ends_soon() -> None:
-    assert in_words(recipients_of(event_of("consent_ending", actor=""), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-
-
-def test_the_sender_and_the_coordinators_are_notified_of_a_lost_leg() -> None:
-    assert in_words(recipients_of(event_of("leg_lost", actor=""), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-        TO_COORDINATION,
-    }
-
-
-def test_the_receiver_is_notified_of_a_rerouting_and_the_sender_if_another_did_it() -> None:
-    assert in_words(recipients_of(event_of("rerouted", actor=SENDER), NOW)) == {TO_RECEIVER}
-    assert in_words(recipients_of(event_of("rerouted", actor=COORDINATOR), NOW)) == {
-        TO_RECEIVER,
-        TO_SENDER,
-        TO_WORKER,
-    }
+@pytest.mark.parametrize("verb", sorted(BY_VERB))
+def test_a_fact_as_old_as_the_history_is_still_notified(verb: str) -> None:
+    assert recipients_of(event_of(verb, time=NOON - HISTORY, actor=COORDINATOR), NOON) != []
 
 
 def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_she_left() -> None:
-    own_event = replace(
-        event_of("assigned", actor=RECEIVER),
-        responsible_worker_id="w" * 32,
-        actor_worker_id="m" * 32,
+    own_event = event_of(
+        "assigned", actor=RECEIVER, responsible_worker_id="w" * 32, actor_worker_id="m" * 32
     )
-    [recipient] = recipients_of(own_event, NOW)
+    [recipient] = recipients_of(own_event, NOON)
     assert (recipient.audience, recipient.organization_id, recipient.worker_id) == (
         Audience.WORKER,
         RECEIVER,
         "w" * 32,
     )
-    assert recipients_of(replace(own_event, actor_worker_id="w" * 32), NOW) == []
-    assert in_words(
-        recipients_of(replace(own_event, responsible_worker_id="", actor_organization_id=""), NOW)
-    ) == {TO_RECEIVER}
-    assert recipients_of(replace(own_event, responsible_worker_id=""), NOW) == [], (
+    assert recipients_of(replace(own_event, actor_worker_id="w" * 32), NOON) == []
+    assert (
+        in_words(
+            recipients_of(
+                replace(own_event, responsible_worker_id="", actor_organization_id=""), NOON
+            )
+        )
+        == TO_RECEIVER
+    )
+    assert recipients_of(replace(own_event, responsible_worker_id=""), NOON) == [], (
         "the receiver itself returned the referral to its desk"
     )
 
 
-def test_a_reminder_goes_only_to_the_organisation_whose_turn_it_is() -> None:
-    reminded = replace(event_of("reminded", actor=COORDINATOR), reminded_organization_id=RECEIVER)
-    assert in_words(recipients_of(reminded, NOW)) == {TO_RECEIVER}
-    assert in_words(recipients_of(replace(reminded, reminded_organization_id=SENDER), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-
-
-def test_the_other_side_is_notified_of_a_note() -> None:
-    assert in_words(recipients_of(event_of("note_added", actor=RECEIVER), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-    assert in_words(recipients_of(event_of("note_added", actor=SENDER), NOW)) == {TO_RECEIVER}
-
-
 def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
-    recipients = recipients_of(event_of("sent", override=True), NOW)
-    assert in_words(recipients) == {TO_RECEIVER, TO_SENDER, TO_COORDINATION}
+    recipients = recipients_of(event_of("sent", override=True), NOON)
+    assert in_words(recipients) == {"receiver's desk", "sender's desk", "coordination"}
     assert {
         recipient.kind for recipient in recipients if recipient.audience is Audience.COORDINATION
     } == {"override_used"}
     assert {recipient.kind for recipient in recipients if recipient.organization_id == SENDER} == {
         "override_used"
     }, "a manager there may confirm it"
-    assert in_words(recipients_of(event_of("accepted", override=True), NOW)) == {
-        TO_SENDER,
-        TO_WORKER,
-    }
-
-
-@pytest.mark.parametrize(
-    "verb", ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"]
-)
-def test_other_facts_notify_nobody(verb: str) -> None:
-    assert recipients_of(event_of(verb), NOW) == []
-
-
-@pytest.mark.parametrize("verb", sorted(BY_VERB))
-def test_nobody_learns_of_a_draft_whatever_happens_to_it(verb: str) -> None:
-    assert recipients_of(event_of(verb, draft=True), NOW) == []
-
-
-@pytest.mark.parametrize("verb", sorted(BY_VERB))
-def test_an_old_fact_notifies_nobody(verb: str) -> None:
-    assert recipients_of(event_of(verb, time=NOW - HISTORY - timedelta(seconds=1)), NOW) == []
-    assert recipients_of(event_of(verb, time=NOW - HISTORY, actor=COORDINATOR), NOW) != []
 
 
 def test_an_organisation_that_refers_to_itself_is_notified_once() -> None:
-    own = ReferralEvent(
-        "clock_breached", False, "a" * 32, 3, NOW, "NORMAL", SENDER, "", SENDER, "", False
+    own = replace(
+        event_of("clock_breached", actor=""),
+        sender_worker_id="",
+        receiver_organization_id=SENDER,
     )
-    assert recipients_of(own, NOW) == [Recipient("clock_breached", Audience.DESK, SENDER)]
-
-
-def test_the_same_fact_makes_the_same_message_ids_and_another_fact_makes_others() -> None:
-    first, second = event_of("accepted"), event_of("declined")
-    ids = [message.id for message in messages_of(first, recipients_of(first, NOW))]
-    assert ids == [message.id for message in messages_of(first, recipients_of(first, NOW))]
-    assert len(ids) == len(set(ids)) == 2
-    assert not set(ids) & {
-        message.id for message in messages_of(second, recipients_of(second, NOW))
-    }
-
-
-def test_the_desks_copy_names_the_worker_who_has_her_own_copy() -> None:
-    accepted = event_of("accepted")
-    desk, worker = messages_of(accepted, recipients_of(accepted, NOW))
-    assert (desk.worker_id, desk.besides_worker_id) == ("", WORKER)
-    assert (worker.worker_id, worker.besides_worker_id) == (WORKER, "")
-
-
-def test_the_coordinators_are_notified_of_a_message_that_reached_nobody() -> None:
-    sent = event_of("sent")
-    [message] = messages_of(sent, recipients_of(sent, NOW))
-    about = about_unreached(message, NOW)
-    assert (about.audience, about.kind, about.referral_id) == (
-        Audience.COORDINATION,
-        "message_undeliverable",
-        message.referral_id,
-    )
+    assert recipients_of(own, NOON) == [Recipient("clock_breached", Audience.DESK, SENDER)]
 
 
 def test_every_verb_that_the_referrals_service_publishes_is_known() -> None:
-    from services.referrals.referrals.domain.lifecycle import TRANSITIONS
-
     beside_the_table = {
-        "clock_reminded",
-        "clock_breached",
-        "clock_escalated",
+        *DEADLINE_VERBS,
         "drafted",
         "amended",
         "leg_lost",
@@ -316,30 +326,6 @@ def test_every_verb_that_the_referrals_service_publishes_is_known() -> None:
     assert {t.event_verb for t in TRANSITIONS} | beside_the_table == VERBS
 
 
-@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
-@pytest.mark.parametrize("clock", ["override_confirm", "override_end"])
-def test_the_sender_and_the_coordinators_are_notified_of_the_deadlines_of_an_override(
-    verb: str, clock: str
-) -> None:
-    for urgency in ("NORMAL", "IMMEDIATE"):
-        recipients = recipients_of(replace(event_of(verb, urgency=urgency), clock=clock), NOW)
-        assert in_words(recipients) == {TO_SENDER, TO_WORKER, TO_COORDINATION}
-
-
-def test_the_receiver_is_notified_that_a_consent_replaced_an_override() -> None:
-    assert in_words(recipients_of(event_of("consent_attached"), NOW)) == {TO_RECEIVER}
-
-
-@pytest.mark.parametrize("verb", ["clock_reminded", "clock_breached", "clock_escalated"])
-def test_only_the_sender_is_notified_of_the_deadline_of_a_draft(verb: str) -> None:
-    assert in_words(
-        recipients_of(replace(event_of(verb, draft=True, urgency="IMMEDIATE"), clock="draft"), NOW)
-    ) == {TO_SENDER, TO_WORKER}
-
-
-# Enquiries
-
-
 def of_asker(kind: str) -> list[Recipient]:
     return [
         Recipient(kind, Audience.DESK, SENDER),
@@ -347,69 +333,93 @@ def of_asker(kind: str) -> list[Recipient]:
     ]
 
 
-def of_enquiry(
-    verb: str,
-    worker: str = WORKER,
-    *,
-    taken: str = OTHER,
-    first_offer: bool = False,
-    by_asker: bool = False,
-) -> list[Recipient]:
-    """Returns the recipients if SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
-    return recipients_of_enquiry(
-        verb,
-        (SENDER, worker),
-        [RECEIVER, OTHER],
-        taken,
-        first_offer=first_offer,
-        by_asker=by_asker,
-    )
+RELEASED = Recipient("enquiry_released", Audience.DESK, OTHER)
 
 
-def test_the_asked_desks_are_notified_of_an_enquiry_and_the_desk_whose_offer_was_taken() -> None:
-    opened_kind, matched_kind = "enquiry_opened", "enquiry_matched"
-    assert of_enquiry("opened") == [
-        Recipient(opened_kind, Audience.DESK, RECEIVER),
-        Recipient(opened_kind, Audience.DESK, OTHER),
-    ]
-    assert of_enquiry("matched") == [Recipient(matched_kind, Audience.DESK, OTHER)]
-
-
-def test_the_asking_desk_and_its_worker_are_notified_of_the_first_offer_and_of_deadlines() -> None:
-    assert of_enquiry("answered", first_offer=True) == of_asker("enquiry_offered")
-    assert of_enquiry("offers_waiting") == of_asker("enquiry_offers_waiting")
-    assert of_enquiry("cancelled", taken="") == of_asker("enquiry_cancelled")
-
-
-def test_the_coordinators_too_are_notified_of_an_enquiry_that_nobody_could_answer() -> None:
-    assert of_enquiry("exhausted") == [
-        *of_asker("enquiry_exhausted"),
-        Recipient("enquiry_exhausted", Audience.COORDINATION),
-    ]
-
-
-def test_an_own_cancellation_notifies_only_the_desk_whose_offer_was_taken() -> None:
-    released = Recipient("enquiry_released", Audience.DESK, OTHER)
-    assert of_enquiry("cancelled", by_asker=True) == [released]
-    assert of_enquiry("cancelled", taken="", by_asker=True) == []
-
-
-def test_the_persons_withdrawal_notifies_the_asker_and_the_desk_whose_offer_was_taken() -> None:
-    released = Recipient("enquiry_released", Audience.DESK, OTHER)
-    assert of_enquiry("cancelled") == [*of_asker("enquiry_cancelled"), released]
-    assert of_enquiry("cancelled", taken="") == of_asker("enquiry_cancelled")
-
-
-def test_a_desk_whose_offer_was_not_taken_is_notified_that_the_enquiry_is_closed() -> None:
-    assert of_enquiry("not_taken") == [Recipient("enquiry_not_taken", Audience.DESK, OTHER)]
-
-
-def test_further_offers_and_referrals_from_an_enquiry_notify_nobody() -> None:
-    assert of_enquiry("answered") == []
-    assert of_enquiry("referred", first_offer=True) == []
-
-
-def test_a_notice_about_an_enquiry_that_no_worker_made_goes_to_the_asking_desk_alone() -> None:
-    assert of_enquiry("offers_waiting", worker="") == [
-        Recipient("enquiry_offers_waiting", Audience.DESK, SENDER)
-    ]
+@pytest.mark.parametrize(
+    ("verb", "values", "recipients"),
+    [
+        pytest.param(
+            "opened",
+            {},
+            [
+                Recipient("enquiry_opened", Audience.DESK, RECEIVER),
+                Recipient("enquiry_opened", Audience.DESK, OTHER),
+            ],
+            id="the asked desks are notified of an enquiry",
+        ),
+        pytest.param(
+            "matched",
+            {},
+            [Recipient("enquiry_matched", Audience.DESK, OTHER)],
+            id="the desk whose offer was taken is notified",
+        ),
+        pytest.param(
+            "answered",
+            {"first_offer": True},
+            of_asker("enquiry_offered"),
+            id="the asking desk and its worker are notified of the first offer",
+        ),
+        pytest.param("answered", {}, [], id="further offers notify nobody"),
+        pytest.param("referred", {"first_offer": True}, [], id="a referral notifies nobody"),
+        pytest.param(
+            "offers_waiting",
+            {},
+            of_asker("enquiry_offers_waiting"),
+            id="the asking desk and its worker are notified of a deadline",
+        ),
+        pytest.param(
+            "offers_waiting",
+            {"worker": ""},
+            [Recipient("enquiry_offers_waiting", Audience.DESK, SENDER)],
+            id="the asking desk alone is notified if no worker made the enquiry",
+        ),
+        pytest.param(
+            "exhausted",
+            {},
+            [
+                *of_asker("enquiry_exhausted"),
+                Recipient("enquiry_exhausted", Audience.COORDINATION),
+            ],
+            id="the coordinators too are notified of an enquiry that nobody could answer",
+        ),
+        pytest.param(
+            "cancelled",
+            {"by_asker": True},
+            [RELEASED],
+            id="an own cancellation notifies only the desk whose offer was taken",
+        ),
+        pytest.param(
+            "cancelled",
+            {"by_asker": True, "taken": ""},
+            [],
+            id="an own cancellation before an offer was taken notifies nobody",
+        ),
+        pytest.param(
+            "cancelled",
+            {},
+            [*of_asker("enquiry_cancelled"), RELEASED],
+            id="the person's withdrawal notifies the asker and the desk whose offer was taken",
+        ),
+        pytest.param(
+            "cancelled",
+            {"taken": ""},
+            of_asker("enquiry_cancelled"),
+            id="the asker is notified of the end of an enquiry without a taken offer",
+        ),
+        pytest.param(
+            "not_taken",
+            {},
+            [Recipient("enquiry_not_taken", Audience.DESK, OTHER)],
+            id="a desk whose offer was not taken is notified that the enquiry is closed",
+        ),
+    ],
+)
+def test_a_fact_about_an_enquiry_notifies_exactly_these_recipients(
+    verb: str, values: dict[str, Any], recipients: list[Recipient]
+) -> None:
+    """SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
+    fields: dict[str, Any] = {"taken": OTHER, "first_offer": False, "by_asker": False} | values
+    asker = (SENDER, fields.pop("worker", WORKER))
+    taken = fields.pop("taken")
+    assert recipients_of_enquiry(verb, asker, [RECEIVER, OTHER], taken, **fields) == recipients

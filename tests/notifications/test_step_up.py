@@ -14,37 +14,28 @@ import pytest
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import contract
-from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.store import members
 from tests.notifications.conftest import RECEIVER, SENDER, Client, Service
 
-ASKING = {
+METHODS = {
     method.name: method
     for service in pb.DESCRIPTOR.services_by_name.values()
     for method in service.methods
     if contract.rules(method).step_up
 }
-URL = "https://partner.example/hook"
-
-
-def own_messages(service: Service, id: str, organization: str = RECEIVER) -> list[str]:
-    return [
-        message.kind
-        for message in service.as_(organization, "MANAGER", id=id).ListMessages().messages
-    ]
 
 
 def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
-    assert set(ASKING) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
+    assert set(METHODS) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
 
 
-@pytest.mark.parametrize("rpc", sorted(ASKING))
+@pytest.mark.parametrize("rpc", sorted(METHODS))
 def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
     service: Service, rpc: str
 ) -> None:
-    method, manager = ASKING[rpc], service.as_(RECEIVER, "MANAGER")
+    method, manager = METHODS[rpc], service.as_(RECEIVER, "MANAGER")
     call: Any = service.channel.unary_unary(
         f"/{method.containing_service.full_name}/{rpc}",
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
@@ -69,20 +60,18 @@ def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
 def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
     service: Service,
 ) -> None:
-    she, other, elsewhere = new_id(), new_id(), new_id()
+    manager, colleague, elsewhere = (
+        service.as_(organization, "MANAGER") for organization in (RECEIVER, RECEIVER, SENDER)
+    )
     with service.database.transaction(SYSTEM) as tx:
-        members.save_worker(tx, other, RECEIVER, ["MANAGER"], "ACTIVE")
-        members.save_worker(tx, elsewhere, SENDER, ["MANAGER"], "ACTIVE")
-    service.as_(RECEIVER, "MANAGER", id=she).CreateWebhook(
-        webhook=pb.Webhook(url=URL, kinds=["referral_sent"])
+        for other in (colleague.caller, elsewhere.caller):
+            members.save_worker(tx, other.id, other.organization_id, ["MANAGER"], "ACTIVE")
+    manager.CreateWebhook(
+        webhook=pb.Webhook(url="https://partner.example/hook", kinds=["referral_sent"])
     )
-    assert (own_messages(service, she), own_messages(service, other)) == (
-        ["sending_changed"],
-        ["sending_changed"],
-    )
-    assert own_messages(service, elsewhere, SENDER) == []
-    manager = service.as_(RECEIVER, "MANAGER", id=she)
+    assert manager.kinds() == colleague.kinds() == ["sending_changed"]
+    assert elsewhere.kinds() == []
     manager.SetDesk(
         desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
     )
-    assert own_messages(service, other) == ["sending_changed"] * 2
+    assert colleague.kinds() == ["sending_changed"] * 2

@@ -1,7 +1,6 @@
-"""Facts about every subject of the contract: their organisation, and the worker that they name."""
+"""The fields of facts that messages depend on, for every subject of the contract."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from unittest.mock import Mock
 
 import pytest
@@ -13,10 +12,12 @@ from chassis.contract import words_of
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
+from protos.referrals.v1.referrals_pb2 import State
 from services.notifications import subscriptions, wire
+from services.notifications.domain.rules import recipients_of
 from services.notifications.usecases import consume
+from tests.builders import NOON
 
-NOW = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)
 MESSAGES = [
     GetMessageClass(message)
     for file in (partners_pb2.DESCRIPTOR, referrals_pb2.DESCRIPTOR)
@@ -37,7 +38,7 @@ def test_a_fact_about_any_subject_names_its_organisation_and_worker_if_it_has_th
     has_field = field in body.DESCRIPTOR.fields_by_name
     if has_field:
         setattr(body, field, "a" * 32)
-    fact = Fact("s" * 32, 1, f"enlace.{name}.changed.v1", body.SerializeToString(), NOW)
+    fact = Fact("s" * 32, 1, f"enlace.{name}.changed.v1", body.SerializeToString(), NOON)
     assert read(fact, name) == ("a" * 32 if has_field else "")
 
 
@@ -48,5 +49,19 @@ def test_a_notice_about_any_subject_of_partners_is_written_beside_its_other_effe
     subjects = []
     monkeypatch.setattr(consume, "subject", lambda tx, fact, name, *_, **__: subjects.append(name))
     handle = subscriptions.partners(SystemClock(), by_email=False)
-    handle(Mock(), Fact("s" * 32, 1, f"enlace.{name}.changed.v1", b"", NOW))
+    handle(Mock(), Fact("s" * 32, 1, f"enlace.{name}.changed.v1", b"", NOON))
     assert subjects == [name]
+
+
+@pytest.mark.parametrize(("state", "count"), [("STATE_DRAFT", 0), ("STATE_SENT", 1)])
+def test_amending_a_draft_notifies_nobody_and_amending_a_sent_referral_the_receiver(
+    state: str, count: int
+) -> None:
+    body = referrals_pb2.ReferralFact(
+        referral_id="a" * 32,
+        state=State.Value(state),
+        sender_organization_id="b" * 32,
+        receiver_organization_id="c" * 32,
+    )
+    fact = Fact("a" * 32, 2, "enlace.referral.amended.v1", body.SerializeToString(), NOON)
+    assert len(recipients_of(wire.event_of(fact, body), NOON)) == count

@@ -4,7 +4,6 @@ A reader of a mailbox learns only that there is a task.
 """
 
 import re
-from datetime import UTC, datetime
 from email.message import EmailMessage
 
 import pytest
@@ -15,9 +14,9 @@ from services.notifications.channels.mail import compose
 from services.notifications.domain.notices import BY_KIND, BY_VERB, NOTICES
 from services.notifications.domain.texts import ID_LENGTH
 from services.notifications.words import mail, text
+from tests.builders import NOON
 from tests.parts.clocks import SettableClock
 
-CLOCK = SettableClock(datetime(2026, 3, 4, 18, 0, tzinfo=UTC))
 # No text outside the site may reveal what the network is about.
 TELLING = re.compile(
     r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
@@ -40,7 +39,7 @@ def composed(referral_id: str, language: str = "es", delivery_id: str = "") -> E
             "https://enlace.example",
         ),
         "enlace@coalicion.example",
-        CLOCK,
+        SettableClock(NOON),
     )
 
 
@@ -98,9 +97,8 @@ def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
 
 def test_the_message_id_is_the_delivery_id_and_has_a_fixed_length() -> None:
     delivery = new_id()
-    assert (
-        composed(new_id(), delivery_id=delivery)["Message-ID"] == f"<{delivery}@coalicion.example>"
-    )
+    message = composed(new_id(), delivery_id=delivery)
+    assert message["Message-ID"] == f"<{delivery}@coalicion.example>"
     assert len(delivery) == ID_LENGTH
 
 

@@ -10,15 +10,14 @@ import pytest
 from psycopg.errors import ForeignKeyViolation
 
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM, Caller
+from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
-from services.notifications.usecases.sending import ATTEMPTS_KEPT, sweep
+from services.notifications.usecases.sending import ATTEMPTS_KEPT
 from services.notifications.usecases.webhooks import MAX_SHOWN_ATTEMPTS
-from tests.builders import refusal
+from tests.builders import NOT_FOUND, refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
 BY_TRANSPORT = {"host", "content-length"}  # these headers follow from the address and the length
-NOT_FOUND = ("NOT_FOUND", "not_found")
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
@@ -32,10 +31,7 @@ def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER)
 
 
 def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) -> None:
-    system = service.receiver()
-    created = service.webhook(RECEIVER, system.url)
-    service.hear("sent")
-    service.send_webhooks()
+    system, created = service.attempted()
     delivery = delivery_of(service, created.webhook.id)
     [request], [attempt] = system.got, delivery.sent.attempts
     assert delivery.sent.body == request.body
@@ -49,34 +45,33 @@ def test_an_attempt_is_shown_exactly_as_the_receiver_got_it(service: Service) ->
 
 
 def test_each_attempt_shows_its_time_status_and_reason_of_failure(service: Service) -> None:
-    system = service.receiver(answers=[503, 500], body=b"a trace with who knows what in it")
-    webhook = service.webhook(RECEIVER, system.url).webhook
-    service.hear("sent")
-    for step in (0, 7, 60):
+    system, created = service.attempted(answers=[503, 500], body=b"a trace with who knows what")
+    for step in (7, 60):
         service.advance(seconds=step)
         service.send_webhooks()
-    delivery = delivery_of(service, webhook.id)
+    delivery = delivery_of(service, created.webhook.id)
     assert [(attempt.http_status, attempt.error_code) for attempt in delivery.sent.attempts] == [
         (204, 0), (500, pb.DELIVERY_ERROR_HTTP), (503, pb.DELIVERY_ERROR_HTTP),
     ]  # fmt: skip
     assert delivery.attempts == len(delivery.sent.attempts)
-    assert [attempt.headers["webhook-timestamp"] for attempt in delivery.sent.attempts] == [
-        request.headers["webhook-timestamp"] for request in system.got[::-1]
-    ]
-    assert [attempt.headers["webhook-signature"] for attempt in delivery.sent.attempts] == [
-        request.headers["webhook-signature"] for request in system.got[::-1]
-    ]
+    for header in ("webhook-timestamp", "webhook-signature"):
+        assert [attempt.headers[header] for attempt in delivery.sent.attempts] == [
+            request.headers[header] for request in system.got[::-1]
+        ]
     assert "who knows what" not in str(service.rows("SELECT * FROM attempts"))
 
 
-def test_an_attempt_without_an_answer_is_recorded_too(service: Service) -> None:
-    system = service.receiver()
-    system.close()
-    service.receivers.clear()
-    webhook = service.webhook(RECEIVER, system.url).webhook
+def test_an_attempt_at_a_closed_port_is_recorded_as_a_connection_error(service: Service) -> None:
+    webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     service.hear("sent")
     service.send_webhooks()
-    [attempt] = delivery_of(service, webhook.id).sent.attempts
+    delivery = delivery_of(service, webhook.id)
+    assert (delivery.status, delivery.last_error_code, delivery.last_http_status) == (
+        pb.DELIVERY_STATUS_RETRYING,
+        pb.DELIVERY_ERROR_CONNECTION,
+        0,
+    )
+    [attempt] = delivery.sent.attempts
     assert (attempt.http_status, attempt.error_code) == (0, pb.DELIVERY_ERROR_CONNECTION)
 
 
@@ -135,14 +130,10 @@ def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service
 
 
 def test_the_database_itself_keeps_attempts_apart(service: Service) -> None:
-    service.webhook(RECEIVER, service.receiver().url)
-    service.hear("sent")
-    service.send_webhooks()
-    for organization, seen in ((RECEIVER, 1), (OTHER, 0)):
-        with service.database.transaction(
-            Caller(new_id(), "worker", organization, frozenset({"MANAGER"}), frozenset(), "es")
-        ) as tx:
-            assert len(tx.execute("SELECT FROM attempts").fetchall()) == seen
+    service.attempted()
+    for organization, count in ((RECEIVER, 1), (OTHER, 0)):
+        with service.database.transaction(service.as_(organization, "MANAGER").caller) as tx:
+            assert len(tx.execute("SELECT FROM attempts").fetchall()) == count
 
 
 def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
@@ -195,14 +186,11 @@ def test_the_hours_of_another_organisations_endpoint_are_not_found(service: Serv
 
 
 def test_attempts_are_deleted_after_a_month_and_the_delivery_is_kept(service: Service) -> None:
-    webhook = service.webhook(RECEIVER, service.receiver().url).webhook
-    service.hear("sent")
-    service.send_webhooks()
+    _, created = service.attempted()
     for step, left in ((ATTEMPTS_KEPT - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
         service.clock.advance(step)
-        with service.database.transaction(SYSTEM) as tx:
-            sweep(tx, service.clock.now())
-        delivery = delivery_of(service, webhook.id)
+        service.sweep()
+        delivery = delivery_of(service, created.webhook.id)
         assert (delivery.attempts, len(delivery.sent.attempts)) == (1, left)
         assert json.loads(delivery.sent.body)["type"] == "enlace.referral.sent.v1"
 

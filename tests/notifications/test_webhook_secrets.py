@@ -6,11 +6,10 @@ Two secrets sign for a day, never three, and a leaked one ends at once.
 import base64
 import hashlib
 import hmac
-import threading
-from collections.abc import Callable
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta
+from functools import partial
 
-import grpc
 import pytest
 from standardwebhooks import WebhookVerificationError
 
@@ -19,15 +18,12 @@ from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.domain.webhook import ROTATION
 from services.notifications.store import webhooks
-from services.notifications.usecases.sending import sweep
-from tests.builders import refusal
-from tests.notifications.conftest import OTHER, RECEIVER, Client, Service
+from tests.builders import NOT_FOUND, refusal
+from tests.notifications.conftest import LOCK_WAITS, OTHER, RECEIVER, Service
 from tests.notifications.receiver import ReceivedRequest
+from tests.parts.local_stack import until
 
 ROTATING = ("FAILED_PRECONDITION", "secret_rotating")
-_WAITING = (
-    "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
 
 
 def signers(request: ReceivedRequest, **secrets: str) -> list[str]:
@@ -37,13 +33,12 @@ def signers(request: ReceivedRequest, **secrets: str) -> list[str]:
     only confirm itself.
     """
     signed = f"{request.id}.{request.headers['webhook-timestamp']}.{request.body}".encode()
-    by_signature = {}
+    names = {}
     for name, secret in secrets.items():
         key = base64.b64decode(secret.removeprefix("whsec_"))
-        by_signature[
-            "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-        ] = name
-    return [by_signature[each] for each in request.headers["webhook-signature"].split(" ")]
+        signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        names[f"v1,{signature}"] = name
+    return [names[signature] for signature in request.headers["webhook-signature"].split(" ")]
 
 
 def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service) -> None:
@@ -55,10 +50,8 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
     assert rotated.secret != created.secret
     assert rotated.webhook == manager.GetWebhook(id=created.webhook.id)
     assert rotated.webhook.etag == "v2"
-    assert (
-        rotated.webhook.former_secret_expire_time.ToDatetime(service.clock.now().tzinfo)
-        == service.clock.now() + ROTATION
-    )
+    expire_time = rotated.webhook.former_secret_expire_time.ToDatetime(UTC)
+    assert expire_time == service.clock.now() + ROTATION
     for step in (timedelta(0), ROTATION - timedelta(seconds=1), timedelta(seconds=1)):
         service.clock.advance(step)
         service.hear("sent")
@@ -84,8 +77,7 @@ def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
     assert rotated.secret not in str(manager.ListWebhooks())
     for step, is_stored in ((ROTATION - timedelta(seconds=1), True), (timedelta(seconds=1), False)):
         service.clock.advance(step)
-        with service.database.transaction(SYSTEM) as tx:
-            sweep(tx, service.clock.now())
+        service.sweep()
         [row] = service.rows("SELECT secret, former_secret FROM webhooks")
         assert (row["former_secret"] is not None) is is_stored
         assert rotated.secret.encode() not in bytes(row["secret"])
@@ -138,43 +130,24 @@ def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
 ) -> None:
     system = service.receiver()
     created = service.webhook(RECEIVER, system.url)
-    lines: list[pb.RotateWebhookSecretResponse | tuple[str, str]] = []
-
-    def rotate(manager: Client) -> Callable[[], None]:
-        def ask() -> None:
-            try:
-                lines.append(
-                    manager.RotateWebhookSecret(id=created.webhook.id, request_id=new_id())
-                )
-            except grpc.RpcError as error:
-                lines.append(refused(error))
-
-        return ask
-
-    threads = [threading.Thread(target=rotate(service.as_(RECEIVER, "MANAGER"))) for _ in range(2)]
     # both have started before the first one continues
-    with service.database.transaction(SYSTEM) as tx:
+    with ThreadPoolExecutor() as pool, service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, created.webhook.id, to_change=True)
-        for thread in threads:
-            thread.start()
-        while len(service.rows(_WAITING)) < 2:
-            assert all(thread.is_alive() for thread in threads)
-    for thread in threads:
-        thread.join(10)
-    [rotated] = [line for line in lines if not isinstance(line, tuple)]
-    assert [line for line in lines if isinstance(line, tuple)] == [ROTATING]
+        rotations = [
+            pool.submit(
+                service.as_(RECEIVER, "MANAGER").RotateWebhookSecret,
+                id=created.webhook.id,
+                request_id=new_id(),
+            )
+            for _ in range(2)
+        ]
+        until(lambda: len(service.rows(LOCK_WAITS)) == 2)
+    [rotated] = [rotation.result() for rotation in rotations if not rotation.exception()]
+    [refused] = [rotation for rotation in rotations if rotation.exception()]
+    assert refusal(refused.result) == ROTATING
     service.hear("sent")
     service.send_webhooks()
     assert signers(system.got[0], old=created.secret, new=rotated.secret) == ["new", "old"]
-
-
-def refused(error: grpc.RpcError) -> tuple[str, str]:
-    """Returns the code and the reason of a caught error."""
-
-    def again() -> None:
-        raise error
-
-    return refusal(again)
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -204,17 +177,11 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
 def test_a_rotation_changes_neither_the_state_of_the_endpoint_nor_its_failures(
     service: Service,
 ) -> None:
-    webhook = service.webhook(RECEIVER, service.receiver(answers=[500]).url).webhook
-    service.hear("sent")
-    service.send_webhooks()
-    before = service.rows(
-        "SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks"
-    )
-    service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(id=webhook.id)
-    assert (
-        service.rows("SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks")
-        == before
-    )
+    _, created = service.attempted(answers=[500])
+    state = "SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks"
+    before = service.rows(state)
+    service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(id=created.webhook.id)
+    assert service.rows(state) == before
 
 
 def test_a_repeated_rotation_request_returns_the_same_secret(service: Service) -> None:
@@ -228,8 +195,6 @@ def test_nobody_can_rotate_the_secret_of_another_organisation(service: Service) 
     their_webhook = service.webhook(OTHER, service.receiver().url).webhook
     manager = service.as_(RECEIVER, "MANAGER")
     for id in (their_webhook.id, new_id()):
-        assert refusal(lambda id=id: manager.RotateWebhookSecret(id=id, at_once=True)) == (  # type: ignore[misc]
-            "NOT_FOUND",
-            "not_found",
-        )
+        rotate = partial(manager.RotateWebhookSecret, id=id, at_once=True)
+        assert refusal(rotate) == NOT_FOUND
     assert service.as_(OTHER, "MANAGER").GetWebhook(id=their_webhook.id).etag == "v1"

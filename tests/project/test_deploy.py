@@ -30,24 +30,29 @@ Object = dict[str, Any]
 
 # Secrets that an operator, or make-secrets of the local overlay, adds; deploy/k8s/README.md lists
 # them.
-SECRETS = {"keys-gateway", "postgres", "smtp"} | {
-    f"{kind}-{name}" for kind in ("keys", "database") for name in SERVICES
+SECRETS = {
+    "keys-gateway",
+    "postgres",
+    "smtp",
+    *(f"keys-{name}" for name in SERVICES),
+    *(f"database-{name}" for name in SERVICES),
+    *(f"database-{name}-owner" for name in SERVICES),
 }
-SECRETS |= {f"database-{name}-owner" for name in SERVICES}
 
 # The connections between parts, as in the picture of docs/architecture.md.
 PICTURE = {
     ("ingress", "gateway", 8080),
     ("notifications", "outside", 443),
     ("notifications", "outside", 587),
+    ("notifications", "mail", 1025),  # the mail catcher of the local overlay
+    # the API server; nothing else listens on these ports
+    ("make-secrets", "anywhere", 443),
+    ("make-secrets", "anywhere", 6443),
+    *(("ingress", name, 9090) for name in SERVICES),
+    *(("gateway", name, 9090) for name in SERVICES),
+    *((name, "postgres", 5432) for name in SERVICES),
+    *((name, "kafka", 9092) for name in SERVICES),
 }
-PICTURE |= {
-    edge for name in SERVICES for edge in (("ingress", name, 9090), ("gateway", name, 9090))
-}
-PICTURE |= {edge for name in SERVICES for edge in ((name, "postgres", 5432), (name, "kafka", 9092))}
-PICTURE |= {("notifications", "mail", 1025)}  # the mail catcher of the local overlay
-# the API server; nothing else listens on these ports
-PICTURE |= {("make-secrets", "anywhere", 443), ("make-secrets", "anywhere", 6443)}
 
 
 @functools.cache
@@ -64,8 +69,12 @@ def kubectl() -> str:
 @functools.cache
 def render(folder: str) -> tuple[Object, ...]:
     """Returns the objects that `kubectl apply -k` would send."""
+    return rendered(DEPLOY / folder)
+
+
+def rendered(folder: Path) -> tuple[Object, ...]:
     process = subprocess.run(
-        [kubectl(), "kustomize", str(DEPLOY / folder)], capture_output=True, text=True, check=False
+        [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
     return tuple(yaml.safe_load_all(process.stdout))
@@ -73,6 +82,13 @@ def render(folder: str) -> tuple[Object, ...]:
 
 def local() -> tuple[Object, ...]:
     return render("overlays/local")
+
+
+def of_kind(kind: str) -> dict[str, Object]:
+    """Returns the objects of a kind in the local overlay, by name."""
+    return {
+        manifest["metadata"]["name"]: manifest for manifest in local() if manifest["kind"] == kind
+    }
 
 
 def pods() -> Iterator[tuple[str, Object]]:
@@ -105,11 +121,10 @@ def test_every_object_is_in_the_same_namespace() -> None:
 
 def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> None:
     for name, pod in pods():
-        spec = pod["spec"]
+        spec, context = pod["spec"], pod["spec"]["securityContext"]
         assert spec["automountServiceAccountToken"] is False, name
-        assert spec["securityContext"]["runAsNonRoot"] is True, name
-        assert spec["securityContext"]["runAsUser"] > 0, name
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert (context["runAsNonRoot"], context["runAsUser"] > 0) == (True, True), name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
         assert {kind for volume in spec["volumes"] for kind in volume if kind != "name"} <= {
             "emptyDir",
@@ -118,16 +133,19 @@ def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> N
             "projected",
         }, name
     for name, container in containers():
-        context = container["securityContext"]
-        assert context["allowPrivilegeEscalation"] is False, name
-        assert context["readOnlyRootFilesystem"] is True, name
-        assert context["capabilities"] == {"drop": ["ALL"]}, name
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
 
 
 def test_every_container_requests_resources_and_has_a_memory_limit() -> None:
     for name, container in containers():
-        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
-        assert set(container["resources"]["limits"]) == {"memory"}, name
+        assert {kind: {*amounts} for kind, amounts in container["resources"].items()} == {
+            "requests": {"cpu", "memory"},
+            "limits": {"memory"},
+        }, name
 
 
 def test_no_password_is_in_an_environment() -> None:
@@ -194,36 +212,22 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
 
 
 def test_services_select_pods_and_their_ports_exist() -> None:
-    for manifest in (manifest for manifest in local() if manifest["kind"] == "Service"):
-        chosen = [
-            pod
-            for _, pod in pods()
-            if manifest["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
-        ]
-        assert len(chosen) == 1, manifest["metadata"]["name"]
-        names = {
-            port["name"]
-            for container in chosen[0]["spec"]["containers"]
-            for port in container["ports"]
+    for name, manifest in of_kind("Service").items():
+        selector = manifest["spec"]["selector"].items()
+        [pod] = [pod for _, pod in pods() if selector <= pod["metadata"]["labels"].items()]
+        ports = {
+            port["name"] for container in pod["spec"]["containers"] for port in container["ports"]
         }
-        assert {port["targetPort"] for port in manifest["spec"]["ports"]} <= names
+        assert {port["targetPort"] for port in manifest["spec"]["ports"]} <= ports, name
 
 
 def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
-    deployments = {
-        manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == "Deployment"
-    }
     for kind in ("PodDisruptionBudget", "HorizontalPodAutoscaler"):
-        assert {
-            manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == kind
-        } == deployments
+        assert of_kind(kind).keys() == of_kind("Deployment").keys()
 
 
 def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
-    # the cluster itself adds the last name
-    maps = {
-        manifest["metadata"]["name"] for manifest in local() if manifest["kind"] == "ConfigMap"
-    } | {"kube-root-ca.crt"}
+    maps = {*of_kind("ConfigMap"), "kube-root-ca.crt"}  # the cluster itself adds the last one
     for name, pod in pods():
         text = yaml.safe_dump(pod)
         assert set(
@@ -255,21 +259,14 @@ def settings_read_by(service: str) -> set[str]:
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
 def test_every_setting_in_the_objects_is_read_by_its_service(service: str) -> None:
-    maps = {
-        manifest["metadata"]["name"]: manifest["data"]
-        for manifest in local()
-        if manifest["kind"] == "ConfigMap"
-    }
+    maps = of_kind("ConfigMap")
     known = settings_read_by(service)
     for name, container in containers():
         if name == service:
-            values = {variable["name"] for variable in container.get("env", [])}
-            values |= {
-                variable
-                for source in container.get("envFrom", [])
-                for variable in maps[source["configMapRef"]["name"]]
-            }
-            assert {variable.removesuffix("_FILE") for variable in values} <= known
+            variables = [variable["name"] for variable in container.get("env", [])]
+            for source in container.get("envFrom", []):
+                variables += maps[source["configMapRef"]["name"]]["data"]
+            assert {variable.removesuffix("_FILE") for variable in variables} <= known
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
@@ -293,7 +290,7 @@ def edges() -> set[tuple[str, str, int]]:
 
     If both ends are our own pods, policies of both have to allow the connection.
     """
-    policies = [manifest["spec"] for manifest in local() if manifest["kind"] == "NetworkPolicy"]
+    policies = [manifest["spec"] for manifest in of_kind("NetworkPolicy").values()]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
 
     def chosen(selector: Object) -> set[str]:
@@ -343,12 +340,10 @@ def edges() -> set[tuple[str, str, int]]:
 
 
 def test_all_connections_are_denied_by_default() -> None:
-    closed = [
-        manifest["spec"]
-        for manifest in local()
-        if manifest["kind"] == "NetworkPolicy" and manifest["metadata"]["name"] == "default-deny"
-    ]
-    assert closed == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
+    assert of_kind("NetworkPolicy")["default-deny"]["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
 
 
 def test_the_allowed_connections_are_those_of_the_picture() -> None:
@@ -375,20 +370,10 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
         (DEPLOY / "components" / "sign-in-providers" / "network.yaml").read_text()
     )
     assert provider["spec"]["egress"][0]["ports"] == [{"port": 443}]
-    for policy in (
-        provider,
-        next(
-            manifest
-            for manifest in local()
-            if manifest["metadata"]["name"] == "notifications-outside"
-        ),
-    ):
+    private = ipaddress.ip_address(address)
+    for policy in (provider, of_kind("NetworkPolicy")["notifications-outside"]):
         for peer in policy["spec"]["egress"][0]["to"]:
-            block, private = (
-                ipaddress.ip_network(peer["ipBlock"]["cidr"]),
-                ipaddress.ip_address(address),
-            )
-            if private.version == block.version:
+            if private.version == ipaddress.ip_network(peer["ipBlock"]["cidr"]).version:
                 assert any(
                     private in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
                 )
@@ -396,20 +381,12 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
 
 def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     """Returns the objects of the local overlay with an additional component."""
-    own = folder / "k8s"
-    shutil.copytree(DEPLOY, own)
-    overlay = own / "overlays" / "local" / "kustomization.yaml"
+    shutil.copytree(DEPLOY, folder / "k8s")
+    overlay = folder / "k8s" / "overlays" / "local" / "kustomization.yaml"
     content = yaml.safe_load(overlay.read_text())
-    overlay.write_text(
-        yaml.safe_dump(
-            content | {"components": [f"../../components/{name}", *content["components"]]}
-        )
-    )
-    process = subprocess.run(
-        [kubectl(), "kustomize", str(overlay.parent)], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    return tuple(yaml.safe_load_all(process.stdout))
+    content["components"].insert(0, f"../../components/{name}")
+    overlay.write_text(yaml.safe_dump(content))
+    return rendered(overlay.parent)
 
 
 def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
@@ -443,14 +420,10 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
 
 
 def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
-    assert not [
-        manifest for manifest in local() if manifest["metadata"]["name"] == "partners-outside"
-    ]
-    assert [
-        manifest
-        for manifest in with_component(tmp_path, "sign-in-providers")
-        if manifest["metadata"]["name"] == "partners-outside"
-    ]
+    added = {
+        manifest["metadata"]["name"] for manifest in with_component(tmp_path, "sign-in-providers")
+    } - {manifest["metadata"]["name"] for manifest in local()}
+    assert "partners-outside" in added
 
 
 def test_no_secret_is_in_the_tree() -> None:

@@ -28,9 +28,10 @@ from tests.project.test_deploy import (
     SERVICES,
     Object,
     containers,
-    kubectl,
     local,
+    of_kind,
     pods,
+    rendered,
 )
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
@@ -39,307 +40,264 @@ NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
 IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
-def of_kind(kind: str) -> dict[str, Object]:
-    return {
-        manifest["metadata"]["name"]: manifest["spec"]
-        for manifest in local()
-        if manifest["kind"] == kind
+def specs(kind: str) -> dict[str, Object]:
+    return {name: manifest["spec"] for name, manifest in of_kind(kind).items()}
+
+
+def settings_of_gateway() -> dict[str, str]:
+    """Returns the data of the gateway's ConfigMap."""
+    [data] = [
+        manifest["data"]
+        for name, manifest in of_kind("ConfigMap").items()
+        if name.startswith("gateway-settings")
+    ]
+    return dict(data)
+
+
+def main_container(name: str) -> Object:
+    """Returns the container of a pod that runs our own program."""
+    [container] = [
+        container
+        for pod, container in containers()
+        if pod == name and container["name"] in ("enlace", "kafka", "postgres")
+    ]
+    return container
+
+
+def kafka_variables() -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in main_container("kafka")["env"]}
+
+
+def test_kubectl_delete_k_leaves_claims_and_keys() -> None:
+    assert not {manifest["kind"] for manifest in local()} & {
+        "Namespace",
+        "PersistentVolumeClaim",
+        "PersistentVolume",
+        "Secret",
+    }
+    for name, spec in specs("StatefulSet").items():
+        assert spec["persistentVolumeClaimRetentionPolicy"] == {
+            "whenDeleted": "Retain",
+            "whenScaled": "Retain",
+        }, name
+
+
+def test_the_namespace_has_its_own_command_and_admits_only_restricted_pods() -> None:
+    kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
+    assert {manifest["metadata"]["namespace"] for manifest in local()} == {
+        NAMESPACE["metadata"]["name"]
+    }
+    assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_document_names_both_commands_in_order_with_existing_paths(document: Path) -> None:
+    commands = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
+    assert commands[:2] == [
+        ("-f", "deploy/k8s/namespace.yaml"),
+        ("-k", "deploy/k8s/overlays/local"),
+    ]
+    assert all((ROOT / path).exists() for _, path in commands)
+    assert (DEPLOY / "namespace.yaml").is_file()
+
+
+def test_a_job_of_another_tag_has_another_name(tmp_path: Path) -> None:
+    """Checks that a wrong tag can be corrected.
+
+    A Job's template can't be changed: under the same name another tag would be refused.
+    """
+    shutil.copytree(DEPLOY, tmp_path / "k8s")
+    tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
+    tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
+    manifests = rendered(tmp_path / "k8s" / "overlays" / "local")
+    assert f"enlace:{VERSION}" not in str(manifests), "one file sets the tag of all images"
+    assert [
+        (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
+        for job in manifests
+        if job["kind"] == "Job"
+    ] == [("make-secrets-0.1.1-rc", "enlace:0.1.1-rc")]
+    assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
+
+
+def test_the_tag_is_the_version_and_make_image_builds_it() -> None:
+    """Checks that the next apply rolls out a new version.
+
+    A node that has only the old image has no image with the new tag.
+    """
+    images = {
+        container["image"]
+        for name, container in containers()
+        if container["image"].startswith("enlace")
+    }
+    assert images == {f"enlace:{VERSION}"}
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    process = subprocess.run(
+        ["make", "--no-print-directory", "-n", "image"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [command] = process.stdout.splitlines()
+    assert command.startswith("docker build ")
+    built = subprocess.run(
+        ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert images == {built.stdout.strip()}
+
+
+def test_a_release_sets_the_version_in_every_file_that_names_it(tmp_path: Path) -> None:
+    process = subprocess.run(
+        ["make", "-n", "release", "VERSION=9.8.7"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    changes = [line for line in process.splitlines() if line.startswith("sed -i")]
+    for line in changes:
+        file = line.split()[-1]
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    subprocess.run(["bash", "-ec", "\n".join(changes)], cwd=tmp_path, check=True)
+    for file, text in (
+        ("deploy/k8s/components/version/kustomization.yaml", 'newTag: "9.8.7"'),
+        ("pyproject.toml", '\nversion = "9.8.7"\n'),
+        ("services/gateway/api/spec.py", '\nVERSION = "9.8.7"\n'),
+    ):
+        assert text in (tmp_path / file).read_text(), file
+
+
+def test_every_job_ends_and_is_deleted_by_itself() -> None:
+    for name, spec in specs("Job").items():
+        assert spec["activeDeadlineSeconds"] <= 3600, name
+        assert spec["ttlSecondsAfterFinished"] <= 600, name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_pod_starts_with_its_migration_which_alone_has_the_owners_password(service: str) -> None:
+    by_name = {container["name"]: container for name, container in containers() if name == service}
+    assert by_name["migrate"]["command"] == ["python", "-m", f"services.{service}", "migrate"]
+    pod = dict(pods())[service]["spec"]
+    assert [container["name"] for container in pod["initContainers"]] == ["migrate"]
+    assert {
+        volume["secret"]["secretName"]
+        for volume in pod["volumes"]
+        if volume["name"] == "database-owner"
+    } == {f"database-{service}-owner"}
+    assert [
+        name
+        for name, container in by_name.items()
+        if "database-owner" in str(container["volumeMounts"])
+    ] == ["migrate"]
+    assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == [
+        "database-owner",
+        "tmp",
+    ]
+
+
+def test_the_cluster_waits_for_a_farewell_and_for_the_calls_under_way() -> None:
+    farewell = int(settings_of_gateway()["ENLACE_FAREWELL_SECONDS"])
+    assert farewell >= 5
+    for name, spec in specs("Deployment").items():
+        pod = spec["template"]["spec"]
+        [container] = pod["containers"]
+        sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        promised = 10 + (farewell if name == "gateway" else 0)
+        assert pod["terminationGracePeriodSeconds"] >= sleep + promised, name
+
+
+def test_calls_are_distributed_to_all_pods() -> None:
+    """Checks that the name of a Service has no address of its own, so that it names all pods.
+
+    Nothing translates the port then, so the Service must have the port of the pods.
+    """
+    for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
+        spec = specs("Service")[name]
+        assert spec["clusterIP"] == "None", name
+        container = main_container(name.removesuffix("-pods"))
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert [port["port"] for port in spec["ports"]] == [
+            ports[port["targetPort"]] for port in spec["ports"]
+        ], name
+
+
+def test_only_the_gateway_gets_unready_pods_because_it_watches_their_health() -> None:
+    """Checks that the other callers, the ingress and partner systems, get only ready pods."""
+    services = specs("Service")
+    all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
+    assert all_pods == {f"{name}-pods" for name in SERVICES}
+    for name in SERVICES:
+        assert services[name]["selector"] == services[f"{name}-pods"]["selector"]
+    config = json.loads(dict(channel_options(healthy_only=True))["grpc.service_config"])
+    assert config == {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
     }
 
 
-def settings_of(name: str) -> dict[str, str]:
-    """Returns the ConfigMap of the gateway or of the services."""
-    maps = [
-        manifest
-        for manifest in local()
-        if manifest["kind"] == "ConfigMap"
-        and manifest["metadata"]["name"].startswith(f"{name}-settings")
+def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods() -> None:
+    for name in SERVICES:
+        port = specs("Service")[f"{name}-pods"]["ports"][0]["port"]
+        address = settings_of_gateway()[f"ENLACE_{name.upper()}_ADDRESS"]
+        assert address == f"{name}-pods:{port}"
+
+
+@pytest.mark.parametrize("name", sorted(IDLE))
+def test_a_pod_requests_little_more_processor_time_than_it_uses_when_idle(name: str) -> None:
+    requested = int(main_container(name)["resources"]["requests"]["cpu"].removesuffix("m"))
+    assert IDLE[name] <= requested <= max(50, IDLE[name] * 2)
+
+
+@pytest.mark.parametrize("name", sorted(IDLE))
+def test_an_idle_pod_is_far_below_the_threshold_for_another_pod(name: str) -> None:
+    (metric,) = specs("HorizontalPodAutoscaler")[name]["metrics"]
+    assert metric["resource"]["target"]["type"] == "AverageValue"
+    assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
+    assert f"{name} {IDLE[name]}m" in " ".join(
+        (DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#")
+    )
+
+
+def test_the_local_postgres_has_room_for_all_connections_of_two_versions_at_once() -> None:
+    (room,) = [
+        int(word.split("=")[1])
+        for word in main_container("postgres")["args"]
+        if word.startswith("max_connections=")
     ]
-    data: dict[str, str] = maps[0]["data"]
-    return data
+    documented = set(
+        re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
+    )
+    assert len(documented) == len(SERVICES)
+    scaling = specs("HorizontalPodAutoscaler")
+    listening, surge = 12, 1
+    needed = sum(
+        (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
+        for count, name in documented
+    )
+    assert needed <= room
 
 
-class TestDeleting:
-    def test_kubectl_delete_k_leaves_claims_and_keys(self) -> None:
-        assert not {manifest["kind"] for manifest in local()} & {
-            "Namespace",
-            "PersistentVolumeClaim",
-            "PersistentVolume",
-            "Secret",
-        }
-        for name, spec in of_kind("StatefulSet").items():
-            assert spec["persistentVolumeClaimRetentionPolicy"] == {
-                "whenDeleted": "Retain",
-                "whenScaled": "Retain",
-            }, name
-
-    def test_the_namespace_has_its_own_command_and_admits_only_restricted_pods(
-        self,
-    ) -> None:
-        kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
-        assert {manifest["metadata"]["namespace"] for manifest in local()} == {
-            NAMESPACE["metadata"]["name"]
-        }
-        assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-
-    @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-    def test_every_document_names_both_commands_in_order_with_existing_paths(
-        self, document: Path
-    ) -> None:
-        commands = re.findall(r"kubectl apply (-[fk]) (\S+?)[`\s]", document.read_text())
-        assert commands[:2] == [
-            ("-f", "deploy/k8s/namespace.yaml"),
-            ("-k", "deploy/k8s/overlays/local"),
-        ]
-        assert all((ROOT / path).exists() for _, path in commands)
-        assert (DEPLOY / "namespace.yaml").is_file()
+def test_metrics_listen_on_a_port_that_the_pod_declares() -> None:
+    for name in (*SERVICES, "gateway"):
+        container = main_container(name)
+        (source,) = container["envFrom"]
+        settings = of_kind("ConfigMap")[source["configMapRef"]["name"]]["data"]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert settings["ENLACE_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}", name
+        assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
 
 
-class TestCorrecting:
-    def test_a_job_of_another_tag_has_another_name(self, tmp_path: Path) -> None:
-        """Checks that a wrong tag can be corrected.
+def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp() -> None:
+    """Checks the setting without which Kafka's start script turns this log on.
 
-        A Job's template can't be changed: under the same name another tag would be refused.
-        """
-        shutil.copytree(DEPLOY, tmp_path / "k8s")
-        tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
-        tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
-        process = subprocess.run(
-            [kubectl(), "kustomize", str(tmp_path / "k8s" / "overlays" / "local")],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        other = [
-            manifest for manifest in yaml.safe_load_all(process.stdout) if manifest["kind"] == "Job"
-        ]
-        assert "0.1.1-rc" in process.stdout
-        assert f"enlace:{VERSION}" not in process.stdout, "one file sets the tag of all images"
-        assert [
-            (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
-            for job in other
-        ] == [("make-secrets-0.1.1-rc", "enlace:0.1.1-rc")]
-        assert of_kind("Job").keys() == {f"make-secrets-{VERSION}"}
-
-    def test_the_tag_is_the_version_and_make_image_builds_it(self) -> None:
-        """Checks that the next apply rolls out a new version.
-
-        A node that has only the old image has no image with the new tag.
-        """
-        images = {
-            container["image"]
-            for name, container in containers()
-            if container["image"].startswith("enlace")
-        }
-        assert images == {f"enlace:{VERSION}"}
-        assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
-        process = subprocess.run(
-            ["make", "--no-print-directory", "-n", "image"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        [command] = process.stdout.splitlines()
-        assert command.startswith("docker build ")
-        built = subprocess.run(
-            ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert images == {built.stdout.strip()}
-
-    def test_a_release_sets_the_version_in_every_file_that_names_it(self, tmp_path: Path) -> None:
-        process = subprocess.run(
-            ["make", "-n", "release", "VERSION=9.8.7"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        changes = [line for line in process.splitlines() if line.startswith("sed -i")]
-        for line in changes:
-            file = line.split()[-1]
-            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / file, tmp_path / file)
-        subprocess.run(["bash", "-ec", "\n".join(changes)], cwd=tmp_path, check=True)
-        assert (
-            'newTag: "9.8.7"'
-            in (tmp_path / "deploy/k8s/components/version/kustomization.yaml").read_text()
-        )
-        assert (
-            tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["version"]
-            == "9.8.7"
-        )
-        assert (
-            'VERSION = "9.8.7"'
-            in (tmp_path / "services/gateway/api/spec.py").read_text().splitlines()
-        )
-
-    def test_every_job_ends_and_is_deleted_by_itself(self) -> None:
-        for name, spec in of_kind("Job").items():
-            assert spec["activeDeadlineSeconds"] <= 3600, name
-            assert spec["ttlSecondsAfterFinished"] <= 600, name
-
-    @pytest.mark.parametrize("service", SERVICES)
-    def test_a_pod_starts_with_its_migration_which_alone_has_the_owners_password(
-        self, service: str
-    ) -> None:
-        by_name = {
-            container["name"]: container for name, container in containers() if name == service
-        }
-        assert by_name["migrate"]["command"] == ["python", "-m", f"services.{service}", "migrate"]
-        pod = dict(pods())[service]["spec"]
-        assert [container["name"] for container in pod["initContainers"]] == ["migrate"]
-        assert {
-            volume["secret"]["secretName"]
-            for volume in pod["volumes"]
-            if volume["name"] == "database-owner"
-        } == {f"database-{service}-owner"}
-        assert [
-            name
-            for name, container in by_name.items()
-            if "database-owner" in str(container["volumeMounts"])
-        ] == ["migrate"]
-        assert [mount["name"] for mount in by_name["migrate"]["volumeMounts"]] == [
-            "database-owner",
-            "tmp",
-        ]
-
-
-class TestStopping:
-    def test_the_cluster_waits_for_a_farewell_and_for_the_calls_under_way(self) -> None:
-        farewell = int(settings_of("gateway")["ENLACE_FAREWELL_SECONDS"])
-        assert farewell >= 5
-        for name, spec in of_kind("Deployment").items():
-            pod = spec["template"]["spec"]
-            [container] = pod["containers"]
-            sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-            promised = 10 + (farewell if name == "gateway" else 0)
-            assert pod["terminationGracePeriodSeconds"] >= sleep + promised, name
-
-
-class TestGrowing:
-    def test_calls_are_distributed_to_all_pods(self) -> None:
-        """Checks that the name of a Service has no address of its own, so that it names all pods.
-
-        Nothing translates the port then, so the Service must have the port of the pods.
-        """
-        for name in (*SERVICES, *(f"{name}-pods" for name in SERVICES)):
-            spec = of_kind("Service")[name]
-            assert spec["clusterIP"] == "None", name
-            name = name.removesuffix("-pods")
-            (container,) = [
-                container
-                for pod, container in containers()
-                if pod == name and container["name"] == "enlace"
-            ]
-            ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-            assert [port["port"] for port in spec["ports"]] == [
-                ports[port["targetPort"]] for port in spec["ports"]
-            ], name
-
-    def test_only_the_gateway_gets_unready_pods_because_it_watches_their_health(
-        self,
-    ) -> None:
-        """Checks that the other callers, the ingress and partner systems, get only ready pods."""
-        services = of_kind("Service")
-        all_pods = {name for name, spec in services.items() if spec.get("publishNotReadyAddresses")}
-        assert all_pods == {f"{name}-pods" for name in SERVICES}
-        for name in SERVICES:
-            assert services[name]["selector"] == services[f"{name}-pods"]["selector"]
-        config = json.loads(dict(channel_options(healthy_only=True))["grpc.service_config"])
-        assert config == {
-            "loadBalancingConfig": [{"round_robin": {}}],
-            "healthCheckConfig": {"serviceName": ""},
-        }
-
-    def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods(self) -> None:
-        settings = next(
-            manifest["data"]
-            for manifest in local()
-            if manifest["kind"] == "ConfigMap"
-            and manifest["metadata"]["name"].startswith("gateway-")
-        )
-        for name in SERVICES:
-            assert (
-                settings[f"ENLACE_{name.upper()}_ADDRESS"]
-                == f"{name}-pods:{of_kind('Service')[f'{name}-pods']['ports'][0]['port']}"
-            )
-
-    @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_a_pod_requests_little_more_processor_time_than_it_uses_when_idle(
-        self, name: str
-    ) -> None:
-        (container,) = [
-            container
-            for pod, container in containers()
-            if pod == name and container["name"] == "enlace"
-        ]
-        assert (
-            IDLE[name]
-            <= int(container["resources"]["requests"]["cpu"].removesuffix("m"))
-            <= max(50, IDLE[name] * 2)
-        )
-
-    @pytest.mark.parametrize("name", sorted(IDLE))
-    def test_an_idle_pod_is_far_below_the_threshold_for_another_pod(self, name: str) -> None:
-        (metric,) = of_kind("HorizontalPodAutoscaler")[name]["metrics"]
-        assert metric["resource"]["target"]["type"] == "AverageValue"
-        assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
-        assert f"{name} {IDLE[name]}m" in " ".join(
-            (DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#")
-        )
-
-    def test_the_local_postgres_has_room_for_all_connections_of_two_versions_at_once(
-        self,
-    ) -> None:
-        (database,) = [container for name, container in containers() if name == "postgres"]
-        (room,) = [
-            int(word.split("=")[1])
-            for word in database["args"]
-            if word.startswith("max_connections=")
-        ]
-        missing_parts = set(
-            re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
-        )
-        scaling = of_kind("HorizontalPodAutoscaler")
-        listening, surge = 12, 1
-        needed = sum(
-            (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
-            for count, name in missing_parts
-        )
-        assert len(missing_parts) == len(SERVICES)
-        assert needed <= room
-
-
-class TestWatching:
-    def test_metrics_listen_on_a_port_that_the_pod_declares(self) -> None:
-        maps = {
-            manifest["metadata"]["name"]: manifest["data"]
-            for manifest in local()
-            if manifest["kind"] == "ConfigMap"
-        }
-        for name, container in containers():
-            if name in (*SERVICES, "gateway") and container["name"] == "enlace":
-                (settings,) = [
-                    maps[source["configMapRef"]["name"]] for source in container["envFrom"]
-                ]
-                ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-                assert settings["ENLACE_METRICS_LISTEN"] == f"0.0.0.0:{ports['metrics']}", name
-                assert f"port {ports['metrics']}" in (DEPLOY / "README.md").read_text()
-
-    def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp(self) -> None:
-        """Checks the setting without which Kafka's start script turns this log on.
-
-        The script is not among the jars, so the test can't run it.
-        """
-        (kafka,) = [container for name, container in containers() if name == "kafka"]
-        assert {variable["name"]: variable["value"] for variable in kafka["env"]}[
-            "KAFKA_GC_LOG_OPTS"
-        ] == "-Xlog:gc=off"
+    The script is not among the jars, so the test can't run it.
+    """
+    assert kafka_variables()["KAFKA_GC_LOG_OPTS"] == "-Xlog:gc=off"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -361,8 +319,7 @@ def test_the_documented_command_for_the_first_coordinator_exists(document: Path)
 
 
 def test_java_accepts_the_options_that_kafka_is_given() -> None:
-    (kafka,) = [container for name, container in containers() if name == "kafka"]
-    variables = {variable["name"]: variable["value"] for variable in kafka["env"]}
+    variables = kafka_variables()
     process = subprocess.run(
         [JAVA, *variables["KAFKA_HEAP_OPTS"].split(), variables["KAFKA_GC_LOG_OPTS"], "-version"],
         capture_output=True,

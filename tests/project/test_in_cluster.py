@@ -25,7 +25,7 @@ from keys import key_folder
 from local.postgres import Login, Postgres
 from services.notifications import config
 from tests.parts.postgres import Server
-from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers, local
+from tests.project.test_deploy import DEPLOY, ROOT, SECRETS, SERVICES, containers, of_kind
 
 LOCAL = DEPLOY / "overlays" / "local"
 
@@ -177,16 +177,13 @@ def test_the_mail_catcher_is_the_mail_server_of_the_local_overlay(
     monkeypatch.setenv("ENLACE_SMTP_URL_FILE", str(tmp_path / "url"))
     monkeypatch.setenv("ENLACE_MAIL_FROM_FILE", str(tmp_path / "from"))
     server = config.load().mail_server
-    [service] = [
-        manifest
-        for manifest in local()
-        if (manifest["kind"], manifest["metadata"]["name"]) == ("Service", "mail")
+    [port] = [
+        port["port"]
+        for port in of_kind("Service")["mail"]["spec"]["ports"]
+        if port["name"] == "smtp"
     ]
     assert server
-    assert (server.host, server.port) == (
-        "mail",
-        next(port["port"] for port in service["spec"]["ports"] if port["name"] == "smtp"),
-    )
+    assert (server.host, server.port) == ("mail", port)
 
 
 def test_a_key_that_no_service_receives_is_an_error() -> None:
@@ -206,21 +203,17 @@ def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
     server = Postgres(tmp_path / "postgres", durable=False)
     server.start()
     try:
-        programs = Path(server.programs())
         superuser = server.superuser
-        environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PASSWORDS": str(tmp_path / "passwords"),
-            "PGHOST": "127.0.0.1",
-        }
-        environment |= {
-            "PGPORT": str(server.port),
-            "PGPASSWORD": superuser.password,
-            "LC_ALL": "C.UTF-8",
-        }
         process = subprocess.run(
             ["bash", str(LOCAL / "databases.sh")],
-            env=environment,
+            env={
+                "PATH": f"{server.programs()}:{os.environ['PATH']}",
+                "PASSWORDS": str(tmp_path / "passwords"),
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(server.port),
+                "PGPASSWORD": superuser.password,
+                "LC_ALL": "C.UTF-8",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -248,29 +241,27 @@ def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
 def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing_to_do(
     postgres: Server, tmp_path: Path
 ) -> None:
-    beginning = next(
+    [migration] = [
         container
         for name, container in containers()
         if name == "referrals" and container["name"] == "migrate"
-    )
-    variables = {variable["name"]: variable["value"] for variable in beginning["env"]}
-    assert set(variables) == {"ENLACE_MIGRATION_URL_FILE"}
-    (tmp_path / "url").write_text(postgres.database("referrals").migration_url)
-    environment = {"PATH": os.environ["PATH"], "ENLACE_MIGRATION_URL_FILE": str(tmp_path / "url")}
-    command = [sys.executable, *beginning["command"][1:]]
+    ]
+    assert [variable["name"] for variable in migration["env"]] == ["ENLACE_MIGRATION_URL_FILE"]
+    url = tmp_path / "url"
+    url.write_text(postgres.database("referrals").migration_url)
 
     def begin() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command,
+            [sys.executable, *migration["command"][1:]],
             cwd=ROOT,
-            env=environment,
+            env={"PATH": os.environ["PATH"], "ENLACE_MIGRATION_URL_FILE": str(url)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
     outputs = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
-    assert sorted(bool(words.strip()) for words in outputs) == [False, False, True], outputs
+    assert sorted(bool(output.strip()) for output in outputs) == [False, False, True], outputs
     last = begin()
     assert (last.communicate(timeout=60)[0].strip(), last.returncode) == ("", 0)
 

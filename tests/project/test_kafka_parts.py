@@ -104,8 +104,8 @@ class TestOnAVolumeOfTheCluster:
         self, begin: Callable[[Path], str], tmp_path: Path
     ) -> None:
         one, other = tmp_path / "one", tmp_path / "other"
-        for volume in (one, other):
-            volume.mkdir()
+        one.mkdir()
+        other.mkdir()
         first = begin(one)
         assert begin(other) != first
         assert begin(one) == first

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from local.process import accepts
 from protos.partners.v1 import members_pb2
 from protos.stubs import PartnersStubs
 from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
+from tests.parts.local_stack import until
 
 pytestmark = pytest.mark.long
 
@@ -43,9 +45,11 @@ class LocalStack:
         self.var = var
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self, *, demo: bool = False, until: str = "Stop ") -> str:
-        """Starts the stack; returns its output up to the first line that begins with `until`, or
-        to the end of the start.
+    def start(self, *, demo: bool = False, line_start: str = "Stop ") -> str:
+        """Starts the stack.
+
+        Returns its output up to the first line that begins with `line_start`, or to the end of the
+        start.
         """
         command = [
             *WITH_DEFAULT_SIGNALS,
@@ -65,7 +69,7 @@ class LocalStack:
         lines: list[str] = []
         for line in self._process.stdout:
             lines.append(line)
-            if line.startswith((until, "Stop ")):
+            if line.startswith((line_start, "Stop ")):
                 return "".join(lines)
         raise AssertionError("the stack did not come up:\n" + "".join(lines))
 
@@ -117,11 +121,11 @@ def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: Loca
         killed = stack.pids()[name]
         os.kill(killed, signal.SIGKILL)
         try:
-            _until(lambda name=name, killed=killed: _is_another(stack.state["parts"][name], killed))  # type: ignore[misc]
+            until(partial(_is_replaced, stack, name, killed))
         except AssertionError:
             log = (stack.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
             raise AssertionError(
-                f"{name} did not heal: {stack.state['parts']}\n" + "\n".join(log)
+                f"{name} did not recover: {stack.state['parts']}\n" + "\n".join(log)
             ) from None
 
     pids = stack.pids()
@@ -131,7 +135,7 @@ def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: Loca
     stack.start()
     pids = stack.pids()
     stack.end(signal.SIGKILL)
-    _until(lambda: not any(_runs(pid) for pid in pids.values()))
+    until(lambda: not any(_runs(pid) for pid in pids.values()))
 
 
 @pytest.mark.timeout(240)
@@ -144,11 +148,11 @@ def test_a_part_recovers_although_the_stack_can_neither_print_nor_write_its_stat
     in_the_way.mkdir()  # the state file can't be written
     killed, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
     os.kill(killed, signal.SIGKILL)
-    _until(lambda: not _runs(killed))
-    _until(lambda: accepts(address.hostname or "", address.port or 0))
+    until(lambda: not _runs(killed))
+    until(lambda: accepts(address.hostname or "", address.port or 0))
     assert stack.pids()["gateway"] == killed
     in_the_way.rmdir()
-    _until(lambda: _is_another(stack.state["parts"]["gateway"], killed), timeout=10)
+    until(lambda: _is_replaced(stack, "gateway", killed), timeout=10)
     assert stack.end(signal.SIGTERM) == 0
 
 
@@ -181,7 +185,7 @@ def test_a_serving_process_holds_no_password_but_its_own(stack: LocalStack) -> N
         for role, password in words.items()
     }
     services = ("partners", "referrals", "notifications", "gateway")
-    expected = {
+    held_passwords = {
         name: {
             owner
             for content in _memory(stack.pids()[name])
@@ -190,7 +194,7 @@ def test_a_serving_process_holds_no_password_but_its_own(stack: LocalStack) -> N
         }
         for name in services
     }
-    assert expected == {name: {(name, "app")} for name in services[:3]} | {"gateway": set()}
+    assert held_passwords == {name: {(name, "app")} for name in services[:3]} | {"gateway": set()}
 
 
 def _memory(pid: int) -> Iterator[bytes]:
@@ -211,7 +215,7 @@ def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can
 ) -> None:
     with busy(8):
         for _ in range(2):  # the second start continues where the first was killed
-            assert "ready in" not in stack.start(demo=True, until="demo: ")
+            assert "ready in" not in stack.start(demo=True, line_start="demo: ")
             stack.end(signal.SIGKILL)
         output = stack.start(demo=True)
     assert re.search(r"^ready in ", output, re.MULTILINE)
@@ -293,25 +297,20 @@ def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it(
 
     Children inherit this.
     """
-    deaf = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    former_handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         child = subprocess.Popen([*WITH_DEFAULT_SIGNALS, "sleep", "60"])
     finally:
-        signal.signal(signal.SIGINT, deaf)
+        signal.signal(signal.SIGINT, former_handler)
     time.sleep(0.5)  # a signal that came before the exec would prove nothing
     child.send_signal(signal.SIGINT)
     assert child.wait(10) == -signal.SIGINT
 
 
-def _is_another(part: dict[str, Any], killed: int) -> bool:
+def _is_replaced(stack: LocalStack, name: str, killed: int) -> bool:
+    """Returns whether another process of the part runs than the killed one."""
+    part = stack.state["parts"][name]
     return part["up"] and part["pid"] not in (None, killed)
-
-
-def _until(condition: Callable[[], bool], timeout: float = 60) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def _runs(pid: int) -> bool:

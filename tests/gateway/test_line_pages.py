@@ -307,7 +307,7 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
     assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
 
 
-@pytest.mark.parametrize("term", ["Ximena", "qk4-m2x"])
+@pytest.mark.parametrize("term", ["Ximena", "qk4-m2x", "QK4 M2X"])
 def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
     term: str, played: PlayedServices, client: FlaskClient
 ) -> None:
@@ -317,7 +317,7 @@ def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
         "SearchPeople": p.SearchPeopleResponse(
             people=[file, p.Person(id="c" * 32, code="ERASED", erased=True)]
         ),
-        "ListPeople": p.ListPeopleResponse(people=[file]),
+        "ListPeople": p.ListPeopleResponse(people=[] if term == "Ximena" else [file]),
     }
     assert f'href="{CONTACT}/file"' in client.get(CONTACT).text
     listed = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q=term).text
@@ -330,6 +330,20 @@ def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
     request = played.last("UpdateContact")
     assert request.contact == c.Contact(id=ID, etag="v3", person_id=file.id)
     assert list(request.update_mask.paths) == ["person_id"]
+
+
+def test_the_file_of_a_caller_is_found_by_one_call_with_its_code(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, etag="v3")
+    send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="qk4-m2x")
+    assert played.last("ListPeople") == p.ListPeopleRequest(code="qk4-m2x")
+    played.answers |= {
+        "ListPeople": errors.Invalid(("code", "malformed")),
+        "SearchPeople": p.SearchPeopleResponse(people=[p.Person(id="b" * 32, code="QK4M2X")]),
+    }
+    found = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="Murúua")
+    assert (found.status_code, "QK4M2X" in found.text) == (200, True), "a name of six letters"
 
 
 def test_an_operator_ends_the_link_of_a_contact_to_a_file(

@@ -451,3 +451,49 @@ def test_an_operators_guesses_of_a_pin_are_limited_like_anybodys(
     assert service.public().GetReferenceStatus(status).contact_time_band, (
         "the caller's own guesses are counted apart"
     )
+
+
+# Files by their code.
+
+
+def files_with_code(client: Any, code: str) -> list[str]:
+    answer = client.ListPeople(people_pb2.ListPeopleRequest(code=code))
+    return [person.id for person in answer.people]
+
+
+def test_a_short_code_finds_only_files_of_the_callers_organisation(
+    story: Story, service: Service
+) -> None:
+    person = story.person()
+    story.person()
+    story.sent(person=person)
+    assert person.code == short_code(person.id)
+    typed = f"{person.code[:3].lower()} - {person.code[3:].lower()}"
+    assert files_with_code(story.ngo, typed) == [person.id]
+    for other in (story.shelter, service.as_("clinic", "WORKER")):
+        assert files_with_code(other, person.code) == []
+    assert refusal_with_fields(lambda: files_with_code(story.ngo, "ABCDEU"))[2] == {
+        "code": "malformed"
+    }
+
+
+def test_files_with_the_same_code_are_listed_in_pages(story: Story, service: Service) -> None:
+    person, high = story.person(), 1 << 30
+    twin = f"{int(person.id[:8], 16) ^ high:08x}{person.id[8:]}"
+    with service.database.transaction(SYSTEM) as tx:
+        tx.execute(
+            "INSERT INTO people (id, organization_id, version, age_band, gender_code, language,"
+            " dependants, country, department, trafficking_status_code, exploitation_country,"
+            " has_identity, safe_contact_channel, message_may_be_left, erased, create_time,"
+            " update_time) SELECT %s, organization_id, version, age_band, gender_code, language,"
+            " dependants, country, department, trafficking_status_code, exploitation_country,"
+            " has_identity, safe_contact_channel, message_may_be_left, true, create_time,"
+            " update_time FROM people WHERE id = %s",
+            (twin, person.id),
+        )
+    request = people_pb2.ListPeopleRequest(code=person.code, page_size=1)
+    first = story.ngo.ListPeople(request)
+    request.page_token = first.next_page_token
+    second = story.ngo.ListPeople(request)
+    assert [p.id for answer in (first, second) for p in answer.people] == sorted((person.id, twin))
+    assert not second.next_page_token

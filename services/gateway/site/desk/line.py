@@ -22,7 +22,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge import origin
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import lists, names, queues, references, referrals
+from services.gateway.site.backend import answer_or, lists, names, queues, references, referrals
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import devices, forms, merging
 from services.gateway.site.shell import access, session
@@ -216,13 +216,12 @@ def find_file(identifier: str) -> access.Answer:
     term = forms.text("q")
     if not term:
         forms.refuse({"q": words.violation("required", "q")})
-    code = term.replace("-", "").upper()
-    listed = lists.all_of(p.ListPeopleRequest()) if len(code) == 6 else []
-    with_code = [person for person in listed if person.code == code]
-    by_name = p.SearchPeopleResponse()
+    by_name, by_code = p.SearchPeopleResponse(), p.ListPeopleResponse()
+    if len(term.replace(" ", "").replace("-", "")) == 6:  # a name may have letters of no code
+        by_code = answer_or(by_code, p.ListPeopleRequest(code=term), Invalid)
     if not any(character.isdigit() for character in term):
         by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))
-    by_name.people.extend(with_code)
+    by_name.people.extend(by_code.people)
     return file(identifier, results=by_name)
 
 

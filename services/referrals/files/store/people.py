@@ -23,6 +23,7 @@ from services.referrals.files.domain.person import (
     band_end,
 )
 from services.referrals.files.store import caught_up
+from services.referrals.network.store.codes import has_code
 
 _COARSE = "age_band gender_code language dependants country department".split()
 
@@ -160,16 +161,33 @@ class People:
         advisory_lock(tx, f"person/{person_id}")
 
     def page(
-        self, tx: Transaction, organization_id: str, limit: int, after: Cursor | None
+        self,
+        tx: Transaction,
+        organization_id: str,
+        limit: int,
+        after: Cursor | None,
+        *,
+        code: str = "",
     ) -> tuple[list[Person], Cursor | None]:
-        """Returns a page of an organisation's files, newest first, and the next page's cursor."""
+        """Returns a page of an organisation's files, newest first, and the next page's cursor.
+
+        With `code`, the page has only files with this code.
+        """
         time, identifier = after or ("infinity", "")
+        condition, values = has_code(code) if code else ("true", {})
         rows = tx.execute(
-            "SELECT *, create_time::text AS key FROM people WHERE organization_id = %s"
-            " AND (create_time < %s::timestamptz"
-            " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id"
-            " LIMIT %s",
-            (organization_id, time, time, identifier, limit + 1),
+            "SELECT *, create_time::text AS key FROM people"
+            f" WHERE organization_id = %(organization)s AND {condition}"
+            " AND (create_time < %(time)s::timestamptz"
+            " OR (create_time = %(time)s::timestamptz AND id > %(id)s))"
+            " ORDER BY create_time DESC, id LIMIT %(limit)s",
+            {
+                "organization": organization_id,
+                "time": time,
+                "id": identifier,
+                "limit": limit + 1,
+                **values,
+            },
         ).fetchall()
         return [_read(row) for row in rows[:limit]], [
             rows[limit - 1]["key"],

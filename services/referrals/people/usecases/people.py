@@ -42,7 +42,7 @@ from services.referrals.files.wire.messages import (
 )
 from services.referrals.line.store import contacts
 from services.referrals.line.usecases import callbacks
-from services.referrals.network.domain.codes import Check
+from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import Grants, check_knows_people
@@ -140,11 +140,15 @@ class People:
 
     def ListPeople(self, request: pb.ListPeopleRequest, call: Call) -> pb.ListPeopleResponse:
         """Lists the files of the caller's organisation, newest first."""
+        if request.code and not beginnings_of(request.code):
+            raise Invalid(("code", "malformed"))
         size, after = (
             page_size(request.page_size, default=50, maximum=200),
             self._pages.cursor(request, str, str),
         )
-        people, more = self._files.page(call.tx, call.caller.organization_id, size, after)
+        people, more = self._files.page(
+            call.tx, call.caller.organization_id, size, after, code=request.code
+        )
         return pb.ListPeopleResponse(
             people=[person_message(person) for person in people],
             next_page_token=self._pages.token(request, more),

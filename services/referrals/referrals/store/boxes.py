@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from chassis.db import Row, Transaction
 from chassis.wire import Cursor
-from services.referrals.network.domain.codes import beginnings_of
 from services.referrals.network.domain.deadline import HEALTH, SOON, DeadlineKind, Urgency
+from services.referrals.network.store.codes import has_code
 from services.referrals.referrals.domain.enquiry import EnquiryState
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import (
@@ -141,27 +141,14 @@ def _condition(query: Filter, part: _Part) -> str:
         (query.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
         (query.unanswered, unanswered),
         (query.pressing, f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})"),
-        (query.code, _begins(query.code)),
+        (query.code, has_code(query.code)[0]),
     )
     return " AND ".join([where, *(condition for is_set, condition in conditions if is_set)])
 
 
-def _begins(code: str) -> str:
-    """Returns the SQL condition for ids that begin with a code, as ranges that an index can find.
-
-    Under row-level security an index on a function of a column is not used. "g" sorts after every
-    hexadecimal digit.
-    """
-    begins = [
-        f"(id >= %(begin{n})s AND id < %(begin{n})s || 'g')"
-        for n, _ in enumerate(beginnings_of(code))
-    ]
-    return f"({' OR '.join(begins) or 'false'})"
-
-
 def _values(query: Filter) -> dict[str, Any]:
     return {
-        **{f"begin{n}": beginning for n, beginning in enumerate(beginnings_of(query.code))},
+        **has_code(query.code)[1],
         "organization": query.organization_id,
         "states": [state.value for state in query.states],
         "need": query.need_code,

@@ -358,3 +358,16 @@ def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overf
             "/today",
         ]
         assert faults_of(browser, site, addresses, signed=True) == []
+
+
+@pytest.mark.parametrize("refusal", [errors.Stale(), errors.Conflict("illegal_transition")])
+def test_a_draft_that_the_step_does_not_take_is_discarded(
+    refusal: errors.Refusal, client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["CreateReferral"] = r.Referral(id="e" * 32, etag="v1")
+    played.answers["UpdatePlanStep"] = refusal
+    answer = send(client, f"/plans/{ID}/refer/a")
+    assert answer.status_code in (409, 422)
+    discarded = played.last("EnterReferralInError")
+    assert (discarded.id, discarded.etag) == ("e" * 32, "v1")
+    assert discarded.request_id not in ("", played.last("CreateReferral").request_id)

@@ -5,7 +5,7 @@ from functools import partial
 
 from flask import redirect, render_template, url_for
 
-from chassis.errors import Stale
+from chassis.errors import Conflict, Stale
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
@@ -149,16 +149,26 @@ def refer(identifier: str, key: str) -> access.Answer:
             request_id=forms.request_id(),
         )
     )
-    clients().plans.UpdatePlanStep(
-        pb.UpdatePlanStepRequest(
-            id=identifier,
-            etag=forms.etag(),
-            step_key=key,
-            state=pb.PLAN_STEP_STATE_REFERRED,
-            referral_id=draft.id,
-            request_id=forms.part_of(forms.request_id(), "step"),
+    try:
+        clients().plans.UpdatePlanStep(
+            pb.UpdatePlanStepRequest(
+                id=identifier,
+                etag=forms.etag(),
+                step_key=key,
+                state=pb.PLAN_STEP_STATE_REFERRED,
+                referral_id=draft.id,
+                request_id=forms.part_of(forms.request_id(), "step"),
+            )
         )
-    )
+    except (Conflict, Stale):  # a colleague was quicker; without a step nobody would need the draft
+        clients().referrals.EnterReferralInError(
+            r.EnterReferralInErrorRequest(
+                id=draft.id,
+                etag=draft.etag,
+                request_id=forms.part_of(forms.request_id(), "discard"),
+            )
+        )
+        raise
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
 
 

@@ -1,5 +1,6 @@
 """Referrals through real rpcs, a real database and row-level security."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -553,3 +554,28 @@ def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -
             for field_violation in wrong.field_violations
         ] == [("reason_code", reason)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"
+
+
+def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: Story) -> None:
+    refused = declined(story)
+    drafts = [story.draft(hers(refused), based_on_id=refused.id) for _ in range(2)]
+    receipt_id = story.receipt(drafts[0].person_id).id
+
+    def send(draft: pb.Referral) -> str:
+        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id)
+        try:
+            story.ngo.SendReferral(request)
+        except grpc.RpcError as error:
+            return str(error.details())
+        return "sent"
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = list(threads.map(send, drafts))
+    assert sorted(outcomes) == ["already_replaced", "sent"]
+    first, other = sorted(drafts, key=lambda draft: outcomes[drafts.index(draft)], reverse=True)
+    sent = story.ngo.GetReferral(pb.GetReferralRequest(id=first.id))
+    reason = pb.DECLINE_REASON_NO_CAPACITY
+    story.shelter.DeclineReferral(
+        pb.DeclineReferralRequest(id=sent.id, etag=sent.etag, reason_code=reason)
+    )
+    assert send(other) == "sent", "the first one came back too"

@@ -309,6 +309,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_UNSAFE_FOR_HER: _Reason.ValueType  # 168
     """The person named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
+    REASON_ALREADY_REPLACED: _Reason.ValueType  # 169
+    """Another referral for this need was sent in place of the one that this draft is based on, and did not come back. Enter the draft in error."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons for refusals: the stable word of a refusal, in lower case without the prefix, in ErrorInfo and in problem+json. The comment of a reason says what
@@ -526,6 +528,8 @@ nothing, or why she was not asked.
 """
 REASON_UNSAFE_FOR_HER: Reason.ValueType  # 168
 """The person named this organisation, or the department where it helps, as not safe. Choose another, or go on with acknowledged_codes if she still wants it."""
+REASON_ALREADY_REPLACED: Reason.ValueType  # 169
+"""Another referral for this need was sent in place of the one that this draft is based on, and did not come back. Enter the draft in error."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 class _Kind:

@@ -426,6 +426,35 @@ def note_following(tx: Transaction, referral: Referral) -> None:
     )
 
 
+def already_replaced(tx: Transaction, draft: Referral) -> bool:
+    """Returns whether another referral was sent in place of the one that the draft is based on.
+
+    It is for the same group of needs, and has neither come back nor been ended otherwise. The
+    calling code must have locked the person, so that of two drafts only one is sent.
+    """
+    return (
+        tx.execute(
+            "SELECT FROM referrals before JOIN referrals next"
+            " ON next.based_on_id = before.id AND next.based_on_id <> ''"
+            " AND next.sender_organization_id = before.sender_organization_id"
+            " AND next.person_id = before.person_id"
+            " WHERE before.id = %(before)s AND before.state = ANY(%(came_back)s)"
+            " AND before.sender_organization_id = %(sender)s AND before.person_id = %(person)s"
+            " AND left(next.need_code, 3) = left(%(need)s, 3)"
+            " AND next.state = ANY(%(standing)s) LIMIT 1",
+            {
+                "before": draft.based_on_id,
+                "came_back": list(_CAME_BACK),
+                "sender": draft.sender_organization_id,
+                "person": draft.person_id,
+                "need": draft.need_code,
+                "standing": [state.value for state in {*LIVE, State.CLOSED}],
+            },
+        ).fetchone()
+        is not None
+    )
+
+
 def _following(tx: Transaction, identifiers: list[str]) -> dict[str, tuple[str, bool]]:
     """Returns, for each referral, the id of the referral that follows, and whether it was sent.
 

@@ -84,6 +84,8 @@ class Steps:
         receiver = _check_receiver(tx, referral, person, acknowledged)
         if receiver.sender_on_probation:
             _check_limit(tx, referral.sender_organization_id)
+        if referral.based_on_id and referrals.already_replaced(tx, referral):
+            raise Conflict("already_replaced")
         chosen = receipt_id or referral.receipt_id
         receipt = (
             _override(call, now, referral, person, override)

@@ -182,6 +182,7 @@ TABLES: dict[str, dict[str, str]] = {
         "person_erased": N_("el expediente estaba borrado"),
         "age_not_taken": N_("no era para su edad"),
         "already_asked": N_("ya se había preguntado una vez"),
+        "already_replaced": N_("ya se había enviado otra en lugar de la misma"),
         "assent_required": N_("faltaba el sí de la niña, el niño o adolescente"),
         "call_not_safe": N_("no era seguro llamarla"),
         "callback_settled": N_("la llamada ya se había hecho o dejado"),

@@ -269,6 +269,9 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "too_much_said": N_("Ya se anotó mucho hoy con esta referencia. Llame a la línea."),
         "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
+        "already_replaced": N_(
+            "Ya se envió otra remisión en lugar de la misma, y sigue en pie. Anule este borrador."
+        ),
         "service_unknown": N_(
             "Ese servicio ya no está disponible, o acaba de inscribirse."
             " Elija otro o espere un minuto."

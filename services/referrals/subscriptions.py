@@ -56,6 +56,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
         shelter = service.shelter if service.HasField("shelter") else None
         members.service_changed(
             tx,
+            clock.now(),
             service.service_id,
             service.organization_id,
             service.active,

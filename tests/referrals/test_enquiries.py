@@ -1150,3 +1150,32 @@ def test_enquiries_dated_by_a_fast_clock_do_not_count_for_longer_than_a_day(
     finally:
         with asking.service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", ORG["ngo"], True, "APPROVED", "NGO")
+
+
+@pytest.mark.parametrize(("step", "ends"), [("taken", True), ("drafted", True), ("sent", False)])
+def test_the_taken_offer_of_a_service_that_left_the_directory_ends_unless_its_referral_was_sent(
+    asking: EnquiryScene, step: str, ends: bool
+) -> None:
+    enquiry = asking.create()
+    for name in ("shelter", "clinic"):
+        asking.answer(name, enquiry, "yes")
+    asking.take(enquiry)
+    if step != "taken":
+        draft = asking.refer(enquiry)
+    if step == "sent":
+        receipt = asking.story.receipt(draft.person_id)
+        asking.ngo.SendReferral(
+            pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        )
+    hear = Hearing(asking.service)
+    hear.service_of("shelter_bed", "shelter", False)
+    hear.service_of("shelter_bed", "shelter", True)
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (stored.state, stored.reason_code, stored.taken_service_id) == (
+        (e.ENQUIRY_STATE_CANCELLED, "offer_gone", "")
+        if ends
+        else (e.ENQUIRY_STATE_MATCHED, "", SERVICE["shelter_bed"])
+    )
+    if ends:
+        fact = asking.facts(enquiry)[-1][1]
+        assert fact.service_organization_id == ORG["shelter"], "it keeps no place"

@@ -364,6 +364,18 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
     return [row["enquiry_id"] for row in rows]
 
 
+def ids_taken(tx: Transaction, organization_id: str, service_id: str) -> list[str]:
+    """Returns the ids of enquiries whose taken offer is of a service and has no sent referral."""
+    rows = tx.execute(
+        "SELECT id FROM enquiries WHERE state = 'matched' AND id IN (SELECT enquiry_id"
+        " FROM enquiry_offers WHERE organization_id = %s AND service_id = %s AND taken)"
+        " AND NOT EXISTS (SELECT FROM referrals WHERE referrals.id = enquiries.referral_id"
+        " AND referrals.state <> 'draft') ORDER BY id",
+        (organization_id, service_id),
+    ).fetchall()
+    return [row["id"] for row in rows]
+
+
 def open_of(tx: Transaction, organization_id: str) -> list[str]:
     """Returns the ids of an organisation's open enquiries, of which there are at most MAX_OPEN."""
     rows = tx.execute(

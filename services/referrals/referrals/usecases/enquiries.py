@@ -431,16 +431,30 @@ def stop_asking(
         if (
             not on_probation
             and enquiry.taken_service_id in ended_service_ids
-            and (
-                not enquiry.referral_id
-                or referrals.get(tx, enquiry.referral_id).state is State.DRAFT
-            )
+            and _waits_for_referral(tx, enquiry)
         ):
             enquiry.withdraw(now, rules.OFFER_GONE)
         enquiry.stop_asking(ended_service_ids, now)
         enquiries.save_copies(tx, enquiry)
         enquiries.save(tx, enquiry)
     return len(received_ids) == _MAX_STOPPED
+
+
+def end_taken(tx: Transaction, now: datetime, organization_id: str, service_id: str) -> None:
+    """Cancels the enquiries whose taken offer is of a service that is no longer offered.
+
+    A referral that was sent goes on. Needs the scope of the whole service.
+    """
+    for identifier in enquiries.ids_taken(tx, organization_id, service_id):
+        enquiry = enquiries.get(tx, identifier, for_update=True)
+        if enquiry.taken_service_id == service_id and _waits_for_referral(tx, enquiry):
+            enquiry.withdraw(now, rules.OFFER_GONE)
+            enquiries.save(tx, enquiry)
+
+
+def _waits_for_referral(tx: Transaction, enquiry: Enquiry) -> bool:
+    """Returns whether no referral was sent after the offer of this enquiry was taken."""
+    return not enquiry.referral_id or referrals.get(tx, enquiry.referral_id).state is State.DRAFT
 
 
 def cancel_waiting(

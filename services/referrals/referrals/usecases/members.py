@@ -57,6 +57,7 @@ def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
 
 def service_changed(
     tx: Transaction,
+    now: datetime,
     identifier: str,
     organization_id: str,
     active: bool,
@@ -65,7 +66,12 @@ def service_changed(
     department: str,
     shelter: bool | None,
 ) -> None:
-    """Records that a service was registered or changed."""
+    """Records that a service was registered or changed.
+
+    The taken offers of a service that is no longer offered end: no referral can be sent to it.
+    """
     members.note_service(
         tx, identifier, organization_id, active, uses, ages, department, shelter=shelter
     )
+    if not active:
+        enquiries.end_taken(tx, now, organization_id, identifier)

@@ -35,7 +35,9 @@ TABLES: dict[str, dict[str, str]] = {
         "no_response": N_("no respondieron a tiempo"),
         "not_taken": N_("nadie tomó un ofrecimiento a tiempo"),
         "not_referred": N_("no se envió la remisión a tiempo"),
-        "offer_gone": N_("la organización que ofreció ayuda está suspendida o se retiró"),
+        "offer_gone": N_(
+            "quien ofreció ayuda está suspendida, se retiró o ya no ofrece ese servicio"
+        ),
         "by_asker": N_("ustedes dejaron de preguntar"),
         "consent_withdrawn": N_("la persona ya no quiere que se pregunte"),
     },

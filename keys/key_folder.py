@@ -68,8 +68,29 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
 
 
 def signing(directory: Path, name: str) -> OKPKey:
-    """Returns the private Ed25519 key `name`. Raises OSError if the file holds no key."""
-    return _read_pair_half(directory / f"{name}.jwk")
+    """Returns the private Ed25519 key `name`. Raises OSError if the file holds no key, or if the
+    public half beside it, if there is one, belongs to another pair.
+    """
+    private = directory / f"{name}.jwk"
+    key = _read_pair_half(private)
+    if is_mixed(private):
+        public = private.with_suffix(".pub.jwk")
+        raise OSError(
+            errno.EINVAL, "halves of two different pairs", str(private), None, str(public)
+        )
+    return key
+
+
+def is_mixed(private: Path) -> bool:
+    """Returns whether the public half beside this private half belongs to another pair, so that
+    nobody would believe what the private half signs. A half that can't be read is reported when it
+    is used.
+    """
+    try:
+        halves = [_read_pair_half(file) for file in (private, private.with_suffix(".pub.jwk"))]
+    except OSError:
+        return False
+    return len({(key.kid, key.thumbprint()) for key in halves}) > 1
 
 
 def verifying(directory: Path, name: str) -> OKPKey:

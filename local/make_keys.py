@@ -28,6 +28,11 @@ def main(folder: Path, services: list[str]) -> None:
             f" account use the folder {folder}, and free space on its disk)"
         )
     for file in sorted(file for pattern in KEYS for file in folder.glob(pattern)):
+        if key_folder.is_mixed(file):
+            sys.exit(
+                f"{file} and {file.with_suffix('.pub.jwk').name} are halves of two different pairs:"
+                " restore both from the same copy of the keys"
+            )
         if not key_folder.readable(folder, file.name):
             sys.exit(
                 f"{file} can't be read, or holds no key: let this account read it, or restore it"

@@ -109,3 +109,18 @@ def test_a_file_that_holds_no_key_is_named(
     with pytest.raises(OSError, match="no key") as error:
         read(tmp_path)
     assert error.value.filename == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["tokens", "facts.referrals", "calls.gateway"])
+def test_halves_of_two_different_pairs_are_named(tmp_path: Path, name: str) -> None:
+    for folder in ("one", "other"):
+        key_folder.create(tmp_path / folder, ["referrals"])
+    private, public = (tmp_path / "one" / f"{name}{half}" for half in (".jwk", ".pub.jwk"))
+    public.write_text((tmp_path / "other" / public.name).read_text())
+    for read in (key_folder.signing, key_folder.all_signing):
+        with pytest.raises(OSError, match="two different pairs") as error:
+            read(private.parent, name)
+        assert (error.value.filename, error.value.filename2) == (str(private), str(public))
+    assert not key_folder.readable(private.parent, private.name), "doctor names the file"
+    public.unlink()
+    assert key_folder.signing(private.parent, name), "the gateway's folder has no public halves"

@@ -115,3 +115,17 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_sentence(
         f"{tmp_path / folder} can't be read or written: {reason} (let this account use the folder"
         f" {tmp_path / folder}, and free space on its disk)\n"
     )
+
+
+@pytest.mark.parametrize("name", ["tokens", "facts.referrals", "calls.gateway"])
+def test_halves_of_two_different_pairs_are_named_in_one_sentence(tmp_path: Path, name: str) -> None:
+    for folder in ("keys", "copy"):
+        key_folder.create(tmp_path / folder, ["referrals"])
+    private, public = (tmp_path / "keys" / f"{name}{half}" for half in (".jwk", ".pub.jwk"))
+    public.write_text((tmp_path / "copy" / public.name).read_text())
+    process = make_keys(private.parent)
+    assert process.returncode == 1
+    assert process.stderr == (
+        f"{private} and {public.name} are halves of two different pairs: restore both from the same"
+        " copy of the keys\n"
+    )

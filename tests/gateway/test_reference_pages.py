@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.test import TestResponse
 
 from chassis import errors
@@ -222,3 +224,21 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
     assert first.status_code == second.status_code == 401
     alert = re.compile(r'role="alert".*?</p>', re.DOTALL)
     assert alert.findall(first.text) == alert.findall(second.text)
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(-360, "4 mar 2026"), (-300, "5 mar 2026")])
+def test_the_dates_of_a_reference_are_days_of_the_callers_place(
+    minutes: int, expected: str, played: PlayedServices, visitor: FlaskClient
+) -> None:
+    time = Timestamp()
+    time.FromDatetime(datetime(2026, 3, 5, 5, 30))
+    played.answers["GetReferenceStatus"] = status(
+        c.ReferenceItem(
+            need_group_code="HOU",
+            status_code=c.REFERENCE_STATE_STOPPED,
+            update_time=time,
+            deletion_confirm_time=time,
+            utc_offset_minutes=minutes,
+        )
+    )
+    assert look_up(visitor).count(expected) == 2

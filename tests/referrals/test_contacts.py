@@ -358,6 +358,7 @@ def test_the_status_names_neither_people_nor_places(story: Story, service: Servi
         "may_withdraw",
         "deletion_due_time",
         "deletion_confirm_time",
+        "utc_offset_minutes",  # at the caller's own place
     }
 
 
@@ -827,3 +828,18 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
 def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
     created = story.contact()
     assert refusal(lambda: story.draft(contact_id=created.contact.id)) == ("NOT_FOUND", "not_found")
+
+
+@pytest.mark.parametrize(("department", "hours_behind"), [("NI-CI", 6), ("ES-CN", 0), ("US-CA", 8)])
+def test_each_item_of_a_reference_has_the_local_time_of_the_callers_place(
+    department: str, hours_behind: int, story: Story, service: Service
+) -> None:
+    contact = contacts_pb2.Contact(
+        line_country="NI", department=department, speaker_code=contacts_pb2.SPEAKER_PERSON
+    )
+    created = service.as_("hotline", "OPERATOR").CreateContact(
+        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
+    )
+    referral_for(story, created)
+    (item,) = status(service.public(), created, "4821").items
+    assert item.utc_offset_minutes == -60 * hours_behind

@@ -1394,6 +1394,7 @@ class ReferenceItem(_message.Message):
     MAY_WITHDRAW_FIELD_NUMBER: _builtins.int
     DELETION_DUE_TIME_FIELD_NUMBER: _builtins.int
     DELETION_CONFIRM_TIME_FIELD_NUMBER: _builtins.int
+    UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     need_group_code: _builtins.str
     """The group of the need."""
     status_code: Global___ReferenceState.ValueType
@@ -1410,6 +1411,8 @@ class ReferenceItem(_message.Message):
     """The key that tells this item from the others of the same reference; it means nothing elsewhere."""
     may_withdraw: _builtins.bool
     """Whether this item can be withdrawn by itself."""
+    utc_offset_minutes: _builtins.int
+    """The offset from UTC of the local time at the caller's place, in minutes, at update_time: -360 in Nicaragua."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the reference item last changed."""
@@ -1435,10 +1438,11 @@ class ReferenceItem(_message.Message):
         may_withdraw: _builtins.bool = ...,
         deletion_due_time: _timestamp_pb2.Timestamp | None = ...,
         deletion_confirm_time: _timestamp_pb2.Timestamp | None = ...,
+        utc_offset_minutes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deletion_confirm_time", b"deletion_confirm_time", "deletion_due_time", b"deletion_due_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "deletion_confirm_time", b"deletion_confirm_time", "deletion_due_time", b"deletion_due_time", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_live", b"consent_live", "deletion_confirm_time", b"deletion_confirm_time", "deletion_due_time", b"deletion_due_time", "key", b"key", "may_be_contacted", b"may_be_contacted", "may_confirm", b"may_confirm", "may_withdraw", b"may_withdraw", "need_group_code", b"need_group_code", "status_code", b"status_code", "update_time", b"update_time", "utc_offset_minutes", b"utc_offset_minutes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

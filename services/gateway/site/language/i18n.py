@@ -120,9 +120,7 @@ def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
     at = moment(stamp)
     if at is None:
         return "–"
-    there = (
-        zone() if utc_offset_minutes is None else timezone(timedelta(minutes=utc_offset_minutes))
-    )
+    there = _zone_at(utc_offset_minutes)
     local, day = at.astimezone(there), now().astimezone(there).date()
     clock = format_time(at, "HH:mm", there)
     named = {
@@ -140,10 +138,19 @@ def time_after(stamp: Timestamp | None, hours: int) -> str:
     return format_time(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
 
 
-def day(stamp: Timestamp | None) -> str:
-    """Formats the date of a time, with the year."""
+def day(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
+    """Formats the date of a time, with the year.
+
+    The date is the one in the reader's zone, unless an offset from UTC is given.
+    """
     at = moment(stamp)
-    return format_time(at, "d MMM y") if at else "–"
+    return format_time(at, "d MMM y", _zone_at(utc_offset_minutes)) if at else "–"
+
+
+def _zone_at(utc_offset_minutes: int | None) -> tzinfo:
+    if utc_offset_minutes is None:
+        return zone()
+    return timezone(timedelta(minutes=utc_offset_minutes))
 
 
 def full_date(text: str) -> str:

@@ -5,7 +5,7 @@ The answers to these callers have only codes, times, numbers and keys.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from chassis import audit
 from chassis.clock import AHEAD
@@ -270,8 +270,7 @@ class References:
         if state.call:
             contact = next(each for each in own if each.id == state.call.contact_id)
             zone = zone_of(contact.line_country, contact.department)
-            start = state.call.clock.start_time.astimezone(zone)
-            state.call_utc_offset = start.utcoffset() or timedelta()
+            state.call_utc_offset = _offset_at(state.call.clock.start_time, zone)
         state.may_be_contacted = bool(files) and all(file.may_be_contacted for file in files)
         receipts = {
             receipt.id: receipt
@@ -312,6 +311,7 @@ class References:
 
     def _message(self, contact: Contact, call: Call) -> pb.ReferenceStatus:
         state = self._state_of(call.tx, call.clock.now(), contact)
+        zone = zone_of(contact.line_country, contact.department)
         items = [
             pb.ReferenceItem(
                 need_group_code=referral.need_code[:3],
@@ -330,6 +330,7 @@ class References:
                 deletion_confirm_time=timestamp(
                     referral.deletion.stop_time if referral.deletion else None
                 ),
+                utc_offset_minutes=_offset_at(referral.update_time, zone) // timedelta(minutes=1),
             )
             for referral, status, live in state.items
         ]
@@ -347,6 +348,10 @@ class References:
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
         )
+
+
+def _offset_at(time: datetime, zone: tzinfo) -> timedelta:
+    return time.astimezone(zone).utcoffset() or timedelta()
 
 
 def _band(contact: Contact, now: datetime) -> str:

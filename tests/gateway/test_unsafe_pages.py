@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -209,3 +210,14 @@ def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_n
     assert list(played.last("SendReferral").acknowledged_codes) == [
         r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER
     ]
+
+
+def test_an_unsafe_department_of_another_country_has_its_countrys_name(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    unsafe = answer(client, up_to_services(client), back="1")
+    values = {"unsafe_departments": ["SV-LI", "PE-LAL", "NI-LE"], "unsafe_search": "x"}
+    page = answer(client, unsafe, unsafe_look="1", **values).text
+    first = page[: page.index("Otros departamentos")]
+    for name in ("La Libertad, El Salvador", "La Libertad, Perú", "León"):
+        assert re.search(rf">\s*{name}\s*<", first), name

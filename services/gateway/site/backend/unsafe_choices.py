@@ -48,9 +48,8 @@ def choices(
     }
     return {
         "organizations": sorted(named.items(), key=itemgetter(1)),
-        # departments of two countries may have the same name
         "departments": sorted(
-            ((code, words.department(code)) for code in near), key=itemgetter(1, 0)
+            ((code, words.department_abroad(code)) for code in near), key=itemgetter(1, 0)
         ),
         "searched_text": search_text,
         "more": len(hits) > MOST or bool(answer.next_page_token),

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Any
 
 import segno
-from flask import current_app
+from flask import current_app, g
 from google.protobuf.descriptor import EnumDescriptor
 
 from chassis import wire
@@ -242,6 +242,15 @@ def place(subdivision: str, alpha2: str) -> str:
     """Returns the names of department and country; only the country's for an unknown department."""
     named = vocabulary.DEPARTMENTS.get(subdivision)
     return f"{named}, {country(alpha2)}" if named else country(alpha2)
+
+
+def department_abroad(subdivision: str) -> str:
+    """Returns a department's name, with its country's unless that is the worker's own country.
+
+    Departments of two countries may have the same name.
+    """
+    me, alpha2 = g.get("me"), subdivision.partition("-")[0]
+    return department(subdivision) if me and me.country == alpha2 else place(subdivision, alpha2)
 
 
 def people(genders: Sequence[int]) -> str:

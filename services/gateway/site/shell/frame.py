@@ -37,6 +37,7 @@ def install(app: Flask) -> None:
         country=words.country,
         department=words.department,
         place=words.place,
+        department_abroad=words.department_abroad,
         served=words.people,
         department_short=words.department_short,
         language_name=words.language,

@@ -235,7 +235,7 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     assert played.last("ObjectToSignInProvider").request_id
     played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
     second_answer = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
-    assert (second_answer.status_code, "Ahora no hay nada que confirmar" in second_answer.text) == (
+    assert (second_answer.status_code, "Ya no hay nada propuesto" in second_answer.text) == (
         422,
         True,
     )

@@ -361,6 +361,10 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
+        "nothing_proposed": N_(
+            "Ya no hay nada propuesto: se objetó, se retiró o se confirmó."
+            " Pregunte a la coordinación cómo quedó."
+        ),
         "emergency_not_needed": N_(
             "Hay un consentimiento que cubre esta ayuda: abra con él."
             " Lo que ella limitó no se amplía."

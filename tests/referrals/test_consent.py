@@ -4,7 +4,7 @@ The tests cover its content, its duration, its signature, and what its withdrawa
 """
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from functools import partial
 
 import pytest
@@ -18,11 +18,20 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import POINTS
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.receipts import Receipts
-from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, SEVEN_POINTS, Service, Story
+from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
+from tests.referrals.conftest import (
+    ORG,
+    SEVEN_POINTS,
+    Service,
+    Story,
+    history,
+    read,
+    send_request,
+)
 
 
 def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceiptRequest:
+    """Returns the request for a complete receipt, with `values` in place of the usual fields."""
     complete = {
         "person_id": person_id,
         "recipient_organization_id": ORG["shelter"],
@@ -32,11 +41,8 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         "manner_code": people_pb2.MANNER_SPOKEN,
         "explained_codes": SEVEN_POINTS,
     }
-    until = values.pop("until", None)
-    request = people_pb2.CreateReceiptRequest(receipt=people_pb2.Receipt(**(complete | values)))  # type: ignore[arg-type]
-    if isinstance(until, datetime):
-        request.receipt.until_time.FromDatetime(until)
-    return request
+    receipt = people_pb2.Receipt(**(complete | values))  # type: ignore[arg-type]
+    return people_pb2.CreateReceiptRequest(receipt=receipt)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +77,9 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
             {"explained_codes": [*SEVEN_POINTS[:6], people_pb2.EXPLAINED_INTERVIEW]},
             {"receipt.explained_codes": "required"},
         ),
-        ({"until": NOON}, {"receipt.until_time": "out_of_range"}),
-        ({"until": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
-        ({"until": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
+        ({"until_time": NOON}, {"receipt.until_time": "out_of_range"}),
+        ({"until_time": NOON - timedelta(days=1)}, {"receipt.until_time": "out_of_range"}),
+        ({"until_time": NOON + timedelta(days=367)}, {"receipt.until_time": "out_of_range"}),
         (
             {"giver_code": 0, "manner_code": 0},
             {"receipt.giver_code": "required", "receipt.manner_code": "required"},
@@ -85,11 +91,7 @@ def test_an_invalid_consent_record_is_refused(
     wrong: dict[str, object], expected: dict[str, str], story: Story
 ) -> None:
     request = request_for(story.person().id, **wrong)
-    assert refusal_with_fields(lambda: story.ngo.CreateReceipt(request)) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
-        expected,
-    )
+    assert dict(wrong_fields(lambda: story.ngo.CreateReceipt(request))) == expected
 
 
 def test_the_number_of_explained_points_matches_the_contract() -> None:
@@ -102,15 +104,14 @@ def test_a_consent_without_every_point_explained_is_refused(
     giver: str, point: int, story: Story
 ) -> None:
     person = story.person() if giver == "person" else story.child()
-    texts = [one for one in SEVEN_POINTS if one != point]
     give_receipt = partial(
         story.receipt,
         person.id,
         giver=giver,
         assent_code="" if giver == "person" else "given",
-        explained_codes=texts,
+        explained_codes=[other for other in SEVEN_POINTS if other != point],
     )
-    assert refusal_with_fields(give_receipt)[2] == {"receipt.explained_codes": "required"}
+    assert wrong_fields(give_receipt) == [("receipt.explained_codes", "required")]
 
 
 def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(
@@ -127,9 +128,11 @@ def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story)
     person = story.person()
     usual = story.ngo.CreateReceipt(request_for(person.id))
     # 366 days, because a year may be a leap year
-    longest = story.ngo.CreateReceipt(request_for(person.id, until=NOON + timedelta(days=366)))
-    assert usual.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=90)
-    assert longest.until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=366)
+    longest = story.ngo.CreateReceipt(request_for(person.id, until_time=NOON + timedelta(days=366)))
+    assert [receipt.until_time.ToDatetime(tzinfo=UTC) - NOON for receipt in (usual, longest)] == [
+        timedelta(days=90),
+        timedelta(days=366),
+    ]
     assert usual.recorded_by_worker_id == story.ngo.caller.id
     assert usual.create_time.ToDatetime(tzinfo=UTC) == NOON
 
@@ -140,10 +143,9 @@ def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public
     created = story.receipt(story.person().id)
     check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
     signature = base64.urlsafe_b64decode(created.signature + "=" * (-len(created.signature) % 4))
+    store = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals")))
     with service.database.transaction(SYSTEM) as tx:
-        stored = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals"))).get(
-            tx, created.id
-        )
+        stored = store.get(tx, created.id)
     assert check.holds(signature, stored.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
@@ -177,32 +179,23 @@ def test_a_referral_is_sent_only_on_a_consent_that_covers_it(
 ) -> None:
     draft = story.draft()
     receipt = story.receipt(draft.person_id, **values)
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    request = send_request(draft, receipt.id)
     assert refusal(lambda: story.ngo.SendReferral(request)) == ("FAILED_PRECONDITION", reason)
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id)) == draft
+    assert read(story.ngo, draft.id) == draft
 
 
 def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_on_another_persons(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    receipt = story.receipt(draft.person_id)
-    request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    other = pb.SendReferralRequest(
-        id=draft.id, etag=draft.etag, receipt_id=story.receipt(story.person().id).id
-    )
-    assert refusal(lambda: story.ngo.SendReferral(other)) == ("NOT_FOUND", "not_found")
+    receipt, anothers = story.receipt(draft.person_id), story.receipt(story.person().id)
+    send = partial(story.ngo.SendReferral, send_request(draft, receipt.id))
+    assert refusal(lambda: story.ngo.SendReferral(send_request(draft, anothers.id))) == NOT_FOUND
     service.clock.advance(timedelta(days=90))
-    assert refusal(lambda: story.ngo.SendReferral(request)) == (
-        "FAILED_PRECONDITION",
-        "receipt_expired",
-    )
+    assert refusal(send) == ("FAILED_PRECONDITION", "receipt_expired")
     service.clock.set(NOON)
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=receipt.id))
-    assert refusal(lambda: story.ngo.SendReferral(request)) == (
-        "FAILED_PRECONDITION",
-        "receipt_withdrawn",
-    )
+    story.ngo.WithdrawReceipt(id=receipt.id)
+    assert refusal(send) == ("FAILED_PRECONDITION", "receipt_withdrawn")
 
 
 def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
@@ -216,10 +209,10 @@ def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
         give_receipt(giver="authority", purposes=["HOU.EMG"]),
         give_receipt(giver="best_interest"),
     ]
-    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=usable[2].id))
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=usable[2].id)
     soon = request_for(
         child.id,
-        until=NOON + timedelta(minutes=1),
+        until_time=NOON + timedelta(minutes=1),
         giver_code=people_pb2.GIVER_GUARDIAN,
         assent_code=people_pb2.ASSENT_GIVEN,
     )
@@ -230,64 +223,50 @@ def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
         give_receipt(giver="guardian"),
         story.ngo.CreateReceipt(soon),
     ]
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=useless[3].id))
+    story.ngo.WithdrawReceipt(id=useless[3].id)
     service.clock.advance(timedelta(minutes=1))
     draft = story.draft(child)
-    listed = story.ngo.ListReceipts(
-        people_pb2.ListReceiptsRequest(person_id=child.id, referral_id=draft.id)
-    ).receipts
+    listed = story.ngo.ListReceipts(person_id=child.id, referral_id=draft.id).receipts
     assert {receipt.id for receipt in listed} == {receipt.id for receipt in usable}
     for receipt in useless:
-        request = pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-        assert refusal(partial(story.ngo.SendReferral, request))[0] == "FAILED_PRECONDITION"
+        send = partial(story.ngo.SendReferral, send_request(draft, receipt.id))
+        assert refusal(send)[0] == "FAILED_PRECONDITION"
     for receipt in usable:
-        other = story.draft(child)
-        story.ngo.SendReferral(
-            pb.SendReferralRequest(id=other.id, etag=other.etag, receipt_id=receipt.id)
-        )
+        story.ngo.SendReferral(send_request(story.draft(child), receipt.id))
 
 
 def test_a_receipt_states_whether_it_is_live(story: Story, service: Service) -> None:
-    def live(identifier: str) -> bool:
-        receipt: people_pb2.Receipt = story.ngo.GetReceipt(
-            people_pb2.GetReceiptRequest(id=identifier)
-        )
-        return receipt.live
+    def live(*receipt_ids: str) -> list[bool]:
+        return [story.ngo.GetReceipt(id=receipt_id).live for receipt_id in receipt_ids]
 
-    consent, withdrawn = story.receipt(story.person().id), story.receipt(story.person().id)
-    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    consent, withdrawn = (story.receipt(story.person().id).id for _ in range(2))
+    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given").id
     override = story.overridden().receipt_id
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert [live(each) for each in (consent.id, withdrawn.id, decided.id, override)] == [
-        True,
-        False,
-        False,
-        True,
-    ]
-    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
+    story.ngo.WithdrawReceipt(id=withdrawn)
+    assert live(consent, withdrawn, decided, override) == [True, False, False, True]
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=decided)
     service.clock.advance(timedelta(hours=12))
-    assert [live(each) for each in (consent.id, decided.id, override)] == [True, True, False], (
+    assert live(consent, decided, override) == [True, True, False], (
         "nobody confirmed the override in time"
     )
     service.clock.advance(timedelta(days=90))
-    assert not live(consent.id)
+    assert live(consent) == [False]
 
 
 def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation(
     story: Story, service: Service
 ) -> None:
     decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
-    service.as_("ngo", "MANAGER").ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=decided.id))
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", (decided.id,)
-        ).fetchall()
-    assert [row["type"] for row in rows] == [
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=decided.id)
+    assert service.fact_types(decided.id) == [
         "enlace.receipt.proposed.v1",
         "enlace.receipt.confirmed.v1",
     ]
-    body = facts_pb2.ReceiptFact.FromString(bytes(rows[0]["payload"]))
-    assert (body.receipt_id, body.organization_id, body.recipient_organization_id) == (
+    [row] = service.rows(
+        "SELECT payload FROM outbox WHERE subject = %s AND version = 1", decided.id
+    )
+    fact = facts_pb2.ReceiptFact.FromString(bytes(row["payload"]))
+    assert (fact.receipt_id, fact.organization_id, fact.recipient_organization_id) == (
         decided.id,
         ORG["ngo"],
         ORG["shelter"],
@@ -297,46 +276,38 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
 def test_a_consent_is_not_listed_for_another_persons_referral(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
-    request = people_pb2.ListReceiptsRequest(person_id=story.person().id, referral_id=draft.id)
-    assert refusal(lambda: story.ngo.ListReceipts(request)) == ("NOT_FOUND", "not_found")
+    of_another = partial(story.ngo.ListReceipts, person_id=story.person().id, referral_id=draft.id)
+    assert refusal(of_another) == NOT_FOUND
 
 
 def test_a_withdrawal_ends_its_referral_at_once_and_a_second_one_changes_nothing(
     story: Story, service: Service
 ) -> None:
-    sent = story.accepted()
-    closed_before = story.sent(person=story.person())
-    assert sent.receipt_id != closed_before.receipt_id
+    accepted, of_another_consent = story.accepted(), story.sent()
     service.clock.advance(timedelta(minutes=5))
-    withdrawn = story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    withdrawn = story.ngo.WithdrawReceipt(id=accepted.receipt_id)
     assert withdrawn.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
-    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id))
+    ended = read(story.ngo, accepted.id)
     assert ended.state == pb.STATE_CONSENT_WITHDRAWN
     assert [clock.kind for clock in ended.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_DELETION
     ]
     assert list(ended.allowed_verbs) == [], "the receiver has to delete its data first"
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=closed_before.id)).state == pb.STATE_SENT
+    assert read(story.ngo, of_another_consent.id).state == pb.STATE_SENT
     service.clock.advance(timedelta(minutes=5))
-    again = story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert again == withdrawn
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)) == ended
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
-        ).fetchall()
-    assert [row["type"] for row in rows] == [
+    assert story.ngo.WithdrawReceipt(id=accepted.receipt_id) == withdrawn
+    assert read(story.ngo, accepted.id) == ended
+    assert service.fact_types(accepted.receipt_id) == [
         "enlace.receipt.given.v1",
         "enlace.receipt.withdrawn.v1",
     ]
 
 
 def test_a_person_may_withdraw_her_consent_through_the_receiver(story: Story) -> None:
-    sent = story.accepted()
-    withdrawn = story.shelter.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    assert withdrawn.HasField("withdraw_time")
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=sent.id)).events
-    assert (events[-1].verb, events[-1].attribution, events[-1].actor_organization_id) == (
+    accepted = story.accepted()
+    assert story.shelter.WithdrawReceipt(id=accepted.receipt_id).HasField("withdraw_time")
+    last = history(story.ngo, accepted.id)[-1]
+    assert (last.verb, last.attribution, last.actor_organization_id) == (
         "consent_withdrawn",
         pb.ATTRIBUTION_PERSON,
         ORG["shelter"],
@@ -344,36 +315,28 @@ def test_a_person_may_withdraw_her_consent_through_the_receiver(story: Story) ->
 
 
 def test_a_withdrawal_ends_every_referral_based_on_the_receipt(story: Story) -> None:
-    first = story.sent()
-    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=first.person_id))
-    draft = story.draft(person=person)
-    second = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=first.receipt_id)
-    )
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=first.receipt_id))
-    for referral in (first, second):
-        assert (
-            story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id)).state
-            == pb.STATE_CONSENT_WITHDRAWN
-        )
+    person = story.person()
+    first = story.sent(person=person)
+    second = story.ngo.SendReferral(send_request(story.draft(person), first.receipt_id))
+    story.ngo.WithdrawReceipt(id=first.receipt_id)
+    assert [read(story.shelter, referral.id).state for referral in (first, second)] == [
+        pb.STATE_CONSENT_WITHDRAWN
+    ] * 2
 
 
 def test_other_organisations_cannot_find_a_consent(story: Story, service: Service) -> None:
     sent = story.sent()
     clinic = service.as_("clinic", "WORKER")
-    asks = [
-        partial(clinic.GetReceipt, people_pb2.GetReceiptRequest(id=sent.receipt_id)),
-        partial(clinic.WithdrawReceipt, people_pb2.WithdrawReceiptRequest(id=sent.receipt_id)),
-        partial(clinic.ListReceipts, people_pb2.ListReceiptsRequest(person_id=sent.person_id)),
+    for attempt in (
+        partial(clinic.GetReceipt, id=sent.receipt_id),
+        partial(clinic.WithdrawReceipt, id=sent.receipt_id),
+        partial(clinic.ListReceipts, person_id=sent.person_id),
         partial(clinic.CreateReceipt, request_for(sent.person_id)),
         # a receiver cannot record a consent for itself
         partial(story.shelter.CreateReceipt, request_for(sent.person_id)),
-    ]
-    for ask in asks:
-        assert refusal(ask) == ("NOT_FOUND", "not_found")
-    assert not story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id)).HasField(
-        "withdraw_time"
-    )
+    ):
+        assert refusal(attempt) == NOT_FOUND
+    assert not story.ngo.GetReceipt(id=sent.receipt_id).HasField("withdraw_time")
 
 
 def test_the_files_organisation_lists_all_consents_and_a_recipient_only_its_own(
@@ -381,9 +344,12 @@ def test_the_files_organisation_lists_all_consents_and_a_recipient_only_its_own(
 ) -> None:
     sent = story.sent()
     story.receipt(sent.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    request = people_pb2.ListReceiptsRequest(person_id=sent.person_id)
-    assert {r.recipient_organization_id for r in story.ngo.ListReceipts(request).receipts} == {
+    all_receipts, own_receipts = (
+        client.ListReceipts(person_id=sent.person_id).receipts
+        for client in (story.ngo, story.shelter)
+    )
+    assert {receipt.recipient_organization_id for receipt in all_receipts} == {
         ORG["shelter"],
         ORG["clinic"],
     }
-    assert [r.id for r in story.shelter.ListReceipts(request).receipts] == [sent.receipt_id]
+    assert [receipt.id for receipt in own_receipts] == [sent.receipt_id]

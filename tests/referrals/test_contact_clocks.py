@@ -5,27 +5,37 @@ No waiting caller is forgotten between two shifts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
-from chassis.tokens import SYSTEM
+from chassis.wire import timestamp
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import DECIDING, Triage
-from services.referrals.line.store import contacts
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import ASKED, NOON, refusal_with_fields
-from tests.referrals.conftest import Client, Service, Story
+from tests.builders import ASKED, NOON, wrong_fields
+from tests.referrals.conftest import (
+    Client,
+    Service,
+    Story,
+    read,
+    send_request,
+    update_contact,
+)
 from tests.referrals.test_lifecycle import DAYS
 
 CALM = {name: "yes" if name == "safe_place_tonight" else "no" for name in DECIDING}
 M, H = timedelta(minutes=1), timedelta(hours=1)
+HEALTH_DEADLINES = {
+    pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
+    pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy",
+}
 
 
 def open_contact(**answers: str) -> Contact:
@@ -55,9 +65,9 @@ def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_
 
 def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() -> None:
     contact = open_contact(**CALM)
+    assert contact.clock is not None
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
-    assert contact.clock is not None
     assert contact.clock.due_time == NOON + 5 * H + 15 * M, (
         "a deadline cannot end before the answer that started it"
     )
@@ -104,26 +114,20 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
 @pytest.fixture
 def no_earlier_deadlines(service: Service) -> None:
     """Clears the deadlines of contacts from earlier tests."""
-    with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE contacts SET clock_next_time = NULL")
+    service.as_owner("UPDATE contacts SET clock_next_time = NULL")
 
 
 def published_verbs(service: Service, contact_id: str) -> list[str]:
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (contact_id,)
-        ).fetchall()
-    return [row["type"].removeprefix("enlace.contact.").removesuffix(".v1") for row in rows]
+    return [
+        type_.removeprefix("enlace.contact.").removesuffix(".v1")
+        for type_ in service.fact_types(contact_id)
+    ]
 
 
-def scheduler_of(service: Service) -> DeadlineScheduler:
-    return DeadlineScheduler(
-        service.made.contacts, service.database, service.clock, contacts.next_time, "contacts"
-    )
-
-
-def operator(story: Story) -> Client:
-    return story.service.as_("hotline", "OPERATOR")
+@pytest.fixture
+def line(story: Story) -> Story:
+    """The usual beginning of a test, with the hotline as the sender."""
+    return replace(story, ngo=story.operator)
 
 
 def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
@@ -132,74 +136,51 @@ def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stal
     recorded = story.contact(safe_place_tonight=c.ANSWER_NO).contact
     assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in recorded.clocks] == [NOON + H]
     service.clock.advance(31 * M)
-    assert scheduler_of(service).fire() == 1
-    assert scheduler_of(service).fire() == 0
+    assert [service.contact_scheduler().fire() for _ in range(2)] == [1, 0]
     assert published_verbs(service, recorded.id) == ["recorded", "waiting"]
-    now = operator(story).GetContact(c.GetContactRequest(id=recorded.id))
-    assert now.etag == recorded.etag, "a fired deadline makes no etag stale"
-    change = c.UpdateContactRequest(
-        contact=c.Contact(
-            id=recorded.id, etag=recorded.etag, outcome_code=c.CONTACT_OUTCOME_ADVISED
-        )
-    )
-    change.update_mask.paths.append("outcome_code")
-    ended = operator(story).UpdateContact(change)
+    current = story.operator.GetContact(id=recorded.id)
+    assert current.etag == recorded.etag, "a fired deadline makes no etag stale"
+    ended = update_contact(story.operator, recorded, outcome_code=c.CONTACT_OUTCOME_ADVISED)
     assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
     service.clock.advance(10 * H)
-    assert scheduler_of(service).fire() == 0
+    assert service.contact_scheduler().fire() == 0
     assert published_verbs(service, recorded.id) == ["recorded", "waiting", "changed"]
 
 
 def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
-    story: Story, service: Service, no_earlier_deadlines: None
+    line: Story, no_earlier_deadlines: None
 ) -> None:
-    recorded = story.contact(safe_place_tonight=c.ANSWER_NO).contact
-    line = Story(service, operator(story), story.shelter, story.coordinator, story.numbers)
+    recorded = line.contact(safe_place_tonight=c.ANSWER_NO).contact
 
     def running() -> list[bool]:
-        return [
-            not clock.HasField("stop_time")
-            for clock in line.ngo.GetContact(c.GetContactRequest(id=recorded.id)).clocks
-        ]
+        clocks = line.operator.GetContact(id=recorded.id).clocks
+        return [not clock.HasField("stop_time") for clock in clocks]
 
     sent = line.sent(contact_id=recorded.id)
     assert running() == [False]
-    story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(
-            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
-        )
-    )
+    line.decline(sent)
     assert running() == [True]
 
 
 # After an assault.
 
 
-def referral_after_assault(hours: float) -> pb.Referral:
-    referral = pb.Referral()
-    referral.assault_time.FromDatetime(NOON - hours * H)
-    return referral
+def draft_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral:
+    """Drafts a referral of a person who was assaulted so many hours before noon."""
+    return story.draft(assault_time=NOON - hours * H, **values)
 
 
 def health_deadlines(referral: pb.Referral) -> dict[str, timedelta]:
-    names = {
-        pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
-        pb.CLOCK_KIND_EMERGENCY_CONTRACEPTION: "pregnancy",
-    }
+    """Returns the time from noon to the end of each running health deadline."""
     return {
-        names[clock.kind]: clock.due_time.ToDatetime(tzinfo=UTC) - NOON
+        HEALTH_DEADLINES[clock.kind]: clock.due_time.ToDatetime(tzinfo=UTC) - NOON
         for clock in referral.clocks
-        if clock.kind in names and not clock.HasField("stop_time")
+        if clock.kind in HEALTH_DEADLINES and not clock.HasField("stop_time")
     }
 
 
 def send_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral:
-    draft = story.draft(assault_time=referral_after_assault(hours).assault_time, **values)
-    receipt = story.receipt(draft.person_id)
-    sent: pb.Referral = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
-    return sent
+    return story.sent(assault_time=NOON - hours * H, **values)
 
 
 @pytest.mark.parametrize(
@@ -216,56 +197,47 @@ def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_a
 ) -> None:
     sent = send_after_assault(story, hours, urgency=pb.URGENCY_NORMAL)
     assert sent.urgency == pb.URGENCY_EMERGENCY
-    assert health_deadlines(sent) == left
-    assert health_deadlines(story.shelter.GetReferral(pb.GetReferralRequest(id=sent.id))) == left
+    assert health_deadlines(sent) == health_deadlines(read(story.shelter, sent.id)) == left
 
 
 def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
     story: Story,
 ) -> None:
-    assert (
-        send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE).urgency == pb.URGENCY_IMMEDIATE
-    )
+    immediate = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
+    assert immediate.urgency == pb.URGENCY_IMMEDIATE
     sent = send_after_assault(story, 2)
-    lower = pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
-    assert refusal_with_fields(lambda: story.ngo.AmendReferral(lower))[2] == {
-        "urgency": "out_of_range"
-    }
+    lower = partial(story.ngo.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
+    assert wrong_fields(lower) == [("urgency", "out_of_range")]
 
 
 @pytest.mark.parametrize("hours", [-1, 121])
 def test_an_assault_time_in_the_future_or_too_long_ago_is_refused(
     story: Story, hours: float
 ) -> None:
-    assert refusal_with_fields(
-        lambda: story.draft(assault_time=referral_after_assault(hours).assault_time)
-    )[2] == {"assault_time": "out_of_range"}
+    assert wrong_fields(lambda: draft_after_assault(story, hours)) == [
+        ("assault_time", "out_of_range")
+    ]
 
 
 def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
-    story: Story, service: Service
+    story: Story,
 ) -> None:
     sent = send_after_assault(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
-    referral = story.coordinator.GetReferral(pb.GetReferralRequest(id=sent.id))
-    assert not referral.HasField("assault_time")
-    assert health_deadlines(referral) == {}
+    referral = read(story.coordinator, sent.id)
+    assert (referral.HasField("assault_time"), health_deadlines(referral)) == (False, {})
 
 
 def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
     story: Story, service: Service
 ) -> None:
-    sent = send_after_assault(story, 71)
-    accept = pb.AcceptReferralRequest(id=sent.id, etag=sent.etag)
-    accept.planned_first_contact_time.FromDatetime(NOON)
-    story.shelter.AcceptReferral(accept)
+    accepted = story.accept(send_after_assault(story, 71))
 
     def totals(client: Client, box: pb.Box.ValueType, **filters: Any) -> tuple[int, int, int]:
         """Returns how many times the referral is listed, counted late and counted due soon."""
-        chosen = pb.ReferralFilter(box=box, code=sent.code, **filters)
-        listed = client.ListReferrals(pb.ListReferralsRequest(filter=chosen)).referrals
-        counts = client.CountReferrals(pb.CountReferralsRequest(filter=chosen))
-        return len(listed), counts.late, counts.due_soon
+        chosen = pb.ReferralFilter(box=box, code=accepted.code, **filters)
+        counts = client.CountReferrals(filter=chosen)
+        return len(client.ListReferrals(filter=chosen).referrals), counts.late, counts.due_soon
 
     for hours, own, network in (
         (0, (1, 0, 1), (0, 0, 0)),
@@ -277,7 +249,7 @@ def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
         assert totals(story.coordinator, pb.BOX_NETWORK, pressing=True) == network
         assert totals(story.coordinator, pb.BOX_NETWORK) == (1, *network[1:])
     everything = story.coordinator.ListReferrals(
-        pb.ListReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200)
+        filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200
     ).referrals
     due = [referral.next_due_time.ToNanoseconds() or float("inf") for referral in everything]
     assert due == sorted(due)
@@ -288,75 +260,53 @@ def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
 ) -> None:
     sent = send_after_assault(story, 2)
     service.clock.advance(71 * H)
-    DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_time, "clocks"
-    ).fire()
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT clock FROM referral_events WHERE referral_id = %s", (sent.id,)
-        ).fetchall()
+    service.scheduler().fire()
+    rows = service.rows("SELECT clock FROM referral_events WHERE referral_id = %s", sent.id)
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
-    accepted = send_after_assault(story, 2)
-    request = pb.AcceptReferralRequest(id=accepted.id, etag=accepted.etag)
-    request.planned_first_contact_time.FromDatetime(NOON)
-    accepted = story.shelter.AcceptReferral(request)
+    accepted = story.accept(send_after_assault(story, 2))
     assert set(health_deadlines(accepted)) == {"hiv", "pregnancy"}
-    begin = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
-    begin.first_contact_time.FromDatetime(NOON)
-    assert health_deadlines(story.shelter.StartReferral(begin)) == {}
+    started = story.shelter.StartReferral(
+        id=accepted.id, etag=accepted.etag, first_contact_time=NOON
+    )
+    assert health_deadlines(started) == {}
 
 
 def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_following_one(
-    story: Story, service: Service
+    line: Story,
 ) -> None:
-    hotline = operator(story)
-    contact = c.Contact(
-        line_country="NI",
-        kind_code=c.CONTACT_KIND_CRISIS,
-        triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
-    )
-    contact.assault_time.CopyFrom(referral_after_assault(10).assault_time)
-    recorded = hotline.CreateContact(
-        c.CreateContactRequest(contact=contact, request_id=story.request_id())
+    recorded = line.operator.CreateContact(
+        contact=c.Contact(
+            line_country="NI",
+            kind_code=c.CONTACT_KIND_CRISIS,
+            triage=c.Triage(sexual_violence_120h=c.ANSWER_YES),
+            assault_time=timestamp(NOON - 10 * H),
+        ),
+        request_id=line.request_id(),
     ).contact
     assert recorded.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
-    line = Story(service, hotline, story.shelter, story.coordinator, story.numbers)
     draft = line.draft(contact_id=recorded.id, urgency=pb.URGENCY_UNSPECIFIED)
     assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, recorded.assault_time)
-    receipt = line.receipt(draft.person_id)
-    sent = hotline.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    sent = line.operator.SendReferral(send_request(draft, line.receipt(draft.person_id).id))
+    declined = line.decline(sent)
+    assert set(health_deadlines(read(line.operator, sent.id))) == {"hiv", "pregnancy"}, (
+        "the deadlines do not stop while another service is asked"
     )
-    back = story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(
-            id=sent.id, etag=sent.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
-        )
-    )
-    assert set(health_deadlines(hotline.GetReferral(pb.GetReferralRequest(id=back.id)))) == {
-        "hiv",
-        "pregnancy",
-    }, "the deadlines do not stop while another service is asked"
-    assert health_deadlines(back) == {}, "and they have ended for the former receiver"
-    again = hotline.CreateReferral(
-        pb.CreateReferralRequest(
-            **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=story.request_id()
-        )
+    assert health_deadlines(declined) == {}, "and they have ended for the former receiver"
+    again = line.operator.CreateReferral(
+        **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=line.request_id()
     )
     assert again.assault_time == recorded.assault_time
     assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
 
 
 def test_an_assault_time_that_was_a_mistake_can_be_removed_from_a_draft(story: Story) -> None:
-    draft = story.draft(
-        assault_time=referral_after_assault(2).assault_time, urgency=pb.URGENCY_EMERGENCY
-    )
+    draft = draft_after_assault(story, 2)
     assert set(health_deadlines(draft)) == {"hiv", "pregnancy"}
-    change = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_NORMAL)
+    changed = story.ngo.UpdateReferral(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_NORMAL),
+        update_mask={"paths": ["assault_time", "urgency"]},
     )
-    change.update_mask.paths.extend(["assault_time", "urgency"])
-    changed = story.ngo.UpdateReferral(change)
     assert (changed.HasField("assault_time"), changed.urgency) == (False, pb.URGENCY_NORMAL)
     assert health_deadlines(changed) == {}
 
@@ -364,33 +314,26 @@ def test_an_assault_time_that_was_a_mistake_can_be_removed_from_a_draft(story: S
 def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
     story: Story, service: Service
 ) -> None:
-    hotline = operator(story)
-    contact = c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
-    contact.assault_time.CopyFrom(referral_after_assault(100).assault_time)
-    recorded = hotline.CreateContact(
-        c.CreateContactRequest(contact=contact, request_id=story.request_id())
-    ).contact
-    service.clock.advance(48 * H)
-    again = c.UpdateContactRequest(
+    recorded = story.operator.CreateContact(
         contact=c.Contact(
-            id=recorded.id,
-            etag=recorded.etag,
-            assault_time=recorded.assault_time,
-            need_code="MED.SVC",
-        )
-    )
-    again.update_mask.paths.extend(["assault_time", "need_code"])
-    assert hotline.UpdateContact(again).need_code == "MED.SVC"
-    service.clock.set(NOON)
-    draft = story.draft(assault_time=referral_after_assault(100).assault_time)
+            line_country="NI",
+            kind_code=c.CONTACT_KIND_CRISIS,
+            assault_time=timestamp(NOON - 100 * H),
+        ),
+        request_id=story.request_id(),
+    ).contact
+    draft = draft_after_assault(story, 100)
     service.clock.advance(48 * H)
-    change = pb.UpdateReferralRequest(
-        referral=pb.Referral(
-            id=draft.id, etag=draft.etag, assault_time=draft.assault_time, urgency=pb.URGENCY_URGENT
-        )
+    again = update_contact(
+        story.operator, recorded, assault_time=recorded.assault_time, need_code="MED.SVC"
     )
-    change.update_mask.paths.extend(["assault_time", "urgency"])
-    assert story.ngo.UpdateReferral(change).urgency == pb.URGENCY_URGENT, (
+    assert again.need_code == "MED.SVC"
+    values: dict[str, Any] = {"assault_time": draft.assault_time, "urgency": pb.URGENCY_URGENT}
+    changed = story.ngo.UpdateReferral(
+        referral=pb.Referral(id=draft.id, etag=draft.etag, **values),
+        update_mask={"paths": list(values)},
+    )
+    assert changed.urgency == pb.URGENCY_URGENT, (
         "and no health deadline makes it an emergency any longer"
     )
 
@@ -400,23 +343,17 @@ def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
 ) -> None:
     waiting, over = story.contact().contact, story.contact().contact
     draft = story.draft()
-    lowered, raised = (
-        (MIGRATIONS[1] / "20261203000031_contact_clocks.sql")
-        .read_text()
-        .split("-- migrate:down")[part]
-        for part in (1, 0)
-    )
+    migration = (MIGRATIONS[1] / "20261203000031_contact_clocks.sql").read_text()
+    up, down = migration.split("-- migrate:down")
     with psycopg.connect(service.migration_url) as owner:
         owner.execute("UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (over.id,))
         owner.execute("DELETE FROM clocks WHERE referral_id = %s", (draft.id,))
         owner.execute("UPDATE referrals SET next_due_time = NULL WHERE id = %s", (draft.id,))
-        owner.execute(lowered.encode())
-        owner.execute(raised.encode())
-    hotline = operator(story)
+        owner.execute(down.encode())
+        owner.execute(up.encode())
     assert [
-        len(hotline.GetContact(c.GetContactRequest(id=contact.id)).clocks)
-        for contact in (waiting, over)
+        len(story.operator.GetContact(id=contact.id).clocks) for contact in (waiting, over)
     ] == [1, 0]
-    mine = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert [clock.kind for clock in mine.clocks] == [pb.CLOCK_KIND_DRAFT]
-    assert mine.HasField("next_due_time")
+    current = read(story.ngo, draft.id)
+    assert [clock.kind for clock in current.clocks] == [pb.CLOCK_KIND_DRAFT]
+    assert current.HasField("next_due_time")

@@ -28,6 +28,9 @@ from services.referrals.referrals.store import boxes
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story
 
+NEVER = NOON + timedelta(days=9)
+"""The time by which rows without a deadline are sorted."""
+
 
 def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
     hidden = (
@@ -39,8 +42,8 @@ def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
 
 
 def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
-    seen = filter_.box == "network" or row["sender_organization_id"] == filter_.organization_id
-    return seen and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
+    visible = filter_.box == "network" or row["sender_organization_id"] == filter_.organization_id
+    return visible and State(row["state"]) in CAME_BACK and row["next_due_time"] is not None
 
 
 def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
@@ -52,10 +55,8 @@ def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
 
 
 def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
-    return (
-        bool(turn := side_to_act(row, filter_))
-        and row[f"{turn}_organization_id"] == filter_.organization_id
-    )
+    turn = side_to_act(row, filter_)
+    return turn != "" and row[f"{turn}_organization_id"] == filter_.organization_id
 
 
 def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
@@ -75,14 +76,11 @@ MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
     ),
     "waiting_for_me": waits_for_own_side,
     "waiting_for_other": waits_for_other_side,
-    "late": lambda row, wanted: (moment := due_time_of(row, wanted)) is not None and moment < NOON,
-    "due_soon": lambda row, wanted: (
-        (moment := due_time_of(row, wanted)) is not None and NOON <= moment < NOON + SOON
-    ),
+    "late": lambda row, filter_: (due_time_of(row, filter_) or NEVER) < NOON,
+    "due_soon": lambda row, filter_: NOON <= (due_time_of(row, filter_) or NEVER) < NOON + SOON,
     "unanswered": is_open_need,
-    "pressing": lambda row, wanted: (
-        is_open_need(row, wanted)
-        or ((moment := due_time_of(row, wanted)) is not None and moment < NOON + SOON)
+    "pressing": lambda row, filter_: (
+        is_open_need(row, filter_) or (due_time_of(row, filter_) or NEVER) < NOON + SOON
     ),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
@@ -171,12 +169,9 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
         rows = [
             row
             for row in rows_of_every_state
-            if IN_BOX[box](row, ORG[own]) and State(row["state"]) in states
-        ]
-        rows = [
-            row
-            for row in rows
-            if all(MATCHES[name](row, filter_) for name in filters if name in MATCHES)
+            if IN_BOX[box](row, ORG[own])
+            and State(row["state"]) in states
+            and all(MATCHES[name](row, filter_) for name in filters if name in MATCHES)
         ]
         live = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
@@ -185,33 +180,26 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
                 page, after = boxes.find(tx, filter_, 100, after)
                 listed += page
             counts = boxes.count(tx, filter_)
-        order = [
-            (
-                due_time_of(row, filter_) or NOON + timedelta(days=9),
-                -row["update_time"].timestamp(),
-                row["id"],
-            )
+        order = sorted(
+            (due_time_of(row, filter_) or NEVER, -row["update_time"].timestamp(), row["id"])
             for row in rows
-        ]
-        assert [referral.id for referral in listed] == [
-            identifier for *_, identifier in sorted(order)
-        ], filters
-        assert counts["total"] == len(rows), filters
-        assert counts["by_state"] == Counter(row["state"] for row in rows), filters
-        assert counts["late"] == sum(MATCHES["late"](row, filter_) for row in rows), filters
-        assert counts["due_soon"] == sum(MATCHES["due_soon"](row, filter_) for row in rows), filters
-        assert counts["fresh"] == sum(row["state"] == "sent" for row in rows), filters
+        )
+        assert [referral.id for referral in listed] == [row_id for *_, row_id in order], filters
+        expected = {
+            "total": len(rows),
+            "by_state": Counter(row["state"] for row in rows),
+            "late": sum(MATCHES["late"](row, filter_) for row in rows),
+            "due_soon": sum(MATCHES["due_soon"](row, filter_) for row in rows),
+            "fresh": sum(row["state"] == "sent" for row in rows),
+            "by_need": Counter(row["need_code"][:3] for row in live),
+            "by_department": Counter(row["department"] for row in live if row["department"]),
+        }
         if box != "network":
-            assert counts["waiting_for_me"] == sum(
-                waits_for_own_side(row, filter_) for row in rows
-            ), filters
-            assert counts["waiting_for_other"] == sum(
-                waits_for_other_side(row, filter_) for row in rows
-            ), filters
-        assert counts["by_need"] == Counter(row["need_code"][:3] for row in live), filters
-        assert counts["by_department"] == Counter(
-            row["department"] for row in live if row["department"]
-        ), filters
+            expected |= {
+                "waiting_for_me": sum(waits_for_own_side(row, filter_) for row in rows),
+                "waiting_for_other": sum(waits_for_other_side(row, filter_) for row in rows),
+            }
+        assert {name: counts[name] for name in expected} == expected, filters
         needs = Counter(
             (row["need_code"][:3], row["department"]) for row in rows if is_open_need(row, filter_)
         )

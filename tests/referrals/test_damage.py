@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
 import structlog
 from prometheus_client import REGISTRY
@@ -26,22 +25,37 @@ from keys.check import KeyCheck
 from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
-from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
-from tests.referrals.conftest import Service, Story
-from tests.referrals.test_erasure import open_identity
+from tests.referrals.conftest import (
+    Service,
+    Story,
+    credentials,
+    history,
+    open_identity,
+    read,
+    update_contact,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def unreadable(table: str) -> float:
-    return REGISTRY.get_sample_value("enlace_rows_unreadable_total", {"table": table}) or 0.0
+def unreadable(*tables: str) -> list[float]:
+    """Returns the number of unreadable rows that were reported of each table."""
+    return [
+        REGISTRY.get_sample_value("enlace_rows_unreadable_total", {"table": table}) or 0.0
+        for table in tables
+    ]
 
 
-def change(service: Service, statement: str, *values: object) -> None:
-    with service.database.transaction(SYSTEM) as tx:
-        assert tx.execute(statement.encode(), values).rowcount
+def damage(service: Service, table: str, column: str, where: str, *values: object) -> None:
+    """Changes one bit of a sealed value."""
+    changed = service.as_owner(
+        f"UPDATE {table} SET {column} = set_byte({column}, 30, get_byte({column}, 30) # 1)"
+        f" WHERE {where}",
+        *values,
+    )
+    assert changed == 1
 
 
 def fault_code(act: Callable[[], object]) -> str:
@@ -59,17 +73,9 @@ def fault_code(act: Callable[[], object]) -> str:
 def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_served(
     story: Story, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken, other, before = (
-        story.person(),
-        story.person(given_name="Abril"),
-        unreadable("person_sealed"),
-    )
-    change(
-        service,
-        "UPDATE person_sealed SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)"
-        " WHERE person_id = %s AND field = 'identity'",
-        broken.id,
-    )
+    broken, intact = story.person(), story.person(given_name="Abril")
+    [before] = unreadable("person_sealed")
+    damage(service, "person_sealed", "sealed", "person_id = %s AND field = 'identity'", broken.id)
     log.setup("referrals")
     assert fault_code(lambda: open_identity(story.ngo, broken.id)) == "INTERNAL"
     with capsys.disabled():
@@ -78,10 +84,10 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
         structlog.reset_defaults()
     log_lines = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
     assert [line["where"] for line in log_lines] == [f"person_sealed/{broken.id}/identity"]
-    assert unreadable("person_sealed") == before + 1
-    assert open_identity(story.ngo, other.id).given_name == "Abril"
+    assert unreadable("person_sealed") == [before + 1]
+    assert open_identity(story.ngo, intact.id).given_name == "Abril"
     assert (
-        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=broken.id)).safe_contact.channel_code
+        story.ngo.GetPerson(id=broken.id).safe_contact.channel_code
         == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
     )
 
@@ -123,45 +129,37 @@ def test_sealed_data_that_was_moved_or_truncated_does_not_open(
 def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
     story: Story, service: Service
 ) -> None:
-    referral, before = story.accepted(), unreadable("referral_events")
+    referral, [before] = story.accepted(), unreadable("referral_events")
     for note in ("the first", "the second"):
-        etag = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag
         story.ngo.AddNote(
-            pb.AddNoteRequest(id=referral.id, etag=etag, note=note, request_id=story.request_id())
+            id=referral.id,
+            etag=read(story.ngo, referral.id).etag,
+            note=note,
+            request_id=story.request_id(),
         )
-    as_owner(
+    damage(
         service,
-        "UPDATE referral_events SET note_sealed = '\\x01ff' WHERE referral_id = %s AND version ="
-        " (SELECT min(version) FROM referral_events WHERE referral_id = %s"
-        " AND note_sealed IS NOT NULL)",
+        "referral_events",
+        "note_sealed",
+        "referral_id = %s AND version = (SELECT min(version) FROM referral_events"
+        " WHERE referral_id = %s AND note_sealed IS NOT NULL)",
         referral.id,
         referral.id,
     )
-    events = story.ngo.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=referral.id)
-    ).events
     assert [
-        (event.note, event.note_withheld) for event in events if event.verb == "note_added"
+        (event.note, event.note_withheld)
+        for event in history(story.ngo, referral.id)
+        if event.verb == "note_added"
     ] == [("", True), ("the second", False)]
-    assert unreadable("referral_events") == before + 1
-
-
-def as_owner(service: Service, statement: str, *values: object) -> None:
-
-    with psycopg.connect(service.migration_url) as owner:
-        owner.execute("SELECT set_config('enlace.view', 'system', true)")
-        assert owner.execute(statement.encode(), values).rowcount == 1
+    assert unreadable("referral_events") == [before + 1]
 
 
 # The keys
 
 
 def test_nothing_is_sealed_or_opened_before_the_keys_are_checked(service: Service) -> None:
-    keyring = key_folder.keyring(service.keys, "referrals")
-    check, sealed = (
-        KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")),
-        keyring.seal("x", "c"),
-    )
+    sealed = key_folder.keyring(service.keys, "referrals").seal("x", "c")
+    check = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
     checked_keyring = check._keyring
     for act in (
         lambda: checked_keyring.seal("x", "c"),
@@ -177,7 +175,10 @@ def test_nothing_is_sealed_or_opened_before_the_keys_are_checked(service: Servic
 def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
     service: Service, tmp_path: Path
 ) -> None:
-    assert KeyCheck(service.database, key_folder.keyring(service.keys, "referrals")).turn() == ""
+    def new_check() -> KeyCheck:
+        return KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
+
+    assert new_check().turn() == ""
     key_folder.create(tmp_path, ["referrals"])
     another = key_folder.keyring(tmp_path, "referrals")
     assert KeyCheck(service.database, another).turn() == "sealing_key_wrong"
@@ -185,14 +186,13 @@ def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
         another.seal("x", "c")
     first = key_folder.secret(service.keys, "sealing.referrals")
     newer = Keyring(first, lambda: {0: first, 7: bytes(32)})
-    running = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
+    running, started_later = new_check(), new_check()
     assert running.turn() == ""
     assert KeyCheck(service.database, newer).turn() == ""
     assert (running.turn(), running.problem) == ("sealing_key_missing", ""), (
         "a running process continues, and learns of the new key in time"
     )
-    older = KeyCheck(service.database, key_folder.keyring(service.keys, "referrals"))
-    assert (older.turn(), older.problem) == ("sealing_key_missing", "sealing_key_missing")
+    assert (started_later.turn(), started_later.problem) == ("sealing_key_missing",) * 2
 
 
 def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
@@ -233,38 +233,26 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
 
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
     """Makes a contact with a note and two later ones; damages the note and the first later one."""
-    operator = service.as_("hotline", "OPERATOR")
-    contact = c.Contact(
-        line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
-    )
-    created: c.CreateContactResponse = operator.CreateContact(
-        c.CreateContactRequest(contact=contact, pin="4821", request_id=story.request_id())
+    created: c.CreateContactResponse = story.operator.CreateContact(
+        contact=c.Contact(
+            line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
+        ),
+        pin="4821",
+        request_id=story.request_id(),
     )
     for note in ("tiene un teléfono", "ya no lo tiene"):
-        service.public().AddNoteByReference(
-            c.AddNoteByReferenceRequest(reference=created.reference, pin=created.pin, note=note)
-        )
-    change(
-        service,
-        "UPDATE contacts SET note_sealed = set_byte(note_sealed, 30, get_byte(note_sealed, 30) # 1)"
-        " WHERE id = %s",
-        created.contact.id,
-    )
-    change(
-        service,
-        "UPDATE contact_notes SET sealed = set_byte(sealed, 30, get_byte(sealed, 30) # 1)"
-        " WHERE contact_id = %s AND number = 0",
-        created.contact.id,
-    )
+        service.public().AddNoteByReference(**credentials(created), note=note)
+    damage(service, "contacts", "note_sealed", "id = %s", created.contact.id)
+    damage(service, "contact_notes", "sealed", "contact_id = %s AND number = 0", created.contact.id)
     return created
 
 
 def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
-    before = unreadable("contacts"), unreadable("contact_notes")
-    created, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
-    contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
+    before = unreadable("contacts", "contact_notes")
+    created = damaged_contact(story, service)
+    contact = story.operator.GetContact(id=created.contact.id)
     assert (contact.note, contact.note_withheld, contact.kind_code) == (
         "",
         True,
@@ -274,36 +262,26 @@ def test_a_contact_with_a_changed_note_is_served_without_that_note(
         ("", True),
         ("ya no lo tiene", False),
     ]
-    assert (unreadable("contacts"), unreadable("contact_notes")) == (before[0] + 1, before[1] + 1)
+    assert unreadable("contacts", "contact_notes") == [count + 1 for count in before]
 
 
 def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     story: Story, service: Service
 ) -> None:
     created = damaged_contact(story, service)
-    status = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
-    assert service.public().GetReferenceStatus(status).contact_time_band == c.TIME_BAND_TODAY
-    response = service.as_("hotline", "OPERATOR").GetContactByReference(
-        c.GetContactByReferenceRequest(reference=created.reference, pin=created.pin)
-    )
-    assert response.id == created.contact.id
+    status = service.public().GetReferenceStatus(**credentials(created))
+    assert status.contact_time_band == c.TIME_BAND_TODAY
+    found = story.operator.GetContactByReference(**credentials(created))
+    assert found.id == created.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     story: Story, service: Service
 ) -> None:
-    created, operator = damaged_contact(story, service), service.as_("hotline", "OPERATOR")
-    contact = operator.GetContact(c.GetContactRequest(id=created.contact.id))
-    answer = operator.UpdateContact(update_request(contact, ""))
-    assert operator.GetContact(c.GetContactRequest(id=created.contact.id)).note_withheld
-    operator.UpdateContact(update_request(answer, "llamó otra vez"))
-    again = operator.GetContact(c.GetContactRequest(id=created.contact.id))
+    contact_id = damaged_contact(story, service).contact.id
+    damaged = story.operator.GetContact(id=contact_id)
+    saved = update_contact(story.operator, damaged, note="", need_code="HOU.EMG")
+    assert story.operator.GetContact(id=contact_id).note_withheld
+    update_contact(story.operator, saved, note="llamó otra vez", need_code="HOU.EMG")
+    again = story.operator.GetContact(id=contact_id)
     assert (again.note, again.note_withheld) == ("llamó otra vez", False)
-
-
-def update_request(contact: c.Contact, note: str) -> c.UpdateContactRequest:
-    request = c.UpdateContactRequest(
-        contact=c.Contact(id=contact.id, etag=contact.etag, note=note, need_code="HOU.EMG")
-    )
-    request.update_mask.paths.extend(["note", "need_code"])
-    return request

@@ -1,0 +1,135 @@
+"""The contacts of a line, as its operators see and change them."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from protos.referrals.v1 import contacts_pb2, facts_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.line.domain.triage import (
+    DECIDING,
+    NO,
+    YES,
+)
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.referrals.conftest import (
+    Service,
+    Story,
+    update_contact,
+)
+from tests.referrals.test_contacts import status
+
+CALM_ANSWERS = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
+
+
+def test_contacts_can_be_listed_by_outcome(story: Story) -> None:
+    open_, advised = story.contact().contact, story.contact().contact
+    update_contact(story.operator, advised, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED)
+    for outcome, expected in (
+        (contacts_pb2.CONTACT_OUTCOME_OPEN, {open_.id}),
+        (contacts_pb2.CONTACT_OUTCOME_ADVISED, {advised.id}),
+        (contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED, {open_.id, advised.id}),
+    ):
+        listed = story.operator.ListContacts(outcome_code=outcome, page_size=200).contacts
+        assert {contact.id for contact in listed} & {open_.id, advised.id} == expected
+
+
+def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
+    story: Story, service: Service
+) -> None:
+    created = story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
+    assert (created.urgency, created.pathway_code, created.open_question_count) == (
+        pb.URGENCY_UNSPECIFIED,
+        contacts_pb2.PATHWAY_UNSPECIFIED,
+        10,
+    )
+    listed = {contact.id: contact.urgency for contact in story.operator.ListContacts().contacts}
+    assert listed[created.id] == pb.URGENCY_UNSPECIFIED
+    answers: dict[str, Any] = {
+        name: contacts_pb2.ANSWER_YES if answer == YES else contacts_pb2.ANSWER_NO
+        for name, answer in CALM_ANSWERS.items()
+    }
+    changed = update_contact(story.operator, created, triage=contacts_pb2.Triage(**answers))
+    assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
+    rows = service.rows(
+        "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", created.id
+    )
+    assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in rows] == [
+        pb.URGENCY_UNSPECIFIED,
+        pb.URGENCY_NORMAL,
+    ]
+
+
+@pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])
+def test_an_unknown_code_in_a_contact_is_refused(name: str, story: Story) -> None:
+    wrong, unknown = [("contact." + name, "unknown_code")], {name: 99}
+    new: Any = {"contact": contacts_pb2.Contact(line_country="NI", **unknown)}  # type: ignore[arg-type]
+    assert wrong_fields(partial(story.operator.CreateContact, **new)) == wrong
+    if name != "campaign_code":
+        created = story.contact().contact
+        assert wrong_fields(partial(update_contact, story.operator, created, **unknown)) == wrong
+
+
+def test_an_unknown_triage_answer_is_refused(story: Story) -> None:
+    unknown = contacts_pb2.Answer.ValueType(99)
+    assert wrong_fields(lambda: story.contact(danger_now=unknown)) == [
+        ("contact.triage.danger_now", "unknown_code")
+    ]
+
+
+def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
+    created = story.contact().contact
+    colleague, elsewhere = (
+        service.as_("hotline", "OPERATOR", "WORKER"),
+        service.as_("clinic", "OPERATOR"),
+    )
+    assert created.id in {contact.id for contact in colleague.ListContacts().contacts}
+    assert created.id not in {contact.id for contact in elsewhere.ListContacts().contacts}
+    for attempt in (
+        partial(elsewhere.GetContact, id=created.id),
+        partial(update_contact, elsewhere, created, outcome_code=created.outcome_code),
+    ):
+        assert refusal(attempt) == NOT_FOUND
+    assert refusal(service.as_("hotline", "WORKER").ListContacts)[1] == "right_missing"
+
+
+def test_a_colleague_of_the_next_shift_can_continue_a_contact(
+    story: Story, service: Service
+) -> None:
+    created = story.contact().contact
+    colleague = service.as_("hotline", "OPERATOR", "WORKER")
+    change = partial(
+        update_contact,
+        colleague,
+        created,
+        triage=contacts_pb2.Triage(child_unsafe=contacts_pb2.ANSWER_YES),
+        note="calls again at six",
+        outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED,
+    )
+    changed = change()
+    assert (changed.urgency, changed.pathway_code, changed.outcome_code) == (
+        pb.URGENCY_IMMEDIATE,
+        contacts_pb2.PATHWAY_CHILD,
+        contacts_pb2.CONTACT_OUTCOME_ADVISED,
+    )
+    assert colleague.GetContact(id=created.id) == changed
+    assert refusal(change) == ("ABORTED", "stale_etag")
+    assert update_contact(colleague, changed, note="").note == ""
+    assert colleague.GetContact(id=created.id).note == ""
+
+
+def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, service: Service) -> None:
+    create = partial(
+        story.operator.CreateContact,
+        contact=contacts_pb2.Contact(line_country="NI"),
+        request_id=story.request_id(),
+    )
+    first, second = create(), create()
+    assert first == second
+    assert status(service.public(), second).contact_time_band == contacts_pb2.TIME_BAND_TODAY
+
+
+def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
+    created = story.contact()
+    assert refusal(lambda: story.draft(contact_id=created.contact.id)) == NOT_FOUND

@@ -1,0 +1,417 @@
+"""How an enquiry ends: by its deadline, a referral, a suspension or a withdrawn consent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import ASKED, NOON, refusal, wrong_fields
+from tests.referrals.conftest import (
+    ORG,
+    SERVICE,
+    Service,
+    Story,
+    credentials,
+    update_contact,
+)
+from tests.referrals.test_any_line import call_again, operator_of
+from tests.referrals.test_contacts import referral_for, status
+from tests.referrals.test_enquiries import (
+    CONFLICT,
+    EnquiryScene,
+    contents,
+    new_scene,
+)
+from tests.referrals.test_subscriptions import Hearing
+
+WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+
+
+@pytest.fixture
+def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
+    yield from new_scene(service, story)
+
+
+def ending(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
+    return enquiry.state, enquiry.reason_code
+
+
+# The deadline.
+
+
+def test_an_enquiry_that_every_service_refuses_is_exhausted_with_the_most_frequent_reason(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "no", "no_capacity")
+    copy = asking.answer("clinic", enquiry, "no", "no_capacity")
+    assert (copy.state, copy.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
+    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
+    needs = asking.story.coordinator.ListUnmetNeeds().needs
+    assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [
+        ("HOU.EMG", "NI-CI", "no_capacity", 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("urgency", "minutes"),
+    [
+        (pb.URGENCY_IMMEDIATE, 15),
+        (pb.URGENCY_EMERGENCY, 60),
+        (pb.URGENCY_URGENT, 1440),
+        (pb.URGENCY_NORMAL, 2880),
+    ],
+)
+def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
+    asking: EnquiryScene, urgency: pb.Urgency.ValueType, minutes: int
+) -> None:
+    content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
+    enquiry = asking.create(content)
+    assert enquiry.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=minutes)
+    asking.service.clock.set(NOON + timedelta(minutes=minutes) - timedelta(seconds=1))
+    assert asking.fire() == 0
+    asking.service.clock.advance(timedelta(seconds=1))
+    assert (asking.fire(), asking.fire()) == (1, 0)
+    exhausted = asking.seen(asking.ngo, enquiry)
+    assert ending(exhausted) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
+    assert not exhausted.HasField("due_time")
+
+
+def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.create()
+    asking.answer("shelter", enquiry, "waitlist")
+    asking.service.clock.advance(timedelta(hours=1))
+    assert (asking.fire(), asking.fire()) == (1, 0)
+    waiting = asking.seen(asking.ngo, enquiry)
+    assert (waiting.state, waiting.due_time.ToDatetime(NOON.tzinfo)) == (
+        e.ENQUIRY_STATE_OPEN,
+        NOON + timedelta(hours=2),
+    )
+    copy = asking.seen(asking.clinic, enquiry)
+    assert copy.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
+        "an offer does not concern another receiver"
+    )
+    asking.service.clock.advance(timedelta(hours=1))
+    assert asking.fire() == 1
+    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
+    assert [verb for verb, _ in asking.facts(enquiry)] == [
+        "opened",
+        "answered",
+        "offers_waiting",
+        "cancelled",
+        "not_taken",
+    ]
+
+
+def begin_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    for _ in range(2):
+        asking.service.clock.advance(timedelta(hours=1))
+        assert (asking.fire(), asking.fire()) == (1, 0)
+
+
+def send_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.refer(enquiry)
+    for _ in range(3):
+        assert asking.seen(asking.shelter, enquiry).taken_service_id
+        asking.service.clock.advance(timedelta(minutes=30))
+        asking.service.scheduler().fire()
+
+
+def assert_copy_is_blank(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    """Checks that the shelter's copy of a cancelled enquiry holds nothing about the person."""
+    copy = asking.seen(asking.shelter, enquiry)
+    assert (copy.state, copy.HasField("content"), copy.taken_service_id) == (
+        e.ENQUIRY_STATE_CANCELLED,
+        False,
+        "",
+    )
+
+
+@pytest.mark.parametrize("wait", [begin_nothing, send_nothing])
+def test_a_taken_offer_is_released_if_no_referral_is_begun_or_sent_in_time(
+    asking: EnquiryScene, wait: Callable[[EnquiryScene, e.Enquiry], None]
+) -> None:
+    enquiry = asking.matched()
+    assert enquiry.turn == pb.TURN_SENDER
+    wait(asking, enquiry)
+    verb, fact = asking.facts(enquiry)[-1]
+    assert (verb, fact.service_organization_id, fact.actor_organization_id, fact.reason_code) == (
+        "cancelled",
+        ORG["shelter"],
+        "",
+        "not_referred",
+    )
+    assert_copy_is_blank(asking, enquiry)
+    assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_UNSPECIFIED
+
+
+def test_a_draft_whose_offer_was_released_can_still_be_sent(asking: EnquiryScene) -> None:
+    draft = asking.refer(asking.matched())
+    asking.service.clock.advance(timedelta(days=1))
+    asking.service.scheduler().fire()
+    sent = asking.send(draft)
+    assert (sent.state, sent.service_id) == (pb.STATE_SENT, SERVICE["shelter_bed"])
+
+
+def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.matched()
+    draft = asking.refer(enquiry)
+    assert asking.seen(asking.ngo, enquiry).person_id == draft.person_id
+    assert contents(asking.ngo, e.ENQUIRY_BOX_ASKED, person_id=draft.person_id) == [enquiry.id]
+    assert asking.seen(asking.shelter, enquiry).person_id == ""
+
+
+def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
+    created = [asking.create() for _ in range(10)]
+    asking.service.clock.advance(timedelta(hours=1))
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(created)
+
+
+def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: EnquiryScene) -> None:
+    broken, intact = asking.create(), asking.create()
+    asking.service.as_owner("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", broken.id)
+    asking.service.clock.advance(timedelta(hours=1))
+    assert asking.fire() == 1
+    assert asking.seen(asking.ngo, intact).state == e.ENQUIRY_STATE_EXHAUSTED
+
+
+# From enquiry to referral.
+
+
+def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquiryScene) -> None:
+    enquiry, illegal = asking.create(), (CONFLICT, "illegal_transition")
+    asking.answer("shelter", enquiry, "yes")
+    refer = partial(
+        asking.ngo.CreateReferral,
+        **ASKED,
+        person_id=asking.story.person().id,
+        enquiry_id=enquiry.id,
+    )
+    assert refusal(refer) == illegal, "no offer is taken yet"
+    asking.take(enquiry)
+    draft = refer()
+    assert (draft.need_code, draft.urgency, draft.service_id) == (
+        "HOU.EMG",
+        pb.URGENCY_EMERGENCY,
+        SERVICE["shelter_bed"],
+    )
+    assert draft.receiver_organization_id == ORG["shelter"]
+    followed = asking.seen(asking.ngo, enquiry)
+    assert (followed.referral_id, followed.turn, followed.HasField("due_time")) == (
+        draft.id,
+        0,
+        False,
+    )
+    assert refusal(refer) == illegal
+    assert asking.seen(asking.shelter, enquiry).referral_id == ""
+
+
+def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_person(
+    asking: EnquiryScene,
+) -> None:
+    person, other = asking.story.person(), asking.story.person()
+    enquiry = asking.matched(person_id=person.id)
+    for client, person_id, enquiry_id in (
+        (asking.shelter, asking.shelter.CreatePerson().id, enquiry.id),
+        (asking.ngo, other.id, enquiry.id),
+        (asking.ngo, person.id, "f" * 32),
+    ):
+        refer = partial(client.CreateReferral, **ASKED, person_id=person_id, enquiry_id=enquiry_id)
+        assert wrong_fields(refer) == [("enquiry_id", "unknown_code")]
+    assert asking.seen(asking.ngo, enquiry).referral_id == ""
+    draft = asking.ngo.CreateReferral(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
+    assert draft.service_id == SERVICE["shelter_bed"]
+
+
+def cancel(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.cancel(enquiry)
+
+
+def discard_the_draft(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = asking.refer(enquiry)
+    asking.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
+
+
+def choose_another_service(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = asking.refer(enquiry)
+    draft.service_id = SERVICE["clinic_visit"]
+    asking.ngo.UpdateReferral(referral=draft, update_mask={"paths": ["service_id"]})
+
+
+def choose_another_service_at_once(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+    asking.refer(enquiry, service_id=SERVICE["clinic_visit"])
+
+
+@pytest.mark.parametrize(
+    "end", [cancel, discard_the_draft, choose_another_service, choose_another_service_at_once]
+)
+def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
+    asking: EnquiryScene, end: Callable[[EnquiryScene, e.Enquiry], None]
+) -> None:
+    enquiry = asking.matched()
+    end(asking, enquiry)
+    verb, fact = asking.facts(enquiry)[-1]
+    assert (verb, fact.service_organization_id, fact.reason_code) == (
+        "cancelled",
+        ORG["shelter"],
+        "by_asker",
+    )
+    assert_copy_is_blank(asking, enquiry)
+
+
+@pytest.mark.parametrize(
+    ("step", "ends"), [("taken", True), ("drafted", True), ("sent", False), ("probation", False)]
+)
+def test_the_taken_offer_of_a_suspended_member_ends_unless_its_referral_was_sent(
+    asking: EnquiryScene, step: str, ends: bool
+) -> None:
+    enquiry = asking.matched()
+    if step in ("drafted", "sent"):
+        draft = asking.refer(enquiry)
+    if step == "sent":
+        asking.send(draft)
+    hear = Hearing(asking.service)
+    hear.organization("shelter", "PROBATION" if step == "probation" else "SUSPENDED")
+    hear.organization("shelter", "APPROVED")
+    stored, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
+    if not ends:
+        assert ending(stored) == (e.ENQUIRY_STATE_MATCHED, "")
+        assert (stored.taken_service_id, verb == "cancelled") == (SERVICE["shelter_bed"], False)
+        return
+    assert ending(stored) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
+    assert (stored.taken_service_id, verb) == ("", "cancelled")
+    assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
+
+
+def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.matched()
+    sent = asking.send(asking.refer(enquiry))
+    asking.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
+    assert asking.facts(enquiry)[-1][0] == "referred"
+    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
+    asking: EnquiryScene, drafted: bool
+) -> None:
+    created, operator = asking.story.contact(), asking.story.operator
+    enquiry = asking.create(client=operator, contact_id=created.contact.id)
+    if drafted:
+        asking.answer("shelter", enquiry, "yes")
+        asking.take(enquiry, client=operator)
+        person = operator.CreatePerson()
+        operator.CreateReferral(person_id=person.id, enquiry_id=enquiry.id)
+    asking.service.public().WithdrawConsentByReference(**credentials(created))
+    assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
+
+
+def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
+    asking: EnquiryScene,
+) -> None:
+    operator = asking.ngo = asking.story.operator
+    story = replace(asking.story, ngo=operator)
+    person, contact, other = story.person(), story.contact().contact, story.person()
+    update_contact(operator, contact, person_id=person.id)
+    of_file, of_contact = (
+        asking.matched(person_id=person.id),
+        asking.create(contact_id=contact.id),
+    )
+    of_nobody, of_another = asking.create(), asking.create(person_id=other.id)
+    at_shelter = story.receipt(person.id)
+    at_clinic = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
+
+    operator.WithdrawReceipt(id=at_shelter.id)
+    assert asking.seen(operator, of_file).state == e.ENQUIRY_STATE_MATCHED
+    assert asking.seen(operator, of_contact).state == e.ENQUIRY_STATE_OPEN
+    asking.clinic.WithdrawReceipt(id=at_clinic.id)  # the person told it to her clinic
+    for enquiry in (of_file, of_contact):
+        assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
+        assert not asking.seen(asking.shelter, enquiry).HasField("content")
+    verb, fact = asking.facts(of_file)[-1]
+    assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
+        "cancelled",
+        ORG["shelter"],
+        "",
+    ), "the shelter keeps no place, and the asker is notified"
+    for enquiry in (of_nobody, of_another):
+        assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+@pytest.mark.usefixtures("abroad")
+def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
+    asking: EnquiryScene,
+) -> None:
+    created, clinic = asking.story.contact(), operator_of(asking.story, "clinic")
+    sent, operator = referral_for(asking.story, created)
+    again = call_again(asking.story, created, "clinic")
+    enquiry = asking.create(client=clinic, contact_id=again.contact.id)
+    operator.WithdrawReceipt(id=sent.receipt_id)
+    assert asking.seen(clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_reference(
+    asking: EnquiryScene,
+) -> None:
+    created, public = asking.story.contact(), asking.service.public()
+    sent, operator = referral_for(asking.story, created)
+    enquiry = asking.create(client=operator, person_id=sent.person_id)
+    [item] = status(public, created).items
+    public.WithdrawConsentByReference(**credentials(created), item_key=item.key)
+    [item] = status(public, created).items
+    assert not item.may_withdraw
+    assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+
+
+def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
+    asking: EnquiryScene,
+) -> None:
+    created, operator = asking.story.contact(), asking.story.operator
+    public = asking.service.public()
+    assert not status(public, created).may_withdraw
+    enquiry = asking.create(client=operator, contact_id=created.contact.id)
+    assert status(public, created).may_withdraw
+    public.WithdrawConsentByReference(**credentials(created))
+    assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_CANCELLED
+    assert not status(public, created).may_withdraw
+
+
+@pytest.mark.parametrize(("step", "ends"), [("taken", True), ("drafted", True), ("sent", False)])
+def test_the_taken_offer_of_a_service_that_left_the_directory_ends_unless_its_referral_was_sent(
+    asking: EnquiryScene, step: str, ends: bool
+) -> None:
+    enquiry = asking.create()
+    for name in ("shelter", "clinic"):
+        asking.answer(name, enquiry, "yes")
+    asking.take(enquiry)
+    if step != "taken":
+        draft = asking.refer(enquiry)
+    if step == "sent":
+        receipt = asking.story.receipt(draft.person_id)
+        asking.ngo.SendReferral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    hear = Hearing(asking.service)
+    hear.service_of("shelter_bed", "shelter", False)
+    hear.service_of("shelter_bed", "shelter", True)
+    stored = asking.seen(asking.ngo, enquiry)
+    assert (*ending(stored), stored.taken_service_id) == (
+        (e.ENQUIRY_STATE_CANCELLED, "offer_gone", "")
+        if ends
+        else (e.ENQUIRY_STATE_MATCHED, "", SERVICE["shelter_bed"])
+    )
+    if ends:
+        fact = asking.facts(enquiry)[-1][1]
+        assert fact.service_organization_id == ORG["shelter"], "it keeps no place"

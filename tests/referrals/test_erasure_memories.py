@@ -1,0 +1,415 @@
+"""Erasures outside the database: what remembers them, and restored older backups."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+from kafka.admin import KafkaAdminClient
+
+import chassis
+from chassis import metrics
+from chassis.config import ServiceSettings
+from chassis.db import Database
+from chassis.errors import Unavailable
+from chassis.ids import new_id
+from chassis.migrate import migrate
+from chassis.tokens import SYSTEM
+from facts import records
+from facts.broker import Broker
+from facts.envelope import pack
+from facts.kafka import Producer, create_topics
+from facts.outbox import Fact
+from facts.witness import Witness
+from keys import key_folder
+from keys.sealing import Signer
+from protos.referrals.v1 import facts_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
+from services.referrals.people.store import erasures as erasures_store
+from services.referrals.people.usecases import erasures
+from services.referrals.people.usecases.erasures import Erasures
+from services.referrals.people.wire.facts import ERASED
+from tests.builders import NOON, refusal
+from tests.parts import brokers
+from tests.parts import postgres as parts
+from tests.parts.loops import NEVER, OFTEN, eventually, running
+from tests.referrals.conftest import ORG, Client, Service, Story, read
+from tests.referrals.test_erasure import (
+    ERASED_PERSON,
+    confirm,
+    erase,
+    get_erasure,
+    open_identity,
+    person_with_data,
+    propose,
+)
+
+CLOSED = ("UNAVAILABLE", "store_unavailable")
+"""The answer of a restored database until it is known who has been erased."""
+CHASSIS = Path(chassis.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def other(service: Service) -> Client:
+    """Returns a second person of the NGO."""
+    return service.as_("ngo", "MANAGER")
+
+
+@dataclass
+class Memories:
+    """The places outside the database that remember erasures.
+
+    They are a topic, two witnesses with a database each, and a file in the folder of the keys.
+    """
+
+    service: Service
+    watch: Broker
+    places: dict[str, parts.Database]
+    databases: dict[str, Database]
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def signer(self, name: str) -> Signer:
+        return Signer(key_folder.signing(self.service.keys, f"facts.{name}"))
+
+    def start(self, read_again: float = NEVER) -> Erasures:
+        """Returns the loop of the referrals service, as after a start of its process."""
+        return Erasures(
+            self.service.made.erasing,
+            self.service.database,
+            self.watch,
+            self.signer("referrals"),
+            key_folder.trusted_signers(self.service.keys),
+            self.service.clock,
+            self.folder,
+            read_again=read_again,
+        )
+
+    def witness(self, name: str) -> Witness:
+        """Returns a witness, as after a start of its process."""
+        return Witness(
+            name,
+            erasures.TOPIC,
+            "referrals",
+            ERASED,
+            self.databases[name],
+            self.watch,
+            self.signer(name),
+            key_folder.trusted_signers(self.service.keys),
+            self.service.clock,
+        )
+
+    def change_records(self, statement: str, *values: str, names: Iterable[str] = ()) -> None:
+        """Runs a statement in the databases of these witnesses, or of all."""
+        for name in names or self.places:
+            with psycopg.connect(self.places[name].migration_url) as owner:
+                owner.execute(statement.encode(), values or None)
+
+    def lose_the_broker(self) -> None:
+        """Empties the topic, as if the broker were new."""
+        lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
+        admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
+        create_topics(admin, self.watch.settings, [topic])
+        admin.close()
+        self.patch.setattr(erasures, "TOPIC", topic)
+        self.change_records("UPDATE kept_records SET topic = %s WHERE topic = %s", topic, lost)
+
+    def catch_up(self, loop: Erasures, *witnesses: str) -> int:
+        """Runs loop and witnesses until the loop has received the answers of the witnesses.
+
+        Returns the number of files that were erased again.
+        """
+        again = loop.turn()
+        for name in witnesses or self.places:
+            self.witness(name).turn()
+        return again + loop.turn() + loop.turn()
+
+    def publish(self) -> None:
+        """Publishes the erasures, and lets each witness store them."""
+        self.start().turn()
+        for name in self.places:
+            self.witness(name).turn()
+
+
+@dataclass
+class Backup:
+    """A backup of the database of referrals."""
+
+    postgres: parts.Server
+    service: Service
+    file: Path
+
+    def make(self) -> None:
+        url = self.service.migration_url
+        self._run("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={self.file}", url)
+
+    def restore(self) -> None:
+        """Restores the backup as docs/operations.md describes."""
+        url = self.service.migration_url
+        options = ("--clean", "--if-exists", "--no-owner")
+        self._run("pg_restore", *options, f"--dbname={url}", str(self.file))
+        migrate(url, MIGRATIONS)
+
+    def _run(self, program: str, *words: str) -> None:
+        process = subprocess.run(
+            [str(self.postgres.programs / program), *words],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"]},
+        )
+        assert process.returncode == 0, process.stderr
+
+
+@pytest.fixture
+def backup(postgres: parts.Server, service: Service, tmp_path: Path) -> Backup:
+    return Backup(postgres, service, tmp_path / "copy")
+
+
+@pytest.fixture
+def memories(
+    broker: brokers.Broker,
+    service: Service,
+    postgres: parts.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Memories]:
+    settings = ServiceSettings(
+        "", "", broker.bootstrap, "PLAINTEXT", "", "", "", 1, "", "", service.keys, False, True, 4
+    )
+    watch = Broker(settings, [])
+    watch.start()
+    assert watch.wait(30)
+    key_folder.create(service.keys, sorted(erasures.WITNESSES))
+    places = {name: postgres.database("tests", [CHASSIS]) for name in sorted(erasures.WITNESSES)}
+    databases = {name: Database(place.url, max_size=2) for name, place in places.items()}
+    for database in databases.values():
+        database.open()
+    (tmp_path / "keys").mkdir()
+    created = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
+    created.lose_the_broker()  # a topic of this test alone
+    yield created
+    for database in databases.values():
+        database.close()
+    watch.stop()
+    watch.join(10)
+
+
+@pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
+def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
+    story: Story,
+    other: Client,
+    memories: Memories,
+    monkeypatch: pytest.MonkeyPatch,
+    announced: bool,
+    read_again: float,
+) -> None:
+    if not announced:
+        monkeypatch.setattr(erasures_store, "announce", lambda *_: None)
+    people = [story.person().id for _ in range(3)]
+    with running(memories.start(read_again).loop()):
+        for person_id in people:
+            erase(story, other, person_id)
+            assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
+
+
+def test_a_database_restored_while_the_loop_runs_is_reopened(
+    story: Story, service: Service, other: Client, memories: Memories, backup: Backup
+) -> None:
+    person_id = story.person().id
+    witnesses = [memories.witness(name).loop() for name in memories.places]
+    with running(memories.start(OFTEN).loop(), *witnesses):
+        backup.make()
+        erase(story, other, person_id)
+        assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))
+        backup.restore()
+
+        def is_open() -> bool:
+            with service.database.transaction(SYSTEM) as tx:
+                return erasures_store.is_caught_up(tx)
+
+        assert not is_open()
+        assert eventually(is_open, 60)
+    assert service.rows("SELECT wrapped FROM person_keys WHERE person_id = %s", person_id) == [
+        {"wrapped": None}
+    ]
+
+
+def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
+    story: Story, service: Service, other: Client, memories: Memories, backup: Backup
+) -> None:
+    loop = memories.start()
+    loop.turn()
+    referral, contact_id = person_with_data(story)
+    erased, intact = referral.person_id, story.person(given_name="Abril").id
+    propose(story.ngo, erased)
+    backup.make()
+    erasure, not_in_backup = confirm(other, erased), story.person(given_name="Noelia").id
+    erase(story, other, not_in_backup)
+    loop.turn()  # publishes the erasure
+    assert not get_erasure(story.ngo, erased).HasField("witness_time")
+    assert loop.turn() == 0  # reads the erasure back
+    assert get_erasure(story.ngo, erased).HasField("witness_time")
+
+    backup.restore()
+    wrapped_keys = "SELECT 1 FROM person_keys WHERE person_id = %s AND wrapped IS NOT NULL"
+    assert service.rows(wrapped_keys, erased), "the restored backup holds her data again"
+    for person_id in (erased, intact):
+        assert refusal(partial(open_identity, story.ngo, person_id)) == CLOSED
+    service.as_owner("UPDATE people SET names_form = 0 WHERE organization_id = %s", ORG["ngo"])
+    with pytest.raises(Unavailable):
+        service.made.names.note()  # while no person is put aside
+    assert memories.catch_up(memories.start()) == 1
+    assert service.made.names.note() > 0
+    assert intact in {person.id for person in story.ngo.SearchPeople(name="Abril").people}
+    assert refusal(lambda: open_identity(story.ngo, erased)) == ERASED_PERSON
+    assert open_identity(story.ngo, intact).given_name == "Abril", (
+        "and everybody else can be opened"
+    )
+    again = get_erasure(story.ngo, erased)
+    assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (
+        erasure.id,
+        erasure.erase_time,
+        other.caller.id,
+    )
+    assert get_erasure(story.ngo, not_in_backup).HasField("erase_time"), (
+        "the proof exists even for a file that is not in the backup"
+    )
+    assert read(story.ngo, referral.id).state == pb.STATE_CONSENT_WITHDRAWN
+    assert service.rows("SELECT note_sealed FROM contacts WHERE id = %s", contact_id) == [
+        {"note_sealed": None}
+    ]
+    assert memories.start().turn() == 0
+
+
+@pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
+def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
+    memory: str, story: Story, other: Client, memories: Memories, backup: Backup
+) -> None:
+    person_id, other_id = story.person().id, story.person(given_name="Abril").id
+    memories.start().turn()
+    backup.make()
+    erase(story, other, person_id)
+    memories.publish()
+
+    backup.restore()
+    if memory != "topic":
+        memories.lose_the_broker()
+    if memory != "file":
+        (memories.folder / erasures.FILE).unlink()
+    memories.change_records("TRUNCATE kept_records", names=memories.places.keys() - {memory})
+    assert memories.catch_up(memories.start()) == 1
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == ERASED_PERSON
+    assert open_identity(story.ngo, other_id).given_name == "Abril"
+
+
+def test_a_restored_database_stays_closed_until_every_witness_has_answered(
+    story: Story, memories: Memories, backup: Backup
+) -> None:
+    person_id = story.person().id
+    loop = memories.start()
+    loop.turn()
+    assert open_identity(story.ngo, person_id).given_name == "Ximena", (
+        "a database that was never restored waits for nobody"
+    )
+    backup.make()
+    backup.restore()
+    # neither an empty topic nor a single witness proves that nobody was erased
+    assert memories.catch_up(loop, "partners") == 0
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == CLOSED
+    assert metrics.ERASURES_AWAITED._value.get() == 1
+    memories.witness("notifications").turn()
+    loop.turn()
+    loop.turn()
+    assert open_identity(story.ngo, person_id).given_name == "Ximena"
+    assert metrics.ERASURES_AWAITED._value.get() == 0
+
+
+def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
+    story: Story, other: Client, memories: Memories, backup: Backup
+) -> None:
+    person_id = story.person().id
+    memories.start().turn()
+    backup.make()
+    erase(story, other, person_id)
+    memories.publish()
+    memories.change_records(  # as if another key had signed the record
+        "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
+    )
+    (memories.folder / erasures.FILE).unlink()
+    memories.lose_the_broker()
+    backup.restore()
+    assert memories.catch_up(memories.start()) == 0
+    assert refusal(lambda: open_identity(story.ngo, person_id)) == CLOSED
+
+
+def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_no_other(
+    story: Story, service: Service, other: Client, memories: Memories
+) -> None:
+    first, second = story.person().id, story.person(given_name="Abril").id
+    file = memories.folder / erasures.FILE
+    erase(story, other, first)
+    memories.start().remember()
+    file.write_bytes(file.read_bytes().rstrip()[:-9])  # truncates the file, as a full disk might
+    memories.start().remember()
+    erase(story, other, second)
+    memories.start().remember()
+    lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
+    people = [
+        facts_pb2.ErasureFact.FromString(records.unpack(line)[1] or b"").person_id for line in lines
+    ]
+    rows = service.rows("SELECT person_id FROM erasures WHERE erase_time IS NOT NULL")
+    erased = {row["person_id"] for row in rows}
+    assert sorted(people) == sorted(erased)
+    assert {first, second} <= erased
+    assert file.stat().st_mode & 0o077 == 0, "only its owner may read the file"
+
+
+def test_erasures_are_published_again_to_a_new_broker(
+    story: Story, service: Service, other: Client, memories: Memories
+) -> None:
+    person = story.person()
+    erase(story, other, person.id)
+    loop = memories.start()
+    loop.turn()
+    memories.lose_the_broker()
+    loop._cluster = "another"  # the cluster id of a new broker
+    loop.turn()
+    assert loop.turn() == 0
+    assert get_erasure(story.ngo, person.id).HasField("witness_time")
+
+
+def test_a_fact_from_another_signer_erases_nobody(
+    story: Story, service: Service, memories: Memories
+) -> None:
+    person = story.person()
+    body = facts_pb2.ErasureFact(
+        erasure_id=new_id(), person_id=person.id, organization_id=ORG["ngo"]
+    )
+    body.propose_time.FromDatetime(NOON)
+    body.erase_time.FromDatetime(NOON)
+    fact = Fact(body.erasure_id, 2, "enlace.erasure.done.v1", body.SerializeToString(), NOON)
+    # a fact about one person, copied here from another topic
+    proposal = replace(fact, type="enlace.erasure.proposed.v1")
+    producer = Producer(memories.watch.settings)
+    key_folder.create(service.keys, ["stranger"])
+    for published, source, signer in (
+        (fact, "referrals", "stranger"),
+        (fact, "stranger", "stranger"),
+        (fact, "partners", "partners"),
+        (fact, "referrals", "partners"),
+        (proposal, "referrals", "referrals"),
+    ):
+        record = pack(published, f"enlace/{source}", memories.signer(signer))
+        producer.send_all(erasures.TOPIC, [record])
+    producer.discard()
+    assert memories.catch_up(memories.start()) == 0
+    assert memories.witness("partners").turn() == 0
+    with memories.databases["partners"].transaction(SYSTEM) as tx:
+        stored = tx.execute("SELECT FROM kept_records WHERE subject = %s", (body.erasure_id,))
+        assert stored.fetchall() == []
+    assert open_identity(story.ngo, person.id).given_name == "Ximena"

@@ -16,7 +16,7 @@ CODE := $(wildcard chassis keys facts trail runtime local protos services demo b
 # small machine has processors, since a fifth of the time is spent waiting; two more processes took longer (20:34 instead of 19:52).
 PYTEST ?= -n 3 --dist loadfile --no-loadscope-reorder
 # The tests of `make check`: tests of rules, contracts and pages, which start no database or broker.
-QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py notifications/test_delivery_rules.py notifications/test_drafts.py \
+QUICK := $(addprefix tests/,referrals/test_lifecycle.py referrals/test_plans.py notifications/test_delivery_rules.py notifications/test_subjects.py \
 	notifications/test_rules.py notifications/test_texts.py partners/test_schedules.py chassis/test_shape.py chassis/test_limits.py \
 	project/test_docs.py project/test_words.py project/test_contracts.py project/test_safety_page.py)
 # A run starts hundreds of processes; with this variable, each process would compile all our code again.

@@ -67,8 +67,8 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
     (tmp_path / "bad.py").write_text("x = 1\n")
     do("git", "add", "bad.py")
     assert do("git", "commit", "-qm", "Good style").returncode == 0
-    [out] = re.findall(r"undo: ([^)]+)\)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert do(*out.split()).returncode == 0
+    [undo] = re.findall(r"undo: ([^)]+)\)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert do(*undo.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
     assert do("git", "commit", "-qam", "Bad style without hooks").returncode == 0
 

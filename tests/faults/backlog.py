@@ -47,7 +47,7 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
                 producer.send(REPLAYS, key=TOPIC.encode(), value=b"").get(10)
             requests += 1
             until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
-            _wait_for_rest(bootstrap)
+            _wait_until_all_are_published(bootstrap)
         with paused_process(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
@@ -55,7 +55,7 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     return [f"{requested} requests to publish facts again"] if requested else []
 
 
-def _wait_for_rest(bootstrap: str) -> None:
+def _wait_until_all_are_published(bootstrap: str) -> None:
     """Waits until all requested facts have been published."""
     before = -1
     while (now := lag(bootstrap)) != before:

@@ -38,8 +38,6 @@ CONSUMERS = (
 )
 DRAFT_VERBS = {"drafted", "amended"}
 CLOCK_VERBS = {"clock_reminded", "clock_breached", "clock_escalated"}
-# A referral that is created with fields has two events of one request.
-CREATION = "amended"
 GRACE = 2.0  # seconds that a client on a busy machine may take to notice its deadline
 # the loops that every service has; some services have more
 LOOPS = ("database", "broker", "relay", "replays", "sweeper", "audit-heads", "keys")
@@ -97,17 +95,18 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
         history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(
             event["version"]
         )
-    for o in books.operations:
-        if o.outcome != OK:
+    for operation in books.operations:
+        if operation.outcome != OK:
             continue
-        versions = history.get((o.referral_id, o.fact, o.caller_id), [])
-        if versions != [o.version]:
+        transition = f"{operation.fact} of {operation.referral_id}"
+        versions = history.get((operation.referral_id, operation.fact, operation.caller_id), [])
+        if versions != [operation.version]:
             problems.append(
-                f"{o.fact} of {o.referral_id} was answered as version {o.version}, but the history"
-                f" has {versions}"
+                f"{transition} was answered as version {operation.version}, but the history has"
+                f" {versions}"
             )
-        if stored_id(o.caller_id, o.request_id) not in stored:
-            problems.append(f"{o.fact} of {o.referral_id}: its request is not stored")
+        if stored_id(operation.caller_id, operation.request_id) not in stored:
+            problems.append(f"{transition}: its request is not stored")
     return problems
 
 
@@ -117,23 +116,26 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     No client knows the id of a referral whose creation was not answered, so creations are counted.
     """
     stored, history, problems = books.requests(), books.history(), []
-    unknown = [o for o in books.operations if o.outcome != OK]
-    for o in unknown:
-        if o.referral_id:
+    unknown = [operation for operation in books.operations if operation.outcome != OK]
+    for operation in unknown:
+        if operation.referral_id:
             times = sum(
-                e["referral_id"] == o.referral_id
-                and e["verb"] == o.fact
-                and e["actor_id"] == o.caller_id
-                for e in history
+                event["referral_id"] == operation.referral_id
+                and event["verb"] == operation.fact
+                and event["actor_id"] == operation.caller_id
+                for event in history
             )
-            if times != (stored_id(o.caller_id, o.request_id) in stored):
+            if times != (stored_id(operation.caller_id, operation.request_id) in stored):
                 problems.append(
-                    f"{o.fact} of {o.referral_id}, which was not answered, happened {times} times"
+                    f"{operation.fact} of {operation.referral_id}, which was not answered, happened"
+                    f" {times} times"
                 )
-    known = {o.referral_id for o in books.operations}
-    orphans = {e["referral_id"] for e in history} - known
+    known = {operation.referral_id for operation in books.operations}
+    orphans = {event["referral_id"] for event in history} - known
     created = sum(
-        stored_id(o.caller_id, o.request_id) in stored for o in unknown if not o.referral_id
+        stored_id(operation.caller_id, operation.request_id) in stored
+        for operation in unknown
+        if not operation.referral_id
     )
     if len(orphans) != created:
         problems.append(
@@ -184,15 +186,15 @@ def state_matches_the_history(books: Books) -> list[str]:
         "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
     ).fetchall()
     ends = {row["id"]: ("draft", 0) for row in rows}
-    for e in books.history():
-        before, _ = ends[e["referral_id"]]
-        step = (e["verb"], e["from_state"], e["to_state"])
-        stays = e["from_state"] == e["to_state"] and e["verb"] in (
+    for event in books.history():
+        before, _ = ends[event["referral_id"]]
+        step = (event["verb"], event["from_state"], event["to_state"])
+        stays = event["from_state"] == event["to_state"] and event["verb"] in (
             DRAFT_VERBS if before == "draft" else CLOCK_VERBS
         )
-        if e["from_state"] != before or not (step in LEGAL or stays):
-            problems.append(f"{e['referral_id']}/{e['version']}: {step} after {before}")
-        ends[e["referral_id"]] = (e["to_state"], e["version"])
+        if event["from_state"] != before or not (step in LEGAL or stays):
+            problems.append(f"{event['referral_id']}/{event['version']}: {step} after {before}")
+        ends[event["referral_id"]] = (event["to_state"], event["version"])
     problems += [
         f"{row['id']} is {row['state']} v{row['version']}, its history ends {ends[row['id']]}"
         for row in rows
@@ -413,58 +415,51 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
 
     This shows that each applied fact had its effect.
     """
-    ask = books.partners.execute
-    good = ("PROBATION", "APPROVED")
-    organizations = {
-        row["id"]: row["status"] for row in ask("SELECT id, status FROM organizations")
+
+    def by_id(database: Database, statement: str, column: str = "") -> dict[str, Any]:
+        """Returns the column of each row by the row's id, or else the whole row."""
+        return {row["id"]: row[column] if column else row for row in database.execute(statement)}
+
+    select_workers = "SELECT id, organization_id, roles, status FROM workers"
+    organizations = by_id(books.partners, "SELECT id, status FROM organizations", "status")
+    workers = by_id(books.partners, select_workers)
+    keys = by_id(books.partners, "SELECT id, revoke_time IS NULL AS live FROM api_keys", "live")
+    services = by_id(books.partners, "SELECT id, organization_id, active FROM services")
+    members = {
+        **{
+            id: {"id": id, "active": status in ("PROBATION", "APPROVED"), "status": status}
+            for id, status in organizations.items()
+        },
+        **{
+            id: {"id": id, "active": row["status"] == "ACTIVE", "status": ""}
+            for id, row in workers.items()
+        },
+        **{id: {"id": id, "active": live, "status": ""} for id, live in keys.items()},
     }
-    workers = {
-        row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")
-    }
-    keys = {
-        row["id"]: row["revoke_time"] is None for row in ask("SELECT id, revoke_time FROM api_keys")
-    }
-    services = {row["id"]: row for row in ask("SELECT id, organization_id, active FROM services")}
-    members = {id: (status in good, status) for id, status in organizations.items()}
-    members |= {id: (row["status"] == "ACTIVE", "") for id, row in workers.items()} | {
-        id: (live, "") for id, live in keys.items()
-    }
-    compared: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    copies = {
         "referrals members": (
             members,
-            {
-                r["id"]: (r["active"], r["status"])
-                for r in books.referrals.execute("SELECT * FROM members")
-            },
+            by_id(books.referrals, "SELECT id, active, status FROM members"),
         ),
         "referrals services": (
             services,
-            {
-                r["id"]: r
-                for r in books.referrals.execute(
-                    "SELECT id, organization_id, active FROM directory_services"
-                )
-            },
+            by_id(books.referrals, "SELECT id, organization_id, active FROM directory_services"),
+        ),
+        "notifications organizations": (
+            organizations,
+            by_id(books.notifications, "SELECT id, status FROM organizations", "status"),
+        ),
+        "notifications workers": (workers, by_id(books.notifications, select_workers)),
+        "notifications keys": (
+            keys,
+            by_id(books.notifications, "SELECT id, live FROM api_keys", "live"),
         ),
     }
-    ask = books.notifications.execute
-    compared["notifications organizations"] = (
-        organizations,
-        {row["id"]: row["status"] for row in ask("SELECT * FROM organizations")},
-    )
-    compared["notifications workers"] = (
-        workers,
-        {row["id"]: row for row in ask("SELECT id, organization_id, roles, status FROM workers")},
-    )
-    compared["notifications keys"] = (
-        keys,
-        {row["id"]: row["live"] for row in ask("SELECT * FROM api_keys")},
-    )
     return [
-        f"{subject}: {id} is {copy.get(id)}, partners have {truth.get(id)}"
-        for subject, (truth, copy) in compared.items()
-        for id in sorted(truth.keys() | copy.keys())
-        if truth.get(id) != copy.get(id)
+        f"{subject}: {id} is {copy.get(id)}, partners have {original.get(id)}"
+        for subject, (original, copy) in copies.items()
+        for id in sorted(original.keys() | copy.keys())
+        if original.get(id) != copy.get(id)
     ]
 
 

@@ -14,7 +14,7 @@ from tests.parts.stories import Cast
 
 @pytest.fixture(scope="package")
 def victim() -> Iterator[LocalStack]:
-    """A stack with its demo network; each test that breaks it leaves it well again.
+    """A stack with its demo network; each test that breaks it leaves it repaired.
 
     At the end the stack may contain texts about a person only in sealed form.
     """

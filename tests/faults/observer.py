@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 import requests
 from kafka.admin import KafkaAdminClient
@@ -22,27 +21,27 @@ from prometheus_client.samples import Sample
 from tests.parts.local_stack import SERVICES, LocalStack
 
 GROUPS = ("notifications-referrals", "notifications-partners", "referrals")
-EVERY = 1.0
+EVERY = 1.0  # seconds between two counts
 
 
 class Observer:
     """An observer, which counts from `begin` to `end`.
 
-    The counts are by consumer: `heard` facts, those of them that were `seen` before, and
+    The counts are by consumer: `received` facts, those of them that were `repeated`, and
     `rebalances`, which are changes in the membership of the consumer's group.
     """
 
     def __init__(self, stack: LocalStack) -> None:
-        self.heard: Counter[str] = Counter()
-        self.seen: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.repeated: Counter[str] = Counter()
         self.rebalances: Counter[str] = Counter()
         self._stack = stack
         self._last: dict[tuple[str, str], float] = {}
         self._members: dict[str, frozenset[str]] = {}
         self._ending = threading.Event()
         self._threads = [
-            threading.Thread(target=self._turn, args=(look,), daemon=True)
-            for look in (self._count, self._look_at_groups)
+            threading.Thread(target=self._repeat, args=(count,), daemon=True)
+            for count in (self._count_facts, self._count_rebalances)
         ]
 
     def begin(self) -> None:
@@ -54,23 +53,23 @@ class Observer:
         for thread in self._threads:
             thread.join(30)
 
-    def _turn(self, look: Any) -> None:
+    def _repeat(self, count: Callable[[], None]) -> None:
         while not self._ending.wait(EVERY):
-            look()
-        look()
+            count()
+        count()
 
-    def _count(self) -> None:
+    def _count_facts(self) -> None:
         for service in SERVICES:
             for sample in samples(self._stack, service, 1):
                 if sample.name == "enlace_facts_heard_total":
                     consumer, outcome = sample.labels["consumer"], sample.labels["outcome"]
                     last = self._last.get((consumer, outcome), 0.0)
                     more = int(sample.value - last if sample.value >= last else sample.value)
-                    self.heard[consumer] += more
-                    self.seen[consumer] += more if outcome == "seen" else 0
+                    self.received[consumer] += more
+                    self.repeated[consumer] += more if outcome == "seen" else 0
                     self._last[consumer, outcome] = sample.value
 
-    def _look_at_groups(self) -> None:
+    def _count_rebalances(self) -> None:
         """Counts a rebalance if a group has other members than when it last had members.
 
         The cause does not matter: the broker may have forgotten members, or others replaced them.

@@ -22,7 +22,7 @@ class InDatabase:
 
     service: str
     statement: str
-    seen_by: Check
+    found_by: Check
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:
@@ -38,7 +38,7 @@ class InBooks:
     """A trace in the clients' notes, or in a service's reports about its health."""
 
     plant: Callable[[Books], Books]
-    seen_by: Check
+    found_by: Check
 
     @contextmanager
     def in_books(self, books: Books) -> Iterator[Books]:

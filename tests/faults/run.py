@@ -25,11 +25,9 @@ from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
-STALL = (
-    # maximum seconds after the last fault without a new low in the number of remaining troubles;
-    # longer than any pause of a loop
-    120.0
-)
+# maximum seconds after the last fault without a new low in the number of remaining troubles; longer
+# than any pause of a loop
+STALL = 120.0
 # maximum seconds for the transitions that are still missing when all faults are done; there are
 # thousands of them if the list of faults is short
 LONGEST = 900.0
@@ -46,7 +44,7 @@ class Run:
     kills: int
     kills_in_flight: int
     kills_that_cut: int
-    seen: Counter[str]
+    repeated: Counter[str]
     rebalances: Counter[str]
     seconds: float
     rest_seconds: float
@@ -78,8 +76,8 @@ class Run:
                 f" {self.kills_that_cut}"
             ),
             "pauses": kinds[PAUSE],
-            "duplicates seen": f"at least {self.seen.total()}: "
-            + ", ".join(f"{name} {n}" for name, n in sorted(self.seen.items())),
+            "duplicates seen": f"at least {self.repeated.total()}: "
+            + ", ".join(f"{name} {n}" for name, n in sorted(self.repeated.items())),
             "rebalances seen": f"at least {self.rebalances.total()}: "
             + ", ".join(f"{name} {n}" for name, n in sorted(self.rebalances.items())),
             "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was published",
@@ -116,13 +114,13 @@ def fault_run(
             open_stack.enter_context(stack.database(name)) for name in SERVICES
         )
         books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
-        waits: list[Callable[[Books], list[str]]] = [
+        checks: list[Callable[[Books], list[str]]] = [
             checker.nothing_is_waiting,
             checker.every_fact_was_applied,
             checker.every_epoch_was_adopted,
             lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
         ]
-        wait_for_rest(lambda: [problem for wait in waits for problem in wait(books)])
+        wait_for_rest(lambda: [problem for check in checks for problem in check(books)])
         observer.end()
         books = replace(
             books,
@@ -136,7 +134,7 @@ def fault_run(
             books,
             counts,
             *strikes.in_flight(work.calls),
-            observer.seen,
+            observer.repeated,
             observer.rebalances,
             seconds,
             rest,
@@ -165,11 +163,11 @@ def missing_effects(run: Run) -> list[str]:
     conditions = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
         "no call was cut off": run.kills_that_cut > 0,
-        "no fact was received twice": run.seen.total() > 0,
+        "no fact was received twice": run.repeated.total() > 0,
         "no consumer group rebalanced": run.rebalances.total() > 0,
         "the restore started no epoch": bool(relay and relay["epoch"]),
     }
-    return [problem for problem, absent in conditions.items() if not absent]
+    return [problem for problem, is_absent in conditions.items() if not is_absent]
 
 
 def standing(stack: LocalStack) -> dict[str, bool]:

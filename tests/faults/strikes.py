@@ -47,7 +47,7 @@ LISTENER, ENOUGH = "notifications-referrals", 100
 STOP_TRANSITIONS = ("referrals", "postgres")
 STANDSTILL = 1.0  # seconds without enough transitions after which other parts are hit
 CHECK_INTERVAL = 0.1  # seconds between two checks for a fault that is possible
-BACK = 120.0  # maximum seconds during which no fault is possible
+LONGEST_WAIT = 120.0  # maximum seconds during which no fault is possible
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class Strikes:
                 (fault for fault in waiting if self._is_possible(fault, progressing)), None
             )
             if fault is None:
-                assert time.monotonic() - since < BACK, self._standstill(waiting)
+                assert time.monotonic() - since < LONGEST_WAIT, self._standstill(waiting)
                 time.sleep(CHECK_INTERVAL)
                 continue
             waiting.remove(fault)
-            self._do(fault)
+            self._inflict(fault)
             answered, since = self._work.answered, time.monotonic()
         for thread in self._paused.values():
             thread.join()
@@ -108,7 +108,7 @@ class Strikes:
         details = {
             "waiting": waiting[:3],
             "killed": self._killed,
-            "heard": (self._observer.heard, self._received_at_stop),
+            "received": (self._observer.received, self._received_at_stop),
             "answered": (self._work.answered, self._work.refused[:3]),
             "parts": self._stack.state["parts"],
         }
@@ -120,19 +120,20 @@ class Strikes:
         They are the counts of all kills, of the kills with a call under way, and of the kills with
         a call under way that got no answer.
         """
-        kills = [strike for strike in self.done if strike.fault.kind == KILL]
-        hit = [
+        calls_by_kill = [
             [
-                c
-                for c in calls
-                if c.way in WAYS.get(k.fault.part, TRANSITIONS) and c.under_way(k.moment)
+                call
+                for call in calls
+                if call.way in WAYS.get(strike.fault.part, TRANSITIONS)
+                and call.under_way(strike.moment)
             ]
-            for k in kills
+            for strike in self.done
+            if strike.fault.kind == KILL
         ]
         return (
-            len(kills),
-            sum(bool(struck) for struck in hit),
-            sum(any(c.outcome != OK for c in struck) for struck in hit),
+            len(calls_by_kill),
+            sum(bool(under_way) for under_way in calls_by_kill),
+            sum(any(call.outcome != OK for call in under_way) for under_way in calls_by_kill),
         )
 
     def _is_possible(self, fault: Fault, progressing: bool) -> bool:
@@ -146,20 +147,20 @@ class Strikes:
         if (
             fault.kind == KILL
             and fault.part in STOP_CONSUMERS
-            and self._observer.heard[LISTENER] < self._received_at_stop + ENOUGH
+            and self._observer.received[LISTENER] < self._received_at_stop + ENOUGH
         ):
             return False
         if fault.kind in (REPLAY, DUPLICATES):
-            return self._well("broker") and self._well(fault.part)
+            return self._is_well("broker") and self._is_well(fault.part)
         if fault.kind in (COPY, RESTORE):
             return (
-                self._well("postgres")
-                and self._well("partners")
+                self._is_well("postgres")
+                and self._is_well("partners")
                 and (fault.kind == COPY or self._copy.exists())
             )
-        return self._well(fault.part)
+        return self._is_well(fault.part)
 
-    def _well(self, part: str) -> bool:
+    def _is_well(self, part: str) -> bool:
         state = self._stack.state["parts"][part]
         return (
             state["up"]
@@ -167,7 +168,7 @@ class Strikes:
             and not (part in self._paused and self._paused[part].is_alive())
         )
 
-    def _do(self, fault: Fault) -> None:
+    def _inflict(self, fault: Fault) -> None:
         moment = time.monotonic()
         if fault.kind == KILL:
             moment = self._work.strike(
@@ -200,7 +201,7 @@ class Strikes:
     def _kill(self, part: str) -> None:
         self._killed[part] = self._stack.kill(part)
         if part in STOP_CONSUMERS:
-            self._received_at_stop = self._observer.heard[LISTENER]
+            self._received_at_stop = self._observer.received[LISTENER]
 
     def _pause(self, fault: Fault) -> None:
         with paused_process(self._stack.pid(fault.part)):
@@ -232,7 +233,7 @@ class Strikes:
 
         A kill stops the service, which stays down because its supervisor is stopped meanwhile.
         """
-        with held(self._stack.state["pid"]):
+        with supervisor_stopped(self._stack.state["pid"]):
             self._kill("partners")
             self._postgres(
                 "pg_restore",
@@ -258,7 +259,7 @@ class Strikes:
 
 
 @contextmanager
-def held(pid: int) -> Iterator[None]:
+def supervisor_stopped(pid: int) -> Iterator[None]:
     """Stops the supervisor of a part until the block ends, so that a killed part stays down."""
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -92,25 +92,20 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         except grpc.RpcError:
             return None
 
-    def fetched(path: str) -> tuple[int, str]:
+    def fetch(path: str) -> tuple[int, str]:
         try:
             answer = requests.get(f"http://{listen['gateway']}{path}", timeout=5)
             return answer.status_code, answer.text
         except requests.RequestException:
             return 0, ""
 
-    until(
-        lambda: (
-            {(name, status(name, health_name)) for name in SERVICES for health_name in ("live",)}
-            == {(name, SERVING) for name in SERVICES}
-        )
-    )
+    until(lambda: all(status(name, "live") == SERVING for name in SERVICES))
     assert {status(name, health_name) for name in SERVICES for health_name in ("", "broker")} == {
         NOT_SERVING
     }
     # readiness is about the gateway alone; /status, a page for people, is about all parts
-    until(lambda: fetched("/readyz")[0] == 200)
-    assert fetched("/status")[1].count("No llega a sus datos") == len(SERVICES)
+    until(lambda: fetch("/readyz")[0] == 200)
+    assert fetch("/status")[1].count("No llega a sus datos") == len(SERVICES)
 
     broker.start()
     until(lambda: all(status(name, "broker") == SERVING for name in SERVICES))
@@ -127,7 +122,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         )
     # services recover within ten seconds, however long the database was down
     until(lambda: all(status(name, "") == SERVING for name in SERVICES), 10)
-    until(lambda: "Todas las partes responden." in fetched("/status")[1])
+    until(lambda: "Todas las partes responden." in fetch("/status")[1])
     assert all(process.alive for process in running.values())
     for process in running.values():
         assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"
@@ -189,7 +184,8 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
 ) -> None:
     person_id, _receipt_id = cast.person()
 
-    def ask() -> tuple[int, str, float]:
+    def get_person() -> tuple[int, str, float]:
+        """Returns the status, the reason of a refusal, and the seconds until the answer."""
         begin = time.monotonic()
         headers = {"Authorization": f"Bearer {cast.sender.token()}"}
         answer = requests.get(
@@ -197,35 +193,29 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
         )
         return answer.status_code, answer.json().get("reason", ""), time.monotonic() - begin
 
-    assert ask()[0] == 200
+    assert get_person()[0] == 200
     with paused(victim, "referrals"):
-        assert ask()[:2] == (504, "deadline_exceeded")
-        until(lambda: ask()[1] == "service_away", 10)
+        assert get_person()[:2] == (504, "deadline_exceeded")
+        until(lambda: get_person()[1] == "service_away", 10)
         for _ in range(10):
-            status, reason, seconds = ask()
+            status, reason, seconds = get_person()
             assert (status, reason) == (503, "service_away")
             assert seconds < 2
         begin = time.monotonic()
-        assert (
-            requests.get(
-                f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False
-            ).status_code
-            == 303
-        )
+        exit_answer = requests.get(f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False)
+        assert exit_answer.status_code == 303
         assert time.monotonic() - begin < 2
         pid = victim.pid("referrals")
         assert pid
         os.kill(pid, signal.SIGCONT)
-        until(lambda: ask()[0] == 200, 10)
+        until(lambda: get_person()[0] == 200, 10)
 
 
 def test_referrals_proceed_while_the_broker_is_down(victim: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
     with paused(victim, "broker"):
-        assert (
-            send_and_step(cast, person_id, receipt_id, STEPS[0], STEPS[3]).state
-            == pb.STATE_ACCEPTED
-        )
+        accepted = send_and_step(cast, person_id, receipt_id, STEPS[0], STEPS[3])
+        assert accepted.state == pb.STATE_ACCEPTED
     with victim.database("referrals") as database:
         waiting = "SELECT count(*) AS n FROM outbox WHERE first_round IS NULL"
         until(lambda: all(row["n"] == 0 for row in database.execute(waiting)))
@@ -264,8 +254,9 @@ def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
 
 
 def test_a_frozen_database_server_is_restarted(victim: LocalStack, cast: Cast) -> None:
-    """Covers a server that answers on its open connections, but opens none: a service that starts
-    would wait for ever.
+    """Covers a server that answers on its open connections, but opens no new one.
+
+    A service that starts would wait for ever.
     """
     before = victim.pid("postgres")
     assert before

@@ -53,7 +53,7 @@ class Output:
     profile: Place = field(default_factory=dict)
     opened: str = ""
 
-    def refused(self, name: str, call: Callable[[], Any]) -> None:
+    def record_refusal(self, name: str, call: Callable[[], Any]) -> None:
         """Makes a wrong call, and stores the whole content of its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
@@ -85,7 +85,7 @@ def output(
         by_browser(output, playwright, profile)
         output.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
-        settled(victim, referral_id)
+        wait_until_sent(victim, referral_id)
         cast.sender.webhooks.DeleteWebhook(
             notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
         )
@@ -187,49 +187,51 @@ def by_wrong_grpc(output: Output, cast: Cast) -> None:
         phone=text("phone in words"),
     )
     coarse = pb.CoarsePerson(language=text("language"), country=text("country"))
-    output.refused(
+    output.record_refusal(
         "CreatePerson",
         lambda: people.CreatePerson(
             people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)
         ),
     )
     long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
-    output.refused(
+    output.record_refusal(
         "CreatePerson long",
         lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)),
     )
     plan = people_pb2.SafeContact(hours=text("hours of a refused plan"))
-    output.refused(
+    output.record_refusal(
         "CreatePerson plan",
         lambda: people.CreatePerson(people_pb2.CreatePersonRequest(safe_contact=plan)),
     )
-    output.refused(
+    output.record_refusal(
         "GetPerson", lambda: people.GetPerson(people_pb2.GetPersonRequest(id=text("person id")))
     )
-    output.refused(
+    output.record_refusal(
         "CreateReferral",
         lambda: referrals.CreateReferral(
             pb.CreateReferralRequest(person_id=text("id"), need_code=text("need"))
         ),
     )
-    output.refused(
+    output.record_refusal(
         "ListReferrals",
         lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))),
     )
     stale = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
-    output.refused("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
+    output.record_refusal("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
     cast.sender.directory.SearchServices(
         directory_pb2.SearchServicesRequest(words=text("search words"))
     )
     wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
-    output.refused("GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong))
+    output.record_refusal(
+        "GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong)
+    )
     planned = pb.AcceptReferralRequest(
         id=new_id(),
         etag="v3",
         planned_first_contact_time=seconds_from_now(60),
         note=text("note on nothing"),
     )
-    output.refused("AcceptReferral", lambda: referrals.AcceptReferral(planned))
+    output.record_refusal("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
 def by_rest(output: Output) -> None:
@@ -302,8 +304,8 @@ def by_rest(output: Output) -> None:
                 {"json": {"reference": text("REST reference"), "pin": text("REST pin")}},
             ),
         ]
-        for number, (method, path, given) in enumerate(wrong):
-            answer = session.request(method, root + path, timeout=10, **given)
+        for number, (method, path, options) in enumerate(wrong):
+            answer = session.request(method, root + path, timeout=10, **options)
             assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
             output.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = (
                 answer.content + repr(answer.headers).encode()
@@ -354,20 +356,23 @@ def by_browser(output: Output, playwright: Playwright, folder: Path) -> None:
         str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
     )
     page = context.pages[0]
-    for name, do in (("operadora@llamayvive", a_contact), ("trabajadora@puentes", a_file)):
+    for name, act in (
+        ("operadora@llamayvive", record_contact),
+        ("trabajadora@puentes", create_file),
+    ):
         account = output.stack.account(name)
         page.goto(f"{gateway}/sign-in")
         page.fill("#email", account["email"])
         page.fill("#password", account["password"])
         page.press("#password", "Enter")
         page.wait_for_url("**/today*")
-        do(page, gateway, text, output.marks.phone)
+        act(page, gateway, text, output.marks.phone)
         page.locator("#exit").click()
         page.wait_for_load_state()
     context.close()
 
 
-def a_contact(
+def record_contact(
     page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
 ) -> None:
     """Records a contact with a note, and makes a search."""
@@ -380,7 +385,7 @@ def a_contact(
     page.wait_for_load_state()
 
 
-def a_file(
+def create_file(
     page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]
 ) -> None:
     """Makes a file with a name, opens it and reads it."""
@@ -393,7 +398,7 @@ def a_file(
     page.wait_for_url("**/people/*done=saved*")
 
 
-def settled(stack: LocalStack, referral_id: str) -> None:
+def wait_until_sent(stack: LocalStack, referral_id: str) -> None:
     """Waits until all facts are published and all messages are sent."""
     with stack.database("notifications") as database:
         closed = "SELECT 1 FROM messages WHERE referral_id = %s AND kind = 'referral_closed'"

@@ -23,7 +23,7 @@ from protos.referrals.v1 import people_pb2
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import refusal
 from tests.faults import canary
-from tests.faults.strikes import held
+from tests.faults.strikes import supervisor_stopped
 from tests.faults.test_away import send_and_step
 from tests.journeys.test_three_actors import Actor
 from tests.parts.local_stack import Client, LocalStack, until
@@ -64,7 +64,7 @@ def restore(stack: LocalStack, copy: Path, person_id: str) -> None:
 
     A kill stops the service, which stays down because its supervisor is stopped meanwhile.
     """
-    with held(stack.state["pid"]):
+    with supervisor_stopped(stack.state["pid"]):
         killed = stack.kill("referrals")
         postgres(
             stack,

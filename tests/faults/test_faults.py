@@ -31,9 +31,9 @@ def run() -> Iterator[Run]:
         stack.start()
         with fault_run(
             stack, Cast(stack), transitions=TRANSITIONS, faults=FAULTS, seed=SEED
-        ) as done:
-            print(done.report())
-            yield done
+        ) as finished:
+            print(finished.report())
+            yield finished
         assert canary.left_in(stack) == [], "texts about a person exist only sealed"
     finally:
         stack.stop()
@@ -57,11 +57,11 @@ def test_after_all_faults_the_invariant_holds(
 def test_the_checker_finds_the_planted_bug(run: Run, bug: str) -> None:
     planted = PLANTED[bug]
     with planted.in_books(run.books) as books:
-        assert planted.seen_by(books) != []
+        assert planted.found_by(books) != []
 
 
 def test_every_invariant_has_a_planted_bug_that_it_finds() -> None:
-    assert {planted.seen_by for planted in PLANTED.values()} == set(checker.CHECKS)
+    assert {planted.found_by for planted in PLANTED.values()} == set(checker.CHECKS)
 
 
 def test_the_same_seed_makes_the_same_faults() -> None:

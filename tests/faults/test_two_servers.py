@@ -31,12 +31,7 @@ from tests.parts.local_stack import ROOT, until
 
 pytestmark = pytest.mark.long
 
-# D21, D24
-OWNER, APP, STRANGER = (
-    Login("partners_owner", "owner"),
-    Login("partners", "app"),
-    Login("partners", "wrong"),
-)
+OWNER, APP = Login("partners_owner", "owner"), Login("partners", "app")
 
 
 class Pods:
@@ -88,7 +83,7 @@ class Pods:
             return False
         return bool(answer.status == HealthCheckResponse.SERVING)
 
-    def has_its_share(self, number: int) -> bool:
+    def receives_calls(self, number: int) -> bool:
         """Returns whether a call has reached this process since it started.
 
         A process may be ready for a second before a gateway that lost it connects again.
@@ -126,7 +121,7 @@ def read_and_write(clients: Clients) -> None:
     clients.tokens.EndSession(members_pb2.EndSessionRequest(session_secret="x" * 43))
 
 
-def answered(clients: Clients) -> bool:
+def is_answered(clients: Clients) -> bool:
     """Returns whether a read and a write succeed."""
     try:
         read_and_write(clients)
@@ -138,7 +133,7 @@ def answered(clients: Clients) -> bool:
 def test_a_process_with_a_wrong_password_gets_no_calls_until_it_has_the_right_one(
     pods: Pods, gateway: Clients
 ) -> None:
-    broken = pods.start(0, STRANGER)
+    broken = pods.start(0, Login("partners", "wrong"))
     pods.start(1)
     until(lambda: pods.ready(1), 60)
     for _ in range(200):
@@ -149,7 +144,7 @@ def test_a_process_with_a_wrong_password_gets_no_calls_until_it_has_the_right_on
     pods.start(0)
     until(lambda: pods.ready(0), 60)
     pods.processes[1].kill()
-    until(lambda: answered(gateway), 10)
+    until(lambda: is_answered(gateway), 10)
 
 
 def test_calls_succeed_again_after_the_database_comes_back(pods: Pods, gateway: Clients) -> None:
@@ -158,9 +153,9 @@ def test_calls_succeed_again_after_the_database_comes_back(pods: Pods, gateway: 
     until(lambda: pods.ready(0) and pods.ready(1), 60)
     read_and_write(gateway)
     pods.postgres.kill()
-    until(lambda: not answered(gateway), 10)
+    until(lambda: not is_answered(gateway), 10)
     pods.postgres.start()
-    until(lambda: answered(gateway), 20)
+    until(lambda: is_answered(gateway), 20)
     assert all(process.alive for process in pods.processes)
 
 
@@ -170,14 +165,14 @@ def test_no_call_fails_while_servers_restart_one_after_the_other(
     running = {number: pods.start(number) for number in (0, 1)}
     until(lambda: pods.ready(0) and pods.ready(1), 60)
     read_and_write(gateway)
-    over, lost, calls = threading.Event(), list[str](), list[int]()
+    ending, failures, calls = threading.Event(), list[str](), list[int]()
 
     def keep_calling() -> None:
-        while not over.is_set():
+        while not ending.is_set():
             try:
                 read_and_write(gateway)
             except Exception as error:
-                lost.append(repr(error))
+                failures.append(repr(error))
             calls.append(1)
 
     callers = [threading.Thread(target=keep_calling) for _ in range(4)]
@@ -191,10 +186,10 @@ def test_no_call_fails_while_servers_restart_one_after_the_other(
             running[number] = pods.start(number)
             until(lambda number=number: pods.ready(number), 60)  # type: ignore[misc]
             # as `preStop` waits before the next process stops
-            until(lambda number=number: pods.has_its_share(number), 10)  # type: ignore[misc]
+            until(lambda number=number: pods.receives_calls(number), 10)  # type: ignore[misc]
             assert len(calls) > before
     finally:
-        over.set()
+        ending.set()
         for caller in callers:
             caller.join()
-    assert lost == []
+    assert failures == []

@@ -28,17 +28,15 @@ from tests.parts.local_stack import Client, LocalStack
 from tests.parts.stories import STEPS, Cast
 
 OK, LOST = "ok", "unknown"
-PATIENCE = (
-    # maximum seconds for one transition with its retries; longer than any series of faults of the
-    # parts that it needs, on a busy machine
-    300.0
-)
+# maximum seconds for one transition with its retries; longer than any series of faults of the parts
+# that it needs, on a busy machine
+PATIENCE = 300.0
 # seconds between two tries, which must not take the processor from a part that is restarting
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
 # seconds before each transition, so that eight threads make about forty transitions a second, whose
 # facts notifications can apply in the same time
 THINK = 0.15
-ROOM = 0.2  # seconds between two changes of the capacity
+CAPACITY_PAUSE = 0.2  # seconds between two changes of the capacity
 
 
 @dataclass
@@ -100,7 +98,9 @@ class Work:
         self._under_way: Counter[str] = Counter()
         self._ending = threading.Event()
         self._stories = itertools.count(1)
-        self._threads = [threading.Thread(target=self._live, daemon=True) for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._tell_stories, daemon=True) for _ in range(threads)
+        ]
         self._threads.append(threading.Thread(target=self._set_capacity, daemon=True))
 
     def begin(self) -> None:
@@ -135,16 +135,14 @@ class Work:
         with self._changed:
             return self._changed.wait_for(lambda: self.answered >= answered, seconds)
 
-    def _live(self) -> None:
+    def _tell_stories(self) -> None:
         while not self._ending.is_set():
             number = next(self._stories)
             try:
                 self._story(self._ways[number % len(self._ways)], gives_up=number % 5 == 0)
             except GaveUp:
                 continue
-            except (
-                Exception
-            ) as error:  # an answer that no client expects: whatever it is, the run fails
+            except Exception as error:  # whatever answer no client expects, the run fails
                 self.refused.append(f"story {number}: {error}"[:300])
 
     def _story(self, way: Way, *, gives_up: bool) -> None:
@@ -155,10 +153,14 @@ class Work:
         sending = pb.SendReferralRequest(
             id=created.id, etag=created.etag, request_id=new_id(), receipt_id=receipt_id
         )
-        sent = self._act(way, cast.sender, "SendReferral", "sent", sending, created.id, gives_up)
+        referral = self._act(
+            way, cast.sender, "SendReferral", "sent", sending, created.id, gives_up
+        )
         for step in STEPS:
-            request = step.request(id=sent.id, etag=sent.etag, request_id=new_id())
-            sent = self._act(way, cast.who(step), step.rpc, step.fact, request, sent.id, gives_up)
+            request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
+            referral = self._act(
+                way, cast.who(step), step.rpc, step.fact, request, referral.id, gives_up
+            )
 
     def _act(
         self,
@@ -177,10 +179,10 @@ class Work:
         end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:
             try:
-                ask = way.prepare(client, rpc, request)
+                call = way.prepare(client, rpc, request)
                 operation.calls += 1
                 with self._recording(way.name, way.deadline):
-                    answer = ask()
+                    answer = call()
             except NoAnswer as error:
                 if time.monotonic() > end:
                     raise
@@ -228,9 +230,9 @@ class Work:
         """
         cast, way = self._cast, ByGrpc.directory(self._ways[0])
         for intake in itertools.cycle((directory_pb2.INTAKE_WAITLIST, directory_pb2.INTAKE_OPEN)):
-            if self._ending.wait(ROOM):
+            if self._ending.wait(CAPACITY_PAUSE):
                 return
-            word = directory_pb2.SetCapacityRequest(
+            request = directory_pb2.SetCapacityRequest(
                 id=cast.service_id,
                 capacity=directory_pb2.Capacity(
                     intake=intake, unit=directory_pb2.CAPACITY_UNIT_BEDS
@@ -239,8 +241,8 @@ class Work:
             )
             try:
                 with suppress(NoAnswer):
-                    ask = way.prepare(self._neighbour, "SetCapacity", word)
+                    call = way.prepare(self._neighbour, "SetCapacity", request)
                     with self._recording(way.name, way.deadline):
-                        ask()
+                        call()
             except grpc.RpcError as error:
-                self.refused.append(f"room: {error.code()} {error.details()}")
+                self.refused.append(f"capacity: {error.code()} {error.details()}")

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from kafka import KafkaConsumer, TopicPartition
@@ -74,11 +73,10 @@ class Facts(RuleBasedStateMachine):
         self.place = parts.postgres.database("publisher", MIGRATIONS)
         self.copy: tuple[Place, dict[str, int]] | None = None
         listener = parts.postgres.database("listener", MIGRATIONS)
-        with psycopg.connect(listener.migration_url) as owner:
-            owner.execute(
-                "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version"
-                " bigint, payload bytea)"
-            )
+        listener.run_as_owner(
+            "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version"
+            " bigint, payload bytea)"
+        )
         self.listener = Database(listener.url, max_size=4)
         self.listener.open()
         self.made: list[Place] = [self.place, listener]

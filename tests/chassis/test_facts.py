@@ -160,34 +160,6 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_records_are_appl
     ]
 
 
-def test_new_facts_are_published_before_repeated_ones(world: World) -> None:
-    """Reads the order from the outbox, so that no batch of the relay can change it."""
-    # The order of subjects alone could put the new fact first; so the reverse order is tested too.
-    old, new = "f" * 32, "0" * 32
-    until(lambda: world.watch.cluster_id is not None)
-    world.stop_relay()
-    for first, second in ((old, new), ("1" * 32, "e" * 32)):
-        world.write(first, 2)
-        mark_next_batch_published(world)
-        with world.publisher.transaction(SYSTEM) as tx:
-            outbox.repeat_all(tx)
-        world.write(second, 1)
-        world.write(first, 1, start=3)
-        # Within a subject facts stay in the order of their versions: a new fact is preceded by the
-        # subject's repeated ones.
-        assert mark_next_batch_published(world) == sorted(
-            [(first, 1), (first, 2), (first, 3), (second, 1)]
-        )
-
-
-def mark_next_batch_published(world: World) -> list[tuple[str, int]]:
-    """Marks the facts of the next batch as published; returns their subjects and versions."""
-    with world.publisher.transaction(SYSTEM) as tx:
-        facts = outbox.next_batch(tx, 100).facts
-        outbox.mark_published(tx, facts, outbox.current_round(tx))
-    return [(fact.subject, fact.version) for fact in facts]
-
-
 def test_a_replay_of_a_large_outbox_is_marked_in_chunks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,19 +16,11 @@ from chassis.db import Transaction
 from facts import inbox, outbox
 from facts.kafka import PARTITIONS
 from facts.outbox import Fact
-from keys import key_folder
 from tests.chassis.facts_model import SUBJECTS, Facts, Parts
 from tests.parts import brokers
 from tests.parts.postgres import Server
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
-        key_folder.create(Path(name), ["publisher", "listener"])
-        yield Path(name)
 
 
 def run(parts: Parts, examples: int, steps: int, **overrides: Any) -> None:
@@ -50,9 +41,9 @@ def run(parts: Parts, examples: int, steps: int, **overrides: Any) -> None:
 
 @pytest.mark.timeout(400)
 def test_facts_are_applied_once_and_in_order_whatever_happens(
-    broker: brokers.Broker, postgres: Server, folder: Path
+    broker: brokers.Broker, postgres: Server, keys: Path
 ) -> None:
-    run(Parts(broker, postgres, folder), 20, 30)
+    run(Parts(broker, postgres, keys), 20, 30)
 
 
 def discard_refused(
@@ -133,9 +124,9 @@ def run_fixed_life(parts: Parts) -> None:
 
 
 def test_a_life_in_which_everything_happens_once(
-    broker: brokers.Broker, postgres: Server, folder: Path
+    broker: brokers.Broker, postgres: Server, keys: Path
 ) -> None:
-    run_fixed_life(Parts(broker, postgres, folder))
+    run_fixed_life(Parts(broker, postgres, keys))
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -143,10 +134,10 @@ def test_the_model_detects_the_planted_bug(
     bug: str,
     broker: brokers.Broker,
     postgres: Server,
-    folder: Path,
+    keys: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module, name, plant = BUGS[bug]
     monkeypatch.setattr(module, name, plant(getattr(module, name)))
     with pytest.raises(AssertionError):
-        run_fixed_life(Parts(broker, postgres, folder))
+        run_fixed_life(Parts(broker, postgres, keys))

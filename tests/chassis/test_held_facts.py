@@ -45,16 +45,6 @@ def test_a_fact_that_its_handler_refuses_holds_its_subject_and_no_other(world: W
     assert world.waiting() == []
 
 
-def test_the_pauses_between_the_tries_of_a_held_fact_grow(world: World) -> None:
-    subject = new_id()
-    world.refuse.add(subject)
-    world.write(subject, 1)
-    until(lambda: any(letter.attempts >= 3 for letter in world.waiting()))
-    [letter] = world.waiting()
-    assert letter.next_try_time is not None
-    assert letter.next_try_time - letter.since > timedelta(seconds=3 + 2**letter.attempts / 4)
-
-
 def test_a_replay_does_not_pass_over_a_fact_that_had_no_effect(world: World) -> None:
     subject, after = new_id(), new_id()
     world.refuse.add(subject)

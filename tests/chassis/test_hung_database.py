@@ -6,6 +6,7 @@ Each caller gets an answer in time, and no caller waits for a database that is k
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import psycopg
@@ -33,11 +34,9 @@ def place(postgres: Server) -> Place:
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    database = Database(place.url, max_size=4)
-    database.open()
-    assert database.reachable()
-    yield database
-    database.close()
+    with place.opened(max_size=4) as created:
+        assert created.reachable()
+        yield created
 
 
 def ask(database: Database, statement: str = "SELECT 1", *, timeout: float | None = None) -> None:
@@ -168,21 +167,16 @@ def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
     """Includes transactions that have to wait for a connection."""
-    refusals: list[Refusal] = []
 
-    def ask_once() -> None:
+    def is_refused(_: int) -> bool:
         try:
             ask(database, timeout=1)
-        except Refusal as refusal:
-            refusals.append(refusal)
+        except Refusal:
+            return True
+        return False
 
-    threads = [threading.Thread(target=ask_once) for _ in range(12)]
-    with still(postgres), within(6):
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(refusals) == len(threads)
+    with still(postgres), within(6), ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(is_refused, range(12)))
 
 
 def test_a_database_that_hangs_is_known_to_be_down(database: Database, postgres: Server) -> None:
@@ -267,7 +261,7 @@ def test_a_background_connection_is_lost_when_the_database_hangs(
 
 
 def test_the_deadline_of_a_call_bounds_all_its_statements_together(database: Database) -> None:
-    def three(tx: Transaction) -> None:
+    def run_three_statements(tx: Transaction) -> None:
         for _ in range(3):
             tx.execute("SELECT pg_sleep(0.6)")
 
@@ -277,7 +271,7 @@ def test_the_deadline_of_a_call_bounds_all_its_statements_together(database: Dat
         deadline.until(time.monotonic() + 1),
         database.transaction(SYSTEM) as tx,
     ):
-        three(tx)
+        run_three_statements(tx)
 
 
 def test_the_deadline_of_a_call_bounds_all_its_transactions_together(database: Database) -> None:
@@ -333,21 +327,13 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
     database = Database(place.url, max_size=4)
     database.open()
     assert database.reachable()
-    reasons: list[str] = []
-
-    def ask_once() -> None:
-        try:
-            ask(database, "SELECT pg_sleep(30)", timeout=20)
-        except Unavailable as refusal:
-            reasons.append(refusal.reason)
-
-    thread = threading.Thread(target=ask_once)
-    thread.start()
-    time.sleep(0.3)
-    with still(postgres), within(6):
-        database.close()
-        thread.join()
-    assert reasons == ["store_unavailable"]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(ask, database, "SELECT pg_sleep(30)", timeout=20)
+        time.sleep(0.3)
+        with still(postgres), within(6):
+            database.close()
+            with pytest.raises(Unavailable, match="store_unavailable"):
+                call.result()
 
 
 def test_a_probe_whose_connection_is_terminated_before_its_first_query_reports_no_outage(

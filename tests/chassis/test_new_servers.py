@@ -105,8 +105,8 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_conne
         second.set_status("broker", True)  # this distinguishes the two servers
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
-    for one in (first, second):
-        one.stop(0).wait(5)
+    for running in (first, second):
+        running.stop(0).wait(5)
 
 
 def test_a_server_tolerates_twice_as_many_pings_as_the_gateway_sends() -> None:

@@ -6,8 +6,8 @@ The owner of the database can't change it unseen, and it is one chain however ma
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,10 +39,8 @@ def place(postgres: parts.Server) -> parts.Database:
 
 @pytest.fixture
 def database(place: parts.Database) -> Iterator[Database]:
-    created = Database(place.url, max_size=10)
-    created.open()
-    yield created
-    created.close()
+    with place.opened(max_size=10) as created:
+        yield created
 
 
 def write(tx: Transaction, rows: int, caller: Caller = WORKER) -> None:
@@ -50,6 +48,12 @@ def write(tx: Transaction, rows: int, caller: Caller = WORKER) -> None:
         Entry("open_identity", new_id(), "HOU.EMG", ("contact", "identity")) for _ in range(rows)
     ]
     audit.record(tx, caller, NOW, entries)
+
+
+def commit(database: Database, rows: int, caller: Caller = WORKER) -> None:
+    """Writes rows in a transaction of their own."""
+    with database.transaction(caller) as tx:
+        write(tx, rows, caller)
 
 
 def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
@@ -88,23 +92,19 @@ def test_an_untouched_trail_has_no_findings(database: Database) -> None:
 def test_rows_of_a_transaction_that_was_rolled_back_leave_no_gap(database: Database) -> None:
     with database.transaction(SYSTEM) as tx, tx.transaction(force_rollback=True):
         write(tx, 3)
+    commit(database, 1)
     with database.transaction(SYSTEM) as tx:
-        write(tx, 1)
         assert audit.head(tx).sequence == 1
         assert verdict(tx) == []
 
 
 def test_eight_writers_at_once_make_one_chain(database: Database) -> None:
-    def work() -> None:
+    def work(_: int) -> None:
         for turn in range(25):
-            with database.transaction(SYSTEM) as tx:
-                write(tx, 1 + turn % 3)
+            commit(database, 1 + turn % 3)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx).sequence == 8 * sum(1 + turn % 3 for turn in range(25))
         assert verdict(tx) == []
@@ -157,14 +157,15 @@ class Owner:
     def __init__(
         self, connection: psycopg.Connection[dict[str, object]], rows: int, chance: random.Random
     ) -> None:
-        self._connection, self._rows, self._chance = connection, rows, chance
+        self._execute, self._rows, self._chance = connection.execute, rows, chance
 
     def cheat(self) -> str:
+        """Changes the trail in a random way; returns a description of the change."""
         cheat = self._chance.choice(["edit", "rehash", "delete", "insert", "swap", "cut"])
         row_number = self._chance.randrange(1, self._rows)
         getattr(self, f"_{cheat}")(row_number)
         if self._chance.random() < 0.5:
-            self._recompute()
+            self.recompute()
             return f"{cheat} at {row_number}, recomputed"
         return f"{cheat} at {row_number}"
 
@@ -184,64 +185,56 @@ class Owner:
                 ("actor_kind", "'x'"),
             ]
         )
-        self._connection.execute(
-            f"UPDATE audit SET {column} = {value} WHERE sequence = {row_number}".encode()
-        )
+        self._execute(f"UPDATE audit SET {column} = {value} WHERE sequence = {row_number}".encode())
 
     def _rehash(self, row_number: int) -> None:
         """Edits a row and recomputes only its own hash."""
-        self._connection.execute(
+        self._execute(
             "UPDATE audit SET action = 'x', hash = sha256(hash) WHERE sequence = %s", (row_number,)
         )
 
     def _delete(self, row_number: int) -> None:
-        self._connection.execute("DELETE FROM audit WHERE sequence = %s", (row_number,))
+        self._execute("DELETE FROM audit WHERE sequence = %s", (row_number,))
         if self._chance.random() < 0.5:  # closes the gap
-            self._connection.execute(
+            self._execute(
                 "UPDATE audit SET sequence = -sequence WHERE sequence > %s", (row_number,)
             )
-            self._connection.execute("UPDATE audit SET sequence = -sequence - 1 WHERE sequence < 0")
-            self._connection.execute("UPDATE audit_head SET sequence = sequence - 1")
+            self._execute("UPDATE audit SET sequence = -sequence - 1 WHERE sequence < 0")
+            self._execute("UPDATE audit_head SET sequence = sequence - 1")
 
     def _insert(self, row_number: int) -> None:
-        self._connection.execute(
-            "UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (row_number,)
-        )
-        self._connection.execute("UPDATE audit SET sequence = -sequence + 1 WHERE sequence < 0")
-        self._connection.execute("ALTER TABLE audit DISABLE TRIGGER audit_chained")
-        self._connection.execute(
+        self._execute("UPDATE audit SET sequence = -sequence WHERE sequence >= %s", (row_number,))
+        self._execute("UPDATE audit SET sequence = -sequence + 1 WHERE sequence < 0")
+        self._execute("ALTER TABLE audit DISABLE TRIGGER audit_chained")
+        self._execute(
             "INSERT INTO audit SELECT (jsonb_populate_record(a, jsonb_build_object('sequence', %s,"
             " 'action', 'forged'))).* FROM audit a"
             " WHERE sequence = %s",
             (row_number, row_number + 1),
         )
-        self._connection.execute("ALTER TABLE audit ENABLE TRIGGER audit_chained")
-        self._connection.execute("UPDATE audit_head SET sequence = sequence + 1")
+        self._execute("ALTER TABLE audit ENABLE TRIGGER audit_chained")
+        self._execute("UPDATE audit_head SET sequence = sequence + 1")
 
     def _swap(self, row_number: int) -> None:
         other = row_number % (self._rows - 1) + 1
         if other == row_number:
             other += 1
-        self._connection.execute(
-            "UPDATE audit SET sequence = -1 WHERE sequence = %s", (row_number,)
-        )
-        self._connection.execute(
-            "UPDATE audit SET sequence = %s WHERE sequence = %s", (row_number, other)
-        )
-        self._connection.execute("UPDATE audit SET sequence = %s WHERE sequence = -1", (other,))
+        self._execute("UPDATE audit SET sequence = -1 WHERE sequence = %s", (row_number,))
+        self._execute("UPDATE audit SET sequence = %s WHERE sequence = %s", (row_number, other))
+        self._execute("UPDATE audit SET sequence = %s WHERE sequence = -1", (other,))
 
     def _cut(self, row_number: int) -> None:
-        self._connection.execute("DELETE FROM audit WHERE sequence >= %s", (row_number,))
+        self._execute("DELETE FROM audit WHERE sequence >= %s", (row_number,))
         if self._chance.random() < 0.5:
-            self._connection.execute(
+            self._execute(
                 "UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit"
                 " ORDER BY sequence DESC LIMIT 1)"
                 " WHERE EXISTS (SELECT FROM audit)"
             )
 
-    def _recompute(self) -> None:
+    def recompute(self) -> None:
         """Recomputes the whole chain and the head, so that the trail is consistent by itself."""
-        self._connection.execute(
+        self._execute(
             "DO $$ DECLARE entry audit; place bigint := 0; before bytea :="
             " sha256('enlace.audit.v1'); old bigint; BEGIN"
             " FOR entry IN SELECT * FROM audit ORDER BY sequence LOOP"
@@ -258,24 +251,21 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
     rows, every = 60, 10
     witnessed: dict[int, set[bytes]] = {}
     for _ in range(rows // every):
-        with database.transaction(SYSTEM) as tx:
-            write(tx, every)
+        commit(database, every)
         with database.transaction(SYSTEM) as tx:
             head: Head = audit.head(tx)
             witnessed[head.sequence] = {head.hash}
-    rng = random.Random(14)
     missed: list[str] = []
     with owner_of(place) as owner:
         assert verdict(owner, witnessed) == []
         owner.commit()
-        cheater = Owner(owner, rows, rng)
+        cheater = Owner(owner, rows, random.Random(14))
         for _ in range(1000):
             with owner.transaction(force_rollback=True):
                 cheat = cheater.cheat()
                 if not verdict(owner, witnessed):
                     missed.append(cheat)
-        assert missed == []
-        assert verdict(owner, witnessed) == []
+        assert (missed, verdict(owner, witnessed)) == ([], [])
 
 
 # 25 C14
@@ -294,10 +284,8 @@ COPY = (
 @pytest.fixture
 def marking(place: parts.Database) -> Iterator[Database]:
     """The trail's database as a service has it, with its key."""
-    created = Database(place.url, max_size=4, marker=Marker(KEYRING))
-    created.open()
-    yield created
-    created.close()
+    with place.opened(max_size=4, marker=Marker(KEYRING)) as created:
+        yield created
 
 
 def marks(database: Database) -> list[str]:
@@ -310,8 +298,7 @@ def marks(database: Database) -> list[str]:
 def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
     marking: Database,
 ) -> None:
-    with marking.transaction(SIGNED_IN) as tx:
-        write(tx, 3, SIGNED_IN)
+    commit(marking, 3, SIGNED_IN)
     with marking.transaction(SYSTEM) as tx:
         audit.record(tx, SYSTEM, NOW + timedelta(microseconds=7), [Entry("fire_clock", "x")])
         audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], refused="receipt_missing")
@@ -335,8 +322,7 @@ def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_
 def test_c14_a_row_added_with_the_services_database_role_is_detected(
     actor: str, mark: str, reasons: list[str], place: parts.Database, marking: Database
 ) -> None:
-    with marking.transaction(SIGNED_IN) as tx:
-        write(tx, 2, SIGNED_IN)
+    commit(marking, 2, SIGNED_IN)
     with psycopg.connect(place.url) as role:  # an attacker with the database's password, but no key
         role.execute(COPY.format(actor=actor, mark=mark).encode())
     assert marks(marking) == reasons
@@ -345,13 +331,9 @@ def test_c14_a_row_added_with_the_services_database_role_is_detected(
 def test_c14_a_row_marked_with_another_services_key_is_detected(
     place: parts.Database, marking: Database
 ) -> None:
-    with marking.transaction(SIGNED_IN) as tx:
-        write(tx, 1, SIGNED_IN)
-    stranger = Database(place.url, max_size=1, marker=Marker(Keyring(b"s" * 32)))
-    stranger.open()
-    with stranger.transaction(SIGNED_IN) as tx:
-        write(tx, 1, SIGNED_IN)
-    stranger.close()
+    commit(marking, 1, SIGNED_IN)
+    with place.opened(max_size=1, marker=Marker(Keyring(b"s" * 32))) as stranger:
+        commit(stranger, 1, SIGNED_IN)
     assert marks(marking) == ["forged"]
 
 
@@ -359,27 +341,21 @@ def test_c14_a_row_marked_with_another_services_key_is_detected(
 def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
     kind: str, marking: Database
 ) -> None:
-    with marking.transaction(SYSTEM) as tx:
-        write(tx, 1, replace(WORKER, kind=kind))
+    commit(marking, 1, replace(WORKER, kind=kind))
     assert marks(marking) == ["untied"]
 
 
 def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     place: parts.Database, database: Database, marking: Database
 ) -> None:
-    with database.transaction(SYSTEM) as tx:
-        write(tx, 3)  # before the update
+    commit(database, 3)  # before the update
     assert marks(marking) == []
-    with marking.transaction(SIGNED_IN) as tx:
-        write(tx, 1, SIGNED_IN)
-    with database.transaction(SYSTEM) as tx:
-        write(tx, 1)  # from a process of the previous version, side by side with the new one
+    commit(marking, 1, SIGNED_IN)
+    commit(database, 1)  # from a process of the previous version, side by side with the new one
     assert marks(marking) == []
     with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
-        Owner(owner, 5, random.Random(14))._recompute()
-    with marking.transaction(SIGNED_IN) as tx:
-        write(tx, 1, SIGNED_IN)
-    with database.transaction(SYSTEM) as tx:
-        write(tx, 1)
+        Owner(owner, 5, random.Random(14)).recompute()
+    commit(marking, 1, SIGNED_IN)
+    commit(database, 1)
     assert marks(marking) == ["unmarked"]

@@ -21,14 +21,12 @@ from tests.parts.postgres import Server
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    empty_database = postgres.database("tests", [])
-    with psycopg.connect(empty_database.migration_url, autocommit=True) as owner:
-        owner.execute("CREATE TABLE held (name text UNIQUE, number int)")
-        owner.execute("GRANT ALL ON held TO PUBLIC")
-    database = Database(empty_database.url, max_size=4)
-    database.open()
-    yield database
-    database.close()
+    place = postgres.database()
+    place.run_as_owner(
+        "CREATE TABLE held (name text UNIQUE, number int); GRANT ALL ON held TO PUBLIC"
+    )
+    with place.opened(max_size=4) as created:
+        yield created
 
 
 def add(tx: Transaction, name: str) -> None:
@@ -249,22 +247,8 @@ def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
     single = Database(database._url, max_size=1)
     single.open()
     caller = Caller("w" * 32, "worker", "o" * 32, frozenset())
-
-    def settings(tx: Transaction) -> dict[str, object] | None:
-        return tx.execute(
-            "SELECT pg_backend_pid() AS pid, current_setting('enlace.organization', true) AS"
-            " organization, current_setting('enlace.view', true) AS view,"
-            " current_setting('enlace.trace', true) AS trace,"
-            " current_setting('plan_cache_mode') AS plans,"
-            " current_setting('statement_timeout') AS time_limit"
-        ).fetchone()
-
-    def use_connection() -> int:
-        with single.transaction(caller) as tx:
-            assert isinstance(tx, Bounded)
-            return tx.info.backend_pid
-
-    pid = use_connection()
+    with single.transaction(caller) as tx:
+        process = tx.execute("SELECT pg_backend_pid() AS pid").fetchone()
     with (
         trace.under("t" * 32),
         suppress(Stale, Late, pg.DivisionByZero),
@@ -272,12 +256,18 @@ def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
     ):
         end(tx)
     with single.autocommit() as tx:
-        settings_after = settings(tx)
+        process_after = tx.execute("SELECT pg_backend_pid() AS pid").fetchone()
+        settings = tx.execute(
+            "SELECT coalesce(current_setting('enlace.organization', true), '') AS organization,"
+            " coalesce(current_setting('enlace.view', true), '') AS view,"
+            " coalesce(current_setting('enlace.trace', true), '') AS trace,"
+            " current_setting('plan_cache_mode') AS plans,"
+            " current_setting('statement_timeout') AS time_limit"
+        ).fetchone()
     single.close()
-    assert settings_after is not None
-    assert settings_after["pid"] == pid
-    assert not any(settings_after[name] for name in ("organization", "view", "trace"))
-    assert (settings_after["plans"], settings_after["time_limit"]) == ("auto", "4s")  # the defaults
+    assert process_after == process
+    defaults = {"plans": "auto", "time_limit": "4s"}
+    assert settings == {"organization": "", "view": "", "trace": "", **defaults}
 
 
 def kill_idle_connections(database: Database) -> None:

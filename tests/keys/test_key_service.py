@@ -6,8 +6,11 @@ The tests check the operations, and the behaviour while the token is away.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pkcs11
 import pytest
@@ -15,7 +18,6 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from structlog.testing import capture_logs
 
 from chassis.config import KeyServiceSettings, Settings, WrongSettings, service_settings
-from chassis.db import Database
 from chassis.errors import Unavailable
 from keys import key_folder
 from keys.check import KeyCheck
@@ -55,6 +57,13 @@ def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
     created = SealingKeys(folder, "tests", KeyService(token))
     assert created.begin(os.urandom(32), NOW)
     return created
+
+
+def cause_of(act: Callable[[], object]) -> str:
+    """Returns why the token is unavailable for the act; fails if it is available."""
+    with pytest.raises(Unavailable) as caught:
+        act()
+    return caught.value.cause
 
 
 @pytest.fixture
@@ -115,20 +124,14 @@ def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
 def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
     token: KeyServiceSettings, folder: Path
 ) -> None:
-    keyring, wrong = new_keys(token, folder).keyring(), list[str]()
+    keyring = new_keys(token, folder).keyring()
 
-    def ask(who: int) -> None:
-        for number in range(60):
-            text = f"{who}/{number}"
-            if keyring.open(keyring.seal(text, text), text) != text:
-                wrong.append(text)
+    def wrong_texts(thread: int) -> list[str]:
+        texts = [f"{thread}/{number}" for number in range(60)]
+        return [text for text in texts if keyring.open(keyring.seal(text, text), text) != text]
 
-    threads = [threading.Thread(target=ask, args=(who,)) for who in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(wrong_texts, range(16))) == [[]] * 16
 
 
 def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_after_its_return(
@@ -180,27 +183,17 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sealed, pins, lib = new_keys(token, folder).keyring().seal("x", "c"), list[str](), pkcs11.lib
-
-    def counted(module: str) -> object:
-        pins.append(module)
-        return lib(module)
-
-    monkeypatch.setattr(pkcs11, "lib", counted)
+    sealed, load = new_keys(token, folder).keyring().seal("x", "c"), Mock(wraps=pkcs11.lib)
+    monkeypatch.setattr(pkcs11, "lib", load)
     pin = tmp_path / "pin"
     keyring = SealingKeys(
         folder, "tests", KeyService(KeyServiceSettings(token.module, token.token, pin))
     ).keyring()
 
-    def why() -> str:
-        with pytest.raises(Unavailable) as caught:
-            keyring.open(sealed, "c")
-        return caught.value.cause
-
-    assert why() == "pin_missing"
+    assert cause_of(lambda: keyring.open(sealed, "c")) == "pin_missing"
     pin.write_text("0000")
-    assert [why() for _ in range(5)] == ["pin_wrong"] * 5
-    assert len(pins) == 1, "after three wrong PINs a card may lock itself"
+    assert [cause_of(lambda: keyring.open(sealed, "c")) for _ in range(5)] == ["pin_wrong"] * 5
+    assert load.call_count == 1, "after three wrong PINs a card may lock itself"
     pin.write_text(PIN)
     assert keyring.open(sealed, "c") == "x"
 
@@ -212,9 +205,8 @@ def test_a_missing_module_or_token_is_reported_by_name(
         ("/nowhere.so", token.token, "module_missing"),
         (token.module, "nobody", "token_away"),
     ):
-        with pytest.raises(Unavailable) as caught:
-            KeyService(KeyServiceSettings(module, label, token.pin_file)).ring("tests")
-        assert caught.value.cause == reason
+        service = KeyService(KeyServiceSettings(module, label, token.pin_file))
+        assert cause_of(lambda service=service: service.ring("tests")) == reason  # type: ignore[misc]
 
 
 def test_two_keys_of_one_name_are_an_error(token: KeyServiceSettings, folder: Path) -> None:
@@ -265,33 +257,29 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     tmp_path: Path,
     quick: None,
 ) -> None:
-    database = Database(postgres.database("partners", MIGRATIONS).url, max_size=2)
-    database.open()
-    created = new_keys(token, folder)
+    def problem(keyring: Keyring) -> str:
+        return KeyCheck(database, keyring).turn()
 
-    def problem(keys: SealingKeys) -> str:
-        return KeyCheck(database, keys.keyring()).turn()
+    def keyring_of(service: KeyService) -> Keyring:
+        return SealingKeys(folder, "tests", service).keyring()
 
-    assert (problem(created), problem(SealingKeys(folder, "tests", KeyService(token)))) == ("", "")
-    assert (
-        problem(SealingKeys(folder, "tests", KeyService(softhsm.token("empty"))))
-        == "sealing_key_missing"
-    )
-    assert problem(new_keys(softhsm.token("another"), folder)) == "sealing_key_wrong"
-    half = KeyService(softhsm.token("half"))
-    half.make("tests", 1, NOW)
-    assert problem(SealingKeys(folder, "tests", half)) == "sealing_key_missing", (
-        "the token has no key for marks"
-    )
-    other_marks = Keyring(os.urandom(32), KeyService(token).ring("tests").copy)  # type: ignore[attr-defined]
-    assert KeyCheck(database, other_marks).turn() == "sealing_key_wrong", (
-        "fingerprints made with other marks would find no stored row"
-    )
-    check = KeyCheck(database, created.keyring())
-    with softhsm.away(), pytest.raises(Unavailable):
-        check.turn()
-    assert (check.confirmed, check.turn(), check.confirmed) == (False, "", True)
-    database.close()
+    with postgres.database("partners", MIGRATIONS).opened(max_size=2) as database:
+        keyring = new_keys(token, folder).keyring()
+        assert (problem(keyring), problem(keyring_of(KeyService(token)))) == ("", "")
+        empty = KeyService(softhsm.token("empty"))
+        assert problem(keyring_of(empty)) == "sealing_key_missing"
+        another = new_keys(softhsm.token("another"), folder).keyring()
+        assert problem(another) == "sealing_key_wrong"
+        half = KeyService(softhsm.token("half"))
+        half.make("tests", 1, NOW)
+        assert problem(keyring_of(half)) == "sealing_key_missing", "the token has no key for marks"
+        # fingerprints made with other marks would find no stored row
+        ring: Any = KeyService(token).ring("tests")
+        assert problem(Keyring(os.urandom(32), ring.copy)) == "sealing_key_wrong"
+        check = KeyCheck(database, keyring)
+        with softhsm.away(), pytest.raises(Unavailable):
+            check.turn()
+        assert (check.confirmed, check.turn(), check.confirmed) == (False, "", True)
 
 
 def test_no_call_waits_long_for_a_module_that_hangs(
@@ -310,11 +298,10 @@ def test_no_call_waits_long_for_a_module_that_hangs(
     thread = threading.Thread(target=hang)
     thread.start()
     assert hanging.wait(10)
-    with pytest.raises(Unavailable) as caught:
-        keyring.open(sealed, "c")
+    cause = cause_of(lambda: keyring.open(sealed, "c"))
     over.set()
     thread.join()
-    assert caught.value.cause == "busy"
+    assert cause == "busy"
     assert keyring.open(sealed, "c") == "x"
 
 

@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from keys import key_folder
+from tests.parts.local_stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def make_keys(folder: Path, first: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs the command for a stack with one service."""
+def make_keys(folder: Path, first: str = "") -> tuple[int, str]:
+    """Runs the command for a stack with one service; returns its exit code and its errors."""
     command = f"{first}exec {sys.executable} -m local.make_keys {folder} referrals"
-    return subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
+    return process.returncode, process.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns the content of each file in a folder, by name."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> None:
@@ -25,10 +30,8 @@ def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> N
     key_folder.add_to_ring(tmp_path, "sealing.referrals")
     key_folder.replace_pair(tmp_path, "tokens")
     (tmp_path / "operators-own.key").write_text("PEM")
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    process = make_keys(tmp_path)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    before = contents(tmp_path)
+    assert (make_keys(tmp_path), contents(tmp_path)) == ((0, ""), before)
 
 
 @pytest.mark.parametrize("name", ["tokens", "tokens.1", "calls.gateway", "facts.referrals"])
@@ -39,8 +42,7 @@ def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, 
         key_folder.drop_older_pairs(tmp_path, "tokens")
     files, key = set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()
     (tmp_path / f"{name}.pub.jwk").unlink()
-    process = make_keys(tmp_path)
-    assert (process.returncode, process.stderr) == (0, "")
+    assert make_keys(tmp_path) == (0, "")
     assert (set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()) == (files, key)
 
 
@@ -51,16 +53,15 @@ def test_a_lost_private_half_is_named_and_makes_no_new_pair(tmp_path: Path, name
         key_folder.replace_pair(tmp_path, "tokens")
         key_folder.drop_older_pairs(tmp_path, "tokens")
     (tmp_path / f"{name}.jwk").unlink()
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    done = make_keys(tmp_path)
-    assert done.returncode == 1
-    assert done.stderr == (
+    before = contents(tmp_path)
+    assert make_keys(tmp_path) == (
+        1,
         f"{tmp_path / name}.jwk is missing, and its public half is not: restore it from a copy of"
-        ' the keys; without a copy, see docs/operations.md, "the private half of a key is lost"\n'
+        ' the keys; without a copy, see docs/operations.md, "the private half of a key is lost"\n',
     )
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
     (tmp_path / f"{name}.pub.jwk").unlink()
-    assert make_keys(tmp_path).returncode == 0, "an operator who has no copy deletes both halves"
+    assert make_keys(tmp_path)[0] == 0, "an operator who has no copy deletes both halves"
 
 
 def test_a_rotation_that_was_killed_as_it_ended_does_not_stop_the_next_start(
@@ -69,8 +70,7 @@ def test_a_rotation_that_was_killed_as_it_ended_does_not_stop_the_next_start(
     key_folder.create(tmp_path, ["referrals"])
     key_folder.replace_pair(tmp_path, "tokens")
     (tmp_path / "tokens.jwk").unlink()
-    done = make_keys(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert make_keys(tmp_path) == (0, "")
     assert not (tmp_path / "tokens.jwk").exists()
 
 
@@ -93,11 +93,10 @@ def test_a_damaged_key_is_named_in_one_sentence(
 ) -> None:
     key_folder.create(tmp_path, ["referrals"])
     damage(tmp_path / name)
-    process = make_keys(tmp_path)
-    assert process.returncode == 1
-    assert process.stderr == (
+    assert make_keys(tmp_path) == (
+        1,
         f"{tmp_path / name} can't be read, or holds no key: let this account read it, or restore it"
-        " from a copy of the keys\n"
+        " from a copy of the keys\n",
     )
 
 
@@ -109,11 +108,10 @@ def test_a_folder_that_cannot_be_used_is_named_in_one_sentence(
     tmp_path: Path, folder: str, first: str, reason: str
 ) -> None:
     (tmp_path / "file").touch()
-    process = make_keys(tmp_path / folder, first)
-    assert process.returncode == 1
-    assert process.stderr == (
+    assert make_keys(tmp_path / folder, first) == (
+        1,
         f"{tmp_path / folder} can't be read or written: {reason} (let this account use the folder"
-        f" {tmp_path / folder}, and free space on its disk)\n"
+        f" {tmp_path / folder}, and free space on its disk)\n",
     )
 
 

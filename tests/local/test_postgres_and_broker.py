@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +25,8 @@ from local.broker import _LOCK, Broker
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, accepts, free_port
 from local.stack import LocalStack
+from tests.parts.local_stack import until
+from tests.parts.processes import runs
 
 pytestmark = pytest.mark.long
 
@@ -46,228 +47,225 @@ def engine() -> Iterator[Postgres]:
     created.remove()
 
 
-class TestPostgres:
-    def test_the_plain_role_can_use_the_owners_tables_but_not_create_any(
-        self, engine: Postgres
-    ) -> None:
-        engine.ensure("kept", OWNER, APP)
-        engine.ensure("kept", OWNER, APP)
-        with psycopg.connect(_dsn(engine, OWNER)) as owner:
-            owner.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY, words text)")
-        with psycopg.connect(_dsn(engine, APP)) as app:
-            app.execute("INSERT INTO notes (words) VALUES ('a')")
-            assert app.execute("SELECT similarity(words, 'a') FROM notes").fetchone() == (1.0,)
-            assert app.execute(
-                "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-            ).fetchone() == (False,)
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                app.execute("CREATE TABLE mine (id int)")
+def create_notes(engine: Postgres) -> None:
+    """Makes a database that has a table with one row."""
+    engine.ensure("kept", OWNER, APP)
+    with psycopg.connect(dsn(engine, OWNER)) as owner:
+        owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
 
-    def test_a_wrong_password_is_refused(self, engine: Postgres) -> None:
-        engine.ensure("kept", OWNER, APP)
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(_dsn(engine, Login("app", "guessed")))
 
-    def test_stored_rows_survive_a_kill(self, engine: Postgres) -> None:
-        engine.ensure("kept", OWNER, APP)
-        with psycopg.connect(_dsn(engine, OWNER)) as owner:
-            owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
-        with psycopg.connect(_dsn(engine, APP)):
-            engine.kill()
-        engine.start()
-        with psycopg.connect(_dsn(engine, APP)) as app:
-            assert app.execute("SELECT id FROM notes").fetchone() == (1,)
+def test_the_plain_role_can_use_the_owners_tables_but_not_create_any(engine: Postgres) -> None:
+    engine.ensure("kept", OWNER, APP)
+    engine.ensure("kept", OWNER, APP)
+    with psycopg.connect(dsn(engine, OWNER)) as owner:
+        owner.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY, words text)")
+    with psycopg.connect(dsn(engine, APP)) as app:
+        app.execute("INSERT INTO notes (words) VALUES ('a')")
+        assert app.execute("SELECT similarity(words, 'a') FROM notes").fetchone() == (1.0,)
+        assert app.execute(
+            "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+        ).fetchone() == (False,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("CREATE TABLE mine (id int)")
 
-    def test_a_server_that_hangs_answers_no_connection(self, engine: Postgres) -> None:
-        assert engine.answers(60)
-        assert engine.process
-        assert engine.process.pid
-        os.kill(engine.process.pid, signal.SIGSTOP)
-        assert not engine.answers(0.2)
-        os.kill(engine.process.pid, signal.SIGCONT)
-        assert engine.answers(60)
-        engine.stop()
-        assert not engine.answers(60)
-        engine.start()
 
-    def test_the_pid_file_of_a_dead_server_does_not_hinder_the_next(self, engine: Postgres) -> None:
+def test_a_wrong_password_is_refused(engine: Postgres) -> None:
+    engine.ensure("kept", OWNER, APP)
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(dsn(engine, Login("app", "guessed")))
+
+
+def test_stored_rows_survive_a_kill(engine: Postgres) -> None:
+    create_notes(engine)
+    with psycopg.connect(dsn(engine, APP)):
         engine.kill()
-        pid_file = engine._data() / "postmaster.pid"
-        pid_file.write_text(
-            pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1)
-        )
-        engine.start()
-
-    def test_only_the_owner_may_read_or_replace_the_file_with_the_superusers_password(
-        self, engine: Postgres
-    ) -> None:
-        assert stat.S_IMODE(engine.home.stat().st_mode) == 0o711
-        assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
-
-    def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(
-        self, engine: Postgres
-    ) -> None:
-        engine.ensure("kept", OWNER, APP)
-        engine.stop()
-        file = engine.home / "superuser.password"
-        password = file.read_text()
-        file.unlink()
-        with pytest.raises(StackFailure, match=r"superuser\.password is missing.*from a copy"):
-            engine.start()
-        file.touch(mode=0o600)
-        file.write_text(password)
-        engine.start()
-        with psycopg.connect(_dsn(engine, APP)) as app:
-            assert app.execute("SELECT 1").fetchone() == (1,)
-
-    def test_a_limit_of_this_account_that_ends_initdb_is_named(self, tmp_path: Path) -> None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, hard))
-        try:
-            with pytest.raises(StackFailure, match=r"initdb was killed .*File size limit"):
-                Postgres(tmp_path / "postgres").start()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-    def test_a_copy_of_a_template_grants_the_same_rights(self, engine: Postgres) -> None:
-        engine.ensure("kept", OWNER, APP)
-        with psycopg.connect(_dsn(engine, OWNER)) as owner:
-            owner.execute("CREATE TABLE notes AS SELECT 1 AS id")
-        engine.clone("kept", "copy")
-        with psycopg.connect(_dsn(engine, APP, "copy")) as app:
-            assert app.execute("SELECT id FROM notes").fetchone() == (1,)
-
-    def test_removing_a_server_leaves_nothing_behind(self) -> None:
-        engine = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
-        engine.start()
-        data = engine._data()
-        engine.remove()
-        assert not data.exists()
-        assert not engine.home.exists()
-        assert not accepts("127.0.0.1", engine.port)
+    engine.start()
+    with psycopg.connect(dsn(engine, APP)) as app:
+        assert app.execute("SELECT id FROM notes").fetchone() == (1,)
 
 
-class TestBroker:
-    def test_a_broker_in_a_folder_with_any_name_restarts_on_the_same_port(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("LC_ALL", "C")
-        broker = Broker(tmp_path / "año, uno" / "kafka", tmp_path / "broker.log")
-        broker.start()
-        port = broker.port
-        broker.kill()
-        assert not accepts("127.0.0.1", port)
-        broker.start()
-        assert accepts("127.0.0.1", port)
-        broker.stop()
-
-    def test_a_broker_is_prepared_in_a_folder_with_any_name(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        home = tmp_path / "Año de José"
-        with jars.fetched_jars(_LOCK) as (folder, _):
-            (home / folder.name).mkdir(parents=True)
-            for part in ("libs", "classes.aot"):
-                (home / folder.name / part).symlink_to(folder / part)
-        monkeypatch.setattr(jars, "HOME", home)
-        broker = Broker(home / "kafka", home / "broker.log")
-        broker.start()
-        assert accepts("127.0.0.1", broker.port)
-        broker.stop()
+def test_a_server_that_hangs_answers_no_connection(engine: Postgres) -> None:
+    assert engine.answers(60)
+    assert engine.process
+    assert engine.process.pid
+    os.kill(engine.process.pid, signal.SIGSTOP)
+    assert not engine.answers(0.2)
+    os.kill(engine.process.pid, signal.SIGCONT)
+    assert engine.answers(60)
+    engine.stop()
+    assert not engine.answers(60)
+    engine.start()
 
 
-class TestProcess:
-    def test_a_failure_contains_the_last_output_of_the_child(self, tmp_path: Path) -> None:
-        child = Process(
-            "bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log"
-        )
-        child.start()
-        with pytest.raises(StackFailure, match=r"bad ended with 3(.|\n)*no luck"):
-            child.wait_until(lambda: False, 10)
-
-    def test_a_child_that_ignores_sigterm_is_killed(self, tmp_path: Path) -> None:
-        deaf = (
-            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-            " print('deaf', flush=True); time.sleep(60)"
-        )
-        child = Process("deaf", [sys.executable, "-c", deaf], tmp_path / "log")
-        child.start()
-        child.wait_until(lambda: "deaf" in child.last_words(), 10)
-        assert child.stop(timeout=0.2) == -9
-
-    @pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux ties a child to its parent")
-    def test_a_child_ends_with_its_parent_even_when_the_parent_is_killed(
-        self, tmp_path: Path
-    ) -> None:
-        script = (
-            "import pathlib, sys, time; from local.process import Process;"
-            "c = Process('child', [sys.executable, '-c', 'import time;"
-            f" time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
-            "c.start(); print(c.pid, flush=True); time.sleep(60)"
-        )
-        parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        assert parent.stdout
-        pid = int(parent.stdout.readline())
-        parent.kill()
-        parent.wait()
-        end = time.monotonic() + 5
-        while _runs(pid) and time.monotonic() < end:
-            time.sleep(0.02)
-        assert not _runs(pid)
-
-    def test_a_server_may_listen_on_a_free_port_that_no_other_process_is_given(self) -> None:
-        port = free_port()
-        program = f"from local import process; print(process._hold('127.0.0.1', {port}))"
-        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        assert (other.stdout.strip(), other.stderr) == ("False", "")
-        with socket.create_server(("127.0.0.1", port)):
-            assert accepts("127.0.0.1", port)
-
-    def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        drawn = iter([7, 7, 8])
-        monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
-        monkeypatch.setattr("local.process.is_free", lambda *_: True)
-        monkeypatch.setattr("local.process._hold", lambda *_: True)
-        # the ports of other tests of this process do not matter
-        monkeypatch.setattr("local.process._claimed_ports", set())
-        assert (free_port(), free_port()) == (20_007, 20_008)
-
-    @pytest.mark.skipif(
-        sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux drops one right"
+def test_the_pid_file_of_a_dead_server_does_not_hinder_the_next(engine: Postgres) -> None:
+    engine.kill()
+    pid_file = engine._data() / "postmaster.pid"
+    pid_file.write_text(
+        pid_file.read_text().replace(pid_file.read_text().split("\n")[0], str(os.getpid()), 1)
     )
-    def test_a_port_that_the_account_may_not_use_is_reported_in_a_sentence(
-        self, tmp_path: Path
-    ) -> None:
-        without = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
-        process = subprocess.run(
-            [*without, "--port", "80", "--no-demo", "--var", str(tmp_path)],
-            capture_output=True,
-            text=True,
-        )
-        assert (process.returncode, process.stdout, process.stderr) == (
-            1,
-            "",
-            "Error: this account may not listen on port 80 (choose another port with --port)\n",
-        )
-
-    def test_a_port_in_use_is_reported_with_the_port_that_is_used_instead(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
-            used = urlsplit(LocalStack(tmp_path, port, 0).url).port
-        assert used != port
-        assert capsys.readouterr().err == (f"port {port} is in use; the pages get port {used}\n")
+    engine.start()
 
 
-def _dsn(engine: Postgres, login: Login, database: str = "kept") -> str:
-    return engine.url(database, login)
+def test_only_the_owner_may_read_or_replace_the_file_with_the_superusers_password(
+    engine: Postgres,
+) -> None:
+    assert stat.S_IMODE(engine.home.stat().st_mode) == 0o711
+    assert stat.S_IMODE((engine.home / "superuser.password").stat().st_mode) == 0o600
 
 
-def _runs(pid: int) -> bool:
+def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(engine: Postgres) -> None:
+    engine.ensure("kept", OWNER, APP)
+    engine.stop()
+    file = engine.home / "superuser.password"
+    password = file.read_text()
+    file.unlink()
+    with pytest.raises(StackFailure, match=r"superuser\.password is missing.*from a copy"):
+        engine.start()
+    file.touch(mode=0o600)
+    file.write_text(password)
+    engine.start()
+    with psycopg.connect(dsn(engine, APP)) as app:
+        assert app.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_limit_of_this_account_that_ends_initdb_is_named(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, hard))
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+        with pytest.raises(StackFailure, match=r"initdb was killed .*File size limit"):
+            Postgres(tmp_path / "postgres").start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_copy_of_a_template_grants_the_same_rights(engine: Postgres) -> None:
+    create_notes(engine)
+    engine.clone("kept", "copy")
+    with psycopg.connect(dsn(engine, APP, "copy")) as app:
+        assert app.execute("SELECT id FROM notes").fetchone() == (1,)
+
+
+def test_removing_a_server_leaves_nothing_behind() -> None:
+    engine = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
+    engine.start()
+    data = engine._data()
+    engine.remove()
+    left = data.exists(), engine.home.exists(), accepts("127.0.0.1", engine.port)
+    assert left == (False, False, False)
+
+
+def test_a_broker_in_a_folder_with_any_name_restarts_on_the_same_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    broker = Broker(tmp_path / "año, uno" / "kafka", tmp_path / "broker.log")
+    broker.start()
+    port = broker.port
+    broker.kill()
+    assert not accepts("127.0.0.1", port)
+    broker.start()
+    assert accepts("127.0.0.1", port)
+    broker.stop()
+
+
+def test_a_broker_is_prepared_in_a_folder_with_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "Año de José"
+    with jars.fetched_jars(_LOCK) as (folder, _):
+        (home / folder.name).mkdir(parents=True)
+        for part in ("libs", "classes.aot"):
+            (home / folder.name / part).symlink_to(folder / part)
+    monkeypatch.setattr(jars, "HOME", home)
+    broker = Broker(home / "kafka", home / "broker.log")
+    broker.start()
+    assert accepts("127.0.0.1", broker.port)
+    broker.stop()
+
+
+def test_a_failure_contains_the_last_output_of_the_child(tmp_path: Path) -> None:
+    child = Process(
+        "bad", [sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], tmp_path / "log"
+    )
+    child.start()
+    with pytest.raises(StackFailure, match=r"bad ended with 3(.|\n)*no luck"):
+        child.wait_until(lambda: False, 10)
+
+
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        " print('deaf', flush=True); time.sleep(60)"
+    )
+    child = Process("deaf", [sys.executable, "-c", deaf], tmp_path / "log")
+    child.start()
+    child.wait_until(lambda: "deaf" in child.last_words(), 10)
+    assert child.stop(timeout=0.2) == -9
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="only Linux ties a child to its parent")
+def test_a_child_ends_with_its_parent_even_when_the_parent_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, sys, time; from local.process import Process;"
+        "c = Process('child', [sys.executable, '-c', 'import time;"
+        f" time.sleep(60)'], pathlib.Path({str(tmp_path / 'log')!r}));"
+        "c.start(); print(c.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    until(lambda: not runs(pid), 5)
+
+
+def test_a_server_may_listen_on_a_free_port_that_no_other_process_is_given() -> None:
+    port = free_port()
+    program = f"from local import process; print(process._hold('127.0.0.1', {port}))"
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (other.stdout.strip(), other.stderr) == ("False", "")
+    with socket.create_server(("127.0.0.1", port)):
+        assert accepts("127.0.0.1", port)
+
+
+def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = iter([7, 7, 8])
+    monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
+    monkeypatch.setattr("local.process.is_free", lambda *_: True)
+    monkeypatch.setattr("local.process._hold", lambda *_: True)
+    # the ports of other tests of this process do not matter
+    monkeypatch.setattr("local.process._claimed_ports", set())
+    assert (free_port(), free_port()) == (20_007, 20_008)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux drops one right"
+)
+def test_a_port_that_the_account_may_not_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
+    without = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
+    process = subprocess.run(
+        [*without, "--port", "80", "--no-demo", "--var", str(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (
+        1,
+        "",
+        "Error: this account may not listen on port 80 (choose another port with --port)\n",
+    )
+
+
+def test_a_port_in_use_is_reported_with_the_port_that_is_used_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        used = urlsplit(LocalStack(tmp_path, port, 0).url).port
+    assert used != port
+    assert capsys.readouterr().err == (f"port {port} is in use; the pages get port {used}\n")
+
+
+def dsn(engine: Postgres, login: Login, database: str = "kept") -> str:
+    return engine.url(database, login)

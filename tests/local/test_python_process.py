@@ -14,9 +14,9 @@ import pytest
 from local import python_process
 from local.process import Process, StackFailure
 from local.python_process import PythonProcess
-from tests.parts.local_stack import until
+from tests.parts.local_stack import ROOT, until
+from tests.parts.processes import runs, stat
 
-ROOT = Path(__file__).resolve().parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
 SHOW = """
 import os, sys
@@ -42,7 +42,7 @@ def forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Starts a module with this text."""
+    """A function that starts a module with this text."""
     started: list[Process] = []
 
     def start(text: str) -> Process:
@@ -177,22 +177,16 @@ def test_the_processes_and_their_template_end_with_a_killed_parent(tmp_path: Pat
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     parent.kill()
     parent.wait()
-    until(lambda: not any(_runs(pid) for pid in pids))
+    until(lambda: not any(runs(pid) for pid in pids))
 
 
 def _parent_of(process: Process) -> int:
-    return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    """Returns the pid of the template that a process was forked from."""
+    return int(stat(process.pid)[1])
 
 
 def _can_start(process: Process) -> Callable[[], bool]:
-    """Returns what starts the process, and returns False if its template ends just now."""
+    """Returns a function that starts the process; it returns False if the template has ended."""
 
     def started() -> bool:
         try:

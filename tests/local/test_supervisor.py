@@ -25,39 +25,64 @@ from tests.parts.local_stack import until
 SLEEP = "import time; time.sleep(60)"
 
 
-class Lines(list[str]):
+@pytest.fixture
+def lines() -> list[str]:
     """The supervisor's output."""
+    return []
 
 
 @pytest.fixture
-def lines() -> Lines:
-    return Lines()
+def make_supervisor(lines: list[str]) -> Iterator[Callable[..., Supervisor]]:
+    """Makes supervisors, which are stopped at the end of the test and report nothing of it."""
+    created: list[Supervisor] = []
+
+    def make(**options: Any) -> Supervisor:
+        created.append(Supervisor(lines.append, **options))
+        return created[-1]
+
+    yield make
+    before = list(lines)
+    for supervisor in created:
+        supervisor.stop(timeout=0.1)
+    assert lines == before
 
 
-@pytest.fixture
-def supervisor(lines: Lines) -> Iterator[Supervisor]:
-    created = Supervisor(lines.append)
-    yield created
-    created.stop(timeout=0.1)
-
-
-def test_a_part_that_dies_is_started_again_and_reported_in_one_line(
-    supervisor: Supervisor, lines: Lines, tmp_path: Path
-) -> None:
-    part = _part("worker", SLEEP, tmp_path)
+def start(supervisor: Supervisor, part: Part) -> Process:
+    """Returns the process of a part once the supervisor has started it and it is up."""
     supervisor.begin([part])
     supervisor.wait()
     assert part.process
-    first = part.process
-    first.kill()
-    _until(supervisor, lambda: part.process is not first and part.up)
-    assert lines == ["worker was killed by signal 9 (Killed); starting it again"]
+    return part.process
+
+
+@pytest.mark.parametrize(
+    ("options", "deaths"),
+    [
+        pytest.param({}, 1, id="it dies once"),
+        pytest.param({"calm": 0}, 3, id="it was up long enough each time"),
+    ],
+)
+def test_a_part_that_dies_is_started_again_at_once_and_reported_in_one_line(
+    make_supervisor: Callable[..., Supervisor],
+    lines: list[str],
+    tmp_path: Path,
+    options: dict[str, float],
+    deaths: int,
+) -> None:
+    supervisor, part = make_supervisor(**options), _part("worker", SLEEP, tmp_path)
+    process: Process | None = start(supervisor, part)
+    for _ in range(deaths):
+        assert process
+        process.kill()
+        _until(supervisor, lambda: part.process is not process and part.up)  # noqa: B023
+        process = part.process
+    assert lines == ["worker was killed by signal 9 (Killed); starting it again"] * deaths
 
 
 def test_a_part_that_keeps_dying_waits_longer_before_each_start(
-    supervisor: Supervisor, lines: Lines, tmp_path: Path
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    fails = "print('no luck'); raise SystemExit(3)"
+    supervisor, fails = make_supervisor(), "print('no luck'); raise SystemExit(3)"
     supervisor.begin([_part("broken", fails, tmp_path, ready=lambda: False)])
     with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
@@ -65,41 +90,21 @@ def test_a_part_that_keeps_dying_waits_longer_before_each_start(
     assert lines[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
 
 
-def test_a_part_that_was_up_long_enough_is_started_again_at_once(
-    lines: Lines, tmp_path: Path
-) -> None:
-    supervisor = Supervisor(lines.append, calm=0)
-    part = _part("worker", SLEEP, tmp_path)
-    supervisor.begin([part])
-    supervisor.wait()
-    for _ in range(3):
-        assert part.process
-        killed = part.process
-        killed.kill()
-        _until(supervisor, lambda: part.process is not killed and part.up)  # noqa: B023
-    supervisor.stop(timeout=0.1)
-    assert lines == ["worker was killed by signal 9 (Killed); starting it again"] * 3
-
-
 def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
-    lines: Lines, tmp_path: Path
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(lines.append, examine=0.01, patience=0.5)
+    supervisor = make_supervisor(examine=0.01, patience=0.5)
     part = _part("worker", SLEEP, tmp_path)
     idle = {"pid": 0, "until": 0.0}
     part.works = lambda: (
         part.process is None or part.process.pid != idle["pid"] or time.monotonic() > idle["until"]
     )
-    supervisor.begin([part])
-    supervisor.wait()
-    assert part.process
-    first = part.process
+    first = start(supervisor, part)
     idle |= {"pid": first.pid or 0, "until": time.monotonic() + 0.2}
     _until(supervisor, lambda: time.monotonic() > idle["until"] + 0.4)
     assert part.process is first
     idle["until"] = time.monotonic() + 60
     _until(supervisor, lambda: part.process is not first and part.up)
-    supervisor.stop(timeout=0.1)
     assert lines == [
         "worker hangs; killing it",
         "worker was killed by signal 9 (Killed); starting it again",
@@ -107,9 +112,9 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
 
 
 def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
-    lines: Lines, tmp_path: Path
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor = Supervisor(lines.append, examine=0.01, patience=0.1)
+    supervisor = make_supervisor(examine=0.01, patience=0.1)
     pids = list[int | None]()
 
     def is_later_process() -> bool:
@@ -122,7 +127,6 @@ def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
     part.works, part.start_limit = is_later_process, 0.1
     supervisor.begin([part])
     _until(supervisor, lambda: part.up)
-    supervisor.stop(timeout=0.1)
     assert lines == [
         "hung hangs; killing it",
         "hung was killed by signal 9 (Killed); starting it again",
@@ -138,33 +142,36 @@ def test_a_part_that_hangs_stops_the_restarts_of_others_for_three_seconds_at_mos
     assert time.monotonic() - begin < 8
 
 
-def test_a_part_that_works_is_not_killed_while_it_starts(lines: Lines, tmp_path: Path) -> None:
-    supervisor, checks = Supervisor(lines.append, examine=0.01, patience=0.1), itertools.count(1)
+def test_a_part_that_works_is_not_killed_while_it_starts(
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
+) -> None:
+    supervisor, checks = make_supervisor(examine=0.01, patience=0.1), itertools.count(1)
     part = _part("late", SLEEP, tmp_path, ready=lambda: next(checks) > 20)
     part.works, part.start_limit = lambda: next(checks) > 0, 0.0
     supervisor.begin([part])
     _until(supervisor, lambda: part.up)
-    supervisor.stop(timeout=0.1)
     assert lines == []
 
 
-def test_a_part_that_is_late_is_named_and_waited_for(lines: Lines, tmp_path: Path) -> None:
+def test_a_part_that_is_late_is_named_and_waited_for(
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
+) -> None:
     """Checks that the wait has no limit, because a part that runs may be on a slow machine."""
-    supervisor = Supervisor(lines.append, remind=0.01)
+    supervisor = make_supervisor(remind=0.01)
     part = _part("late", SLEEP, tmp_path, ready=lambda: len(lines) >= 3)
     supervisor.begin([part])
     supervisor.wait()
-    supervisor.stop(timeout=0.1)
     assert part.ever_up
     assert set(lines) == {f"still starting: late (its log: {tmp_path / 'late.log'})"}
 
 
 def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
-    supervisor: Supervisor, lines: Lines
+    make_supervisor: Callable[..., Supervisor], lines: list[str]
 ) -> None:
     def begin() -> Process:
         raise StackFailure("no Java runtime")
 
+    supervisor = make_supervisor()
     supervisor.begin([Part("broker", 0, begin, lambda: True)])
     with pytest.raises(StackFailure, match="broker does not become ready: no Java runtime"):
         supervisor.wait()
@@ -172,18 +179,15 @@ def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
 
 
 def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
-    lines: Lines, tmp_path: Path
+    make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor, works = Supervisor(lines.append, examine=0.01, patience=0.1), iter([True, False])
+    supervisor, works = make_supervisor(examine=0.01, patience=0.1), iter([True, False])
     part = _part("worker", SLEEP, tmp_path)
     part.works = lambda: next(works, True)
-    supervisor.begin([part])
-    supervisor.wait()
-    first = part.process
+    first = start(supervisor, part)
     for _ in range(5):
         time.sleep(0.2)  # this process did not run meanwhile
         supervisor.tick()
-    supervisor.stop(timeout=0.1)
     assert (part.process, lines) == (first, [])
 
 

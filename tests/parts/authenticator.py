@@ -39,7 +39,7 @@ class Authenticator:
     account: bytes = b""
 
     def make(self, options: str, **false_values: str) -> str:
-        """Returns the result of navigator.credentials.create as JSON; `lie` replaces its fields."""
+        """Returns the JSON of navigator.credentials.create; `false_values` replace its fields."""
         request = json.loads(options)
         self.account = websafe_decode(request["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
@@ -55,7 +55,7 @@ class Authenticator:
         )
 
     def sign(self, options: str, **false_values: str) -> str:
-        """Returns the result of navigator.credentials.get as JSON; `lie` replaces its fields."""
+        """Returns the JSON of navigator.credentials.get; `false_values` replace its fields."""
         request = json.loads(options)
         data = self._data(request["rpId"], self._flags())
         client = self._client(CollectedClientData.TYPE.GET, request["challenge"], false_values)

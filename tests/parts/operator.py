@@ -23,9 +23,8 @@ _CODE = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 
 
 def blocks(heading: str, page: Path = PAGE) -> list[list[str]]:
-    """Returns the command blocks, as lists of lines, of the section or entry `about`.
-
-    The heading of the section or entry begins with the text `about`.
+    """Returns the command blocks, as lists of lines, of the section or entry whose heading begins
+    with the text `heading`.
     """
     text = page.read_text(encoding="utf-8")
     start = re.search(rf"^(?:## |\*\*){re.escape(heading)}", text, re.MULTILINE)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.parts.processes import stat
+
 
 @contextmanager
 def paused_process(pid: int | None) -> Iterator[None]:
@@ -38,6 +40,6 @@ def _children(pid: int) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
-                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                if int(stat(int(folder.name))[1]) == pid:
                     pids.append(int(folder.name))
     return pids

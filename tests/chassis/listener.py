@@ -114,6 +114,12 @@ class Listener:
         self.subscriber._request_missing()
         return self.requested
 
+    def requests_after_each(self, *seconds: float) -> list[list[tuple[bytes, bytes]]]:
+        """Advances the clock by these numbers of seconds, one after the other; returns the replays
+        that the subscriber requests each time.
+        """
+        return [self.requests_after(SECOND * pause) for pause in seconds]
+
     def seen(self, subject: str) -> int:
         with self.database.transaction(SYSTEM) as tx:
             return inbox.lock(tx, self.name, [subject])[subject].version

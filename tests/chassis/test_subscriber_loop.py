@@ -27,22 +27,14 @@ def test_a_missing_fact_is_requested_after_ten_seconds_and_then_ever_more_rarely
     subject = new_id()
     listener.requests_after(timedelta())
     listener.take_facts((subject, 2))
-    assert listener.requests_after(10 * SECOND) == []
     missing = [(TOPIC.encode(), subject.encode())]
-    assert listener.requests_after(10 * SECOND) == missing
-    assert listener.requests_after(19 * SECOND) == []
-    assert listener.requests_after(SECOND) == missing
-    assert listener.requests_after(40 * SECOND) == missing
-    for _ in range(5):
-        listener.requests_after(timedelta(minutes=5))
-    assert listener.requests_after(299 * SECOND) == []
-    assert listener.requests_after(SECOND) == missing
+    assert listener.requests_after_each(10, 10, 19, 1, 40) == [[], missing, [], missing, missing]
+    listener.requests_after_each(*[300] * 5)
+    assert listener.requests_after_each(299, 1) == [[], missing]
     listener.take_facts((subject, 1))
     assert listener.requests_after(300 * SECOND) == []
     listener.take_facts((subject, 4))
-    assert listener.requests_after(10 * SECOND) == []
-    assert listener.requests_after(SECOND) == []
-    assert listener.requests_after(9 * SECOND) == [(TOPIC.encode(), subject.encode())]
+    assert listener.requests_after_each(10, 1, 9) == [[], [], missing]
 
 
 def test_after_a_long_gap_is_filled_the_next_gap_is_requested_after_ten_seconds(
@@ -72,19 +64,10 @@ def test_the_facts_of_an_unreadable_records_key_are_requested_once(listener: Lis
 def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minute(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[str] = []
-
-    def watch(name: str) -> None:
-        ask = getattr(inbox, name)
-
-        def watched(*arguments: object) -> object:
-            calls.append(name)
-            return ask(*arguments)
-
-        monkeypatch.setattr(inbox, name, watched)
-
+    queries = Mock()
     for name in ("gaps", "missed_nothing", "nothing_to_do"):
-        watch(name)
+        queries.attach_mock(Mock(wraps=getattr(inbox, name)), name)
+        monkeypatch.setattr(inbox, name, getattr(queries, name))
     listener.subscriber.sweep()  # finds that nothing waits
     at_rest = ["nothing_to_do"]
     for pause, expected in (
@@ -93,9 +76,9 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
         (1, at_rest),
         (60, at_rest),
     ):
-        calls.clear()
+        queries.reset_mock()
         assert listener.requests_after(SECOND * pause) == []
-        assert calls == expected
+        assert [query[0] for query in queries.mock_calls] == expected
         listener.subscriber.sweep()
 
 
@@ -113,8 +96,7 @@ def test_a_store_that_was_restored_while_nothing_waits_requests_everything_withi
         assert listener.requests_after(SECOND * pause) == []
         listener.subscriber.sweep()
     replace_store(listener)
-    assert listener.requests_after(59 * SECOND) == []
-    assert listener.requests_after(SECOND) == [(TOPIC.encode(), b"")]
+    assert listener.requests_after_each(59, 1) == [[], [(TOPIC.encode(), b"")]]
     listener.subscriber.sweep()
     assert listener.requests_after(60 * SECOND) == []
 
@@ -157,10 +139,8 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
 ) -> None:
     epochs = iter([0, 7, 7, 7])
     monkeypatch.setattr(outbox, "ensure_epoch", lambda *_: next(epochs))
-    assert listener.requests_after(timedelta()) == []
-    assert listener.requests_after(10 * SECOND) == [(TOPIC.encode(), b"")]
-    assert listener.requests_after(20 * SECOND) == []
-    assert listener.requests_after(10 * SECOND) == []
+    everything = [(TOPIC.encode(), b"")]
+    assert listener.requests_after_each(0, 10, 20, 10) == [[], everything, [], []]
 
 
 class Topics:

@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 CHANNEL = "work_of_the_test"
 
 
-class Works:
+class PlannedWork:
     """Work that is due at a time, and the loop that does it."""
 
     def __init__(self, database: Database, clock: SettableClock) -> None:
@@ -45,7 +45,7 @@ class Works:
     @contextmanager
     def running(self, read_again: float = NEVER) -> Iterator[None]:
         loop = Loop(
-            "works",
+            "work",
             lambda loop: work_when_due(
                 loop,
                 self._database,
@@ -91,67 +91,69 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
-def works(database: Database, clock: SettableClock) -> Works:
-    return Works(database, clock)
+def work(database: Database, clock: SettableClock) -> PlannedWork:
+    return PlannedWork(database, clock)
 
 
-def test_announced_work_is_done_at_once_without_another_reading_first(works: Works) -> None:
-    with works.running():
-        works.plan(AT_ONCE)
-        assert works.wait_for(lambda: works.acts == 1)
-        assert works.wait_for(lambda: works.readings == 2)  # at the start, and after the act
+def test_announced_work_is_done_at_once_without_another_reading_first(work: PlannedWork) -> None:
+    with work.running():
+        work.plan(AT_ONCE)
+        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.readings == 2)  # at the start, and after the act
 
 
 def test_work_is_done_when_the_clock_reaches_the_announced_time(
-    works: Works, clock: SettableClock
+    work: PlannedWork, clock: SettableClock
 ) -> None:
-    with works.running():
-        works.plan(NOON + HOUR)
-        assert not works.wait_for(lambda: works.acts > 0, 1.5)
+    with work.running():
+        work.plan(NOON + HOUR)
+        assert not work.wait_for(lambda: work.acts > 0, 1.5)
         clock.advance(HOUR)
-        assert works.wait_for(lambda: works.acts == 1)
+        assert work.wait_for(lambda: work.acts == 1)
 
 
-def test_work_whose_announcement_is_lost_is_found_by_the_next_reading(works: Works) -> None:
-    with works.running(read_again=0.2):
-        works.plan(AT_ONCE, announced=False)
-        assert works.wait_for(lambda: works.acts == 1)
+def test_work_whose_announcement_is_lost_is_found_by_the_next_reading(work: PlannedWork) -> None:
+    with work.running(read_again=0.2):
+        work.plan(AT_ONCE, announced=False)
+        assert work.wait_for(lambda: work.acts == 1)
 
 
-def test_work_planned_before_the_start_is_done(works: Works) -> None:
-    works.plan(AT_ONCE, announced=False)
-    with works.running():
-        assert works.wait_for(lambda: works.acts == 1)
+def test_work_planned_before_the_start_is_done(work: PlannedWork) -> None:
+    work.plan(AT_ONCE, announced=False)
+    with work.running():
+        assert work.wait_for(lambda: work.acts == 1)
 
 
 def test_the_times_are_read_again_when_the_clock_was_set_back(
-    works: Works, clock: SettableClock
+    work: PlannedWork, clock: SettableClock
 ) -> None:
-    with works.running():
-        works.plan(NOON - 2 * HOUR, announced=False)
+    with work.running():
+        work.plan(NOON - 2 * HOUR, announced=False)
         clock.advance(-HOUR)
-        assert works.wait_for(lambda: works.acts == 1)
+        assert work.wait_for(lambda: work.acts == 1)
 
 
 def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
-    works: Works, database: Database
+    work: PlannedWork, database: Database
 ) -> None:
     def fail(tx: Transaction) -> None:
         announce(tx, CHANNEL, AT_ONCE)
         raise ZeroDivisionError
 
-    with works.running():
-        works.due = AT_ONCE
+    with work.running():
+        work.due = AT_ONCE
         with pytest.raises(ZeroDivisionError), database.transaction(SYSTEM) as tx:
             fail(tx)
-        assert not works.wait_for(lambda: works.acts > 0, 0.5)
+        assert not work.wait_for(lambda: work.acts > 0, 0.5)
 
 
-def test_everything_is_read_again_after_a_lost_connection(works: Works, database: Database) -> None:
-    with works.running():
-        works.plan(AT_ONCE, announced=False)
+def test_everything_is_read_again_after_a_lost_connection(
+    work: PlannedWork, database: Database
+) -> None:
+    with work.running():
+        work.plan(AT_ONCE, announced=False)
         database.cut()
-        assert works.wait_for(lambda: works.acts == 1)
+        assert work.wait_for(lambda: work.acts == 1)
 
 
 def test_a_wait_ends_at_an_announcement_at_the_due_time_and_at_the_fallback(

@@ -191,9 +191,9 @@ def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: Worl
     writer = threading.Thread(target=write)
     writer.start()
     until(lambda: len(world.applied) > 20)
-    world.part.kill()
+    world.broker.kill()
     time.sleep(0.3)
-    world.part.start()
+    world.broker.start()
     writer.join()
     until(lambda: len(world.effects()) >= 600, 90)
     assert world.effects() == sorted((subject, n) for subject in subjects for n in (1, 2))
@@ -202,10 +202,10 @@ def test_no_fact_is_lost_or_doubled_when_the_broker_is_killed_midway(world: Worl
 def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
     world: World,
 ) -> None:
-    world.part.stop()
+    world.broker.stop()
     subject = new_id()
     world.write(subject, 3)
-    world.part.start()
+    world.broker.start()
     until(lambda: world.versions(subject) == [1, 2, 3], 90)
 
 
@@ -233,14 +233,14 @@ def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_publi
 
 def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:
     """Returns how many records each partition of a topic has ever had."""
-    with closing(KafkaConsumer(bootstrap_servers=world.part.bootstrap)) as consumer:
+    with closing(KafkaConsumer(bootstrap_servers=world.broker.bootstrap)) as consumer:
         partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
         return dict(consumer.end_offsets(partitions))
 
 
 def delete_records(world: World) -> None:
     """Deletes all records of the topic, as the broker does a week after they came."""
-    with closing(KafkaAdminClient(bootstrap_servers=world.part.bootstrap)) as admin:
+    with closing(KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)) as admin:
         admin.delete_records(ends_of(world, world.topic))
 
 
@@ -282,7 +282,7 @@ def test_a_broker_without_its_topic_is_unusable_until_the_topic_is_recreated(
     world.deliver(subject)
     assert world.watch.usable
     monkeypatch.setattr(world.watch, "_patience", 0.0)
-    topics.delete(world.part.bootstrap, world.topic)
+    topics.delete(world.broker.bootstrap, world.topic)
     world.write(subject, 1, start=2)
     until(lambda: not world.watch.usable)
     until(lambda: world.watch.usable)

@@ -180,7 +180,7 @@ def test_a_replay_request_with_an_invalid_subject_delays_no_other(world: World) 
     before, failures_before = datetime.now(UTC), failures.get()
     names = (b"nobody\x00", b"\xff", b"n" * 900_000, subject.encode())
     requests: list[Record] = [(world.topic.encode(), name, []) for name in names]
-    send_records(settings(world.part.bootstrap), REPLAYS, requests)
+    send_records(settings(world.broker.bootstrap), REPLAYS, requests)
 
     def is_published_again() -> bool:
         with world.publisher.transaction(SYSTEM) as tx:

@@ -37,7 +37,7 @@ def running_publisher(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a process that publishes the facts of this world."""
     arguments = [
         world.places["publisher"].url,
-        world.part.bootstrap,
+        world.broker.bootstrap,
         world.topic,
         str(world.keys),
         SILENT,
@@ -91,7 +91,7 @@ def test_a_hanging_publisher_is_replaced_by_the_other_and_disturbs_nothing_when_
     assert sorted(world.effects()) == sorted(
         (subject, n) for subject in subjects for n in range(1, last + 1)
     )
-    records = topics.records(world.part.bootstrap, [world.topic])
+    records = topics.records(world.broker.bootstrap, [world.topic])
     for subject in subjects:
         published = [
             int(record.header("ce_id").rpartition("/")[2])

@@ -70,7 +70,7 @@ class World:
     parts in which the handler applies a fact, and `fail_after` the number of parts that succeed.
     """
 
-    part: brokers.Broker
+    broker: brokers.Broker
     topic: str
     places: dict[str, parts.Database]
     postgres: parts.Server
@@ -90,7 +90,7 @@ class World:
             "enlace/publisher": SignatureCheck(key_folder.verifying(self.keys, "facts.publisher"))
         }
         self.keyring = Keyring(key_folder.secret(self.keys, "sealing.listener"))
-        self.watch = Broker(settings(self.part.bootstrap), [self.topic, REPLAYS])
+        self.watch = Broker(settings(self.broker.bootstrap), [self.topic, REPLAYS])
 
     # --- the two services
 
@@ -183,7 +183,7 @@ class World:
 
     def send(self, *records: Record) -> None:
         """Publishes records to the topic."""
-        send_records(settings(self.part.bootstrap), self.topic, list(records))
+        send_records(settings(self.broker.bootstrap), self.topic, list(records))
 
     # --- consuming
 

@@ -20,6 +20,8 @@ HERE = "enlace.partners"
 
 
 class Gateway:
+    """Signs addresses with its keys; `reader` reads them as the partners service does."""
+
     def __init__(self, folder: Path) -> None:
         key_folder.create(folder, ["partners"])
         self.folder, self.clock = folder, SettableClock(NOON)
@@ -53,7 +55,7 @@ def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> Non
         Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(caller, HERE)[0],
         gateway.sign("192.0.2.7")[:-4] + "AAAA",
     ]
-    assert [gateway.reader.read(each) for each in made_up] == [None] * len(made_up)
+    assert [gateway.reader.read(address) for address in made_up] == [None] * len(made_up)
 
 
 def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: Gateway) -> None:
@@ -71,7 +73,7 @@ def test_c15_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway:
     before = gateway.sign("192.0.2.7")
     assert key_folder.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
     after = gateway.sign("192.0.2.8", key="calls.gateway.1")
-    assert [gateway.reader.read(each) for each in (before, after)] == ["192.0.2.7", "192.0.2.8"]
+    assert [gateway.reader.read(signed) for signed in (before, after)] == ["192.0.2.7", "192.0.2.8"]
 
 
 @pytest.mark.parametrize(

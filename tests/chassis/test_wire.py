@@ -20,10 +20,9 @@ from protos.partners.v1 import directory_pb2 as directory
 from protos.partners.v1 import members_pb2 as members
 from protos.referrals.v1 import referrals_pb2 as pb
 from protos.stubs import FILES
-from tests.builders import violations_of
+from tests.builders import NOON, violations_of
 
 TOKENS = wire.PageTokens(Keyring(b"k" * 32))
-LATE = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
 # --- times
@@ -278,9 +277,9 @@ def test_a_page_token_is_valid_only_for_its_filters() -> None:
 
 
 def test_the_next_page_may_have_another_size_and_a_later_due_time() -> None:
-    now = wire.timestamp(LATE)
+    now = wire.timestamp(NOON)
     token = TOKENS.token(list_request(live=True, due_before=now), ["a"])
-    later = list_request(token, live=True, due_before=wire.timestamp(LATE + timedelta(minutes=1)))
+    later = list_request(token, live=True, due_before=wire.timestamp(NOON + timedelta(minutes=1)))
     later.page_size = 200
     assert TOKENS.cursor(later, str) == ["a"]
 

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from chassis import contract, errors
 from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
@@ -50,10 +51,10 @@ def anomaly(**values: object) -> a.ListAnomaliesResponse:
 def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["ListAnomalies"] = anomaly()
+    played.answers["ListAnomalies"] = anomaly(organization_id="b" * 32)
     page = client.get("/audit").text
     assert "Abrió expedientes de noche sin estar de turno" in page
-    assert f"/audit/trail?actor_id={ID}&amp;day=2026-03-04" in page
+    assert f"/audit/trail?actor_id={ID}&amp;organization_id={'b' * 32}&amp;day=2026-03-04" in page
     fields = {
         "form_token": token_of(page),
         "request_id": "b" * 32,
@@ -297,3 +298,17 @@ def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:
     }
     assert "reference_or_pin_wrong" in declared
     assert sorted(declared - vocabulary.TABLES["trail_reason"].keys()) == []
+
+
+@pytest.mark.parametrize(
+    ("organization_id", "start"), [("b" * 32, "2026-03-04T04:00:00Z"), ("", "2026-03-04T11:00:00Z")]
+)
+def test_a_day_of_the_trail_of_an_organisation_is_a_day_of_its_place(
+    organization_id: str, start: str, played: PlayedServices
+) -> None:
+    played.answers["BatchGet"] = d.BatchGetResponse(
+        organizations=[d.Organization(id="b" * 32, country="ES")]
+    )
+    client = enter(pages(played).test_client())
+    client.get(f"/audit/trail?organization_id={organization_id}&day=2026-03-04")
+    assert played.last("ListTrail").start_time.ToJsonString() == start

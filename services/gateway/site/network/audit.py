@@ -1,11 +1,12 @@
 """The auditor's pages: unusual events that wait for review, the trail, and its check."""
 
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 
 from flask import render_template, request
 
 from chassis.ids import is_id
 from chassis.languages import N_
+from chassis.local_time import zone_of
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
 from services.gateway.edge.clients import clients
@@ -75,6 +76,15 @@ def verify() -> str:
     )
 
 
+def zone_of_day(organization_id: str) -> tzinfo:
+    """Returns the zone in which a day begins: of the organisation of the filter, as for an unusual
+    event, or else of the auditor.
+    """
+    chosen = names.names([organization_id] if is_id(organization_id) else [])
+    organization = chosen.organizations.get(organization_id)
+    return zone_of(organization.country, organization.department) if organization else i18n.zone()
+
+
 @pages.get("/audit/trail", access.AUDITORS)
 def trail() -> str:
     """Shows rows of the trail.
@@ -94,7 +104,8 @@ def trail() -> str:
     start = i18n.moment(i18n.start_of_day(filters["day"]))
     if start is not None:
         # local times: where the clocks change, not every day has 24 hours
-        morning = start.astimezone(i18n.zone()) + MORNING
+        zone = zone_of_day(filters["organization_id"])
+        morning = start.astimezone(i18n.zone()).replace(tzinfo=zone) + MORNING
         request_.start_time.FromDatetime(morning)
         request_.end_time.FromDatetime(morning + timedelta(days=1))
     sound = all(is_id(filters[name]) for name in IDS if filters[name]) and (

@@ -257,8 +257,23 @@ def test_an_access_during_an_erasure_is_refused_rather_than_answered_with_nothin
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     person = story.person()
     erase(story, other, person.id)
-    with service.database.transaction(SYSTEM) as tx, pytest.raises(Conflict, match="person_erased"):
-        files.identity(tx, Grant(person.id, frozenset(FieldGroup)))
+    granted = Grant(person.id, frozenset(FieldGroup))
+    for access in (files.identity, files.safe_contact):
+        with (
+            service.database.transaction(SYSTEM) as tx,
+            pytest.raises(Conflict, match="person_erased"),
+        ):
+            access(tx, granted)
+
+
+def test_a_file_that_is_erased_while_it_is_read_is_refused_as_erased(
+    story: Story, other: Client, service: Service
+) -> None:
+    person = story.person()
+    erase(story, other, person.id)
+    with service.database.transaction(SYSTEM) as tx:  # the row as it was read before the erasure
+        tx.execute("UPDATE people SET erased = false WHERE id = %s", (person.id,))
+    assert refusal(lambda: story.ngo.GetPerson(id=person.id)) == ERASED_PERSON
 
 
 def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(

@@ -133,11 +133,7 @@ class People:
         The calling code must record the access.
         """
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
-        if values:
-            return grant.shows(Identity(**values))
-        if grant.groups:
-            self.key(tx, grant.person_id)  # refuses if the file was erased after the grant was made
-        return Identity()
+        return grant.shows(Identity(**values)) if values else Identity()
 
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
         """Returns the safe-contact plan. The calling code must record the access.
@@ -347,6 +343,7 @@ class People:
             (person_id, field),
         ).fetchone()
         if row is None:
+            self.key(tx, person_id)  # refuses if the file was erased after the access was granted
             return None
         values: dict[str, Any] = json.loads(
             self.key(tx, person_id).open(row["sealed"], f"person_sealed/{person_id}/{field}")

@@ -119,7 +119,7 @@ def _write_uncaught(error: BaseException | None) -> None:
         details = []
         if isinstance(error, OSError):
             # for example EADDRINUSE, or ENOENT with the name of a key file
-            details = [errorcode.get(error.errno or 0), error.filename]
+            details = [errorcode.get(error.errno or 0), error.filename, error.filename2]
         cause = " ".join(str(part) for part in details if part)
         with suppress(OSError, ValueError):
             sys.stderr.write(f"DIED {fault(error)}{f': {cause}' if cause else ''}\n")

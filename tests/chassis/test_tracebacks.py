@@ -122,3 +122,19 @@ def test_a_port_that_is_taken_is_named_as_such() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         process = run_script(script, f"127.0.0.1:{server.getsockname()[1]}")
     assert re.fullmatch(r"DIED builtins.OSError at .*: EADDRINUSE\n", process.stderr)
+
+
+def test_both_files_of_an_error_are_named_at_the_end(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        key_folder.create(tmp_path / folder, ["referrals"])
+    (tmp_path / "one" / "tokens.pub.jwk").write_bytes(
+        (tmp_path / "other" / "tokens.pub.jwk").read_bytes()
+    )
+    imports = (
+        "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
+    )
+    script = f"{imports}; log.setup('x'); key_folder.signing(Path(sys.argv[1]), 'tokens')"
+    command = [sys.executable, "-c", script, str(tmp_path / "one")]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    private = tmp_path / "one" / "tokens.jwk"
+    assert process.stderr.endswith(f"EINVAL {private} {private.with_suffix('.pub.jwk')}\n")

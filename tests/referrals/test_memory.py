@@ -47,29 +47,25 @@ def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]
     process.communicate(timeout=20)
 
 
-def test_a_running_process_writes_no_core_file(running: tuple[int, Path]) -> None:
-    limits = Path(f"/proc/{running[0]}/limits").read_text()
+def test_a_running_process_writes_no_core_file_and_an_aborted_one_leaves_nothing_in_its_folder(
+    running: tuple[int, Path],
+) -> None:
+    limits, before = Path(f"/proc/{running[0]}/limits").read_text(), {*ROOT.iterdir()}
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
+    os.kill(running[0], signal.SIGABRT)
+    os.waitpid(running[0], 0)
+    assert {*ROOT.iterdir()} == before
 
 
 def test_no_other_process_can_read_the_memory_of_the_process() -> None:
-    request = (
+    program = (
         "from chassis.memory import forbid_dumps; forbid_dumps(); import ctypes;"
         " print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     process = subprocess.run(
-        [sys.executable, "-c", request], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert process.stdout == "0\n"
-
-
-def test_an_aborted_process_leaves_nothing_in_its_folder(
-    running: tuple[int, Path],
-) -> None:
-    before = {file.name for file in ROOT.iterdir()}
-    os.kill(running[0], signal.SIGABRT)
-    os.waitpid(running[0], 0)
-    assert {file.name for file in ROOT.iterdir()} == before
 
 
 def test_neither_arguments_nor_environment_of_the_process_hold_a_key(

@@ -3,16 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from chassis.tokens import SYSTEM
-from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
-from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import Client, Service, Story
+from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
+from tests.referrals.conftest import Client, Service, Story, history, read
 from tests.referrals.test_appointments import D, begun, planned, silence
 from tests.referrals.test_lifecycle import ACTORS, DAYS
 from tests.referrals.test_requests import started
@@ -27,9 +23,10 @@ def test_a_note_counts_as_news_only_if_the_receiver_wrote_it() -> None:
     referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
     referral.take("add_note", RECEIVER, NOON + 2 * D, DAYS, note="she is well")
+    news = NOON + 2 * D
     assert (silence(referral).start_time, silence(referral).due_time) == (
-        NOON + 2 * D,
-        NOON + 2 * D + SILENCE_AFTER_NEWS,
+        news,
+        news + SILENCE_AFTER_NEWS,
     )
     assert (referral.state, [event.verb for event in referral.events[-2:]]) == (
         State.IN_PROGRESS,
@@ -55,6 +52,7 @@ def test_a_note_after_the_help_is_completed_changes_no_deadline() -> None:
 
 
 def main_steps(referral: Referral, days: int) -> tuple[str, str]:
+    """Returns the main step of the receiver, which is offered first, and that of the sender."""
     now = NOON + days * D
     step = referral.main_step(RECEIVER, now)
     assert referral.allowed_verbs(RECEIVER, now)[0] == step
@@ -77,109 +75,83 @@ def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
-    created: pb.Referral = client.AddNote(
-        pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=note)
-    )
+    created: pb.Referral = client.AddNote(id=referral.id, etag=referral.etag, note=note)
     return created
+
+
+def notes(story: Story, referral: pb.Referral) -> list[str]:
+    """Returns the texts of the notes in the history of a referral."""
+    events = history(story.ngo, referral.id)
+    return [event.note for event in events if event.verb == "note_added"]
 
 
 def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
-    watch = DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_time, "clocks"
-    )
     referral = started(story)
     service.clock.advance(SILENCE)
-    watch.fire()
-    late = story.shelter.GetReferral(pb.GetReferralRequest(id=referral.id))
+    service.scheduler().fire()
+    late = read(story.shelter, referral.id)
     assert (late.main_step, late.allowed_verbs[0]) == ("add_note", "add_note")
     after = write(story.shelter, late)
     assert (after.state, after.main_step) == (pb.STATE_IN_PROGRESS, "complete")
     answered = write(story.ngo, after, "thank you")
     assert answered.next_due_time == after.next_due_time
     service.clock.advance(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
-    watch.fire()
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).etag == answered.etag
-    events = story.ngo.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=referral.id)
-    ).events[-2:]
-    assert [(event.verb, event.note) for event in events] == [
-        ("note_added", "she is well"),
-        ("note_added", "thank you"),
-    ]
+    service.scheduler().fire()
+    assert read(story.ngo, referral.id).etag == answered.etag
+    assert notes(story, referral) == ["she is well", "thank you"]
 
 
 def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Service) -> None:
     created = write(story.shelter, started(story), "at the side door")
-    with service.database.transaction(SYSTEM) as tx:
-        row = tx.execute(
-            "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
-            " LIMIT 1",
-            (created.id,),
-        ).fetchone()
-        fact = tx.execute(
-            "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version DESC LIMIT 1",
-            (created.id,),
-        ).fetchone()
-    assert row is not None
-    assert fact is not None
-    assert b"side door" not in row["note_sealed"]
+    *_, row = service.rows(
+        "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version",
+        created.id,
+    )
+    *_, fact = service.rows(
+        "SELECT type, payload FROM outbox WHERE subject = %s ORDER BY version", created.id
+    )
     assert fact["type"] == "enlace.referral.note_added.v1"
-    assert b"side door" not in fact["payload"]
-    events = story.coordinator.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=created.id)
-    ).events[-1]
-    assert (events.note, events.note_withheld) == ("", True)
+    assert b"side door" not in row["note_sealed"] + fact["payload"]
+    event = history(story.coordinator, created.id)[-1]
+    assert (event.note, event.note_withheld) == ("", True)
 
 
 def test_only_sender_and_receiver_write_notes(story: Story) -> None:
     referral = started(story)
     clinic = story.service.as_("clinic", "WORKER")
-    assert refusal(lambda: write(clinic, referral)) == ("NOT_FOUND", "not_found")
+    assert refusal(lambda: write(clinic, referral)) == NOT_FOUND
     assert refusal(lambda: write(story.coordinator, referral)) == (
         "PERMISSION_DENIED",
         "right_missing",
     )
 
 
-def test_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
-    referral = started(story)
-    assert refusal_with_fields(lambda: write(story.shelter, referral, "")) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
-        {"note": "required"},
-    )
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=referral.receipt_id))
-    ended = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id))
-    assert refusal(lambda: write(story.ngo, ended)) == ("FAILED_PRECONDITION", "illegal_transition")
+def test_d26_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
+    referral, sent = started(story), story.sent()
+    assert wrong_fields(lambda: write(story.shelter, referral, "")) == [("note", "required")]
+    story.ngo.WithdrawReceipt(id=referral.receipt_id)
+    story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
+    for ended in (referral.id, sent.id):
+        assert refusal(lambda: story.ngo.AddNote(id=ended, note="she is well")) == (  # noqa: B023
+            "FAILED_PRECONDITION",
+            "illegal_transition",
+        )
 
 
-# D26
 def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
     seen = started(story)
     write(story.ngo, seen, "her sister asks")
-    for etag in (seen.etag, "v1", "", "of no version"):
-        story.shelter.AddNote(
-            pb.AddNoteRequest(
-                id=seen.id, etag=etag, note=f"she is well {etag}", request_id=story.request_id()
-            )
-        )
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
-    notes = [event.note for event in events if event.verb == "note_added"]
-    assert notes == [
-        "her sister asks",
-        f"she is well {seen.etag}",
-        "she is well v1",
-        "she is well ",
-        "she is well of no version",
-    ]
+    etags = (seen.etag, "v1", "", "of no version")
+    for etag in etags:
+        story.shelter.AddNote(id=seen.id, etag=etag, note=f"with the etag {etag}")
+    assert notes(story, seen) == ["her sister asks", *(f"with the etag {etag}" for etag in etags)]
 
 
-# D26
 def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     seen = started(story)
-    values = [
+    requests = [
         pb.AddNoteRequest(
             id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()
         )
@@ -187,22 +159,6 @@ def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     ]
     sides = [story.ngo, story.shelter] * 3
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(lambda side, request: side.AddNote(request), sides, values))
-        list(threads.map(lambda side, request: side.AddNote(request), sides, values))
-    events = story.ngo.ListReferralEvents(pb.ListReferralEventsRequest(referral_id=seen.id)).events
-    assert sorted(event.note for event in events if event.verb == "note_added") == [
-        request.note for request in values
-    ]
-
-
-# D26
-def test_d26_a_note_on_an_ended_referral_is_refused_as_before(story: Story) -> None:
-    sent = story.sent()
-    in_error = story.ngo.EnterReferralInError(
-        pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
-    )
-    request = pb.AddNoteRequest(id=in_error.id, note="she is well")
-    assert refusal(lambda: story.ngo.AddNote(request)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
+        list(threads.map(lambda side, request: side.AddNote(request), sides, requests))
+        list(threads.map(lambda side, request: side.AddNote(request), sides, requests))
+    assert sorted(notes(story, seen)) == [request.note for request in requests]

@@ -6,54 +6,50 @@ never reaches an organisation that may detain the person.
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import emergencies_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.partners.members.domain.organization import OrganizationType
 from services.referrals.network.domain import codes
 from services.referrals.network.store import members
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import NOON, refusal, refusal_with_fields
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
+from tests.referrals.conftest import ORG, Client, Service, Story, history, read, send_request
 
 G = people_pb2
 CONFIRM, END = timedelta(hours=12), timedelta(hours=72)
 
 
 def opening(
-    referral: pb.Referral, *groups: int, purpose: str = "HOU.EMG"
+    referral: pb.Referral, *groups: Any, purpose: str = "HOU.EMG"
 ) -> people_pb2.OpenPersonRequest:
-    request = people_pb2.OpenPersonRequest(
-        id=referral.person_id, purpose_code=purpose, referral_id=referral.id
+    """Returns the request to open field groups of a person, or her identity if none is given."""
+    return people_pb2.OpenPersonRequest(
+        id=referral.person_id,
+        purpose_code=purpose,
+        referral_id=referral.id,
+        field_groups=groups or (G.FIELD_GROUP_IDENTITY,),
     )
-    request.field_groups.extend(groups or (G.FIELD_GROUP_IDENTITY,))  # type: ignore[arg-type]
-    return request
 
 
 def confirm(client: Client, referral: pb.Referral) -> pb.Referral:
-    confirmed: pb.Referral = client.ConfirmOverride(
-        pb.ConfirmOverrideRequest(id=referral.id, etag=referral.etag)
-    )
+    confirmed: pb.Referral = client.ConfirmOverride(id=referral.id, etag=referral.etag)
     return confirmed
 
 
 def attach(story: Story, referral: pb.Referral, receipt_id: str) -> pb.Referral:
     attached: pb.Referral = story.ngo.AttachConsent(
-        pb.AttachConsentRequest(id=referral.id, etag=referral.etag, receipt_id=receipt_id)
+        id=referral.id, etag=referral.etag, receipt_id=receipt_id
     )
     return attached
 
 
 def test_an_override_needs_a_right_of_its_own(story: Story, service: Service) -> None:
-    draft = story.draft()
-    request = pb.SendReferralRequest(
-        id=draft.id,
-        etag=draft.etag,
-        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
-        note="in danger",
+    request = send_request(
+        story.draft(), override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
     )
     everything = ("people.read", "people.write", "people.open", "referrals.read", "referrals.write")
     for client in (
@@ -72,16 +68,12 @@ def test_an_override_needs_a_right_of_its_own(story: Story, service: Service) ->
 
 def test_an_override_needs_a_reason_and_a_note(story: Story) -> None:
     draft = story.draft()
-    request = pb.SendReferralRequest(
-        id=draft.id, etag=draft.etag, override_reason_code=pb.OverrideReason.ValueType(99)
-    )
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request))[2] == {
-        "override_reason_code": "unknown_code"
-    }
-    request.override_reason_code = pb.OVERRIDE_REASON_LIFE_AT_RISK
-    assert refusal_with_fields(lambda: story.rescuer.SendReferral(request))[2] == {
-        "note": "required"
-    }
+    for reason, violation in (
+        (99, ("override_reason_code", "unknown_code")),
+        (pb.OVERRIDE_REASON_LIFE_AT_RISK, ("note", "required")),
+    ):
+        request = send_request(draft, override_reason_code=reason)
+        assert wrong_fields(partial(story.rescuer.SendReferral, request)) == [violation]
 
 
 def test_an_override_opens_data_only_for_the_need_of_its_referral(story: Story) -> None:
@@ -109,12 +101,8 @@ def test_an_override_without_a_second_person_ends_after_twelve_hours(
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    notes = story.shelter.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=sent.id)
-    ).events
-    assert [(event.note, event.note_withheld) for event in notes if event.verb == "sent"] == [
-        ("", True)
-    ]
+    [event] = [event for event in history(story.shelter, sent.id) if event.verb == "sent"]
+    assert (event.note, event.note_withheld) == ("", True)
 
 
 def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
@@ -131,10 +119,7 @@ def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
     sent = story.overridden(person=person)
     first = story.shelter.OpenPerson(opening(sent, G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT))
     assert first == people_pb2.Identity(given_name="Ximena")
-    safe_contact = story.shelter.OpenSafeContact(
-        people_pb2.OpenSafeContactRequest(referral_id=sent.id)
-    )
-    assert safe_contact.code_word == "luna"
+    assert story.shelter.OpenSafeContact(referral_id=sent.id).code_word == "luna"
     for group in (G.FIELD_GROUP_HEALTH, G.FIELD_GROUP_LOCATION, G.FIELD_GROUP_NOTES):
         assert refusal(partial(story.shelter.OpenPerson, opening(sent, group))) == (
             "FAILED_PRECONDITION",
@@ -158,9 +143,7 @@ def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
     )
 
 
-def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(
-    story: Story, service: Service
-) -> None:
+def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story) -> None:
     sent = story.overridden(person=story.person(health_note="anemia"))
     request = emergencies_pb2.OpenInEmergencyRequest(
         referral_id=sent.id,
@@ -173,9 +156,9 @@ def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(
     another = story.overridden()
     confirm(story.coordinator, another)
     request.referral_id, request.request_id = another.id, story.request_id()
-    assert (
-        refusal(lambda: service.as_("shelter", "WORKER").OpenInEmergency(request))[1]
-        == "emergency_not_needed"
+    assert refusal(lambda: story.shelter.OpenInEmergency(request)) == (
+        "FAILED_PRECONDITION",
+        "emergency_not_needed",
     )
 
 
@@ -197,22 +180,17 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
     client = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
     sent = story.overridden(by=client)
     assert "confirm_override" not in sent.allowed_verbs
-    assert refusal(lambda: confirm(client, sent)) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert refusal(lambda: confirm(story.ngo, sent)) == ("PERMISSION_DENIED", "right_missing")
-    assert refusal(lambda: confirm(service.as_("shelter", "MANAGER"), sent)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
-    assert refusal(lambda: confirm(service.as_("clinic", "MANAGER"), sent)) == (
-        "NOT_FOUND",
-        "not_found",
-    )
+    for other, expected in (
+        (client, ("FAILED_PRECONDITION", "illegal_transition")),
+        (story.ngo, ("PERMISSION_DENIED", "right_missing")),
+        (service.as_("shelter", "MANAGER"), ("FAILED_PRECONDITION", "illegal_transition")),
+        (service.as_("clinic", "MANAGER"), NOT_FOUND),
+    ):
+        assert refusal(partial(confirm, other, sent)) == expected
     manager = service.as_("ngo", "MANAGER")
-    assert (
-        "confirm_override" in manager.GetReferral(pb.GetReferralRequest(id=sent.id)).allowed_verbs
-    )
+    assert "confirm_override" in read(manager, sent.id).allowed_verbs
     assert "confirm_override" not in confirm(manager, sent).allowed_verbs
-    receipt = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id))
+    receipt = story.ngo.GetReceipt(id=sent.receipt_id)
     assert (receipt.confirmed_by_worker_id, receipt.recorded_by_worker_id) == (
         manager.caller.id,
         client.caller.id,
@@ -226,55 +204,43 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
 
 def test_the_two_deadlines_of_an_override_fire(story: Story, service: Service) -> None:
     sent = story.overridden()
-    running = {
-        clock.kind: clock.due_time.ToDatetime()
+    due_times = {
+        clock.kind: clock.due_time.ToDatetime(NOON.tzinfo)
         for clock in sent.clocks
         if not clock.HasField("stop_time")
     }
-    assert running[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == (NOON + CONFIRM).replace(tzinfo=None)
-    assert running[pb.CLOCK_KIND_OVERRIDE_END] == (NOON + END).replace(tzinfo=None)
+    assert due_times[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == NOON + CONFIRM
+    assert due_times[pb.CLOCK_KIND_OVERRIDE_END] == NOON + END
     service.clock.set(NOON + CONFIRM)
-    DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_time, "clocks"
-    ).fire()
-    events = story.coordinator.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=sent.id)
-    ).events
+    service.scheduler().fire()
     assert ("clock_breached", pb.CLOCK_KIND_OVERRIDE_CONFIRM) in {
-        (event.verb, event.clock) for event in events
+        (event.verb, event.clock) for event in history(story.coordinator, sent.id)
     }
 
 
 def test_a_matching_consent_replaces_an_override(story: Story, service: Service) -> None:
     sent = story.overridden()
-    wrong = story.receipt(sent.person_id, purposes=["MED"])
-    assert refusal(lambda: attach(story, sent, wrong.id)) == (
-        "FAILED_PRECONDITION",
-        "receipt_purpose_differs",
-    )
-    assert refusal(lambda: attach(story, sent, story.receipt(story.person().id).id)) == (
-        "NOT_FOUND",
-        "not_found",
-    )
-    assert refusal(lambda: attach(story, sent, sent.receipt_id)) == (
-        "FAILED_PRECONDITION",
-        "receipt_missing",
-    )
-    request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag)
-    assert refusal_with_fields(lambda: story.ngo.AttachConsent(request))[2] == {
-        "receipt_id": "required"
-    }
+    for receipt_id, expected in (
+        (
+            story.receipt(sent.person_id, purposes=["MED"]).id,
+            ("FAILED_PRECONDITION", "receipt_purpose_differs"),
+        ),
+        (story.receipt(story.person().id).id, NOT_FOUND),
+        (sent.receipt_id, ("FAILED_PRECONDITION", "receipt_missing")),
+    ):
+        assert refusal(partial(attach, story, sent, receipt_id)) == expected
+    assert wrong_fields(lambda: attach(story, sent, "")) == [("receipt_id", "required")]
     receipt = story.receipt(sent.person_id, field_groups=[G.FIELD_GROUP_IDENTITY])
     attached = attach(story, sent, receipt.id)
     assert (attached.receipt_id, attached.state) == (receipt.id, pb.STATE_SENT)
     service.clock.set(NOON + END)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
     # From now on, her consent counts, and not the override from before she could be asked.
-    assert (
-        refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH)))[1]
-        == "receipt_field_group_differs"
+    assert refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH))) == (
+        "FAILED_PRECONDITION",
+        "receipt_field_group_differs",
     )
-    ended = story.ngo.GetReceipt(people_pb2.GetReceiptRequest(id=sent.receipt_id))
+    ended = story.ngo.GetReceipt(id=sent.receipt_id)
     assert ended.until_time.ToDatetime() == NOON.replace(tzinfo=None)
     assert not ended.HasField("withdraw_time")
 
@@ -303,8 +269,6 @@ def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of
 
 
 def test_an_override_reaches_only_known_kinds_of_member_that_cannot_detain_a_person() -> None:
-    from services.partners.members.domain.organization import OrganizationType
-
     kinds = {kind.value for kind in OrganizationType}
     assert kinds >= codes.REACHED_BY_OVERRIDE
     assert kinds - codes.REACHED_BY_OVERRIDE == {
@@ -318,21 +282,17 @@ def test_an_override_reaches_only_known_kinds_of_member_that_cannot_detain_a_per
 def test_every_override_is_recorded_in_the_trail(story: Story, service: Service) -> None:
     sent = story.overridden()
     confirm(story.coordinator, sent)
-    with service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT action, actor_id, detail_codes FROM audit WHERE object_id = %s"
-            " AND action LIKE '%%override%%' ORDER BY sequence",
-            (sent.person_id,),
-        ).fetchall()
-        facts = tx.execute(
-            "SELECT type FROM outbox WHERE subject = %s ORDER BY version", (sent.receipt_id,)
-        ).fetchall()
+    rows = service.rows(
+        "SELECT action, actor_id, detail_codes FROM audit WHERE object_id = %s"
+        " AND action LIKE '%%override%%' ORDER BY sequence",
+        sent.person_id,
+    )
     assert [(row["action"], row["actor_id"]) for row in rows] == [
         ("send_override", story.rescuer.caller.id),
         ("confirm_override", story.coordinator.caller.id),
     ]
     assert all("life_at_risk" in row["detail_codes"] for row in rows)
-    assert [row["type"] for row in facts] == [
+    assert service.fact_types(sent.receipt_id) == [
         "enlace.receipt.given.v1",
         "enlace.receipt.confirmed.v1",
     ]

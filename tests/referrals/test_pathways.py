@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -13,10 +14,11 @@ import pytest
 
 import services
 from chassis.languages import LANGUAGES, in_language
-from protos.referrals.v1 import plans_pb2 as pb
+from chassis.wire import words
+from protos.referrals.v1 import contacts_pb2
 from services.referrals.plans.domain.pathway import NEEDS, LegKind, Pathway, Step, read
 from services.referrals.plans.usecases.pathways import LISTS, SHIPPED, parse, shipped_pathways
-from tests.builders import refusal, refusal_with_fields, violations_of
+from tests.builders import NOT_FOUND, refusal, violations_of, wrong_fields
 from tests.referrals.conftest import Service, Story
 
 TEXT = """\
@@ -48,14 +50,8 @@ def wrong(text: str) -> list[tuple[str, str]]:
     return violations_of(lambda: read(parse(text), LISTS, text))
 
 
-def test_four_pathways_are_shipped_in_three_languages_with_a_legal_basis_for_each_step() -> None:
+def test_pathways_are_shipped_in_three_languages_with_a_legal_basis_for_each_step() -> None:
     pathways = shipped_pathways()
-    assert set(pathways) == {
-        "return_and_reintegration",
-        "protection_on_the_line",
-        "sexual_violence_120h",
-        "child",
-    }
     for pathway in pathways.values():
         assert pathway.version == 1
         for names in (pathway.names, *(step.names for step in pathway.steps)):
@@ -72,19 +68,16 @@ def test_four_pathways_are_shipped_in_three_languages_with_a_legal_basis_for_eac
 
 
 def test_every_pathway_that_a_triage_opens_is_shipped() -> None:
-    from chassis.wire import words
-    from protos.referrals.v1 import contacts_pb2
-
-    assert set(words(contacts_pb2.Pathway.DESCRIPTOR).values()) == set(shipped_pathways())
+    assert (
+        shipped_pathways().keys()
+        == {*words(contacts_pb2.Pathway.DESCRIPTOR).values()}
+        == {"return_and_reintegration", "protection_on_the_line", "sexual_violence_120h", "child"}
+    )
 
 
 def test_the_needs_are_those_of_the_taxonomy() -> None:
-    terms = json.loads(
-        (
-            Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
-        ).read_text()
-    )
-    assert {term["code"] for term in terms} == NEEDS
+    taxonomy = Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
+    assert {term["code"] for term in json.loads(taxonomy.read_text())} == NEEDS
 
 
 @pytest.mark.parametrize(
@@ -317,9 +310,7 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
         .replace("version: 1", "version: 2")
         .replace("hours: 24", "hours: 12")
     )
-    created = story.coordinator.PublishPathway(
-        pb.PublishPathwayRequest(text=text, request_id=story.request_id())
-    )
+    created = story.coordinator.PublishPathway(text=text)
     assert (created.id, created.version, created.text) == ("child", 2, text)
     for reader in (
         story.ngo,
@@ -327,17 +318,10 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
         story.service.as_("coalition", "AUDITOR"),
         story.service.as_("ngo", scopes=("directory.read",)),
     ):
-        (child,) = [
-            pathway
-            for pathway in reader.ListPathways(pb.ListPathwaysRequest()).pathways
-            if pathway.id == "child"
-        ]
+        [child] = [pathway for pathway in reader.ListPathways().pathways if pathway.id == "child"]
         assert (child.version, child.steps[0].deadline_hours, child.text) == (2, 12, "")
-        assert (
-            reader.GetPathway(pb.GetPathwayRequest(id="child", version=1)).steps[0].deadline_hours
-            == 24
-        )
-        versions = reader.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="child")).versions
+        assert reader.GetPathway(id="child", version=1).steps[0].deadline_hours == 24
+        versions = reader.ListPathwayVersions(id="child").versions
         assert [(version.version, version.HasField("publish_time")) for version in versions] == [
             (2, True),
             (1, False),
@@ -345,67 +329,49 @@ def test_a_coordinator_publishes_the_next_version_and_everybody_sees_it(story: S
 
 
 def test_a_new_pathway_can_be_published_as_the_first_version(story: Story) -> None:
-    published = story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=TEXT))
+    published = story.coordinator.PublishPathway(text=TEXT)
     assert (published.version, published.countries, published.steps[1].after_keys) == (
         1,
         ["NI"],
         ["bed"],
     )
-    again = story.coordinator.PublishPathway(
-        pb.PublishPathwayRequest(text=TEXT.replace("version: 1", "version: 2"))
-    )
-    assert [
-        version.version
-        for version in story.ngo.ListPathwayVersions(
-            pb.ListPathwayVersionsRequest(id="short")
-        ).versions
-    ] == [
-        again.version,
-        1,
-    ]
+    story.coordinator.PublishPathway(text=TEXT.replace("version: 1", "version: 2"))
+    versions = story.ngo.ListPathwayVersions(id="short").versions
+    assert [version.version for version in versions] == [2, 1]
 
 
 def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -> None:
-    text = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
-    refused = refusal_with_fields(
-        lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
-    )
-    assert refused == ("INVALID_ARGUMENT", "invalid_fields", {"text.10": "unknown_code"})
-    assert refusal(lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="wrong")))[0] == "NOT_FOUND"
+    wrong_need = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
     # its first version exists already
-    text = (SHIPPED / "return_and_reintegration.yaml").read_text()
-    line = str(text.splitlines().index("version: 1") + 1)
-    refused = refusal_with_fields(
-        lambda: story.coordinator.PublishPathway(pb.PublishPathwayRequest(text=text))
-    )
-    assert refused[2] == {f"text.{line}": "out_of_range"}
+    repeated = (SHIPPED / "return_and_reintegration.yaml").read_text()
+    line = repeated.splitlines().index("version: 1") + 1
+    for text, violation in (
+        (wrong_need, ("text.10", "unknown_code")),
+        (repeated, (f"text.{line}", "out_of_range")),
+    ):
+        publish = partial(story.coordinator.PublishPathway, text=text)
+        assert wrong_fields(publish) == [violation]
+    assert refusal(lambda: story.ngo.GetPathway(id="wrong")) == NOT_FOUND
 
 
-def test_one_of_two_concurrent_publications_of_a_version_is_refused(
-    service: Service, story: Story
-) -> None:
-    text = TEXT.replace("id: short", "id: raced")
-
-    def publish(number: int) -> str:
-        other = (
-            service.as_("coalition", "COORDINATOR")
-            if number
-            else service.as_("clinic", "COORDINATOR")
-        )
+def test_one_of_two_concurrent_publications_of_a_version_is_refused(service: Service) -> None:
+    def publish(organization: str) -> str:
+        coordinator = service.as_(organization, "COORDINATOR")
         try:
-            other.PublishPathway(pb.PublishPathwayRequest(text=text))
+            coordinator.PublishPathway(text=TEXT.replace("id: short", "id: raced"))
         except grpc.RpcError as error:
             return str(error.code().name)
         return "published"
 
     with ThreadPoolExecutor(2) as threads:
-        assert sorted(threads.map(publish, range(2))) == ["INVALID_ARGUMENT", "published"]
+        results = threads.map(publish, ("coalition", "clinic"))
+        assert sorted(results) == ["INVALID_ARGUMENT", "published"]
 
 
 def test_an_unknown_pathway_or_version_is_not_found(story: Story) -> None:
     for ask in (
-        lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="nothing")),
-        lambda: story.ngo.GetPathway(pb.GetPathwayRequest(id="child", version=99)),
-        lambda: story.ngo.ListPathwayVersions(pb.ListPathwayVersionsRequest(id="nothing")),
+        lambda: story.ngo.GetPathway(id="nothing"),
+        lambda: story.ngo.GetPathway(id="child", version=99),
+        lambda: story.ngo.ListPathwayVersions(id="nothing"),
     ):
-        assert refusal(ask) == ("NOT_FOUND", "not_found")
+        assert refusal(ask) == NOT_FOUND

@@ -5,13 +5,12 @@ A coordinator publishes versions, and a running deadline keeps the version under
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 import grpc
-import psycopg
 import pytest
 
 from chassis import metrics
@@ -28,11 +27,8 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.domain.deadline import DeadlineKind as K
 from services.referrals.network.store import policies
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import refusal, refusal_with_fields, violations_of
-from tests.referrals.conftest import Service, Story
+from tests.builders import NOT_FOUND, refusal, violations_of, wrong_fields
+from tests.referrals.conftest import Service, Story, read
 
 U, H, M = Urgency, timedelta(hours=1), timedelta(minutes=1)
 
@@ -119,16 +115,14 @@ def test_a_policy_may_repeat_derived_and_fixed_spans_but_not_set_them(
 
 
 def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> None:
-    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    again = pb.PublishDeadlinePolicyRequest(
-        version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id()
+    newest = story.coordinator.GetDeadlinePolicy()
+    request = pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 1, deadlines=newest.deadlines
     )
-    assert story.coordinator.PublishDeadlinePolicy(again).deadlines == newest.deadlines
-    changed = pb.PublishDeadlinePolicyRequest(
-        version=newest.version + 2, deadlines=newest.deadlines, request_id=story.request_id()
-    )
+    assert story.coordinator.PublishDeadlinePolicy(request).deadlines == newest.deadlines
+    request.version += 1
     published = story.coordinator.PublishDeadlinePolicy(
-        with_(changed, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, timedelta(hours=48))
+        with_(request, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, 48 * H)
     )
     spans = {
         (deadline.urgency, deadline.clock): deadline.seconds for deadline in published.deadlines
@@ -140,52 +134,23 @@ def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> 
     )
 
 
-@pytest.mark.parametrize(
-    ("urgency", "clock", "path"),
-    [
-        (pb.URGENCY_UNSPECIFIED, pb.CLOCK_KIND_DELETION, "deadlines.deletion"),
-        (pb.URGENCY_NORMAL, pb.CLOCK_KIND_REPLACE, "deadlines.normal.replace"),
-    ],
-)
-def test_derived_and_fixed_deadlines_cannot_be_changed(
-    story: Story,
-    alone: None,
-    urgency: pb.Urgency.ValueType,
-    clock: pb.ClockKind.ValueType,
-    path: str,
-) -> None:
-    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
-    request = pb.PublishDeadlinePolicyRequest(
-        version=newest.version + 1, deadlines=newest.deadlines, request_id=story.request_id()
-    )
-    with_(request, urgency, clock, timedelta(hours=80))
-    code, _, fields = refusal_with_fields(lambda: story.coordinator.PublishDeadlinePolicy(request))
-    assert (code, fields) == ("INVALID_ARGUMENT", {path: "out_of_range"})
-
-
 @pytest.fixture
 def alone(service: Service) -> Iterator[None]:
     """Deletes the versions of a test after it; no other deadlines fire during the test."""
-    with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE clocks SET next_time = NULL")
+    service.as_owner("UPDATE clocks SET next_time = NULL")
     yield
     _forget(service)
 
 
 def _forget(service: Service) -> None:
     """Deletes a test's versions as the table's owner, because the service may only append."""
-    with psycopg.connect(service.migration_url) as connection:
-        connection.execute("DELETE FROM deadline_policies")
-    _policies(service)._read = {1: FIRST_POLICY}
-
-
-def _policies(service: Service) -> Policies:
-    return service.made.lives._policies
+    service.as_owner("DELETE FROM deadline_policies")
+    service.made.lives._policies._read = {1: FIRST_POLICY}
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     """Returns the request to publish the newest policy again as the next version."""
-    newest = story.coordinator.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest())
+    newest = story.coordinator.GetDeadlinePolicy()
     changeable = {
         pb.CLOCK_KIND_ACKNOWLEDGE,
         pb.CLOCK_KIND_DECIDE,
@@ -229,24 +194,18 @@ def test_a_deadline_follows_the_policy_version_under_which_it_began(
 ) -> None:
     before = story.sent(urgency=pb.URGENCY_URGENT)
     assert slower(story).version == 2
-    again = story.ngo.GetReferral(pb.GetReferralRequest(id=before.id))
-    assert due(again, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
-    raised = story.ngo.AmendReferral(
-        pb.AmendReferralRequest(id=again.id, etag=again.etag, urgency=pb.URGENCY_EMERGENCY)
-    )
+    assert due(read(story.ngo, before.id), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
+    raised = story.ngo.AmendReferral(id=before.id, etag=before.etag, urgency=pb.URGENCY_EMERGENCY)
     assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version says so"
     assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
-    first = story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=1))
+    first = story.ngo.GetDeadlinePolicy(version=1)
     assert first.version == 1
     assert {
         deadline.seconds
         for deadline in first.deadlines
         if (deadline.urgency, deadline.clock) == (pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE)
     } == {3600}
-    assert refusal(lambda: story.ngo.GetDeadlinePolicy(pb.GetDeadlinePolicyRequest(version=3))) == (
-        "NOT_FOUND",
-        "not_found",
-    )
+    assert refusal(lambda: story.ngo.GetDeadlinePolicy(version=3)) == NOT_FOUND
 
 
 def test_a_question_waits_as_long_as_the_deadline_that_it_follows(
@@ -255,7 +214,7 @@ def test_a_question_waits_as_long_as_the_deadline_that_it_follows(
     slower(story)
     sent = story.sent()
     question = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
+        id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
     )
     assert due(question, pb.CLOCK_KIND_ANSWER, service) == 2 * H
 
@@ -268,58 +227,41 @@ def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
     _forget(service)  # as if an older backup had been restored
     missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
     before = missing.get()
-    raised = story.ngo.AmendReferral(
-        pb.AmendReferralRequest(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY)
-    )
+    raised = story.ngo.AmendReferral(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY)
     assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H
     assert missing.get() > before
     assert "deadline_policy_missing" in capsys.readouterr().out
     service.clock.advance(31 * M)
-    assert (
-        DeadlineScheduler(
-            service.made.lives, service.database, service.clock, next_time, "clocks"
-        ).fire()
-        == 1
-    ), "and the deadline fires"
+    assert service.scheduler().fire() == 1, "and the deadline fires"
 
 
 def test_one_of_two_concurrent_publications_of_a_policy_is_stale(
     story: Story, service: Service, alone: None
 ) -> None:
-    requests = [next_policy(story), next_policy(story)]
+    def publish(request: pb.PublishDeadlinePolicyRequest) -> str:
+        try:
+            story.coordinator.PublishDeadlinePolicy(request)
+        except grpc.RpcError as error:
+            return f"{error.code().name} {error.details()}"
+        return "published"
+
     with ThreadPoolExecutor(2) as pool:
-        answers = list(
-            pool.map(
-                lambda request: _outcome(lambda: story.coordinator.PublishDeadlinePolicy(request)),
-                requests,
-            )
-        )
-    assert sorted(map(str, answers)) == sorted(map(str, [2, ("ABORTED", "stale_etag")]))
+        results = pool.map(publish, [next_policy(story), next_policy(story)])
+        assert sorted(results) == ["ABORTED stale_etag", "published"]
     with service.database.transaction(SYSTEM) as tx:
         assert policies.newest(tx)() == 2
 
 
-def _outcome(call: Callable[[], Any]) -> Any:
-    try:
-        return call().version
-    except grpc.RpcError as error:
-        failed = error
-
-        def again() -> None:
-            raise failed
-
-        return refusal(again)
-
-
-def test_an_invalid_policy_is_refused_and_not_stored(
+def test_an_invalid_policy_or_a_changed_fixed_deadline_is_refused_and_not_stored(
     story: Story, service: Service, alone: None
 ) -> None:
-    request = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
-    assert (
-        refusal(lambda: story.coordinator.PublishDeadlinePolicy(request))[0] == "INVALID_ARGUMENT"
-    )
-    twice = next_policy(story)
-    twice.deadlines.append(twice.deadlines[0])
-    assert refusal(lambda: story.coordinator.PublishDeadlinePolicy(twice))[0] == "INVALID_ARGUMENT"
+    newest = story.coordinator.GetDeadlinePolicy()
+    fixed = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines)
+    with_(fixed, pb.URGENCY_UNSPECIFIED, pb.CLOCK_KIND_DELETION, 80 * H)
+    too_long = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
+    repeated = next_policy(story)
+    repeated.deadlines.append(repeated.deadlines[0])
+    for request in (fixed, too_long, repeated):
+        assert wrong_fields(partial(story.coordinator.PublishDeadlinePolicy, request))
     with service.database.transaction(SYSTEM) as tx:
         assert policies.newest(tx)() == 0

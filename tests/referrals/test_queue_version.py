@@ -10,25 +10,20 @@ from datetime import timedelta
 
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import plans_pb2
-from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_time
-from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.conftest import Client, Service, Story, send_request
 
 
 def version(client: Client) -> str:
-    answer: pb.QueueVersion = client.GetQueueVersion(pb.GetQueueVersionRequest())
-    return answer.version
+    return str(client.GetQueueVersion().version)
 
 
 def versions(story: Story) -> dict[str, str]:
-    clients = {
-        "ngo": story.ngo,
-        "shelter": story.shelter,
-        "clinic": story.service.as_("clinic", "WORKER"),
-        "network": story.coordinator,
+    return {
+        "ngo": version(story.ngo),
+        "shelter": version(story.shelter),
+        "clinic": version(story.service.as_("clinic", "WORKER")),
+        "network": version(story.coordinator),
     }
-    return {name: version(client) for name, client in clients.items()}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -49,10 +44,7 @@ def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(
     draft = story.draft()
     drafted = versions(story)
     assert changed(before, drafted) == {"ngo"}
-    receipt = story.receipt(draft.person_id)
-    story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
+    story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
     assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
 
 
@@ -60,39 +52,36 @@ def test_a_fired_deadline_changes_the_version(story: Story) -> None:
     story.sent()
     before = versions(story)
     story.service.clock.advance(timedelta(days=3))
-    DeadlineScheduler(
-        story.service.made.lives,
-        story.service.database,
-        story.service.clock,
-        next_time,
-        "clocks",
-    ).fire()
+    story.service.scheduler().fire()
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_contact_changes_only_the_version_of_its_own_line(story: Story, service: Service) -> None:
-    operator = service.as_("hotline", "OPERATOR")
+def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(
+    story: Story,
+) -> None:
+    operator = story.service.as_("hotline", "OPERATOR")
     before, others = version(operator), versions(story)
-    operator.CreateContact(
-        c.CreateContactRequest(
-            contact=c.Contact(line_country="NI", kind_code=c.CONTACT_KIND_CRISIS)
+    created = story.contact()
+    assert (version(operator) != before, versions(story)) == (True, others)
+    before = version(operator)
+    operator.CreateCallback(
+        callback=c.Callback(
+            contact_id=created.contact.id,
+            day_code=c.DAY_BAND_TOMORROW,
+            hour_code=c.HOUR_BAND_EVENING,
         )
     )
-    assert version(operator) != before
-    assert versions(story) == others
+    assert (version(operator) != before, versions(story)) == (True, others)
 
 
 def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -> None:
     person, before = story.person(), versions(story)
-    plan = story.ngo.CreatePlan(
-        plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
-    )
+    plan = story.ngo.CreatePlan(person_id=person.id, pathway_id="child")
     first_versions = versions(story)
     assert changed(before, first_versions) == {"ngo"}
-    step = plans_pb2.UpdatePlanStepRequest(
+    story.ngo.UpdatePlanStep(
         id=plan.id, etag=plan.etag, step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET
     )
-    story.ngo.UpdatePlanStep(step)
     assert changed(first_versions, versions(story)) == {"ngo"}
 
 
@@ -100,24 +89,20 @@ def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> N
     """The late change is dated before the latest change that was already seen."""
     early, late = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
-    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=late.id, etag=late.etag))
+    story.shelter.AcknowledgeReferral(id=late.id, etag=late.etag)
     before = versions(story)
     story.service.clock.advance(timedelta(seconds=-1))
-    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=early.id, etag=early.etag))
+    story.shelter.AcknowledgeReferral(id=early.id, etag=early.etag)
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
 def watched_versions(service: Service, *tokens: str) -> list[str]:
     """Returns the versions that anybody with these watch tokens gets."""
-    answer: pb.BatchGetQueueVersionsResponse = service.public().BatchGetQueueVersions(
-        pb.BatchGetQueueVersionsRequest(watch_tokens=tokens)
-    )
-    return list(answer.versions)
+    return list(service.public().BatchGetQueueVersions(watch_tokens=tokens).versions)
 
 
 def watch_token(client: Client) -> str:
-    answer: pb.QueueVersion = client.GetQueueVersion(pb.GetQueueVersionRequest())
-    return answer.watch_token
+    return str(client.GetQueueVersion().watch_token)
 
 
 def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Story) -> None:
@@ -128,13 +113,8 @@ def test_one_call_with_many_watch_tokens_returns_the_version_of_each(story: Stor
     assert before == [*(version(client) for client in clients), version(story.ngo)]
     story.draft()
     after = watched_versions(story.service, *tokens, tokens[0])
-    assert [old != new for old, new in zip(before, after, strict=True)] == [
-        True,
-        False,
-        False,
-        False,
-        True,
-    ]
+    changes = [old != new for old, new in zip(before, after, strict=True)]
+    assert changes == [True, False, False, False, True]
 
 
 def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story) -> None:
@@ -146,23 +126,6 @@ def test_a_watch_token_is_valid_for_a_minute_and_a_forged_one_never(story: Story
         "x",
         "=",
     ]
-    assert watched_versions(story.service, *forged, own_token) == [
-        "",
-        "",
-        "",
-        "",
-        version(story.ngo),
-    ]
+    assert watched_versions(story.service, *forged, own_token) == [""] * 4 + [version(story.ngo)]
     story.service.clock.advance(timedelta(seconds=1))
     assert watched_versions(story.service, own_token) == [""]
-
-
-def test_an_owed_call_changes_the_version_of_its_line(story: Story, service: Service) -> None:
-    operator = service.as_("hotline", "OPERATOR")
-    created = story.contact()
-    before = version(operator)
-    callback = c.Callback(
-        contact_id=created.contact.id, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_EVENING
-    )
-    operator.CreateCallback(c.CreateCallbackRequest(callback=callback))
-    assert version(operator) != before

@@ -5,13 +5,13 @@ text.
 """
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta, timezone
-from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict, Invalid, Unauthenticated
+from chassis.errors import Conflict, Unauthenticated
 from chassis.second import NONE
 from services.referrals.files.domain.consent import (
     BEST_INTEREST,
@@ -24,7 +24,7 @@ from services.referrals.files.domain.consent import (
 )
 from services.referrals.files.domain.person import Coarse, FieldGroup, Identity, Person
 from services.referrals.referrals.domain.record import Actor
-from tests.builders import NOON
+from tests.builders import NOON, violations_of
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 SEVEN = tuple("abcdefg")
@@ -56,13 +56,23 @@ OVERRIDE = Receipt.override(
 SECOND = Actor("worker", "second", "ngo", kin=NONE)
 
 
-def violations_of(receipt: Receipt) -> list[tuple[str, str]]:
-    with pytest.raises(Invalid) as refused:
-        receipt.check()
-    return [(field.removeprefix("receipt."), reason) for field, reason in refused.value.violations]
+def refused_with(reason: str) -> AbstractContextManager[object]:
+    """Checks that the block is refused for this reason, or not refused if the reason is empty."""
+    return pytest.raises(Conflict, match=f"^{reason}$") if reason else nullcontext()
 
 
-@pytest.mark.parametrize("receipt", [OWN, GUARDIAN, DECISION, ANOTHER])
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        OWN,
+        # to the last minute of the same day of the next year, with a leap day in between
+        replace(OWN, until_time=NOON + 366 * DAY + timedelta(hours=11, minutes=59)),
+        GUARDIAN,
+        replace(GUARDIAN, assent_code="too_young", about=SMALL),
+        DECISION,
+        ANOTHER,  # by another person, for three days
+    ],
+)
 def test_a_complete_record_is_valid(receipt: Receipt) -> None:
     receipt.check()
 
@@ -91,36 +101,17 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
 def test_an_incomplete_record_is_refused_by_field(
     receipt: Receipt, expected: tuple[str, str]
 ) -> None:
-    assert violations_of(receipt) == [expected]
-
-
-def test_a_consent_may_last_a_year_and_one_by_another_person_three_days() -> None:
-    # to the last minute of the same day of the next year, with a leap day in between
-    replace(OWN, until_time=NOON + 366 * DAY + timedelta(hours=11, minutes=59)).check()
-    replace(ANOTHER, until_time=NOON + 72 * HOUR).check()
-
-
-def test_a_small_child_may_be_recorded_as_too_young_to_ask() -> None:
-    replace(GUARDIAN, assent_code="too_young", about=SMALL).check()
+    field, reason = expected
+    assert violations_of(receipt.check) == [(f"receipt.{field}", reason)]
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    assert violations_of(
-        replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
-    ) == [
-        ("purpose_codes.0", "unknown_code"),
-        ("until_time", "out_of_range"),
-        ("explained_codes", "required"),
+    wrong = replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
+    assert violations_of(wrong.check) == [
+        ("receipt.purpose_codes.0", "unknown_code"),
+        ("receipt.until_time", "out_of_range"),
+        ("receipt.explained_codes", "required"),
     ]
-
-
-def why_giver_refused(receipt: Receipt) -> str:
-    """Returns why the giver may not give the receipt; empty if she may."""
-    try:
-        receipt.check_giver()
-    except Conflict as refused:
-        return refused.reason
-    return ""
 
 
 @pytest.mark.parametrize(
@@ -180,19 +171,8 @@ def why_giver_refused(receipt: Receipt) -> str:
 def test_the_allowed_giver_depends_on_age_ground_and_recipient(
     receipt: Receipt, reason: str
 ) -> None:
-    assert why_giver_refused(receipt) == reason
-
-
-def why_not_live(receipt: Receipt, **when: Any) -> str:
-    """Returns why the receipt opens nothing at a moment; empty if it opens data."""
-    moment = NOON + timedelta(**when)
-    try:
-        receipt.check_live(moment)
-    except Conflict as refused:
-        assert not receipt.is_live(moment)
-        return refused.reason
-    assert receipt.is_live(moment)
-    return ""
+    with refused_with(reason):
+        receipt.check_giver()
 
 
 @pytest.mark.parametrize(
@@ -218,14 +198,10 @@ def why_not_live(receipt: Receipt, **when: Any) -> str:
 def test_a_receipt_is_live_while_genuine_unexpired_and_confirmed_where_required(
     receipt: Receipt, when: dict[str, int], reason: str
 ) -> None:
-    assert why_not_live(receipt, **when) == reason
-
-
-def grant_of(receipt: Receipt, to: str, purpose: str, *groups: FieldGroup) -> Grant | str:
-    try:
-        return receipt.grant_for(to, purpose, frozenset(groups), NOON)
-    except Conflict as refused:
-        return refused.reason
+    moment = NOON + timedelta(**when)
+    with refused_with(reason):
+        receipt.check_live(moment)
+    assert receipt.is_live(moment) == (not reason)
 
 
 IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
@@ -264,7 +240,8 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
 def test_a_receipt_opens_only_its_field_groups_to_its_recipient_for_its_purpose(
     receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], opens: Grant | str
 ) -> None:
-    assert grant_of(receipt, to, purpose, *groups) == opens
+    with refused_with("" if isinstance(opens, Grant) else opens):
+        assert receipt.grant_for(to, purpose, frozenset(groups), NOON) == opens
 
 
 def test_a_grant_before_confirmation_shows_only_the_first_name() -> None:
@@ -281,24 +258,24 @@ def test_only_its_own_organisation_has_a_grant_to_a_whole_file() -> None:
 
 
 def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
-    receipt = Receipt.override(
-        "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
+    assert (
+        Receipt(
+            id="receipt",
+            person_id="person",
+            organization_id="ngo",
+            recipient_organization_id="shelter",
+            field_groups=OVERRIDE_GROUPS,
+            purpose_codes=("HOU.EMG",),
+            until_time=NOON + 72 * HOUR,
+            giver_code="",
+            manner_code="",
+            create_time=NOON,
+            reason_code="life_in_danger",
+            recorded_by_worker_id="worker",
+        )
+        == OVERRIDE
     )
-    assert receipt == Receipt(
-        id="receipt",
-        person_id="person",
-        organization_id="ngo",
-        recipient_organization_id="shelter",
-        field_groups=OVERRIDE_GROUPS,
-        purpose_codes=("HOU.EMG",),
-        until_time=NOON + 72 * HOUR,
-        giver_code="",
-        manner_code="",
-        create_time=NOON,
-        reason_code="life_in_danger",
-        recorded_by_worker_id="worker",
-    )
-    assert receipt.confirm_until == NOON + 12 * HOUR
+    assert OVERRIDE.confirm_until == NOON + 12 * HOUR
 
 
 @pytest.mark.parametrize(
@@ -318,16 +295,11 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
 def test_a_second_person_confirms_a_live_record_once_if_it_needs_confirmation(
     receipt: Receipt, when: timedelta, reason: str
 ) -> None:
-    new_receipt = replace(receipt)
-    if reason:
-        with pytest.raises(Conflict, match=f"^{reason}$"):
-            new_receipt.confirm(SECOND, NOON + when)
-        assert new_receipt == receipt
-        return
-    new_receipt.confirm(SECOND, NOON + when)
-    assert new_receipt == replace(
-        receipt, confirm_time=NOON + when, confirmed_by_worker_id="second", version=2
-    )
+    new_receipt, moment = replace(receipt), NOON + when
+    confirmed = replace(receipt, confirm_time=moment, confirmed_by_worker_id="second", version=2)
+    with refused_with(reason):
+        new_receipt.confirm(SECOND, moment)
+    assert new_receipt == (receipt if reason else confirmed)
 
 
 def test_a_token_older_than_the_record_cannot_confirm_it() -> None:

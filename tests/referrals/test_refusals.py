@@ -3,19 +3,19 @@
 They concern steps in a wrong state, and consents that have ended.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOON, refusal, refusal_with_fields, with_required_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
-from tests.referrals.test_access import as_owner
-from tests.referrals.test_overrides import confirm
+from tests.builders import ASKED, NOON, refusal, with_required_fields, wrong_fields
+from tests.referrals.conftest import ORG, SERVICE, Service, Story, read, send_request
+from tests.referrals.test_overrides import attach, confirm
 
 STEPS = [
     pb.AcknowledgeReferralRequest(),
@@ -68,26 +68,21 @@ def test_a_step_without_its_required_fields_is_refused_by_field_and_changes_noth
     needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
     sent = story.sent()
     if needed:
-        request = type(request_)(id=sent.id, etag=sent.etag)
-        code, reason, fields = refusal_with_fields(
-            lambda: getattr(story.ngo, step_of(request))(request)
-        )
-        assert (code, reason, set(fields)) == ("INVALID_ARGUMENT", "invalid_fields", needed)
-    assert story.ngo.GetReferral(pb.GetReferralRequest(id=sent.id)).etag == sent.etag
+        step = getattr(story.ngo, step_of(request_))
+        fields = wrong_fields(lambda: step(id=sent.id, etag=sent.etag))
+        assert {field for field, _ in fields} == needed
+    assert read(story.ngo, sent.id).etag == sent.etag
 
 
 def test_a_sent_referral_can_be_neither_sent_again_nor_edited_as_a_draft(story: Story) -> None:
     sent = story.sent()
-    again = pb.SendReferralRequest(id=sent.id, etag=sent.etag, receipt_id=sent.receipt_id)
-    assert refusal(lambda: story.ngo.SendReferral(again)) == (
+    assert refusal(lambda: story.ngo.SendReferral(send_request(sent, sent.receipt_id))) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    change = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=sent.id, etag=sent.etag, need_code="MED")
-    )
-    change.update_mask.paths.append("need_code")
-    assert refusal(lambda: story.ngo.UpdateReferral(change)) == (
+    change = pb.Referral(id=sent.id, etag=sent.etag, need_code="MED")
+    update = partial(story.ngo.UpdateReferral, referral=change)
+    assert refusal(lambda: update(update_mask=FieldMask(paths=["need_code"]))) == (
         "FAILED_PRECONDITION",
         "not_a_draft",
     )
@@ -95,11 +90,9 @@ def test_a_sent_referral_can_be_neither_sent_again_nor_edited_as_a_draft(story: 
 
 def test_a_referral_entered_in_error_cannot_be_entered_in_error_again(story: Story) -> None:
     sent = story.sent()
-    in_error = story.ngo.EnterReferralInError(
-        pb.EnterReferralInErrorRequest(id=sent.id, etag=sent.etag)
-    )
-    again = pb.EnterReferralInErrorRequest(id=in_error.id, etag=in_error.etag)
-    assert refusal(lambda: story.ngo.EnterReferralInError(again)) == (
+    in_error = story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
+    again = partial(story.ngo.EnterReferralInError, id=sent.id, etag=in_error.etag)
+    assert refusal(again) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
@@ -107,14 +100,10 @@ def test_a_referral_entered_in_error_cannot_be_entered_in_error_again(story: Sto
 
 def test_a_second_question_is_refused(story: Story) -> None:
     sent = story.sent()
-    question = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH)
-    )
-    answered = story.ngo.AnswerReferral(
-        pb.AnswerReferralRequest(id=sent.id, etag=question.etag, note="well")
-    )
-    again = pb.AskReferralRequest(id=sent.id, etag=answered.etag, question_code=pb.QUESTION_DATES)
-    assert refusal(lambda: story.shelter.AskReferral(again)) == (
+    ask = partial(story.shelter.AskReferral, id=sent.id, question_code=pb.QUESTION_DATES)
+    question = ask(etag=sent.etag)
+    answered = story.ngo.AnswerReferral(id=sent.id, etag=question.etag, note="well")
+    assert refusal(lambda: ask(etag=answered.etag)) == (
         "FAILED_PRECONDITION",
         "already_asked",
     )
@@ -123,27 +112,20 @@ def test_a_second_question_is_refused(story: Story) -> None:
 def test_a_draft_is_sent_only_if_complete_with_a_plan_and_for_a_person_not_erased(
     story: Story, service: Service
 ) -> None:
-    def send(draft: pb.Referral) -> Callable[[], Any]:
-        receipt = story.receipt(draft.person_id)
-        return lambda: story.ngo.SendReferral(
-            pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-        )
+    def refusal_to_send(draft: pb.Referral, receipt: people_pb2.Receipt) -> tuple[str, str]:
+        return refusal(lambda: story.ngo.SendReferral(send_request(draft, receipt.id)))
 
-    bare = story.ngo.CreateReferral(
-        pb.CreateReferralRequest(
-            **ASKED, person_id=story.person().id, request_id=story.request_id()
-        )
-    )
-    assert refusal(send(bare)) == ("FAILED_PRECONDITION", "incomplete_draft")
-    adult = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24)
-    planless = story.ngo.CreatePerson(
-        people_pb2.CreatePersonRequest(coarse=adult, request_id=story.request_id())
-    )
-    assert refusal(send(story.draft(planless))) == ("FAILED_PRECONDITION", "safe_contact_missing")
+    planless = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24))
+    for draft, reason in (
+        (story.ngo.CreateReferral(**ASKED, person_id=story.person().id), "incomplete_draft"),
+        (story.draft(planless), "safe_contact_missing"),
+    ):
+        receipt = story.receipt(draft.person_id)
+        assert refusal_to_send(draft, receipt) == ("FAILED_PRECONDITION", reason)
     draft = story.draft()
-    sending = send(draft)
-    as_owner(service, "UPDATE people SET erased = true WHERE id = %s", draft.person_id)
-    assert refusal(sending) == ("FAILED_PRECONDITION", "person_erased")
+    receipt = story.receipt(draft.person_id)
+    service.as_owner("UPDATE people SET erased = true WHERE id = %s", draft.person_id)
+    assert refusal_to_send(draft, receipt) == ("FAILED_PRECONDITION", "person_erased")
 
 
 def best_interest(story: Story) -> people_pb2.Receipt:
@@ -153,25 +135,23 @@ def best_interest(story: Story) -> people_pb2.Receipt:
 def test_an_expired_withdrawn_or_forged_decision_cannot_be_confirmed(
     story: Story, service: Service
 ) -> None:
-    second = service.as_("ngo", "WORKER", "OPERATOR")
+    def refusal_to_confirm(receipt: people_pb2.Receipt) -> tuple[str, str]:
+        second = service.as_("ngo", "WORKER", "OPERATOR")
+        return refusal(lambda: second.ConfirmReceipt(id=receipt.id))
 
-    def confirming(receipt: people_pb2.Receipt) -> Callable[[], Any]:
-        return lambda: second.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=receipt.id))
-
-    over, withdrawn, forged = (best_interest(story) for _ in range(3))
+    expired, withdrawn, forged = (best_interest(story) for _ in range(3))
     service.clock.advance(timedelta(days=90))
-    assert refusal(confirming(over)) == ("FAILED_PRECONDITION", "receipt_expired")
+    assert refusal_to_confirm(expired) == ("FAILED_PRECONDITION", "receipt_expired")
     service.clock.set(NOON)
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert refusal(confirming(withdrawn)) == ("FAILED_PRECONDITION", "receipt_withdrawn")
-    as_owner(service, "UPDATE receipts SET purpose_codes = '{HOU,MED}' WHERE id = %s", forged.id)
-    assert refusal(confirming(forged)) == ("FAILED_PRECONDITION", "receipt_missing")
+    story.ngo.WithdrawReceipt(id=withdrawn.id)
+    assert refusal_to_confirm(withdrawn) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+    service.as_owner("UPDATE receipts SET purpose_codes = '{HOU,MED}' WHERE id = %s", forged.id)
+    assert refusal_to_confirm(forged) == ("FAILED_PRECONDITION", "receipt_missing")
 
 
 def test_a_forged_override_cannot_be_confirmed(story: Story, service: Service) -> None:
     sent = story.overridden()
-    as_owner(
-        service,
+    service.as_owner(
         "UPDATE receipts SET until_time = until_time + interval '1 year' WHERE id = %s",
         sent.receipt_id,
     )
@@ -181,40 +161,33 @@ def test_a_forged_override_cannot_be_confirmed(story: Story, service: Service) -
     )
 
 
-def attaching(
-    story: Story, by: Client, sent: pb.Referral, receipt: people_pb2.Receipt
-) -> Callable[[], Any]:
-    request = pb.AttachConsentRequest(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
-    return lambda: by.AttachConsent(request)
+def refusal_to_attach(
+    story: Story, sent: pb.Referral, receipt: people_pb2.Receipt
+) -> tuple[str, str]:
+    return refusal(lambda: attach(story, sent, receipt.id))
 
 
 def test_only_a_valid_consent_replaces_an_override(story: Story, service: Service) -> None:
     sent = story.overridden()
-
-    def attach(receipt: people_pb2.Receipt) -> tuple[str, str]:
-        return refusal(attaching(story, story.ngo, sent, receipt))
-
-    assert attach(story.receipt(sent.person_id, recipient=ORG["clinic"])) == (
-        "FAILED_PRECONDITION",
-        "receipt_recipient_differs",
-    )
+    elsewhere = story.receipt(sent.person_id, recipient=ORG["clinic"])
     withdrawn = story.receipt(sent.person_id)
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn.id))
-    assert attach(withdrawn) == ("FAILED_PRECONDITION", "receipt_withdrawn")
+    story.ngo.WithdrawReceipt(id=withdrawn.id)
     short = people_pb2.Receipt()
     short.until_time.FromDatetime(NOON + timedelta(hours=1))
-    brief = story.receipt(sent.person_id, until_time=short.until_time)
+    expired = story.receipt(sent.person_id, until_time=short.until_time)
     service.clock.advance(timedelta(hours=2))
-    assert attach(brief) == ("FAILED_PRECONDITION", "receipt_expired")
+    for receipt, reason in (
+        (elsewhere, "receipt_recipient_differs"),
+        (withdrawn, "receipt_withdrawn"),
+        (expired, "receipt_expired"),
+    ):
+        assert refusal_to_attach(story, sent, receipt) == ("FAILED_PRECONDITION", reason)
 
 
-def test_an_unconfirmed_decision_for_a_child_does_not_replace_an_override(
-    story: Story, service: Service
-) -> None:
-    child = story.child()
-    sent = story.overridden(person=child)
-    decision = story.receipt(child.id, giver="best_interest", assent_code="given")
-    assert refusal(attaching(story, story.ngo, sent, decision)) == (
+def test_an_unconfirmed_decision_for_a_child_does_not_replace_an_override(story: Story) -> None:
+    decision = best_interest(story)
+    sent = story.overridden(person=people_pb2.Person(id=decision.person_id))
+    assert refusal_to_attach(story, sent, decision) == (
         "FAILED_PRECONDITION",
         "receipt_unconfirmed",
     )
@@ -226,11 +199,9 @@ def test_a_consent_given_before_the_person_was_known_to_be_a_child_replaces_no_o
     person = story.person()
     alone = story.receipt(person.id)
     born = people_pb2.Identity(birth_date="2012-05-01")
-    story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born)
-    )
+    story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=born)
     sent = story.overridden(person=person)
-    assert refusal(attaching(story, story.ngo, sent, alone)) == (
+    assert refusal_to_attach(story, sent, alone) == (
         "FAILED_PRECONDITION",
         "guardian_required",
     )

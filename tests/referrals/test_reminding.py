@@ -4,31 +4,27 @@ A referral is reminded at most once an hour, and a reminder makes no etag stale.
 """
 
 from datetime import timedelta
+from functools import partial
 
-from chassis.tokens import SYSTEM
 from protos.referrals.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal
-from tests.referrals.conftest import ORG, Story, read
+from tests.builders import NOON, NOT_FOUND, refusal
+from tests.referrals.conftest import ORG, Story, history, read
 from tests.referrals.test_referrals_rpc import declined
 
 
 def remind(story: Story, referral: pb.Referral) -> pb.Referral:
-    request = pb.RemindReferralRequest(
-        id=referral.id, etag=referral.etag, request_id=story.request_id()
-    )
-    answer: pb.Referral = story.coordinator.RemindReferral(request)
+    answer: pb.Referral = story.coordinator.RemindReferral(id=referral.id, etag=referral.etag)
     return answer
 
 
 def reminded_organizations(story: Story, referral: pb.Referral) -> list[str]:
     """Returns the organisations that the reminder facts name."""
-    with story.service.database.transaction(SYSTEM) as tx:
-        rows = tx.execute(
-            "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"
-            " ORDER BY version",
-            (referral.id,),
-        ).fetchall()
+    rows = story.service.rows(
+        "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.referral.reminded.v1'"
+        " ORDER BY version",
+        referral.id,
+    )
     return [
         facts_pb2.ReferralFact.FromString(row["payload"]).reminded_organization_id for row in rows
     ]
@@ -44,19 +40,13 @@ def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: St
     )
     assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
     assert reminded_organizations(story, sent) == [ORG["shelter"]]
-    acknowledged = story.shelter.AcknowledgeReferral(
-        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag)
-    )
     question = story.shelter.AskReferral(
-        pb.AskReferralRequest(id=sent.id, etag=acknowledged.etag, question_code=pb.QUESTION_HEALTH)
+        id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH
     )
     story.service.clock.advance(timedelta(hours=1))
     remind(story, question)
     assert reminded_organizations(story, sent) == [ORG["shelter"], ORG["ngo"]]
-    history = story.shelter.ListReferralEvents(
-        pb.ListReferralEventsRequest(referral_id=sent.id)
-    ).events
-    assert [event.verb for event in history].count("reminded") == 2
+    assert [event.verb for event in history(story.shelter, sent.id)].count("reminded") == 2
 
 
 def test_a_referral_can_be_reminded_once_an_hour(story: Story) -> None:
@@ -83,49 +73,36 @@ def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
     refused = declined(story)
     remind(story, refused)
     assert reminded_organizations(story, refused) == [ORG["ngo"]]
-    assert read(story.ngo, refused.id).HasField("remind_time")
-    assert not read(story.shelter, refused.id).HasField("remind_time")
-    verbs = {
-        side: [
-            event.verb
-            for event in client.ListReferralEvents(
-                pb.ListReferralEventsRequest(referral_id=refused.id)
-            ).events
-        ]
-        for side, client in (("ngo", story.ngo), ("shelter", story.shelter))
-    }
-    assert ("reminded" in verbs["ngo"], "reminded" in verbs["shelter"]) == (True, False)
+    for client, reminded in ((story.ngo, True), (story.shelter, False)):
+        assert read(client, refused.id).HasField("remind_time") == reminded
+        verbs = {event.verb for event in history(client, refused.id)}
+        assert ("reminded" in verbs) == reminded
 
 
 def test_only_coordinators_remind_and_only_of_referrals_that_wait(story: Story) -> None:
     sent = story.sent()
-    request = pb.RemindReferralRequest(id=sent.id, etag=sent.etag)
-    assert refusal(lambda: story.ngo.RemindReferral(request)) == (
-        "PERMISSION_DENIED",
-        "right_missing",
-    )
-    assert refusal(lambda: story.shelter.RemindReferral(request)) == (
-        "PERMISSION_DENIED",
-        "right_missing",
-    )
+    for client in (story.ngo, story.shelter):
+        assert refusal(partial(client.RemindReferral, id=sent.id, etag=sent.etag)) == (
+            "PERMISSION_DENIED",
+            "right_missing",
+        )
     withdrawn = story.ngo.WithdrawReferral(
-        pb.WithdrawReferralRequest(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+        id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
     )
-    assert refusal(lambda: remind(story, sent)) == ("ABORTED", "stale_etag")
-    assert refusal(lambda: remind(story, withdrawn)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
-    draft = story.draft()
-    assert refusal(lambda: remind(story, draft)) == ("NOT_FOUND", "not_found")
+    for referral, expected in (
+        (sent, ("ABORTED", "stale_etag")),
+        (withdrawn, ("FAILED_PRECONDITION", "illegal_transition")),
+        (story.draft(), NOT_FOUND),
+    ):
+        assert refusal(partial(remind, story, referral)) == expected
 
 
 def test_a_reminder_dated_by_a_fast_clock_prevents_no_reminder_once_the_clock_is_right(
     story: Story,
 ) -> None:
-    sent, right = story.sent(), story.service.clock.now()
+    sent = story.sent()
     story.service.clock.advance(timedelta(hours=2))
     remind(story, sent)
-    story.service.clock.set(right)
+    story.service.clock.set(NOON)
     remind(story, sent)
     assert refusal(lambda: remind(story, sent)) == ("FAILED_PRECONDITION", "reminded_lately")

@@ -1,7 +1,7 @@
-"""Requests that no honest caller sends, as in test_requests.py, to the rpcs of advice cards, the
-trail, emergencies and erasures.
+"""Requests that no honest caller sends, to the rpcs of advice, trail, emergencies and erasures.
 
-A service of its own, since an emergency needs a consent that has expired: the clock moves.
+test_requests.py has the other rpcs. The clock moves here, because an emergency access needs a
+consent that has expired.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.store import anomalies
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Client, Story
+from tests.referrals.honest_referrals import Beginning, on
+from tests.referrals.honest_requests import BEGINNINGS as OTHERS
 from tests.referrals.test_advice import publish, texts_of
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
-from tests.referrals.test_requests import BEGINNINGS as OTHERS
-from tests.referrals.test_requests import Beginning, spoil_each_field
+from tests.referrals.test_requests import spoil_each_field
 from tests.rights_table import services_of
 
 
@@ -60,42 +61,32 @@ def _anomaly(story: Story) -> tuple[Client, Any]:
 
 
 def _expired_referral(story: Story) -> r.Referral:
-    with story.service.database.transaction(SYSTEM) as tx:  # the shelter owes no review
-        tx.execute("DELETE FROM emergencies")
+    story.service.as_owner("DELETE FROM emergencies")  # the shelter owes no review
     return expired(story, story.service)
 
 
 def _opening(story: Story) -> tuple[Client, Any]:
-    referral = _expired_referral(story)
     return somebody(story.service, "shelter"), emergencies_pb2.OpenInEmergencyRequest(
-        referral_id=referral.id,
+        referral_id=_expired_referral(story).id,
         reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
         note="Perdió el conocimiento.",
     )
 
 
-def _emergency(story: Story) -> tuple[Client, emergencies_pb2.Emergency]:
-    referral = _expired_referral(story)
-    return story.ngo, declare(somebody(story.service, "shelter"), referral)
+def _emergency(story: Story) -> emergencies_pb2.Emergency:
+    return declare(somebody(story.service, "shelter"), _expired_referral(story))
 
 
-def _reading(story: Story) -> tuple[Client, Any]:
-    client, emergency = _emergency(story)
-    return client, emergencies_pb2.GetEmergencyRequest(id=emergency.id)
-
-
-def _review(story: Story) -> tuple[Client, Any]:
-    client, emergency = _emergency(story)
+def _past_emergency(story: Story) -> emergencies_pb2.Emergency:
+    emergency = _emergency(story)
     story.service.clock.advance(timedelta(days=2))
-    now = client.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
-    return client, emergencies_pb2.ReviewEmergencyRequest(
-        id=emergency.id, etag=now.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
-    )
+    now: emergencies_pb2.Emergency = story.ngo.GetEmergency(id=emergency.id)
+    return now
 
 
-def _proposed(story: Story) -> str:
+def _proposed_erasure(story: Story) -> str:
     person_id: str = story.person().id
-    story.ngo.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=person_id))
+    story.ngo.ProposeErasure(person_id=person_id)
     return person_id
 
 
@@ -109,17 +100,21 @@ BEGINNINGS: dict[str, Beginning] = {
     "ReviewAnomaly": _anomaly,
     "OpenInEmergency": _opening,
     "ListEmergencies": lambda s: (s.ngo, emergencies_pb2.ListEmergenciesRequest(page_size=2)),
-    "GetEmergency": _reading,
-    "ReviewEmergency": _review,
+    "GetEmergency": on("ngo", _emergency, emergencies_pb2.GetEmergencyRequest()),
+    "ReviewEmergency": on(
+        "ngo",
+        _past_emergency,
+        emergencies_pb2.ReviewEmergencyRequest(review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED),
+    ),
     "ProposeErasure": lambda s: (
         s.ngo,
         erasures_pb2.ProposeErasureRequest(person_id=s.person().id),
     ),
     "ConfirmErasure": lambda s: (
         s.service.as_("ngo", "MANAGER"),
-        erasures_pb2.ConfirmErasureRequest(person_id=_proposed(s)),
+        erasures_pb2.ConfirmErasureRequest(person_id=_proposed_erasure(s)),
     ),
-    "GetErasure": lambda s: (s.ngo, erasures_pb2.GetErasureRequest(person_id=_proposed(s))),
+    "GetErasure": lambda s: (s.ngo, erasures_pb2.GetErasureRequest(person_id=_proposed_erasure(s))),
     "ListErasures": lambda s: (s.ngo, erasures_pb2.ListErasuresRequest(page_size=2)),
 }
 

@@ -1,0 +1,233 @@
+"""For each rpc of referrals, a caller and a request that succeeds if nothing in it is spoiled."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import ASKED, NOON
+from tests.referrals.conftest import ORG, SERVICE, Client, Story, read, send_request
+from tests.referrals.test_policies import next_policy
+
+Beginning = Callable[[Story], tuple[Client, Any]]
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    return Timestamp(seconds=int(moment.timestamp()))
+
+
+def on(side: str, begin: Callable[[Story], Any], request: Any) -> Beginning:
+    """Returns the beginning of a request to an object that `begin` makes.
+
+    The request gets the id of the object, and its etag if the request has one.
+    """
+
+    def beginning(story: Story) -> tuple[Client, Any]:
+        created, honest = begin(story), type(request)()
+        honest.CopyFrom(request)
+        for name in ("id", "etag"):
+            if name in request.DESCRIPTOR.fields_by_name:
+                setattr(honest, name, getattr(created, name))
+        return getattr(story, side), honest
+
+    return beginning
+
+
+def started(story: Story) -> pb.Referral:
+    accepted = story.accepted()
+    created: pb.Referral = story.shelter.StartReferral(
+        id=accepted.id, etag=accepted.etag, first_contact_time=story.service.clock.now()
+    )
+    return created
+
+
+def with_appointment(story: Story) -> pb.Referral:
+    """Returns a started referral with an appointment at the present time."""
+    referral = started(story)
+    created: pb.Referral = story.shelter.ScheduleAppointment(
+        id=referral.id, etag=referral.etag, appointment_time=story.service.clock.now()
+    )
+    return created
+
+
+def declined(story: Story) -> pb.Referral:
+    return story.decline(story.sent())
+
+
+def with_withdrawn_consent(story: Story) -> pb.Referral:
+    """Returns a referral whose consent was withdrawn, as its receiver sees it."""
+    sent = story.sent()
+    story.ngo.WithdrawReceipt(id=sent.receipt_id)
+    return read(story.shelter, sent.id)
+
+
+def completed(story: Story) -> pb.Referral:
+    referral = started(story)
+    created: pb.Referral = story.shelter.CompleteReferral(
+        id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET
+    )
+    return created
+
+
+def with_question(story: Story) -> pb.Referral:
+    sent = story.sent()
+    created: pb.Referral = story.shelter.AskReferral(
+        id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
+    )
+    return created
+
+
+def referral_beginnings() -> dict[str, Beginning]:
+    def update(story: Story) -> tuple[Client, Any]:
+        draft = story.draft()
+        change = pb.Referral(
+            id=draft.id,
+            etag=draft.etag,
+            need_code="HOU",
+            urgency=pb.URGENCY_URGENT,
+            service_id=SERVICE["shelter_bed"],
+            receipt_id=story.receipt(draft.person_id).id,
+        )
+        paths = ["need_code", "urgency", "service_id", "receipt_id", "contact_id"]
+        return story.ngo, pb.UpdateReferralRequest(
+            referral=change, update_mask=FieldMask(paths=paths)
+        )
+
+    def send(story: Story) -> tuple[Client, Any]:
+        draft = story.draft()
+        return story.ngo, send_request(draft, story.receipt(draft.person_id).id)
+
+    def attach(story: Story) -> tuple[Client, Any]:
+        sent = story.overridden()
+        return story.ngo, pb.AttachConsentRequest(
+            id=sent.id, etag=sent.etag, receipt_id=story.receipt(sent.person_id).id
+        )
+
+    return {
+        "CreateReferral": lambda s: (
+            s.ngo,
+            pb.CreateReferralRequest(
+                **ASKED,
+                person_id=s.person().id,
+                need_code="HOU.EMG",
+                urgency=pb.URGENCY_NORMAL,
+                service_id=SERVICE["shelter_bed"],
+            ),
+        ),
+        "UpdateReferral": update,
+        "GetReferral": on("ngo", Story.sent, pb.GetReferralRequest()),
+        "ListReferrals": lambda s: (
+            s.ngo,
+            pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)),
+        ),
+        "CountReferrals": lambda s: (
+            s.coordinator,
+            pb.CountReferralsRequest(filter=pb.ReferralFilter(box=pb.BOX_NETWORK)),
+        ),
+        "GetQueueVersion": lambda s: (s.ngo, pb.GetQueueVersionRequest()),
+        "BatchGetQueueVersions": lambda s: (
+            s.service.public(),
+            pb.BatchGetQueueVersionsRequest(watch_tokens=[s.ngo.GetQueueVersion().watch_token]),
+        ),
+        "GetDeadlinePolicy": lambda s: (s.ngo, pb.GetDeadlinePolicyRequest()),
+        "PublishDeadlinePolicy": lambda s: (s.coordinator, next_policy(s)),
+        "ListReferralEvents": lambda s: (
+            s.shelter,
+            pb.ListReferralEventsRequest(referral_id=s.sent().id),
+        ),
+        "SendReferral": send,
+        "SendReferral on an override": lambda s: (
+            s.rescuer,
+            send_request(
+                s.draft(), override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
+            ),
+        ),
+        "ConfirmOverride": on("coordinator", Story.overridden, pb.ConfirmOverrideRequest()),
+        "AttachConsent": attach,
+        "AcknowledgeReferral": on("shelter", Story.sent, pb.AcknowledgeReferralRequest()),
+        "AskReferral": on(
+            "shelter",
+            Story.sent,
+            pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?"),
+        ),
+        "AnswerReferral": on("ngo", with_question, pb.AnswerReferralRequest(note="tomorrow")),
+        "AcceptReferral": on(
+            "shelter",
+            Story.sent,
+            pb.AcceptReferralRequest(planned_first_contact_time=timestamp(NOON)),
+        ),
+        "WaitlistReferral": on(
+            "shelter",
+            Story.sent,
+            pb.WaitlistReferralRequest(
+                expected_wait_days=3, review_time=timestamp(NOON + timedelta(days=2))
+            ),
+        ),
+        "DeclineReferral": on(
+            "shelter",
+            Story.sent,
+            pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
+        ),
+        "StartReferral": on(
+            "shelter",
+            Story.accepted,
+            pb.StartReferralRequest(first_contact_time=timestamp(NOON)),
+        ),
+        "ScheduleAppointment": on(
+            "shelter", started, pb.ScheduleAppointmentRequest(appointment_time=timestamp(NOON))
+        ),
+        "AttendAppointment": on(
+            "shelter", with_appointment, pb.AttendAppointmentRequest(note="with her sister")
+        ),
+        "MissAppointment": on(
+            "shelter", with_appointment, pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)
+        ),
+        "CancelAppointment": on(
+            "shelter",
+            with_appointment,
+            pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON),
+        ),
+        "AddNote": on("shelter", started, pb.AddNoteRequest(note="she is well")),
+        "CompleteReferral": on(
+            "shelter", started, pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)
+        ),
+        "NotDeliverReferral": on(
+            "shelter",
+            Story.accepted,
+            pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST),
+        ),
+        "CloseReferral": on(
+            "ngo", completed, pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)
+        ),
+        "CloseNeed": on(
+            "ngo", declined, pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)
+        ),
+        "WithdrawReferral": on(
+            "ngo", Story.sent, pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)
+        ),
+        "AssignReferral": on("shelter", completed, pb.AssignReferralRequest()),
+        "AmendReferral": on(
+            "ngo", Story.sent, pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)
+        ),
+        "ConfirmDeletion": on("shelter", with_withdrawn_consent, pb.ConfirmDeletionRequest()),
+        "RerouteReferral": on(
+            "ngo", Story.sent, pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])
+        ),
+        "RemindReferral": on("coordinator", Story.sent, pb.RemindReferralRequest()),
+        "EnterReferralInError": on(
+            "ngo", Story.sent, pb.EnterReferralInErrorRequest(note="a test")
+        ),
+        "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),
+        "GetFigures": lambda s: (
+            s.service.public(),
+            pb.GetFiguresRequest(country="NI", need_group_code="HOU"),
+        ),
+        "GetResponseTimes": lambda s: (s.coordinator, pb.GetResponseTimesRequest()),
+        "CountMemberWork": lambda s: (
+            s.coordinator,
+            pb.CountMemberWorkRequest(organization_id=ORG["shelter"]),
+        ),
+    }

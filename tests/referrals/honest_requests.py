@@ -1,0 +1,337 @@
+"""For each rpc, a caller and a request that succeeds if nothing in it is spoiled."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.ids import new_id
+from chassis.second import NONE
+from chassis.tokens import Caller
+from protos.referrals.v1 import campaigns_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.plans.usecases.pathways import SHIPPED
+from tests.builders import ASKED, NOON
+from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story, credentials
+from tests.referrals.honest_referrals import Beginning, on, referral_beginnings, timestamp
+
+
+def people_beginnings() -> dict[str, Beginning]:
+    def open_person(story: Story) -> tuple[Client, Any]:
+        sent = story.sent()
+        return story.shelter, people_pb2.OpenPersonRequest(
+            id=sent.person_id,
+            purpose_code="HOU",
+            referral_id=sent.id,
+            field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
+        )
+
+    def list_receipts(story: Story) -> tuple[Client, Any]:
+        sent = story.sent()
+        return story.ngo, people_pb2.ListReceiptsRequest(
+            person_id=sent.person_id, referral_id=sent.id
+        )
+
+    def receipt(story: Story) -> people_pb2.Receipt:
+        return story.receipt(story.person().id)
+
+    return {
+        "CreatePerson": lambda s: (
+            s.ngo,
+            people_pb2.CreatePersonRequest(
+                safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+            ),
+        ),
+        "GetPerson": on("ngo", Story.person, people_pb2.GetPersonRequest()),
+        "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
+        "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
+        "UpdateIdentity": on(
+            "ngo",
+            Story.person,
+            people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity()),
+        ),
+        "OpenPerson": open_person,
+        "SetSafeContact": on(
+            "ngo",
+            Story.person,
+            people_pb2.SetSafeContactRequest(
+                safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
+            ),
+        ),
+        "GetSafeContact": lambda s: (
+            s.shelter,
+            people_pb2.GetSafeContactRequest(referral_id=s.sent().id),
+        ),
+        "OpenSafeContact": lambda s: (
+            s.shelter,
+            people_pb2.OpenSafeContactRequest(referral_id=s.sent().id),
+        ),
+        "CreateReceipt": lambda s: (
+            s.ngo,
+            people_pb2.CreateReceiptRequest(
+                receipt=people_pb2.Receipt(
+                    person_id=s.person().id,
+                    recipient_organization_id=ORG["shelter"],
+                    purpose_codes=["HOU"],
+                    field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
+                    giver_code=people_pb2.GIVER_PERSON,
+                    manner_code=people_pb2.MANNER_SPOKEN,
+                    explained_codes=SEVEN_POINTS,
+                )
+            ),
+        ),
+        "ConfirmReceipt": lambda s: (
+            s.service.as_("ngo", "MANAGER"),
+            people_pb2.ConfirmReceiptRequest(
+                id=s.receipt(s.child().id, giver="best_interest", assent_code="given").id
+            ),
+        ),
+        "ListReceipts": list_receipts,
+        "ListProposedReceipts": lambda story: (story.ngo, people_pb2.ListProposedReceiptsRequest()),
+        "GetReceipt": on("ngo", receipt, people_pb2.GetReceiptRequest()),
+        "WithdrawReceipt": on("ngo", receipt, people_pb2.WithdrawReceiptRequest()),
+        "ListReadings": lambda s: (
+            s.ngo,
+            people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2),
+        ),
+        "ExportPerson": lambda s: (
+            s.ngo,
+            people_pb2.ExportPersonRequest(id=s.person().id, request_id=s.request_id()),
+        ),
+        "ListOwnExports": lambda s: (
+            s.ngo,
+            people_pb2.ListOwnExportsRequest(since_time=Timestamp(seconds=1_700_000_000)),
+        ),
+    }
+
+
+def line_beginnings() -> dict[str, Beginning]:
+    def operator(story: Story) -> Client:
+        return story.service.as_("hotline", "OPERATOR")
+
+    def public(story: Story) -> Client:
+        return story.service.public()
+
+    def by_reference(make: Callable[..., Any], by: Callable[[Story], Client]) -> Beginning:
+        def beginning(story: Story) -> tuple[Client, Any]:
+            created = story.contact()
+            return by(story), make(**credentials(created))
+
+        return beginning
+
+    def change(story: Story) -> tuple[Client, Any]:
+        contact = story.contact().contact
+        contact.note = "calls again at six"
+        paths = "triage kind_code speaker_code outcome_code department need_code person_id note"
+        return operator(story), c.UpdateContactRequest(
+            contact=contact, update_mask=FieldMask(paths=[*paths.split(), "language"])
+        )
+
+    def callback(story: Story) -> c.Callback:
+        return c.Callback(
+            contact_id=story.contact().contact.id,
+            day_code=c.DAY_BAND_TOMORROW,
+            hour_code=c.HOUR_BAND_EVENING,
+        )
+
+    def settle(story: Story) -> tuple[Client, Any]:
+        created = operator(story).CreateCallback(callback=callback(story))
+        return operator(story), c.SettleCallbackRequest(
+            id=created.id,
+            etag=created.etag,
+            outcome_code=c.CALLBACK_OUTCOME_AGAIN,
+            day_code=c.DAY_BAND_TOMORROW,
+            hour_code=c.HOUR_BAND_NIGHT,
+        )
+
+    def ask_for_call(story: Story) -> tuple[Client, Any]:
+        created = story.contact()
+        operator(story).CreatePerson(
+            contact_id=created.contact.id,
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
+        )
+        return public(story), c.AskForCallByReferenceRequest(
+            reference=created.reference,
+            pin=created.pin,
+            day_code=c.DAY_BAND_TOMORROW,
+            hour_code=c.HOUR_BAND_EVENING,
+        )
+
+    return {
+        "TakeOverLine": lambda s: (operator(s), c.TakeOverLineRequest()),
+        "ListTakeOvers": lambda s: (operator(s), c.ListTakeOversRequest(page_size=2)),
+        "CreateCallback": lambda s: (
+            operator(s),
+            c.CreateCallbackRequest(callback=callback(s)),
+        ),
+        "ListCallbacks": lambda s: (operator(s), c.ListCallbacksRequest(page_size=2)),
+        "SettleCallback": settle,
+        "AskForCallByReference": ask_for_call,
+        "GetContactByReference": by_reference(c.GetContactByReferenceRequest, operator),
+        "CreateContact": lambda s: (
+            operator(s),
+            c.CreateContactRequest(contact=c.Contact(line_country="NI"), pin="4821"),
+        ),
+        "GetContact": lambda s: (operator(s), c.GetContactRequest(id=s.contact().contact.id)),
+        "ListContacts": lambda s: (operator(s), c.ListContactsRequest(page_size=2)),
+        "UpdateContact": change,
+        "GetReferenceStatus": by_reference(c.GetReferenceStatusRequest, public),
+        "WithdrawConsentByReference": by_reference(c.WithdrawConsentByReferenceRequest, public),
+        "ConfirmHelp": by_reference(c.ConfirmHelpRequest, public),
+        "ListReadingsByReference": by_reference(c.ListReadingsByReferenceRequest, public),
+        "AddNoteByReference": by_reference(
+            partial(c.AddNoteByReferenceRequest, note="she found a phone"), public
+        ),
+    }
+
+
+def campaign_beginnings() -> dict[str, Beginning]:
+    return {
+        "CreateCampaign": lambda s: (
+            s.coordinator,
+            campaigns_pb2.CreateCampaignRequest(
+                campaign=campaigns_pb2.LineCampaign(
+                    name="Llama y Vive", country="NI", media_codes=[c.CAMPAIGN_RADIO]
+                )
+            ),
+        ),
+        "ListCampaigns": lambda s: (s.coordinator, campaigns_pb2.ListCampaignsRequest(page_size=2)),
+        "EndCampaign": on("coordinator", Story.campaign, campaigns_pb2.EndCampaignRequest()),
+        "GetCampaignFigures": on(
+            "coordinator", Story.campaign, campaigns_pb2.GetCampaignFiguresRequest()
+        ),
+        "GetPlacement": lambda s: (
+            s.service.public(),
+            campaigns_pb2.GetPlacementRequest(code=s.campaign().placements[0].code),
+        ),
+    }
+
+
+def plan_beginnings() -> dict[str, Beginning]:
+    def plan(story: Story) -> plans_pb2.Plan:
+        created: plans_pb2.Plan = story.ngo.CreatePlan(
+            person_id=story.child().id, pathway_id="child"
+        )
+        return created
+
+    def next_version(story: Story) -> int:
+        return len(story.ngo.ListPathwayVersions(id="child").versions) + 1
+
+    def publish(story: Story) -> tuple[Client, Any]:
+        version = f"version: {next_version(story)}"
+        text = (SHIPPED / "child.yaml").read_text().replace("version: 1", version)
+        return story.coordinator, plans_pb2.PublishPathwayRequest(text=text)
+
+    def move(story: Story) -> tuple[Client, Any]:
+        created = plan(story)
+        coordinator, publication = publish(story)
+        published = coordinator.PublishPathway(publication)
+        return story.ngo, plans_pb2.MovePlanRequest(
+            id=created.id, etag=created.etag, version=published.version
+        )
+
+    return {
+        "ListPathways": lambda s: (s.ngo, plans_pb2.ListPathwaysRequest()),
+        "GetPathway": lambda s: (s.ngo, plans_pb2.GetPathwayRequest(id="child", version=1)),
+        "ListPathwayVersions": lambda s: (s.ngo, plans_pb2.ListPathwayVersionsRequest(id="child")),
+        "PublishPathway": publish,
+        "CreatePlan": lambda s: (
+            s.ngo,
+            plans_pb2.CreatePlanRequest(
+                person_id=s.child().id, pathway_id="child", start_time=timestamp(NOON)
+            ),
+        ),
+        "GetPlan": on("ngo", plan, plans_pb2.GetPlanRequest()),
+        "ListPlans": lambda s: (
+            s.ngo,
+            plans_pb2.ListPlansRequest(person_id=plan(s).person_id),
+        ),
+        "UpdatePlanStep": on(
+            "ngo",
+            plan,
+            plans_pb2.UpdatePlanStepRequest(step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET),
+        ),
+        "MovePlan": move,
+        "ClosePlan": on(
+            "ngo",
+            plan,
+            plans_pb2.ClosePlanRequest(reason_code=plans_pb2.PLAN_CLOSE_REASON_CONTACT_LOST),
+        ),
+        "ListLateSteps": lambda s: (s.ngo, plans_pb2.ListLateStepsRequest(page_size=2)),
+        "GetCompliance": lambda s: (s.coordinator, plans_pb2.GetComplianceRequest()),
+    }
+
+
+def enquiry_beginnings() -> dict[str, Beginning]:
+    content = e.EnquiryContent(
+        need_code="HOU.EMG",
+        urgency=pb.URGENCY_URGENT,
+        dependants=1,
+        languages=["es"],
+        country="NI",
+        department="NI-CI",
+    )
+    to: dict[str, Any] = {
+        "content": content,
+        "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
+    }
+
+    def enquiry(story: Story) -> e.Enquiry:
+        for table in ("enquiry_offers", "enquiries"):  # at most twenty enquiries may be open
+            story.service.as_owner(f"DELETE FROM {table}")
+        created: e.Enquiry = story.ngo.CreateEnquiry(**ASKED, **to)
+        return created
+
+    def preview(story: Story) -> tuple[Client, Any]:
+        """Returns a new caller each time, because each may make only sixty previews."""
+        caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
+        return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
+
+    def create(story: Story) -> tuple[Client, Any]:
+        enquiry(story)
+        return story.ngo, e.CreateEnquiryRequest(**ASKED, **to, person_id=story.person().id)
+
+    def answer(story: Story) -> tuple[Client, Any]:
+        created = story.shelter.GetEnquiry(id=enquiry(story).id)
+        return story.shelter, e.AnswerEnquiryRequest(
+            id=created.id,
+            etag=created.etag,
+            service_id=SERVICE["shelter_bed"],
+            answer=e.OFFER_ANSWER_YES,
+        )
+
+    def take(story: Story) -> tuple[Client, Any]:
+        client, answered = answer(story)
+        client.AnswerEnquiry(answered)
+        return story.ngo, e.TakeOfferRequest(
+            id=answered.id, service_id=answered.service_id, answer=answered.answer
+        )
+
+    return {
+        "PreviewEnquiry": preview,
+        "CreateEnquiry": create,
+        "GetEnquiry": on("shelter", enquiry, e.GetEnquiryRequest()),
+        "ListEnquiries": lambda s: (
+            s.ngo,
+            e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2),
+        ),
+        "AnswerEnquiry": answer,
+        "TakeOffer": take,
+        "CancelEnquiry": on("ngo", enquiry, e.CancelEnquiryRequest()),
+        "ListUnmetNeeds": lambda s: (s.coordinator, e.ListUnmetNeedsRequest()),
+    }
+
+
+BEGINNINGS = (
+    referral_beginnings()
+    | people_beginnings()
+    | line_beginnings()
+    | campaign_beginnings()
+    | plan_beginnings()
+    | enquiry_beginnings()
+)

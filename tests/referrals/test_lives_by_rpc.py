@@ -4,19 +4,21 @@ The model is that of test_random_lives, applied to rpcs.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.referrals.domain.lifecycle import Side
 from tests.builders import refusal
-from tests.referrals.conftest import SERVICE, Client, Story
+from tests.referrals.conftest import SERVICE, Client, Story, read
+from tests.referrals.honest_referrals import timestamp
 from tests.referrals.test_random_lives import MODEL as STEPS
 from tests.referrals.test_random_lives import SENDING
 
@@ -43,18 +45,8 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
 
     The caller adds id, etag and request_id.
     """
-    now = story.service.clock.now
-
-    def at(message: Any, *names: str) -> Any:
-        for name in names:
-            getattr(message, name).FromDatetime(now())
-        return message
-
-    def waitlist() -> pb.WaitlistReferralRequest:
-        message = pb.WaitlistReferralRequest(expected_wait_days=3)
-        message.review_time.FromSeconds(int(now().timestamp()) + 86_400)
-        return message
-
+    now = timestamp(story.service.clock.now())
+    tomorrow = timestamp(story.service.clock.now() + timedelta(days=1))
     return {
         "send": ("SendReferral", pb.SendReferralRequest),
         "acknowledge": ("AcknowledgeReferral", pb.AcknowledgeReferralRequest),
@@ -62,14 +54,17 @@ def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
         "answer": ("AnswerReferral", lambda: pb.AnswerReferralRequest(note="on Monday")),
         "accept": (
             "AcceptReferral",
-            lambda: at(pb.AcceptReferralRequest(), "planned_first_contact_time"),
+            lambda: pb.AcceptReferralRequest(planned_first_contact_time=now),
         ),
-        "waitlist": ("WaitlistReferral", waitlist),
+        "waitlist": (
+            "WaitlistReferral",
+            lambda: pb.WaitlistReferralRequest(expected_wait_days=3, review_time=tomorrow),
+        ),
         "decline": (
             "DeclineReferral",
             lambda: pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
         ),
-        "start": ("StartReferral", lambda: at(pb.StartReferralRequest(), "first_contact_time")),
+        "start": ("StartReferral", lambda: pb.StartReferralRequest(first_contact_time=now)),
         "complete": (
             "CompleteReferral",
             lambda: pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET),
@@ -119,13 +114,11 @@ class LifeByRpc(RuleBasedStateMachine):
             None: story.service.as_("clinic", "WORKER"),
         }
         draft = story.draft(urgency=pb.URGENCY_URGENT)
-        receipt = story.receipt(draft.person_id)
-        sending = pb.UpdateReferralRequest(
-            referral=pb.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+        self.receipt_id = story.receipt(draft.person_id).id
+        change = pb.Referral(id=draft.id, etag=draft.etag, receipt_id=self.receipt_id)
+        self.shown = story.ngo.UpdateReferral(
+            referral=change, update_mask=FieldMask(paths=["receipt_id"])
         )
-        sending.update_mask.paths.append("receipt_id")
-        self.receipt_id = receipt.id
-        self.shown = story.ngo.UpdateReferral(sending)
         self.state, self.asked, self.need_is_open, self.deleting = "draft", False, False, False
         self.etags = [draft.etag]
         self.events = 3  # draft, filling in, and receipt
@@ -144,23 +137,20 @@ class LifeByRpc(RuleBasedStateMachine):
         request.id, request.request_id = self.shown.id, self.story.request_id()
         request.etag = self.etags[-1] if late else self.shown.etag
         if verb == "amend":
-            request.urgency = (
-                pb.URGENCY_EMERGENCY
-                if self.shown.urgency == pb.URGENCY_URGENT
-                else pb.URGENCY_URGENT
-            )
-        ask = partial(getattr(self.clients[side], rpc), request)
-        expected = self.refused(verb, side, late)
-        if expected:
-            assert refusal(ask) in expected, (verb, side, self.state)
+            raised = self.shown.urgency == pb.URGENCY_URGENT
+            request.urgency = pb.URGENCY_EMERGENCY if raised else pb.URGENCY_URGENT
+        act = partial(getattr(self.clients[side], rpc), request)
+        refusals = self.possible_refusals(verb, side, late)
+        if refusals:
+            assert refusal(act) in refusals, (verb, side, self.state)
             return
-        answer = ask()
+        answer = act()
         if twice:
-            assert ask() == answer
+            assert act() == answer
         self.note_success(verb)
         self.read()
 
-    def refused(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
+    def possible_refusals(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
         """Returns the possible reasons to refuse a step; empty if the step has to succeed."""
         sources, _target, by = MODEL[verb]
         if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
@@ -192,11 +182,11 @@ class LifeByRpc(RuleBasedStateMachine):
         self.events += 1
 
     @rule(often=st.integers(0, 9))
-    def she_takes_her_consent_back(self, often: int) -> None:
+    def withdraw_the_consent(self, often: int) -> None:
         # only once in ten times, or no life would get far; the withdrawal also ends the receipt
         if often or self.state in ("draft", "consent_withdrawn"):
             return
-        self.story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=self.receipt_id))
+        self.story.ngo.WithdrawReceipt(id=self.receipt_id)
         if self.state in LIVE.split():
             self.state, self.deleting = "consent_withdrawn", True
             self.etags.append(self.shown.etag)
@@ -208,7 +198,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
         An effect of an earlier refusal would show too.
         """
-        self.shown = self.story.ngo.GetReferral(pb.GetReferralRequest(id=self.shown.id))
+        self.shown = read(self.story.ngo, self.shown.id)
         assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
         turn = (
             pb.TURN_SENDER

@@ -34,6 +34,7 @@ CHROMIUM = (
 SHARED = {
     "stack": (
         "tests/journeys/",
+        "tests/gateway/test_api_administration.py",
         "tests/gateway/test_api_clients.py",
         "tests/gateway/test_api_journey.py",
         "tests/gateway/test_api_round_trips.py",

@@ -13,7 +13,10 @@ from flask.testing import FlaskClient
 
 from tests.gateway.api_gateway import Played, System, app_with
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.partner_system import Partner
+from tests.gateway.partner_system import system as system_of
 from tests.gateway.served_gateway import Service
+from tests.parts.local_stack import LocalStack
 
 
 @pytest.fixture
@@ -49,6 +52,17 @@ def client(played: PlayedServices) -> FlaskClient:
 @pytest.fixture
 def service() -> Iterator[Service]:
     """A fake service on a port."""
-    created = Service()
-    yield created
-    created.stop()
+    with Service() as created:
+        yield created
+
+
+@pytest.fixture
+def puentes(stack: LocalStack) -> Partner:
+    """The system of Asociación Puentes, which refers."""
+    return system_of(stack, "Asociación Puentes")
+
+
+@pytest.fixture
+def luna(stack: LocalStack) -> Partner:
+    """The system of Albergue Luna Nueva, a shelter."""
+    return system_of(stack, "Albergue Luna Nueva")

@@ -205,14 +205,8 @@ def site_app(settings: Settings) -> Flask:
 
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
     """Signs in as a browser does."""
-    answer = client.post(
-        "/sign-in",
-        data={
-            "email": "a@b.demo",
-            "password": secret,
-            "form_token": token_of(client.get("/sign-in").text),
-        },
-    )
+    page = client.get("/sign-in").text
+    answer = submit(client, "/sign-in", page, email="a@b.demo", password=secret)
     assert answer.status_code == 303
     return client
 
@@ -235,6 +229,16 @@ def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> Test
         **fields,
     }
     return client.post(to or form, data=data)
+
+
+def submit(client: FlaskClient, path: str, page: str, /, **fields: Any) -> TestResponse:
+    """Sends a form of the page with these fields, as a browser does."""
+    return client.post(path, data={"form_token": token_of(page), "request_id": "one", **fields})
+
+
+def missing(page: str, *texts: str) -> list[str]:
+    """Returns the texts that the page does not contain."""
+    return [text for text in texts if text not in page]
 
 
 class Form(HTMLParser):
@@ -335,6 +339,7 @@ __all__ = [
     "Form",
     "PlayedServices",
     "enter",
+    "missing",
     "n",
     "p",
     "page_at",
@@ -344,5 +349,6 @@ __all__ = [
     "send",
     "served",
     "signed_in",
+    "submit",
     "token_of",
 ]

@@ -78,6 +78,12 @@ class Service(grpc.GenericRpcHandler):
             else health_pb2.HealthCheckResponse.NOT_SERVING,
         )
 
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
     def stop(self, grace: float | None = None) -> None:
         """Ends the server; calls under way get `grace` seconds and are then cancelled."""
         self._server.stop(grace).wait(10)
@@ -85,23 +91,24 @@ class Service(grpc.GenericRpcHandler):
 
 def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
     """Answers as a service whose database is down."""
-    status = status_pb2.Status(code=code_pb2.UNAVAILABLE, message="store_unavailable")
-    status.details.add().Pack(
-        error_details_pb2.ErrorInfo(reason="store_unavailable", domain="enlace")
-    )
+    refuse(context, "store_unavailable", "UNAVAILABLE")
+
+
+def refuse(context: grpc.ServicerContext, reason: str, code: str) -> None:
+    """Refuses a call with a gRPC code and a reason."""
+    status = status_pb2.Status(code=getattr(code_pb2, code), message=reason)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="enlace"))
     context.abort_with_status(rpc_status.to_status(status))
 
 
 def refusing(reason: str, code: str, *, only: str) -> Answer:
     """Returns the answer of a service that refuses one rpc."""
 
-    def refuse(rpc: str, context: grpc.ServicerContext) -> None:
+    def answer(rpc: str, context: grpc.ServicerContext) -> None:
         if rpc == only:
-            status = status_pb2.Status(code=getattr(code_pb2, code), message=reason)
-            status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="enlace"))
-            context.abort_with_status(rpc_status.to_status(status))
+            refuse(context, reason, code)
 
-    return refuse
+    return answer
 
 
 def hanging(over: threading.Event) -> Answer:
@@ -111,6 +118,11 @@ def hanging(over: threading.Event) -> Answer:
         over.wait(20)
 
     return wait
+
+
+def all_at(service: Service) -> dict[str, str]:
+    """Returns the addresses of a gateway whose services are all this one."""
+    return dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
 
 
 class Gateway:
@@ -138,7 +150,13 @@ class Gateway:
         }
         self.process = Process("gateway", command, folder / "gateway.log", environment, ROOT)
         self.process.start()
-        self.process.wait_until(lambda: self.answers(), 30)
+        self.process.wait_until(self.answers, 30)
+
+    def __enter__(self) -> Gateway:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.process.stop()
 
     def answers(self) -> bool:
         """Returns whether the gateway accepts requests."""
@@ -185,13 +203,11 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
     """Runs clients that repeat an act, each in a thread; yields the seconds of each turn."""
     over, durations = threading.Event(), list[float]()
 
-    def go_on() -> None:
+    def repeat() -> None:
         while not over.is_set():
-            begin = time.monotonic()
-            act()
-            durations.append(time.monotonic() - begin)
+            durations.append(timed(act))
 
-    threads = [threading.Thread(target=go_on) for _ in range(number)]
+    threads = [threading.Thread(target=repeat) for _ in range(number)]
     with ExitStack() as cleanup:
         for thread in threads:
             thread.start()

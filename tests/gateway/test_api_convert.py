@@ -20,50 +20,49 @@ MESSAGES = [
 ]
 
 
-def test_an_enum_is_a_lower_case_word_without_its_prefix() -> None:
-    assert (
-        to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))["state"]
-        == "in_progress"
-    )
+def test_an_enum_is_a_lower_case_word_without_its_prefix_and_a_newer_value_is_left_out() -> None:
+    known = to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))
+    newer = to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
+    assert (known["state"], "state" in newer) == ("in_progress", False)
     assert words(referrals_pb2.Urgency.DESCRIPTOR) == ["normal", "urgent", "emergency", "immediate"]
-
-
-def test_a_value_newer_than_this_gateway_is_left_out() -> None:
     assert word(referrals_pb2.State.DESCRIPTOR, 99) is None
-    assert "state" not in to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
 
 
-def test_unset_fields_are_absent() -> None:
-    assert to_json(directory_pb2.Eligibility()) == {"genders": []}
-    assert to_json(directory_pb2.Eligibility(minimum_age=0, takes_dependants=False)) == {
-        "genders": [],
-        "minimum_age": 0,
-        "takes_dependants": False,
-    }
-    assert to_json(people_pb2.SafeContact()) == {"message_may_be_left": False}
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (directory_pb2.Eligibility(), {"genders": []}),
+        (
+            directory_pb2.Eligibility(minimum_age=0, takes_dependants=False),
+            {"genders": [], "minimum_age": 0, "takes_dependants": False},
+        ),
+        (people_pb2.SafeContact(), {"message_may_be_left": False}),
+    ],
+)
+def test_unset_fields_are_absent(message: Message, expected: dict[str, Any]) -> None:
+    assert to_json(message) == expected
 
 
 def test_times_are_rfc_3339_in_utc() -> None:
-    assert rfc3339(datetime(2026, 3, 14, 9, 30, tzinfo=UTC)) == "2026-03-14T09:30:00Z"
-    assert (
-        rfc3339(datetime(2026, 3, 14, 9, 30, 0, 5000, tzinfo=UTC)) == "2026-03-14T09:30:00.005000Z"
+    half_past_nine = datetime(2026, 3, 14, 9, 30, tzinfo=UTC)
+    assert (rfc3339(half_past_nine), rfc3339(half_past_nine.replace(microsecond=5000))) == (
+        "2026-03-14T09:30:00Z",
+        "2026-03-14T09:30:00.005000Z",
     )
 
 
 def test_a_map_is_an_object() -> None:
-    assert to_json(referrals_pb2.CountReferralsResponse(by_state={"sent": 2, "closed": 1}))[
-        "by_state"
-    ] == {"closed": 1, "sent": 2}
+    counts = referrals_pb2.CountReferralsResponse(by_state={"sent": 2, "closed": 1})
+    assert to_json(counts)["by_state"] == {"closed": 1, "sent": 2}
 
 
-def test_none_leaves_a_field_empty_and_an_unknown_name_is_an_error() -> None:
+def test_none_leaves_a_field_empty_an_empty_object_sets_it_and_an_unknown_name_is_an_error() -> (
+    None
+):
     assert from_json({"name": None}, directory_pb2.Organization()) == directory_pb2.Organization()
+    assert from_json({"eligibility": {}}, directory_pb2.Service()).HasField("eligibility")
     with pytest.raises(KeyError):
         from_json({"nmae": "x"}, directory_pb2.Organization())
-
-
-def test_an_empty_object_still_sets_its_field() -> None:
-    assert from_json({"eligibility": {}}, directory_pb2.Service()).HasField("eligibility")
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.DESCRIPTOR.name)

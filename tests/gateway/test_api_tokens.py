@@ -30,8 +30,7 @@ def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(
     stranger: System, played: Played, credential: dict[str, Any]
 ) -> None:
     answer = stranger.post("/tokens", credential)
-    assert answer.status_code == 200
-    assert answer.json["tokens"] == dict.fromkeys(AUDIENCES, JWT)
+    assert (answer.status_code, answer.json["tokens"]) == (200, dict.fromkeys(AUDIENCES, JWT))
     assert played.last("IssueToken") == members_pb2.IssueTokenRequest(**credential)
     assert "Set-Cookie" not in answer.headers
 
@@ -67,13 +66,10 @@ def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played
     played.answers["SignIn"] = members_pb2.SignInResponse(
         session_secret=SESSION, tokens=dict.fromkeys(AUDIENCES, JWT)
     )
-    response = stranger.post("/sessions", SIGN_IN)
-    assert (response.status_code, response.json["session_secret"]) == (200, SESSION)
-    assert "Set-Cookie" not in response.headers
-    assert (
-        System(api.test_client(), response.json["session_secret"]).get("/referrals").status_code
-        == 200
-    )
+    answer = stranger.post("/sessions", SIGN_IN)
+    assert (answer.status_code, answer.json["session_secret"]) == (200, SESSION)
+    assert "Set-Cookie" not in answer.headers
+    assert System(api.test_client(), SESSION).get("/referrals").status_code == 200
     assert stranger.post("/sessions/end", {"session_secret": SESSION}).status_code == 204
     assert played.last("EndSession").session_secret == SESSION
 

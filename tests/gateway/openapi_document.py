@@ -1,0 +1,139 @@
+"""The OpenAPI document of the gateway, and requests that are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from services.gateway.api import openapi
+from tests.gateway.api_gateway import ID, System
+
+DOCUMENT = openapi()
+METHODS = {
+    (path, method): operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+    if method != "parameters"
+}
+NASTY: list[Any] = [
+    *(None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e"),
+    *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"),
+    *([], [None], [[]], {}, {"a": {}}, {"": None}, {"__proto__": 1}),
+]
+"""Values that no field expects."""
+
+
+def request_all(system: System, path: str, method: str) -> Any:
+    """Sends a request with every field and parameter that the document offers."""
+    operation = METHODS[path, method]
+    body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
+    query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
+    return system.call(
+        method.upper(), f"{path_of(path)}?{query}", body, If_Match='"1"', Idempotency_Key="k"
+    )
+
+
+def path_of(path: str) -> str:
+    """Returns a path with an id in each place."""
+    return "/".join(
+        ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/")
+    )
+
+
+def body_of(response: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a body."""
+    (content,) = response["content"].values()
+    schema: dict[str, Any] = content["schema"]
+    return schema
+
+
+def violations(schema: dict[str, Any], value: Any) -> list[str]:
+    """Returns where a value violates a schema of the document, and how."""
+    validator = Draft202012Validator({"components": DOCUMENT["components"], **schema})
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def parameters(operation: dict[str, Any]) -> dict[str, str]:
+    """Returns the query parameters, each with an example."""
+    examples = {}
+    for parameter in operation.get("parameters", []):
+        if parameter.get("in") == "query":
+            given = {key: parameter[key] for key in ("examples", "example") if key in parameter}
+            value = example({**parameter["schema"], **given})
+            text = str(value[0] if isinstance(value, list) else value)
+            examples[parameter["name"]] = text.replace("True", "true")
+    return examples
+
+
+def resolve(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns a schema without references at its top."""
+    for part in schema.get("allOf", []):
+        schema = {**schema, **part}
+    if "$ref" in schema:
+        target: dict[str, Any] = DOCUMENT["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        return target
+    return schema
+
+
+def example(schema: dict[str, Any]) -> Any:
+    """Returns a value that a schema allows, with every field that may be sent."""
+    schema = resolve(schema)
+    if "properties" in schema:
+        # the last of several alternatives
+        offered = {
+            field.get("x-one-of", name): name
+            for name, field in schema["properties"].items()
+            if not field.get("readOnly")
+        }
+        return {name: example(schema["properties"][name]) for name in offered.values()}
+    kinds = schema.get("type", "object")
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == "array":
+        return [example(schema["items"])]
+    if examples := schema.get("examples"):
+        return examples[0]
+    if enum := schema.get("enum"):
+        return enum[0]
+    text = "x" * min(12, schema.get("maxLength", 12))
+    return {
+        "string": text,
+        "integer": schema.get("minimum", 1),
+        "number": schema.get("minimum", 1),
+        "boolean": True,
+    }.get(kind, {})
+
+
+def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
+    """Yields the body with each field, also nested, replaced by each bad value."""
+    yield from values
+    for name, value in body.items():
+        yield from ({**body, name: nasty} for nasty in values)
+        if isinstance(value, dict):
+            yield from (
+                {**body, name: inner} for inner in garble(value, values) if isinstance(inner, dict)
+            )
+
+
+def loose(schema: Any) -> Any:
+    """Returns a schema that is closed (no undocumented field) and checks types only.
+
+    The values of the fake services are not real ones.
+    """
+    if isinstance(schema, list):
+        return [loose(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    values = {
+        name: loose(part)
+        for name, part in schema.items()
+        if name not in ("enum", "pattern", "maxLength", "minLength", "minimum", "maximum", "format")
+    }
+    if isinstance(schema.get("properties"), dict) and "type" in schema:
+        values = {
+            **values,
+            "properties": {name: loose(part) for name, part in schema["properties"].items()},
+            "additionalProperties": False,
+        }
+    return values

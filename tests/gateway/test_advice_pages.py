@@ -1,18 +1,19 @@
 """The pages of advice cards, with fake services, and the cards beside the form of a contact."""
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 
-ES, EN = (
-    pb.AdviceText(title="La retienen", lines=["Pregunte cuándo.", "No prometa hora."]),
-    pb.AdviceText(title="Held", lines=["Ask.", "No hour."]),
-)
+ES = pb.AdviceText(title="La retienen", lines=["Pregunte cuándo.", "No prometa hora."])
+EN = pb.AdviceText(title="Held", lines=["Ask.", "No hour."])
 FR = pb.AdviceText(title="Retenue", lines=["Demandez.", "Pas d’heure."])
 CARD = pb.AdviceCard(
     id="still_held",
@@ -35,22 +36,21 @@ OTHER = pb.AdviceCard(
 @pytest.fixture
 def played() -> PlayedServices:
     services = PlayedServices()
-    # a copy for each test, because a test may change its answer
-    services.answers["GetAdviceCard"] = pb.AdviceCard.FromString(CARD.SerializeToString())
+    services.answers["GetAdviceCard"] = card()
     services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, CARD])
     return services
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
+def card(**changes: Any) -> pb.AdviceCard:
+    """Returns a copy of CARD with changes."""
+    fields = {field.name: value for field, value in CARD.ListFields()}
+    return pb.AdviceCard(**fields | changes)
 
 
-def form(page: str, **changes: object) -> dict[str, object]:
-    """Returns the fields that a browser would send with CARD's form, with changes."""
-    fields = {
-        "form_token": token_of(page),
-        "request_id": "one",
+def publish(client: FlaskClient, **changes: Any) -> TestResponse:
+    """Submits the form of CARD as the page shows it, with changes."""
+    page = client.get("/advice/publish?card=still_held").text
+    fields: dict[str, Any] = {
         "card": "still_held",
         "version": "4",
         "yes": ["still_held"],
@@ -58,96 +58,75 @@ def form(page: str, **changes: object) -> dict[str, object]:
     }
     for language, text in (("es", ES), ("en", EN), ("fr", FR)):
         fields |= {f"title_{language}": text.title, f"lines_{language}": "\r\n".join(text.lines)}
-    return fields | changes
+    return submit(client, "/advice/publish", page, **fields | changes)
 
 
 def test_the_unchanged_form_of_a_card_publishes_its_next_version(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
-    assert all(
-        text in page
-        for text in ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
-    )
+    shown = ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
+    assert missing(page, *shown) == []
     played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
-    answer = client.post("/advice/publish", data=form(page))
+    answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/advice/still_held?done=card_published")
-    card = pb.AdviceCard()
-    card.CopyFrom(CARD)
-    card.version = 4
-    assert played.last("PublishAdviceCard").card == card
+    assert played.last("PublishAdviceCard").card == card(version=4)
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/advice/publish?card=still_held").text
     played.answers["PublishAdviceCard"] = errors.Invalid(
         ("card.fr.lines", "not_translated"),
         ("card.es.title", "required"),
         ("card.en.lines[2]", "too_long"),
     )
-    answer = client.post(
-        "/advice/publish",
-        data=form(page, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"]),
-    )
-    assert answer.status_code == 422
-    for text in (
+    answer = publish(client, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"])
+    shown = (
         "no tiene las mismas frases",
         'id="title_es-error"',
         'id="lines_fr-error"',
         'id="lines_en-error"',
         ">Seulement.<",
-    ):
-        assert text in answer.text, text
-    assert 'value="safe_place_tonight" checked' in answer.text
+        'value="safe_place_tonight" checked',
+    )
+    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
 
 
 def test_the_second_of_two_coordinators_is_told_that_another_version_was_published(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/advice/publish?card=still_held").text
     played.answers["PublishAdviceCard"] = errors.Stale()
-    answer = client.post("/advice/publish", data=form(page, title_es="La controlan"))
-    assert (
-        answer.status_code,
-        "Alguien publicó otra versión" in answer.text,
-        "La controlan" in answer.text,
-    ) == (422, True, True)
+    answer = publish(client, title_es="La controlan")
+    shown = ("Alguien publicó otra versión", "La controlan")
+    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
 
 
 def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     client: FlaskClient,
 ) -> None:
-    page = client.get("/advice/still_held").text
-    assert all(
-        text in page
-        for text in (
-            "¿Todavía la retienen o la controlan?",
-            "<b>Sí</b>",
-            "Held",
-            "Retenue",
-            "version=2",
-        )
+    shown = (
+        "¿Todavía la retienen o la controlan?",
+        "<b>Sí</b>",
+        "Held",
+        "Retenue",
+        "version=2",
     )
+    assert missing(client.get("/advice/still_held").text, *shown) == []
 
 
 def test_d18_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    nowhere = pb.AdviceCard()
-    nowhere.CopyFrom(CARD)
-    nowhere.opened_by.CopyFrom(c.Triage(safe_place_tonight=c.ANSWER_NO))
+    nowhere = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))
     played.answers["GetAdviceCard"] = nowhere
     page = client.get("/advice/still_held").text
     assert "¿Le falta un lugar seguro para esta noche? <b>Sí</b>" in page
     page = client.get("/advice/publish?card=still_held").text
     assert 'name="yes" value="safe_place_tonight" checked' in page
     played.answers["PublishAdviceCard"] = nowhere
-    client.post("/advice/publish", data=form(page, yes=["safe_place_tonight"]))
-    assert played.last("PublishAdviceCard").card.opened_by == c.Triage(
-        safe_place_tonight=c.ANSWER_NO
-    )
+    publish(client, yes=["safe_place_tonight"])
+    assert played.last("PublishAdviceCard").card.opened_by == nowhere.opened_by
 
 
 def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
@@ -157,7 +136,7 @@ def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
     page = operator.get("/advice").text
-    assert ("La retienen" in page, "/advice/publish" in page) == (True, False)
+    assert missing(page, "La retienen", "/advice/publish") == ["/advice/publish"]
     assert operator.get("/advice/publish").status_code == 404
 
 
@@ -167,10 +146,7 @@ def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_car
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
     assert open_cards(operator.get("/line/new").text) == ["danger_now"]
-    chosen = pb.AdviceCard()
-    chosen.CopyFrom(CARD)
-    chosen.open = True
-    played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, chosen])
+    played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, card(open=True)])
     assert open_cards(operator.get("/line/" + "1" * 32).text) == ["still_held"]
     assert played.last("ListAdviceCards").contact_id
 

@@ -17,7 +17,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID as OWN
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 from tests.rights_table import services_of
 
 ID = "a" * 32
@@ -30,12 +30,9 @@ def played() -> PlayedServices:
     return created
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def anomaly(**values: object) -> a.ListAnomaliesResponse:
+def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
+    client: FlaskClient, played: PlayedServices
+) -> None:
     anomaly = a.Anomaly(
         id=ID,
         etag="v1",
@@ -43,63 +40,51 @@ def anomaly(**values: object) -> a.ListAnomaliesResponse:
         worker_id=ID,
         day="2026-03-04",
         count=2,
-        **values,  # type: ignore[arg-type]
+        organization_id="b" * 32,
     )
-    return a.ListAnomaliesResponse(anomalies=[anomaly])
-
-
-def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
-    client: FlaskClient, played: PlayedServices
-) -> None:
-    played.answers["ListAnomalies"] = anomaly(organization_id="b" * 32)
+    played.answers["ListAnomalies"] = a.ListAnomaliesResponse(anomalies=[anomaly])
     page = client.get("/audit").text
-    assert "Abrió expedientes de noche sin estar de turno" in page
-    assert f"/audit/trail?actor_id={ID}&amp;organization_id={'b' * 32}&amp;day=2026-03-04" in page
-    fields = {
-        "form_token": token_of(page),
-        "request_id": "b" * 32,
-        "etag": "v1",
-        "review_code": "mistake",
-    }
-    answer = client.post(f"/audit/anomalies/{ID}", data=fields)
+    assert (
+        missing(
+            page,
+            "Abrió expedientes de noche sin estar de turno",
+            f"/audit/trail?actor_id={ID}&amp;organization_id={'b' * 32}&amp;day=2026-03-04",
+        )
+        == []
+    )
+    path = f"/audit/anomalies/{ID}"
+    answer = submit(client, path, page, etag="v1", review_code="mistake")
     assert (answer.status_code, answer.location) == (303, "/audit?done=reviewed")
     assert played.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
-        id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="b" * 32
+        id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="one"
     )
     played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
-    second_answer = client.post(
-        f"/audit/anomalies/{ID}", data=fields | {"review_code": "", "request_id": "c" * 32}
-    )
-    assert second_answer.status_code == 422
-    assert "diga qué fue" in second_answer.text
+    refused = submit(client, path, page, etag="v1", review_code="")
+    assert (refused.status_code, "diga qué fue" in refused.text) == (422, True)
 
 
 def test_a_trail_is_reported_as_whole_as_broken_or_as_not_yet_checked_to_its_end(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    form = {"form_token": token_of(client.get("/audit").text), "request_id": "b" * 32}
+    form = client.get("/audit").text
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, witnessed=3
     )
-    assert (
-        "Está entero hasta la fila 12, la última." in client.post("/audit/verify", data=form).text
-    )
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
-        verified_sequence=12, last_sequence=20, next_page_token="further"
-    )
-    page = client.post("/audit/verify", data=form).text
-    assert "Entero hasta la fila 12 de 20" in page
-    client.post(
-        "/audit/verify", data=form | {"page_token": "further", "form_token": token_of(page)}
-    )
-    assert played.last("VerifyTrail").page_token == "further"
+    whole = submit(client, "/audit/verify", form).text
+    assert "Está entero hasta la fila 12, la última." in whole
     findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, findings=findings
     )
-    page = client.post("/audit/verify", data=form).text
-    assert "No es el que era" in page
-    assert "Fila 7: falta" in page
+    broken = submit(client, "/audit/verify", form).text
+    assert missing(broken, "No es el que era", "Fila 7: falta") == []
+    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+        verified_sequence=12, last_sequence=20, next_page_token="further"
+    )
+    unfinished = submit(client, "/audit/verify", form).text
+    assert "Entero hasta la fila 12 de 20" in unfinished
+    submit(client, "/audit/verify", unfinished, page_token="further")
+    assert played.last("VerifyTrail").page_token == "further"
 
 
 def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requested(
@@ -119,22 +104,22 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     ).text
     request = played.last("ListTrail")
     assert (request.object_id, request.action_code, request.refused) == (ID, "open_identity", True)
-    assert request.start_time.ToJsonString() == "2026-03-04T11:00:00Z", (
-        "five in the morning in Managua"
-    )
-    assert request.end_time.ToJsonString() == "2026-03-05T11:00:00Z"
-    assert all(
-        text in page
-        for text in ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
-    )
+    # from five to five in the morning in Managua
+    assert times(request) == ("2026-03-04T11:00:00Z", "2026-03-05T11:00:00Z")
+    sealed = ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
+    assert missing(page, *sealed) == []
     row.action_code, row.reason_code = "get_person", "not_found"
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
-    page = client.get("/audit/trail").text
-    assert "Vio expedientes, sin los datos sellados" in page
-    assert "no existe, o no es suyo" in page
-    before = len(played.asked)
+    shown = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
+    assert missing(client.get("/audit/trail").text, *shown) == []
+    played.asked.clear()
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
-    assert "ListTrail" not in [rpc for rpc, _, _ in played.asked[before:]]
+    assert "ListTrail" not in [rpc for rpc, _, _ in played.asked]
+
+
+def times(request: a.ListTrailRequest) -> tuple[str, str]:
+    """Returns the start and the end of the requested part of the trail."""
+    return request.start_time.ToJsonString(), request.end_time.ToJsonString()
 
 
 @pytest.mark.parametrize(
@@ -153,65 +138,61 @@ def test_a_day_of_the_trail_is_from_five_to_five_also_where_the_clocks_change(
     inside.organization.country, inside.organization.department = "ES", ""
     played.answers["IssueToken"] = inside
     enter(pages(played).test_client()).get(f"/audit/trail?day={day}")
-    request = played.last("ListTrail")
-    assert (request.start_time.ToJsonString(), request.end_time.ToJsonString()) == (start, end)
+    assert times(played.last("ListTrail")) == (start, end)
+
+
+def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tuple[int, str | None]:
+    """Reads a message of this kind in the inbox; returns the status and the address of its page."""
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind=kind, text="Algo")]
+    )
+    page = client.get("/inbox").text
+    assert missing(page, f'name="kind" value="{kind}"', "Abrir") == []
+    answer = submit(client, f"/inbox/{ID}/read", page, kind=kind)
+    return answer.status_code, answer.location
 
 
 def test_the_auditors_message_leads_to_the_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["ListMessages"] = n.ListMessagesResponse(
-        messages=[n.Message(id=ID, kind="anomaly_noted", text="Algo")]
-    )
-    page = client.get("/inbox").text
-    assert 'name="kind" value="anomaly_noted"' in page
-    answer = client.post(
-        f"/inbox/{ID}/read",
-        data={"form_token": token_of(page), "request_id": "b" * 32, "kind": "anomaly_noted"},
-    )
-    assert (answer.status_code, answer.location) == (303, "/audit")
+    assert open_message(client, played, "anomaly_noted") == (303, "/audit")
 
 
 def emergency(**values: object) -> em.Emergency:
+    """Returns an access of another organisation's worker to a file of the own organisation."""
     fields: dict[str, Any] = {
-        "id": ID, "etag": "v1", "referral_id": ID, "organization_id": "b" * 32,
-        "file_organization_id": OWN, "worker_id": "c" * 32,
+        "id": ID,
+        "etag": "v1",
+        "referral_id": ID,
+        "organization_id": "b" * 32,
+        "file_organization_id": OWN,
+        "worker_id": "c" * 32,
         "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
-    }  # fmt: skip
+    }
     return em.Emergency(**fields | values)
 
 
 def test_an_emergency_access_is_reviewed_by_the_files_holder_or_an_auditor_and_not_by_its_opener(
     played: PlayedServices,
 ) -> None:
-    played.answers["GetEmergency"] = emergency(note="no respira bien", person_id=ID)
-    for role, foreign, offered in (
-        (contract_pb2.ROLE_WORKER, False, True),
-        (contract_pb2.ROLE_WORKER, True, False),
-        (contract_pb2.ROLE_COORDINATOR, True, False),
-        (contract_pb2.ROLE_AUDITOR, True, True),
+    path = f"/emergencies/{ID}"
+    for role, holder, offered in (
+        (contract_pb2.ROLE_WORKER, OWN, True),
+        (contract_pb2.ROLE_WORKER, "d" * 32, False),
+        (contract_pb2.ROLE_COORDINATOR, "d" * 32, False),
+        (contract_pb2.ROLE_AUDITOR, "d" * 32, True),
     ):
         played.answers["IssueToken"] = signed_in(role)
-        played.answers["GetEmergency"] = emergency(
-            **({"file_organization_id": "d" * 32} if foreign else {})
-        )
-        page = enter(pages(played).test_client()).get(f"/emergencies/{ID}").text
+        played.answers["GetEmergency"] = emergency(file_organization_id=holder)
+        client = enter(pages(played).test_client())
+        page = client.get(path).text
         assert ('name="review_code"' in page) is offered, role
-    client = enter(pages(played).test_client())
-    fields = {
-        "form_token": token_of(client.get(f"/emergencies/{ID}").text),
-        "request_id": "b" * 32,
-        "etag": "v1",
-        "review_code": "misuse",
-    }
-    answer = client.post(f"/emergencies/{ID}", data=fields)
+    answer = submit(client, path, page, etag="v1", review_code="misuse")
     assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
     assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
-    assert (
-        "Alguien ya dijo qué fue."
-        in client.post(f"/emergencies/{ID}", data=fields | {"request_id": "e" * 32}).text
-    )
+    refused = submit(client, path, page, etag="v1", review_code="misuse").text
+    assert "Alguien ya dijo qué fue." in refused
 
 
 @pytest.mark.parametrize(
@@ -222,22 +203,15 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(role)
-    played.answers["ListMessages"] = n.ListMessagesResponse(
-        messages=[n.Message(id=ID, kind="emergency_opened", text="Revíselo.")]
-    )
-    others = emergency(id="f" * 32, file_organization_id="d" * 32)
+    elsewhere = emergency(id="f" * 32, file_organization_id="d" * 32)
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
-        emergencies=[emergency(), others]
+        emergencies=[emergency(), elsewhere]
     )
     client = enter(pages(played).test_client())
-    page = client.get("/inbox").text
-    assert "Abrir" in page
-    fields = {"form_token": token_of(page), "request_id": "b" * 32, "kind": "emergency_opened"}
-    answer = client.post(f"/inbox/{ID}/read", data=fields)
-    assert (answer.status_code, answer.location) == (303, place)
+    assert open_message(client, played, "emergency_opened") == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
-    assert (f"/emergencies/{others.id}" in page) is (place == "/audit"), (
+    assert (f"/emergencies/{elsewhere.id}" in page) is (place == "/audit"), (
         "accesses by her own colleagues to files elsewhere are reviewed by others"
     )
 
@@ -255,38 +229,28 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     )
     client = enter(pages(played).test_client())
     page = client.get(f"/referrals/{ID}").text
-    assert "Acceso de emergencia" in page, "a colleague's emergency access opens nothing for her"
-    assert "Elegir qué abrir" not in page
-    fields = {
-        "form_token": token_of(page),
-        "request_id": "b" * 32,
-        "reason_code": "life_at_risk",
-        "note": "no respira bien",
-    }
-    answer = client.post(f"/referrals/{ID}/emergency", data=fields)
+    # a colleague's emergency access opens nothing for her
+    assert missing(page, "Acceso de emergencia", "Elegir qué abrir") == ["Elegir qué abrir"]
+    path = f"/referrals/{ID}/emergency"
+    fields = {"reason_code": "life_at_risk", "note": "no respira bien"}
+    answer = submit(client, path, page, **fields)
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
     assert played.last("OpenInEmergency").note == "no respira bien"
     played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
-    second_answer = client.post(
-        f"/referrals/{ID}/emergency", data=fields | {"request_id": "e" * 32}
-    )
-    assert (
-        second_answer.status_code,
-        "Falta revisar un acceso de emergencia anterior" in second_answer.text,
-        "no respira bien" in second_answer.text,
-    ) == (
-        422,
-        True,
-        True,
-    )
+    refused = submit(client, path, page, **fields)
+    shown = ("Falta revisar un acceso de emergencia anterior", "no respira bien")
+    assert (refused.status_code, missing(refused.text, *shown)) == (422, [])
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
         emergencies=[emergency(live=True, worker_id=OWN)]
     )
+    open_form = (
+        "Elegir qué abrir",
+        "Acceso de emergencia: se abre solo lo que hace falta",
+        'value="health"',
+        'value="exploitation"',
+    )
     page = client.get(f"/referrals/{ID}").text
-    assert "Elegir qué abrir" in page
-    assert "Acceso de emergencia: se abre solo lo que hace falta" in page
-    assert 'value="health"' in page
-    assert 'value="exploitation"' not in page
+    assert missing(page, *open_form) == ['value="exploitation"']
 
 
 def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:

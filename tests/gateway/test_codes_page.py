@@ -21,15 +21,16 @@ def test_the_committed_page_is_fresh() -> None:
 
 
 def test_every_code_of_every_list_is_there() -> None:
-    for enum in (
+    enums = (
         referrals_pb2.State,
         referrals_pb2.DeclineReason,
         people_pb2.FieldGroup,
         directory_pb2.OrganizationType,
         members_pb2.WorkerStatus,
-    ):
-        for name in enum.DESCRIPTOR.values_by_name:
-            assert f"| `{name}` |" in PAGE or name.endswith("_UNSPECIFIED"), name
+    )
+    codes = {name for enum in enums for name in enum.DESCRIPTOR.values_by_name}
+    absent = {name for name in codes if f"| `{name}` |" not in PAGE}
+    assert {name for name in absent if not name.endswith("_UNSPECIFIED")} == set()
 
 
 def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
@@ -47,8 +48,8 @@ def test_a_list_that_pages_show_has_its_words_in_three_languages() -> None:
 
 def test_a_word_with_two_meanings_is_translated_as_two_words() -> None:
     """In English a manager was once called an address, because both are `Dirección` in Spanish."""
-    assert (
-        "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |"
-        in PAGE
+    rows = (
+        "| `manager` | `ROLE_MANAGER` | Dirección de la organización | Management | Direction |",
+        "| `location` | `FIELD_GROUP_LOCATION` | Dirección | Address | Adresse |",
     )
-    assert "| `location` | `FIELD_GROUP_LOCATION` | Dirección | Address | Adresse |" in PAGE
+    assert [row for row in rows if row not in PAGE] == []

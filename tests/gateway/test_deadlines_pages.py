@@ -1,9 +1,8 @@
 """The pages of the network's deadlines, with fake services."""
 
-from __future__ import annotations
-
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
@@ -11,7 +10,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.site.network import deadlines
 from services.referrals.network.domain.deadline import FIRST_POLICY, KEYS
 from services.referrals.referrals.wire.referrals import policy_message
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 
 
 @pytest.fixture
@@ -21,27 +20,21 @@ def played() -> PlayedServices:
     return services
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def form(page: str, **changes: str) -> dict[str, str]:
-    """Returns the fields that a browser would send with the form, with changes."""
-    values = dict[str, str]()
+def publish(client: FlaskClient, **changes: str) -> TestResponse:
+    """Submits the form of the deadlines as a browser would, with changes."""
+    page = client.get("/deadlines/publish").text
+    values = {"version": "2"}
     for deadline in policy_message(FIRST_POLICY).deadlines:
         name, (number, unit) = deadlines.name_of(deadline), deadlines.number_and_unit(deadline)
         values |= {name: str(number), f"{name}.unit": unit}
-    return values | {"form_token": token_of(page), "request_id": "one", "version": "2"} | changes
+    return submit(client, "/deadlines/publish", page, **values | changes)
 
 
 def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/deadlines").text
-    assert all(
-        text in page for text in ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
-    )
+    shown = ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
+    assert missing(client.get("/deadlines").text, *shown) == []
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())
     assert "/deadlines/publish" not in worker.get("/deadlines").text
@@ -51,9 +44,8 @@ def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
 def test_the_unchanged_form_publishes_the_present_policy(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
-    answer = client.post("/deadlines/publish", data=form(page))
+    answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
     sent = played.last("PublishDeadlinePolicy")
     assert sent.version == 2
@@ -64,31 +56,28 @@ def test_the_unchanged_form_publishes_the_present_policy(
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = errors.Invalid(
         ("deadlines.immediate.decide", "not_in_order"), ("deadlines.silence", "required")
     )
     changes = {"immediate.decide": "77", "immediate.decide.unit": "days", "silence": "x"}
-    answer = client.post("/deadlines/publish", data=form(page, **changes))
-    assert answer.status_code == 422
-    assert 'id="immediate.decide-error"' in answer.text
-    assert "Inmediata, Responder: lo más urgente" in answer.text
-    assert 'value="77"' in answer.text
+    answer = publish(client, **changes)
+    shown = (
+        'id="immediate.decide-error"',
+        "Inmediata, Responder: lo más urgente",
+        'value="77"',
+    )
+    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
     assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
     played.answers["PublishDeadlinePolicy"] = errors.Stale()
-    second_answer = client.post("/deadlines/publish", data=form(page, request_id="two"))
-    assert second_answer.status_code == 422
-    assert "Alguien publicó otra versión" in second_answer.text
+    stale = publish(client)
+    assert (stale.status_code, "Alguien publicó otra versión" in stale.text) == (422, True)
 
 
 def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = client.get("/deadlines/publish").text
     played.answers["PublishDeadlinePolicy"] = errors.Invalid(("deadlines.close", "out_of_range"))
-    answer = client.post(
-        "/deadlines/publish", data=form(page, close="99999", **{"close.unit": "days"})
-    )
+    answer = publish(client, **{"close": "99999", "close.unit": "days"})
     assert (answer.status_code, played.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (
         422,
         2**31 - 1,

@@ -6,13 +6,14 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 
 WORDS = "nube tambor escalera limon"
 OTHER = "b" * 32
@@ -32,53 +33,41 @@ def test_the_sign_in_links_to_the_request_whose_answer_does_not_depend_on_the_em
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert 'href="/forgot"' in client.get("/sign-in").text
-    page = client.get("/forgot").text
     answers = []
     for email in ("una@ejemplo.org", "nadie@ejemplo.org"):
-        answer = client.post(
-            "/forgot",
-            data={"form_token": token_of(page), "request_id": "one", "email": f" {email} "},
-        )
+        answer = send(client, "/forgot", email=f" {email} ")
         assert played.last("RequestPasswordReset").email == email
-        text = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
-        answers.append(
-            (
-                answer.status_code,
-                text,
-                answer.headers.get("Set-Cookie", "").partition("=")[0],
-                len(text),
-            )
-        )
         assert email not in answer.text
+        text = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
+        cookie = answer.headers.get("Set-Cookie", "").partition("=")[0]
+        answers.append((answer.status_code, text, cookie))
     assert answers[0] == answers[1]
     assert "Si esa dirección es de una cuenta" in answers[0][1]
+
+
+def send(client: FlaskClient, path: str, **fields: str) -> TestResponse:
+    """Sends the form of a page."""
+    return submit(client, path, client.get(path).text, **fields)
 
 
 def test_a_missing_email_is_reported_at_its_field(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
-    page = client.get("/forgot").text
-    answer = client.post(
-        "/forgot", data={"form_token": token_of(page), "request_id": "one", "email": ""}
-    )
+    answer = send(client, "/forgot", email="")
     assert (answer.status_code, 'id="email-error"' in answer.text) == (422, True)
 
 
-def reset_form(page: str, **fields: str) -> dict[str, str]:
-    return {
-        "form_token": token_of(page),
-        "request_id": "one",
-        "token": "the-secret-of-a-link",
-        "password": WORDS,
-        "again": WORDS,
-    } | fields
+def reset(client: FlaskClient, **fields: str) -> TestResponse:
+    """Sends the form of a new password, with these fields in place of the usual ones."""
+    usual = {"token": "the-secret-of-a-link", "password": WORDS, "again": WORDS}
+    return send(client, "/reset", **usual | fields)
 
 
 def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = client.post("/reset", data=reset_form(client.get("/reset").text))
+    answer = reset(client)
     assert (answer.status_code, answer.location) == (
         303,
         "/sign-in?to=/account/made&done=password_reset",
@@ -86,7 +75,7 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     request = played.last("ResetPassword")
     assert (request.token, request.password) == ("the-secret-of-a-link", WORDS)
     text = str(answer.headers) + "".join(capsys.readouterr())
-    assert not [secret for secret in ("the-secret-of-a-link", WORDS) if secret in text]
+    assert missing(text, "the-secret-of-a-link", WORDS) == ["the-secret-of-a-link", WORDS]
     assert "Contraseña cambiada" in client.get(answer.location).text
     assert "Set-Cookie" not in answer.headers, "the reset opens no session"
 
@@ -95,8 +84,7 @@ def test_a_password_is_passed_on_exactly_as_it_was_typed(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     typed = f" {WORDS}  "
-    form = reset_form(client.get("/reset").text, password=typed, again=typed, token=" secret ")
-    client.post("/reset", data=form)
+    reset(client, password=typed, again=typed, token=" secret ")
     request = played.last("ResetPassword")
     assert (request.password, request.token) == (typed, "secret")
 
@@ -113,19 +101,14 @@ def test_errors_are_reported_and_no_password_is_sent_back(
     client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, sentence: str
 ) -> None:
     played.answers["ResetPassword"] = refusal
-    answer = client.post("/reset", data=reset_form(client.get("/reset").text))
-    assert (answer.status_code, sentence in answer.text, WORDS in answer.text) == (
-        status,
-        True,
-        False,
-    )
-    assert 'value="the-secret-of-a-link"' in answer.text, (
-        "the token is typed only once, even without a script"
-    )
+    answer = reset(client)
+    # the token is typed only once, even without a script
+    texts = (sentence, 'value="the-secret-of-a-link"', WORDS)
+    assert (answer.status_code, missing(answer.text, *texts)) == (status, [WORDS])
 
 
 def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
-    answer = client.post("/reset", data=reset_form(client.get("/reset").text, again="otra"))
+    answer = reset(client, again="otra")
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
     assert "ResetPassword" not in {name for name, *_ in played.asked}
 
@@ -145,8 +128,8 @@ def manager(played: PlayedServices, client: FlaskClient) -> FlaskClient:
     workers = [
         m.Worker(id=ID, name="Ella misma", status=m.WORKER_STATUS_ACTIVE),
         m.Worker(id=OTHER, name="Rosa", status=m.WORKER_STATUS_ACTIVE),
+        m.Worker(id="c" * 32, name="Se fue", status=m.WORKER_STATUS_SUSPENDED),
     ]
-    workers.append(m.Worker(id="c" * 32, name="Se fue", status=m.WORKER_STATUS_SUSPENDED))
     played.answers["ListWorkers"] = m.ListWorkersResponse(workers=workers)
     return enter(client)
 
@@ -158,19 +141,19 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     assert re.findall(r'action="(/members/workers/\w+/second-factor)"', page) == [
         f"/members/workers/{OTHER}/second-factor"
     ]
-    typed = {"form_token": token_of(page), "request_id": "one"}
-    unconfirmed = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed)
+    path = f"/members/workers/{OTHER}/second-factor"
+    unconfirmed = submit(manager, path, page)
     assert (unconfirmed.status_code, "hable con ella antes" in unconfirmed.text) == (422, True)
     assert "ResetSecondFactor" not in {name for name, *_ in played.asked}
-    response = manager.post(f"/members/workers/{OTHER}/second-factor", data=typed | {"spoke": "1"})
-    assert (response.status_code, response.location, played.last("ResetSecondFactor").id) == (
+    confirmed = submit(manager, path, page, spoke="1")
+    assert (confirmed.status_code, confirmed.location, played.last("ResetSecondFactor").id) == (
         303,
         "/members?done=second_factor_reset",
         OTHER,
     )
-    assert "Le avisamos por correo" in manager.get(response.location).text
+    assert "Le avisamos por correo" in manager.get(confirmed.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
-    own = manager.post(f"/members/workers/{ID}/second-factor", data=typed | {"spoke": "1"})
+    own = submit(manager, f"/members/workers/{ID}/second-factor", page, spoke="1")
     assert (own.status_code, "Nadie quita lo suyo" in own.text) == (422, True)
 
 
@@ -190,7 +173,7 @@ def test_the_coordination_is_offered_the_removal_for_an_only_manager(
     member.only_manager_worker_id = "c" * 32
     page = client.get(path).text
     assert f'action="{path}/second-factor"' in page
-    typed = {"form_token": token_of(page), "request_id": "one", "worker": "c" * 32}
-    assert client.post(f"{path}/second-factor", data=typed).status_code == 422
-    response = client.post(f"{path}/second-factor", data=typed | {"spoke": "1"})
-    assert (response.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)
+    action = f"{path}/second-factor"
+    assert submit(client, action, page, worker="c" * 32).status_code == 422
+    confirmed = submit(client, action, page, worker="c" * 32, spoke="1")
+    assert (confirmed.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)

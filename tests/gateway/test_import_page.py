@@ -11,7 +11,7 @@ from chassis.errors import Exhausted, Invalid
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
-from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, page_at, signed_in, submit
 
 JOB = "aa0c9a4e1b7d42b38c6de0f1a2b3c4d5"
 TWIN = "bb0c9a4e1b7d42b38c6de0f1a2b3c4d5"
@@ -27,29 +27,26 @@ def played() -> PlayedServices:
     return services
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
+def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[int, str | None]:
+    """Sends a file; returns the status and the address of the next page."""
+    page, file = page_at(client, "/directory/import"), (BytesIO(content), "x.csv")
+    answer = submit(client, "/directory/import", page, step=step, content=file)
+    return answer.status_code, answer.location
 
 
-def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[int, str]:
-    sent = {
-        "form_token": token_of(page_at(client, "/directory/import")),
-        "step": step,
-        "content": (BytesIO(content), "x.csv"),
-    }
-    answer = client.post("/directory/import", data=sent, content_type="multipart/form-data")
-    return answer.status_code, answer.headers.get("Location", "") or answer.text
-
-
-def report(played: PlayedServices, *, dry_run: bool = True, **fields: object) -> None:
-    import_ = o.Import(
+def report(played: PlayedServices, **fields: object) -> None:
+    """Answers with a finished import that has this report."""
+    played.answers["GetImport"] = o.Import(
         id=JOB,
         state=o.IMPORT_STATE_DONE,
-        dry_run=dry_run,
+        dry_run=True,
         report=o.ImportReport(**fields),  # type: ignore[arg-type]
     )
-    played.answers["GetImport"] = import_
+
+
+def refused_row(column: str, field: str, reason: str) -> o.ImportLine:
+    problem = o.ImportProblem(column=column, field=field, reason_code=reason)
+    return o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED, problems=[problem])
 
 
 def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
@@ -80,9 +77,8 @@ def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_canc
         id=JOB, state=o.IMPORT_STATE_WRITING, rows_done=120, rows_total=5000
     )
     page = page_at(client, PAGE)
-    assert '<meta http-equiv="refresh"' in page
-    assert "Filas: 120 de 5000" in page
-    assert client.post(f"{PAGE}/cancel", data={"form_token": token_of(page)}).status_code == 303
+    assert missing(page, '<meta http-equiv="refresh"', "Filas: 120 de 5000") == []
+    assert submit(client, f"{PAGE}/cancel", page).status_code == 303
     assert played.last("CancelImport").id == JOB
     played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
     assert "refresh" not in page_at(client, PAGE)
@@ -99,15 +95,9 @@ def test_a_file_that_was_refused_is_not_listed_as_imported(
 
 
 def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
-    wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
-    wrong.problems.add(column="E", field="schedules", reason_code="ambiguous")
-    report(
-        played,
-        created=1,
-        refused=1,
-        lines=[o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED), wrong],
-        ignored_columns=["G"],
-    )
+    created = o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED)
+    refused = refused_row("E", "schedules", "ambiguous")
+    report(played, created=1, refused=1, lines=[created, refused], ignored_columns=["G"])
     page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")
@@ -116,11 +106,9 @@ def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -
 def test_a_word_that_is_none_of_the_options_is_not_answered_with_choose_one(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    wrong = o.ImportLine(row=3, outcome=o.IMPORT_OUTCOME_REFUSED)
-    wrong.problems.add(column="G", field="languages", reason_code="unknown_code")
-    report(played, refused=1, lines=[wrong])
-    page = client.get(f"/directory/import/{JOB}").text
-    assert "Idiomas: no es una de las opciones; escríbala como en «Agregar un servicio»" in page
+    report(played, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
+    sentence = "Idiomas: no es una de las opciones; escríbala como en «Agregar un servicio»"
+    assert sentence in page_at(client, PAGE)
 
 
 def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_same_file(
@@ -136,18 +124,11 @@ def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_sa
     )
     page = page_at(client, PAGE)
     assert "Es el mismo: Consejería" in page
-    sent = {"form_token": token_of(page), "step": "import", "answer-4-": TWIN, "answer-5-": "new"}
-    assert client.post(PAGE, data=sent).headers["Location"] == PAGE
-    second_request = played.last("CreateImport")
-    assert (second_request.source_import_id, second_request.dry_run, second_request.content) == (
-        JOB,
-        False,
-        b"",
-    )
-    assert [(answer.row, answer.subject_id) for answer in second_request.answers] == [
-        (4, TWIN),
-        (5, ""),
-    ]
+    answers = {"answer-4-": TWIN, "answer-5-": "new"}
+    assert submit(client, PAGE, page, step="import", **answers).location == PAGE
+    request = played.last("CreateImport")
+    assert (request.source_import_id, request.dry_run, request.content) == (JOB, False, b"")
+    assert [(answer.row, answer.subject_id) for answer in request.answers] == [(4, TWIN), (5, "")]
 
 
 def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
@@ -161,16 +142,9 @@ def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
         encoding_samples=["Consejería"],
     )
     page = page_at(client, PAGE)
-    assert "Así se leyó: Consejería." in page
-    assert f'<option value="{o.IMPORT_ENCODING_MACINTOSH}" selected>' in page
-    client.post(
-        PAGE,
-        data={
-            "form_token": token_of(page),
-            "step": "import",
-            "encoding": str(o.IMPORT_ENCODING_WINDOWS_1252),
-        },
-    )
+    option = f'<option value="{o.IMPORT_ENCODING_MACINTOSH}" selected>'
+    assert missing(page, "Así se leyó: Consejería.", option) == []
+    submit(client, PAGE, page, step="import", encoding=str(o.IMPORT_ENCODING_WINDOWS_1252))
     assert played.last("CreateImport").encoding == o.IMPORT_ENCODING_WINDOWS_1252
 
 

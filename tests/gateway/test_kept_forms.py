@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -21,13 +22,11 @@ from tests.gateway.pages_gateway import (
     SECRET,
     Form,
     PlayedServices,
-    enter,
-    pages,
+    missing,
     signed_in,
-    token_of,
+    submit,
 )
 
-ONCE = "1" * 32
 NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
 ANOTHER = "e" * 32
 
@@ -37,24 +36,13 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def written(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
+def send_late(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
     """Sends a contact after the session has ended; returns the answer."""
-    token = token_of(client.get("/line/new").text)
+    page = client.get("/line/new").text
     played.answers["IssueToken"] = ended
     client.application.extensions["exchange"].forget(SECRET)
-    data = {
-        "form_token": token,
-        "request_id": ONCE,
-        "note": note,
-        "danger_now": "yes",
-        "kind_code": "crisis",
-    }
-    return client.post("/line/new", data=data)
+    fields = {"note": note, "danger_now": "yes", "kind_code": "crisis"}
+    return submit(client, "/line/new", page, **fields)
 
 
 def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
@@ -72,18 +60,16 @@ def sign_in(
     played.answers["SignIn"] = m.SignInResponse(
         session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id)
     )
-    return client.post(
-        "/sign-in",
-        data={
-            "email": "a@b.demo",
-            "password": "p",
-            "form_token": token_of(page),
-            "kept": kept_in(page),
-        },
-    )
+    return send_credentials(client, page)
 
 
-def kept_in(page: str) -> str:
+def send_credentials(client: FlaskClient, page: str) -> TestResponse:
+    """Sends an e-mail and a password, with the sealed form of the page."""
+    return submit(client, "/sign-in", page, email="a@b.demo", password="p", kept=sealed_form(page))
+
+
+def sealed_form(page: str) -> str:
+    """Returns the sealed form that the page contains; "" if there is none."""
     field = re.search(r'name="kept" value="([^"]*)"', page)
     return html.unescape(field[1]) if field else ""
 
@@ -91,35 +77,33 @@ def kept_in(page: str) -> str:
 def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = written(client, played)
-    assert page.status_code == 401
-    assert "no se perdió" in page.text
+    page = send_late(client, played)
+    assert (page.status_code, "no se perdió" in page.text) == (401, True)
     again = sign_in(client, played, page.text)
-    assert again.status_code == 200
+    assert (again.status_code, 'action="/line/new"' in again.text) == (200, True)
     assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, (
         "nothing is sent without her knowledge"
     )
     fields = Form(again.text).said
-    assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", ONCE)
-    assert 'action="/line/new"' in again.text
+    assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", "one")
     client.post("/line/new", data=fields)
-    assert played.last("CreateContact").contact.note == NOTE
-    assert played.last("CreateContact").request_id == ONCE
+    request = played.last("CreateContact")
+    assert (request.contact.note, request.request_id) == (NOTE, "one")
 
 
 def test_the_next_person_at_the_screen_reads_nothing_of_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = written(client, played).text
-    assert kept_in(page)
-    for part in ("terminal", "seis", "danger_now", "crisis"):
-        assert part not in page
+    page = send_late(client, played).text
+    assert sealed_form(page)
+    parts = ["terminal", "seis", "danger_now", "crisis"]
+    assert missing(page, *parts) == parts
 
 
 def test_another_worker_who_signs_in_there_does_not_get_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    answer = sign_in(client, played, written(client, played).text, worker_id=ANOTHER)
+    answer = sign_in(client, played, send_late(client, played).text, worker_id=ANOTHER)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/today")
     assert "terminal" not in answer.text
 
@@ -127,15 +111,9 @@ def test_another_worker_who_signs_in_there_does_not_get_the_text(
 def test_a_wrong_password_does_not_lose_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = written(client, played).text
+    page = send_late(client, played).text
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
-    data = {
-        "email": "a@b.demo",
-        "password": "x",
-        "form_token": token_of(page),
-        "kept": kept_in(page),
-    }
-    refused = client.post("/sign-in", data=data)
+    refused = send_credentials(client, page)
     assert refused.status_code == 401
     assert "terminal" in sign_in(client, played, refused.text).text
 
@@ -149,44 +127,36 @@ def test_a_wrong_password_does_not_lose_the_text(
         lambda text: text * 2,
     ],
 )
-def test_a_kept_form_that_was_tampered_with_is_not_offered(
-    alter: object, client: FlaskClient, played: PlayedServices
+def test_a_sealed_form_that_was_tampered_with_is_not_offered(
+    alter: Callable[[str], str], client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = written(client, played).text
-    altered = alter(kept_in(page))  # type: ignore[operator]
-    answer = sign_in(client, played, page.replace(html.escape(kept_in(page)), html.escape(altered)))
-    assert answer.headers["Location"] == "/today"
+    page = send_late(client, played).text
+    form = sealed_form(page)
+    altered = page.replace(html.escape(form), html.escape(alter(form)))
+    assert sign_in(client, played, altered).location == "/today"
 
 
 def test_a_text_that_is_too_long_to_keep_is_not_promised(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = written(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())
-    assert "no se perdió" not in page.text
-    assert "/sign-in" in page.headers["Location"]
+    page = send_late(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())
+    assert ("no se perdió" in page.text, "/sign-in" in page.headers["Location"]) == (False, True)
 
 
 def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: PlayedServices) -> None:
-    written(client, played)
-    answer = client.post(
-        "/line/new", data={"form_token": token_of(client.get("/sign-in").text), "note": NOTE}
-    )
-    assert "terminal" not in answer.text
-    assert not kept_in(answer.text)
+    send_late(client, played)
+    answer = submit(client, "/line/new", client.get("/sign-in").text, note=NOTE)
+    assert ("terminal" in answer.text, sealed_form(answer.text)) == (False, "")
 
 
 # D26
 def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    token = token_of(client.get("/line/new").text)
+    form = client.get("/line/new").text
     client.delete_cookie("s")
-    page = client.post(
-        "/line/new",
-        data={"form_token": token, "request_id": ONCE, "note": NOTE, "kind_code": "crisis"},
-    )
-    assert (page.status_code, "terminal" in page.text) == (401, False)
-    assert "no se perdió" in page.text
+    page = submit(client, "/line/new", form, note=NOTE, kind_code="crisis")
+    assert (page.status_code, missing(page.text, "no se perdió", "terminal")) == (401, ["terminal"])
     assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text
     client.delete_cookie("s")
     assert Form(sign_in(client, played, page.text).text).said["note"] == NOTE

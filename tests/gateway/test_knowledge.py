@@ -1,9 +1,11 @@
 """The sheet that tells a person who knows what about her."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -11,84 +13,78 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.parts import sheet as paper
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
 
 SHELTER = "a" * 32
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def receipt(**fields: object) -> p.Receipt:
-    created = p.Receipt(
-        id="b" * 32,
-        person_id=ID,
-        recipient_organization_id=SHELTER,
-        field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH],
-        purpose_codes=["HOU.EMG"],
-        giver_code=p.GIVER_PERSON,
-        genuine=True,
-        live=True,
-    )
-    created.create_time.FromDatetime(NOW - timedelta(days=10))
-    created.until_time.FromDatetime(NOW + timedelta(days=80))
-    for name, value in fields.items():
-        if isinstance(value, datetime):
-            getattr(created, name).FromDatetime(value)
-        else:
-            setattr(created, name, value)
-    return created
+    """Returns a consent of ten days ago, with these fields in place of the usual ones."""
+    usual: dict[str, Any] = {
+        "id": "b" * 32,
+        "person_id": ID,
+        "recipient_organization_id": SHELTER,
+        "field_groups": [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH],
+        "purpose_codes": ["HOU.EMG"],
+        "giver_code": p.GIVER_PERSON,
+        "genuine": True,
+        "live": True,
+        "create_time": NOW - timedelta(days=10),
+        "until_time": NOW + timedelta(days=80),
+    }
+    return p.Receipt(**usual | fields)
 
 
 def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.Reading:
-    created = p.Reading(
-        organization_id=organization, field_groups=[p.FIELD_GROUP_IDENTITY], allowed=allowed
+    """Returns an access of so many days ago."""
+    return p.Reading(
+        organization_id=organization,
+        field_groups=[p.FIELD_GROUP_IDENTITY],
+        allowed=allowed,
+        time=NOW - timedelta(days=days),  # type: ignore[arg-type]  # the stubs lack datetime
     )
-    created.time.FromDatetime(NOW - timedelta(days=days))
-    return created
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     created = PlayedServices()
-    created.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, code="7QK4M2")
-    created.answers["BatchGet"] = d.BatchGetResponse(
-        organizations=[
-            d.Organization(id=ID, name="Casa Puentes"),
-            d.Organization(id=SHELTER, name="Luna Nueva"),
-        ]
-    )
-    created.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt()])
-    created.answers["ListReadings"] = p.ListReadingsResponse(
-        readings=[reading(1), reading(3), reading(20), reading(2, allowed=False)]
-    )
-    created.answers["ListReferrals"] = r.ListReferralsResponse()
-    created.answers["ListEnquiries"] = e.ListEnquiriesResponse()
+    members = [
+        d.Organization(id=ID, name="Casa Puentes"),
+        d.Organization(id=SHELTER, name="Luna Nueva"),
+    ]
+    readings = [reading(1), reading(3), reading(20), reading(2, allowed=False)]
+    created.answers |= {
+        "GetPerson": p.Person(id=ID, organization_id=ID, code="7QK4M2"),
+        "BatchGet": d.BatchGetResponse(organizations=members),
+        "ListReceipts": p.ListReceiptsResponse(receipts=[receipt()]),
+        "ListReadings": p.ListReadingsResponse(readings=readings),
+        "ListReferrals": r.ListReferralsResponse(),
+        "ListEnquiries": e.ListEnquiriesResponse(),
+    }
     return created
 
 
-def sheet(played: PlayedServices, end: str = "") -> str:
-    client: FlaskClient = enter(pages(played).test_client())
-    answer = client.get(f"/people/{ID}/knows{end}")
-    assert answer.status_code == 200
-    return answer.text if not end else str(len(answer.data))
+def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestResponse:
+    """Returns the answer to a request for the sheet, which has this status."""
+    answer = enter(pages(played).test_client()).get(f"/people/{ID}/knows{end}")
+    assert answer.status_code == status
+    return answer
 
 
 def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
     played: PlayedServices,
 ) -> None:
-    page = sheet(played)
-    assert "Luna Nueva" in page
-    assert "Casa Puentes" in page
-    assert "Termina pronto" not in page
     # Opened twice since her consent. Earlier and refused accesses do not count: they gave this
     # organisation no knowledge under this consent.
-    assert "2 veces" in page
+    texts = ("Luna Nueva", "Casa Puentes", "2 veces", "Termina pronto")
+    assert missing(get_sheet(played).text, *texts) == ["Termina pronto"]
 
 
 def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(
-        receipts=[receipt(until_time=NOW + timedelta(days=5))]
-    )
-    assert "Termina pronto" in sheet(played)
+    ending = receipt(until_time=NOW + timedelta(days=5))
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[ending])
+    assert "Termina pronto" in get_sheet(played).text
 
 
 @pytest.mark.parametrize(
@@ -114,9 +110,7 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
             clock.stop_time.FromDatetime(NOW)
         referrals.append(r.Referral(id=ID, receipt_id=withdrawn.id, clocks=[clock]))
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
-    page = sheet(played)
-    assert expected in page
-    assert "Se retiró el" in page
+    assert missing(get_sheet(played).text, expected, "Se retiró el") == []
 
 
 @pytest.mark.parametrize(
@@ -146,12 +140,9 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
 def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
     played: PlayedServices, fields: dict[str, object], expected: str
 ) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(
-        receipts=[receipt(live=False, **fields)]
-    )
-    page = sheet(played)
-    assert expected in page
-    assert "Hasta el" not in page
+    closed = receipt(live=False, **fields)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[closed])
+    assert missing(get_sheet(played).text, expected, "Hasta el") == ["Hasta el"]
 
 
 def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
@@ -160,43 +151,41 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     content = e.EnquiryContent(
         need_code="HOU.EMG", age_band=r.AGE_BAND_18_TO_24, languages=["es"], dependants=0
     )
-    put_to = [e.Offer(organization_id=SHELTER, holds_content=True), e.Offer(organization_id=ID)]
-    left_out = [e.ENQUIRY_ATTRIBUTE_LANGUAGES]
-    values = [
-        e.Enquiry(state=state, content=content, offers=put_to, left_out_attributes=left_out)
+    enquiries = [
+        e.Enquiry(
+            state=state,
+            content=content,
+            offers=[
+                e.Offer(organization_id=SHELTER, holds_content=True),
+                e.Offer(organization_id=ID),
+            ],
+            left_out_attributes=[e.ENQUIRY_ATTRIBUTE_LANGUAGES],
+        )
         for state in (e.ENQUIRY_STATE_OPEN, e.ENQUIRY_STATE_MATCHED)
     ]
     answers = iter(
         [
-            e.ListEnquiriesResponse(enquiries=values[:1], next_page_token="more"),
-            e.ListEnquiriesResponse(enquiries=values[1:]),
+            e.ListEnquiriesResponse(enquiries=enquiries[:1], next_page_token="more"),
+            e.ListEnquiriesResponse(enquiries=enquiries[1:]),
         ]
     )
     played.answers["ListEnquiries"] = lambda request: next(answers)
     played.answers["ListReceipts"] = p.ListReceiptsResponse()
-    page = sheet(played)
-    assert {request.person_id for name, request, _ in played.asked if name == "ListEnquiries"} == {
-        ID
-    }
+    page = get_sheet(played).text
+    assert {request.person_id for rpc, request, _ in played.asked if rpc == "ListEnquiries"} == {ID}
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
-    assert "ayuda y urgencia, edad, hijos o familiares a cargo." in page
-    for text in (
+    texts = (
+        "ayuda y urgencia, edad, hijos o familiares a cargo.",
         "Hasta que se cierre la consulta: entonces se borra.",
         "Se aceptó lo que ofreció: lo conserva.",
-    ):
-        assert text in page
+    )
+    assert missing(page, *texts) == []
     assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"
-    printed = list[object]()
-
-    def pdf(*parts: object) -> bytes:
-        printed.extend(parts)
-        return b"%PDF-"
-
-    monkeypatch.setattr(paper, "pdf", pdf)
-    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=values)
-    sheet(played, ".pdf")
-    assert "Luna Nueva" in repr(printed)
-    assert "Nadie más sabe" not in repr(printed)
+    draw = Mock(return_value=b"%PDF-")
+    monkeypatch.setattr(paper, "pdf", draw)
+    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
+    get_sheet(played, ".pdf")
+    assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más sabe") == ["Nadie más sabe"]
 
 
 def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
@@ -209,12 +198,9 @@ def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
         ]
     )
     played.answers["ListReadings"] = lambda request: next(answers)
-    assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == []
-    page = sheet(played)
-    assert [request.page_token for name, request, _ in played.asked if name == "ListReadings"] == [
-        "",
-        "more",
-    ]
+    page = get_sheet(played).text
+    requests = [request for rpc, request, _ in played.asked if rpc == "ListReadings"]
+    assert [request.page_token for request in requests] == ["", "more"]
     assert page.count("Casa Puentes") >= 2
 
 
@@ -222,21 +208,14 @@ def test_there_is_no_sheet_of_a_file_that_another_organisation_holds(
     played: PlayedServices,
 ) -> None:
     played.answers["GetPerson"] = p.Person(id=ID, organization_id=SHELTER)
-    client = enter(pages(played).test_client())
-    assert (
-        client.get(f"/people/{ID}/knows").status_code
-        == client.get(f"/people/{ID}/knows.pdf").status_code
-        == 404
-    )
+    get_sheet(played, status=404)
+    get_sheet(played, ".pdf", status=404)
 
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
     played: PlayedServices, language: str
 ) -> None:
-    client = enter(pages(played).test_client())
-    answer = client.get(f"/people/{ID}/knows.pdf?lang={language}")
-    assert answer.status_code == 200
-    assert answer.data.startswith(b"%PDF-")
-    assert f"/Lang ({language})".encode() in answer.data
-    assert {name for name, *_ in played.asked} & {"OpenPerson"} == set()
+    file = get_sheet(played, f".pdf?lang={language}").data
+    assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
+    assert "OpenPerson" not in {rpc for rpc, *_ in played.asked}

@@ -15,9 +15,9 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import access
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 
-ID, HERS, OTHER = "a" * 32, "d" * 32, "e" * 32
+ID, COORDINATOR, OTHER = "a" * 32, "d" * 32, "e" * 32
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
     """Returns one coordinator, these others, and a waiting invitation."""
     roles = [c.ROLE_COORDINATOR, c.ROLE_MANAGER]
     worker = m.Worker(
-        id=HERS,
+        id=COORDINATOR,
         etag="v3",
         name="Coordinadora",
         organization_id=OTHER,
@@ -45,17 +45,9 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
     return m.ListNetworkRolesResponse(workers=[worker, *others], invitations=[waiting])
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def send_form(client: FlaskClient, path: str, **values: str) -> tuple[int, str]:
-    fields = {
-        "form_token": token_of(client.get("/network/roles").text),
-        "request_id": "b" * 32,
-    } | values
-    answer = client.post(path, data=fields)
+def send_form(client: FlaskClient, path: str, **fields: str) -> tuple[int, str]:
+    """Sends a form of the page; returns the status, and the address or text of the next page."""
+    answer = submit(client, path, client.get("/network/roles").text, **fields)
     return answer.status_code, answer.location or answer.text
 
 
@@ -68,9 +60,7 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
         303,
         "/network/roles?done=invited",
     )
-    assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(
-        id=ID, request_id="b" * 32
-    )
+    assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="one")
 
 
 def test_the_link_of_an_invitation_on_paper_is_shown_to_whoever_confirms_it(
@@ -88,8 +78,8 @@ def test_a_coordinator_who_is_no_second_person_is_told_why_and_nothing_is_lost(
 ) -> None:
     played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
     status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
-    assert (status, "auditora@alianza.example" in text) == (422, True)
-    assert "alguien de la coordinación de otra organización" in text
+    texts = ("auditora@alianza.example", "alguien de la coordinación de otra organización")
+    assert (status, missing(text, *texts)) == (422, [])
 
 
 def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_back_filled_in(
@@ -108,44 +98,27 @@ def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_bac
     assert (status, "nueva@alianza.example" in text) == (422, True)
 
 
-def test_the_page_invites_only_to_the_coordinators_own_organisation(
+def test_the_page_invites_only_to_network_roles_in_the_coordinators_own_organisation(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     """Any other organisation would be refused."""
     assert 'name="organization_id"' not in client.get("/network/roles").text
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    send_form(
-        client,
-        "/network/roles",
-        organization_id=OTHER,
-        email="nueva@alianza.example",
-        roles="auditor",
-    )
-    assert played.last("CreateInvitation").invitation.organization_id == ""
-
-
-def test_no_role_of_an_organisation_is_given_on_this_page(
-    client: FlaskClient, played: PlayedServices
-) -> None:
-    played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    send_form(client, "/network/roles", email="nueva@alianza.example", roles="manager")
-    assert list(played.last("CreateInvitation").invitation.roles) == []
+    fields = {"email": "nueva@alianza.example", "organization_id": OTHER, "roles": "manager"}
+    send_form(client, "/network/roles", **fields)
+    invitation = played.last("CreateInvitation").invitation
+    assert (invitation.organization_id, list(invitation.roles)) == ("", [])
 
 
 def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "Proponer que se suspenda" in client.get("/network/roles").text
-    played.answers["SuspendWorker"] = m.Worker(id=HERS)
-    assert send_form(
-        client, f"/network/roles/workers/{HERS}/suspend", etag="v3", reason="misuse"
-    ) == (
-        303,
-        "/network/roles?done=saved",
-    )
-    reason = m.WORKER_SUSPENSION_REASON_MISUSE
+    played.answers["SuspendWorker"] = m.Worker(id=COORDINATOR)
+    path = f"/network/roles/workers/{COORDINATOR}/suspend"
+    assert send_form(client, path, etag="v3", reason="misuse") == (303, "/network/roles?done=saved")
     assert played.last("SuspendWorker") == m.SuspendWorkerRequest(
-        id=HERS, etag="v3", request_id="b" * 32, reason=reason
+        id=COORDINATOR, etag="v3", request_id="one", reason=m.WORKER_SUSPENSION_REASON_MISUSE
     )
     played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
     assert "Con usted son dos" in client.get("/network/roles").text
@@ -154,18 +127,23 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
 def test_an_account_is_not_suspended_without_a_reason(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    status, text = send_form(client, f"/network/roles/workers/{HERS}/suspend", etag="v3")
-    assert (status, 'id="reason-error"' in text, f'id="reason-{HERS}"' in text) == (422, True, True)
+    status, text = send_form(client, f"/network/roles/workers/{COORDINATOR}/suspend", etag="v3")
+    assert (status, 'id="reason-error"' in text, f'id="reason-{COORDINATOR}"' in text) == (
+        422,
+        True,
+        True,
+    )
     assert "SuspendWorker" not in {name for name, *_ in played.asked}
 
 
 def test_the_page_says_what_to_do_if_all_coordinators_are_of_one_member(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    assert "inscriba una coordinadora de otra organización" in client.get("/network/roles").text
+    warning = "inscriba una coordinadora de otra organización"
+    assert warning in client.get("/network/roles").text
     another = m.Worker(id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR])
     played.answers["ListNetworkRoles"] = accounts(another)
-    assert "inscriba una coordinadora de otra organización" not in client.get("/network/roles").text
+    assert warning not in client.get("/network/roles").text
 
 
 def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices) -> None:
@@ -175,12 +153,11 @@ def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices)
 
 def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:
     app = pages(played)
-    symbols = set(
-        re.findall(r'<symbol id="(\w+)"', (Path(str(app.static_folder)) / "icons.svg").read_text())
-    )
+    icons = (Path(str(app.static_folder)) / "icons.svg").read_text()
     declared = {endpoint: access.declaration_of(app, endpoint) for endpoint in app.view_functions}
-    assert {
+    entries = {
         endpoint.partition(".")[0]
         for endpoint, page in declared.items()
         if page and page.navigation
-    } <= symbols
+    }
+    assert entries <= {*re.findall(r'<symbol id="(\w+)"', icons)}

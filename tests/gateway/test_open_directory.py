@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -20,8 +21,9 @@ from services.gateway.edge.clients import ServiceFault
 from services.gateway.site.language import i18n
 from services.gateway.site.public.open_directory import days, hours
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, enter, pages, token_of
+from tests.gateway.pages_gateway import Form, PlayedServices, enter, missing, pages, submit
 
+LAWYER = {"words": "abogada", "need_code": "LEG", "department": "NI-CI"}
 PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", "ListTaxonomyTerms"}
 
 
@@ -69,15 +71,15 @@ def service(**fields: object) -> o.PublicService:
             url="https://casa.example",
         ),
     )
-    at = created.service_at_locations.add(
+    office = created.service_at_locations.add(
         location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI")
     )
-    at.phones.add(number="+50523410002")
+    office.phones.add(number="+50523410002")
     created.MergeFrom(o.PublicService(**fields))  # type: ignore[arg-type]
     return created
 
 
-def ask(
+def search(
     client: FlaskClient,
     played: PlayedServices,
     *services: o.PublicService,
@@ -88,9 +90,12 @@ def ask(
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=more
     )
-    return client.post(
-        "/services", data={"form_token": token_of(client.get("/services").text), **fields}
-    )
+    return send(client, **fields)
+
+
+def send(client: FlaskClient, **fields: str) -> TestResponse:
+    """Sends the form of the directory."""
+    return submit(client, "/services", client.get("/services").text, **fields)
 
 
 def main(text: str) -> str:
@@ -110,8 +115,8 @@ def test_the_first_page_links_to_the_directory_which_says_first_what_to_do_in_da
 def test_a_result_states_whom_to_call_when_and_where(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = main(ask(client, played, service(), words="derechos").text)
-    for part in (
+    page = main(search(client, played, service(), words="derechos").text)
+    parts = (
         "Asesoría",
         f'href="/services/organizations/{ID}"',
         "Chinandega, Nicaragua",
@@ -121,8 +126,8 @@ def test_a_result_states_whom_to_call_when_and_where(
         'href="tel:+50523410002"',
         'href="https://casa.example" rel="noreferrer nofollow"',
         "Derechos",
-    ):
-        assert part in page, part
+    )
+    assert missing(page, *parts) == []
 
 
 @pytest.mark.parametrize(
@@ -132,11 +137,10 @@ def test_a_result_states_whom_to_call_when_and_where(
 def test_no_total_is_stated_where_services_are_not_counted(
     client: FlaskClient, played: PlayedServices, total: int, expected: str
 ) -> None:
-    fields = {"form_token": token_of(client.get("/services").text)}
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[service()], total_size=total
     )
-    assert f'<h2 id="found">{expected}</h2>' in client.post("/services", data=fields).text
+    assert f'<h2 id="found">{expected}</h2>' in send(client).text
 
 
 def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
@@ -144,18 +148,17 @@ def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: Play
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[home.organization]
     )
-    results = main(ask(client, played, home).text)
-    results = results[
-        results.index('<ul class="rows">') : results.index(
-            "</ul>", results.index('<ul class="rows">')
-        )
-    ]
-    for page in (results, main(client.get(f"/services/organizations/{ID}").text)):
-        for part in ("Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"):
-            assert part not in page, part
-        assert "no se dice dónde está, por seguridad" in page
+    results = search(client, played, home).text.partition('<ul class="rows">')[2]
+    notice = "no se dice dónde está, por seguridad"
+    parts = ["Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"]
+    for page in (
+        results.partition("</ul>")[0],
+        main(client.get(f"/services/organizations/{ID}").text),
+    ):
+        assert missing(page, notice, *parts) == parts
     open_page = (
-        main(ask(client, played, service()).text) + client.get(f"/services/organizations/{ID}").text
+        main(search(client, played, service()).text)
+        + client.get(f"/services/organizations/{ID}").text
     )
     assert open_page.count("Chinandega") > 2
 
@@ -165,148 +168,102 @@ def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
 ) -> None:
     notice = "Los albergues y las casas seguras no están en esta lista"
     for code in ("HOU", "HOU.EMG"):
-        assert notice in ask(client, played, need_code=code).text
-    assert notice not in ask(client, played, need_code="LEG").text
+        assert notice in search(client, played, need_code=code).text
+    assert notice not in search(client, played, need_code="LEG").text
 
 
 def test_search_words_are_in_no_address_and_only_open_data_are_requested(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.asked.clear()
-    page = ask(
-        client,
-        played,
-        service(),
-        more="siguiente",
-        words="abogada",
-        need_code="LEG",
-        department="NI-CI",
-    ).text
+    page = search(client, played, service(), more="siguiente", **LAWYER).text
     client.get(f"/services/organizations/{ID}")
     assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
     played.asked.clear()
-    again = enter(client)  # a signed-in reader sees the same, and no more
-    ask(again, played, service(), words="abogada")
-    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | {
-        "IssueToken",
-        "CountUnread",
-        "SignIn",
-    }
+    # a signed-in reader sees the same, and no more
+    search(enter(client), played, service(), words="abogada")
+    of_the_frame = {"IssueToken", "CountUnread", "SignIn"}
+    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | of_the_frame
 
 
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = ask(
-        client,
-        played,
-        service(),
-        more="siguiente",
-        words="abogada",
-        need_code="LEG",
-        department="NI-CI",
-    ).text
-    first = o.ListPublicServicesRequest()
-    first.CopyFrom(played.last("ListPublicServices"))
-    assert (first.words, first.need_code, first.department, first.by_name) == (
-        "abogada",
-        "LEG",
-        "NI-CI",
-        True,
-    )
-    form = dict(
-        re.findall(
-            r'<input type="hidden" name="(\w+)" value="([^"]*)"',
-            page[page.index('name="page"') - 600 :],
-        )
-    )
-    client.post("/services", data=form)
-    second_request = played.last("ListPublicServices")
-    assert second_request.page_token == "siguiente"
-    second_request.page_token = ""
-    assert second_request == first
-    assert re.findall(
-        r'class="tile" name="need_code" value="(\w+)"', client.get("/services").text
-    ) == ["HOU"]
+    page = search(client, played, service(), more="siguiente", **LAWYER).text
+    first = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
+    assert played.last("ListPublicServices") == first
+    last_form = page[page.index('name="page"') - 600 :]
+    fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', last_form)
+    client.post("/services", data=dict(fields))
+    first.page_token = "siguiente"
+    assert played.last("ListPublicServices") == first
+    tiles = r'class="tile" name="need_code" value="(\w+)"'
+    assert re.findall(tiles, client.get("/services").text) == ["HOU"]
 
 
 def test_forged_fields_get_no_larger_page_and_no_other_order(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    ask(
-        client, played, page_size="100000", by_name="0", modified_after="2020-01-01", request_id="x"
-    )
-    assert played.last("ListPublicServices") == o.ListPublicServicesRequest(
-        by_name=True, page_size=20
-    )
+    search(client, played, page_size="100000", by_name="0", modified_after="2020-01-01")
+    expected = o.ListPublicServicesRequest(by_name=True, page_size=20)
+    assert played.last("ListPublicServices") == expected
 
 
 def test_an_outdated_page_token_leads_back_to_the_first_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    ask(client, played)
-
-    def strict(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
+    def refuse_old_token(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
         if request.page_token:
             raise errors.Invalid(("page_token", "malformed"))
         return o.ListPublicServicesResponse(services=[service()], total_size=1)
 
-    played.answers["ListPublicServices"] = strict
-    answer = client.post(
-        "/services",
-        data={"form_token": token_of(client.get("/services").text), "page": "de otra búsqueda"},
-    )
+    played.answers["ListPublicServices"] = refuse_old_token
+    answer = send(client, page="de otra búsqueda")
     assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
 
 
 def test_invalid_search_terms_are_reported_at_their_fields(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    token = token_of(client.get("/services").text)
     played.answers["ListPublicServices"] = errors.Invalid(
         ("words", "too_long"), ("department", "malformed")
     )
-    answer = client.post(
-        "/services", data={"form_token": token, "words": "a" * 5000, "department": "<b>"}
-    )
+    answer = send(client, words="a" * 5000, department="<b>")
     assert answer.status_code == 422
-    assert 'href="#words"' in answer.text
-    assert 'id="department-error"' in answer.text
+    assert missing(answer.text, 'href="#words"', 'id="department-error"') == []
     assert "<b>" not in main(answer.text).replace("<b>Hay", "").replace("<b>133", "").replace(
         "<p><b>", ""
     )
 
 
 def test_an_empty_result_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
-    page = main(ask(client, played, words="zzz").text)
-    assert "llame a la línea" in page
-    assert page.count('href="tel:133"') == 2
+    page = main(search(client, played, words="zzz").text)
+    assert ("llame a la línea" in page, page.count('href="tel:133"')) == (True, 2)
 
 
-@pytest.mark.parametrize(
-    "hurt", [errors.Unavailable("service_away"), errors.Unavailable("deadline_exceeded")]
-)
+@pytest.mark.parametrize("reason", ["service_away", "deadline_exceeded"])
 def test_while_the_directory_is_down_the_page_says_what_to_do(
-    client: FlaskClient, played: PlayedServices, hurt: Exception
+    client: FlaskClient, played: PlayedServices, reason: str
 ) -> None:
-    token = token_of(client.get("/services").text)
-    played.answers |= dict.fromkeys(PUBLIC_RPCS, hurt)
+    form = client.get("/services").text
+    played.answers |= dict.fromkeys(PUBLIC_RPCS, errors.Unavailable(reason))
     fresh = pages(played).test_client()
     # on a process that never received the numbers, and on one that did
-    unknown, kept = "llame a la policía si corre peligro", "tel:133"
-    for number, answer in (
-        (unknown, fresh.get("/services")),
-        (unknown, fresh.get(f"/services/organizations/{ID}")),
-        (kept, client.post("/services", data={"form_token": token, "words": "abogada"})),
+    no_number, number = "llame a la policía si corre peligro", "tel:133"
+    for text, answer in (
+        (no_number, fresh.get("/services")),
+        (no_number, fresh.get(f"/services/organizations/{ID}")),
+        (number, submit(client, "/services", form, words="abogada")),
     ):
         assert answer.status_code in (503, 504)
-        assert answer.headers["Retry-After"]
-        assert answer.headers["Cache-Control"] == "no-store"
-        for part in (number, 'class="exit"', 'href="/services"'):
-            assert part in answer.text, part
-        assert "Puede que se haya guardado" not in answer.text
+        assert (bool(answer.headers["Retry-After"]), answer.headers["Cache-Control"]) == (
+            True,
+            "no-store",
+        )
+        never = "Puede que se haya guardado"
+        assert missing(answer.text, text, 'class="exit"', 'href="/services"', never) == [never]
     played.answers["ListHotlines"] = ServiceFault("INTERNAL")
     assert fresh.get("/services").status_code in (503, 504)
 
@@ -314,22 +271,20 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
 def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    hurt = '"><script>alert(1)</script>{{ 7*7 }}'
+    script = '"><script>alert(1)</script>{{ 7*7 }}'
     malicious = service(
-        service=d.Service(name=hurt, description=hurt, phone='+505"onclick=x'),
-        organization=d.Organization(name=hurt, url="javascript:alert(1)", description=hurt),
+        service=d.Service(name=script, description=script, phone='+505"onclick=x'),
+        organization=d.Organization(name=script, url="javascript:alert(1)", description=script),
     )
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[malicious.organization]
     )
+    dangerous = ["<script>alert", "javascript:", '"onclick']
     for page in (
-        ask(client, played, malicious, more=hurt, words=hurt).text,
+        search(client, played, malicious, more=script, words=script).text,
         client.get(f"/services/organizations/{ID}").text,
     ):
-        assert "<script>alert" not in page
-        assert "javascript:" not in page
-        assert "{{ 7*7 }}" in page
-        assert '"onclick' not in page
+        assert missing(page, "{{ 7*7 }}", *dangerous) == dangerous
 
 
 def test_a_member_without_public_services_has_no_page(
@@ -352,33 +307,29 @@ def test_requests_to_the_directory_are_counted_by_address_like_those_to_every_pu
 
 
 def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
+    morning: dict[str, Any] = {"opens_at": "09:00", "closes_at": "10:00"}
     with client.application.test_request_context("/services"):
         today = i18n.now().date()
-        weekly = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
+        always = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
         over = d.Schedule(
-            freq=d.FREQUENCY_WEEKLY,
-            opens_at="09:00",
-            closes_at="10:00",
-            valid_to=str(today - timedelta(days=3)),
+            freq=d.FREQUENCY_WEEKLY, valid_to=str(today - timedelta(days=3)), **morning
         )
         later = d.Schedule(
-            freq=d.FREQUENCY_WEEKLY,
-            opens_at="09:00",
-            closes_at="10:00",
-            valid_from=str(today + timedelta(days=3)),
+            freq=d.FREQUENCY_WEEKLY, valid_from=str(today + timedelta(days=3)), **morning
         )
-        monthly = d.Schedule(
-            freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="10:00"
-        )
-        assert hours([weekly, over, later, monthly]) == [
+        monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], **morning)
+        assert hours([]) == []
+        assert hours([always, over, later, monthly]) == [
             "todos los días: las 24 horas",
             "otros días del mes: pregunte",
         ]
-        assert hours([]) == []
-        assert days(["SU", "SA"]) == "sábado, domingo"
-        assert days(["WE", "MO", "TU"]) == "lunes a miércoles"
-        assert days(["MO", "WE", "FR"]) == "lunes, miércoles, viernes"
-        assert days(["MO", "TU", "WE", "TH", "FR", "SA", "SU"]) == "todos los días"
+        for codes, words in (
+            ("SU SA", "sábado, domingo"),
+            ("WE MO TU", "lunes a miércoles"),
+            ("MO WE FR", "lunes, miércoles, viernes"),
+            ("MO TU WE TH FR SA SU", "todos los días"),
+        ):
+            assert days(codes.split()) == words
 
 
 @pytest.mark.parametrize(
@@ -388,6 +339,5 @@ def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
     client: FlaskClient, language: str, expected: str
 ) -> None:
     page = client.get(f"/services?lang={language}").text
-    assert expected in page
-    assert f'action="/services?lang={language}#found"' in page
+    assert missing(page, expected, f'action="/services?lang={language}#found"') == []
     assert Form(page).said["form_token"]

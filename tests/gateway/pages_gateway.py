@@ -218,7 +218,7 @@ def token_of(page: str) -> str:
     return field[1]
 
 
-def send(client: FlaskClient, form: str, to: str = "", **fields: object) -> TestResponse:
+def send(client: FlaskClient, form: str, to: str = "", /, **fields: object) -> TestResponse:
     """Opens the page with the form and sends it, filled in."""
     page = client.get(form).text
     request_id = re.search(r'name="request_id" value="([^"]+)"', page)

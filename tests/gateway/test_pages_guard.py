@@ -19,6 +19,7 @@ from services.gateway.edge.app import PROBES
 from services.gateway.edge.clients import READING_VERBS, ServiceFault, Standing, standing_of
 from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import (
+    ALL_ROLES,
     EXIT,
     SECRET,
     PlayedServices,
@@ -26,6 +27,7 @@ from tests.gateway.pages_gateway import (
     page_at,
     pages,
     routes,
+    send,
     signed_in,
     token_of,
 )
@@ -36,25 +38,29 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return pages(played).test_client()
+Attributes = dict[str, str]
 
 
-class Forms(HTMLParser):
-    """The forms of a page: method, action and the names of their hidden fields."""
+class Elements(HTMLParser):
+    """The forms of a page with their hidden fields, and the fields that a person types into."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.forms: list[tuple[str, str, dict[str, str]]] = []
+        self.forms: list[tuple[Attributes, dict[str, str]]] = []
+        self.typed: list[Attributes] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        kind = attributes.get("type", "text")
         if tag == "form":
-            self.forms.append((attributes.get("method", "get"), attributes.get("action", ""), {}))
-        elif tag == "input" and attributes.get("type") == "hidden" and self.forms:
-            self.forms[-1][2][attributes["name"]] = attributes.get("value", "")
+            self.forms.append((attributes, {}))
+        elif tag == "input" and kind == "hidden" and self.forms:
+            self.forms[-1][1][attributes["name"]] = attributes.get("value", "")
+        elif tag == "textarea" or (
+            tag == "input" and kind not in ("hidden", "checkbox", "radio", "submit", "file")
+        ):
+            self.typed.append(attributes)
 
 
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
@@ -92,9 +98,9 @@ def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.Mon
     assert client.get("/today").status_code == 404
 
 
-def test_without_a_session_only_the_allow_list_opens(client: FlaskClient) -> None:
-    for endpoint, path in routes(client.application):
-        answer = client.get(path)
+def test_without_a_session_only_the_allow_list_opens(visitor: FlaskClient) -> None:
+    for endpoint, path in routes(visitor.application):
+        answer = visitor.get(path)
         if endpoint in PUBLIC:
             assert answer.status_code == 200, endpoint
         elif endpoint == "live.version":  # requested by a script
@@ -107,7 +113,6 @@ def test_without_a_session_only_the_allow_list_opens(client: FlaskClient) -> Non
 def test_a_head_request_changes_no_more_than_a_get(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    enter(client)
     for endpoint, path in routes(client.application):
         writes = []
         for method in ("GET", "HEAD"):
@@ -117,61 +122,54 @@ def test_a_head_request_changes_no_more_than_a_get(
         assert writes[0] == writes[1], endpoint
 
 
-def test_no_cookie_is_set_before_sign_in(client: FlaskClient) -> None:
-    for endpoint, path in routes(client.application):
+def test_no_cookie_is_set_before_sign_in(visitor: FlaskClient) -> None:
+    for endpoint, path in routes(visitor.application):
         if endpoint in PUBLIC:
-            assert "Set-Cookie" not in client.get(path + "?lang=fr").headers, endpoint
+            assert "Set-Cookie" not in visitor.get(path + "?lang=fr").headers, endpoint
 
 
 @pytest.mark.parametrize("role", sorted(access.EVERYONE))
-def test_a_page_is_not_found_for_another_role(
-    played: PlayedServices, client: FlaskClient, role: str
-) -> None:
+def test_a_page_is_not_found_for_another_role(played: PlayedServices, role: str) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
-    enter(client)
+    client = enter(pages(played).test_client())
     for endpoint, path in routes(client.application):
         page = access.declaration_of(client.application, endpoint)
         if page and not page.is_public and role not in page.roles:
             assert client.get(path).status_code == 404, endpoint
 
 
-def test_every_link_of_the_navigation_opens_for_its_reader(played: PlayedServices) -> None:
-    for role in (
-        contract_pb2.ROLE_WORKER,
-        contract_pb2.ROLE_OPERATOR,
-        contract_pb2.ROLE_MANAGER,
-        contract_pb2.ROLE_COORDINATOR,
-        contract_pb2.ROLE_AUDITOR,
-    ):
-        played.answers["IssueToken"] = signed_in(role)
-        client = enter(pages(played).test_client())
-        nav = re.findall(
-            r'<nav class="(?:rail|tabs)".*?</nav>', client.get("/today").text, re.DOTALL
-        )
-        assert len(nav) == 2
-        for path in re.findall(r'href="(/[^"]+)"', "".join(nav)):
-            assert client.get(path).status_code == 200, (role, path)
+@pytest.mark.parametrize("role", ALL_ROLES)
+def test_every_link_of_the_navigation_opens_for_its_reader(
+    played: PlayedServices, role: contract_pb2.Role.ValueType
+) -> None:
+    played.answers["IssueToken"] = signed_in(role)
+    client = enter(pages(played).test_client())
+    today = client.get("/today").text
+    rail, tabs = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', today, re.DOTALL)
+    for path in re.findall(r'href="(/[^"]+)"', rail + tabs):
+        assert client.get(path).status_code == 200, path
 
 
 def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> None:
-    enter(client)
     for endpoint, path in routes(client.application):
         answer = client.get(path)
         if answer.status_code in (301, 302):
             continue
         assert answer.status_code == 200, endpoint
         policy = answer.headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy, endpoint
-        assert "unsafe" not in policy, endpoint
-        assert answer.headers["Cache-Control"] == "no-store", endpoint
-        assert answer.headers["Referrer-Policy"] == "no-referrer", endpoint
-        assert answer.headers["X-Content-Type-Options"] == "nosniff", endpoint
+        assert ("default-src 'none'" in policy, "unsafe" in policy) == (True, False), endpoint
+        expected = {
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+        assert {name: answer.headers[name] for name in expected} == expected, endpoint
         assert answer.headers["X-Request-Id"], endpoint
         if answer.mimetype != "text/html":
             continue
         page = answer.text
-        assert 'class="exit"' in page, endpoint
-        assert 'href="/quick-exit"' in page, endpoint
+        parts = ('class="exit"', 'href="/quick-exit"', '<html lang="es"')
+        assert [part for part in parts if part not in page] == [], endpoint
         assert not re.search(
             r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)|javascript:", page
         ), endpoint
@@ -179,72 +177,40 @@ def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> N
             endpoint
         )
         assert "Enlace" not in re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1], endpoint  # type: ignore[index]
-        assert '<html lang="es"' in page, endpoint
         assert len(page) < 60_000, endpoint
 
 
-def test_error_pages_have_the_security_headers_too(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    enter(client)
-    for answer in (
-        client.get("/no-such-page"),
-        client.get("/static/no-such-file"),
-        client.delete("/today"),
+def test_error_pages_have_the_security_headers_too(client: FlaskClient) -> None:
+    for answer, status in (
+        (client.get("/no-such-page"), 404),
+        (client.get("/static/no-such-file"), 404),
+        (client.delete("/today"), 405),
     ):
-        assert answer.status_code in (404, 405)
-        assert 'class="exit"' in answer.text
+        assert (answer.status_code, 'class="exit"' in answer.text) == (status, True)
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
-    enter(client)
     checked = 0
-    reads = (
-        "/sign-in",
-        "/sign-out",
-        "/my-referral",
-        "/directory",
-        "/services#found",
-    )  # they change nothing, or a repeat does no harm
+    # they change nothing, or a repeat does no harm
+    reads = ("/sign-in", "/sign-out", "/my-referral", "/directory", "/services#found")
     for endpoint, path in routes(client.application):
-        for method, action, hidden in Forms(page_at(client, path)).forms:
-            if method == "get":
+        for form, hidden in Elements(page_at(client, path)).forms:
+            if form.get("method", "get") == "get":
                 continue
             checked += 1
+            action = form.get("action", "")
             assert hidden.get("form_token"), (endpoint, action)
-            if action not in reads:
-                assert re.fullmatch(r"[0-9a-f]{32}", hidden.get("request_id", "")), (
-                    endpoint,
-                    action,
-                )
+            request_id = hidden.get("request_id", "")
+            assert action in reads or re.fullmatch(r"[0-9a-f]{32}", request_id), (endpoint, action)
     assert checked > 60
 
 
-class Fields(HTMLParser):
-    """The fields of a page for typing."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: list[dict[str, str]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "textarea" or (
-            tag == "input"
-            and attributes.get("type", "text")
-            not in ("hidden", "checkbox", "radio", "submit", "file")
-        ):
-            self.fields.append(attributes)
-
-
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
-    enter(client)
     own = {"username", "name", "current-password", "new-password"}  # the worker's own
     checked = 0
     for endpoint, path in routes(client.application):
-        for field in Fields(page_at(client, path)).fields:
+        for field in Elements(page_at(client, path)).typed:
             checked += 1
             assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
             assert field.get("spellcheck") == "false" or field.get("type") in (
@@ -254,33 +220,35 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
     assert checked > 100
 
 
-def test_a_form_sent_from_another_site_is_refused(client: FlaskClient) -> None:
-    page = client.get("/sign-in").text
-    data = {"email": "a@b.demo", "password": "x", "form_token": token_of(page)}
-    assert (
-        client.post("/sign-in", data=data, headers={"Sec-Fetch-Site": "cross-site"}).status_code
-        == 403
-    )
-    assert (
-        client.post("/sign-in", data=data, headers={"Origin": "https://evil.example"}).status_code
-        == 403
-    )
-    assert client.post("/sign-in", data={**data, "form_token": "made-up"}).status_code == 403
-    assert client.post("/sign-in", data=data, headers={"Origin": "null"}).status_code == 303
+@pytest.mark.parametrize(
+    ("headers", "fields", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, {}, 403),
+        ({"Origin": "https://evil.example"}, {}, 403),
+        ({}, {"form_token": "made-up"}, 403),
+        ({"Origin": "null"}, {}, 303),
+    ],
+)
+def test_a_form_sent_from_another_site_is_refused(
+    visitor: FlaskClient, headers: dict[str, str], fields: dict[str, str], status: int
+) -> None:
+    token = token_of(visitor.get("/sign-in").text)
+    data = {"email": "a@b.demo", "password": "x", "form_token": token, **fields}
+    assert visitor.post("/sign-in", data=data, headers=headers).status_code == status
 
 
 def test_every_post_without_a_token_changes_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    enter(client)
     played.asked.clear()
     for endpoint, path in routes(client.application, "POST"):
         assert client.post(path, data={}).status_code == 403, endpoint
-    assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken", "CountUnread"}
+    # numbers of lines that are half a minute old are read again
+    assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken", "CountUnread", "ListHotlines"}
 
 
 def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:
-    their_token = token_of(enter(client).get("/line/new").text)
+    their_token = token_of(client.get("/line/new").text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
     other = enter(pages(played).test_client())
     assert other.post("/line/new", data={"form_token": their_token}).status_code == 403
@@ -288,14 +256,10 @@ def test_a_form_of_another_session_is_refused(played: PlayedServices, client: Fl
 
 def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
     client = pages(played, development=False).test_client()
-    answer = client.post(
-        "/sign-in",
-        data={"email": "a", "password": "b", "form_token": token_of(client.get("/sign-in").text)},
-    )
+    answer = send(client, "/sign-in", email="a", password="b")
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith(f"__Host-s={SECRET};")
-    for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
-        assert part in cookie
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert "Expires" not in cookie
 
 
@@ -316,62 +280,50 @@ def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> No
         "/ñ",
     ],
 )
-def test_the_sign_in_never_leads_to_another_site(client: FlaskClient, target: str) -> None:
-    form = {
-        "email": "a",
-        "password": "b",
-        "to": target,
-        "form_token": token_of(client.get("/sign-in").text),
-    }
-    assert client.post("/sign-in", data=form).headers["Location"] == "/today"
+def test_the_sign_in_never_leads_to_another_site(visitor: FlaskClient, target: str) -> None:
+    answer = send(visitor, "/sign-in", email="a", password="b", to=target)
+    assert answer.headers["Location"] == "/today"
 
 
 def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
     answer = client.get("/people")
-    assert answer.headers["Location"] == "/sign-in?to=/people&ended=1"
+    assert answer.location == "/sign-in?to=/people&ended=1"
     assert "s=;" in answer.headers["Set-Cookie"]
-    assert "15 minutos" in client.get(answer.headers["Location"]).text
+    assert "15 minutos" in client.get(answer.location).text
 
 
 def test_a_session_whose_token_a_service_refuses_leads_to_the_sign_in_and_not_back_at_once(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     """Checks the case of a wrong clock: the session is known, but its tokens are not valid."""
-    enter(client)
     played.answers["ListPeople"] = errors.Unauthenticated("token_invalid")
     assert "15 minutos" in client.get("/people", follow_redirects=True).text
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
 def test_quick_exit_ends_the_session_and_leads_away(
     played: PlayedServices, client: FlaskClient, method: str
 ) -> None:
-    enter(client)
-    answer = getattr(client, method)("/quick-exit")
-    assert answer.headers["Location"] == EXIT
+    answer = client.open("/quick-exit", method=method)
+    assert answer.location == EXIT
     assert "s=;" in answer.headers["Set-Cookie"]
     assert played.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
 
 def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
-    played: PlayedServices, client: FlaskClient
+    visitor: FlaskClient,
 ) -> None:
-    form = {
-        "reference": "7QK4M2X7",
-        "pin": "4821",
-        "form_token": token_of(client.get("/my-referral").text),
-    }
-    assert client.post("/my-referral", data=form).status_code == 200
-    device = client.get_cookie("d")
+    looked_up = send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821")
+    assert looked_up.status_code == 200
+    device = visitor.get_cookie("d")
     assert device is not None
-    client.get("/quick-exit")
-    assert client.get_cookie("d") == device
+    visitor.get("/quick-exit")
+    assert visitor.get_cookie("d") == device
 
 
 @pytest.mark.parametrize(
@@ -381,11 +333,10 @@ def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers
 def test_quick_exit_leads_away_whatever_is_broken(
     played: PlayedServices, client: FlaskClient, broken: Exception
 ) -> None:
-    enter(client)
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["EndSession"] = played.answers["IssueToken"] = broken
     answer = client.get("/quick-exit")
-    assert answer.headers["Location"] == EXIT
+    assert answer.location == EXIT
     assert "s=;" in answer.headers["Set-Cookie"]
 
 
@@ -405,55 +356,45 @@ def test_quick_exit_leads_away_whatever_is_broken(
 def test_each_refusal_is_a_page_that_says_what_to_do(
     played: PlayedServices, client: FlaskClient, refusal: errors.Refusal, status: int
 ) -> None:
-    enter(client)
     played.answers["ListPeople"] = refusal
     answer = client.get("/people")
-    assert answer.status_code == status
+    assert (answer.status_code, "<h1>" in answer.text) == (status, True)
     assert refusal.reason not in answer.text
-    assert "<h1>" in answer.text
 
 
 def test_a_fault_shows_its_number_and_nothing_else(
     played: PlayedServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enter(client)
     played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
     answer = client.get("/people")
     text = answer.text + "".join(capsys.readouterr())
     assert answer.status_code == 500
     assert answer.headers["X-Request-Id"] in answer.text
-    assert "María" not in text
-    assert "López" not in text
+    assert ("María" in text, "López" in text) == (False, False)
 
 
 def test_the_log_contains_the_route_and_no_more(
     client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enter(client)
-    page = client.get("/directory").text
-    client.post(
-        "/directory?lang=es", data={"words": "albergue secreto", "form_token": token_of(page)}
-    )
+    send(client, "/directory", "/directory?lang=es", words="albergue secreto")
     client.get("/people/0123456789abcdef0123456789abcdef?done=saved")
     text = "".join(capsys.readouterr())
     assert "/people/<identifier>" in text
-    for secret in ("secreto", "0123456789abcdef0123456789abcdef", "a@b.demo", "done=", SECRET):
-        assert secret not in text
+    secrets = ("secreto", "0123456789abcdef0123456789abcdef", "a@b.demo", "done=", SECRET)
+    assert [secret for secret in secrets if secret in text] == []
 
 
 def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices, visitor: FlaskClient
 ) -> None:
-    assert "Todas las partes responden." in client.get("/status").text
+    assert "Todas las partes responden." in visitor.get("/status").text
     played.standings["partners"] = Standing(answers=True, ready=False, publishes=False)
     played.standings["referrals"] = Standing(answers=False, ready=False, publishes=False)
     played.standings["notifications"] = Standing(answers=True, ready=True, publishes=False)
-    assert client.get("/healthz").json == {"status": "alive"}
-    assert (client.get("/readyz").status_code, client.get("/readyz").json) == (
-        200,
-        {"status": "ready"},
-    )
-    page = client.get("/status")
+    assert visitor.get("/healthz").json == {"status": "alive"}
+    ready = visitor.get("/readyz")
+    assert (ready.status_code, ready.json) == (200, {"status": "ready"})
+    page = visitor.get("/status")
     assert page.status_code == 200
     assert re.findall(r'class="pill (\w+)">([^<]+)<', page.text) == [
         ("late", "No llega a sus datos"),
@@ -463,22 +404,24 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     assert "Todas las partes responden." not in page.text
 
 
+@pytest.mark.parametrize(
+    ("language", "pill", "sentence"),
+    [
+        ("es", "algo quedó en espera", "Una novedad aún no llegó"),
+        ("en", "something is held up", "has not yet reached"),
+        ("fr", "quelque chose reste en attente", "Une nouvelle"),
+    ],
+)
 def test_the_status_page_names_a_service_that_holds_received_facts(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices, visitor: FlaskClient, language: str, pill: str, sentence: str
 ) -> None:
     played.standings["notifications"] = Standing(
         answers=True, ready=True, publishes=False, holds=True
     )
-    for language, sentence, target in (
-        ("es", "algo quedó en espera", "Una novedad aún no llegó"),
-        ("en", "something is held up", "has not yet reached"),
-        ("fr", "quelque chose reste en attente", "Une nouvelle"),
-    ):
-        page = client.get(f"/status?lang={language}").text
-        pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)
-        assert [tone for tone, _ in pills] == ["done", "done", "soon"]
-        assert sentence in pills[2][1]
-        assert target in page
+    page = visitor.get(f"/status?lang={language}").text
+    pills = re.findall(r'class="pill (\w+)">([^<]+)<', page)
+    assert [tone for tone, _ in pills] == ["done", "done", "soon"]
+    assert (pill in pills[2][1], sentence in page) == (True, True)
 
 
 def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> None:
@@ -497,28 +440,25 @@ def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> No
     assert [
         standing_of(health_future(yes), health_future(yes), health_future(facts)).holds
         for facts in (yes, no, None)
-    ] == [
-        False,
-        True,
-        False,
-    ]
+    ] == [False, True, False]
 
 
-def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    enter(client)
-    page = client.get("/directory").text
-    for reason, status, sentence in (
+@pytest.mark.parametrize(
+    ("reason", "status", "sentence"),
+    [
         ("deadline_exceeded", 504, "Puede que se haya guardado"),
         ("service_unreachable", 503, "Puede que se haya guardado"),
         ("service_away", 503, "No se guardó nada"),
         ("store_unavailable", 503, "No se guardó nada"),
-    ):
-        played.answers["SearchServices"] = errors.Unavailable(reason)
-        answer = client.post("/directory", data={"words": "albergue", "form_token": token_of(page)})
-        assert (answer.status_code, sentence in answer.text, "Retry-After" in answer.headers) == (
-            status,
-            True,
-            True,
-        ), reason
+    ],
+)
+def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
+    played: PlayedServices, client: FlaskClient, reason: str, status: int, sentence: str
+) -> None:
+    played.answers["SearchServices"] = errors.Unavailable(reason)
+    answer = send(client, "/directory", words="albergue")
+    assert (answer.status_code, sentence in answer.text, "Retry-After" in answer.headers) == (
+        status,
+        True,
+        True,
+    )

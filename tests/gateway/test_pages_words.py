@@ -6,6 +6,7 @@ import gzip
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -35,6 +36,7 @@ OFFERED = frozenset(
     " decline_reason skip_reason plan_close_reason".split()
 )
 """Kinds of words.ENUMS that forms offer whole, besides those that a step of a referral requires."""
+QUESTIONS = [question for form in step_forms.STEPS.values() for question in form.asks]
 
 
 @pytest.mark.parametrize(
@@ -43,27 +45,27 @@ OFFERED = frozenset(
 def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
     client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
-    assert f'<html lang="{language}"' in page
-    assert word in page
+    assert (f'<html lang="{language}"' in page, word in page) == (True, True)
     assert f'<html lang="{language}"' in client.get("/people").text, "and the session remembers it"
 
 
-def test_a_public_page_keeps_the_language_in_its_addresses() -> None:
+def test_a_public_page_is_in_the_browsers_language_and_keeps_a_chosen_one_in_its_addresses() -> (
+    None
+):
     client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
-    assert "/my-referral?lang=fr" in page
-    assert "/sign-in?lang=fr" in page
-    assert '<html lang="en"' in client.get("/", headers={"Accept-Language": "en-GB,en;q=0.8"}).text
-    assert '<html lang="es"' in client.get("/", headers={"Accept-Language": "de"}).text
+    assert ("/my-referral?lang=fr" in page, "/sign-in?lang=fr" in page) == (True, True)
+    for languages, shown in (("en-GB,en;q=0.8", "en"), ("de", "es")):
+        page = client.get("/", headers={"Accept-Language": languages}).text
+        assert f'<html lang="{shown}"' in page, languages
 
 
 @pytest.mark.parametrize("kind", sorted(words.ENUMS))
 def test_every_enum_value_has_a_word(kind: str) -> None:
     known, table = set(wire.numbers(words.ENUMS[kind].DESCRIPTOR)), vocabulary.TABLES[kind]
     assert known - table.keys() <= UNSPOKEN
-    if kind in OFFERED | {
-        ask.table for form in step_forms.STEPS.values() for ask in form.asks
-    }:  # a form offers the table as it is
+    # a form offers the table as it is
+    if kind in OFFERED | {question.table for question in QUESTIONS}:
         assert {code for code in table if code} <= known
 
 
@@ -103,12 +105,10 @@ def test_every_offered_verb_has_its_form() -> None:
 
 
 def test_every_question_of_a_step_has_its_words() -> None:
-    for step, form in step_forms.STEPS.items():
-        for ask in form.asks:
-            assert ask.kind != "choice" or ask.table in words.ENUMS, f"{step}: {ask.table}"
-            assert ask.kind in ("note", "service") or ask.name in vocabulary.TABLES["field"], (
-                f"{step}: {ask.name}"
-            )
+    choices = {question.table for question in QUESTIONS if question.kind == "choice"}
+    assert choices - words.ENUMS.keys() == set()
+    named = {question.name for question in QUESTIONS if question.kind not in ("note", "service")}
+    assert named - vocabulary.TABLES["field"].keys() == set()
 
 
 def test_every_action_on_the_trail_of_referrals_has_words_for_the_auditor() -> None:
@@ -209,15 +209,14 @@ def test_no_french_text_has_a_line_that_begins_with_the_mark_of_the_last_one() -
 def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
-        values = {
-            ask.name for form in step_forms.STEPS.values() for ask in form.asks if ask.required
-        }
-        assert values - vocabulary.TABLES["missing"].keys() == set()
+    required = {question.name for question in QUESTIONS if question.required}
+    assert required - vocabulary.TABLES["missing"].keys() == set()
 
 
 def stamp(offset: timedelta) -> Timestamp:
+    """Returns the time in `offset` from now."""
     created = Timestamp()
-    created.FromDatetime((i18n.now() + offset).replace(tzinfo=None))
+    created.FromDatetime(i18n.now() + offset)
     return created
 
 
@@ -237,12 +236,19 @@ def clock(
 
 def test_a_clock_empties_and_states_the_time_left() -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        calm = due.of_clock(clock(timedelta(hours=-5), timedelta(hours=5, seconds=30)))
-        soon = due.of_clock(clock(timedelta(hours=-22), timedelta(hours=2, minutes=10, seconds=30)))
-        late = due.of_clock(clock(timedelta(hours=-2), timedelta(minutes=-40)))
-    assert (calm.level, calm.percent_left, calm.text) == ("calm", 50, "5 h")
-    assert (soon.level, soon.percent_left, soon.text) == ("soon", 9, "2 h 10")
-    assert (late.level, late.percent_left, late.text) == ("late", 0, "40 min de atraso")
+        shown = [
+            due.of_clock(clock(timedelta(hours=-hours), end))
+            for hours, end in (
+                (5, timedelta(hours=5, seconds=30)),
+                (22, timedelta(hours=2, minutes=10, seconds=30)),
+                (2, timedelta(minutes=-40)),
+            )
+        ]
+    assert [(deadline.level, deadline.percent_left, deadline.text) for deadline in shown] == [
+        ("calm", 50, "5 h"),
+        ("soon", 9, "2 h 10"),
+        ("late", 0, "40 min de atraso"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -303,39 +309,39 @@ def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
 
 
 def test_planned_events_are_shown_until_they_have_happened() -> None:
-    def ahead(**values: object) -> list[tuple[str, bool]]:
-        referral = r.Referral(live=True)
-        for name, value in values.items():
-            setattr(referral, name, value) if name == "live" else getattr(referral, name).CopyFrom(
-                value
-            )
-        return [(event, over) for event, _time, over in due.planned_events(referral)]
-
     later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
-    with pages(PlayedServices()).test_request_context("/"):
-        assert ahead(planned_first_contact_time=later) == [("Primer contacto previsto", False)]
-        assert ahead(planned_first_contact_time=before) == [("Primer contacto previsto", True)]
-        assert ahead(
-            planned_first_contact_time=later, first_contact_time=before, appointment_time=later
-        ) == [("Cita", False)]
-        assert ahead(appointment_time=before) == [("Cita", True)]
-        assert ahead(appointment_time=before, live=False) == []
+    contact = "planned_first_contact_time"
+    cases: list[tuple[dict[str, Any], bool, list[tuple[str, bool]]]] = [
+        ({contact: later}, True, [("Primer contacto previsto", False)]),
+        ({contact: before}, True, [("Primer contacto previsto", True)]),
+        (
+            {contact: later, "first_contact_time": before, "appointment_time": later},
+            True,
+            [("Cita", False)],
+        ),
+        ({"appointment_time": before}, True, [("Cita", True)]),
+        ({"appointment_time": before}, False, []),
+    ]
+    for times, live, expected in cases:
+        with pages(PlayedServices()).test_request_context("/"):
+            planned = due.planned_events(r.Referral(live=live, **times))
+        assert [(event, over) for event, _time, over in planned] == expected
 
 
-def test_the_history_words_a_reason_as_the_form_of_its_step_does() -> None:
+@pytest.mark.parametrize(
+    ("verb", "reason", "expected"),
+    [
+        ("appointment_missed", "no_transport", "No tuvo cómo llegar"),
+        ("declined", "no_capacity", "No hay lugar"),
+        ("appointment_scheduled", "", ""),
+        ("newer_than_this_gateway", "no_capacity", ""),
+    ],
+)
+def test_the_history_words_a_reason_as_the_form_of_its_step_does(
+    verb: str, reason: str, expected: str
+) -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        assert (
-            steps.why(r.ReferralEvent(verb="appointment_missed", reason_code="no_transport"))
-            == "No tuvo cómo llegar"
-        )
-        assert (
-            steps.why(r.ReferralEvent(verb="declined", reason_code="no_capacity")) == "No hay lugar"
-        )
-        assert steps.why(r.ReferralEvent(verb="appointment_scheduled")) == ""
-        assert (
-            steps.why(r.ReferralEvent(verb="newer_than_this_gateway", reason_code="no_capacity"))
-            == ""
-        )
+        assert steps.why(r.ReferralEvent(verb=verb, reason_code=reason)) == expected
 
 
 @pytest.mark.parametrize(
@@ -370,35 +376,29 @@ def test_every_main_step_of_the_service_has_a_button() -> None:
 
 def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
     known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
-    fields = {}
-    with pages(PlayedServices()).test_request_context("/"):
-        for turn in (r.TURN_UNSPECIFIED, r.TURN_SENDER, r.TURN_RECEIVER):
-            for side in (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK):
-                referral = r.Referral(
-                    id="x",
-                    turn=turn,
-                    side=side,
-                    sender_organization_id="a",
-                    receiver_organization_id="b",
-                )
-                fields[turn, side] = steps.who_acts(referral, known)
+    own, sender, receiver = (
+        "Le toca a su organización",
+        "Le toca a Albergue",
+        "Esperamos respuesta de Clínica",
+    )
+    for turn, expected in (
+        (r.TURN_UNSPECIFIED, ("", "", "")),
+        (r.TURN_SENDER, (own, sender, sender)),
+        (r.TURN_RECEIVER, (receiver, own, receiver)),
+    ):
+        for side, sentence in zip(
+            (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK), expected, strict=True
+        ):
+            referral = r.Referral(
+                id="x",
+                turn=turn,
+                side=side,
+                sender_organization_id="a",
+                receiver_organization_id="b",
+            )
+            with pages(PlayedServices()).test_request_context("/"):
+                assert steps.who_acts(referral, known) == sentence
                 assert steps.next_step(referral) is None
-    assert not any(words_ for (turn, _side), words_ in fields.items() if turn == r.TURN_UNSPECIFIED)
-    assert (
-        fields[r.TURN_SENDER, r.SIDE_SENDER]
-        == fields[r.TURN_RECEIVER, r.SIDE_RECEIVER]
-        == "Le toca a su organización"
-    )
-    assert (
-        fields[r.TURN_SENDER, r.SIDE_RECEIVER]
-        == fields[r.TURN_SENDER, r.SIDE_NETWORK]
-        == "Le toca a Albergue"
-    )
-    assert (
-        fields[r.TURN_RECEIVER, r.SIDE_SENDER]
-        == fields[r.TURN_RECEIVER, r.SIDE_NETWORK]
-        == "Esperamos respuesta de Clínica"
-    )
 
 
 def test_the_style_sheet_and_the_script_stay_small() -> None:

@@ -15,7 +15,8 @@ from services.gateway.edge.server import Server
 
 
 @contextmanager
-def asked(proxies: int) -> Iterator[str]:
+def address_page(proxies: int) -> Iterator[str]:
+    """Serves a page that is the client's address; yields the URL of the page."""
     app = Flask(__name__)
     app.add_url_rule("/", view_func=lambda: str(request.remote_addr))
     server = Server(app, "127.0.0.1:0", proxies)
@@ -29,7 +30,7 @@ def asked(proxies: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("proxies", "expected", "seen"),
+    ("proxies", "forwarded", "seen"),
     [
         (0, "", "127.0.0.1"),
         (0, "203.0.113.9", "127.0.0.1"),
@@ -40,16 +41,9 @@ def asked(proxies: int) -> Iterator[str]:
     ],
 )
 def test_the_clients_address_is_the_one_our_outermost_proxy_saw_and_never_one_the_caller_made_up(
-    proxies: int, expected: str, seen: str
+    proxies: int, forwarded: str, seen: str
 ) -> None:
-    with asked(proxies) as url:
-        headers = (
-            {
-                "X-Forwarded-For": expected,
-                "X-Forwarded-Host": "evil.example",
-                "Forwarded": "for=198.51.100.7",
-            }
-            if expected
-            else {}
-        )
+    made_up = {"X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.7"}
+    headers = {"X-Forwarded-For": forwarded, **made_up} if forwarded else {}
+    with address_page(proxies) as url:
         assert requests.get(url, headers=headers, timeout=5).text == seen

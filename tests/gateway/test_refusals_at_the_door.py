@@ -30,11 +30,11 @@ PATH = "/api/v1/referrals"
 class Gateway:
     """A server whose app only counts its calls.
 
-    The app makes a caller named "slow" wait until the test releases the call.
+    The app makes a caller named "slow" wait until the event `go` is set.
     """
 
     server: Server
-    asked: list[str]
+    callers: list[str]
     go: threading.Event
     limits: Limits
 
@@ -47,7 +47,12 @@ class Gateway:
         while not self.limits._limiters["caller"].take(fingerprint(caller)).wait:
             pass
 
+    def get(self, caller: str) -> requests.Response:
+        """Sends a caller's request and waits for the answer."""
+        return requests.get(self.url, headers={"Authorization": f"Bearer {caller}"}, timeout=10)
+
     def send(self, data: bytes) -> socket.socket:
+        """Returns a new connection on which these bytes were sent."""
         line = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
         line.sendall(data)
         return line
@@ -55,23 +60,23 @@ class Gateway:
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    app, asked, go = Flask(__name__), list[str](), threading.Event()
+    app, callers, go = Flask(__name__), list[str](), threading.Event()
 
     def answer() -> str:
         caller = request.headers["Authorization"].partition(" ")[2]
-        asked.append(caller)
+        callers.append(caller)
         if caller == "slow":
             go.wait(20)
         return caller
 
     app.add_url_rule(PATH, view_func=answer)
-    counted = Limits(1)
-    for limiter in counted._limiters.values():
+    limits = Limits(1)
+    for limiter in limits._limiters.values():
         limiter._now = lambda: 0.0
-    server = Server(app, "127.0.0.1:0", refuse=counted.refuse)
+    server = Server(app, "127.0.0.1:0", refuse=limits.refuse)
     serving = threading.Thread(target=server.serve)
     serving.start()
-    yield Gateway(server, asked, go, counted)
+    yield Gateway(server, callers, go, limits)
     go.set()
     server.stop()
     serving.join(15)
@@ -84,7 +89,7 @@ def request_bytes(caller: str) -> bytes:
 
 def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway: Gateway) -> None:
     gateway.spend("greedy")
-    answer = requests.get(gateway.url, headers={"Authorization": "Bearer greedy"}, timeout=10)
+    answer = gateway.get("greedy")
     assert (answer.status_code, answer.headers["Content-Type"], answer.json()["reason"]) == (
         429,
         "application/problem+json",
@@ -94,20 +99,14 @@ def test_a_caller_without_quota_gets_a_complete_refusal_without_the_app(gateway:
         "1",
         '"caller";q=2;w=2',
     )
-    assert (
-        requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text
-        == "modest"
-    )
-    assert gateway.asked == ["modest"]
+    assert gateway.get("modest").text == "modest"
+    assert gateway.callers == ["modest"]
 
 
 def test_several_requests_on_one_connection_are_answered_in_their_order(gateway: Gateway) -> None:
     gateway.spend("greedy")
     with gateway.send(
-        request_bytes("greedy")
-        + request_bytes("modest")
-        + request_bytes("greedy")
-        + request_bytes("other")
+        b"".join(map(request_bytes, ("greedy", "modest", "greedy", "other")))
     ) as line:
         received = b""
         while received.count(b"HTTP/1.1") < 4 or not received.endswith(b"other"):
@@ -127,10 +126,7 @@ def test_other_callers_are_answered_while_refusals_are_delayed(
     gateway.spend("greedy")
     lines = [gateway.send(request_bytes("greedy")) for _ in range(50)]
     until(lambda: len(gateway.server._refused) == 50)
-    assert (
-        requests.get(gateway.url, headers={"Authorization": "Bearer modest"}, timeout=10).text
-        == "modest"
-    )
+    assert gateway.get("modest").text == "modest"
     gateway.server._refused = type(gateway.server._refused)(
         (0.0, channel) for _, channel in gateway.server._refused
     )
@@ -168,6 +164,7 @@ def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Ga
 
 
 def statuses(lines: list[socket.socket]) -> list[bytes]:
+    """Returns the status of the answer on each connection, and closes the connections."""
     results = []
     for line in lines:
         with line:
@@ -182,21 +179,20 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     assert served.MAX_PER_CALLER == 8
     assert "beyond eight the answer is 503" in guide
     slow_requests = [gateway.send(request_bytes("slow")) for _ in range(served.MAX_PER_CALLER)]
-    until(lambda: len(gateway.asked) == served.MAX_PER_CALLER)
-    answer = requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
+    until(lambda: len(gateway.callers) == served.MAX_PER_CALLER)
+    answer = gateway.get("slow")
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
         503,
         "service_busy",
         "5",
     )
-    modest = {"Authorization": "Bearer modest"}
-    assert requests.get(gateway.url, headers=modest, timeout=10).text == "modest"
+    assert gateway.get("modest").text == "modest"
     gateway.go.set()
     assert statuses(slow_requests) == [b"200"] * served.MAX_PER_CALLER
     until(lambda: not gateway.server._under_way)
-    gateway.asked.clear()
-    requests.get(gateway.url, headers={"Authorization": "Bearer slow"}, timeout=10)
-    assert gateway.asked == ["slow"], "the refused caller has its full share again"
+    gateway.callers.clear()
+    gateway.get("slow")
+    assert gateway.callers == ["slow"], "the refused caller has its full share again"
 
 
 def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pages_are_not(
@@ -205,11 +201,11 @@ def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pag
     monkeypatch.setattr(served, "MAX_PER_CALLER", 10_000)
     monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
     slow_requests = [gateway.send(request_bytes("slow")) for _ in range(THREADS + 5)]
-    until(lambda: len(gateway.asked) == THREADS)
+    until(lambda: len(gateway.callers) == THREADS)
     assert statuses([gateway.send(request_bytes("late")) for _ in range(20)]) == [b"503"] * 20
     page = gateway.send(b"GET /hoy HTTP/1.1\r\nHost: x\r\n\r\n")
     until(lambda: len(gateway.server.task_dispatcher.queue) == 6)
     gateway.go.set()
     assert statuses(slow_requests) == [b"200"] * (THREADS + 5)
     assert statuses([page]) == [b"404"], "this app has no pages"
-    assert "late" not in gateway.asked
+    assert "late" not in gateway.callers

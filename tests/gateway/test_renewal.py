@@ -6,41 +6,29 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from chassis.errors import Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.edge.clients import NOBODY, Caller, Clients, calling
-from tests.gateway.served_gateway import Service
+from tests.gateway.served_gateway import Service, refusing
 
 DRAFT = referrals_pb2.CreateReferralRequest()
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    created = Service()
-    created.answer = no_old_token
-    yield created
-    created.stop()
-
-
-@pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
+    """Clients of a service that refuses the token "old" as expired."""
+    service.answer = refuse_old_token
     created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
     yield created
     created.close()
     calling.set(NOBODY)
 
 
-def no_old_token(rpc: str, context: grpc.ServicerContext) -> None:
+def refuse_old_token(rpc: str, context: grpc.ServicerContext) -> None:
     """Refuses an expired token, as a service does."""
     if ("authorization", "Bearer old") in list(context.invocation_metadata() or ()):
-        status = status_pb2.Status(code=code_pb2.UNAUTHENTICATED, message="token_expired")
-        status.details.add().Pack(
-            error_details_pb2.ErrorInfo(reason="token_expired", domain="enlace")
-        )
-        context.abort_with_status(rpc_status.to_status(status))
+        refusing("token_expired", "UNAUTHENTICATED", only=rpc)(rpc, context)
 
 
 def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(

@@ -1,0 +1,226 @@
+"""The pages of an enquiry that was sent: the answers, and the way to the referral."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from chassis import errors
+from protos.notifications.v1 import notifications_pb2 as n
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import Form, PlayedServices, send
+
+OTHER = "b" * 32
+ENQUIRY = f"/enquiries/{ID}"
+MATCHED = e.ENQUIRY_STATE_MATCHED
+
+
+@pytest.fixture
+def played() -> PlayedServices:
+    return PlayedServices()
+
+
+def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **fields: object) -> e.Enquiry:
+    """Returns an open enquiry as the asker, or as a member that is asked, sees it."""
+    values = {
+        "id": ID,
+        "etag": "v3",
+        "code": "K7M2QX",
+        "state": e.ENQUIRY_STATE_OPEN,
+        "side": side,
+        "content": e.EnquiryContent(
+            need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE, age_band=r.AGE_BAND_18_TO_24
+        ),
+        **fields,
+    }
+    return e.Enquiry(**values)  # type: ignore[arg-type]
+
+
+def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(
+        r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID)]
+    )
+    page = client.get(ENQUIRY).text
+    assert "No se dice quién es ni quién pregunta." in page
+    assert 'name="answer" value="yes"' in page
+    assert '<button class="second" name="reason_code" value="no_capacity">' in page, (
+        "three taps: open, no, reason"
+    )
+    yes = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
+    assert (yes.status_code, yes.location) == (303, f"{ENQUIRY}?done=answered")
+    assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
+    no = {"service_id": ID, "answer": "no"}
+    refused = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
+    assert (refused.status_code, 'id="reason_code-error"' in refused.text) == (422, True)
+    send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
+    assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        e.OFFER_ANSWER_UNSPECIFIED,
+        e.OFFER_ANSWER_YES,
+        e.OFFER_ANSWER_MAYBE,
+        e.OFFER_ANSWER_WAITLIST,
+        e.OFFER_ANSWER_NO,
+    ],
+)
+def test_a_member_that_offered_help_reads_what_happens_next(
+    answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
+) -> None:
+    offer = e.Offer(service_id=OTHER, organization_id=OTHER, answer=answer)
+    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
+    page = client.get(ENQUIRY).text
+    offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
+    assert ("Hasta entonces no viene nadie." in page, "¿Podrían ayudarla?" in page) == (
+        offered,
+        not offered,
+    )
+
+
+def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
+    refused = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
+    assert (refused.status_code, "Ya se tomó un ofrecimiento" in refused.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "offered"),
+    [("not_taken", True), ("not_referred", True), ("offer_gone", True), ("by_asker", False)],
+)
+def test_an_asker_whose_enquiry_was_closed_by_its_deadline_is_not_told_that_nothing_is_missing(
+    reason: str, offered: bool, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(
+        state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER
+    )
+    played.answers["TakeOffer"] = errors.Conflict("enquiry_cancelled")
+    refused = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
+    assert refused.status_code == 422
+    assert (
+        f'href="/enquiries/new?person={OTHER}"' in refused.text,
+        "por ella ya no llega nadie" in refused.text,
+        "No hace falta nada más" in refused.text,
+    ) == (offered, True, False)
+
+
+def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    offer = e.Offer(service_id=ID, organization_id=ID)
+    closed = enquiry(r.SIDE_RECEIVER, state=MATCHED, offers=[offer])
+    closed.ClearField("content")
+    played.answers["GetEnquiry"] = closed
+    page = client.get(ENQUIRY).text
+    assert (
+        "Ya no hace falta responder" in page,
+        'name="answer"' in page,
+        "Albergue de emergencia" in page,
+    ) == (True, False, False)
+
+
+def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    offers = [
+        e.Offer(service_id=ID, organization_id=ID, answer=e.OFFER_ANSWER_NO),
+        e.Offer(service_id=OTHER, organization_id=ID, answer=e.OFFER_ANSWER_WAITLIST),
+    ]
+    for state in (e.ENQUIRY_STATE_CANCELLED, MATCHED):
+        closed = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
+        played.answers["GetEnquiry"] = closed
+        assert "ya no llega nadie: no guarde el lugar" in client.get(ENQUIRY).text
+    closed.taken_service_id = OTHER
+    assert "no guarde el lugar" not in client.get(ENQUIRY).text
+
+
+def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_safe_contact(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=MATCHED)
+    referred = send(client, ENQUIRY, f"{ENQUIRY}/refer")
+    assert (referred.status_code, referred.location.startswith(f"/referrals/{ID}/")) == (303, True)
+    assert f'action="{ENQUIRY}/cancel"' in client.get(ENQUIRY).text, (
+        "a taken offer that is no longer needed is given back"
+    )
+    request = played.last("CreateReferral")
+    assert (request.person_id, request.enquiry_id) == (ID, ID)
+    played.answers["GetEnquiry"] = enquiry(
+        taken_service_id=ID, state=MATCHED, unsafe_code=r.UNSAFE_ANSWER_NOTHING
+    )
+    questions = f"/referrals/new?enquiry={ID}"
+    assert send(client, ENQUIRY, f"{ENQUIRY}/refer").location == questions
+    page = client.get(questions).text
+    assert "Pregunta 1 de 1" in page
+    expected = {
+        "enquiry": ID,
+        "need_code": "HOU.EMG",
+        "urgency": "immediate",
+        "age_band": "18-24",
+    }
+    assert expected.items() <= Form(page).said.items()
+
+
+def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
+    fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).said
+    played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
+    answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
+    assert (answer.status_code, "Esta consulta se canceló" in answer.text) == (422, True)
+    stored = Form(answer.text).said
+    assert (stored["need_code"], stored["channel_code"], "enquiry" in stored) == (
+        "HOU.EMG",
+        "none",
+        False,
+    )
+    assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
+
+
+def test_a_second_tab_leads_to_the_draft_that_follows_the_enquiry_already(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER)
+    assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER}"
+
+
+@pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
+def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetched_after_that(
+    played: PlayedServices, client: FlaskClient, page: str
+) -> None:
+    unanswered = enquiry(id="1" * 32, turn=r.TURN_RECEIVER)
+    taken = enquiry(id="2" * 32, state=MATCHED, taken_service_id=ID, turn=r.TURN_SENDER)
+    followed = enquiry(id="3" * 32, state=MATCHED, referral_id=ID)
+
+    def list_enquiries(request: e.ListEnquiriesRequest) -> e.ListEnquiriesResponse:
+        if request.box == e.ENQUIRY_BOX_RECEIVED:
+            return e.ListEnquiriesResponse()
+        rows = [unanswered, taken] if request.live else [unanswered, taken, followed]
+        return e.ListEnquiriesResponse(enquiries=rows)
+
+    played.answers["ListEnquiries"] = list_enquiries
+    text = client.get(page).text
+    assert [f"/enquiries/{row.id}" in text for row in (unanswered, taken, followed)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_message_about_an_enquiry_leads_to_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER)]
+    )
+    assert f'name="enquiry" value="{OTHER}"' in client.get("/inbox").text
+    read = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER)
+    assert read.location == f"/enquiries/{OTHER}"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import html
 import re
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.test import TestResponse
 
 from chassis import errors
+from chassis.wire import timestamp
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.site.language import vocabulary
+from tests.gateway.arranged_services import stamp
 from tests.gateway.pages_gateway import PlayedServices, send, token_of
 
 REFERENCE = {"reference": "w43p-vwjf", "pin": "4821"}
@@ -230,8 +233,7 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
 def test_the_dates_of_a_reference_are_days_of_the_callers_place(
     minutes: int, expected: str, played: PlayedServices, visitor: FlaskClient
 ) -> None:
-    time = Timestamp()
-    time.FromDatetime(datetime(2026, 3, 5, 5, 30))
+    time = timestamp(datetime(2026, 3, 5, 5, 30, tzinfo=UTC))
     played.answers["GetReferenceStatus"] = status(
         c.ReferenceItem(
             need_group_code="HOU",
@@ -242,3 +244,82 @@ def test_the_dates_of_a_reference_are_days_of_the_callers_place(
         )
     )
     assert look_up(visitor).count(expected) == 2
+
+
+def page_of(played: PlayedServices, visitor: FlaskClient, **fields: Any) -> str:
+    """Returns the page of a reference with this status."""
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
+    return look_up(visitor)
+
+
+# D25
+@pytest.mark.parametrize(("minutes", "calls"), [(30, True), (-1, False)])
+def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed(
+    minutes: int, calls: bool, played: PlayedServices, visitor: FlaskClient
+) -> None:
+    page = page_of(
+        played, visitor, call_from_time=stamp(minutes - 60), call_until_time=stamp(minutes)
+    )
+    assert ("La línea la llama:" in page, "llame usted" in page) == (calls, not calls)
+
+
+def test_she_reads_the_hours_of_a_call_in_the_local_time_in_which_she_agreed_on_them(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    page = page_of(
+        played,
+        visitor,
+        call_from_time=timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC)),
+        call_until_time=timestamp(datetime(2126, 3, 6, 1, tzinfo=UTC)),
+        call_utc_offset_minutes=-300,  # Peru
+    )
+    assert "La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00." in page
+
+
+# D25
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, True), ({"organizations_asked": 3}, False), ({"only_the_call": True}, False)],
+)
+def test_d25_she_is_told_that_nothing_is_asked_for_her_only_if_no_organisation_is_asked(
+    fields: dict[str, Any], expected: bool, played: PlayedServices, visitor: FlaskClient
+) -> None:
+    page = page_of(played, visitor, **fields)
+    assert ("Ahora no hay nada pedido en su nombre." in page) == expected
+
+
+# D25
+@pytest.mark.parametrize(("minutes", "late"), [(30, False), (-30, True)])
+def test_d25_a_late_confirmation_is_not_described_as_still_to_come(
+    minutes: int, late: bool, played: PlayedServices, visitor: FlaskClient
+) -> None:
+    item = c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))
+    page = page_of(played, visitor, items=[item])
+    assert ("Tienen que confirmar" in page, "todavía no lo hicieron" in page) == (not late, late)
+
+
+def test_a_deletion_is_due_on_a_day_since_an_hour_would_be_of_another_country(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    due = timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC))
+    item = c.ReferenceItem(need_group_code="HOU", deletion_due_time=due)
+    page = page_of(played, visitor, items=[item])
+    assert "Tienen que confirmar hasta el 5 mar 2126 que ya no guardan nada." in page
+
+
+# D25
+def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_data(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    page = page_of(played, visitor, organizations_with_access=1)
+    assert ("puede abrir datos suyos" in page, "autorizó" in page) == (True, False)
+
+
+# D25
+def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_out(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    page = html.unescape(page_of(played, visitor, organizations_with_access=1, file_count=1))
+    assert "Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente." in (
+        page
+    )

@@ -358,7 +358,7 @@ def test_the_page_says_why_she_must_not_be_called_and_offers_no_details(
 def test_no_contact_plan_is_requested_for_an_ended_referral(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received(state=r.STATE_CLOSED)
+    played.answers["GetReferral"] = received(state=r.STATE_CLOSED, person_id=ID)
     assert worker.get(PAGE).status_code == 200
     assert played.requests("GetSafeContact") == []
 

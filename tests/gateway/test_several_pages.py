@@ -39,35 +39,33 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def standing(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
-    referral = r.Referral(
+def sent_referral(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
+    """Returns a referral that was sent, and that allows its sender these steps."""
+    return r.Referral(
         id=identifier,
         etag=etag,
         code=f"K7M2Q{identifier[-1]}",
         state=r.STATE_SENT,
         need_code="HOU.EMG",
         service_id=ID,
+        allowed_verbs=verbs or ("remind", "reroute", "withdraw"),
     )
-    referral.allowed_verbs.extend(verbs or ("remind", "reroute", "withdraw"))
-    return referral
 
 
-def listed(played: PlayedServices, *rows: r.Referral) -> None:
+def list_pressing(played: PlayedServices, *rows: r.Referral) -> None:
+    """Has the service list these referrals as pressing."""
     played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=rows if request.filter.pressing else []
     )
 
 
-def answer_unless_refused(refused: dict[str, Exception]) -> Callable[[Any], r.Referral]:
+def answer_unless_refused(refusals: dict[str, Exception]) -> Callable[[Any], r.Referral]:
+    """Returns the answer of a service that refuses a step of these referrals."""
+
     def answer(request: Any) -> r.Referral:
-        if request.id in refused:
-            raise refused[request.id]
-        return standing(request.id)
+        if request.id in refusals:
+            raise refusals[request.id]
+        return sent_referral(request.id)
 
     return answer
 
@@ -76,18 +74,20 @@ def post(client: FlaskClient, path: str, page: str, **data: Any) -> Any:
     return client.post(path, data={"form_token": token_of(page), "request_id": "one", **data})
 
 
-def requests_of(played: PlayedServices, rpc: str) -> list[Any]:
-    return [request for name, request, _ in played.asked if name == rpc]
+def take_steps(client: FlaskClient, ids: list[str], step: str = "remind") -> Any:
+    """Ticks these referrals on the board and requests a step."""
+    page, chosen = client.get("/board").text, [f"{identifier}:v3" for identifier in ids]
+    return post(client, "/board/several", page, step=step, chosen=chosen)
 
 
 def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    listed(
+    list_pressing(
         played,
-        standing(IDS[0]),
-        standing(IDS[1], "v4", "reroute"),
-        standing(IDS[2], "v5", "withdraw"),
+        sent_referral(IDS[0]),
+        sent_referral(IDS[1], "v4", "reroute"),
+        sent_referral(IDS[2], "v5", "withdraw"),
     )
     page = client.get("/board").text
     assert re.findall(
@@ -100,7 +100,7 @@ def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
 def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
     browser: Browser, played: PlayedServices
 ) -> None:
-    listed(played, standing(IDS[0]))
+    list_pressing(played, sent_referral(IDS[0]))
     with served(pages(played)) as site:
         context = browser.new_context(viewport={"width": 360, "height": 640})
         page = open_pages(context, site, signed=True)
@@ -117,13 +117,13 @@ def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
 def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_id(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    listed(played, *map(standing, IDS))
+    list_pressing(played, *map(sent_referral, IDS))
     page = client.get("/board").text
     chosen = [f"{IDS[0]}:v3", f"{IDS[1]}:v9", f"{IDS[0]}:v3"]
     for _twice in range(2):
-        page_text = post(client, "/board/several", page, step="remind", chosen=chosen).text
-        assert "2 hechas" in page_text
-    requests = requests_of(played, "RemindReferral")
+        answer = post(client, "/board/several", page, step="remind", chosen=chosen)
+        assert "2 hechas" in answer.text
+    requests = played.requests("RemindReferral")
     assert [(request.id, request.etag, request.request_id) for request in requests] == [
         (IDS[0], "v3", f"one-{IDS[0]}"),
         (IDS[1], "v9", f"one-{IDS[1]}"),
@@ -135,7 +135,7 @@ def test_a_rows_own_button_acts_on_that_row_alone(
 ) -> None:
     page = client.get("/board").text
     post(client, "/board/several", page, only=f"{IDS[2]}:v3", chosen=[f"{IDS[0]}:v3"])
-    assert [one.id for one in requests_of(played, "RemindReferral")] == [IDS[2]]
+    assert [request.id for request in played.requests("RemindReferral")] == [IDS[2]]
 
 
 def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
@@ -149,28 +149,20 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
             IDS[4]: errors.Unavailable("deadline_exceeded"),
         }
     )
-    played.answers["GetReferral"] = lambda request: standing(request.id)
-    page = client.get("/board").text
-    text = post(
-        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
-    ).text
-    assert [one.id for one in requests_of(played, "RemindReferral")] == IDS
-    assert "1 hecha" in text
-    assert "4 sin hacer" in text
-    rows = re.findall(r"<h3>.*?</li>", text, re.DOTALL)
-    for identifier, words in zip(
-        [*IDS[1:], IDS[0]],
-        [
-            "Cambió mientras tanto",
-            "hace menos de una hora",
-            "Ya no está a su alcance",
-            "No se sabe si se hizo",
-            "Recordada: les mandamos el aviso.",
-        ],
-        strict=True,
-    ):
+    played.answers["GetReferral"] = lambda request: sent_referral(request.id)
+    page = take_steps(client, IDS).text
+    assert [request.id for request in played.requests("RemindReferral")] == IDS
+    assert ("1 hecha" in page, "4 sin hacer" in page) == (True, True)
+    rows = re.findall(r"<h3>.*?</li>", page, re.DOTALL)
+    for identifier, result in {
+        IDS[1]: "Cambió mientras tanto",
+        IDS[2]: "hace menos de una hora",
+        IDS[3]: "Ya no está a su alcance",
+        IDS[4]: "No se sabe si se hizo",
+        IDS[0]: "Recordada: les mandamos el aviso.",
+    }.items():
         [row] = [row for row in rows if f"/referrals/{identifier}" in row]
-        assert words in row
+        assert result in row
     assert "Recordada" in rows[-1], "failed steps come first"
 
 
@@ -181,11 +173,9 @@ def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_name
     played.answers["GetReferral"] = errors.Unavailable("store_unavailable")
     page = client.get("/board").text
     played.answers["BatchGet"] = errors.Unavailable("service_away")
-    text = post(
-        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS[:2]]
-    ).text
-    assert "1 sin hacer" in text
-    assert f'href="/referrals/{IDS[0]}"' in text
+    chosen = [f"{identifier}:v3" for identifier in IDS[:2]]
+    text = post(client, "/board/several", page, step="remind", chosen=chosen).text
+    assert ("1 sin hacer" in text, f'href="/referrals/{IDS[0]}"' in text) == (True, True)
 
 
 def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
@@ -194,10 +184,7 @@ def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
     played.answers["RemindReferral"] = answer_unless_refused(
         {IDS[1]: errors.Unauthenticated("session_ended")}
     )
-    page = client.get("/board").text
-    answer = post(
-        client, "/board/several", page, step="remind", chosen=[f"{one}:v3" for one in IDS]
-    )
+    answer = take_steps(client, IDS)
     assert answer.status_code == 401
     assert "form_kept" in answer.text or 'name="kept"' in answer.text, (
         "sent again, the form repeats the request ids of the steps that were taken"
@@ -208,55 +195,45 @@ def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
 def test_a_form_with_nothing_ticked_says_so_at_the_list(
     played: PlayedServices, client: FlaskClient, data: Any
 ) -> None:
-    listed(played, standing(IDS[0]))
+    list_pressing(played, sent_referral(IDS[0]))
     answer = post(client, "/board/several", client.get("/board").text, **data)
-    assert answer.headers["Location"] == "/board?nothing=1#queue"
+    assert answer.location == "/board?nothing=1#queue"
     assert "Elija al menos una remisión." in client.get("/board?nothing=1").text
-    assert not requests_of(played, "RemindReferral")
+    assert played.requests("RemindReferral") == []
 
 
 def test_a_form_without_a_valid_token_does_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
+    data = {"chosen": f"{IDS[0]}:v3", "form_token": "x"}
     for path in ("/board/several", "/board/several/reroute", "/referrals/assign"):
-        assert (
-            client.post(path, data={"chosen": f"{IDS[0]}:v3", "form_token": "x"}).status_code == 403
-        )
-    assert (
-        not requests_of(played, "RemindReferral")
-        + requests_of(played, "RerouteReferral")
-        + requests_of(played, "AssignReferral")
-    )
+        assert client.post(path, data=data).status_code == 403
+    for rpc in ("RemindReferral", "RerouteReferral", "AssignReferral"):
+        assert played.requests(rpc) == []
 
 
-def matches(*services: str) -> d.MatchServicesResponse:
+def matches(*letters: str) -> d.MatchServicesResponse:
+    """Returns a fitting service for each letter."""
+    services = [
+        d.Service(id=letter * 32, name=f"Casa {letter}", organization_name="Luna")
+        for letter in letters
+    ]
     return d.MatchServicesResponse(
-        matches=[
-            d.Match(
-                service=d.Service(
-                    id=service * 32, name=f"Casa {service}", organization_name="Luna"
-                ),
-                verdict=d.VERDICT_FITS,
-            )
-            for service in services
-        ]
+        matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
 
 
 def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    stored = standing(IDS[2], "v7", "remind")
-    stored.unanswered = True
+    unanswered = sent_referral(IDS[2], "v7", "remind")
+    unanswered.unanswered = True
     played.answers["GetReferral"] = lambda request: (
-        stored if request.id == IDS[2] else standing(request.id, "v6")
+        unanswered if request.id == IDS[2] else sent_referral(request.id, "v6")
     )
     played.answers["MatchServices"] = matches("a", "b")
-    page = client.get("/board").text
-    check = post(
-        client, "/board/several", page, step="reroute", chosen=[f"{one}:v3" for one in IDS[:3]]
-    ).text
-    assert not requests_of(played, "RerouteReferral")
+    check = take_steps(client, IDS[:3], "reroute").text
+    assert played.requests("RerouteReferral") == []
     assert re.findall(r'name="chosen" value="([^"]+)"', check) == [
         f"{IDS[0]}:v6",
         f"{IDS[1]}:v6",
@@ -269,7 +246,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         f"service.{IDS[1]}": "",
     }
     text = post(client, "/board/several/reroute", check, **data).text
-    [request] = requests_of(played, "RerouteReferral")
+    [request] = played.requests("RerouteReferral")
     assert (request.id, request.etag, request.service_id, request.request_id) == (
         IDS[0],
         "v6",
@@ -282,20 +259,20 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
 def test_nothing_can_be_sent_if_no_service_fits(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = lambda request: standing(request.id)
+    played.answers["GetReferral"] = lambda request: sent_referral(request.id)
     played.answers["MatchServices"] = d.MatchServicesResponse()
-    check = post(
-        client, "/board/several", client.get("/board").text, step="reroute", chosen=f"{IDS[0]}:v3"
-    ).text
-    assert "Ahora no hay otro servicio que encaje." in check
-    assert "Pedirlas a estos servicios" not in check
+    check = take_steps(client, IDS[:1], "reroute").text
+    assert (
+        "Ahora no hay otro servicio que encaje." in check,
+        "Pedirlas a estos servicios" in check,
+    ) == (True, False)
 
 
 def test_a_manager_assigns_received_referrals_to_one_worker(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListReferrals"] = r.ListReferralsResponse(
-        referrals=[standing(IDS[0], "v3", "assign"), standing(IDS[1], "v3", "accept")]
+        referrals=[sent_referral(IDS[0], "v3", "assign"), sent_referral(IDS[1], "v3", "accept")]
     )
     played.answers["ListWorkers"] = m.ListWorkersResponse(
         workers=[m.Worker(id="b" * 32, name="Inés", status=m.WORKER_STATUS_ACTIVE)]
@@ -303,7 +280,7 @@ def test_a_manager_assigns_received_referrals_to_one_worker(
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
-    [request] = requests_of(played, "AssignReferral")
+    [request] = played.requests("AssignReferral")
     assert (request.id, request.etag, request.responsible_worker_id) == (IDS[0], "v3", "b" * 32)
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())
@@ -314,7 +291,7 @@ def test_a_manager_assigns_received_referrals_to_one_worker(
 def test_the_number_of_pressing_referrals_is_on_every_page_of_the_list(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    listed(played, *map(standing, IDS))
+    list_pressing(played, *map(sent_referral, IDS))
     played.answers["CountReferrals"] = lambda request: r.CountReferralsResponse(
         total=73 if request.filter.pressing else 200
     )

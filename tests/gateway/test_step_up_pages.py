@@ -36,16 +36,22 @@ def played() -> PlayedServices:
     return services
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return enter(pages(played).test_client())
-
-
-def refused_invitation(client: FlaskClient) -> TestResponse:
-    """Sends an invitation; returns the answer."""
+def invite(client: FlaskClient) -> TestResponse:
+    """Sends an invitation; returns the page that asks for a proof."""
     return client.post(
         "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
     )
+
+
+def prove(client: FlaskClient, page: TestResponse, **proof: str) -> TestResponse:
+    """Sends the page that asks for a proof, with this proof."""
+    return client.post("/members/workers", data={**first_form_fields(page.text), **proof})
+
+
+def accept_proof(played: PlayedServices) -> None:
+    """Has the service accept the proof, and then the invitation."""
+    played.answers["ProveSession"] = pb.ProveSessionResponse()
+    played.answers["CreateInvitation"] = m.Invitation(id=ID)
 
 
 def first_form_fields(page: str) -> dict[str, str]:
@@ -62,7 +68,7 @@ def first_form_fields(page: str) -> dict[str, str]:
 def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused_invitation(client)
+    page = invite(client)
     assert (
         page.status_code,
         "Confirme que es usted" in page.text,
@@ -71,47 +77,38 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], (
         "the values are sealed, because a colleague may see the screen"
     )
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
-    played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    response = client.post(
-        "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
-    )
-    assert (response.status_code, response.location) == (303, "/members?done=invited")
-    proof, sent = played.last("ProveSession"), played.last("CreateInvitation")
+    accept_proof(played)
+    answer = prove(client, page, password="la mía")
+    assert (answer.status_code, answer.location) == (303, "/members?done=invited")
+    proof, request = played.last("ProveSession"), played.last("CreateInvitation")
     assert (proof.session_secret, proof.password, proof.code) == (SECRET, "la mía", "")
     assert (
-        sent.invitation.email,
-        sent.invitation.language,
-        len(sent.invitation.roles),
-        sent.request_id,
-    ) == (
-        "nueva@puentes.org",
-        "fr",
-        2,
-        "1" * 32,
-    )
+        request.invitation.email,
+        request.invitation.language,
+        len(request.invitation.roles),
+        request.request_id,
+    ) == ("nueva@puentes.org", "fr", 2, "1" * 32)
 
 
 def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept_it, lost_it = (
+    stored, lost = (
         "Lo que escribió no se perdió.",
         "Lo que escribió era demasiado largo para guardarlo aquí",
     )
-    page = refused_invitation(client).text
-    assert (kept_it in page, lost_it in page) == (True, False)
+    page = invite(client).text
+    assert (stored in page, lost in page) == (True, False)
     monkeypatch.setattr(kept, "MOST", 10)
-    page = refused_invitation(client).text
-    assert (kept_it in page, lost_it in page, first_form_fields(page)["kept"]) == (False, True, "")
+    refused = invite(client)
+    page = refused.text
+    assert (stored in page, lost in page, first_form_fields(page)["kept"]) == (False, True, "")
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    page = client.post(
-        "/members/workers", data={**first_form_fields(page), "password": "otra"}
-    ).text
-    assert ("No es correcto" in page, kept_it in page, lost_it in page) == (True, False, True)
+    page = prove(client, refused, password="otra").text
+    assert ("No es correcto" in page, stored in page, lost in page) == (True, False, True)
     played.answers["ExportPerson"] = NOT_LATELY
     page = client.get(f"/people/{ID}/knows.pdf").text
-    assert ("Todavía no se hizo nada." in page, kept_it in page, lost_it in page) == (
+    assert ("Todavía no se hizo nada." in page, stored in page, lost in page) == (
         True,
         False,
         False,
@@ -121,42 +118,30 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
 def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused_invitation(client)
+    page = invite(client)
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    wrong = client.post(
-        "/members/workers", data={**first_form_fields(page.text), "password": "otra"}
-    )
+    wrong = prove(client, page, password="otra")
     assert (
         wrong.status_code,
         "No es correcto" in wrong.text,
         "otra" in first_form_fields(wrong.text).values(),
     ) == (422, True, False)
     played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
-    often = client.post(
-        "/members/workers", data={**first_form_fields(wrong.text), "password": "otra"}
-    )
+    often = prove(client, wrong, password="otra")
     assert (often.status_code, "Espere" in often.text) == (429, True)
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
-    played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    response = client.post(
-        "/members/workers", data={**first_form_fields(often.text), "password": "la mía"}
-    )
-    assert (response.status_code, played.last("CreateInvitation").invitation.email) == (
-        303,
-        "nueva@puentes.org",
-    )
+    accept_proof(played)
+    assert prove(client, often, password="la mía").status_code == 303
+    assert played.last("CreateInvitation").invitation.email == "nueva@puentes.org"
 
 
 def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = refused_invitation(client)
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
+    page = invite(client)
+    accept_proof(played)
     played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
-    second_answer = client.post(
-        "/members/workers", data={**first_form_fields(page.text), "password": "la mía"}
-    )
-    assert (second_answer.status_code, "nueva@puentes.org" in second_answer.text) == (422, True)
+    refused = prove(client, page, password="la mía")
+    assert (refused.status_code, "nueva@puentes.org" in refused.text) == (422, True)
 
 
 def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
@@ -166,36 +151,27 @@ def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
     played.answers["BeginProof"] = pb.BeginProofResponse(
         asks_code=True, challenge="the-challenge", passkey_options=options
     )
-    page = refused_invitation(client).text
+    page = invite(client)
     assert (
-        'name="code"' in page,
-        'type="password"' in page,
-        'data-passkey="get"' in page,
-        "passkey.js" in page,
-    ) == (
-        True,
-        False,
-        True,
-        True,
-    )
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
-    played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    client.post("/members/workers", data={**first_form_fields(page), "passkey": "{}"})
-    assert (played.last("ProveSession").challenge, played.last("ProveSession").passkey) == (
-        "the-challenge",
-        "{}",
-    )
+        'name="code"' in page.text,
+        'type="password"' in page.text,
+        'data-passkey="get"' in page.text,
+        "passkey.js" in page.text,
+    ) == (True, False, True, True)
+    accept_proof(played)
+    prove(client, page, passkey="{}")
+    proof = played.last("ProveSession")
+    assert (proof.challenge, proof.passkey) == ("the-challenge", "{}")
 
 
 def test_a4_the_carried_form_of_another_session_is_refused(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    stored = first_form_fields(refused_invitation(client).text)
+    page = invite(client)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
-    other = enter(pages(played).test_client())
-    stolen = other.post("/members/workers", data={**stored, "password": "x"})
+    stolen = prove(enter(pages(played).test_client()), page, password="x")
     assert (stolen.status_code, "ya no sirve" in stolen.text) == (403, True)
-    assert "ProveSession" not in {name for name, *_ in played.asked}
+    assert played.requests("ProveSession") == []
 
 
 def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
@@ -209,16 +185,11 @@ def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
         f"/people/{ID}/knows.pdf?lang=fr",
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
-    response = client.post(
-        "/account/proof", data={**first_form_fields(page.text), "password": "la mía"}
-    )
-    assert (response.status_code, response.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
-    assert (
-        client.post(
-            "/account/proof", data={**first_form_fields(page.text), "to": "https://evil.example/"}
-        ).location
-        == "/today"
-    )
+    fields = first_form_fields(page.text)
+    answer = client.post("/account/proof", data={**fields, "password": "la mía"})
+    assert (answer.status_code, answer.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
+    away = client.post("/account/proof", data={**fields, "to": "https://evil.example/"})
+    assert away.location == "/today"
 
 
 def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
@@ -228,7 +199,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     played.answers["BeginProof"] = pb.BeginProofResponse(
         challenge="stays-here", authorization_url=provider_url
     )
-    page = refused_invitation(client)
+    page = invite(client)
     assert ('href="/account/proof/provider"' in page.text, provider_url in page.text) == (
         True,
         False,
@@ -245,27 +216,20 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
         "s",
         "c",
     )
-    assert "FinishProviderSignIn" not in {name for name, *_ in played.asked}, (
-        "the open session continues"
-    )
+    assert played.requests("FinishProviderSignIn") == [], "the open session continues"
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    count_before = len([name for name, *_ in played.asked if name == "ProveSession"])
-    response = client.post("/members/workers", data=first_form_fields(page.text))
-    assert (
-        response.status_code,
-        len([name for name, *_ in played.asked if name == "ProveSession"]),
-    ) == (303, count_before)
+    played.asked.clear()
+    assert prove(client, page).status_code == 303
+    assert played.requests("ProveSession") == []
     played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))
     client.get("/account/proof/provider")
     assert client.get("/sign-in/return?state=s&error=x").status_code == 422
 
 
-def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(played: PlayedServices) -> None:
-    client = pages(played).test_client()
-    body = {"email": "nueva@puentes.org", "roles": ["worker"]}
-    answer = client.post(
+def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(visitor: FlaskClient) -> None:
+    answer = visitor.post(
         "/api/v1/invitations",
-        json=body,
+        json={"email": "nueva@puentes.org", "roles": ["worker"]},
         headers={"Authorization": f"Bearer {'s' * 43}", "Idempotency-Key": "one"},
     )
     assert (answer.status_code, answer.json and answer.json["reason"]) == (403, "step_up_required")
@@ -286,13 +250,8 @@ def test_a4_after_a_password_change_everything_the_account_made_is_listed_and_ti
         r'<input type="checkbox" name="ids" value="(\w+)"( checked| disabled)?>', page
     )
     assert ticks == [("a" * 32, " checked"), ("b" * 32, " disabled")]
-    sent = {
-        "form_token": token_of(page),
-        "request_id": "one",
-        "since": "2026-11-20",
-        "ids": "a" * 32,
-    }
-    ended = client.post("/account/made", data=sent)
+    data = {"form_token": token_of(page), "request_id": "one", "since": "2026-11-20"}
+    ended = client.post("/account/made", data={**data, "ids": "a" * 32})
     assert (ended.status_code, ended.location) == (
         303,
         "/account/made?since=2026-11-20&done=made_ended",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +69,7 @@ def site() -> Iterator[str]:
 
 
 def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
+    """Returns a new page; with `signed`, after signing in."""
     page = context.new_page()
     if signed:
         page.goto(f"{site}/sign-in")
@@ -76,6 +78,14 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
         page.click("main button")
         page.wait_for_url("**/today")
     return page
+
+
+@contextmanager
+def opened(browser: Browser, site: str, signed: bool = True, **options: Any) -> Iterator[Page]:
+    """Opens a window with these options, and closes it at the end of the block."""
+    context = browser.new_context(**{"locale": "es-NI", **options})
+    yield open_pages(context, site, signed)
+    context.close()
 
 
 @functools.cache
@@ -144,18 +154,16 @@ def test_axe_finds_nothing_on_the_question_about_her_that_has_no_address_of_its_
 
 def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -> list[str]:
     """Returns the faults of these pages."""
-    # bypass_csp: the test injects axe, which the site's own policy rightly refuses
-    context = browser.new_context(locale="es-NI", bypass_csp=True)
-    page = open_pages(context, site, signed)
     faults: list[str] = []
-    for path in addresses:
-        page.goto(site + path)
-        content, frame = parts_of(page.content())
-        # a page that two roles see alike is checked once
-        if content not in _looked_at or frame not in _looked_at:
-            faults += [f"{path}: {fault}" for fault in faults_shown(page)]
-        _looked_at.update((content, frame))
-    context.close()
+    # bypass_csp: the test injects axe, which the site's own policy rightly refuses
+    with opened(browser, site, signed, bypass_csp=True) as page:
+        for path in addresses:
+            page.goto(site + path)
+            content, frame = parts_of(page.content())
+            # a page that two roles see alike is checked once
+            if content not in _looked_at or frame not in _looked_at:
+                faults += [f"{path}: {fault}" for fault in faults_shown(page)]
+            _looked_at.update((content, frame))
     return faults
 
 
@@ -323,107 +331,96 @@ def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) 
 
 
 def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
-    context = browser.new_context(locale="es-NI")
-    page = open_pages(context, site, signed=True)
     messages: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    for path in paths(signed=False) + paths(signed=True):
-        page.goto(site + path)
-    context.close()
+    with opened(browser, site) as page:
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        for path in paths(signed=False) + paths(signed=True):
+            page.goto(site + path)
     assert messages == []
 
 
 def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
     browser: Browser, site: str
 ) -> None:
-    context = browser.new_context(locale="es-NI", viewport={"width": 390, "height": 800})
-    page = open_pages(context, site, signed=True)
-    places = set()
-    for path in ["/", "/my-referral", "/today", "/line/new", "/board"]:
+    places = set[tuple[float, int]]()
+
+    def check_exit(path: str, height: int) -> None:
         page.goto(site + path)
         page.evaluate("window.scrollTo(0, 1e6)")
         box = page.locator("#exit").bounding_box()
         assert box
-        assert box["height"] == 40
+        assert box["height"] == height
         places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
-    page.context.clear_cookies()
-    for path in ["/", "/my-referral"]:  # visitors who are no workers see a large button
-        page.goto(site + path)
-        box = page.locator("#exit").bounding_box()
-        assert box
-        assert box["height"] == 48
-        places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
-    context.close()
+
+    with opened(browser, site, viewport={"width": 390, "height": 800}) as page:
+        for path in ("/", "/my-referral", "/today", "/line/new", "/board"):
+            check_exit(path, 40)
+        page.context.clear_cookies()
+        for path in ("/", "/my-referral"):  # visitors who are no workers see a large button
+            check_exit(path, 48)
     assert len(places) == 1
 
 
 def test_a_callers_addition_does_not_cover_the_time_of_her_contact(
     browser: Browser, site: str
 ) -> None:
-    context = browser.new_context(locale="fr", viewport={"width": 360, "height": 740})
-    page = open_pages(context, site, signed=True)
-    page.goto(f"{site}/line?lang=fr")
     covered = """all => all.filter(pill => {
         const time = pill.closest('.row').querySelector('.time').getBoundingClientRect()
         const own = pill.getBoundingClientRect()
         return own.right > time.left && own.bottom > time.top && own.top < time.bottom
     }).length"""
-    assert page.locator(".row .what .pill").count() > 0
-    assert page.locator(".row .what .pill").evaluate_all(covered) == 0
-    context.close()
+    with opened(browser, site, locale="fr", viewport={"width": 360, "height": 740}) as page:
+        page.goto(f"{site}/line?lang=fr")
+        pills = page.locator(".row .what .pill")
+        assert pills.count() > 0
+        assert pills.evaluate_all(covered) == 0
 
 
 @pytest.mark.parametrize("path", ["/deadlines", "/keys", "/members"])
 def test_the_label_of_a_cell_on_a_phone_does_not_run_into_the_next_one(
     path: str, browser: Browser, site: str
 ) -> None:
-    context = browser.new_context(locale="es-NI", viewport={"width": 360, "height": 740})
-    page = open_pages(context, site, signed=True)
-    page.goto(site + path)
-    cells = page.locator("td[data-label]")
-    assert cells.count() > 0
     longer = """all => all.filter(
         cell => parseFloat(getComputedStyle(cell, '::before').height) > cell.clientHeight
     ).map(cell => cell.dataset.label)"""
-    assert cells.evaluate_all(longer) == []
-    context.close()
+    with opened(browser, site, viewport={"width": 360, "height": 740}) as page:
+        page.goto(site + path)
+        cells = page.locator("td[data-label]")
+        assert cells.count() > 0
+        assert cells.evaluate_all(longer) == []
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
-    context = browser.new_context(locale="es-NI", java_script_enabled=script)
-    page = open_pages(context, site, signed=True)
-    failed: list[str] = []
-    page.on("request", lambda request: failed.append(request.url))
-    page.wait_for_load_state()
-    assert page.get_by_text("tres veces la tecla Mayús").is_visible() == script
-    page.click("#exit")
-    page.wait_for_timeout(500)
-    assert failed[-1] == EXIT
-    assert {cookie["name"] for cookie in context.cookies()} <= {"d"}, (
-        "the device cookie reveals nothing and protects her from strangers' guesses"
-    )
-    context.close()
+    requested: list[str] = []
+    with opened(browser, site, java_script_enabled=script) as page:
+        page.on("request", lambda request: requested.append(request.url))
+        page.wait_for_load_state()
+        assert page.get_by_text("tres veces la tecla Mayús").is_visible() == script
+        page.click("#exit")
+        page.wait_for_timeout(500)
+        assert requested[-1] == EXIT
+        assert {cookie["name"] for cookie in page.context.cookies()} <= {"d"}, (
+            "the device cookie reveals nothing and protects her from strangers' guesses"
+        )
 
 
 def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_not(
     browser: Browser, site: str
 ) -> None:
-    context = browser.new_context(locale="es-NI")
-    page = open_pages(context, site, signed=True)
-    failed: list[str] = []
-    page.on("request", lambda request: failed.append(request.url))
-    page.goto(f"{site}/directory")
-    for key in ("Shift+A", "Shift+B", "Shift+C", "Shift+D"):
-        page.press("#words", key)
-    page.wait_for_timeout(300)
-    assert EXIT not in failed
-    for _ in range(3):
-        page.keyboard.press("Shift")
-    page.wait_for_timeout(500)
-    assert failed[-1] == EXIT
-    context.close()
+    requested: list[str] = []
+    with opened(browser, site) as page:
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(f"{site}/directory")
+        for key in ("Shift+A", "Shift+B", "Shift+C", "Shift+D"):
+            page.press("#words", key)
+        page.wait_for_timeout(300)
+        assert EXIT not in requested
+        for _ in range(3):
+            page.keyboard.press("Shift")
+        page.wait_for_timeout(500)
+        assert requested[-1] == EXIT
 
 
 def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
@@ -465,30 +462,25 @@ def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
 def test_a_search_on_a_phone_leads_to_its_results(
     browser: Browser, site: str, script: bool, signed: bool
 ) -> None:
-    context = browser.new_context(
-        java_script_enabled=script, viewport={"width": 360, "height": 640}
-    )
-    page = open_pages(context, site, signed)
-    page.goto(site + ("/directory" if signed else "/services"))
-    page.fill("main [name=words]", "abogado")
-    page.get_by_role("main").get_by_role("button", name="Buscar", exact=True).click()
-    expect(page.locator("#found")).to_be_in_viewport()
-    context.close()
+    phone = {"width": 360, "height": 640}
+    with opened(browser, site, signed, java_script_enabled=script, viewport=phone) as page:
+        page.goto(site + ("/directory" if signed else "/services"))
+        page.fill("main [name=words]", "abogado")
+        page.get_by_role("main").get_by_role("button", name="Buscar", exact=True).click()
+        expect(page.locator("#found")).to_be_in_viewport()
 
 
 def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, site: str) -> None:
-    context = browser.new_context(locale="es-NI")
-    page = open_pages(context, site, signed=True)
-    page.goto(f"{site}/line/new")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    page.keyboard.press("Enter")
-    page.keyboard.press("Tab")
-    # the controls of the main part come next
-    assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"
-    page.keyboard.press("2")
-    page.wait_for_selector(".readout")
-    context.close()
+    with opened(browser, site) as page:
+        page.goto(f"{site}/line/new")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        # the controls of the main part come next
+        assert page.evaluate("document.activeElement.getAttribute('href')") == "/line"
+        page.keyboard.press("2")
+        page.wait_for_selector(".readout")
 
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
@@ -499,10 +491,8 @@ def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
         roles=[contract_pb2.ROLE_WORKER],
     )
     played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
-    with served(pages(played)) as address:
-        context = browser.new_context(locale="es-NI", viewport={"width": 320, "height": 740})
-        page = open_pages(context, address, signed=True)
+    phone = {"width": 320, "height": 740}
+    with served(pages(played)) as address, opened(browser, address, viewport=phone) as page:
         page.goto(f"{address}/members")
         assert long.email in page.content()
         assert page.evaluate("document.documentElement.scrollWidth") == 320
-        context.close()

@@ -92,24 +92,22 @@ def is_closed(connection: socket.socket) -> bool:
 def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
     gateway: Gateway,
 ) -> None:
-    def answer_to(sent: bytes) -> str:
-        with gateway.socket(sent) as connection:
-            return connection.makefile("rb").read().decode()
-
     post = (
         b"POST /api/v1/people HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type:"
         b" application/json\r\n"
     ) % KEY.encode()
-    announced = answer_to(post + b"Content-Length: 10000000\r\n\r\n")
-    assert announced.startswith("HTTP/1.1 413")
-    assert "body_too_large" in announced, "the refusal is a problem of the API"
-    assert answer_to(
-        post + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
-    ).startswith("HTTP/1.1 413")
-    assert answer_to(
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * http.HEADER_BYTES + b"\r\n\r\n"
-    ).startswith("HTTP/1.0 431")
-    assert answer_to(b"GET / HTTP/1.1\r\nnonsense\r\n\r\n").startswith("HTTP/1.0 400")
+    chunks = b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
+    header = b"x" * http.HEADER_BYTES
+    for sent, status, text in (
+        # the refusal is a problem of the API
+        (post + b"Content-Length: 10000000\r\n\r\n", "HTTP/1.1 413", "body_too_large"),
+        (post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, "HTTP/1.1 413", ""),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % header, "HTTP/1.0 431", ""),
+        (b"GET / HTTP/1.1\r\nnonsense\r\n\r\n", "HTTP/1.0 400", ""),
+    ):
+        with gateway.socket(sent) as connection:
+            answer = connection.makefile("rb").read().decode()
+        assert (answer.startswith(status), text in answer) == (True, True), (status, answer[:200])
     page = requests.post(f"{gateway.url}/sign-in", data={"email": "x" * 70_000}, timeout=5)
     assert (page.status_code, "<h1>" in page.text, "Server" in page.headers) == (413, True, False)
 
@@ -121,6 +119,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def get_health(client: HTTPConnection) -> tuple[int, str | None]:
+    """Requests the health on an open connection; returns the status and what becomes of it."""
+    client.request("GET", "/healthz")
+    answer = client.getresponse()
+    answer.read()
+    return answer.status, answer.getheader("Connection")
 
 
 @pytest.fixture
@@ -183,16 +189,11 @@ def test_a_trickling_client_is_disconnected_when_its_request_takes_too_long_in_t
 def test_an_idle_connection_outlives_the_proxys_own_limit(
     running: tuple[http.Server, Clock],
 ) -> None:
-    def healthy() -> bool:
-        client.request("GET", "/healthz")
-        return client.getresponse().read() != b""
-
-    client = HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)
-    with closing(client):
-        assert healthy()
+    with closing(HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)) as client:
+        assert get_health(client) == (200, None)
         connection = client.sock
         advance(running, 61)
-        assert healthy()
+        assert get_health(client) == (200, None)
         assert client.sock is connection
         advance(running, http.IDLE_SECONDS + 1)
         assert is_closed(connection)
@@ -202,22 +203,15 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
     running: tuple[http.Server, Clock],
 ) -> None:
     server, _ = running
+    channels, threads = server.active_channels, server.task_dispatcher
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(server.effective_port)))
         # A few MB of answers that nobody reads: less than the 16 MB above which waitress makes the
         # thread wait.
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
-        until(
-            lambda: any(channel.total_outbufs_len for channel in server.active_channels.values()),
-            10,
-        )
-        until(
-            lambda: (
-                len(server.task_dispatcher.threads) - server.task_dispatcher.active_count == THREADS
-            ),
-            10,
-        )
+        until(lambda: any(channel.total_outbufs_len for channel in channels.values()), 10)
+        until(lambda: len(threads.threads) - threads.active_count == THREADS, 10)
         advance(running, http.ANSWER_SECONDS + 1)
         until(lambda: not server.active_channels, 10)
 
@@ -231,25 +225,19 @@ def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() ->
     thread.start()
     port = int(server.effective_port)
 
-    def ask(connection: HTTPConnection) -> tuple[int, str | None]:
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status, answer.getheader("Connection")
-
     with (
         closing(HTTPConnection("127.0.0.1", port, timeout=5)) as open_one,
         closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late,
     ):
         try:
-            assert ask(open_one) == ask(late) == (200, None)
+            assert get_health(open_one) == get_health(late) == (200, None)
             server.stop()
-            assert ask(open_one) == (200, "close")
+            assert get_health(open_one) == (200, "close")
             with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as newcomer:
-                assert ask(newcomer) == (200, "close")
+                assert get_health(newcomer) == (200, "close")
             clock.now += 4.9
             server.pull_trigger()
-            assert ask(late) == (200, "close")
+            assert get_health(late) == (200, "close")
         finally:
             clock.now += 0.2
             server.pull_trigger()
@@ -263,27 +251,26 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
     held, go_on = threading.Event(), threading.Event()
 
-    def slowly(rpc: str, context: object) -> None:
+    def answer_slowly(rpc: str, context: object) -> None:
         if rpc == "ListPeople":
             held.set()
             go_on.wait(5)
 
-    service.answer = slowly
-    answers: list[int] = []
-    asking = threading.Thread(target=lambda: answers.append(gateway.api().status_code))
+    service.answer = answer_slowly
+    statuses: list[int] = []
+    request = threading.Thread(target=lambda: statuses.append(gateway.api().status_code))
     try:
         # idle and slow connections must not delay the stop
         with gateway.socket(), gateway.socket(ONE_BYTE_OF_A_THOUSAND):
-            asking.start()
+            request.start()
             assert held.wait(5)
             gateway.signal(signal.SIGTERM)
             until(lambda: not gateway.answers(), 10)
             go_on.set()
-            asking.join(5)
-            assert answers == [200]
-            assert (
-                timed(lambda: until(lambda: not gateway.process.alive, 10)) < http.GRACE_SECONDS
-            ), "the stop waits for none of these connections"
+            request.join(5)
+            assert statuses == [200]
+            stop_seconds = timed(lambda: until(lambda: not gateway.process.alive, 10))
+            assert stop_seconds < http.GRACE_SECONDS, "the stop waits for no other connection"
             assert gateway.process.returncode == 0
     finally:
         service.answer = lambda rpc, context: None

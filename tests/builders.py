@@ -1,6 +1,7 @@
 """Small builders of test data; all people are synthetic."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from chassis.errors import Invalid
+from chassis.errors import Conflict, Invalid
+from chassis.second import NONE, Kin
 from chassis.shape import TIME, shape
 from protos.referrals.v1 import referrals_pb2
 
@@ -20,6 +22,14 @@ Tests of other subjects add this answer to their referrals and enquiries.
 """
 NOT_FOUND = ("NOT_FOUND", "not_found")
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
+
+
+@dataclass(frozen=True)
+class Person:
+    """A worker as the rules of two people see her."""
+
+    id: str
+    kin: Kin = NONE
 
 
 def with_required_fields(request: Any) -> Any:
@@ -77,6 +87,13 @@ def violations_of(act: Callable[[], Any]) -> list[tuple[str, str]]:
     with pytest.raises(Invalid) as caught:
         act()
     return caught.value.violations
+
+
+def conflict_of(act: Callable[[], Any]) -> str:
+    """Returns the reason of a conflict that a rule reports; fails if it reports none."""
+    with pytest.raises(Conflict) as caught:
+        act()
+    return caught.value.reason
 
 
 def _refusal(act: Callable[[], Any]) -> tuple[str, str, list[tuple[str, str]], timedelta]:

@@ -8,9 +8,13 @@ import pytest
 from argon2 import PasswordHasher
 
 from keys import key_folder
+from services.partners.members.domain.organization import Organization, OrganizationType
+from services.partners.members.domain.worker import Role
 from services.partners.members.usecases import passwords
-from tests.partners.scene import Scene
+from tests.partners.providers import OFFICIAL, running_provider, set_up
+from tests.partners.scene import EMAIL, Scene, Stubs
 from tests.parts.postgres import Server
+from tests.parts.provider import Provider
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,40 @@ def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     passwords.unknown_hash.cache_clear()
     running.begin()
     return running
+
+
+@pytest.fixture
+def member(scene: Scene) -> Scene:
+    """The scene with a worker of an organisation, whose e-mail address is EMAIL."""
+    scene.worker(scene.organization("Puentes"), Role.WORKER, Role.OPERATOR, email=EMAIL)
+    return scene
+
+
+@pytest.fixture
+def manager(scene: Scene) -> Stubs:
+    """The stubs of a manager of a member."""
+    return scene.by(scene.organization(), Role.MANAGER)
+
+
+@pytest.fixture
+def strict(scene: Scene) -> Iterator[Stubs]:
+    """The stubs of nobody, in a network that requires a second factor."""
+    with scene.other_server(strict=True) as channel:
+        yield Stubs(channel)
+
+
+@pytest.fixture
+def provider(scene: Scene) -> Iterator[Provider]:
+    with running_provider(scene) as provider:
+        yield provider
+
+
+@pytest.fixture
+def ministry(scene: Scene, provider: Provider) -> Organization:
+    """A ministry with a provider to which two coordinators agreed, and with one official."""
+    ministry = scene.organization(
+        "Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT
+    )
+    scene.worker(ministry, Role.WORKER, Role.MANAGER, email=OFFICIAL)
+    set_up(scene, ministry, provider)
+    return ministry

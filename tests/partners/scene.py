@@ -5,7 +5,8 @@ It has a real database, a real gRPC server on a free port, and a clock that test
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -38,6 +39,7 @@ from services.partners.directory.store import open_hours, services
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.directory.usecases import housekeeping
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.members.domain.api_key import USUAL_LIFE, ApiKey, ApiKeyEntry
 from services.partners.members.domain.evidence import Evidence, EvidenceKind
@@ -60,6 +62,7 @@ from tests.parts.postgres import Server as Postgres
 ROOT = Path(__file__).resolve().parent.parent.parent
 MIGRATIONS = [ROOT / "chassis" / "migrations", ROOT / "services" / "partners" / "migrations"]
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+EMAIL = "xiomara@puentes.org"
 PASSWORD = "una clave larga"
 SITE = "https://enlace.example"
 NEIGHBOUR = "Sede vecina"
@@ -419,6 +422,54 @@ class Scene:
     def rows(self, sql: str, *values: object) -> list[Row]:
         with self.database.transaction(SYSTEM) as tx:
             return tx.execute(sql.encode(), values).fetchall()
+
+    def tables_with(self, text: str) -> set[str]:
+        """Returns the tables that contain a text: as text, in hexadecimal or as bytes."""
+        return {
+            table["name"]
+            for table in self.rows(
+                "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
+            )
+            for row in self.rows(f"SELECT * FROM {table['name']}")
+            if text in str(row)
+            or text.encode().hex() in str(row)
+            or any(
+                text.encode() in bytes(value)
+                for value in row.values()
+                if isinstance(value, bytes | memoryview)
+            )
+        }
+
+    def sweep(self) -> int:
+        """Deletes or updates what is due; returns the number of rows."""
+        with self.database.transaction(SYSTEM, timeout=30) as tx:
+            return housekeeping.sweeping(self.mail)(tx, self.clock.now())
+
+    @contextmanager
+    def other_server(self, **settings: Any) -> Iterator[grpc.Channel]:
+        """Yields a channel to a second process of the service, which has other settings."""
+        server = Server(
+            "127.0.0.1:0",
+            servicers(
+                self.database,
+                self.issuer,
+                self.verifier,
+                self.keyring,
+                self.mail,
+                self.clock,
+                DirectoryIndex(),
+                Site(SITE),
+                SignInProviders(self.database, self.keyring, self.mail, SITE, development=True),
+                **settings,
+            ),
+            threads=2,
+            reflect=False,
+            caller_rate=100_000,
+        )
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield channel
+        server.stop(0)
 
     def facts(self, subject: str) -> list[tuple[int, str]]:
         """Returns version and type of each fact of a subject."""

@@ -6,41 +6,38 @@ Nobody can block it for others, and an application counts only after its mailbox
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
-from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
 from tests.builders import NOT_FOUND, refusal, refusal_with_delay
 from tests.partners.scene import Scene
-from tests.partners.test_membership import APPLIED, application, apply, confirm, letters, run_sweep
+from tests.partners.test_membership import APPLIED, application, apply, confirm, letters
+
+TOO_MANY = ("RESOURCE_EXHAUSTED", "too_many_attempts")
 
 
-def from_address(scene: Scene, address: str, **other: Any) -> pb.ApplyForMembershipResponse:
+def apply_from(scene: Scene, address: str, email: str = "parroquia@ejemplo.example") -> None:
     """Applies as the gateway does for a stranger at this address."""
-    answer: pb.ApplyForMembershipResponse = DirectoryStub(scene.channel).ApplyForMembership(
-        application(**other), metadata=scene.origin(address), timeout=10
+    DirectoryStub(scene.channel).ApplyForMembership(
+        application(contact_email=email), metadata=scene.origin(address), timeout=10
     )
-    return answer
 
 
-def listed(scene: Scene) -> list[str]:
+def applicants(scene: Scene) -> list[str]:
     """Returns the names of the organisations that wait for the coordinators."""
-    return [
-        organization.name
-        for organization in scene.coordinator.ListOrganizations(status=APPLIED).organizations
-    ]
+    listed = scene.coordinator.ListOrganizations(status=APPLIED).organizations
+    return [organization.name for organization in listed]
 
 
 def test_an_application_counts_only_after_its_mailbox_has_answered(scene: Scene) -> None:
     scene.nobody.ApplyForMembership(application())
     [letter] = letters(scene)
     assert (letter.email, letter.language) == ("parroquia@ejemplo.example", "fr")
-    assert not listed(scene), "nothing is listed before the mailbox has answered"
+    assert not applicants(scene), "nothing is listed before the mailbox has answered"
     assert not scene.rows("SELECT 1 FROM organizations WHERE status = 'APPLIED'")
     assert refusal(lambda: confirm(scene, "x" * 43)) == NOT_FOUND
     confirm(scene, letter.token)
-    assert listed(scene) == ["Parroquia San Lucas"]
+    assert applicants(scene) == ["Parroquia San Lucas"]
     assert refusal(lambda: confirm(scene, letter.token)) == NOT_FOUND
     assert not scene.rows("SELECT 1 FROM application_requests")
 
@@ -49,21 +46,18 @@ def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(sc
     scene.nobody.ApplyForMembership(application())
     scene.advance(days=3)
     assert refusal(lambda: confirm(scene, letters(scene)[0].token)) == NOT_FOUND
-    run_sweep(scene)
+    scene.sweep()
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
 def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
     # more than a hundred, which was once the budget of all callers together
     for number in range(25 * ADDRESS_BUDGET.burst):
-        from_address(
-            scene,
-            f"192.0.2.{number // ADDRESS_BUDGET.burst}",
-            contact_email=f"nadie{number}@ejemplo.example",
-        )
-    from_address(scene, "198.51.100.7")
+        address = f"192.0.2.{number // ADDRESS_BUDGET.burst}"
+        apply_from(scene, address, f"nadie{number}@ejemplo.example")
+    apply_from(scene, "198.51.100.7")
     confirm(scene, letters(scene)[-1].token)
-    assert listed(scene) == ["Parroquia San Lucas"], (
+    assert applicants(scene) == ["Parroquia San Lucas"], (
         "the coordinators see no application without a confirmed mailbox"
     )
 
@@ -82,24 +76,24 @@ def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> No
 
 def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
     for number in range(MAILBOX_BUDGET.burst):
-        from_address(scene, f"192.0.2.{number}", contact_email="Ella@ejemplo.example")
+        apply_from(scene, f"192.0.2.{number}", "Ella@ejemplo.example")
     code, reason, delay = refusal_with_delay(
-        lambda: from_address(scene, "192.0.2.99", contact_email="ella@EJEMPLO.example")
+        lambda: apply_from(scene, "192.0.2.99", "ella@EJEMPLO.example")
     )
-    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert (code, reason) == TOO_MANY
     assert timedelta(0) < delay <= MAILBOX_BUDGET.interval
     assert len(letters(scene)) == MAILBOX_BUDGET.burst
-    from_address(scene, "192.0.2.99", contact_email="otra@ejemplo.example")
+    apply_from(scene, "192.0.2.99", "otra@ejemplo.example")
 
 
 def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
     for number in range(ADDRESS_BUDGET.burst):
-        from_address(scene, "192.0.2.1", contact_email=f"persona{number}@ejemplo.example")
+        apply_from(scene, "192.0.2.1", f"persona{number}@ejemplo.example")
     code, reason, delay = refusal_with_delay(
-        lambda: from_address(scene, "192.0.2.1", contact_email="otra@ejemplo.example")
+        lambda: apply_from(scene, "192.0.2.1", "otra@ejemplo.example")
     )
-    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert (code, reason) == TOO_MANY
     assert timedelta(0) < delay <= ADDRESS_BUDGET.interval
-    from_address(scene, "192.0.2.2", contact_email="otra@ejemplo.example")
+    apply_from(scene, "192.0.2.2", "otra@ejemplo.example")
     scene.advance(hours=1)
-    from_address(scene, "192.0.2.1", contact_email="mas@ejemplo.example")
+    apply_from(scene, "192.0.2.1", "mas@ejemplo.example")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,22 +16,15 @@ from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
-from services.partners.directory.usecases import housekeeping
-from services.partners.members.domain.worker import Role
 from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET, ADDRESS_BUDGET
 from tests.builders import refusal, refusal_with_delay
-from tests.partners.scene import PASSWORD, Scene
+from tests.partners.scene import EMAIL, PASSWORD, Scene
+from tests.partners.test_invitations import answer
+from tests.partners.test_sessions import FAILED
 from tests.parts.local_stack import until
 
-EMAIL = "xiomara@puentes.org"
 WRONG = "otra clave larga"
 PHONE = "p" * 43
-
-
-@pytest.fixture
-def member(scene: Scene) -> Scene:
-    scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
-    return scene
 
 
 def sign_in(
@@ -41,26 +35,24 @@ def sign_in(
     device: str = "",
     timeout: float = 10,
 ) -> None:
-    metadata = scene.origin(address, device)
     members_pb2_grpc.TokensStub(scene.channel).SignIn(
-        pb.SignInRequest(email=email, password=password), metadata=metadata, timeout=timeout
+        pb.SignInRequest(email=email, password=password),
+        metadata=scene.origin(address, device),
+        timeout=timeout,
     )
 
 
-def guesses(scene: Scene, often: int, **options: Any) -> None:
-    for _ in range(often):
-        assert refusal(lambda: sign_in(scene, **options)) == ("UNAUTHENTICATED", "sign_in_failed")
+def guesses(scene: Scene, times: int, **options: Any) -> None:
+    """Enters a wrong password several times; each attempt is checked."""
+    for _ in range(times):
+        assert refusal(lambda: sign_in(scene, **options)) == FAILED
 
 
 def waits(scene: Scene, **options: Any) -> float:
+    """Returns the number of seconds for which an attempt to sign in is refused."""
     code, reason, delay = refusal_with_delay(lambda: sign_in(scene, **options))
     assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
     return delay.total_seconds()
-
-
-def sweep(scene: Scene) -> None:
-    with scene.database.transaction(SYSTEM) as tx:
-        housekeeping.sweep(tx, scene.clock.now())
 
 
 def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
@@ -159,31 +151,22 @@ def test_neither_email_nor_address_nor_device_is_stored_in_clear(member: Scene) 
 
 
 def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
-    def guess(number: int) -> str:
-        try:
-            sign_in(member, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
-        except grpc.RpcError as error:
-            return str(error.code().name)
-        return "OK"
-
+    calls = [
+        partial(sign_in, member, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
+        for number in range(30)
+    ]
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(guess, range(30)))
-    assert answers.count("UNAUTHENTICATED") == 10
-    assert answers.count("RESOURCE_EXHAUSTED") == 20
+        answers = sorted(pool.map(answer, calls))
+    assert answers == ["sign_in_failed"] * 10 + ["too_many_attempts"] * 20
 
 
 def test_expired_guesses_addresses_and_devices_are_deleted(member: Scene) -> None:
     guesses(member, 3, address="192.0.2.66")
     sign_in(member, PASSWORD, device=PHONE)
-    member.advance(days=1)
-    sweep(member)
-    assert len(member.rows("SELECT 1 FROM guesses")) == 2, "the address is deleted soon"
-    member.advance(days=30)
-    sweep(member)
-    assert len(member.rows("SELECT 1 FROM guesses")) == 1
-    member.advance(days=150)
-    sweep(member)
-    assert member.rows("SELECT 1 FROM guesses") == []
+    for days, rows in ((1, 2), (30, 1), (150, 0)):  # the address is deleted soon
+        member.advance(days=days)
+        member.sweep()
+        assert len(member.rows("SELECT 1 FROM guesses")) == rows
 
 
 def test_expired_guesses_no_longer_count_even_before_they_are_swept(member: Scene) -> None:
@@ -247,9 +230,5 @@ def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene)
     member.advance(days=-1)
     guesses(member, 5, address="192.0.2.7")
     assert waits(member, address="192.0.2.7") == 300, "guesses that were counted stay counted"
-    sign_in(member, PASSWORD, email=colleagues_email(member), address="192.0.2.7")
-
-
-def colleagues_email(member: Scene) -> str:
-    """Returns the e-mail of a colleague who signs in from the same address."""
-    return member.worker(member.coalition, email="otra@ejemplo.org").entry.email
+    colleague = member.worker(member.coalition)
+    sign_in(member, PASSWORD, email=colleague.entry.email, address="192.0.2.7")

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import pytest
 
-from chassis.tokens import SYSTEM
 from protos.partners.v1 import open_data_pb2 as pb
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene
+from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import CHANGED, CREATED, UNCHANGED, outcomes, problems, sheet
 
 ASKED = pb.IMPORT_OUTCOME_ASKED
-WITH_ID, WITHOUT = (
-    "id;Nombre;Necesidades;Departamento;Teléfono",
-    "Nombre;Necesidades;Departamento;Teléfono",
-)
+HEADINGS = "Nombre;Necesidades;Departamento;Teléfono"
+
+
+@pytest.fixture
+def house(scene: Scene) -> Organization:
+    return scene.organization("Casa")
+
+
+@pytest.fixture
+def manager(scene: Scene, house: Organization) -> Stubs:
+    return scene.by(house, Role.MANAGER)
 
 
 def with_ids(*rows: str) -> bytes:
-    return sheet(*rows, headings=WITH_ID)
+    return sheet(*rows, headings=f"id;{HEADINGS}")
 
 
-def without(*rows: str) -> bytes:
-    return sheet(*rows, headings=WITHOUT)
+def without_ids(*rows: str) -> bytes:
+    return sheet(*rows, headings=HEADINGS)
 
 
 def phones(scene: Scene) -> dict[str, str]:
+    """Returns the last four digits of each service's phone, by the service's id."""
     return {row["id"]: row["phone"][-4:] for row in scene.rows("SELECT id, phone FROM services")}
 
 
-def test_two_services_with_the_same_name_in_two_files_stay_two_services(scene: Scene) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
+def test_two_services_with_the_same_name_in_two_files_stay_two_services(
+    scene: Scene, manager: Stubs
+) -> None:
     first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
     second = scene.import_report(manager, with_ids("A2;Consejería;PSS;León;2341-0002"))
     assert (outcomes(first), outcomes(second)) == ([CREATED], [CREATED])
@@ -38,31 +47,24 @@ def test_two_services_with_the_same_name_in_two_files_stay_two_services(scene: S
 
 
 def test_two_ids_that_an_earlier_version_mapped_to_one_service_become_two_services(
-    scene: Scene,
+    scene: Scene, manager: Stubs
 ) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
-    service = (
-        scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
-        .lines[0]
-        .subject_id
+    first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
+    scene.rows(
+        "INSERT INTO imported_ids SELECT organization_id, kind, 'A2', id, '' FROM imported_ids"
+        " RETURNING id"
     )
-    with scene.database.transaction(SYSTEM) as tx:
-        tx.execute(
-            "INSERT INTO imported_ids SELECT organization_id, kind, 'A2', id, '' FROM imported_ids"
-        )
-    report = scene.import_report(
-        manager, with_ids("A1;Consejería;PSS;León;2341-0003", "A2;Consejería;PSS;León;2341-0004")
-    )
+    rows = ("A1;Consejería;PSS;León;2341-0003", "A2;Consejería;PSS;León;2341-0004")
+    report = scene.import_report(manager, with_ids(*rows))
     assert outcomes(report) == [CHANGED, CREATED]
-    assert phones(scene) == {service: "0003", report.lines[1].subject_id: "0004"}
-    second_report = scene.import_report(
-        manager, with_ids("A2;Consejería;PSS;León;2341-0004", "A1;Consejería;PSS;León;2341-0003")
-    )
-    assert outcomes(second_report) == [UNCHANGED, UNCHANGED]
+    assert phones(scene) == {
+        first.lines[0].subject_id: "0003",
+        report.lines[1].subject_id: "0004",
+    }
+    assert outcomes(scene.import_report(manager, with_ids(*reversed(rows)))) == [UNCHANGED] * 2
 
 
-def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
+def test_a_renamed_service_is_found_again_by_its_id(scene: Scene, manager: Stubs) -> None:
     first = scene.import_report(manager, with_ids("A1;Consejería;PSS;León;2341-0001"))
     renamed = scene.import_report(manager, with_ids("A1;Orientación;PSS;Chinandega;2341-0001"))
     assert (outcomes(renamed), renamed.lines[0].subject_id) == (
@@ -71,104 +73,90 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene) -> None:
     )
 
 
-def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene) -> None:
-    house = scene.organization("Casa")
-    own = scene.import_report(
-        scene.by(house, Role.MANAGER), with_ids("1;Consejería;PSS;León;2341-0001")
-    )
-    their_report = scene.import_report(
+def test_the_ids_of_two_importers_are_not_mixed_up(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
+    own = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
+    other = scene.import_report(
         scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
     )
-    assert (outcomes(own), outcomes(their_report)) == ([CREATED], [CREATED])
+    assert (outcomes(own), outcomes(other)) == ([CREATED], [CREATED])
 
 
 def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_written(
-    scene: Scene,
+    scene: Scene, house: Organization, manager: Stubs
 ) -> None:
-    house = scene.organization()
-    second_service = scene.service(
-        house, "Consejería", "PSS", department="NI-LE", phone="+50523410001"
-    )
-    manager = scene.by(house, Role.MANAGER)
-    report = scene.import_report(
-        manager, without("Consejería;PSS;León;2341-0002", "Otra;PSS;León;")
-    )
+    service = scene.service(house, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
+    content = without_ids("Consejería;PSS;León;2341-0002", "Otra;PSS;León;")
+    report = scene.import_report(manager, content)
     assert (report.written, report.asked, outcomes(report)) == (False, 1, [ASKED, CREATED])
-    assert list(report.lines[0].candidate_ids) == [second_service.id]
-    assert phones(scene) == {second_service.id: "0001"}
+    assert list(report.lines[0].candidate_ids) == [service.id]
+    assert phones(scene) == {service.id: "0001"}
 
 
-def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(scene: Scene) -> None:
-    house = scene.organization()
+def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
     one, other = (
         scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001")
         for name in ("Uno", "Dos")
     )
-    manager = scene.by(house, Role.MANAGER)
-    trial = scene.run_import(
-        manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003"), dry_run=True
-    )
+    content = without_ids("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
+    trial = scene.run_import(manager, content, dry_run=True)
     assert outcomes(trial.report) == [ASKED, ASKED]
-    partial_report = scene.run_import(
+    partly = scene.run_import(
         manager, source_import_id=trial.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
     )
-    assert (partial_report.report.written, outcomes(partial_report.report)) == (
-        False,
-        [CHANGED, ASKED],
-    )
+    assert (partly.report.written, outcomes(partly.report)) == (False, [CHANGED, ASKED])
     complete = scene.import_report(
-        manager, source_import_id=partial_report.id, answers=[pb.ImportAnswer(row=3)]
+        manager, source_import_id=partly.id, answers=[pb.ImportAnswer(row=3)]
     )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
     assert phones(scene) == {one.id: "0002", other.id: "0001", complete.lines[1].subject_id: "0003"}
-    second_report = scene.import_report(
-        manager, without("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
-    )
-    assert (outcomes(second_report), [line.subject_id for line in second_report.lines]) == (
-        [UNCHANGED, UNCHANGED],
-        [line.subject_id for line in complete.lines],
-    )
+    again = scene.import_report(manager, content)
+    assert [(line.outcome, line.subject_id) for line in again.lines] == [
+        (UNCHANGED, line.subject_id) for line in complete.lines
+    ]
 
 
-def test_an_answer_can_only_name_a_service_that_was_asked_about(scene: Scene) -> None:
-    house, manager_of = scene.organization("Casa"), scene.by
+def test_an_answer_can_only_name_a_service_that_was_asked_about(
+    scene: Scene, house: Organization, manager: Stubs
+) -> None:
     scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
-    their_service = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
+    theirs = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
     report = scene.import_report(
-        manager_of(house, Role.MANAGER),
-        without("Uno;PSS;León;2341-0002"),
-        answers=[pb.ImportAnswer(row=2, subject_id=their_service.id)],
+        manager,
+        without_ids("Uno;PSS;León;2341-0002"),
+        answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)],
     )
     assert (report.written, problems(report)) == (False, [(2, "", "id", "unknown_code")])
 
 
-def test_a_place_of_the_same_name_at_another_service_is_another_place(scene: Scene) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
-    headings = "Nombre;Necesidades;Departamento;Lugar;Dirección"
-    rows = [f"{name};PSS;León;Oficina;Calle {name}" for name in ("Uno", "Dos")]
-    assert scene.import_report(manager, sheet(*rows, headings=headings)).written
-    assert outcomes(scene.import_report(manager, sheet(*rows, headings=headings))) == [
-        UNCHANGED,
-        UNCHANGED,
-    ]
-    assert sorted(row["address"] for row in scene.rows("SELECT address FROM locations")) == [
-        "Calle Dos",
-        "Calle Uno",
-    ]
-
-
-@pytest.mark.parametrize(("id", "reason"), [("x" * 201, "too_long"), ("a\u200bb", "malformed")])
-def test_an_id_that_cannot_be_stored_is_refused_at_its_cell(
-    scene: Scene, id: str, reason: str
+def test_a_place_of_the_same_name_at_another_service_is_another_place(
+    scene: Scene, manager: Stubs
 ) -> None:
-    report = scene.import_report(
-        scene.by(scene.organization(), Role.MANAGER), with_ids(f"{id};Consejería;PSS;León;")
+    content = sheet(
+        "Uno;PSS;León;Oficina;Calle Uno",
+        "Dos;PSS;León;Oficina;Calle Dos",
+        headings="Nombre;Necesidades;Departamento;Lugar;Dirección",
     )
-    assert problems(report) == [(2, "A", "id", reason)]
+    assert scene.import_report(manager, content).written
+    assert outcomes(scene.import_report(manager, content)) == [UNCHANGED, UNCHANGED]
+    assert scene.rows("SELECT address FROM locations ORDER BY address") == [
+        {"address": "Calle Dos"},
+        {"address": "Calle Uno"},
+    ]
 
 
-def test_a_text_that_the_database_cannot_store_is_refused_at_its_cell(scene: Scene) -> None:
-    report = scene.import_report(
-        scene.by(scene.organization(), Role.MANAGER), with_ids("1;Conse\0jería;PSS;León;")
-    )
-    assert problems(report) == [(2, "B", "name", "malformed")]
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (f"{'x' * 201};Consejería;PSS;León;", (2, "A", "id", "too_long")),
+        ("a\u200bb;Consejería;PSS;León;", (2, "A", "id", "malformed")),
+        ("1;Conse\0jería;PSS;León;", (2, "B", "name", "malformed")),
+    ],
+)
+def test_an_id_or_a_text_that_cannot_be_stored_is_refused_at_its_cell(
+    scene: Scene, manager: Stubs, row: str, problem: tuple[int, str, str, str]
+) -> None:
+    assert problems(scene.import_report(manager, with_ids(row))) == [problem]

@@ -21,16 +21,15 @@ from protos.stubs import PartnersStubs
 from services.partners.members.domain import independence
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from services.partners.members.store import provenance
 from services.partners.network.wire.messages import etag_of
 from services.partners.sign_in.store import sign_in_providers
 from services.partners.sign_in.usecases.second_factors import token_kin
 from tests.builders import refusal
-from tests.partners.scene import Scene, Stubs
+from tests.partners.providers import confirm as confirm_provider
+from tests.partners.providers import propose as propose_provider
+from tests.partners.scene import PASSWORD, Scene, Stubs
 from tests.partners.test_api_keys import make
-from tests.partners.test_invitations import OWN_PASSWORD, invite, letter
-from tests.partners.test_sign_in_providers import confirm as confirm_provider
-from tests.partners.test_sign_in_providers import propose as propose_provider
+from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
 from tests.partners.test_two_people import confirm as confirm_change
 from tests.partners.test_two_people import propose as propose_change
 
@@ -64,17 +63,14 @@ def invited(
         founder(scene, organization=scene.organization("Otra sede")).ConfirmInvitation(
             id=created.id
         )
-    token = letter(scene, created).token
-    acceptance = pb.AcceptInvitationRequest(token=token, name="Otra", password=OWN_PASSWORD)
     PartnersStubs(scene.channel).members.AcceptInvitation(
-        acceptance, metadata=scene.origin(device=device)
+        acceptance(letter(scene, created).token), metadata=scene.origin(device=device)
     )
     return scene.signed_in(email, OWN_PASSWORD, device)
 
 
 def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
-    shelter = scene.organization("Casa Luna")
-    proposed = propose_provider(first, shelter, ISSUER)
+    proposed = propose_provider(first, scene.organization("Casa Luna"), ISSUER)
     with scene.owner.transaction(SYSTEM) as tx:  # as if the time to object were over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
@@ -206,18 +202,13 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: S
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (one, other):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
-    assert (
-        refusal(lambda: of_change(scene, scene.as_worker(one))(scene.as_worker(other)))
-        == NOT_INDEPENDENT
-    )
+    agree = of_change(scene, scene.as_worker(one))
+    assert refusal(lambda: agree(scene.as_worker(other))) == NOT_INDEPENDENT
 
 
 def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
     own = scene.organization("Propia")
-    maker, honest = (
-        founder(scene, Role.MANAGER, organization=own),
-        founder(scene, Role.MANAGER, organization=own),
-    )
+    maker, honest = (founder(scene, Role.MANAGER, organization=own) for _ in range(2))
     again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
     request = pb.ConfirmApiKeyRequest(id=make(maker).api_key.id)
     assert refusal(lambda: again.ConfirmApiKey(request)) == NOT_INDEPENDENT
@@ -229,10 +220,7 @@ def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
-    maker, honest = (
-        founder(scene, Role.MANAGER, organization=own),
-        founder(scene, Role.MANAGER, organization=own),
-    )
+    maker, honest = (founder(scene, Role.MANAGER, organization=own) for _ in range(2))
     again = invited(scene, honest, "otra@ejemplo.org", MANAGER)
     id = make(maker).api_key.id
     assert not again.ConfirmApiKey(id=id).unconfirmed
@@ -274,8 +262,7 @@ def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    with scene.owner.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM account_origins WHERE worker_id = %s", (worker.id,))
+    scene.rows("DELETE FROM account_origins WHERE worker_id = %s RETURNING 1", worker.id)
     assert token_of(scene, worker.entry.email).alone == "unknown"
     scene.advance(days=30)
     assert token_of(scene, worker.entry.email).alone == ""
@@ -283,28 +270,28 @@ def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
 
 def test_a_worker_with_more_kin_than_a_token_carries_is_no_second_person(scene: Scene) -> None:
     related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
-    assert independence.kin(
-        related[1:], is_origin_known=True, meets_second_factor_rule=True
-    ) == Kin(frozenset(map(mark_of, related[1:])), "")
-    assert independence.kin(related, is_origin_known=True, meets_second_factor_rule=True) == Kin(
-        alone="too_many"
-    )
+    for ids, expected in (
+        (related[1:], Kin(frozenset(map(mark_of, related[1:])), "")),
+        (related, Kin(alone="too_many")),
+    ):
+        kin = independence.kin(ids, is_origin_known=True, meets_second_factor_rule=True)
+        assert kin == expected
 
 
 def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None:
     first = founder(scene, device="the office")
     invited(scene, first, "otra@ejemplo.org", COORDINATOR, device="hers")
     origins = scene.rows("SELECT * FROM account_origins")
-    with scene.database.transaction(SYSTEM) as tx:
-        provenance.forget(tx, scene.clock.now() + independence.DEVICE_KEPT)
+    assert all(timedelta(0) <= scene.clock.now() - row["time"] for row in origins)
+    scene.clock.advance(independence.DEVICE_KEPT)
+    scene.sweep()
     assert (
         scene.rows("SELECT * FROM account_devices"),
         scene.rows("SELECT * FROM account_origins"),
     ) == ([], origins)
-    assert all(timedelta(0) <= scene.clock.now() - row["time"] for row in origins)
 
 
 def token_of(scene: Scene, email: str) -> Kin:
     """Returns the kin in a token of a session that begins now."""
-    signed = scene.nobody.SignIn(email=email, password="una clave larga")
+    signed = scene.nobody.SignIn(email=email, password=PASSWORD)
     return scene.verifier.verify(signed.tokens["enlace.partners"]).kin

@@ -7,8 +7,9 @@ accept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,31 +18,27 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.ids import new_id
-from chassis.server import Server
 from chassis.tokens import SYSTEM, Caller
-from keys.sealing import CannotOpen, Keyring
+from keys.sealing import CannotOpen
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.notifications.domain.desk import is_address
-from services.partners.__main__ import servicers
-from services.partners.directory.store.directory_index import DirectoryIndex
-from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.invitation import MAX_INVITATIONS, InvitationEntry
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import provenance
-from services.partners.sign_in.protocols.passkeys import Site
-from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
 from tests.parts.callers import just_proved
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
-
-
-NO_ADDRESS = (
+INVALID = ("UNAUTHENTICATED", "invitation_invalid")
+ILLEGAL = ("FAILED_PRECONDITION", "illegal_transition")
+MANAGER_EXISTS = ("FAILED_PRECONDITION", "manager_exists")
+RIGHT_MISSING = ("PERMISSION_DENIED", "right_missing")
+NO_ADDRESSES = (
     "ñandú@ejemplo.org",
     "a\x00@b.org",
     "a\r\nBcc:x@b.org",
@@ -72,19 +69,24 @@ def invite(
     *roles: contract_pb2.Role.ValueType,
     **more: Any,
 ) -> pb.Invitation:
-    created: pb.Invitation = by.CreateInvitation(invitation(organization, *roles, **more))
-    return created
+    return by.CreateInvitation(  # type: ignore[no-any-return]
+        invitation(organization, *roles, **more)
+    )
 
 
-def letter(scene: Scene, created: pb.Invitation) -> letters_pb2.InvitationLetter:
-    """Returns the sealed letter that the notifications service finds in the fact, opened."""
+def sealed_letter(scene: Scene, created: pb.Invitation) -> bytes:
+    """Returns the letter in the fact of an invitation, as the notifications service gets it."""
     (row,) = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type = 'enlace.invitation.created.v1'",
         created.id,
     )
-    sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+    return facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+
+
+def letter(scene: Scene, created: pb.Invitation) -> letters_pb2.InvitationLetter:
+    """Returns the letter of an invitation, opened."""
     return letters_pb2.InvitationLetter.FromString(
-        scene.mail.open_bytes(sealed, f"invitations/{created.id}/letter")
+        scene.mail.open_bytes(sealed_letter(scene, created), f"invitations/{created.id}/letter")
     )
 
 
@@ -97,9 +99,10 @@ def accept(scene: Scene, created: pb.Invitation, **more: str) -> None:
     scene.nobody.AcceptInvitation(acceptance(letter(scene, created).token, **more))
 
 
-def answer(ask: Any) -> str:
+def answer(call: Callable[[], Any]) -> str:
+    """Returns the reason of a refused call, "OK" otherwise."""
     try:
-        ask()
+        call()
     except grpc.RpcError as error:
         return str(error.details())
     return "OK"
@@ -136,14 +139,10 @@ def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(sc
         [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_AUDITOR],
         [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_EMERGENCY],
     ):
-        assert refusal(partial(invite, scene.coordinator, new, *roles)) == (
-            "PERMISSION_DENIED",
-            "right_missing",
-        )
-    coordinator_and_manager = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+        assert refusal(partial(invite, scene.coordinator, new, *roles)) == RIGHT_MISSING
     scene.worker(new, Role.MANAGER)
-    for caller in (scene.coordinator, coordinator_and_manager):
-        assert refusal(partial(invite, caller, new)) == ("FAILED_PRECONDITION", "manager_exists")
+    for caller in (scene.coordinator, scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)):
+        assert refusal(partial(invite, caller, new)) == MANAGER_EXISTS
     assert scene.rows("SELECT FROM invitations") == []
 
 
@@ -154,38 +153,35 @@ def test_the_registrar_of_a_member_invites_nobody_to_it_before_another_has_appro
         name="Casa Nueva", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
     )
     created = scene.coordinator.CreateOrganization(organization=entry)
-    assert refusal(
-        lambda: scene.coordinator.CreateInvitation(invitation(organization_id=created.id))
-    ) == ("FAILED_PRECONDITION", "second_person_required")
-    other = scene.by(scene.coalition, Role.COORDINATOR)
-    other.CreateInvitation(invitation(organization_id=created.id))
+    request = invitation(organization_id=created.id)
+    assert refusal(lambda: scene.coordinator.CreateInvitation(request)) == (
+        "FAILED_PRECONDITION",
+        "second_person_required",
+    )
+    scene.by(scene.coalition, Role.COORDINATOR).CreateInvitation(request)
     scene.approve(created.id)
-    scene.coordinator.CreateInvitation(invitation(organization_id=created.id))
+    scene.coordinator.CreateInvitation(request)
 
 
 def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
-    for service in (
+    services = (
         pb.DESCRIPTOR.services_by_name["Members"],
         directory_pb2.DESCRIPTOR.services_by_name["Directory"],
-    ):
-        takes = [
-            method.name
-            for method in service.methods
-            if "password" in method.input_type.fields_by_name
-        ]
-        assert takes in ([], ["AcceptInvitation"])
+    )
+    assert [
+        method.name
+        for service in services
+        for method in service.methods
+        if "password" in method.input_type.fields_by_name
+    ] == ["AcceptInvitation"]
 
 
 def test_an_organisation_without_active_managers_can_be_given_a_first_manager_again(
     scene: Scene,
 ) -> None:
     own = scene.organization()
-    suspended_id, other = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    other.SuspendWorker(id=suspended_id.id)
-    assert refusal(lambda: invite(scene.coordinator, own)) == (
-        "FAILED_PRECONDITION",
-        "manager_exists",
-    )
+    scene.by(own, Role.MANAGER).SuspendWorker(id=scene.worker(own, Role.MANAGER).id)
+    assert refusal(lambda: invite(scene.coordinator, own)) == MANAGER_EXISTS
     scene.rows(
         "UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", own.id
     )
@@ -196,11 +192,8 @@ def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     created = invite(scene.coordinator, new)
     scene.suspend(new.id)
-    assert refusal(lambda: invite(scene.coordinator, new)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
-    assert refusal(lambda: accept(scene, created)) == ("UNAUTHENTICATED", "invitation_invalid")
+    assert refusal(lambda: invite(scene.coordinator, new)) == ILLEGAL
+    assert refusal(lambda: accept(scene, created)) == INVALID
     scene.reinstate(new.id)
     accept(scene, created)
 
@@ -208,31 +201,26 @@ def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
 def test_an_organisation_that_does_not_exist_or_is_not_the_callers_own_is_not_found(
     scene: Scene,
 ) -> None:
-    other, manager = (
-        scene.organization("Ajena"),
-        scene.by(scene.organization("Propia"), Role.MANAGER),
-    )
-    for id in (other.id, "0" * 32, "x"):
-        assert (
-            refusal(partial(manager.CreateInvitation, invitation(organization_id=id))) == NOT_FOUND
-        )
-    for id in ("0" * 32, "x\x00"):
-        assert (
-            refusal(partial(scene.coordinator.CreateInvitation, invitation(organization_id=id)))
-            == NOT_FOUND
-        )
+    manager = scene.by(scene.organization("Propia"), Role.MANAGER)
+    for caller, id in (
+        (manager, scene.organization("Ajena").id),
+        (manager, "0" * 32),
+        (manager, "x"),
+        (scene.coordinator, "0" * 32),
+        (scene.coordinator, "x\x00"),
+    ):
+        request = invitation(organization_id=id)
+        assert refusal(partial(caller.CreateInvitation, request)) == NOT_FOUND
 
 
 def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene: Scene) -> None:
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
     for role in (contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR):
-        assert refusal(partial(invite, manager, None, contract_pb2.ROLE_WORKER, role)) == (
-            "PERMISSION_DENIED",
-            "right_missing",
+        assert (
+            refusal(partial(invite, manager, None, contract_pb2.ROLE_WORKER, role)) == RIGHT_MISSING
         )
-    created = invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en")
-    accept(scene, created)
+    accept(scene, invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en"))
     (worker,) = [worker for worker in manager.ListWorkers().workers if worker.email == EMAIL]
     assert (worker.organization_id, worker.language, list(worker.roles)) == (
         own.id,
@@ -259,25 +247,16 @@ def test_the_networks_roles_are_given_in_the_coordinating_organisation_only(scen
 def test_an_invitation_gets_the_same_answer_whether_or_not_the_address_has_an_account(
     scene: Scene,
 ) -> None:
-    elsewhere, own = scene.organization("Ajena"), scene.organization("Propia")
-    scene.worker(elsewhere, email="ocupada@ejemplo.org")
-    manager = scene.by(own, Role.MANAGER)
-
-    def bytes_for(email: str) -> bytes:
-        created = invite(manager, None, contract_pb2.ROLE_WORKER, email=email)
-        assert created.id
-        created.id = ""
-        return created.SerializeToString(deterministic=True)
-
-    taken, free = bytes_for("ocupada@ejemplo.org"), bytes_for("ninguna@ejemplo.org")
-    assert taken == free.replace(b"ninguna", b"ocupada")
-    lengths = {
-        len(row["payload"])
-        for row in scene.rows(
-            "SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'"
-        )
-    }
-    assert len(lengths) == 1, "the size of the fact does not reveal it either"
+    scene.worker(scene.organization("Ajena"), email="ocupada@ejemplo.org")
+    manager = scene.by(scene.organization("Propia"), Role.MANAGER)
+    taken, free = (
+        invite(manager, None, contract_pb2.ROLE_WORKER, email=f"{name}@ejemplo.org")
+        for name in ("ocupada", "ninguna")
+    )
+    facts = scene.rows("SELECT payload FROM outbox WHERE type = 'enlace.invitation.created.v1'")
+    assert len({len(row["payload"]) for row in facts}) == 1, "the fact has the same size"
+    free.MergeFrom(pb.Invitation(id=taken.id, email=taken.email))
+    assert taken == free
 
 
 def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scene: Scene) -> None:
@@ -316,16 +295,12 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
     if suspended:
         manager.SuspendWorker(id=worker.id)
         scene.advance(seconds=1)
-    accept(
-        scene,
-        invite(
-            manager, None, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, email=EMAIL.upper()
-        ),
-    )
+    roles = [contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR]
+    accept(scene, invite(manager, None, *roles, email=EMAIL.upper()))
     signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
     assert (signed.id, list(signed.roles), signed.status) == (
         worker.id,
-        [contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR],
+        roles,
         pb.WORKER_STATUS_ACTIVE,
     )
     assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
@@ -348,20 +323,18 @@ def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again
     scene.advance(minutes=1)
     manager.SuspendWorker(id=worker.id)
     scene.advance(minutes=1)
-    assert refusal(lambda: accept(scene, created)) == ("UNAUTHENTICATED", "invitation_invalid")
+    assert refusal(lambda: accept(scene, created)) == INVALID
 
 
 def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
     own = scene.organization("Casa")
     manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
-    key = (
-        scene.as_worker(other)
-        .CreateApiKey(label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
-        .api_key
+    created = scene.as_worker(other).CreateApiKey(
+        label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
     )
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
-    (revoked,) = [api_key for api_key in manager.ListApiKeys().api_keys if api_key.id == key.id]
-    assert revoked.HasField("revoke_time")
+    (key,) = manager.ListApiKeys().api_keys
+    assert (key.id, key.HasField("revoke_time")) == (created.api_key.id, True)
 
 
 def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
@@ -370,21 +343,21 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
     own = scene.organization("Casa")
     manager = scene.by(own, Role.MANAGER)
     other = scene.as_worker(scene.worker(own, Role.MANAGER, Role.WORKER, email=EMAIL))
-    created = {}
-    for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE):
-        created[scope] = other.CreateApiKey(label="Sistema", scopes=[scope])
-    assert not any(key.api_key.unconfirmed for key in created.values())
+    people_key, directory_key = (
+        other.CreateApiKey(label="Sistema", scopes=[scope])
+        for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE)
+    )
+    assert (people_key.api_key.unconfirmed, directory_key.api_key.unconfirmed) == (False, False)
     accept(scene, invite(manager))
-    other_link, own_link = created.values()
-    assert refusal(lambda: scene.nobody.IssueToken(api_key=other_link.secret)) == (
+    assert refusal(lambda: scene.nobody.IssueToken(api_key=people_key.secret)) == (
         "UNAUTHENTICATED",
         "key_invalid",
     )
-    assert scene.nobody.IssueToken(api_key=own_link.secret).tokens
-    scene.by(own, Role.MANAGER).ConfirmApiKey(id=other_link.api_key.id)
-    assert scene.nobody.IssueToken(api_key=other_link.secret).tokens
+    assert scene.nobody.IssueToken(api_key=directory_key.secret).tokens
+    scene.by(own, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
+    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens
     accept(scene, invite(manager))
-    assert scene.nobody.IssueToken(api_key=other_link.secret).tokens, "confirmed"
+    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "confirmed"
 
 
 def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
@@ -393,7 +366,7 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
         invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)
     )
     accept(scene, used)
-    tokens = [letter(scene, one).token for one in (used, replaced, old)]
+    tokens = [letter(scene, created).token for created in (used, replaced, old)]
     scene.coordinator.CreateInvitation(
         invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org")
     )
@@ -401,10 +374,7 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
     created = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
     token = letter(scene, created).token
     for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", created.id, "\x00"):
-        assert refusal(partial(scene.nobody.AcceptInvitation, acceptance(wrong))) == (
-            "UNAUTHENTICATED",
-            "invitation_invalid",
-        )
+        assert refusal(partial(scene.nobody.AcceptInvitation, acceptance(wrong))) == INVALID
         # a malformed request is refused before the token is checked
         malformed = acceptance(wrong, password="", name="")
         assert sorted(wrong_fields(partial(scene.nobody.AcceptInvitation, malformed))) == [
@@ -417,10 +387,18 @@ def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None
     accept(scene, created)
 
 
-def test_an_invitation_is_valid_for_72_hours(scene: Scene) -> None:
-    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
+def test_an_invitation_is_valid_for_72_hours_and_then_deleted(scene: Scene) -> None:
+    first, second = (
+        invite(scene.coordinator, scene.organization(f"Casa {n}"), email=f"p{n}@ejemplo.org")
+        for n in range(2)
+    )
     scene.advance(hours=71, minutes=59)
-    accept(scene, created)
+    accept(scene, first)
+    scene.sweep()
+    assert {row["id"] for row in scene.rows("SELECT id FROM invitations")} >= {second.id}
+    scene.advance(minutes=1)
+    scene.sweep()
+    assert scene.rows("SELECT FROM invitations") == []
 
 
 def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> None:
@@ -429,10 +407,9 @@ def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> N
     created = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
     other = invite(manager, None, contract_pb2.ROLE_WORKER, email="otra@ejemplo.org")
     manager.SuspendWorker(id=maker.id)
-    listed = manager.ListInvitations().invitations
-    assert [invitation.id for invitation in listed] == [other.id]
+    assert list(manager.ListInvitations().invitations) == [other]
     assert scene.facts(created.id)[-1] == (2, "enlace.invitation.revoked.v1")
-    assert refusal(lambda: accept(scene, created)) == ("UNAUTHENTICATED", "invitation_invalid")
+    assert refusal(lambda: accept(scene, created)) == INVALID
 
 
 def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
@@ -443,7 +420,7 @@ def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.replaced.v1"),
     ]
-    assert refusal(lambda: accept(scene, wrong)) == ("UNAUTHENTICATED", "invitation_invalid")
+    assert refusal(lambda: accept(scene, wrong)) == INVALID
     accept(scene, right)
     manager = scene.by(new, Role.MANAGER)
     first, other = (
@@ -451,7 +428,7 @@ def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
         for name in ("una", "dos")
     )
     again = invite(manager, None, contract_pb2.ROLE_OPERATOR, email="UNA@ejemplo.org")
-    assert [len(scene.facts(one.id)) for one in (first, other, again)] == [2, 1, 1], (
+    assert [len(scene.facts(created.id)) for created in (first, other, again)] == [2, 1, 1], (
         "only the invitation to the same address was replaced"
     )
 
@@ -468,15 +445,12 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
         invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
         for name in ("equivocada", "correcta")
     )
-    assert {invitation.id for invitation in manager.ListInvitations().invitations} == {
-        wrong.id,
-        right.id,
-    }
+    listed = {invitation.id for invitation in manager.ListInvitations().invitations}
+    assert listed == {wrong.id, right.id}
     assert not stranger.ListInvitations().invitations
-    coordinator_and_manager = scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR)
     for caller, id in (
         (stranger, wrong.id),
-        (coordinator_and_manager, wrong.id),
+        (scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), wrong.id),
         (manager, "0" * 32),
         (manager, "x\x00"),
     ):
@@ -486,13 +460,10 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.revoked.v1"),
     ]
-    assert refusal(lambda: accept(scene, wrong)) == ("UNAUTHENTICATED", "invitation_invalid")
+    assert refusal(lambda: accept(scene, wrong)) == INVALID
     accept(scene, right)
-    for one in (wrong, right):
-        assert refusal(partial(manager.RevokeInvitation, id=one.id)) == (
-            "FAILED_PRECONDITION",
-            "illegal_transition",
-        )
+    for closed in (wrong, right):
+        assert refusal(partial(manager.RevokeInvitation, id=closed.id)) == ILLEGAL
     assert not manager.ListInvitations().invitations
 
 
@@ -506,12 +477,9 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
         token = letter(scene, created).token
         with ThreadPoolExecutor(2) as pool:
             accepted = pool.submit(
-                answer, lambda token=token: scene.nobody.AcceptInvitation(acceptance(token))
+                answer, partial(scene.nobody.AcceptInvitation, acceptance(token))
             )
-            revoked = pool.submit(
-                answer,
-                lambda id=created.id: manager.RevokeInvitation(id=id),
-            )
+            revoked = pool.submit(answer, partial(manager.RevokeInvitation, id=created.id))
         assert (accepted.result(), revoked.result()) in (
             ("OK", "illegal_transition"),
             ("invitation_invalid", "OK"),
@@ -529,25 +497,18 @@ def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Sc
                 lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)
             )
         )
-        assert [
-            row["status"] for row in scene.rows("SELECT status FROM invitations ORDER BY status")
-        ] == ["OPEN"] + ["REPLACED"] * 3
+        rows = scene.rows("SELECT status FROM invitations ORDER BY status")
+        assert [row["status"] for row in rows] == ["OPEN"] + ["REPLACED"] * 3
         answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
     assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
 
 
 def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> None:
-    token = letter(scene, invite(scene.coordinator, scene.organization("Casa Nueva"))).token
+    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
+    calls = [partial(accept, scene, created, name=f"Persona {n}") for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(
-            pool.map(
-                lambda n: answer(
-                    lambda: scene.nobody.AcceptInvitation(acceptance(token, name=f"Persona {n}"))
-                ),
-                range(4),
-            )
-        )
+        answers = list(pool.map(answer, calls))
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
 
 
@@ -559,7 +520,7 @@ def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     created = invite(scene.coordinator, new)
     scene.worker(new, Role.MANAGER)
-    assert refusal(lambda: accept(scene, created)) == ("FAILED_PRECONDITION", "manager_exists")
+    assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS
 
 
 def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
@@ -574,9 +535,7 @@ def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Sce
     [
         ({"name": ""}, ("name", "required")),
         ({"name": "x" * 201}, ("name", "too_long")),
-        ({"password": ""}, ("password", "required")),
         ({"password": "once letras"}, ("password", "too_short")),
-        ({"password": "x" * 201}, ("password", "too_long")),
     ],
 )
 def test_errors_in_an_acceptance_are_reported_and_the_link_stays_valid(
@@ -593,19 +552,15 @@ def test_every_address_that_can_be_invited_can_be_written_to() -> None:
     Otherwise e-mails would be dropped silently.
     """
     for email in (
-        *NO_ADDRESS,
+        *NO_ADDRESSES,
         EMAIL,
         "a.b+c'd@x-1.b.org",
         "persona@muy.largo.ejemplo.org",
         f"{'x' * 64}@b.org",
         f"{'x' * 65}@b.org",
     ):
-        try:
+        with nullcontext() if is_address(email) else pytest.raises(Invalid):
             InvitationEntry(email, (Role.WORKER,)).check()
-            taken = True
-        except Invalid:
-            taken = False
-        assert taken is is_address(email), email
 
 
 @pytest.mark.parametrize(
@@ -614,7 +569,6 @@ def test_every_address_that_can_be_invited_can_be_written_to() -> None:
         ({"email": ""}, ("invitation.email", "required")),
         ({"email": "petrona"}, ("invitation.email", "malformed")),
         ({"email": "a@b@c.org"}, ("invitation.email", "malformed")),
-        *(({"email": email}, ("invitation.email", "malformed")) for email in NO_ADDRESS),
         ({"email": f"{'x' * 250}@b.org"}, ("invitation.email", "too_long")),
         (
             {"roles": [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_MANAGER]},
@@ -636,12 +590,11 @@ def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: S
     own = scene.organization()
     manager = scene.by(own, Role.MANAGER)
     with ThreadPoolExecutor(4) as pool:
-        answers = list(
-            pool.map(
-                lambda n: answer(lambda: invite(manager, None, email=f"p{n}@ejemplo.org")),
-                range(MAX_INVITATIONS + 3),
-            )
-        )
+        calls = [
+            partial(invite, manager, None, email=f"p{n}@ejemplo.org")
+            for n in range(MAX_INVITATIONS + 3)
+        ]
+        answers = list(pool.map(answer, calls))
     assert (answers.count("OK"), answers.count("too_many_invitations")) == (MAX_INVITATIONS, 3)
     scene.advance(hours=72)
     invite(scene.by(own, Role.MANAGER))
@@ -660,44 +613,22 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
     assert (sent_letter.email, sent_letter.language) == (EMAIL, "es")
     assert re.fullmatch(r"[\w-]{43}", sent_letter.token), "256 random bits"
     assert sent_letter.token.encode() not in created.SerializeToString()
-    assert refusal(lambda: accept(scene, created, password="corta")) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
-    )
-    accept(scene, created)
-    tables = [
-        row["t"]
-        for row in scene.rows("SELECT tablename AS t FROM pg_tables WHERE schemaname = 'public'")
+    assert wrong_fields(lambda: accept(scene, created, password="corta")) == [
+        ("password", "too_short")
     ]
-    holding = {
-        table
-        for table in tables
-        for row in scene.rows(f"SELECT * FROM {table}")
-        if sent_letter.token in str(row) or sent_letter.token.encode().hex() in str(row)
-    }
-    assert holding == set()
-    for row in scene.rows("SELECT payload FROM outbox"):
-        assert EMAIL.encode() not in bytes(row["payload"])
-        assert sent_letter.token.encode() not in bytes(row["payload"])
+    accept(scene, created)
+    assert scene.tables_with(sent_letter.token) == set()
+    payloads = b"".join(row["payload"] for row in scene.rows("SELECT payload FROM outbox"))
     captured = capfd.readouterr()
-    assert sent_letter.token not in captured.out + captured.err
-    assert EMAIL not in captured.out + captured.err
+    for secret in (EMAIL, sent_letter.token):
+        assert secret.encode() not in payloads
+        assert secret not in captured.out + captured.err
 
 
 def test_a_sealed_letter_can_be_opened_only_for_its_own_invitation(scene: Scene) -> None:
-    one, other = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(2))
-    (row,) = scene.rows("SELECT payload FROM outbox WHERE subject = %s", one.id)
-    sealed = facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+    created, other = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(2))
     with pytest.raises(CannotOpen):
-        scene.mail.open_bytes(sealed, f"invitations/{other.id}/letter")
-
-
-def test_expired_invitations_are_deleted(scene: Scene) -> None:
-    invite(scene.coordinator, scene.organization("Casa Nueva"))
-    scene.advance(hours=72)
-    with scene.database.transaction(SYSTEM) as tx:
-        sweep(tx, scene.clock.now())
-    assert scene.rows("SELECT FROM invitations") == []
+        scene.mail.open_bytes(sealed_letter(scene, created), f"invitations/{other.id}/letter")
 
 
 def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
@@ -708,10 +639,7 @@ def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
         "SELECT action, object_id, organization_id, detail_codes FROM audit"
         " WHERE action <> 'organization_create' ORDER BY sequence"
     )
-    assert [
-        (row["action"], row["object_id"], row["organization_id"], row["detail_codes"])
-        for row in trail
-    ] == [
+    assert [tuple(row.values()) for row in trail] == [
         ("invitation_create", created.id, scene.coalition.id, ["MANAGER"]),
         ("invitation_accept", created.id, "", []),
         ("worker_create", worker["id"], "", ["MANAGER"]),
@@ -722,51 +650,21 @@ def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_
     scene: Scene,
 ) -> None:
     own = scene.organization()
-    question = directory_pb2.GetOrganizationRequest(id=own.id)
-    organization = scene.coordinator.GetOrganization(question)
-    assert organization.HasField("has_manager")
-    assert not organization.has_manager
+    organization = scene.coordinator.GetOrganization(id=own.id)
+    assert (organization.HasField("has_manager"), organization.has_manager) == (True, False)
     manager = scene.by(own, Role.MANAGER)
-    assert scene.coordinator.GetOrganization(question).has_manager
-    assert not manager.GetOrganization(question).HasField("has_manager")
-
-
-@pytest.fixture
-def without_mail(scene: Scene) -> Iterator[str]:
-    """The address of the same service in a network that sends no e-mail."""
-    keyring = Keyring(scene.sealing_key)
-    providers = SignInProviders(scene.database, keyring, scene.mail, SITE, development=True)
-    parts = (
-        scene.database,
-        scene.issuer,
-        scene.verifier,
-        keyring,
-        scene.mail,
-        scene.clock,
-        DirectoryIndex(),
-        Site(SITE),
-        providers,
-    )
-    server = Server(
-        "127.0.0.1:0",
-        servicers(*parts, paper_url=SITE),
-        threads=2,
-        reflect=False,
-        caller_rate=100_000,
-    )
-    server.start()
-    yield f"127.0.0.1:{server.port}"
-    server.stop(0)
+    assert scene.coordinator.GetOrganization(id=own.id).has_manager
+    assert not manager.GetOrganization(id=own.id).HasField("has_manager")
 
 
 # D22
 def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
-    scene: Scene, without_mail: str
+    scene: Scene,
 ) -> None:
     own = scene.organization("Casa Nueva")
     worker = scene.worker(own, Role.MANAGER)
     caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
-    with grpc.insecure_channel(without_mail) as channel:
+    with scene.other_server(paper_url=SITE) as channel:
         manager = Stubs(
             channel,
             lambda: scene.issuer.issue(just_proved(caller, scene.issuer), "enlace.partners")[0],
@@ -786,12 +684,7 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
         )
         [listed] = manager.ListInvitations().invitations
         assert (listed.id, listed.link) == (created.id, "")
-        (row,) = scene.rows(
-            "SELECT payload FROM outbox WHERE subject = %s"
-            " AND type = 'enlace.invitation.created.v1'",
-            created.id,
-        )
-        assert not facts_pb2.InvitationFact.FromString(row["payload"]).sealed_letter
+        assert not sealed_letter(scene, created)
         Stubs(channel).AcceptInvitation(token=token, name="Nueva", password=OWN_PASSWORD)
     (entry,) = scene.rows(
         "SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'",
@@ -802,8 +695,7 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
 
 # D22
 def test_only_the_invited_person_sees_the_link_in_a_network_with_email(scene: Scene) -> None:
-    own = scene.organization("Casa Nueva")
-    assert refusal(
-        lambda: invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, on_paper=True)
-    ) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert not invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER).link
+    manager = scene.by(scene.organization("Casa Nueva"), Role.MANAGER)
+    role = contract_pb2.ROLE_WORKER
+    assert refusal(lambda: invite(manager, None, role, on_paper=True)) == ILLEGAL
+    assert not invite(manager, None, role).link

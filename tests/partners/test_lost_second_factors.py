@@ -11,17 +11,15 @@ from functools import partial
 
 import pytest
 
-from protos.partners.v1 import directory_pb2
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role, Worker
 from tests.builders import NOT_FOUND, refusal
-from tests.partners.scene import SITE, Scene, Stubs
-from tests.partners.test_more_than_a_password import strict  # a fixture  # noqa: F401
-from tests.partners.test_passkeys import begin, create
-from tests.partners.test_password_resets import INVALID, answer, facts_with_letters, link, reset
-from tests.partners.test_second_factors import App, finish
-from tests.partners.test_sessions import EMAIL, sign_in, token_of
-from tests.parts.authenticator import Authenticator
+from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
+from tests.partners.test_invitations import answer
+from tests.partners.test_passkeys import add_passkey
+from tests.partners.test_password_resets import INVALID, facts_with_letters, link, reset
+from tests.partners.test_second_factors import App, add_code, finish
+from tests.partners.test_sessions import FAILED, sign_in, token_of
 
 
 @pytest.fixture
@@ -32,12 +30,8 @@ def own(scene: Scene) -> Organization:
 def worker_with_second_factor(scene: Scene, organization: Organization, *roles: Role) -> Worker:
     """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(organization, *roles, email=EMAIL)
-    me, phone = scene.as_worker(worker), Authenticator(SITE)
-    challenge = begin(me)
-    create(me, challenge, phone.make(challenge.options))
-    app = App(scene, me.BeginSecondFactor(password="una clave larga").secret)
-    me.ConfirmSecondFactor(code=app.code())
-    scene.advance(seconds=60)
+    add_passkey(scene.as_worker(worker))
+    add_code(scene, scene.as_worker(worker))
     return worker
 
 
@@ -46,9 +40,7 @@ def remove_second_factor(by: Stubs, worker: Worker | str, **fields: str) -> None
 
 
 def has_second_factor(scene: Scene) -> bool:
-    return bool(scene.rows("SELECT FROM second_factors")) or bool(
-        scene.rows("SELECT FROM passkeys")
-    )
+    return bool(scene.rows("SELECT FROM second_factors") + scene.rows("SELECT FROM passkeys"))
 
 
 def test_her_manager_lets_her_sign_in_with_only_her_password_again(
@@ -66,10 +58,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     remove_second_factor(scene.as_worker(manager), worker)
     assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
-    assert refusal(lambda: finish(scene, waiting, "123456")) == (
-        "UNAUTHENTICATED",
-        "sign_in_failed",
-    )
+    assert refusal(lambda: finish(scene, waiting, "123456")) == FAILED
     entered = sign_in(scene)
     assert token_of(scene, entered.session_secret).worker.id == worker.id, (
         "she signs in with her own password, which nobody else has"
@@ -84,20 +73,18 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     assert manager.id.encode() not in fact.SerializeToString(), (
         "the fact names a role and no person"
     )
-    (row,) = scene.rows(
+    assert scene.rows(
         "SELECT actor_id, object_id, allowed FROM audit WHERE action = 'second_factor_reset'"
-    )
-    assert (row["actor_id"], row["object_id"], row["allowed"]) == (manager.id, worker.id, True)
+    ) == [{"actor_id": manager.id, "object_id": worker.id, "allowed": True}]
 
 
 def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -> None:
     """Otherwise an unlocked screen would be enough."""
-    manager = scene.as_worker(worker_with_second_factor(scene, own, Role.MANAGER))
-    assert refusal(
-        lambda: remove_second_factor(
-            manager, scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)[0]["id"]
-        )
-    ) == ("FAILED_PRECONDITION", "own_account")
+    manager = worker_with_second_factor(scene, own, Role.MANAGER)
+    assert refusal(lambda: remove_second_factor(scene.as_worker(manager), manager)) == (
+        "FAILED_PRECONDITION",
+        "own_account",
+    )
     assert has_second_factor(scene)
 
 
@@ -129,13 +116,12 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
 ) -> None:
     manager = worker_with_second_factor(scene, own, Role.MANAGER, Role.WORKER)
     second = scene.worker(own, Role.MANAGER)
-    request = directory_pb2.GetOrganizationRequest(id=own.id)
-    assert scene.coordinator.GetOrganization(request).only_manager_worker_id == ""
+    assert scene.coordinator.GetOrganization(id=own.id).only_manager_worker_id == ""
     assert refusal(lambda: remove_second_factor(scene.coordinator, manager)) == NOT_FOUND
     scene.as_worker(manager).SuspendWorker(id=second.id)
-    organization = scene.coordinator.GetOrganization(request)
+    organization = scene.coordinator.GetOrganization(id=own.id)
     assert (organization.has_manager, organization.only_manager_worker_id) == (True, manager.id)
-    assert scene.as_worker(manager).GetOrganization(request).only_manager_worker_id == "", (
+    assert scene.as_worker(manager).GetOrganization(id=own.id).only_manager_worker_id == "", (
         "the field is shown to coordinators only"
     )
     # she is no longer a manager
@@ -146,18 +132,19 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
     assert fact.by_role_code == "COORDINATOR"
 
 
+@pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_factor(
-    scene: Scene,
+    scene: Scene, role: Role
 ) -> None:
-    for role in (Role.COORDINATOR, Role.AUDITOR):
-        scene.begin()
-        steers = worker_with_second_factor(scene, scene.coalition, role)
-        assert refusal(
-            partial(remove_second_factor, scene.by(scene.coalition, Role.MANAGER), steers)
-        ) == ("PERMISSION_DENIED", "right_missing")
-        assert has_second_factor(scene)
-        remove_second_factor(scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), steers)
-        assert not has_second_factor(scene)
+    target = worker_with_second_factor(scene, scene.coalition, role)
+    manager = scene.by(scene.coalition, Role.MANAGER)
+    assert refusal(lambda: remove_second_factor(manager, target)) == (
+        "PERMISSION_DENIED",
+        "right_missing",
+    )
+    assert has_second_factor(scene)
+    remove_second_factor(scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), target)
+    assert not has_second_factor(scene)
 
 
 def test_the_second_factor_of_a_suspended_account_cannot_be_removed(
@@ -184,15 +171,10 @@ def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveal
 def test_when_several_managers_remove_a_second_factor_at_once_the_worker_is_notified_once(
     scene: Scene, own: Organization
 ) -> None:
-    worker, managers = (
-        worker_with_second_factor(scene, own),
-        [scene.by(own, Role.MANAGER) for _ in range(3)],
-    )
+    worker = worker_with_second_factor(scene, own)
+    calls = [partial(remove_second_factor, scene.by(own, Role.MANAGER), worker) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        assert (
-            list(pool.map(lambda by: answer(lambda: remove_second_factor(by, worker)), managers))
-            == ["OK"] * 3
-        )
+        assert list(pool.map(answer, calls)) == ["OK"] * 3
     assert len(facts_with_letters(scene, "second_factor_removed")) == 1
 
 
@@ -210,23 +192,19 @@ def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
 
 
 def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
-    scene: Scene,
-    own: Organization,
-    strict: Stubs,  # noqa: F811
+    scene: Scene, own: Organization, strict: Stubs
 ) -> None:
     worker = worker_with_second_factor(scene, own, Role.OPERATOR)
     remove_second_factor(scene.by(own, Role.MANAGER), worker)
-    sign_in_response = strict.SignIn(email=EMAIL, password="una clave larga")
-    assert (sign_in_response.session_secret, bool(sign_in_response.set_up_secret)) == ("", True)
-    code = App(scene, sign_in_response.set_up_secret).code()
-    assert (
-        len(strict.FinishSignIn(challenge=sign_in_response.challenge, code=code).recovery_codes)
-        == 10
-    )
+    begun = strict.SignIn(email=EMAIL, password=PASSWORD)
+    assert (begun.session_secret, bool(begun.set_up_secret)) == ("", True)
+    code = App(scene, begun.set_up_secret).code()
+    entered = strict.FinishSignIn(challenge=begun.challenge, code=code)
+    assert len(entered.recovery_codes) == 10
 
 
 def test_a_repeated_request_has_its_one_effect(scene: Scene, own: Organization) -> None:
     worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
-    remove_second_factor(manager, worker, request_id="one")
-    remove_second_factor(manager, worker, request_id="one")
+    for _ in range(2):
+        remove_second_factor(manager, worker, request_id="one")
     assert len(facts_with_letters(scene, "second_factor_removed")) == 1

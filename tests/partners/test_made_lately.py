@@ -18,14 +18,13 @@ from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import workers
 from tests.builders import wrong_fields
-from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
+from tests.partners.providers import propose
+from tests.partners.scene import EMAIL, Scene, Stubs
 from tests.partners.test_invitations import accept
-from tests.partners.test_passkeys import begin, create
+from tests.partners.test_passkeys import add_passkey
 from tests.partners.test_password_resets import facts_with_letters
-from tests.partners.test_second_factors import App
-from tests.partners.test_sign_in_providers import propose
+from tests.partners.test_second_factors import add_code
 from tests.partners.test_step_up import invite, make_key
-from tests.parts.authenticator import Authenticator
 
 THIEF = "ladron@correo.example"
 
@@ -37,7 +36,7 @@ def own(scene: Scene) -> Organization:
 
 @pytest.fixture
 def manager(scene: Scene, own: Organization) -> Worker:
-    return scene.worker(own, Role.MANAGER, email="xiomara@puentes.org")
+    return scene.worker(own, Role.MANAGER, email=EMAIL)
 
 
 def stamp(time: datetime) -> Timestamp:
@@ -54,7 +53,7 @@ def end(by: Stubs, since: datetime, *ids: str) -> int:
     return int(by.EndMadeLately(since_time=stamp(since), ids=ids).ended)
 
 
-def token_of_letter(scene: Scene, invitation: m.Invitation) -> str:
+def account_of(scene: Scene, invitation: m.Invitation) -> str:
     """Accepts an invitation; returns the id of the account."""
     accept(scene, invitation)
     [row] = scene.rows("SELECT id FROM workers WHERE email = %s", invitation.email)
@@ -83,7 +82,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
     make_key(by)
-    account = token_of_letter(scene, invite(by, THIEF))
+    account = account_of(scene, invite(by, THIEF))
     waiting = invite(by, "otro@correo.example")
     listed = list_changes(by, since)
     assert {each.kind for each in listed} == {
@@ -93,13 +92,11 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     }
     assert end(by, since, *(each.id for each in listed)) == 3
     assert list_changes(by, since) == []
-    assert [
-        row["status"] for row in scene.rows("SELECT status FROM workers WHERE id = %s", account)
-    ] == ["SUSPENDED"]
-    assert [
-        row["status"]
-        for row in scene.rows("SELECT status FROM invitations WHERE id = %s", waiting.id)
-    ] == ["REVOKED"]
+    for table, id, status in (
+        ("workers", account, "SUSPENDED"),
+        ("invitations", waiting.id, "REVOKED"),
+    ):
+        assert scene.rows(f"SELECT status FROM {table} WHERE id = %s", id) == [{"status": status}]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
     assert end(by, since, *(each.id for each in listed)) == 0, (
         "ending ended things again changes nothing"
@@ -107,12 +104,12 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
 
 
 def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
-    scene: Scene, own: Organization, manager: Worker
+    scene: Scene, manager: Worker
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
-    first = token_of_letter(scene, invite(by, THIEF))
-    [row] = scene.rows("SELECT * FROM workers WHERE id = %s", first)
-    token_of_letter(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
+    invited = account_of(scene, invite(by, THIEF))
+    [row] = scene.rows("SELECT * FROM workers WHERE id = %s", invited)
+    accept(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
     accounts = [each for each in list_changes(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
     assert {account.label for account in accounts} == {THIEF, "tercera@correo.example"}
     assert end(by, since, *(account.id for account in accounts)) == 2
@@ -124,7 +121,7 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
     colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
     scene.advance(days=1)
     by, since = scene.as_worker(manager), scene.clock.now()
-    token_of_letter(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
+    accept(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
     [change] = list_changes(by, since)
     assert (change.id, change.kind, change.can_end) == (colleague.id, pb.MADE_KIND_ACCOUNT, False)
     assert end(by, since, colleague.id) == 0
@@ -134,10 +131,7 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
 
 
 def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
-    shelter, coordinator = (
-        scene.organization("Casa Luna"),
-        scene.as_worker(scene.worker(scene.coalition, Role.COORDINATOR)),
-    )
+    shelter, coordinator = scene.organization("Casa Luna"), scene.coordinator
     since = scene.clock.now()
     propose(coordinator, shelter, "https://sso.example")
     with scene.database.transaction(SYSTEM) as tx:
@@ -152,11 +146,9 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     worker = scene.worker(own, Role.WORKER)
-    me, since, phone = scene.as_worker(worker), scene.clock.now(), Authenticator(SITE)
-    app = App(scene, me.BeginSecondFactor(password=PASSWORD).secret)
-    me.ConfirmSecondFactor(code=app.code())
-    challenge = begin(me)
-    create(me, challenge, phone.make(challenge.options))
+    me, since = scene.as_worker(worker), scene.clock.now()
+    add_code(scene, me)
+    add_passkey(me)
     before = len(facts_with_letters(scene, "sign_in_changed"))
     listed = list_changes(me, since)
     assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
@@ -165,30 +157,22 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
         [],
         [],
     )
-    assert {
-        fact.worker_id for fact, _ in facts_with_letters(scene, "sign_in_changed")[before:]
-    } == {
-        worker.id,
-        manager.id,
-    }
+    new = facts_with_letters(scene, "sign_in_changed")[before:]
+    assert {fact.worker_id for fact, _ in new} == {worker.id, manager.id}
 
 
 def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     scene: Scene,
 ) -> None:
-    first, second = (
-        scene.worker(scene.coalition, Role.COORDINATOR),
-        scene.by(scene.organization("Otra"), Role.COORDINATOR),
-    )
-    by, since = scene.as_worker(first), scene.clock.now()
+    by, since = scene.coordinator, scene.clock.now()
     invitation = invite(by, THIEF, contract_pb2.ROLE_AUDITOR)
-    second.ConfirmInvitation(id=invitation.id)
-    account = token_of_letter(scene, invitation)
+    scene.neighbour.ConfirmInvitation(id=invitation.id)
+    account = account_of(scene, invitation)
     assert end(by, since, account) == 1
     assert [(each.id, each.can_end) for each in list_changes(by, since)] == [(account, False)], (
         "another coordinator has to agree"
     )
-    second.SuspendWorker(id=account)
+    scene.neighbour.SuspendWorker(id=account)
     assert list_changes(by, since) == []
 
 
@@ -200,7 +184,7 @@ def test_a4_nobody_ends_what_another_account_made(
     colleague = scene.by(own, Role.MANAGER)
     assert list_changes(colleague, since) == []
     assert end(colleague, since, key.id) == 0
-    assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") != []
+    assert len(scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL")) == 1
 
 
 def test_a4_the_day_is_required_and_lies_within_a_year(scene: Scene, manager: Worker) -> None:

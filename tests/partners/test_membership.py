@@ -12,21 +12,21 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 from chassis.local_time import zone_of
-from chassis.tokens import SYSTEM
 from protos.contract.v1.contract_pb2 import ROLE_MANAGER
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.scene import NOON, Scene
+from tests.partners.scene import NOON, PASSWORD, Scene
 
+ILLEGAL = ("FAILED_PRECONDITION", "illegal_transition")
 APPLIED, PROBATION, APPROVED = (
     pb.ORGANIZATION_STATUS_APPLIED,
     pb.ORGANIZATION_STATUS_PROBATION,
@@ -59,17 +59,17 @@ def letters(scene: Scene) -> list[letters_pb2.ApplicationLetter]:
         "SELECT payload FROM outbox WHERE type = 'enlace.application.asked.v1'"
         " ORDER BY time, published_at, ctid"
     )
-    bodies = [facts_pb2.ApplicationFact.FromString(row["payload"]) for row in rows]
-    sent_letters = [
-        scene.mail.open_bytes(body.sealed_letter, f"applications/{body.application_id}/letter")
-        for body in bodies
+    facts = [facts_pb2.ApplicationFact.FromString(row["payload"]) for row in rows]
+    return [
+        letters_pb2.ApplicationLetter.FromString(
+            scene.mail.open_bytes(fact.sealed_letter, f"applications/{fact.application_id}/letter")
+        )
+        for fact in facts
     ]
-    return [letters_pb2.ApplicationLetter.FromString(each) for each in sent_letters]
 
 
 def confirm(scene: Scene, token: str) -> pb.ConfirmApplicationResponse:
-    answer: pb.ConfirmApplicationResponse = scene.nobody.ConfirmApplication(token=token)
-    return answer
+    return scene.nobody.ConfirmApplication(token=token)  # type: ignore[no-any-return]
 
 
 def apply(scene: Scene, **other: Any) -> pb.Organization:
@@ -80,15 +80,15 @@ def apply(scene: Scene, **other: Any) -> pb.Organization:
     return scene.coordinator.GetOrganization(id=listed[-1].id)  # type: ignore[no-any-return]
 
 
-def admit(scene: Scene, one: pb.Organization) -> pb.Organization:
+def admit(scene: Scene, applicant: pb.Organization) -> pb.Organization:
     return scene.coordinator.AdmitOrganization(  # type: ignore[no-any-return]
-        id=one.id, etag=one.etag
+        id=applicant.id, etag=applicant.etag
     )
 
 
 def record_evidence(
     scene: Scene,
-    one: pb.Organization,
+    organization: pb.Organization,
     kind: pb.EvidenceKind.ValueType,
     expire_date: str = "",
     **other: Any,
@@ -99,48 +99,67 @@ def record_evidence(
         "seen_date": "2026-03-14",
         "expire_date": expire_date,
     } | other
-    evidence = pb.Evidence(**fields)
     return scene.coordinator.RecordEvidence(  # type: ignore[no-any-return]
-        id=one.id, etag=one.etag, evidence=evidence
+        id=organization.id, etag=organization.etag, evidence=pb.Evidence(**fields)
     )
 
 
-def run_sweep(scene: Scene) -> None:
-    """Runs the sweep, which does everything that is due."""
-    with scene.database.transaction(SYSTEM) as tx:
-        sweep(tx, scene.clock.now())
-
-
 def verbs(scene: Scene, id: str) -> list[str]:
+    """Returns the verbs of the facts about an organisation."""
     return [type.split(".")[2] for _, type in scene.facts(id)]
+
+
+def requests_for(organization: pb.Organization) -> dict[str, Message]:
+    """Returns a request of each rpc that changes an organisation or adds something to it."""
+    id, etag = organization.id, organization.etag
+    return {
+        "CreateInvitation": m.CreateInvitationRequest(
+            invitation=m.Invitation(
+                organization_id=id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
+            )
+        ),
+        "CreateService": pb.CreateServiceRequest(
+            service=pb.Service(organization_id=id, name="Comedor", need_codes=["MAT.FOD"])
+        ),
+        "CreateLocation": lo.CreateLocationRequest(
+            location=lo.Location(organization_id=id, name="Salón")
+        ),
+        "UpdateOrganization": pb.UpdateOrganizationRequest(
+            organization=pb.Organization(id=id, etag=etag, name="Mía"),
+            update_mask=FieldMask(paths=["name"]),
+        ),
+        "ApproveOrganization": pb.ApproveOrganizationRequest(id=id, etag=etag),
+        "SuspendOrganization": pb.SuspendOrganizationRequest(id=id, etag=etag),
+        "ReinstateOrganization": pb.ReinstateOrganizationRequest(id=id, etag=etag),
+        "LeaveOrganization": pb.LeaveOrganizationRequest(id=id, etag=etag),
+    }
 
 
 def test_anyone_may_apply_and_the_coordination_sees_whom_to_speak_to(scene: Scene) -> None:
     answer = scene.nobody.ApplyForMembership(application())
-    assert len(answer.reference) == 9
-    assert answer.answer_within_days == 14
+    assert (len(answer.reference), answer.answer_within_days) == (9, 14)
     confirmed = confirm(scene, letters(scene)[-1].token)
     assert (confirmed.reference, confirmed.answer_within_days) == (answer.reference, 14)
-    listed = scene.coordinator.ListOrganizations(status=APPLIED).organizations
-    assert [(one.name, one.phone, one.HasField("application")) for one in listed] == [
-        ("Parroquia San Lucas", "+50520000101", False)
-    ]
-    organization = scene.coordinator.GetOrganization(id=listed[0].id)
-    stored = organization.application
+    (listed,) = scene.coordinator.ListOrganizations(status=APPLIED).organizations
+    assert (listed.name, listed.phone, listed.HasField("application")) == (
+        "Parroquia San Lucas",
+        "+50520000101",
+        False,
+    )
+    stored = scene.coordinator.GetOrganization(id=listed.id).application
     assert (stored.reference, stored.contact_name, stored.contact_email) == (
         answer.reference,
         "Persona de prueba",
         "parroquia@ejemplo.example",
     )
     assert (stored.language, stored.create_time.ToDatetime()) == ("fr", NOON.replace(tzinfo=None))
-    assert verbs(scene, organization.id) == ["applied"]
+    assert verbs(scene, listed.id) == ["applied"]
 
 
 def test_the_auditor_sees_that_somebody_applied_and_not_whom_to_speak_to(scene: Scene) -> None:
     applicant = apply(scene)
     organization = scene.by(scene.coalition, Role.AUDITOR).GetOrganization(id=applicant.id)
-    assert organization.status == APPLIED
-    assert not organization.HasField("application")
+    assert (organization.status, organization.HasField("application")) == (APPLIED, False)
 
 
 def test_an_applicants_contact_is_stored_sealed_and_is_in_no_fact_and_on_no_trail(
@@ -156,12 +175,12 @@ def test_an_applicants_contact_is_stored_sealed_and_is_in_no_fact_and_on_no_trai
 
 
 def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) -> None:
-    member = scene.organization("Puentes")
+    scene.organization("Puentes")
     answers = [
         scene.nobody.ApplyForMembership(application(name=name))
-        for name in (member.entry.name, "Nadie la conoce", "Puentes")
+        for name in ("Puentes", "Nadie la conoce")
     ]
-    assert len({answer.reference for answer in answers}) == 3
+    assert answers[0].reference != answers[1].reference
     assert {(len(answer.reference), answer.answer_within_days) for answer in answers} == {(9, 14)}
 
 
@@ -206,86 +225,57 @@ def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
             continue  # a coordinator
         assert refusal(partial(caller.GetOrganization, id=applicant.id)) == NOT_FOUND
         assert not caller.BatchGet(organization_ids=[applicant.id]).organizations
-        assert applicant.id not in [
-            organization.id for organization in caller.ListOrganizations().organizations
-        ]
+        listed = caller.ListOrganizations().organizations
+        assert applicant.id not in {organization.id for organization in listed}
         assert not caller.ListOrganizations(status=APPLIED).organizations
         assert not caller.SearchServices(organization_id=applicant.id).services
 
 
 def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Scene) -> None:
     applicant = apply(scene)
-    invitation = m.Invitation(
-        organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
-    )
-    assert refusal(lambda: scene.coordinator.CreateInvitation(invitation=invitation)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
-    service = pb.Service(organization_id=applicant.id, name="Comedor", need_codes=["MAT.FOD"])
-    assert refusal(lambda: scene.coordinator.CreateService(service=service)) == NOT_FOUND
     assert (
-        refusal(
-            lambda: scene.coordinator.CreateLocation(
-                location=lo.Location(organization_id=applicant.id, name="Salón")
-            )
-        )
-        == NOT_FOUND
+        refusal(lambda: record_evidence(scene, applicant, pb.EVIDENCE_KIND_REGISTRATION)) == ILLEGAL
     )
-    assert refusal(lambda: record_evidence(scene, applicant, pb.EVIDENCE_KIND_REGISTRATION)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
-    for rpc, request in (
-        ("ApproveOrganization", pb.ApproveOrganizationRequest),
-        ("SuspendOrganization", pb.SuspendOrganizationRequest),
-        ("ReinstateOrganization", pb.ReinstateOrganizationRequest),
-        ("LeaveOrganization", pb.LeaveOrganizationRequest),
-    ):
-        assert refusal(
-            partial(getattr(scene.coordinator, rpc), request(id=applicant.id, etag=applicant.etag))
-        ) == ("FAILED_PRECONDITION", "illegal_transition")
+    requests = requests_for(applicant)
+    assert {
+        rpc: refusal(partial(getattr(scene.coordinator, rpc), requests[rpc]))
+        for rpc in requests
+        if rpc != "UpdateOrganization"  # a coordinator may correct the entry
+    } == {
+        "CreateInvitation": ILLEGAL,
+        "CreateService": NOT_FOUND,
+        "CreateLocation": NOT_FOUND,
+        "ApproveOrganization": ILLEGAL,
+        "SuspendOrganization": ILLEGAL,
+        "ReinstateOrganization": ILLEGAL,
+        "LeaveOrganization": ILLEGAL,
+    }
 
 
 def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene) -> None:
     applicant = apply(scene)
     manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
-    assert (
-        refusal(lambda: manager.LeaveOrganization(id=applicant.id, etag=applicant.etag))
-        == NOT_FOUND
-    )
-    changed = pb.Organization(id=applicant.id, etag=applicant.etag, name="Mía")
-    mask = FieldMask(paths=["name"])
-    assert (
-        refusal(lambda: manager.UpdateOrganization(organization=changed, update_mask=mask))
-        == NOT_FOUND
-    )
-    assert (
-        refusal(
-            lambda: manager.CreateService(
-                service=pb.Service(organization_id=applicant.id, name="Mío", need_codes=["MAT.FOD"])
-            )
-        )
-        == NOT_FOUND
-    )
-    invitation = m.Invitation(
-        organization_id=applicant.id, email="jefa@ejemplo.example", roles=[ROLE_MANAGER]
-    )
-    assert refusal(lambda: manager.CreateInvitation(invitation=invitation)) == NOT_FOUND
+    requests = requests_for(applicant)
+    for rpc in (
+        "LeaveOrganization",
+        "UpdateOrganization",
+        "CreateService",
+        "CreateLocation",
+        "CreateInvitation",
+    ):
+        assert refusal(partial(getattr(manager, rpc), requests[rpc])) == NOT_FOUND, rpc
 
 
 def test_an_applicant_is_admitted_once_and_is_then_on_probation(scene: Scene) -> None:
     applicant = apply(scene)
     admitted = admit(scene, applicant)
-    assert admitted.status == PROBATION
-    assert admitted.registered_by_worker_id
+    assert (admitted.status, bool(admitted.registered_by_worker_id)) == (PROBATION, True)
     assert verbs(scene, applicant.id) == ["applied", "admitted"]
-    assert refusal(lambda: admit(scene, admitted)) == ("FAILED_PRECONDITION", "illegal_transition")
-    assert refusal(
-        lambda: scene.coordinator.RejectApplication(
-            id=applicant.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
-        )
-    ) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: admit(scene, admitted)) == ILLEGAL
+    rejection = pb.RejectApplicationRequest(
+        id=applicant.id, etag=admitted.etag, reason=pb.REJECTION_REASON_SAFETY
+    )
+    assert refusal(lambda: scene.coordinator.RejectApplication(rejection)) == ILLEGAL
 
 
 def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
@@ -294,19 +284,19 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
         id=applicant.id, etag=applicant.etag, reason=pb.REJECTION_REASON_NOT_VERIFIED
     )
     rejected = scene.coordinator.RejectApplication(request)
-    assert (rejected.status, rejected.rejection_reason) == (
-        REJECTED,
-        pb.REJECTION_REASON_NOT_VERIFIED,
-    )
-    assert (rejected.phone, rejected.url, rejected.description) == ("", "", "")
+    assert (
+        rejected.status,
+        rejected.rejection_reason,
+        rejected.phone,
+        rejected.url,
+        rejected.description,
+    ) == (REJECTED, pb.REJECTION_REASON_NOT_VERIFIED, "", "", "")
     assert scene.rows("SELECT * FROM applications") == []
     assert not scene.coordinator.GetOrganization(id=applicant.id).HasField("application")
-    assert (
-        refusal(lambda: scene.by(scene.organization("Puentes")).GetOrganization(id=applicant.id))
-        == NOT_FOUND
-    )
+    other = scene.by(scene.organization("Puentes"))
+    assert refusal(lambda: other.GetOrganization(id=applicant.id)) == NOT_FOUND
     scene.advance(days=181)
-    run_sweep(scene)
+    scene.sweep()
     assert refusal(lambda: scene.coordinator.GetOrganization(id=applicant.id)) == NOT_FOUND
     assert refusal(
         lambda: scene.coordinator.RejectApplication(id=applicant.id, etag=applicant.etag)
@@ -316,10 +306,10 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
 def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
     applicant = apply(scene)
     scene.advance(days=89)
-    run_sweep(scene)
+    scene.sweep()
     assert verbs(scene, applicant.id) == ["applied"]
     scene.advance(days=2)
-    run_sweep(scene)
+    scene.sweep()
     organization = scene.coordinator.GetOrganization(id=applicant.id)
     assert (organization.status, organization.rejection_reason) == (
         REJECTED,
@@ -330,10 +320,10 @@ def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene)
 
 def test_an_applicants_contact_is_deleted_once_the_organisation_has_a_manager(scene: Scene) -> None:
     applicant = admit(scene, apply(scene))
-    run_sweep(scene)
+    scene.sweep()
     assert len(scene.rows("SELECT * FROM applications")) == 1
     scene.worker(scene.stored(applicant.id), Role.MANAGER)
-    run_sweep(scene)
+    scene.sweep()
     assert scene.rows("SELECT * FROM applications") == []
 
 
@@ -366,10 +356,7 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
         (1, {"seen_date": "2026-03-15"}, "seen_date", "out_of_range"),
         (1, {"seen_date": "2026-02-30"}, "seen_date", "malformed"),
         (1, {"seen_date": ""}, "seen_date", "required"),
-        (1, {"reference": ""}, "reference", "required"),
         (1, {"reference": "  "}, "reference", "required"),
-        (1, {"expire_date": "2027-01-01"}, "expire_date", "out_of_range"),
-        (4, {}, "expire_date", "required"),
         (4, {"expire_date": "2026-03-13"}, "expire_date", "out_of_range"),
         (4, {"expire_date": "2207-03-14"}, "expire_date", "out_of_range"),
         (0, {}, "kind", "required"),
@@ -389,30 +376,29 @@ def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_
 ) -> None:
     own = scene.organization("Puentes")
     scene.vet(own.id)
-    request = pb.GetOrganizationRequest(id=own.id)
-    for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
-        assert len(caller.GetOrganization(request).evidence) == 5
-    mine = scene.by(own, Role.MANAGER).GetOrganization(request)
-    assert (len(mine.evidence), mine.agreement_expire_date) == (0, "2027-03-14")
-    other = scene.by(scene.organization("Otra"), Role.MANAGER).GetOrganization(request)
-    assert (len(other.evidence), other.agreement_expire_date, len(other.missing_evidence)) == (
-        0,
-        "",
-        0,
-    )
+    for caller, evidence, expire_date in (
+        (scene.coordinator, 5, "2027-03-14"),
+        (scene.by(scene.coalition, Role.AUDITOR), 5, "2027-03-14"),
+        (scene.by(own, Role.MANAGER), 0, "2027-03-14"),
+        (scene.by(scene.organization("Otra"), Role.MANAGER), 0, ""),
+    ):
+        organization = caller.GetOrganization(id=own.id)
+        assert (
+            len(organization.evidence),
+            organization.agreement_expire_date,
+            len(organization.missing_evidence),
+        ) == (evidence, expire_date, 0)
 
 
 def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
     member = scene.organization("Nueva", approved=False)
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    etag = etag_of(scene.vet(member.id))
-    proposed = scene.as_worker(worker).ApproveOrganization(
-        id=member.id, etag=etag, request_id="una"
+    request = pb.ApproveOrganizationRequest(
+        id=member.id, etag=etag_of(scene.vet(member.id)), request_id="una"
     )
+    request.etag = scene.as_worker(worker).ApproveOrganization(request).etag
     for request_id in ("dos", ""):
-        request = pb.ApproveOrganizationRequest(
-            id=member.id, etag=proposed.etag, request_id=request_id
-        )
+        request.request_id = request_id
         assert refusal(partial(scene.as_worker(worker).ApproveOrganization, request)) == (
             "FAILED_PRECONDITION",
             "second_person_required",
@@ -455,57 +441,39 @@ def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
         assert refusal(
             partial(scene.coordinator.ApproveOrganization, id=applicant.id, etag=applicant.etag)
         ) == ("FAILED_PRECONDITION", "evidence_missing")
-    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-8")
-    assert list(applicant.missing_evidence) == []
-    assert [
-        evidence.reference
-        for evidence in applicant.evidence
-        if evidence.kind == pb.EVIDENCE_KIND_REFERENCES
-    ] == ["exp-7", "EXP-8"]
-    applicant = record_evidence(scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference="EXP-9")
-    assert [
-        evidence.reference
-        for evidence in applicant.evidence
-        if evidence.kind == pb.EVIDENCE_KIND_REFERENCES
-    ] == ["EXP-8", "EXP-9"]
+    for reference, references in (("EXP-8", ["exp-7", "EXP-8"]), ("EXP-9", ["EXP-8", "EXP-9"])):
+        applicant = record_evidence(
+            scene, applicant, pb.EVIDENCE_KIND_REFERENCES, reference=reference
+        )
+        assert list(applicant.missing_evidence) == []
+        assert [
+            evidence.reference
+            for evidence in applicant.evidence
+            if evidence.kind == pb.EVIDENCE_KIND_REFERENCES
+        ] == references
 
 
-def test_a_member_that_changes_its_name_between_two_approvals_is_approved_by_nobody(
-    scene: Scene,
+@pytest.mark.parametrize("changed", ["name", "evidence"])
+def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_evidence(
+    scene: Scene, changed: str
 ) -> None:
     member = scene.organization("Casa Luna", approved=False)
-    manager, first, second = (
-        scene.by(member, Role.MANAGER),
-        scene.by(scene.coalition, Role.COORDINATOR),
-        scene.by(scene.coalition, Role.COORDINATOR),
-    )
-    organization = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
-    renamed = manager.UpdateOrganization(
-        organization=pb.Organization(id=member.id, etag=organization.etag, name="Ministerio"),
-        update_mask=FieldMask(paths=["name"]),
-    )
-    again = second.ApproveOrganization(id=member.id, etag=renamed.etag)
-    assert (again.name, again.status) == ("Ministerio", PROBATION)
-    assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
-
-
-def test_after_a_change_of_the_evidence_two_people_have_to_approve_again(scene: Scene) -> None:
-    member = scene.organization("Nueva", approved=False)
-    first, second = (
-        scene.by(scene.coalition, Role.COORDINATOR),
-        scene.by(scene.coalition, Role.COORDINATOR),
-    )
+    first, second = (scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2))
     proposed = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
-    evidence = pb.Evidence(
-        kind=pb.EVIDENCE_KIND_REFERENCES, reference="OTRA", seen_date="2026-03-14"
-    )
-    swapped = second.RecordEvidence(id=member.id, etag=proposed.etag, evidence=evidence)
-    again = second.ApproveOrganization(id=member.id, etag=swapped.etag)
+    if changed == "name":
+        organization = scene.by(member, Role.MANAGER).UpdateOrganization(
+            organization=pb.Organization(id=member.id, etag=proposed.etag, name="Ministerio"),
+            update_mask=FieldMask(paths=["name"]),
+        )
+    else:
+        organization = record_evidence(scene, proposed, pb.EVIDENCE_KIND_REFERENCES)
+    again = second.ApproveOrganization(id=member.id, etag=organization.etag)
     assert again.status == PROBATION
     assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
 
 
 def days_of_warnings(scene: Scene, id: str) -> list[int]:
+    """Returns for each warning the days that the agreement of a member still holds."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
         id,
@@ -520,20 +488,20 @@ def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_end
     member = scene.organization("Nueva", approved=False)
     scene.approve(member.id, until=NOON.date() + timedelta(days=100))
     for _ in range(101):
-        run_sweep(scene)
-        run_sweep(scene)
+        scene.sweep()
+        scene.sweep()
         scene.advance(days=1)
     assert days_of_warnings(scene, member.id) == [60, 30, 7]
     assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
-    run_sweep(scene)
+    scene.sweep()
     assert verbs(scene, member.id)[-1] == "agreement_expired"
     organization = scene.coordinator.GetOrganization(id=member.id)
     assert (organization.status, list(organization.missing_evidence)) == (
         PROBATION,
         [pb.EVIDENCE_KIND_AGREEMENT],
     )
-    run_sweep(scene)
-    assert verbs(scene, member.id)[-1] == "agreement_expired"
+    scene.sweep()
+    assert verbs(scene, member.id)[-2:] == ["agreement_ending", "agreement_expired"]
 
 
 def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
@@ -541,43 +509,25 @@ def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene
     scene.approve(member.id, until=date(2026, 3, 20))
     last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
-    run_sweep(scene)
+    scene.sweep()
     assert "agreement_expired" not in verbs(scene, member.id)
     assert not scene.coordinator.GetOrganization(id=member.id).missing_evidence
     scene.advance(minutes=31)
-    run_sweep(scene)
+    scene.sweep()
     assert verbs(scene, member.id)[-1] == "agreement_expired"
-
-
-def test_after_a_pause_the_nearest_warning_is_given_and_expired_agreements_end(
-    scene: Scene,
-) -> None:
-    soon, over = (scene.organization(name, approved=False) for name in ("Pronto", "Vencida"))
-    scene.approve(soon.id, until=date(2026, 6, 30))
-    scene.approve(over.id, until=date(2026, 6, 1))
-    scene.clock.set(NOON.replace(month=6, day=10))
-    run_sweep(scene)
-    assert days_of_warnings(scene, soon.id) == [20]
-    assert verbs(scene, over.id)[-2:] == ["approved", "agreement_expired"]
-    scene.clock.set(NOON.replace(month=6, day=24))
-    run_sweep(scene)
-    assert days_of_warnings(scene, soon.id) == [20, 6]
 
 
 def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
     for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
-        one = scene.organization(name, approved=False)
-        scene.approve(one.id, until=until)
+        scene.approve(scene.organization(name, approved=False).id, until=until)
     request = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
-    assert [
-        organization.name
-        for organization in scene.coordinator.ListOrganizations(request).organizations
-    ] == ["Pronto"]
-    assert (
-        not scene.by(scene.organization("Otra"), Role.MANAGER)
-        .ListOrganizations(request)
-        .organizations
-    )
+    for caller, names in (
+        (scene.coordinator, ["Pronto"]),
+        (scene.by(scene.coalition, Role.AUDITOR), ["Pronto"]),
+        (scene.by(scene.organization("Otra"), Role.MANAGER), []),
+    ):
+        listed = caller.ListOrganizations(request).organizations
+        assert [organization.name for organization in listed] == names
 
 
 def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
@@ -585,19 +535,15 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
 ) -> None:
     member = scene.organization("Nueva", approved=False)
     approved = scene.approve(member.id, until=date(2026, 4, 1))
-    run_sweep(scene)
-    renewed = record_evidence(
-        scene,
-        scene.coordinator.GetOrganization(id=member.id),
-        pb.EVIDENCE_KIND_AGREEMENT,
-        "2026-09-01",
-    )
+    scene.sweep()
+    warned = scene.coordinator.GetOrganization(id=member.id)
+    renewed = record_evidence(scene, warned, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
-    run_sweep(scene)
+    scene.sweep()
     assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
     scene.clock.set(NOON.replace(month=9, day=2))
-    run_sweep(scene)
+    scene.sweep()
     ended = scene.coordinator.GetOrganization(id=member.id)
     after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (ended.status, after.status) == (PROBATION, PROBATION)
@@ -613,69 +559,43 @@ def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(sc
     worker = scene.by(scene.stored(member.id))
     assert len(worker.SearchServices().services) == 1
     scene.advance(days=30)
-    run_sweep(scene)
+    scene.sweep()
     assert len(worker.SearchServices().services) == 0
-
-
-def test_a_member_that_is_reinstated_after_its_agreement_ended_is_on_probation(
-    scene: Scene,
-) -> None:
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=date(2026, 4, 1))
-    scene.suspend(member.id)
-    scene.advance(days=30)
-    assert scene.reinstate(member.id).status == PROBATION
-    assert verbs(scene, member.id)[-4:] == [
-        "suspended",
-        "reinstatement_proposed",
-        "reinstated",
-        "agreement_expired",
-    ]
 
 
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
     own = scene.organization("Puentes")
-    service = scene.service(own)
-    manager, worker, key = (
-        scene.by(own, Role.MANAGER),
-        scene.by(own),
-        scene.by_key(own, "directory.read"),
-    )
+    scene.service(own)
+    manager, key = scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")
+    worker = scene.by(own)
     left = manager.LeaveOrganization(id=own.id, etag=etag_of(own))
-    assert left.status == LEFT
-    assert verbs(scene, own.id)[-1] == "left"
+    assert (left.status, verbs(scene, own.id)[-1]) == (LEFT, "left")
     for caller in (manager, worker, key):
         assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
     other = scene.by(scene.organization("Otra"))
     assert not other.SearchServices().services
     assert other.GetOrganization(id=own.id).name == "Puentes", "old referrals still show its name"
-    assert service.id
-    assert refusal(lambda: scene.coordinator.LeaveOrganization(id=own.id, etag=left.etag)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
+    again = pb.LeaveOrganizationRequest(id=own.id, etag=left.etag)
+    assert refusal(lambda: scene.coordinator.LeaveOrganization(again)) == ILLEGAL
 
 
 def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     own = scene.organization("Puentes")
-    worker = scene.worker(own)
-    signed = scene.nobody.SignIn(email=worker.entry.email, password="una clave larga")
+    sign_in = m.SignInRequest(email=scene.worker(own).entry.email, password=PASSWORD)
+    secret = scene.nobody.SignIn(sign_in).session_secret
     for by in (scene.coordinator, scene.neighbour):
         by.LeaveOrganization(id=own.id, etag=scene.etag(own.id))
-    assert refusal(lambda: scene.nobody.IssueToken(session_secret=signed.session_secret)) == (
+    assert refusal(lambda: scene.nobody.IssueToken(session_secret=secret)) == (
         "UNAUTHENTICATED",
         "session_ended",
     )
-    assert refusal(
-        lambda: scene.nobody.SignIn(email=worker.entry.email, password="una clave larga")
-    ) == ("UNAUTHENTICATED", "sign_in_failed")
+    assert refusal(lambda: scene.nobody.SignIn(sign_in)) == ("UNAUTHENTICATED", "sign_in_failed")
 
 
 def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(
     scene: Scene,
 ) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
-        assert refusal(
-            partial(caller.LeaveOrganization, id=scene.coalition.id, etag=etag_of(scene.coalition))
-        ) == ("FAILED_PRECONDITION", "illegal_transition")
+        request = pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
+        assert refusal(partial(caller.LeaveOrganization, request)) == ILLEGAL
     assert scene.coordinator.GetOrganization(id=scene.coalition.id).status == APPROVED

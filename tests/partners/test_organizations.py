@@ -5,17 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
-from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.scene import NEIGHBOUR, Scene, Stubs
+from tests.partners.scene import NEIGHBOUR, Scene
+from tests.partners.test_invitations import ILLEGAL, RIGHT_MISSING, answer
 
 
 def entry(**more: object) -> pb.Organization:
@@ -25,19 +25,28 @@ def entry(**more: object) -> pb.Organization:
 
 
 def create(scene: Scene, **more: object) -> pb.Organization:
-    created: pb.Organization = scene.coordinator.CreateOrganization(organization=entry(**more))
-    return created
+    return scene.coordinator.CreateOrganization(  # type: ignore[no-any-return]
+        organization=entry(**more)
+    )
 
 
-def another(scene: Scene) -> Stubs:
-    """Returns the stubs of a second coordinator."""
-    return scene.by(scene.coalition, Role.COORDINATOR)
+def change_of(
+    organization: Organization, *paths: str, **fields: object
+) -> pb.UpdateOrganizationRequest:
+    """Returns a request that changes the given paths, or all given fields, of an organisation."""
+    return pb.UpdateOrganizationRequest(
+        organization=pb.Organization(id=organization.id, etag=etag_of(organization), **fields),  # type: ignore[arg-type]
+        update_mask=FieldMask(paths=paths or list(fields)),
+    )
+
+
+def names(page: pb.ListOrganizationsResponse) -> list[str]:
+    return [organization.name for organization in page.organizations]
 
 
 def test_a_new_member_is_on_probation_whatever_was_sent(scene: Scene) -> None:
     created = create(scene, status=pb.ORGANIZATION_STATUS_APPROVED, id="mine", etag="mine")
-    assert created.status == pb.ORGANIZATION_STATUS_PROBATION
-    assert len(created.id) == 32
+    assert (created.status, len(created.id)) == (pb.ORGANIZATION_STATUS_PROBATION, 32)
     organization = scene.coordinator.GetOrganization(id=created.id)
     organization.ClearField("has_manager")  # only this answer has the field
     assert organization == created
@@ -74,37 +83,27 @@ def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
 
 
 def test_all_errors_of_an_entry_are_reported_at_once(scene: Scene) -> None:
-    assert [
-        path for path, _ in wrong_fields(lambda: create(scene, name="", country="", url="x"))
-    ] == [
-        "organization.name",
-        "organization.country",
-        "organization.url",
+    assert wrong_fields(lambda: create(scene, name="", country="", url="x")) == [
+        ("organization.name", "required"),
+        ("organization.country", "required"),
+        ("organization.url", "malformed"),
     ]
 
 
 def test_only_the_coordinator_registers_members(scene: Scene) -> None:
-    for caller in (
-        scene.by(scene.coalition, Role.MANAGER),
-        scene.by_key(scene.coalition, "directory.write"),
+    for caller, expected in (
+        (scene.by(scene.coalition, Role.MANAGER), RIGHT_MISSING),
+        (scene.by_key(scene.coalition, "directory.write"), RIGHT_MISSING),
+        (scene.nobody, ("UNAUTHENTICATED", "token_missing")),
     ):
-        assert refusal(partial(caller.CreateOrganization, organization=entry())) == (
-            "PERMISSION_DENIED",
-            "right_missing",
-        )
-    assert refusal(lambda: scene.nobody.CreateOrganization(organization=entry())) == (
-        "UNAUTHENTICATED",
-        "token_missing",
-    )
+        assert refusal(partial(caller.CreateOrganization, organization=entry())) == expected
 
 
 def test_the_same_request_id_registers_once(scene: Scene) -> None:
     request = pb.CreateOrganizationRequest(organization=entry(), request_id="uno")
-    assert scene.coordinator.CreateOrganization(request) == scene.coordinator.CreateOrganization(
-        request
-    )
-    # the coalition is listed, too
-    assert len(scene.coordinator.ListOrganizations().organizations) == 2
+    first, second = (scene.coordinator.CreateOrganization(request) for _ in range(2))
+    assert first == second
+    assert names(scene.coordinator.ListOrganizations()) == ["Coalición", "Fundación Nueva"]
     request.organization.name = "Otra"
     assert refusal(lambda: scene.coordinator.CreateOrganization(request)) == (
         "ALREADY_EXISTS",
@@ -114,19 +113,15 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
 
 def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
     created = create(scene)
-    step = scene.approve(created.id)
-    step = scene.suspend(created.id)
-    assert step.status == pb.ORGANIZATION_STATUS_SUSPENDED
-    step = scene.reinstate(created.id)
-    assert step.status == pb.ORGANIZATION_STATUS_APPROVED
+    scene.approve(created.id)
+    assert scene.suspend(created.id).status == pb.ORGANIZATION_STATUS_SUSPENDED
+    assert scene.reinstate(created.id).status == pb.ORGANIZATION_STATUS_APPROVED
     suspended = ["suspension_proposed", "suspended", "reinstatement_proposed", "reinstated"]
-    words = ["registered", *["evidence_recorded"] * 5, "approval_proposed", "approved", *suspended]
+    verbs = ["registered", *["evidence_recorded"] * 5, "approval_proposed", "approved", *suspended]
     assert scene.facts(created.id) == [
-        (n, f"enlace.organization.{word}.v1") for n, word in enumerate(words, 1)
+        (version, f"enlace.organization.{verb}.v1") for version, verb in enumerate(verbs, 1)
     ]
-    row = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", created.id)[
-        0
-    ]
+    [row] = scene.rows("SELECT payload FROM outbox WHERE subject = %s AND version = 10", created.id)
     fact = facts_pb2.OrganizationFact.FromString(row["payload"])
     assert (fact.status_code, fact.organization_type_code, fact.country_code) == (
         "SUSPENDED",
@@ -136,70 +131,43 @@ def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
 
 
 def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
-    created = create(scene)
-    for rpc, request in (
-        (scene.coordinator.SuspendOrganization, pb.SuspendOrganizationRequest),
-        (scene.coordinator.ReinstateOrganization, pb.ReinstateOrganizationRequest),
-    ):
-        assert refusal(partial(rpc, request(id=created.id, etag=created.etag))) == (
-            "FAILED_PRECONDITION",
-            "illegal_transition",
-        )
+    created, by = create(scene), scene.coordinator
+    for rpc in (by.SuspendOrganization, by.ReinstateOrganization):
+        assert refusal(partial(rpc, id=created.id, etag=created.etag)) == ILLEGAL
     approved = scene.approve(created.id)
-    assert refusal(
-        lambda: another(scene).ApproveOrganization(id=created.id, etag=approved.etag)
-    ) == ("FAILED_PRECONDITION", "illegal_transition")
+    other = scene.by(scene.coalition, Role.COORDINATOR)
+    approve = partial(other.ApproveOrganization, id=created.id, etag=approved.etag)
+    assert refusal(approve) == ILLEGAL
 
 
 def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene) -> None:
-    assert refusal(
-        lambda: scene.coordinator.SuspendOrganization(
-            id=scene.coalition.id, etag=etag_of(scene.coalition)
-        )
-    ) == ("FAILED_PRECONDITION", "illegal_transition")
+    request = pb.SuspendOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
+    assert refusal(lambda: scene.coordinator.SuspendOrganization(request)) == ILLEGAL
 
 
 def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
-    created = create(scene)
-    assert refusal(lambda: scene.coordinator.ApproveOrganization(id=created.id, etag="other")) == (
-        "ABORTED",
-        "stale_etag",
-    )
-    assert wrong_fields(lambda: scene.coordinator.ApproveOrganization(id=created.id)) == [
-        ("etag", "required")
-    ]
+    created, approve = create(scene), scene.coordinator.ApproveOrganization
+    assert refusal(lambda: approve(id=created.id, etag="other")) == ("ABORTED", "stale_etag")
+    assert wrong_fields(lambda: approve(id=created.id)) == [("etag", "required")]
     for unknown in ("0" * 32, "x", ""):
-        assert (
-            refusal(partial(scene.coordinator.ApproveOrganization, id=unknown, etag="x"))
-            == NOT_FOUND
-        )
+        assert refusal(partial(approve, id=unknown, etag="x")) == NOT_FOUND
 
 
 def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene: Scene) -> None:
     own, other = scene.organization("Propia"), scene.organization("Ajena")
     manager = scene.by(own, Role.MANAGER)
-    change = pb.Organization(
-        id=own.id, etag=etag_of(own), name="Propia y nueva", phone="+50520000101"
-    )
-    changed = manager.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
+    change = change_of(own, "name", name="Propia y nueva", phone="+50520000101")
+    changed = manager.UpdateOrganization(change)
     assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
     assert scene.facts(own.id)[-1] == (3, "enlace.organization.changed.v1")
-    taken = pb.Organization(id=other.id, etag=etag_of(other), name="Tomada")
-    mask = FieldMask(paths=["name"])
-    assert (
-        refusal(lambda: manager.UpdateOrganization(organization=taken, update_mask=mask))
-        == NOT_FOUND
-    )
+    change = change_of(other, name="Tomada")
+    assert refusal(lambda: manager.UpdateOrganization(change)) == NOT_FOUND
 
 
 def test_a_change_without_effect_publishes_no_fact(scene: Scene) -> None:
     own = scene.organization("Propia")
-    same = pb.Organization(id=own.id, etag=etag_of(own), name="Propia")
-    answer = scene.coordinator.UpdateOrganization(
-        organization=same, update_mask=FieldMask(paths=["name"])
-    )
-    assert answer.etag == etag_of(own)
-    assert len(scene.facts(own.id)) == 2
+    unchanged = scene.coordinator.UpdateOrganization(change_of(own, name="Propia"))
+    assert (unchanged.etag, len(scene.facts(own.id))) == (etag_of(own), 2)
 
 
 @pytest.mark.parametrize(
@@ -214,30 +182,20 @@ def test_a_change_without_effect_publishes_no_fact(scene: Scene) -> None:
 def test_a_mask_may_name_only_fields_that_can_be_changed(
     scene: Scene, paths: list[str], violation: tuple[str, str]
 ) -> None:
-    change = pb.Organization(id=scene.coalition.id, etag=etag_of(scene.coalition), name="Otra")
-    assert wrong_fields(
-        lambda: scene.coordinator.UpdateOrganization(
-            organization=change, update_mask=FieldMask(paths=paths)
-        )
-    ) == [violation]
+    request = change_of(scene.coalition, name="Otra")
+    request.update_mask.paths[:] = paths
+    assert wrong_fields(lambda: scene.coordinator.UpdateOrganization(request)) == [violation]
 
 
 def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
     own = scene.organization("Propia")
-
-    def change(name: str) -> str:
-        changed = pb.Organization(id=own.id, etag=etag_of(own), name=name)
-        try:
-            scene.coordinator.UpdateOrganization(
-                organization=changed, update_mask=FieldMask(paths=["name"])
-            )
-        except grpc.RpcError as error:
-            return str(error.code().name)
-        return "OK"
-
+    calls = [
+        partial(scene.coordinator.UpdateOrganization, change_of(own, name=name))
+        for name in ("Uno", "Dos", "Tres", "Cuatro", "Cinco")
+    ]
     with ThreadPoolExecutor(5) as pool:
-        answers = sorted(pool.map(change, ["Uno", "Dos", "Tres", "Cuatro", "Cinco"]))
-    assert answers == ["ABORTED"] * 4 + ["OK"]
+        answers = sorted(pool.map(answer, calls))
+    assert answers == ["OK"] + ["stale_etag"] * 4
     assert [version for version, _ in scene.facts(own.id)] == [1, 2, 3]
 
 
@@ -246,29 +204,24 @@ def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_
 ) -> None:
     for name in ("Zeta", "Ágora", "beta", "Alba"):
         scene.organization(name)
-    names, token = [], ""
-    while True:
+    pages: list[list[str]] = []
+    token = ""
+    while not pages or token:
         page = scene.coordinator.ListOrganizations(page_size=2, page_token=token)
-        names += [organization.name for organization in page.organizations]
+        pages.append(names(page))
         token = page.next_page_token
-        if not token:
-            break
-    assert names == ["Ágora", "Alba", "beta", "Coalición", "Zeta"]
+    assert pages == [["Ágora", "Alba"], ["beta", "Coalición"], ["Zeta"]]
 
 
 def test_the_list_is_narrowed_by_country_type_and_status(scene: Scene) -> None:
     scene.organization("Casa", type=OrganizationType.SHELTER, country="CR", department="CR-G")
     scene.organization("Nueva", approved=False)
-
-    def names(**filters: object) -> list[str]:
-        request = pb.ListOrganizationsRequest(**filters)  # type: ignore[arg-type]
-        return [
-            organization.name
-            for organization in scene.coordinator.ListOrganizations(request).organizations
-        ]
-
-    assert names(country="CR") == names(type=pb.ORGANIZATION_TYPE_SHELTER) == ["Casa"]
-    assert names(status=pb.ORGANIZATION_STATUS_PROBATION) == ["Nueva"]
+    for request, expected in (
+        (pb.ListOrganizationsRequest(country="CR"), ["Casa"]),
+        (pb.ListOrganizationsRequest(type=pb.ORGANIZATION_TYPE_SHELTER), ["Casa"]),
+        (pb.ListOrganizationsRequest(status=pb.ORGANIZATION_STATUS_PROBATION), ["Nueva"]),
+    ):
+        assert names(scene.coordinator.ListOrganizations(request)) == expected
 
 
 @pytest.mark.parametrize(
@@ -284,11 +237,7 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
     suspended = scene.organization("Suspendida")
     scene.suspend(suspended.id)
     worker = scene.by(scene.organization("Puentes"))
-    assert [o.name for o in worker.ListOrganizations().organizations] == [
-        "Coalición",
-        "Puentes",
-        NEIGHBOUR,
-    ]
+    assert names(worker.ListOrganizations()) == ["Coalición", "Puentes", NEIGHBOUR]
     assert len(scene.coordinator.ListOrganizations().organizations) == 4
     # Old referrals still show its name.
     assert worker.GetOrganization(id=suspended.id).name == "Suspendida"
@@ -310,7 +259,7 @@ def test_each_step_of_a_membership_is_on_the_trail(scene: Scene) -> None:
     trail = scene.rows(
         "SELECT action, allowed FROM audit WHERE object_id = %s ORDER BY sequence", created.id
     )
-    assert [(row["action"], row["allowed"]) for row in trail] == [
+    assert [tuple(row.values()) for row in trail] == [
         ("organization_create", True),
         *[("organization_approve", True)] * 2,
     ]
@@ -333,15 +282,16 @@ def test_anyone_may_list_the_hotlines_one_for_each_country(scene: Scene) -> None
         hotline_number="199",
         approved=False,
     )
-    lines = scene.nobody.ListHotlines().hotlines
-    assert [(line.country, line.number, line.organization_name) for line in lines] == [
-        ("NI", "133", "Llama y Vive")
-    ]
+    [line] = scene.nobody.ListHotlines().hotlines
+    assert (line.country, line.number, line.organization_name) == ("NI", "133", "Llama y Vive")
 
 
 def test_anyone_may_list_the_taxonomy(scene: Scene) -> None:
     terms = {term.code: term for term in scene.nobody.ListTaxonomyTerms().terms}
     assert len([term for term in terms.values() if not term.parent_code]) == 14
-    assert terms["HOU.EMG"].parent_code == "HOU"
-    assert set(terms["HOU.EMG"].names) == {"es", "en", "fr"}
-    assert terms["HOU.EMG"].htcds_spl_types == ["SocialCare"]
+    emergency = terms["HOU.EMG"]
+    assert (emergency.parent_code, set(emergency.names), list(emergency.htcds_spl_types)) == (
+        "HOU",
+        {"es", "en", "fr"},
+        ["SocialCare"],
+    )

@@ -1,6 +1,6 @@
 """Passkeys.
 
-Whoever knows the password can make a passkey for this site, and each signature is valid once.
+Somebody who knows the password can make a passkey for this site. Each signature is valid once.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import grpc
 import pytest
 
 from chassis.tokens import Caller
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from services.partners.members.domain.worker import Role
 from services.partners.sign_in.protocols.passkeys import Site
 from tests.builders import refusal, wrong_fields
-from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
-from tests.partners.test_second_factors import FAILED, finish, turn_on_code
-from tests.partners.test_sessions import EMAIL, sign_in
+from tests.partners.scene import EMAIL, PASSWORD, SITE, Scene, Stubs
+from tests.partners.test_invitations import answer
+from tests.partners.test_second_factors import finish, turn_on_code
+from tests.partners.test_sessions import FAILED, sign_in
 from tests.parts.authenticator import Authenticator
 
-
-@pytest.fixture
-def member(scene: Scene) -> Scene:
-    scene.worker(scene.organization("Puentes"), Role.WORKER, email=EMAIL)
-    return scene
+TOO_MANY = ("FAILED_PRECONDITION", "too_many_passkeys")
 
 
 def begin(me: Stubs) -> pb.BeginPasskeyResponse:
-    answer: pb.BeginPasskeyResponse = me.BeginPasskey(password=PASSWORD)
-    return answer
+    return me.BeginPasskey(password=PASSWORD)  # type: ignore[no-any-return]
 
 
 def create(
-    me: Stubs, challenge: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
+    me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
 ) -> pb.SecondFactor:
-    answer: pb.SecondFactor = me.CreatePasskey(
-        challenge=challenge.challenge, credential=credential, label=label
+    return me.CreatePasskey(  # type: ignore[no-any-return]
+        challenge=begun.challenge, credential=credential, label=label
     )
-    return answer
+
+
+def add_passkey(me: Stubs, device: Authenticator | None = None) -> Authenticator:
+    """Adds a passkey of a device to a worker's account; returns the device."""
+    device, begun = device or Authenticator(SITE), begin(me)
+    create(me, begun, device.make(begun.options))
+    return device
 
 
 def herself(scene: Scene) -> Stubs:
@@ -56,45 +56,43 @@ def herself(scene: Scene) -> Stubs:
 def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
     """Returns a signed-in worker, and the device whose passkey her account has."""
     me = herself(scene)
-    phone = Authenticator(SITE, counts=counts)
-    challenge = begin(me)
-    create(me, challenge, phone.make(challenge.options))
-    return me, phone
+    return me, add_passkey(me, Authenticator(SITE, counts=counts))
 
 
-def by_passkey(scene: Scene, challenge: str, passkey: str) -> m.SignInResponse:
-    answer: m.SignInResponse = scene.nobody.FinishSignIn(challenge=challenge, passkey=passkey)
-    return answer
+Begun = m.SignInResponse | m.BeginPasskeySignInResponse
 
 
-def fails(ask: Callable[[], object]) -> None:
-    assert refusal(ask) == FAILED
+def by_passkey(scene: Scene, begun: Begun, passkey: str) -> m.SignInResponse:
+    return scene.nobody.FinishSignIn(  # type: ignore[no-any-return]
+        challenge=begun.challenge, passkey=passkey
+    )
 
 
-def wrong(path: str, ask: Callable[[], object]) -> None:
-    assert wrong_fields(ask) == [(path, "wrong")]
+def by_device(scene: Scene, begun: Begun, device: Authenticator) -> m.SignInResponse:
+    """Finishes a sign-in with a signature that the device makes for it."""
+    return by_passkey(scene, begun, device.sign(begun.passkey_options))
+
+
+def fails(call: Callable[[], object]) -> None:
+    assert refusal(call) == FAILED
+
+
+def wrong(path: str, call: Callable[[], object]) -> None:
+    assert wrong_fields(call) == [(path, "wrong")]
 
 
 def begin_without_password(scene: Scene) -> m.BeginPasskeySignInResponse:
-    answer: m.BeginPasskeySignInResponse = scene.nobody.BeginPasskeySignIn()
-    return answer
+    return scene.nobody.BeginPasskeySignIn()  # type: ignore[no-any-return]
 
 
 def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_shown(
     member: Scene,
 ) -> None:
     me, phone = with_passkey(member)
-    sign_in_response = sign_in(member)
-    assert (
-        sign_in_response.session_secret,
-        sign_in_response.asks_code,
-        bool(sign_in_response.challenge),
-    ) == ("", False, True)
+    begun = sign_in(member)
+    assert (begun.session_secret, begun.asks_code, bool(begun.challenge)) == ("", False, True)
     member.advance(minutes=1)
-    signed = by_passkey(
-        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-    )
-    assert signed.worker.email == EMAIL
+    assert by_device(member, begun, phone).worker.email == EMAIL
     [passkey] = me.GetSecondFactor().passkeys
     assert (passkey.label, passkey.last_use_time.ToSeconds()) == (
         "Mi teléfono",
@@ -104,20 +102,14 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
 
 def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    sign_in_response = begin_without_password(member)
-    assert "allowCredentials" not in json.loads(sign_in_response.passkey_options), (
+    begun = begin_without_password(member)
+    assert "allowCredentials" not in json.loads(begun.passkey_options), (
         "nothing is revealed about any account"
     )
     phone.verifies = False
-    fails(
-        lambda: by_passkey(
-            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-        )
-    )
+    fails(lambda: by_device(member, begun, phone))
     phone.verifies = True
-    assert by_passkey(
-        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-    ).session_secret
+    assert by_device(member, begun, phone).session_secret
 
 
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
@@ -125,9 +117,9 @@ def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
 ) -> None:
     app, _spare = turn_on_code(member)
     with_passkey(member)
-    sign_in_response = sign_in(member)
-    assert (sign_in_response.asks_code, bool(sign_in_response.passkey_options)) == (True, True)
-    assert finish(member, sign_in_response.challenge, app.code()).session_secret
+    begun = sign_in(member)
+    assert (begun.asks_code, bool(begun.passkey_options)) == (True, True)
+    assert finish(member, begun.challenge, app.code()).session_secret
     member.advance(seconds=60)
     fails(lambda: finish(member, begin_without_password(member).challenge, app.code()))
 
@@ -136,91 +128,55 @@ def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
     _me, phone = with_passkey(member, counts=False)
     first, second = sign_in(member), sign_in(member)
     signed = phone.sign(first.passkey_options)
-    fails(lambda: by_passkey(member, second.challenge, signed))
-    by_passkey(member, first.challenge, signed)
-    fails(lambda: by_passkey(member, first.challenge, signed))
+    fails(lambda: by_passkey(member, second, signed))
+    by_passkey(member, first, signed)
+    fails(lambda: by_passkey(member, first, signed))
     member.advance(minutes=5)
-    fails(lambda: by_passkey(member, second.challenge, phone.sign(second.passkey_options)))
+    fails(lambda: by_device(member, second, phone))
 
 
 def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(member: Scene) -> None:
     _me, phone = with_passkey(member, counts=False)
-    sign_in_response = sign_in(member)
-    signed = phone.sign(sign_in_response.passkey_options)
-
-    def goes(_: int) -> bool:
-        try:
-            return bool(by_passkey(member, sign_in_response.challenge, signed).session_secret)
-        except grpc.RpcError:
-            return False
-
-    with ThreadPoolExecutor(4) as several:
-        assert sum(several.map(goes, range(4))) == 1
+    begun = sign_in(member)
+    call = partial(by_passkey, member, begun, phone.sign(begun.passkey_options))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(answer, [call] * 4)).count("OK") == 1
+    assert len(member.rows("SELECT FROM sessions")) == 1
 
 
 def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    sign_in_response = sign_in(member)
-    for origin in (
-        "https://enlace.example.evil.example",
-        "http://enlace.example",
-        "https://enlace.example:8443",
-        "https://sub.enlace.example",
+    begun = sign_in(member)
+    options = begun.passkey_options
+    for signed in (
+        phone.sign(options, origin="https://enlace.example.evil.example"),
+        phone.sign(options, origin="http://enlace.example"),
+        phone.sign(options, origin="https://enlace.example:8443"),
+        phone.sign(options, origin="https://sub.enlace.example"),
+        phone.sign(options, type="webauthn.create"),
+        phone.sign(json.dumps(json.loads(options) | {"rpId": "evil.example"})),
     ):
-        fails(
-            lambda origin=origin: by_passkey(  # type: ignore[misc]
-                member,
-                sign_in_response.challenge,
-                phone.sign(sign_in_response.passkey_options, origin=origin),
-            )
-        )
-    fails(
-        lambda: by_passkey(
-            member,
-            sign_in_response.challenge,
-            phone.sign(sign_in_response.passkey_options, type="webauthn.create"),
-        )
-    )
-    of_another = json.dumps(json.loads(sign_in_response.passkey_options) | {"rpId": "evil.example"})
-    fails(lambda: by_passkey(member, sign_in_response.challenge, phone.sign(of_another)))
-    assert by_passkey(
-        member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-    ).session_secret
+        fails(partial(by_passkey, member, begun, signed))
+    assert by_device(member, begun, phone).session_secret
 
 
 def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
     _me, phone = with_passkey(member)
     first, second = sign_in(member), sign_in(member)
     copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
-    by_passkey(member, first.challenge, phone.sign(first.passkey_options))
-    fails(lambda: by_passkey(member, second.challenge, copy.sign(second.passkey_options)))
+    by_device(member, first, phone)
+    fails(lambda: by_device(member, second, copy))
 
 
 def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    sign_in_response = sign_in(member)
+    begun = sign_in(member)
     thief = Authenticator(SITE, id=phone.id, account=phone.account)
-    fails(
-        lambda: by_passkey(
-            member, sign_in_response.challenge, thief.sign(sign_in_response.passkey_options)
-        )
-    )
-    stranger = member.worker(member.organization("Otra"), Role.WORKER)
-    other_worker, other_device = member.as_worker(stranger), Authenticator(SITE)
-    challenge = begin(other_worker)
-    create(other_worker, challenge, other_device.make(challenge.options))
-    fails(
-        lambda: by_passkey(
-            member, sign_in_response.challenge, other_device.sign(sign_in_response.passkey_options)
-        )
-    )
-    begun_alone = begin_without_password(member)
+    fails(lambda: by_device(member, begun, thief))
+    other_device = add_passkey(member.by(member.organization("Otra")))
+    fails(lambda: by_device(member, begun, other_device))
     other_device.account = phone.account
-    fails(
-        lambda: by_passkey(
-            member, begun_alone.challenge, other_device.sign(begun_alone.passkey_options)
-        )
-    )
+    fails(lambda: by_device(member, begin_without_password(member), other_device))
 
 
 def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) -> None:
@@ -237,36 +193,33 @@ def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) 
         {},
         good | {"response": None},
     ]
-    for each in [json.dumps(each) for each in broken] + ["{", "[" * 3000, "\u0000", "9" * 7999]:
-        fails(lambda each=each: by_passkey(member, begin_without_password(member).challenge, each))  # type: ignore[misc]
-        wrong("credential", lambda each=each: create(me, begin(me), each))  # type: ignore[misc]
+    for passkey in [*map(json.dumps, broken), "{", "[" * 3000, "\u0000", "9" * 7999]:
+        fails(partial(by_passkey, member, begin_without_password(member), passkey))
+        wrong("credential", partial(create, me, begin(me), passkey))
 
 
 def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
     me, phone = with_passkey(member)
-    challenge, begun = sign_in(member), begin(me)
-    other = Authenticator(SITE)
-    options = json.dumps(
+    to_sign_in, begun = sign_in(member), begin(me)
+    device = Authenticator(SITE)
+    to_make = json.dumps(
         {
             "rp": {"id": "enlace.example"},
             "user": {"id": ""},
-            "challenge": json.loads(challenge.passkey_options)["challenge"],
+            "challenge": json.loads(to_sign_in.passkey_options)["challenge"],
         }
     )
-    wrong(
-        "challenge",
-        lambda: me.CreatePasskey(
-            challenge=challenge.challenge, credential=other.make(options), label="x"
-        ),
-    )
-    request = json.dumps(
+    of_sign_in = pb.BeginPasskeyResponse(challenge=to_sign_in.challenge)
+    wrong("challenge", lambda: create(me, of_sign_in, device.make(to_make)))
+    to_sign = json.dumps(
         {"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]}
     )
-    fails(lambda: by_passkey(member, begun.challenge, phone.sign(request)))
+    of_set_up = m.SignInResponse(challenge=begun.challenge)
+    fails(lambda: by_passkey(member, of_set_up, phone.sign(to_sign)))
     fails(lambda: finish(member, begun.challenge, "123456"))
-    colleague = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
-    wrong("challenge", lambda: create(colleague, begun, other.make(begun.options)))
-    create(me, begun, other.make(begun.options))
+    stranger = member.by(member.organization("Otra"))
+    wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
+    create(me, begun, device.make(begun.options))
     wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
     late = begin(me)
     member.advance(minutes=5)
@@ -275,29 +228,20 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
 
 def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
-    challenge = begin(other)
-    wrong("credential", lambda: create(other, challenge, phone.make(challenge.options)))
-    wrong(
-        "credential",
-        lambda: create(
-            other, challenge, Authenticator("https://evil.example").make(challenge.options)
-        ),
-    )
+    other = member.by(member.organization("Otra"))
+    begun = begin(other)
+    for device in (phone, Authenticator("https://evil.example")):
+        wrong("credential", partial(create, other, begun, device.make(begun.options)))
     assert len(member.rows("SELECT id FROM passkeys")) == 1
 
 
 def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
     me, _phone = with_passkey(member)
-    waiting = begin(me)
-    for number in range(9):
-        challenge = begin(me)
-        create(me, challenge, Authenticator(SITE).make(challenge.options), f"número {number}")
-    assert refusal(lambda: begin(me)) == ("FAILED_PRECONDITION", "too_many_passkeys")
-    assert refusal(lambda: create(me, waiting, Authenticator(SITE).make(waiting.options))) == (
-        "FAILED_PRECONDITION",
-        "too_many_passkeys",
-    )
+    begun = begin(me)
+    for _ in range(9):
+        add_passkey(me)
+    assert refusal(lambda: begin(me)) == TOO_MANY
+    assert refusal(lambda: create(me, begun, Authenticator(SITE).make(begun.options))) == TOO_MANY
 
 
 def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
@@ -307,69 +251,41 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
     [passkey] = me.GetSecondFactor().passkeys
     for _ in range(5):
         wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
-        wrong(
-            "password",
-            lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"),
-        )
-    assert refusal(lambda: begin(me)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
-    assert refusal(lambda: me.EndPasskey(id=passkey.id, password=PASSWORD)) == (
-        "RESOURCE_EXHAUSTED",
-        "too_many_attempts",
-    )
+        wrong("password", lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"))
+    for call in (lambda: begin(me), lambda: me.EndPasskey(id=passkey.id, password=PASSWORD)):
+        assert refusal(call) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
 
 
 def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(member: Scene) -> None:
     me, phone = with_passkey(member)
     [passkey] = me.GetSecondFactor().passkeys
-    other = member.as_worker(member.worker(member.organization("Otra"), Role.WORKER))
+    other = member.by(member.organization("Otra"))
     other.EndPasskey(id=passkey.id, password=PASSWORD)
-    sign_in_response = sign_in(member)
-    assert sign_in_response.passkey_options
+    begun = sign_in(member)
+    assert begun.passkey_options
     assert not me.EndPasskey(id=passkey.id, password=PASSWORD).passkeys
-    fails(
-        lambda: by_passkey(
-            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-        )
-    )
+    fails(lambda: by_device(member, begun, phone))
     assert sign_in(member).session_secret, "the password alone suffices, as before"
 
 
 def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:
     _me, phone = with_passkey(member)
-    sign_in_response = begin_without_password(member)
+    begun = begin_without_password(member)
     member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(
-        lambda: by_passkey(
-            member, sign_in_response.challenge, phone.sign(sign_in_response.passkey_options)
-        )
-    )
+    fails(lambda: by_device(member, begun, phone))
 
 
-def test_a_site_without_a_host_name_has_no_passkeys_except_localhost(
-    member: Scene,
-) -> None:
-    assert [
-        Site(url).supports_passkeys
-        for url in ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")
-    ] == [
-        False,
-        False,
-        False,
-        True,
-    ]
-    assert (
-        json.loads(Site("http://127.0.0.1:8080").signing_options(b"1" * 32, []))["rpId"]
-        == "localhost"
-    )
+def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:
+    urls = ("http://10.0.0.7:8080", "http://[::1]:8080", "", "http://127.0.0.1:8080")
+    assert [Site(url).supports_passkeys for url in urls] == [False, False, False, True]
+    options = json.loads(Site("http://127.0.0.1:8080").signing_options(b"1" * 32, []))
+    assert options["rpId"] == "localhost"
 
 
-@pytest.mark.parametrize("ask", ["BeginPasskey", "BeginPasskeySignIn"])
 def test_the_refusal_says_that_passkeys_are_impossible(
-    member: Scene, monkeypatch: pytest.MonkeyPatch, ask: str
+    member: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = herself(member)
     monkeypatch.setattr(Site, "supports_passkeys", False)
-    begins = (
-        partial(begin, me) if ask == "BeginPasskey" else partial(begin_without_password, member)
-    )
-    assert refusal(begins) == ("FAILED_PRECONDITION", "passkeys_unavailable")
+    for call in (lambda: begin(me), lambda: begin_without_password(member)):
+        assert refusal(call) == ("FAILED_PRECONDITION", "passkeys_unavailable")

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chassis.errors import Invalid
 from services.partners.directory.domain.schedule import Frequency, Schedule, check_schedules, hours
 from services.partners.network.domain.check import Check
+from tests.builders import violations_of
 
 MANAGUA = ZoneInfo("America/Managua")
 MONTH = date(2026, 11, 1), date(2026, 11, 30)
@@ -36,17 +36,15 @@ def monthly(days: str, opens: str = "08:00", closes: str = "17:00", **rest: obje
     )
 
 
-def violations_of(*schedules: Schedule) -> list[tuple[str, str]]:
-    check = Check("service")
-    check_schedules(schedules, check, "schedules")
-    try:
-        check.done()
-    except Invalid as refusal:
-        return list(refusal.violations)
-    return []
+def check(*schedules: Schedule) -> None:
+    """Refuses these schedules of one service, as its entry does."""
+    fields = Check("service")
+    check_schedules(schedules, fields, "schedules")
+    fields.done()
 
 
 def days_of(*schedules: Schedule, holidays: tuple[date, ...] = ()) -> list[int]:
+    """Returns the days of November 2026 on which the schedules begin."""
     times = hours(schedules, *MONTH, MANAGUA, lambda day: day in holidays)
     return [begins.day for begins, _ in times if begins.month == MONTH[0].month]
 
@@ -57,10 +55,9 @@ def test_a_weekly_schedule_is_open_on_its_days() -> None:
 
 
 def test_the_first_monday_and_the_last_friday_of_a_month() -> None:
-    assert days_of(monthly("1MO")) == [2]
-    assert days_of(monthly("-1FR")) == [27]
-    assert days_of(monthly("5MO")) == [30]
-    assert days_of(monthly("5TU")) == [], "this November has four Tuesdays"
+    # this November has four Tuesdays
+    for day, days in (("1MO", [2]), ("-1FR", [27]), ("5MO", [30]), ("5TU", [])):
+        assert days_of(monthly(day)) == days, day
 
 
 def test_a_schedule_is_open_only_while_it_is_valid() -> None:
@@ -114,7 +111,7 @@ def test_hours_that_do_not_exist_because_the_clocks_go_forward_are_left_out() ->
     ],
 )
 def test_overlapping_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
-    assert violations_of(*schedules) == [("service.schedules.1", "overlaps")]
+    assert violations_of(lambda: check(*schedules)) == [("service.schedules.1", "overlaps")]
 
 
 @pytest.mark.parametrize(
@@ -128,16 +125,24 @@ def test_overlapping_hours_are_refused(schedules: tuple[Schedule, ...]) -> None:
     ],
 )
 def test_adjoining_hours_are_accepted(schedules: tuple[Schedule, ...]) -> None:
-    assert violations_of(*schedules) == []
+    check(*schedules)
 
 
-def test_invalid_days_are_reported() -> None:
-    assert violations_of(weekly("MO LU")) == [("service.schedules.0.byday.1", "unknown_code")]
-    assert violations_of(monthly("MO")) == [("service.schedules.0.byday.0", "unknown_code")]
-    assert violations_of(monthly("")) == [("service.schedules.0.byday", "required")]
-    assert violations_of(weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1))) == [
-        ("service.schedules.0.valid_to", "out_of_range")
-    ]
+@pytest.mark.parametrize(
+    ("schedule", "field", "reason"),
+    [
+        (weekly("MO LU"), "byday.1", "unknown_code"),
+        (monthly("MO"), "byday.0", "unknown_code"),
+        (monthly(""), "byday", "required"),
+        (
+            weekly(valid_from=date(2026, 2, 1), valid_to=date(2026, 1, 1)),
+            "valid_to",
+            "out_of_range",
+        ),
+    ],
+)
+def test_invalid_days_are_reported(schedule: Schedule, field: str, reason: str) -> None:
+    assert violations_of(lambda: check(schedule)) == [(f"service.schedules.0.{field}", reason)]
 
 
 def test_accepted_schedules_never_overlap_over_two_years() -> None:
@@ -147,7 +152,7 @@ def test_accepted_schedules_never_overlap_over_two_years() -> None:
         monthly("-1SU", "00:00", "00:00"),
         weekly("SA", "00:00", "00:00"),
     ]
-    assert violations_of(*schedules) == []
+    check(*schedules)
     times = hours(schedules, date(2026, 1, 1), date(2027, 12, 31), MANAGUA, lambda _: False)
     assert all(before[1] <= after[0] for before, after in pairwise(times))
     assert datetime(2026, 2, 22, tzinfo=MANAGUA) in [begins for begins, _ in times]

@@ -5,159 +5,97 @@ That depends on the promises that were kept, and on the age of the figure.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM
-from facts.outbox import Fact
 from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import locations_pb2 as pb
-from protos.referrals.v1 import enquiries_pb2, facts_pb2
-from services.partners import subscriptions
 from services.partners.directory.domain.service import Capacity, Intake
 from services.partners.directory.domain.truth import ReliabilityScore, has_promised, rank
-from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import NOON, Scene, Stubs
+from tests.partners.scene import NOON, Scene
+from tests.partners.shelters import Shelter
 
 BED = ("HOU.EMG",)
 ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
-
-
-class Shelter:
-    """A shelter that stated at noon that three beds are free, and to which others refer people."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self.organization, self.sender = (
-            scene.organization("Casa Puentes"),
-            scene.organization("Manda"),
-        )
-        self.service = scene.service(self.organization)
-        self.staff = scene.by(self.organization, Role.WORKER)
-        scene.advance(hours=1)
-
-    def apply_fact(
-        self, verb: str, referral_id: str = "", *, sender: str = "", reason: str = ""
-    ) -> None:
-        referral_id = referral_id or new_id()
-        body = facts_pb2.ReferralFact(
-            referral_id=referral_id,
-            service_id=self.service.id,
-            receiver_organization_id=self.organization.id,
-            actor_organization_id=self.organization.id,
-            sender_organization_id=sender or self.sender.id,
-            reason_code=reason,
-            people=1,
-        )
-        self._tell(referral_id, f"enlace.referral.{verb}.v1", body.SerializeToString())
-
-    def decline(self, **fields: str) -> None:
-        self.apply_fact("declined", reason="no_capacity", **fields)
-
-    def answer(self, *, yes: bool) -> None:
-        body = facts_pb2.EnquiryFact(
-            enquiry_id=new_id(),
-            service_id=self.service.id,
-            actor_organization_id=self.organization.id,
-            organization_id=self.sender.id,
-            answer=enquiries_pb2.OFFER_ANSWER_YES if yes else enquiries_pb2.OFFER_ANSWER_NO,
-            reason_code="" if yes else "no_capacity",
-        )
-        self._tell(body.enquiry_id, "enlace.enquiry.answered.v1", body.SerializeToString())
-
-    def say(self, available: int, intake: d.Intake.ValueType = d.INTAKE_OPEN) -> None:
-        room = d.Capacity(intake=intake, available=available, unit=d.CAPACITY_UNIT_BEDS)
-        self.staff.SetCapacity(id=self.service.id, capacity=room)
-
-    def truth(self, by: Stubs | None = None) -> pb.TruthScore:
-        (listed,) = (by or self.staff).ListTruthScores(organization_id=self.organization.id).scores
-        score: pb.TruthScore = listed
-        return score
-
-    @property
-    def promises(self) -> tuple[int, int]:
-        return self.truth().kept, self.truth().broken
-
-    def _tell(self, subject: str, kind: str, body: bytes) -> None:
-        with self.scene.database.transaction(SYSTEM) as tx:
-            subscriptions.consume(
-                self.scene.clock, tx, Fact(subject, 1, kind, body, self.scene.clock.now())
-            )
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
 def shelter(scene: Scene) -> Shelter:
-    return Shelter(scene)
+    """A shelter that stated an hour ago that three beds are free."""
+    shelter = Shelter(scene)
+    scene.advance(hours=1)
+    return shelter
 
 
-def test_a_shelter_that_stated_room_and_accepts_has_kept_a_promise(shelter: Shelter) -> None:
-    shelter.apply_fact("accepted")
-    assert shelter.promises == (1, 0)
+def promises(shelter: Shelter) -> tuple[int, int]:
+    """Returns how many promises the shelter has kept and broken."""
+    (score,) = shelter.staff.ListTruthScores(organization_id=shelter.organization.id).scores
+    return score.kept, score.broken
+
+
+def test_a_shelter_that_stated_room_and_accepts_has_kept_a_promise_once(shelter: Shelter) -> None:
+    referral_id = new_id()
+    for _ in range(2):
+        shelter.refer("accepted", referral_id)
+        assert promises(shelter) == (1, 0)
 
 
 def test_a_shelter_that_stated_room_and_declines_for_lack_of_room_has_broken_a_promise(
     shelter: Shelter,
 ) -> None:
-    shelter.decline()
-    assert shelter.promises == (0, 1)
-    shelter.decline()
-    assert shelter.promises == (0, 1), (
-        "after the first decline the figure is in doubt, so it is no promise"
-    )
+    # after the first decline the figure is in doubt, so it is no promise
+    for _ in range(2):
+        shelter.refer("declined")
+        assert promises(shelter) == (0, 1)
 
 
 def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
     shelter: Shelter,
 ) -> None:
-    shelter.answer(yes=False)
-    assert shelter.promises == (0, 1)
-    shelter.say(0, d.INTAKE_CLOSED)
-    shelter.decline()
-    assert shelter.promises == (0, 1), "it had stated that it is closed"
-    shelter.answer(yes=True)
-    shelter.apply_fact("accepted")
-    assert shelter.promises == (1, 1)
+    shelter.answer_enquiry("no_capacity")
+    assert promises(shelter) == (0, 1)
+    shelter.state_room(0, d.INTAKE_CLOSED)
+    shelter.refer("declined")
+    assert promises(shelter) == (0, 1), "it had stated that it is closed"
+    shelter.answer_enquiry()
+    shelter.refer("accepted")
+    assert promises(shelter) == (1, 1)
     shelter.scene.advance(hours=24)
-    shelter.decline()
-    assert shelter.promises == (1, 1)
-
-
-def test_a_fact_that_comes_twice_counts_once(shelter: Shelter) -> None:
-    referral = new_id()
-    shelter.apply_fact("accepted", referral)
-    shelter.apply_fact("accepted", referral)
-    assert shelter.promises == (1, 0)
+    shelter.refer("declined")
+    assert promises(shelter) == (1, 1)
 
 
 def test_no_shelter_improves_its_record_by_referring_to_itself(shelter: Shelter) -> None:
     for _ in range(5):
-        shelter.apply_fact("accepted", sender=shelter.organization.id)
-    assert shelter.promises == (0, 0)
+        shelter.refer("accepted", sender_organization_id=shelter.organization.id)
+    assert promises(shelter) == (0, 0)
 
 
 def test_declining_for_another_reason_breaks_no_promise(shelter: Shelter) -> None:
-    shelter.apply_fact("declined", reason="not_eligible")
-    assert shelter.promises == (0, 0)
+    shelter.refer("declined", reason_code="not_eligible")
+    assert promises(shelter) == (0, 0)
 
 
 def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
-    shelter.decline()
+    shelter.refer("declined")
     shelter.scene.advance(days=184)
-    with shelter.scene.database.transaction(SYSTEM) as tx:
-        sweep(tx, shelter.scene.clock.now())
-    assert shelter.promises == (0, 0)
+    shelter.scene.sweep()
+    assert promises(shelter) == (0, 0)
 
 
 def test_only_the_member_and_the_coordination_see_the_truth_score(shelter: Shelter) -> None:
-    assert shelter.truth(shelter.scene.coordinator) == shelter.truth()
+    id, coordinator = shelter.organization.id, shelter.scene.coordinator
+    own = shelter.staff.ListTruthScores(organization_id=id)
+    assert [score.service_id for score in own.scores] == [shelter.service.id]
+    assert coordinator.ListTruthScores(organization_id=id) == own
+    assert coordinator.ListTruthScores() == own, "no other member has a service"
     stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
-    assert not stranger.ListTruthScores(organization_id=shelter.organization.id).scores
+    assert not stranger.ListTruthScores(organization_id=id).scores
     assert not stranger.ListTruthScores().scores, "the other member has no services of its own"
-    every = shelter.scene.coordinator.ListTruthScores().scores
-    assert [score.service_id for score in every] == [shelter.service.id]
 
 
 def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_promises(
@@ -168,10 +106,10 @@ def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_prom
         return [score.service_id for score in answer.scores]
 
     assert doubtful() == []
-    shelter.decline()
+    shelter.refer("declined")
     assert doubtful() == [shelter.service.id]
-    shelter.say(3)
-    shelter.apply_fact("accepted")
+    shelter.state_room(3)
+    shelter.refer("accepted")
     assert doubtful() == []
     shelter.scene.advance(days=184)
     assert doubtful() == [shelter.service.id]
@@ -181,19 +119,17 @@ def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talk
     shelter: Shelter,
 ) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")
-    for id, stated_time, hours in (
-        (shelter.service.id, NOON, 24),
-        (talk.id, NOON + timedelta(hours=1), 168),
+    for id, stale_time in (
+        (shelter.service.id, NOON + 24 * HOUR),
+        (talk.id, NOON + HOUR + 168 * HOUR),
     ):
         figure = shelter.staff.GetService(id=id).capacity
-        assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == stated_time + timedelta(
-            hours=hours
-        )
+        assert figure.stale_time.ToDatetime(tzinfo=NOON.tzinfo) == stale_time
 
 
 def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
-    shelter.say(2)
-    shelter.say(2)
+    shelter.state_room(2)
+    shelter.state_room(2)
     answer = shelter.staff.ListFieldChanges(subject_id=shelter.service.id)
     assert [
         (change.field, change.old_value, change.new_value)
@@ -203,7 +139,7 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "broken", "hours", "score"),
+    ("kept", "broken", "hours", "score"),
     [
         (0, 0, 1, 100),  # nobody was sent there yet: the figure is trusted
         (0, 0, 24, 100),
@@ -217,30 +153,24 @@ def test_every_change_of_the_figure_is_in_the_history(shelter: Shelter) -> None:
     ],
 )
 def test_half_of_the_score_is_how_often_the_figure_was_true_and_half_depends_on_its_age(
-    stored: int, broken: int, hours: int, score: int
+    kept: int, broken: int, hours: int, score: int
 ) -> None:
-    assert ReliabilityScore(stored, broken, ROOM, BED).score(NOON + timedelta(hours=hours)) == score
+    assert ReliabilityScore(kept, broken, ROOM, BED).score(NOON + hours * HOUR) == score
 
 
 def test_neither_a_figure_in_doubt_nor_a_missing_one_is_fresh() -> None:
-    now = NOON + timedelta(hours=1)
-    assert (
-        ReliabilityScore(
-            0, 0, Capacity(Intake.OPEN, 3, 9, "beds", NOON, declined_time=now), BED
-        ).score(now)
-        == 50
-    )
-    assert ReliabilityScore(0, 0, Capacity(), BED).score(now) == 50
+    for room in (replace(ROOM, declined_time=NOON + HOUR), Capacity()):
+        assert ReliabilityScore(0, 0, room, BED).score(NOON + HOUR) == 50
 
 
 @pytest.mark.parametrize(
-    ("stored", "broken", "place"),
+    ("kept", "broken", "place"),
     [(0, 0, 0), (8, 2, 0), (0, 1, 1), (2, 2, 1), (0, 3, 2), (1, 9, 2)],
 )
 def test_services_that_often_break_promises_come_last_among_those_that_state_the_same(
-    stored: int, broken: int, place: int
+    kept: int, broken: int, place: int
 ) -> None:
-    assert rank(stored, broken) == place
+    assert rank(kept, broken) == place
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
+from keys import key_folder
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from tests.chassis.failing import KINDS
 from tests.parts.local_stack import ROOT
@@ -134,7 +135,6 @@ def test_both_files_of_an_error_are_named_at_the_end(tmp_path: Path) -> None:
         "import sys; from chassis import log; from keys import key_folder; from pathlib import Path"
     )
     script = f"{imports}; log.setup('x'); key_folder.signing(Path(sys.argv[1]), 'tokens')"
-    command = [sys.executable, "-c", script, str(tmp_path / "one")]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    process = run_script(script, str(tmp_path / "one"))
     private = tmp_path / "one" / "tokens.jwk"
     assert process.stderr.endswith(f"EINVAL {private} {private.with_suffix('.pub.jwk')}\n")

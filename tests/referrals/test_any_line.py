@@ -24,7 +24,7 @@ from tests.referrals.conftest import (
     read,
     update_contact,
 )
-from tests.referrals.test_contacts import completed, referral_beside, referral_for
+from tests.referrals.test_contacts import completed, referral_beside, referral_for, referred_caller
 from tests.referrals.test_erasure import confirm, propose
 
 pytestmark = pytest.mark.usefixtures("abroad")
@@ -181,8 +181,7 @@ def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_ca
 def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     story: Story,
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     add_note(story, created, "she moved to her aunt")
     completed(story, sent)
     current = read_contact(operator, created.contact)
@@ -201,8 +200,7 @@ def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
 def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
-    created = story.contact()
-    _, operator = referral_for(story, created)
+    created, _, operator = referred_caller(story)
     for answer in (
         add_note(story, created, "quetzal"),
         operator.GetContactByReference(**credentials(created)),
@@ -317,8 +315,7 @@ def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page
 
 
 def test_a_completed_request_cannot_be_withdrawn(story: Story) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     operator.CloseReferral(
         id=sent.id, etag=completed(story, sent).etag, help_came_code=pb.HELP_CAME_YES
     )
@@ -406,8 +403,7 @@ def test_a_caller_sees_who_read_her_notes_even_if_she_has_no_file(
 def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     add_note(story, created, "tepezcuintle")
     [row] = service.rows(NOTES, created.contact.id)
     assert row["person_id"] == sent.person_id

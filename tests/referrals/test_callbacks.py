@@ -27,7 +27,7 @@ from tests.referrals.conftest import (
     update_contact,
 )
 from tests.referrals.test_any_line import call_again, operator_of, read_contact
-from tests.referrals.test_contacts import referral_for
+from tests.referrals.test_contacts import referral_for, referred_caller
 from tests.referrals.test_withdrawal import run_concurrently
 
 pytestmark = pytest.mark.usefixtures("abroad")
@@ -498,8 +498,7 @@ def test_take_overs_of_a_line_are_stored_with_their_time_and_shown_only_to_that_
 
 
 def test_the_safe_contact_plan_of_the_referred_file_also_applies(story: Story) -> None:
-    created = story.contact()
-    sent, _ = referral_for(story, created)
+    created, sent, _ = referred_caller(story)
     assert refusal(partial(arrange_call, story, created.contact.id)) == NOT_SAFE, (
         "her plan forbids calls, even though the contact names no file"
     )

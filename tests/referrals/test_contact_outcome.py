@@ -26,7 +26,7 @@ from tests.referrals.conftest import (
     send_request,
     update_contact,
 )
-from tests.referrals.test_contacts import completed, referral_for
+from tests.referrals.test_contacts import completed, referral_for, referred_caller
 from tests.referrals.test_lifecycle import ACTORS, DAYS, LATER, STEPS, draft, in_state
 
 OPEN, REFERRED, ADVISED = (
@@ -177,8 +177,7 @@ def draft_following(story: Story, back: pb.Referral) -> pb.Referral:
 def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_with_a_decline(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     assert outcome(story, created) == REFERRED
     declined = story.decline(sent)
     assert outcome(story, created) == OPEN
@@ -193,8 +192,7 @@ def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_w
 
 
 def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     assert outcome(story, created) == REFERRED
     second = operator.CreateReferral(
         **ASKED,
@@ -210,8 +208,7 @@ def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
 def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     completed(story, sent)
     confirm = partial(service.public().ConfirmHelp, **credentials(created))
     confirm(help_came=False, request_id=story.request_id())
@@ -225,8 +222,7 @@ def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
 
 
 def test_a_withdrawn_consent_does_not_reopen_the_contact(story: Story) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     operator.WithdrawReceipt(id=sent.receipt_id)
     assert outcome(story, created) == REFERRED
 
@@ -241,16 +237,14 @@ def write_outcome(
 def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
     story: Story,
 ) -> None:
-    created = story.contact()
-    sent, _ = referral_for(story, created)
+    created, sent, _ = referred_caller(story)
     write_outcome(story, created, ADVISED)
     story.decline(sent)
     assert outcome(story, created) == ADVISED
 
 
 def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
-    created = story.contact()
-    sent, _ = referral_for(story, created)
+    created, sent, _ = referred_caller(story)
     write_outcome(story, created, OPEN)
     story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when does she come?")
     assert outcome(story, created) == OPEN

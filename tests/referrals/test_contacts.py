@@ -72,6 +72,14 @@ def referral_for(
     return operator.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL)), operator
 
 
+def referred_caller(
+    story: Story,
+) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
+    """Records a call, and sends a referral for it to the shelter."""
+    created = story.contact()
+    return created, *referral_for(story, created)
+
+
 def referral_beside(story: Story, first: pb.Referral, operator: Client) -> pb.Referral:
     """Sends another referral to the shelter for the person of `first`, based on the same consent,
     without a contact.
@@ -144,8 +152,7 @@ def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
 
 
 def test_the_status_names_neither_people_nor_places(story: Story, service: Service) -> None:
-    created = story.contact()
-    sent, _ = referral_for(story, created)
+    created, sent, _ = referred_caller(story)
     answer = status(service.public(), created).SerializeToString()
     secrets = [
         *ORG.values(),
@@ -188,8 +195,7 @@ def may_be_contacted(story: Story, created: contacts_pb2.CreateContactResponse) 
 def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_allows_it(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     assert may_be_contacted(story, created) == [False], "her plan forbids any contact"
     for channel, expected in (
         (people_pb2.SAFE_CHANNEL_PHONE, [True]),
@@ -216,8 +222,7 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
 def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
     end: str, story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     set_plan(operator, sent.person_id, people_pb2.SAFE_CHANNEL_VISIT)
     assert may_be_contacted(story, created) == [True]
     if end == "decline":
@@ -273,8 +278,7 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
 def test_a_caller_sees_only_the_following_request_continue_after_a_rerouting(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     operator.RerouteReferral(
         id=sent.id, etag=sent.etag, service_id=SERVICE["clinic_visit"], note="no answer"
     )
@@ -395,8 +399,7 @@ def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_cont
 
 
 def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:
-    created = story.contact()
-    sent, operator = referral_for(story, created)
+    created, sent, operator = referred_caller(story)
     for _ in range(2):
         answer = service.public().WithdrawConsentByReference(**credentials(created))
         assert items_of(answer, "status_code", "consent_live") == [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,10 +23,11 @@ from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.store import boxes, deadlines, figures
 from tests.builders import NOON
-from tests.referrals.conftest import ORG, Service, Story, read
+from tests.referrals.conftest import ORG, Service, Story, read, send_request
 from tests.referrals.test_referrals_rpc import hers
 
-OVER, MUCH = 20_000, 400
+ENDED, MANY = 20_000, 400
+"""The number of ended referrals, and a number of rows that no list needs to read."""
 BOXES = {"inbox": "shelter", "outbox": "ngo", "mine": "ngo", "network": "coalition"}
 
 
@@ -38,7 +40,7 @@ def caller_of(box: str) -> Caller:
     )
 
 
-def wanted(box: str, **filters: Any) -> Filter:
+def filter_for(box: str, **filters: Any) -> Filter:
     return Filter(box, ORG[BOXES[box]], NOON, **filters)
 
 
@@ -46,60 +48,47 @@ def copy_rows(
     database: psycopg.Connection[dict[str, Any]],
     table: str,
     key: str,
-    identifier: str,
-    often: int,
+    referral_id: str,
     **changes: str,
 ) -> None:
-    """Copies the rows of a referral `often` times; `anew` gives the values that differ."""
+    """Copies the rows of a referral; `changes` gives the values that differ, as SQL."""
     rows = database.execute(
         "SELECT attname AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
         " AND NOT attisdropped",
         (table,),
     )
-    published = (
-        {name: f"was.{name}" for row in rows for name in [row["name"]]}
-        | {key: "md5(n::text)"}
-        | changes
-    )
+    values = {row["name"]: f"was.{row['name']}" for row in rows} | {key: "md5(n::text)"} | changes
     database.execute(
-        f"INSERT INTO {table} ({', '.join(published)}) SELECT {', '.join(published.values())}"
+        f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())}"
         f" FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
-        (often, identifier),
+        (ENDED, referral_id),
     )
 
 
 @pytest.fixture(scope="module")
 def old(service: Service) -> Service:
     """Adds twenty thousand ended referrals between two members, and a few of each other kind."""
-    numbers = iter(range(10_000, 20_000))
     story = Story(
         service,
         service.as_("ngo", "WORKER"),
         service.as_("shelter", "WORKER"),
         service.as_("coalition", "COORDINATOR"),
-        numbers,
+        iter(range(10_000, 20_000)),
     )
     story.draft(), story.sent(), story.accepted()
-    refused, over = story.sent(), story.sent()
-    story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(
-            id=refused.id, etag=refused.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
-        )
-    )
-    story.ngo.WithdrawReferral(
-        pb.WithdrawReferralRequest(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
-    )
+    story.decline(story.sent())
+    ended = story.sent()
+    story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
-        then = "interval '100 days' + n * interval '1 minute'"
+        copy = partial(copy_rows, database, referral_id=ended.id)
+        past = "interval '100 days' + n * interval '1 minute'"
         times = {
-            name: f"was.{name} - ({then})" for name in ("create_time", "send_time", "update_time")
+            name: f"was.{name} - ({past})" for name in ("create_time", "send_time", "update_time")
         }
-        copy_rows(database, "referrals", "id", over.id, OVER, **times)
-        copy_rows(database, "clocks", "referral_id", over.id, OVER)
-        copy_rows(
-            database, "referral_events", "referral_id", over.id, OVER, time=f"was.time - ({then})"
-        )
-        copy_rows(database, "outbox", "subject", over.id, OVER, first_round="1", last_round="1")
+        copy("referrals", "id", **times)
+        copy("clocks", "referral_id")
+        copy("referral_events", "referral_id", time=f"was.time - ({past})")
+        copy("outbox", "subject", first_round="1", last_round="1")
         database.execute("UPDATE outbox SET first_round = 1, last_round = 1")
         database.execute("VACUUM ANALYZE referrals, clocks, referral_events, outbox")
     return service
@@ -132,50 +121,48 @@ class Reader:
 
 
 LISTS: dict[str, tuple[Filter, bool]] = {
-    "what a desk received and is live": (wanted("inbox", live=True), False),
-    "all that a desk ever received": (wanted("inbox"), False),
-    "all that a desk ever sent": (wanted("outbox"), False),
-    "all of a desk": (wanted("mine"), False),
-    "what is a desk's turn": (wanted("mine", live=True, waiting_for_me=True), False),
-    "what is late at a desk": (wanted("mine", late=True, waiting_for_me=True), False),
-    "what is new at a desk": (wanted("mine", states=(State.SENT,), waiting_for_me=True), False),
-    "what is on its way": (wanted("mine", states=(State.IN_PROGRESS,)), False),
-    "what another one's turn is": (wanted("mine", live=True, waiting_for_other=True), False),
-    "what came back": (wanted("outbox", unanswered=True), False),
-    "what came back to anybody": (wanted("network", unanswered=True), False),
-    "what can't wait": (wanted("network", pressing=True), True),
-    "what is due by the evening": (
-        wanted("network", due_after=NOON, due_before=NOON + timedelta(hours=12)),
+    "live referrals that a desk received": (filter_for("inbox", live=True), False),
+    "all referrals that a desk received": (filter_for("inbox"), False),
+    "all referrals that a desk sent": (filter_for("outbox"), False),
+    "all referrals of a desk": (filter_for("mine"), False),
+    "a desk's turn": (filter_for("mine", live=True, waiting_for_me=True), False),
+    "late at a desk": (filter_for("mine", late=True, waiting_for_me=True), False),
+    "new at a desk": (filter_for("mine", states=(State.SENT,), waiting_for_me=True), False),
+    "in progress at a desk": (filter_for("mine", states=(State.IN_PROGRESS,)), False),
+    "another desk's turn": (filter_for("mine", live=True, waiting_for_other=True), False),
+    "open needs of a desk": (filter_for("outbox", unanswered=True), False),
+    "open needs of the network": (filter_for("network", unanswered=True), False),
+    "pressing in the network": (filter_for("network", pressing=True), True),
+    "due by the evening": (
+        filter_for("network", due_after=NOON, due_before=NOON + timedelta(hours=12)),
         False,
     ),
-    "what is live": (wanted("network", live=True), True),
-    "the whole network": (wanted("network"), False),
-    "what has a code": (wanted("mine", code="K7M2QX"), False),
-    "what has a code in the network": (wanted("network", code="K7M2QX"), False),
+    "live in the network": (filter_for("network", live=True), True),
+    "the whole network": (filter_for("network"), False),
+    "a code at a desk": (filter_for("mine", code="K7M2QX"), False),
+    "a code in the network": (filter_for("network", code="K7M2QX"), False),
 }
 COUNTS = {
-    "of a desk": wanted("mine", live=True),
-    "of what is a desk's turn": wanted("mine", waiting_for_me=True),
-    "of the network": wanted("network", live=True),
-    "of what can't wait": wanted("network", pressing=True),
+    "live at a desk": filter_for("mine", live=True),
+    "a desk's turn": filter_for("mine", waiting_for_me=True),
+    "live in the network": filter_for("network", live=True),
+    "pressing in the network": filter_for("network", pressing=True),
 }
 OTHERS: dict[str, Callable[[Any], Any]] = {
-    "which clocks are due": lambda tx: deadlines.due(tx, NOON + timedelta(days=1), 50),
-    "when the next clock is": deadlines.next_time,
-    "whether an open page is behind": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
-    "how soon organisations answer": lambda tx: figures.response_times(
-        tx, NOON - timedelta(days=30)
-    ),
-    "what is new to tell": lambda tx: outbox.next_batch(tx, 500).facts,
-    "whether something is to be told again": lambda tx: outbox.next_batch(tx, 1),
+    "due deadlines": lambda tx: deadlines.due(tx, NOON + timedelta(days=1), 50),
+    "the next deadline": deadlines.next_time,
+    "the version of the lists": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
+    "response times": lambda tx: figures.response_times(tx, NOON - timedelta(days=30)),
+    "new facts": lambda tx: outbox.next_batch(tx, 500).facts,
+    "facts to publish again": lambda tx: outbox.next_batch(tx, 1),
 }
 
 
-def check_rows_read(old: Service, caller: Caller, ask: Callable[[Any], Any]) -> None:
+def check_rows_read(old: Service, caller: Caller, query: Callable[[Any], Any]) -> None:
     with old.database.transaction(caller) as tx:
         reader = Reader(tx)
-        ask(reader)
-    assert sum(count for count, _ in reader.rows) < MUCH, reader.rows
+        query(reader)
+    assert sum(count for count, _ in reader.rows) < MANY, reader.rows
 
 
 @pytest.mark.parametrize("list_name", LISTS)
@@ -201,22 +188,15 @@ def test_frequent_queries_do_not_read_ended_referrals(query_name: str, old: Serv
 def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:
     first = story.sent()
     draft = story.draft(hers(first), based_on_id=first.id)
-    receipt = story.receipt(draft.person_id)
-    story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
-    story.shelter.DeclineReferral(
-        pb.DeclineReferralRequest(
-            id=first.id, etag=first.etag, reason_code=pb.DECLINE_REASON_NO_CAPACITY
-        )
-    )
-    mine = read(story.ngo, first.id)
-    assert (mine.unanswered, mine.HasField("next_due_time"), mine.following_id) == (
+    story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
+    story.decline(first)
+    declined = read(story.ngo, first.id)
+    assert (declined.unanswered, declined.HasField("next_due_time"), declined.following_id) == (
         False,
         False,
         draft.id,
     )
-    unanswered = pb.ListReferralsRequest(
+    open_needs = story.ngo.ListReferrals(
         filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200
     )
-    assert first.id not in {row.id for row in story.ngo.ListReferrals(unanswered).referrals}
+    assert first.id not in {referral.id for referral in open_needs.referrals}

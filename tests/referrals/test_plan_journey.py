@@ -7,18 +7,19 @@ real browser, the others by REST.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from playwright.sync_api import Browser, Page, expect
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import AUDIENCES, refusal_of
 from services.gateway.site.language import i18n
@@ -26,7 +27,16 @@ from tests.builders import ASKED, NOON
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
-from tests.referrals.conftest import ABROAD, ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import (
+    ABROAD,
+    ORG,
+    SERVICE,
+    Client,
+    Service,
+    Story,
+    read,
+    send_request,
+)
 from tests.referrals.test_chain_rpc import LEGS
 
 DAY = timedelta(days=1)
@@ -49,7 +59,7 @@ class Real:
         return call
 
 
-CALLED = {
+NAMES = {
     "ngo": "Casa Nahual",
     "mission": "Misión de retorno",
     "border": "Puesto de El Guasaule",
@@ -59,41 +69,38 @@ CALLED = {
 
 def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
     """Returns fake services for the site, with real people, referrals and plans."""
-    played = PlayedServices()
+    services = PlayedServices()
     for stub in ("people", "referrals", "plans"):
-        setattr(played, stub, Real(client))
+        setattr(services, stub, Real(client))
     country = "GT" if organization in ABROAD else "NI"
-    played.answers["IssueToken"] = m.IssueTokenResponse(
+    services.answers["IssueToken"] = m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
         worker=m.Worker(id=client.caller.id, name="Rosa Méndez", roles=[role], language="es"),
         organization=m.OrganizationRef(
-            id=ORG[organization], name=CALLED.get(organization, "Coalición"), country=country
+            id=ORG[organization], name=NAMES.get(organization, "Coalición"), country=country
         ),
     )
-    played.answers["BatchGet"] = d.BatchGetResponse(
+    services.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[
             d.Organization(
-                id=ORG[each],
+                id=ORG[member],
                 name=name,
-                country="GT" if each in ABROAD else "NI",
+                country="GT" if member in ABROAD else "NI",
                 status=d.ORGANIZATION_STATUS_APPROVED,
             )
-            for each, name in CALLED.items()
+            for member, name in NAMES.items()
         ]
     )
-    return played
+    return services
 
 
 class Partner:
     """Another organisation's system, which uses REST."""
 
     def __init__(self, service: Service, organization: str) -> None:
-        self._system = System(
-            pages(
-                site_of(service.as_(organization, "WORKER"), organization, contract_pb2.ROLE_WORKER)
-            ).test_client()
-        )
-        self._service = service
+        client = service.as_(organization, "WORKER")
+        site = pages(site_of(client, organization, contract_pb2.ROLE_WORKER))
+        self._system = System(site.test_client())
 
     def get(self, identifier: str) -> dict[str, Any]:
         """Returns the referral with its chain of legs."""
@@ -113,43 +120,39 @@ class Partner:
         return dict(answer.json)
 
 
-@pytest.fixture
-def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    monkeypatch.setattr(i18n, "now", service.clock.now)
-    with served(
-        pages(site_of(service.as_("ngo", "WORKER"), "ngo", contract_pb2.ROLE_WORKER))
-    ) as site:
-        page = open_pages(
-            browser.new_context(locale="es-NI", viewport={"width": 360, "height": 800}), site, True
-        )
+@contextmanager
+def page_of(
+    browser: Browser, service: Service, organization: str, role: str, **context: Any
+) -> Iterator[Page]:
+    """Yields the first page of a worker who has signed in."""
+    client, code = service.as_(organization, role), contract_pb2.Role.Value(f"ROLE_{role}")
+    with served(pages(site_of(client, organization, code))) as site:
+        page = open_pages(browser.new_context(locale="es-NI", **context), site, True)
         page.set_default_timeout(10_000)
         yield page
         page.context.close()
 
 
 @pytest.fixture
-def escort(browser: Browser, service: Service) -> Iterator[Page]:
-    """Returns the page of the worker who escorts the person."""
-    with served(
-        pages(site_of(service.as_("mission", "WORKER"), "mission", contract_pb2.ROLE_WORKER))
-    ) as site:
-        page = open_pages(browser.new_context(locale="es-NI"), site, True)
+def worker(browser: Browser, service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """The page of the person's own worker, on a phone."""
+    monkeypatch.setattr(i18n, "now", service.clock.now)
+    phone = {"width": 360, "height": 800}
+    with page_of(browser, service, "ngo", "WORKER", viewport=phone) as page:
         yield page
-        page.context.close()
+
+
+@pytest.fixture
+def escort(browser: Browser, service: Service) -> Iterator[Page]:
+    """The page of the worker who escorts the person."""
+    with page_of(browser, service, "mission", "WORKER") as page:
+        yield page
 
 
 @pytest.fixture
 def coordinator(browser: Browser, service: Service) -> Iterator[Page]:
-    with served(
-        pages(
-            site_of(
-                service.as_("coalition", "COORDINATOR"), "coalition", contract_pb2.ROLE_COORDINATOR
-            )
-        )
-    ) as site:
-        page = open_pages(browser.new_context(locale="es-NI"), site, True)
+    with page_of(browser, service, "coalition", "COORDINATOR") as page:
         yield page
-        page.context.close()
 
 
 def row(page: Page, step: str) -> Any:
@@ -159,11 +162,6 @@ def row(page: Page, step: str) -> Any:
 def mark_as_done(page: Page, step: str) -> None:
     row(page, step).get_by_role("button", name="Ya se hizo").click()
     expect(row(page, step).locator(".state").first).to_have_text("Cumplido")
-
-
-def set_time(service: Service, page: Page, moment: datetime) -> None:
-    service.clock.set(moment)
-    page.reload()
 
 
 def leg_texts(page: Page) -> list[str]:
@@ -182,29 +180,17 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     """Sends a referral from the plan's step, on a consent for its receiver; returns its id."""
     page.goto(f"{page.url.partition('/plans/')[0].partition('/referrals/')[0]}/plans/{plan_id}")
     row(page, step).get_by_role("button", name="Remitir").click()
-    plan = story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan_id))
-    draft = story.ngo.GetReferral(
-        r.GetReferralRequest(id=next(step.referral_id for step in plan.steps if step.key == key))
-    )
+    plan = story.ngo.GetPlan(id=plan_id)
+    draft = read(story.ngo, next(step.referral_id for step in plan.steps if step.key == key))
     need, service, organization = LEGS[key]
     assert (draft.need_code, draft.person_id) == (need, plan.person_id)
     receipt = story.receipt(plan.person_id, recipient=ORG[organization], purposes=[need[:3]])
-    change = r.UpdateReferralRequest(
-        referral=r.Referral(
-            id=draft.id,
-            etag=draft.etag,
-            urgency=r.URGENCY_URGENT,
-            service_id=SERVICE[service],
-            **ASKED,
-        )
+    values = {"urgency": r.URGENCY_URGENT, "service_id": SERVICE[service], **ASKED}
+    draft = story.ngo.UpdateReferral(
+        referral=r.Referral(id=draft.id, etag=draft.etag, **values),
+        update_mask=FieldMask(paths=list(values)),
     )
-    change.update_mask.paths.extend(["urgency", "service_id", *ASKED])
-    draft = story.ngo.UpdateReferral(change)
-    return str(
-        story.ngo.SendReferral(
-            r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-        ).id
-    )
+    return str(story.ngo.SendReferral(send_request(draft, receipt.id)).id)
 
 
 def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_year(
@@ -212,7 +198,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
 ) -> None:
     page = worker
     mission, border, shelter = (
-        Partner(service, expected_text) for expected_text in ("mission", "border", "shelter")
+        Partner(service, member) for member in ("mission", "border", "shelter")
     )
     person = story.person()
     origin = page.url.removesuffix("/today")
@@ -222,7 +208,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     page.get_by_role("button", name="Empezar").click()
     expect(page.locator("h1")).to_have_text("Retorno y reintegración")
     expect(page.locator("main")).to_contain_text("0 de 14 pasos resueltos")
-    plan = story.ngo.ListPlans(plans_pb2.ListPlansRequest(person_id=person.id)).plans[0]
+    [plan] = story.ngo.ListPlans(person_id=person.id).plans
     assert all(
         "Nadie la recibe todavía Le toca a su organización" in leg for leg in leg_texts(page)
     )
@@ -260,15 +246,11 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
     border.act(reception, "accept", planned_first_contact_time=arrives)
-    assert [leg["key"] for leg in border.get(reception)["legs"]] == [
-        "travel",
-        "reception",
-        "housing",
-    ]
-    assert [leg.get("acting_organization_id") for leg in border.get(reception)["legs"]] == [
-        ORG["mission"],
-        None,
-        None,
+    legs = border.get(reception)["legs"]
+    assert [(leg["key"], leg.get("acting_organization_id")) for leg in legs] == [
+        ("travel", ORG["mission"]),
+        ("reception", None),
+        ("housing", None),
     ]
     escort.reload()
     expect(escort.locator("#do")).not_to_contain_text("Todavía no puede salir")
@@ -285,13 +267,12 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         True,
     ]
     # Nobody met her within a day, and the page Today shows that too.
-    arrived = arrives
-    service.clock.set(arrived + 2 * DAY)
+    service.clock.set(arrives + 2 * DAY)
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_contain_text(
         "Un lugar seguro para vivir"
     )
-    shelter.act(housing, "start", first_contact_time=arrived + 2 * DAY)
+    shelter.act(housing, "start", first_contact_time=arrives + 2 * DAY)
     shelter.act(housing, "complete", outcome_code="fully_met")
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_have_count(0)
@@ -325,20 +306,20 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     expect(page.locator("div.note.soon")).to_contain_text("Hay una versión 2")
     mark_as_done(page, "6. Revisión médica")
     mark_as_done(page, "7. Primeros auxilios")
-    for days, steps in (
-        (25, ["8. Documentos"]),
-        (30, ["11. Seguimiento al mes"]),
-        (85, ["10. Estudiar"]),
-        (91, ["12. Seguimiento a los 3"]),
-        (180, ["13. Seguimiento a los 6"]),
-        (365, ["14. Seguimiento a los 12"]),
+    for days, step in (
+        (25, "8. Documentos"),
+        (30, "11. Seguimiento al mes"),
+        (85, "10. Estudiar"),
+        (91, "12. Seguimiento a los 3"),
+        (180, "13. Seguimiento a los 6"),
+        (365, "14. Seguimiento a los 12"),
     ):
-        set_time(service, page, arrived + days * DAY)
-        for step in steps:
-            mark_as_done(page, step)
+        service.clock.set(arrives + days * DAY)
+        page.reload()
+        mark_as_done(page, step)
     expect(page.locator("main")).to_contain_text("14 de 14 pasos resueltos")
     page.get_by_text("Terminar el plan").click()
     page.select_option("#reason_code", "fulfilled")
     page.get_by_role("button", name="Terminar").click()
     expect(page.locator("main")).to_contain_text("Se cumplió")
-    assert story.ngo.GetPlan(plans_pb2.GetPlanRequest(id=plan.id)).pathway.version == 1
+    assert story.ngo.GetPlan(id=plan.id).pathway.version == 1

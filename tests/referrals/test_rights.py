@@ -9,14 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message_factory import GetMessageClass
 
-from protos.referrals.v1 import (
-    people_pb2,
-)
+from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests import rights_table
 from tests.builders import with_required_fields
+from tests.parts.callers import REQUESTS
 from tests.referrals.conftest import Client, Service, Story
 from tests.rights_table import SCOPES
 
@@ -29,7 +27,7 @@ WHERE = {
     "another member": ("clinic", "WORKER"),
 }
 BY_REFERRAL = {
-    method.name: method
+    method.name
     for method in pb.DESCRIPTOR.services_by_name["Referrals"].methods
     if method.name
     not in (
@@ -81,11 +79,7 @@ def staged(story: Story, stage: str) -> pb.Referral:
         return story.draft()
     sent = story.sent()
     if stage == "ended":
-        story.ngo.WithdrawReferral(
-            pb.WithdrawReferralRequest(
-                id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
-            )
-        )
+        story.ngo.WithdrawReferral(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     return sent
 
 
@@ -112,9 +106,9 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
     exists = rights_table.exists("referral")[stage, side]
     for role_ in {role, "WORKER", "MANAGER"} if role == "WORKER" else {role}:
         client = service.as_(organization, role_)
-        for rpc, method in BY_REFERRAL.items():
+        for rpc in BY_REFERRAL:
             there, elsewhere = (
-                call(client, rpc, request_for(method, identifier))
+                call(client, rpc, request_for(rpc, identifier))
                 for identifier in (referral.id, UNKNOWN)
             )
             if not table[rpc].lets_in(role_):
@@ -130,20 +124,20 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
                 assert there[0] in ("OK", "ABORTED"), (rpc, there)
 
 
-def request_for(method: Any, identifier: str) -> Any:
+def request_for(rpc: str, identifier: str) -> Any:
     """Returns a request about this referral that changes nothing.
 
     The request names a version that never existed; the answer shows whether the referral was found.
     """
-    request: Any = GetMessageClass(method.input_type)()
-    if method.name == "UpdateReferral":
+    request = REQUESTS[rpc]()
+    if rpc == "UpdateReferral":
         request.referral.id, request.referral.etag = identifier, "v0"
         request.update_mask.paths.append("need_code")
-    elif method.name == "ListReferralEvents":
+    elif rpc == "ListReferralEvents":
         request.referral_id = identifier
     else:
         request.id = identifier
-        if "etag" in method.input_type.fields_by_name:
+        if "etag" in request.DESCRIPTOR.fields_by_name:
             request.etag = "v0"
     return with_required_fields(request)
 
@@ -154,15 +148,13 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
-    methods = pb_methods("People")
     referral, (organization, role) = staged(story, stage), WHERE[side]
     exists = rights_table.exists("file of a person")[stage, side]
     client = service.as_(organization, role)
-    person_id = story.ngo.GetReferral(pb.GetReferralRequest(id=referral.id)).person_id
     for rpc in BY_PERSON:
         there, elsewhere = (
-            call(client, rpc, request_about(methods[rpc], identifier))
-            for identifier in (person_id, UNKNOWN)
+            call(client, rpc, request_about(rpc, identifier))
+            for identifier in (referral.person_id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
             assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
@@ -183,7 +175,7 @@ def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_loo
     client = service.as_(organization, role)
     for rpc in BY_REFERRAL_OF_PEOPLE:
         there, elsewhere = (
-            call(client, rpc, request_about(pb_methods("People")[rpc], identifier))
+            call(client, rpc, request_about(rpc, identifier))
             for identifier in (referral.id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
@@ -195,19 +187,15 @@ def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_loo
             assert there[0] == "OK", (rpc, there)
 
 
-def pb_methods(name: str) -> dict[str, Any]:
-    return {method.name: method for method in people_pb2.DESCRIPTOR.services_by_name[name].methods}
-
-
-def request_about(method: Any, identifier: str) -> Any:
+def request_about(rpc: str, identifier: str) -> Any:
     """Returns a request about this file that changes nothing."""
-    request: Any = GetMessageClass(method.input_type)()
-    names = method.input_type.fields_by_name
-    if method.name == "CreateReceipt":
+    request = REQUESTS[rpc]()
+    names = request.DESCRIPTOR.fields_by_name
+    if rpc == "CreateReceipt":
         request.receipt.person_id = identifier
         request.receipt.until_time.FromSeconds(1)
         with_required_fields(request.receipt)
-    elif method.name in BY_REFERRAL_OF_PEOPLE:
+    elif rpc in BY_REFERRAL_OF_PEOPLE:
         request.referral_id = identifier
     elif "person_id" in names:
         request.person_id = identifier
@@ -215,6 +203,6 @@ def request_about(method: Any, identifier: str) -> Any:
         request.id = identifier
     if "etag" in names:
         request.etag = "v0"
-    if method.name == "SetSafeContact":
+    if rpc == "SetSafeContact":
         request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_NONE
     return with_required_fields(request)

@@ -16,17 +16,15 @@ from chassis import audit
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import refusal
-from tests.referrals.conftest import Service, Story
+from tests.builders import NOT_FOUND, refusal
+from tests.referrals.conftest import Client, Service, Story, open_identity
 
 
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
     """Returns action, object and reason of each row after this one."""
-    with service.database.transaction(SYSTEM) as tx:
-        records = tx.execute(
-            "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence",
-            (after,),
-        ).fetchall()
+    records = service.rows(
+        "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", after
+    )
     return [(row["action"], row["object_id"], row["reason"]) for row in records]
 
 
@@ -35,31 +33,41 @@ def last_sequence(service: Service) -> int:
         return audit.head(tx).sequence
 
 
+def readings(client: Client, person_id: str) -> list[list[int]]:
+    """Returns the field groups that each access to a file opened, newest first."""
+    listed = client.ListReadings(person_id=person_id).readings
+    return [list(reading.field_groups) for reading in listed]
+
+
+def person_with_plan(story: Story) -> people_pb2.Person:
+    """Adds a person with a plan that has sealed parts."""
+    plan = people_pb2.SafeContact(
+        channel_code=people_pb2.SAFE_CHANNEL_PHONE,
+        hours="de noche",
+        code_word="mango",
+        message_may_be_left=True,
+    )
+    return story.person(plan=plan)
+
+
 def test_making_and_changing_a_file_and_its_plan_is_recorded(
     story: Story, service: Service
 ) -> None:
     before = last_sequence(service)
     person = story.person()
     person = story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(
-            id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada")
-        )
+        id=person.id, etag=person.etag, identity=people_pb2.Identity(family_name="Inventada")
     )
     plan = people_pb2.SafeContact(
         channel_code=people_pb2.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango"
     )
-    person = story.ngo.SetSafeContact(
-        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
-    )
-    story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+    story.ngo.SetSafeContact(id=person.id, etag=person.etag, safe_contact=plan)
+    story.ngo.GetPerson(id=person.id)
     assert rows(service, before) == [
         (action, person.id, "")
         for action in ("create_person", "update_identity", "set_safe_contact", "read_safe_contact")
     ]
-    readings = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
-    assert [list(reading.field_groups) for reading in readings] == [
-        [people_pb2.FIELD_GROUP_CONTACT]
-    ]
+    assert readings(story.ngo, person.id) == [[people_pb2.FIELD_GROUP_CONTACT]]
 
 
 def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_person(
@@ -72,49 +80,31 @@ def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_perso
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="llama desde la terminal",
     )
-    created = operator.CreateContact(
-        contacts_pb2.CreateContactRequest(contact=contact, pin="4821")
-    ).contact
-    person = operator.CreatePerson(
-        people_pb2.CreatePersonRequest(coarse=pb.CoarsePerson(language="es", country="NI"))
-    )
-    request = contacts_pb2.UpdateContactRequest(
-        contact=contacts_pb2.Contact(id=created.id, etag=created.etag, person_id=person.id)
-    )
-    request.update_mask.paths.append("person_id")
-    operator.UpdateContact(request)
+    created = operator.CreateContact(contact=contact, pin="4821").contact
+    person = operator.CreatePerson(contact_id=created.id)
     before = last_sequence(service)
-    operator.GetContact(contacts_pb2.GetContactRequest(id=created.id))
+    operator.GetContact(id=created.id)
     assert rows(service, before) == [
         ("read_contact", created.id, ""),
         ("read_contact", person.id, ""),
     ]
-    readings = operator.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
-    assert [list(reading.field_groups) for reading in readings] == [[people_pb2.FIELD_GROUP_NOTES]]
+    assert readings(operator, person.id) == [[people_pb2.FIELD_GROUP_NOTES]]
 
 
 def test_every_step_and_every_refused_step_is_recorded(story: Story, service: Service) -> None:
     before = last_sequence(service)
     accepted = story.accepted()
-    request = pb.StartReferralRequest(id=accepted.id, etag=accepted.etag)
-    request.first_contact_time.FromDatetime(service.clock.now())
-    started = story.shelter.StartReferral(request)
-    assert (
-        refusal(
-            lambda: story.ngo.StartReferral(
-                pb.StartReferralRequest(id=started.id, etag=started.etag)
-            )
-        )[0]
-        != "OK"
+    started = story.shelter.StartReferral(
+        id=accepted.id, etag=accepted.etag, first_contact_time=service.clock.now()
     )
+    refusal(lambda: story.ngo.StartReferral(id=started.id, etag=started.etag))
     steps = [row for row in rows(service, before) if row[1] == accepted.id]
-    assert [row[0] for row in steps] == [
-        "create_referral",
-        "accept_referral",
-        "start_referral",
-        "start_referral",
+    assert [(action, bool(reason)) for action, _, reason in steps] == [
+        ("create_referral", False),
+        ("accept_referral", False),
+        ("start_referral", False),
+        ("start_referral", True),
     ]
-    assert [bool(row[2]) for row in steps] == [False, False, False, True]
 
 
 def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> None:
@@ -150,11 +140,11 @@ def test_without_the_trail_a_call_neither_changes_nor_returns_anything(
             with pytest.raises(Exception, match="fault"):
                 story.person()
             with pytest.raises(Exception, match="fault"):
-                story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+                story.ngo.GetPerson(id=person.id)
             assert owner.execute("SELECT count(*) FROM people").fetchone() == before
         finally:
             owner.execute("ALTER TABLE audit_head_away RENAME TO audit_head")
-    assert story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id)).id == person.id
+    assert story.ngo.GetPerson(id=person.id).id == person.id
 
 
 def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held(
@@ -162,70 +152,43 @@ def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held
 ) -> None:
     before = last_sequence(service)
     for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
-        request = people_pb2.GetPersonRequest(id=wrong)
-        assert refusal(partial(story.ngo.GetPerson, request))[1] == "not_found"
+        assert refusal(partial(story.ngo.GetPerson, id=wrong)) == NOT_FOUND
     assert {row[1] for row in rows(service, before)} == {story.ngo.caller.organization_id}
-
-
-def readings(story: Story, person_id: str) -> list[tuple[str, ...]]:
-    """Returns the field groups that each access to a file opened, newest first."""
-    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person_id)).readings
-    return [
-        tuple(people_pb2.FieldGroup.Name(group) for group in reading.field_groups)
-        for reading in listed
-    ]
 
 
 def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_reading(
     story: Story, service: Service
 ) -> None:
-    person = story.person()
-    plan = people_pb2.SafeContact(
-        channel_code=people_pb2.SAFE_CHANNEL_PHONE,
-        hours="de noche",
-        code_word="mango",
-        message_may_be_left=True,
-    )
-    story.ngo.SetSafeContact(
-        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
-    )
+    person = person_with_plan(story)
     before = last_sequence(service)
     for _ in range(9):
-        outline = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id, outline_only=True))
+        outline = story.ngo.GetPerson(id=person.id, outline_only=True)
     assert outline.safe_contact == people_pb2.SafeContact(
         channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True
     )
     assert {action for action, _, _ in rows(service, before)} == {"get_person"}
-    assert readings(story, person.id) == []
+    assert readings(story.ngo, person.id) == []
 
 
 def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the_trail(
     story: Story, service: Service
 ) -> None:
-    person = story.person()
-    plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="mango")
-    story.ngo.SetSafeContact(
-        people_pb2.SetSafeContactRequest(id=person.id, etag=person.etag, safe_contact=plan)
-    )
+    person = person_with_plan(story)
     before = last_sequence(service)
     for _ in range(4):
-        story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
+        story.ngo.GetPerson(id=person.id)
     assert rows(service, before) == [("read_safe_contact", person.id, "")] * 4
-    assert readings(story, person.id) == [("FIELD_GROUP_CONTACT",)]
-    colleague = service.as_("ngo", "WORKER", "OPERATOR")
-    colleague.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert len(readings(story, person.id)) == 2, "her list shows who opened the file"
+    assert readings(story.ngo, person.id) == [[people_pb2.FIELD_GROUP_CONTACT]]
+    service.as_("ngo", "WORKER", "OPERATOR").GetPerson(id=person.id)
+    assert len(readings(story.ngo, person.id)) == 2, "the list shows who opened the file"
     service.clock.advance(timedelta(hours=1))
-    story.ngo.GetPerson(people_pb2.GetPersonRequest(id=person.id))
-    assert len(readings(story, person.id)) == 3
+    story.ngo.GetPerson(id=person.id)
+    assert len(readings(story.ngo, person.id)) == 3
 
 
-def test_d22_each_refused_reading_is_listed(story: Story, service: Service) -> None:
+def test_d22_each_refused_reading_is_listed(story: Story) -> None:
     person = story.person()
-    request = people_pb2.OpenPersonRequest(
-        id=person.id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
-    )
     for _ in range(3):
-        assert refusal(partial(story.shelter.OpenPerson, request))[0] == "NOT_FOUND"
-    listed = story.ngo.ListReadings(people_pb2.ListReadingsRequest(person_id=person.id)).readings
+        assert refusal(lambda: open_identity(story.shelter, person.id)) == NOT_FOUND
+    listed = story.ngo.ListReadings(person_id=person.id).readings
     assert [reading.allowed for reading in listed] == [False] * 3

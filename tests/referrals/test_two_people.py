@@ -11,11 +11,11 @@ import pytest
 
 from chassis.second import NONE, UNKNOWN, Kin, mark_of
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import audit_pb2, emergencies_pb2, erasures_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import audit_pb2, emergencies_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.store import members
 from tests.builders import refusal
-from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.conftest import ORG, Client, Service, Story, send_request
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
@@ -26,34 +26,28 @@ Rule = tuple[Client, Client, Callable[[Client], object]]
 
 
 def of_erasure(story: Story, service: Service) -> Rule:
-    person = story.person()
-    story.ngo.ProposeErasure(
-        erasures_pb2.ProposeErasureRequest(person_id=person.id, request_id=story.request_id())
-    )
-    request = erasures_pb2.ConfirmErasureRequest(person_id=person.id)
-    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmErasure(request)
+    person_id = story.person().id
+    story.ngo.ProposeErasure(person_id=person_id)
+    second = somebody(service, "ngo", "MANAGER")
+    return story.ngo, second, lambda by: by.ConfirmErasure(person_id=person_id)
 
 
 def of_best_interest(story: Story, service: Service) -> Rule:
-    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
-    request = people_pb2.ConfirmReceiptRequest(id=decided.id)
-    return story.ngo, somebody(service, "ngo", "MANAGER"), lambda by: by.ConfirmReceipt(request)
+    receipt = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    second = somebody(service, "ngo", "MANAGER")
+    return story.ngo, second, lambda by: by.ConfirmReceipt(id=receipt.id)
 
 
 def of_override(story: Story, service: Service) -> Rule:
     sent = story.overridden()
-    request = pb.ConfirmOverrideRequest(id=sent.id, etag=sent.etag)
-    return (
-        story.rescuer,
-        somebody(service, "ngo", "MANAGER"),
-        lambda by: by.ConfirmOverride(request),
-    )
+    second = somebody(service, "ngo", "MANAGER")
+    return story.rescuer, second, lambda by: by.ConfirmOverride(id=sent.id, etag=sent.etag)
 
 
 def of_emergency(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
     emergency = declare(nurse, expired(story, service))
-    stored = story.ngo.GetEmergency(emergencies_pb2.GetEmergencyRequest(id=emergency.id))
+    stored = story.ngo.GetEmergency(id=emergency.id)
     request = emergencies_pb2.ReviewEmergencyRequest(
         id=stored.id, etag=stored.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )
@@ -61,13 +55,12 @@ def of_emergency(story: Story, service: Service) -> Rule:
 
 
 def of_plan(story: Story, service: Service) -> Rule:
-    girl = people_pb2.CreatePersonRequest(
-        coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17), request_id=story.request_id()
+    girl = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
+    plan = begun(story, "child", girl)
+    request = plans_pb2.ClosePlanRequest(
+        id=plan.id, etag=plan.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED
     )
-    plan = begun(story, "child", story.ngo.CreatePerson(girl))
-    fields: dict[str, Any] = {"id": plan.id, "reason_code": plans_pb2.PLAN_CLOSE_REASON_FULFILLED}
-    closed = story.ngo.ClosePlan(plans_pb2.ClosePlanRequest(etag=plan.etag, **fields))
-    request = plans_pb2.ClosePlanRequest(etag=closed.etag, **fields)
+    request.etag = story.ngo.ClosePlan(request).etag
     return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 
@@ -117,15 +110,19 @@ def test_a_proposal_of_a_worker_whose_account_is_suspended_needs_two_others(
     first, second, agree = rule(former, service)
 
     def waiting() -> list[bool]:
-        erasures = second.ListErasures(erasures_pb2.ListErasuresRequest()).erasures
-        receipts = second.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest()).receipts
-        of_first = [
-            erasure for erasure in erasures if erasure.proposed_by_worker_id == first.caller.id
+        """Returns, for each proposal of the first worker, whether it has a time to confirm it."""
+        proposals: list[tuple[str, Any]] = [
+            *((item.proposed_by_worker_id, item) for item in second.ListErasures().erasures),
+            *(
+                (item.recorded_by_worker_id, item)
+                for item in second.ListProposedReceipts().receipts
+            ),
         ]
-        of_first += [
-            receipt for receipt in receipts if receipt.recorded_by_worker_id == first.caller.id
+        return [
+            item.HasField("confirm_until_time")
+            for worker_id, item in proposals
+            if worker_id == first.caller.id
         ]
-        return [each.HasField("confirm_until_time") for each in of_first]
 
     assert waiting() == ([] if rule is of_plan else [True])
     with service.database.transaction(SYSTEM) as tx:
@@ -153,13 +150,10 @@ def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_the_former_senders
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    person = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    story.ngo.WithdrawReceipt(id=sent.receipt_id)
     again = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
-    draft = story.draft(person)
-    request = pb.SendReferralRequest(
-        id=draft.id,
-        etag=draft.etag,
+    request = send_request(
+        story.draft(people_pb2.Person(id=sent.person_id)),
         override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL,
         note="he found her",
     )

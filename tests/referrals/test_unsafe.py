@@ -6,6 +6,7 @@ She is asked before each referral and enquiry, and both respect her answers.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
 from services.referrals.referrals.domain.draft import Draft
-from tests.builders import refusal, refusal_with_fields, violations_of
-from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story
+from tests.builders import refusal, violations_of, wrong_fields
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story, read, send_request
 
-CONFLICT, INVALID = "FAILED_PRECONDITION", "INVALID_ARGUMENT"
+CONFLICT = "FAILED_PRECONDITION"
 SHELTER: dict[str, Any] = {
     "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
     "unsafe_organization_ids": [ORG["shelter"]],
@@ -40,17 +41,13 @@ def in_leon(service: Service) -> Iterator[None]:
         members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True)
 
 
-def sending(story: Story, draft: pb.Referral, *acknowledged: int) -> pb.SendReferralRequest:
+BOTH = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+
+
+def sending(story: Story, draft: pb.Referral, *acknowledged: Any) -> pb.SendReferralRequest:
+    """Returns the request to send a draft on the person's consent."""
     receipt = story.receipt(draft.person_id)
-    codes: Any = acknowledged
-    return pb.SendReferralRequest(
-        id=draft.id,
-        etag=draft.etag,
-        receipt_id=receipt.id,
-        acknowledged_codes=codes,
-        arrival=ARRIVAL,
-        request_id=story.request_id(),
-    )
+    return send_request(draft, receipt.id, acknowledged_codes=acknowledged, arrival=ARRIVAL)
 
 
 @pytest.mark.parametrize(
@@ -111,18 +108,11 @@ def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is
     draft = story.draft(unsafe_code=0)
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
-    referral = story.ngo.GetReferral(pb.GetReferralRequest(id=draft.id))
-    assert (referral.state, referral.need_code, referral.service_id, referral.etag) == (
-        pb.STATE_DRAFT,
-        draft.need_code,
-        draft.service_id,
-        draft.etag,
-    )
+    assert read(story.ngo, draft.id) == draft
     change = pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NOT_ALONE)
-    changed = story.ngo.UpdateReferral(
-        pb.UpdateReferralRequest(referral=change, update_mask=FieldMask(paths=["unsafe_code"]))
-    )
-    request.etag = changed.etag
+    request.etag = story.ngo.UpdateReferral(
+        referral=change, update_mask=FieldMask(paths=["unsafe_code"])
+    ).etag
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
@@ -138,15 +128,13 @@ def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_n
         referral=pb.Referral(id=draft.id, etag=draft.etag, **answer),
         update_mask=FieldMask(paths=list(answer)),
     )
-    enquiry = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=[SERVICE["shelter_bed"]], **answer
-    )
-    for refused, path in (
+    enquiry = e.CreateEnquiryRequest(content=CONTENT, service_ids=BOTH, **answer)
+    for act, path in (
         (lambda: story.draft(**answer), "unsafe_departments.1"),
         (lambda: story.ngo.UpdateReferral(update), "referral.unsafe_departments.1"),
         (lambda: story.ngo.CreateEnquiry(enquiry), "unsafe_departments.1"),
     ):
-        assert refusal_with_fields(refused)[2] == {path: "unknown_code"}
+        assert wrong_fields(act) == [(path, "unknown_code")]
     answer["unsafe_departments"] = ["HT-OU"]  # the list has no departments of Haiti
     assert list(story.draft(**answer).unsafe_departments) == ["HT-OU"]
 
@@ -166,14 +154,13 @@ def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protectin
         "service_ids": [SERVICE["clinic_visit"]],
         "excluded_organization_ids": identifiers,
     }
-    ngo, excluded = story.ngo, "excluded_organization_ids.2"
-    for refused, path in (
+    for act, path in (
         (lambda: story.draft(**named), "unsafe_organization_ids.2"),
-        (lambda: ngo.UpdateReferral(update), "referral.unsafe_organization_ids.2"),
-        (lambda: ngo.CreateEnquiry(e.CreateEnquiryRequest(**enquiry)), excluded),
-        (lambda: ngo.PreviewEnquiry(e.PreviewEnquiryRequest(**enquiry)), excluded),
+        (lambda: story.ngo.UpdateReferral(update), "referral.unsafe_organization_ids.2"),
+        (lambda: story.ngo.CreateEnquiry(**enquiry), "excluded_organization_ids.2"),
+        (lambda: story.ngo.PreviewEnquiry(**enquiry), "excluded_organization_ids.2"),
     ):
-        assert refusal_with_fields(refused)[2] == {path: "unknown_code"}
+        assert wrong_fields(act) == [(path, "unknown_code")]
     identifiers.pop()
     assert list(story.draft(**named).unsafe_organization_ids) == [ORG["shelter"]]
 
@@ -186,33 +173,24 @@ def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledg
     draft = story.draft(**named)
     request = sending(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
-    assert (
-        story.ngo.SendReferral(sending(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)).state
-        == pb.STATE_SENT
-    )
+    acknowledged = sending(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)
+    assert story.ngo.SendReferral(acknowledged).state == pb.STATE_SENT
 
 
-def test_d23_an_earlier_answer_holds_for_the_persons_next_referral(story: Story) -> None:
+def test_d23_an_earlier_answer_holds_for_the_persons_next_referral_and_for_nobody_else(
+    story: Story,
+) -> None:
     person = story.person()
     story.draft(person, **SHELTER)
-    second = story.draft(person)
-    assert refusal(lambda: story.ngo.SendReferral(sending(story, second))) == (
-        CONFLICT,
-        "unsafe_for_her",
-    )
-    assert (
-        story.ngo.SendReferral(sending(story, story.draft(story.person()))).state == pb.STATE_SENT
-    ), "the answer does not concern another person"
+    request = sending(story, story.draft(person))
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
+    assert story.sent().state == pb.STATE_SENT
 
 
 def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
     person = story.person()
     first = story.draft(person, **LEON)
-    follows = story.ngo.CreateReferral(
-        pb.CreateReferralRequest(
-            person_id=person.id, based_on_id=first.id, request_id=story.request_id()
-        )
-    )
+    follows = story.ngo.CreateReferral(person_id=person.id, based_on_id=first.id)
     assert (follows.unsafe_code, list(follows.unsafe_departments)) == (
         pb.UNSAFE_ANSWER_NAMED,
         ["NI-LE"],
@@ -222,33 +200,25 @@ def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None
 def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
     sent = story.ngo.SendReferral(sending(story, story.draft(**LEON)))
     assert sent.unsafe_code == pb.UNSAFE_ANSWER_NAMED
-    for other in (story.shelter, story.coordinator):
-        referral = other.GetReferral(pb.GetReferralRequest(id=sent.id))
+    for client in (story.shelter, story.coordinator):
+        referral = read(client, sent.id)
         assert (referral.unsafe_code, list(referral.unsafe_departments)) == (0, [])
 
 
 def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
-    request = e.CreateEnquiryRequest(content=CONTENT, service_ids=[SERVICE["shelter_bed"]])
-    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request)) == (
-        INVALID,
-        "invalid_fields",
-        {"unsafe_code": "required"},
-    )
-    request.unsafe_code = pb.UNSAFE_ANSWER_NAMED
-    assert refusal_with_fields(lambda: story.ngo.CreateEnquiry(request))[2] == {
-        "excluded_organization_ids": "required"
-    }
-    request.unsafe_code = pb.UNSAFE_ANSWER_NOTHING
-    assert story.ngo.CreateEnquiry(request).unsafe_code == pb.UNSAFE_ANSWER_NOTHING
+    create = partial(story.ngo.CreateEnquiry, content=CONTENT, service_ids=BOTH)
+    assert wrong_fields(create) == [("unsafe_code", "required")]
+    assert wrong_fields(lambda: create(unsafe_code=pb.UNSAFE_ANSWER_NAMED)) == [
+        ("excluded_organization_ids", "required")
+    ]
+    created = create(unsafe_code=pb.UNSAFE_ANSWER_NOTHING)
+    assert created.unsafe_code == pb.UNSAFE_ANSWER_NOTHING
 
 
 def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: Story) -> None:
-    request = e.CreateEnquiryRequest(
-        content=CONTENT,
-        service_ids=[SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
-        excluded_organization_ids=[ORG["shelter"]],
+    created = story.ngo.CreateEnquiry(
+        content=CONTENT, service_ids=BOTH, excluded_organization_ids=[ORG["shelter"]]
     )
-    created = story.ngo.CreateEnquiry(request)
     assert created.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]
 
@@ -257,49 +227,38 @@ def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: 
 def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_that(
     story: Story,
 ) -> None:
-    person = story.person()
-    service_ids = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
-    request = e.CreateEnquiryRequest(
-        content=CONTENT,
-        service_ids=service_ids,
-        person_id=person.id,
-        unsafe_code=pb.UNSAFE_ANSWER_NAMED,
-        unsafe_departments=["NI-LE"],
+    person, clinic = story.person(), story.service.as_("clinic", "WORKER")
+    enquiry = story.ngo.CreateEnquiry(
+        content=CONTENT, service_ids=BOTH, person_id=person.id, **LEON
     )
-    enquiry = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in enquiry.offers] == [SERVICE["clinic_visit"]]
-    preview = e.PreviewEnquiryRequest(
-        content=CONTENT, service_ids=service_ids, unsafe_departments=["NI-LE"]
+    preview = story.ngo.PreviewEnquiry(
+        content=CONTENT, service_ids=BOTH, unsafe_departments=["NI-LE"]
     )
-    assert story.ngo.PreviewEnquiry(preview).service_count == 1
+    assert preview.service_count == 1
     direct = story.draft(person)
-    assert refusal(lambda: story.ngo.SendReferral(sending(story, direct))) == (
-        CONFLICT,
-        "unsafe_for_her",
-    )
+    request = sending(story, direct)
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
     yes = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
-    clinic = story.service.as_("clinic", "WORKER")
-    copy = clinic.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
-    clinic.AnswerEnquiry(e.AnswerEnquiryRequest(id=enquiry.id, etag=copy.etag, **yes))  # type: ignore[arg-type]
-    story.ngo.TakeOffer(e.TakeOfferRequest(id=enquiry.id, **yes))  # type: ignore[arg-type]
-    follows = pb.CreateReferralRequest(
+    etag = clinic.GetEnquiry(id=enquiry.id).etag
+    clinic.AnswerEnquiry(id=enquiry.id, etag=etag, **yes)
+    story.ngo.TakeOffer(id=enquiry.id, **yes)
+    follows = story.ngo.CreateReferral(
         person_id=person.id, based_on_id=direct.id, enquiry_id=enquiry.id
     )
-    assert list(story.ngo.CreateReferral(follows).unsafe_departments) == ["NI-LE"], (
-        "the enquiry is the later answer"
-    )
+    assert list(follows.unsafe_departments) == ["NI-LE"], "the enquiry is the later answer"
 
 
 @pytest.mark.parametrize("second_answer", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
 def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     second_answer: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
-    person, service_ids = story.person(), [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+    person = story.person()
     story.draft(person, **SHELTER)
-    preview = e.PreviewEnquiryRequest(content=CONTENT, service_ids=service_ids, person_id=person.id)
-    assert story.ngo.PreviewEnquiry(preview).service_count == 1
+    preview = story.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, person_id=person.id)
+    assert preview.service_count == 1
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=service_ids, person_id=person.id, unsafe_code=second_answer
+        content=CONTENT, service_ids=BOTH, person_id=person.id, unsafe_code=second_answer
     )
     created = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from protos.contract.v1 import contract_pb2
@@ -19,11 +20,9 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store.deadlines import next_time
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, history, read
 from tests.referrals.test_plan_journey import Real, site_of
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
@@ -38,12 +37,13 @@ class Actor:
     site: str
     client: Client
 
-    def goes_to(self, path: str) -> Page:
+    def open(self, path: str) -> Locator:
+        """Opens a page; returns its main part."""
         self.page.goto(self.site + path)
-        return self.page
+        return self.page.locator("main")
 
-    def reads(self, referral: r.Referral) -> Locator:
-        return self.goes_to(f"/referrals/{referral.id}").locator("main")
+    def open_referral(self, referral: r.Referral) -> Locator:
+        return self.open(f"/referrals/{referral.id}")
 
 
 @dataclass
@@ -63,13 +63,7 @@ class Network:
     def later(self, span: timedelta) -> None:
         """Advances the clock, and fires the deadlines."""
         self.service.clock.advance(span)
-        DeadlineScheduler(
-            self.service.made.lives,
-            self.service.database,
-            self.service.clock,
-            next_time,
-            "clocks",
-        ).fire()
+        self.service.scheduler().fire()
 
 
 @pytest.fixture
@@ -81,21 +75,21 @@ def network(
 
         def actor(organization: str, role: str) -> Actor:
             client = service.as_(organization, role)
-            played = site_of(client, organization, ROLES[role])
-            setattr(played, "references", Real(service.public()))  # noqa: B010
+            services = site_of(client, organization, ROLES[role])
+            setattr(services, "references", Real(service.public()))  # noqa: B010
             other = d.Service(
                 id=SERVICE["clinic_visit"],
                 organization_id=ORG["clinic"],
                 organization_name="Clínica",
                 name="Camas",
                 active=True,
+                need_codes=["HOU.EMG"],
             )
-            other.need_codes.append("HOU.EMG")
-            played.answers["MatchServices"] = d.MatchServicesResponse(
+            services.answers["MatchServices"] = d.MatchServicesResponse(
                 matches=[d.Match(service=other, verdict=d.VERDICT_FITS)]
             )
-            played.answers["BatchGet"] = d.BatchGetResponse(services=[other])
-            site = stack.enter_context(served(pages(played)))
+            services.answers["BatchGet"] = d.BatchGetResponse(services=[other])
+            site = stack.enter_context(served(pages(services)))
             page = open_pages(
                 browser.new_context(locale="es-NI", viewport={"width": 390, "height": 840}),
                 site,
@@ -127,16 +121,15 @@ def take_step(page: Page, step: str, **answers: str) -> None:
     page.locator(f"#form-{step} > summary").click()
     form = page.locator(f"form#{step}")
     for name, answer in answers.items():
-        field = form.locator(f"[name={name}]")
-        field.fill(answer) if name == "note" else form.locator(
-            f"[name={name}][value={answer}]"
-        ).check()
+        if name == "note":
+            form.locator(f"[name={name}]").fill(answer)
+        else:
+            form.locator(f"[name={name}][value={answer}]").check()
     form.get_by_role("button").click()
 
 
 def current_referral(network: Network, referral: r.Referral) -> r.Referral:
-    latest: r.Referral = network.story.ngo.GetReferral(r.GetReferralRequest(id=referral.id))
-    return latest
+    return read(network.story.ngo, referral.id)
 
 
 def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
@@ -145,25 +138,22 @@ def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
     This takes one press, one choice, and the consent for the clinic.
     """
     story, page = network.story, network.ngo.page
-    network.ngo.reads(before)
+    network.ngo.open_referral(before)
     press(page, "Buscar otro servicio")
     press(page, "Ver qué otros servicios hay")
     expect(page.locator("main")).to_contain_text("Camas")
     page.get_by_role("button", name="Elegir").first.click()
     expect(page).to_have_url(re.compile("/consent"))
-    draft = current_referral(network, r.Referral(id=current_referral(network, before).following_id))
+    draft = read(story.ngo, current_referral(network, before).following_id)
     assert (draft.based_on_id, draft.need_code, draft.urgency) == (
         before.id,
         before.need_code,
         before.urgency,
     )
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"])
-    change = r.UpdateReferralRequest(
-        referral=r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
-    change.update_mask.paths.append("receipt_id")
-    story.ngo.UpdateReferral(change)
-    network.ngo.goes_to(f"/referrals/{draft.id}/check")
+    change = r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    story.ngo.UpdateReferral(referral=change, update_mask=FieldMask(paths=["receipt_id"]))
+    network.ngo.open(f"/referrals/{draft.id}/check")
     press(page, "Enviar la remisión")
     expect(page.locator("main")).to_contain_text("Enviada")
     return current_referral(network, draft)
@@ -176,44 +166,47 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     sent = story.sent()
     # The shelter has an hour to acknowledge and a day to decide, and does neither.
     network.later(31 * M)
-    expect(network.shelter.reads(sent)).to_contain_text("29 min")
+    expect(network.shelter.open_referral(sent)).to_contain_text("29 min")
     network.later(35 * M)
-    expect(ngo.reads(sent)).to_contain_text("6 min de atraso")
+    expect(ngo.open_referral(sent)).to_contain_text("6 min de atraso")
     network.later(30 * M)
-    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
-    history = story.ngo.ListReferralEvents(r.ListReferralEventsRequest(referral_id=sent.id)).events
-    assert [event.verb for event in history if event.clock == r.CLOCK_KIND_ACKNOWLEDGE] == [
+    expect(network.coordinator.open("/board")).to_contain_text(sent.code)
+    events = history(story.ngo, sent.id)
+    assert [event.verb for event in events if event.clock == r.CLOCK_KIND_ACKNOWLEDGE] == [
         "clock_reminded",
         "clock_breached",
         "clock_escalated",
     ]
     network.later(46.5 * H)
-    expect(ngo.reads(sent)).to_contain_text("Venció sin respuesta")
-    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
-    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
+    expect(ngo.open_referral(sent)).to_contain_text("Venció sin respuesta")
+    expect(ngo.open("/today")).to_contain_text(sent.code)
+    expect(network.coordinator.open("/board")).to_contain_text(sent.code)
     # Asking the other service takes one press, and nothing has to be typed again.
     referral = refer_to_clinic(network, sent)
-    expect(ngo.goes_to("/today").locator("main")).not_to_contain_text(sent.code)
-    accept_and_complete(network, referral)
+    expect(ngo.open("/today")).not_to_contain_text(sent.code)
+    accept_and_complete(network.clinic.client, network.service, referral)
     assert current_referral(network, referral).state == r.STATE_COMPLETED
-    ngo.reads(referral)
+    ngo.open_referral(referral)
     take_step(ngo.page, "close", help_came_code="yes")
     expect(ngo.page.locator("main")).to_contain_text("Anotado")
     assert current_referral(network, referral).state == r.STATE_CLOSED
     assert not current_referral(network, sent).unanswered
 
 
-def accept_and_complete(network: Network, referral: r.Referral) -> None:
-    """Accepts and completes the referral, as the clinic."""
-    client, now = network.clinic.client, network.service.clock.now()
-    accept = r.AcceptReferralRequest(id=referral.id, etag=referral.etag)
-    accept.planned_first_contact_time.FromDatetime(now)
-    start = r.StartReferralRequest(id=referral.id, etag=client.AcceptReferral(accept).etag)
-    start.first_contact_time.FromDatetime(now)
-    complete = r.CompleteReferralRequest(
-        id=referral.id, etag=client.StartReferral(start).etag, outcome_code=r.OUTCOME_FULLY_MET
+def start_and_complete(client: Client, service: Service, accepted: r.Referral) -> None:
+    """Begins and completes the help for a referral, as its receiver."""
+    begun = client.StartReferral(
+        id=accepted.id, etag=accepted.etag, first_contact_time=service.clock.now()
     )
-    client.CompleteReferral(complete)
+    client.CompleteReferral(id=accepted.id, etag=begun.etag, outcome_code=r.OUTCOME_FULLY_MET)
+
+
+def accept_and_complete(client: Client, service: Service, sent: r.Referral) -> None:
+    """Accepts a referral, begins the help and completes it, as its receiver."""
+    accepted = client.AcceptReferral(
+        id=sent.id, etag=sent.etag, planned_first_contact_time=service.clock.now()
+    )
+    start_and_complete(client, service, accepted)
 
 
 def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_names(
@@ -221,16 +214,14 @@ def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_name
 ) -> None:
     sent = network.story.sent()
     network.shelter.client.DeclineReferral(
-        r.DeclineReferralRequest(
-            id=sent.id,
-            etag=sent.etag,
-            reason_code=r.DECLINE_REASON_NO_CAPACITY,
-            alternative_service_id=SERVICE["clinic_visit"],
-        )
+        id=sent.id,
+        etag=sent.etag,
+        reason_code=r.DECLINE_REASON_NO_CAPACITY,
+        alternative_service_id=SERVICE["clinic_visit"],
     )
-    read_referral = network.ngo.reads(sent)
-    expect(read_referral).to_contain_text("No la pudieron recibir")
-    expect(read_referral).to_contain_text("Camas")
+    main = network.ngo.open_referral(sent)
+    expect(main).to_contain_text("No la pudieron recibir")
+    expect(main).to_contain_text("Camas")
     referral = refer_to_clinic(network, sent)
     assert (referral.state, referral.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
@@ -241,19 +232,17 @@ def test_an_open_question_is_the_senders_turn_until_it_is_answered(
     story, ngo = network.story, network.ngo
     sent = story.sent()
     story.shelter.AskReferral(
-        r.AskReferralRequest(
-            id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"
-        )
+        id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"
     )
-    expect(ngo.reads(sent)).to_contain_text("responder la pregunta")
+    expect(ngo.open_referral(sent)).to_contain_text("responder la pregunta")
     network.later(95 * M)
-    expect(ngo.reads(sent)).to_contain_text("35 min de atraso")
-    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
-    expect(network.coordinator.goes_to("/board").locator("main")).to_contain_text(sent.code)
+    expect(ngo.open_referral(sent)).to_contain_text("35 min de atraso")
+    expect(ngo.open("/today")).to_contain_text(sent.code)
+    expect(network.coordinator.open("/board")).to_contain_text(sent.code)
     network.later(60 * 24 * H)  # the need never expires, and never leaves the list
     assert current_referral(network, sent).state == r.STATE_INFO_REQUESTED
-    expect(ngo.goes_to("/today").locator("main")).to_contain_text(sent.code)
-    ngo.reads(sent)
+    expect(ngo.open("/today")).to_contain_text(sent.code)
+    ngo.open_referral(sent)
     take_step(ngo.page, "answer", note="tomorrow at noon")
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
     now = current_referral(network, sent)
@@ -272,14 +261,7 @@ def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the
     call = story.contact(safe_place_tonight=c.ANSWER_NO)
     line = Story(service, operator, story.shelter, story.coordinator, story.numbers)
     accepted = line.accepted(contact_id=call.contact.id)
-    start = r.StartReferralRequest(id=accepted.id, etag=accepted.etag)
-    start.first_contact_time.FromDatetime(service.clock.now())
-    request = r.CompleteReferralRequest(
-        id=accepted.id,
-        etag=story.shelter.StartReferral(start).etag,
-        outcome_code=r.OUTCOME_FULLY_MET,
-    )
-    story.shelter.CompleteReferral(request)
+    start_and_complete(story.shelter, service, accepted)
     network.later(3 * 24 * H)
     page = browser.new_context(locale="es-NI").new_page()
     page.goto(f"{network.shelter.site}/my-referral")
@@ -289,8 +271,10 @@ def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the
     press(page, "No me llegó")
     expect(page.locator("main")).to_contain_text("Gracias")
     page.context.close()
-    expect(network.shelter.reads(accepted)).to_contain_text("Se reabrió: la ayuda no había llegado")
-    now = operator.GetReferral(r.GetReferralRequest(id=accepted.id))
+    expect(network.shelter.open_referral(accepted)).to_contain_text(
+        "Se reabrió: la ayuda no había llegado"
+    )
+    now = read(operator, accepted.id)
     assert (now.state, now.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)
     assert [clock.kind for clock in now.clocks if not clock.HasField("stop_time")] == [
         r.CLOCK_KIND_SILENCE

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ from chassis.server import Server
 from chassis.streams import MAX_PER_ORGANIZATION, MAX_STREAMS
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
 from keys import key_folder
-from keys.sealing import Keyring, Signer
+from keys.sealing import Signer
 from protos.referrals.v1 import referrals_pb2 as pb
 from protos.referrals.v1 import referrals_pb2_grpc
 from services.referrals.__main__ import make
@@ -33,9 +34,9 @@ from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import renewals
-from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import refusal, refusal_with_fields
-from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story
+from tests.builders import refusal, wrong_fields
+from tests.parts.loops import running
+from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story, send_request
 from tests.referrals.test_referrals_rpc import declined
 from tests.referrals.test_subscriptions import Hearing
 
@@ -45,11 +46,8 @@ Change = pb.WatchReferralsResponse
 @pytest.fixture(scope="module", autouse=True)
 def places(service: Service) -> Iterator[None]:
     """Runs the loop that gives events their places in the stream."""
-    loop = service.made.watch.loop()
-    loop.start()
-    yield
-    loop.stop()
-    assert loop.join(5)
+    with running(service.made.watch.loop()):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +109,7 @@ def ids_and_verbs(changes: list[Change]) -> list[tuple[str, str]]:
 
 def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
     acknowledged: pb.Referral = story.shelter.AcknowledgeReferral(
-        pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag)
+        id=referral.id, etag=referral.etag
     )
     return acknowledged
 
@@ -123,24 +121,19 @@ def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) 
         with watching(client, box=pb.BOX_NETWORK) as stream:
             next(stream)
             began = time.monotonic()
-            changed = story.ngo.AddNote(
-                pb.AddNoteRequest(id=sent.id, etag=sent.etag, note="she has moved")
-            )
+            changed = story.ngo.AddNote(id=sent.id, note="she has moved")
             change = next(stream)
             assert time.monotonic() - began < 3
-        assert change.time.ToDatetime() == changed.update_time.ToDatetime()
-        change.ClearField("time")
         assert change.resume_token
-        change.ClearField("resume_token")
-        version = int(changed.etag[1:])
         assert change == Change(
+            resume_token=change.resume_token,
             referral_id=sent.id,
-            version=version,
+            version=int(changed.etag[1:]),
             etag=changed.etag,
             state=pb.STATE_SENT,
             verb="note_added",
+            time=changed.update_time,
         ), "only ids and codes, not the note"
-        sent = changed
 
 
 def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: Story) -> None:
@@ -150,11 +143,9 @@ def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: S
         acknowledge(story, referral)
     changes = changes_since(story, story.ngo, token)
     for referral in referrals:
-        verbs = [verb for identifier, verb in ids_and_verbs(changes) if identifier == referral.id]
-        history = story.ngo.ListReferralEvents(
-            pb.ListReferralEventsRequest(referral_id=referral.id)
-        ).events
-        assert verbs == [event.verb for event in history]
+        verbs = [change.verb for change in changes if change.referral_id == referral.id]
+        events = story.ngo.ListReferralEvents(referral_id=referral.id).events
+        assert verbs == [event.verb for event in events]
     for number, change in enumerate(changes):
         again = changes_since(story, story.ngo, change.resume_token)
         assert ids_and_verbs(again)[: len(changes) - number - 1] == ids_and_verbs(
@@ -203,16 +194,13 @@ def test_concurrent_changes_are_all_streamed_in_order_for_each_referral(
     sent = [story.sent() for _ in range(6)]
     notes = 5
 
-    def write(number: int) -> None:
-        referral = sent[number]
-        for text in range(notes):
-            side = (story.ngo, story.shelter)[text % 2]
-            referral = side.AddNote(
-                pb.AddNoteRequest(id=referral.id, etag=referral.etag, note=f"note {text}")
-            )
+    def write_notes(referral: pb.Referral) -> None:
+        for number in range(notes):
+            side = (story.ngo, story.shelter)[number % 2]
+            side.AddNote(id=referral.id, note=f"note {number}")
 
     with ThreadPoolExecutor(len(sent)) as pool:
-        list(pool.map(write, range(len(sent))))
+        list(pool.map(write_notes, sent))
     changes = changes_since(story, story.ngo, token)
     for referral in sent:
         versions = [change.version for change in changes if change.referral_id == referral.id]
@@ -224,17 +212,13 @@ def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> 
     ngo, shelter = start_token(story.ngo), start_token(story.shelter)
     network = start_token(story.coordinator, box=pb.BOX_NETWORK)
     abandoned, sent = story.draft(), story.sent()
-    story.ngo.EnterReferralInError(
-        pb.EnterReferralInErrorRequest(id=abandoned.id, etag=abandoned.etag)
-    )
-    assert [verb for _, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))] == [
-        "sent"
-    ]
+    story.ngo.EnterReferralInError(id=abandoned.id, etag=abandoned.etag)
+    changes = ids_and_verbs(changes_since(story, story.shelter, shelter))
+    assert changes == [(sent.id, "sent")]
     changes = ids_and_verbs(changes_since(story, story.coordinator, network, box=pb.BOX_NETWORK))
-    assert (sent.id, "sent") in changes
-    assert {verb for identifier, verb in changes if identifier in (abandoned.id, sent.id)} == {
-        "sent"
-    }
+    assert [change for change in changes if change[0] in (abandoned.id, sent.id)] == [
+        (sent.id, "sent")
+    ]
     own = {(abandoned.id, "drafted"), (abandoned.id, "entered_in_error"), (sent.id, "drafted")}
     assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
@@ -245,17 +229,10 @@ def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets
     clinic = service.as_("clinic", "WORKER")
     shelter, third = start_token(story.shelter), start_token(clinic)
     refused = declined(story)
-    story.ngo.CloseNeed(
-        pb.CloseNeedRequest(
-            id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
-        )
-    )
-    texts = [
-        verb
-        for identifier, verb in ids_and_verbs(changes_since(story, story.shelter, shelter))
-        if identifier == refused.id
-    ]
-    assert texts == ["sent", "declined"]
+    story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
+    changes = changes_since(story, story.shelter, shelter)
+    verbs = [change.verb for change in changes if change.referral_id == refused.id]
+    assert verbs == ["sent", "declined"]
     with watching(clinic, third) as stream:
         next(stream)
         service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
@@ -266,41 +243,36 @@ def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets
 def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
     story: Story,
 ) -> None:
-    token = start_token(story.ngo, need_code="MED")
-    story.sent()
-    with watching(story.ngo, token, need_code="MED") as stream:
-        next(stream)
-        other = story.draft(need_code="MED.PRI")
-        assert next(stream).referral_id == other.id
     person = story.person()
-    token = start_token(story.ngo, person_id=person.id)
-    story.draft(), (her_draft := story.draft(person))
-    with watching(story.ngo, token, person_id=person.id) as stream:
-        next(stream)
-        assert next(stream).referral_id == her_draft.id
-    assert refusal_with_fields(lambda: start_token(story.ngo, need_code="XXX"))[2] == {
-        "need_code": "unknown_code"
-    }
-    assert refusal_with_fields(lambda: start_token(story.ngo, box=99))[2] == {"box": "unknown_code"}
+    filters: list[dict[str, Any]] = [{"need_code": "MED"}, {"person_id": person.id}]
+    for filter_ in filters:
+        token = start_token(story.ngo, **filter_)
+        story.sent()
+        with watching(story.ngo, token, **filter_) as stream:
+            next(stream)
+            draft = story.draft(person, need_code="MED.PRI")
+            assert next(stream).referral_id == draft.id
+    for wrong in ({"need_code": "XXX"}, {"box": 99}):
+        [field] = wrong
+        assert wrong_fields(partial(start_token, story.ngo, **wrong)) == [(field, "unknown_code")]
 
 
 def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_never(
     story: Story, service: Service
 ) -> None:
     token = start_token(story.ngo)
-    for client, text, codes in (
+    attempts: list[tuple[Client, str, dict[str, str]]] = [
         (story.shelter, token, {}),
         (service.as_("ngo", "WORKER", "COORDINATOR"), token, {}),
         (story.ngo, token, {"need_code": "HOU"}),
         (story.ngo, token[:-2] + ("AA" if token[-2:] != "AA" else "BB"), {}),
         (story.ngo, "x", {}),
         (story.ngo, "A" * 400, {}),
-    ):
-        assert refusal_with_fields(lambda c=client, t=text, w=codes: next_of(c, t, **w)) == (  # type: ignore[misc]
-            "INVALID_ARGUMENT",
-            "invalid_fields",
-            {"resume_token": "malformed"},
-        )
+    ]
+    for client, text, codes in attempts:
+        assert wrong_fields(partial(next_of, client, text, **codes)) == [
+            ("resume_token", "malformed")
+        ]
     assert next_of(service.as_("ngo", "MANAGER"), token).resume_token, (
         "the token belongs to the organisation"
     )
@@ -345,11 +317,8 @@ def test_a_stream_ends_with_status_ok_when_its_token_expires(
 def test_a_stream_ends_as_soon_as_a_suspension_arrives(
     side: str, story: Story, service: Service
 ) -> None:
-    client = (
-        service.as_("ngo", "OPERATOR")
-        if side != "key"
-        else service.as_("ngo", scopes=("referrals.read",))
-    )
+    key = service.as_("ngo", scopes=("referrals.read",))
+    client = key if side == "key" else service.as_("ngo", "OPERATOR")
     identifier = ORG["ngo"] if side == "organization" else client.caller.id
     with watching(client) as stream:
         next(stream)
@@ -367,18 +336,14 @@ def test_a_stream_ends_as_soon_as_a_suspension_arrives(
 def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refused(
     story: Story, service: Service
 ) -> None:
-    with ExitStack() as open_:
-        organizations = [
-            f"{number:032x}" for number in range(900, 900 + MAX_STREAMS // MAX_PER_ORGANIZATION)
-        ]
-        for organization in organizations:
+    with ExitStack() as streams_open:
+        for number in range(MAX_STREAMS // MAX_PER_ORGANIZATION):
+            caller = Caller(
+                "f" * 31 + "0", "key", f"{900 + number:032x}", scopes=frozenset({"referrals.read"})
+            )
+            stranger = Client(caller, story.ngo.stubs, service.issuer, service.gateway)
             for _ in range(MAX_PER_ORGANIZATION):
-                caller = Caller(
-                    "f" * 31 + "0", "key", organization, scopes=frozenset({"referrals.read"})
-                )
-                stranger = Client(caller, story.ngo.stubs, service.issuer, service.gateway)
-                stream = open_.enter_context(watching(stranger))
-                next(stream)
+                next(streams_open.enter_context(watching(stranger)))
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         began = time.monotonic()
         acknowledge(story, story.sent())
@@ -387,9 +352,9 @@ def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refu
 
 
 def test_one_organisation_cannot_take_all_streams(story: Story) -> None:
-    with ExitStack() as open_:
+    with ExitStack() as streams_open:
         for _ in range(MAX_PER_ORGANIZATION):
-            next(open_.enter_context(watching(story.ngo)))
+            next(streams_open.enter_context(watching(story.ngo)))
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         assert next_of(story.shelter).resume_token
     wait_until(lambda: next_of(story.ngo).resume_token)
@@ -423,11 +388,11 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
     reads = list[int]()
     changes = service.made.watch.changes
 
-    def look(tx: Transaction, caller: Caller, filter_: Filter, after: int) -> Any:
+    def read_changes(tx: Transaction, caller: Caller, filter_: Filter, after: int) -> Any:
         reads.append(after)
         return changes(tx, caller, filter_, after)
 
-    monkeypatch.setattr(service.made.watch, "changes", look)
+    monkeypatch.setattr(service.made.watch, "changes", read_changes)
     monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds
     with watching(story.ngo, token) as stream:
         next(stream)
@@ -452,26 +417,22 @@ def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: 
     place_events(service)
     token = start_token(story.ngo)
     service.clock.advance(timedelta(minutes=16))
-    DeadlineScheduler(
-        service.made.lives, service.database, service.clock, next_time, "clocks"
-    ).fire()
-    changes = [
-        change for change in changes_since(story, story.ngo, token) if change.referral_id == sent.id
-    ]
-    assert [(change.verb, change.clock, change.etag) for change in changes] == [
-        ("clock_breached", pb.CLOCK_KIND_ACKNOWLEDGE, sent.etag)
-    ]
+    service.scheduler().fire()
+    changes = changes_since(story, story.ngo, token)
+    [change] = [change for change in changes if change.referral_id == sent.id]
+    assert (change.verb, change.clock, change.etag) == (
+        "clock_breached",
+        pb.CLOCK_KIND_ACKNOWLEDGE,
+        sent.etag,
+    )
 
 
 def test_a_reminder_is_streamed_and_keeps_the_etag(story: Story) -> None:
     sent, token = story.sent(), start_token(story.ngo)
-    story.coordinator.RemindReferral(pb.RemindReferralRequest(id=sent.id, etag=sent.etag))
-    [(verb, etag)] = [
-        (c.verb, c.etag)
-        for c in changes_since(story, story.ngo, token)
-        if c.referral_id == sent.id and c.verb == "reminded"
-    ]
-    assert (verb, etag) == ("reminded", sent.etag)
+    story.coordinator.RemindReferral(id=sent.id, etag=sent.etag)
+    changes = changes_since(story, story.ngo, token)
+    [reminder] = [change for change in changes if change.verb == "reminded"]
+    assert (reminder.referral_id, reminder.etag) == (sent.id, sent.etag)
 
 
 def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_stopped(
@@ -479,23 +440,24 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
 ) -> None:
     database = Database(service.database_url, view_of=view_of)
     database.open()
-    folder = service.keys
     created = make(
         database,
-        Keyring(key_folder.secret(folder, "sealing.referrals")),
-        Signer(key_folder.signing(folder, "facts.referrals")),
-        Verifier(key_folder.verifying(folder, "tokens"), "enlace.referrals", service.clock),
+        key_folder.keyring(service.keys, "referrals"),
+        Signer(key_folder.signing(service.keys, "facts.referrals")),
+        Verifier(key_folder.verifying(service.keys, "tokens"), "enlace.referrals", service.clock),
         service.clock,
     )
     server = Server("127.0.0.1:0", created.servicers, threads=4, reflect=False)
     server.start()
-    loop = created.watch.loop()
-    loop.start()
-    place_events(service)
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        with (
+            running(created.watch.loop()),
+            grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+        ):
+            place_events(service)
             with watching(story.ngo) as here, watching(story.ngo, channel=channel) as there:
-                next(here), next(there)
+                next(here)
+                next(there)
                 drafts = [story.draft() for _ in range(5)]
                 both = [[next(stream) for _ in range(10)] for stream in (here, there)]
             assert ids_and_verbs(both[0]) == ids_and_verbs(both[1])
@@ -510,8 +472,6 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
                     "the stream ends by itself when the service stops"
                 )
     finally:
-        loop.stop()
-        assert loop.join(5)
         server.stop(0)
         database.close()
 
@@ -522,9 +482,7 @@ def test_a_notice_by_the_service_itself_is_streamed_and_keeps_the_etag(
     token, hearing = start_token(story.ngo), Hearing(service)
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    sent = story.ngo.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    )
+    sent = story.ngo.SendReferral(send_request(draft, receipt.id))
     hearing.organization("clinic", "SUSPENDED")
     hearing.organization("clinic", "APPROVED")
     service.clock.advance(timedelta(days=77))
@@ -537,6 +495,4 @@ def test_a_notice_by_the_service_itself_is_streamed_and_keeps_the_etag(
         ("side_back", sent.etag),
         ("consent_ending", sent.etag),
     ]
-    service.as_("clinic", "WORKER").AcknowledgeReferral(
-        pb.AcknowledgeReferralRequest(id=sent.id, etag=changes[-1].etag)
-    )
+    service.as_("clinic", "WORKER").AcknowledgeReferral(id=sent.id, etag=changes[-1].etag)

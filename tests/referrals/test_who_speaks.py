@@ -18,7 +18,16 @@ from protos.referrals.v1 import enquiries_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import ASKED, refusal
-from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
+from tests.referrals.conftest import (
+    ORG,
+    SERVICE,
+    SEVEN_POINTS,
+    Client,
+    Story,
+    credentials,
+    read,
+    send_request,
+)
 from tests.referrals.test_any_line import operator_of, read_contact
 from tests.referrals.test_contacts import completed, referral_for
 
@@ -30,31 +39,21 @@ OTHERS = [
 
 
 def status_of(story: Story, created: c.CreateContactResponse) -> c.ReferenceStatus:
-    request = c.GetReferenceStatusRequest(reference=created.reference, pin=created.pin)
-    status: c.ReferenceStatus = story.service.public().GetReferenceStatus(request)
+    status: c.ReferenceStatus = story.service.public().GetReferenceStatus(**credentials(created))
     return status
 
 
 def withdraw_all(story: Story, created: c.CreateContactResponse) -> c.ReferenceStatus:
     status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(
-        c.WithdrawConsentByReferenceRequest(
-            reference=created.reference, pin=created.pin, request_id=story.request_id()
-        )
+        **credentials(created)
     )
     return status
 
 
 def change_contact(operator: Client, contact_id: str, **values: Any) -> None:
-    contact = c.Contact(id=contact_id, **values)
-    contact.etag = operator.GetContact(c.GetContactRequest(id=contact_id)).etag
-    operator.UpdateContact(
-        c.UpdateContactRequest(contact=contact, update_mask=FieldMask(paths=list(values)))
-    )
-
-
-def state_of(operator: Client, referral: pb.Referral) -> int:
-    state: int = operator.GetReferral(pb.GetReferralRequest(id=referral.id)).state
-    return state
+    etag = operator.GetContact(id=contact_id).etag
+    contact = c.Contact(id=contact_id, etag=etag, **values)
+    operator.UpdateContact(contact=contact, update_mask=FieldMask(paths=list(values)))
 
 
 @pytest.mark.parametrize("speaker", OTHERS, ids=c.Speaker.Name)
@@ -69,9 +68,7 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     assert status.only_the_call
     assert (list(status.items), status.file_count, status.may_withdraw) == ([], 0, False)
     assert status.contact_time_band == c.TIME_BAND_TODAY
-    readings = story.service.public().ListReadingsByReference(
-        c.ListReadingsByReferenceRequest(reference=created.reference, pin=created.pin)
-    )
+    readings = story.service.public().ListReadingsByReference(**credentials(created))
     assert not readings.readings
 
 
@@ -80,33 +77,25 @@ def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
     story: Story, speaker: c.Speaker.ValueType
 ) -> None:
     created, public = story.contact(speaker), story.service.public()
-    credentials = {"reference": created.reference, "pin": created.pin}
     sent, operator = referral_for(story, created)
     enquiry = operator.CreateEnquiry(
-        enquiries_pb2.CreateEnquiryRequest(
-            content=enquiries_pb2.EnquiryContent(
-                need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
-            ),
-            service_ids=[SERVICE["shelter_bed"]],
-            contact_id=created.contact.id,
-            request_id=story.request_id(),
-            **ASKED,
-        )
+        content=enquiries_pb2.EnquiryContent(
+            need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
+        ),
+        service_ids=[SERVICE["shelter_bed"]],
+        contact_id=created.contact.id,
+        **ASKED,
     )
     withdraw_all(story, created)
-    assert state_of(operator, sent) == pb.STATE_SENT
-    stored = operator.GetEnquiry(enquiries_pb2.GetEnquiryRequest(id=enquiry.id))
-    assert stored.state == enquiries_pb2.ENQUIRY_STATE_OPEN
-    call = c.AskForCallByReferenceRequest(
-        **credentials, day_code=c.DAY_BAND_TOMORROW, hour_code=c.HOUR_BAND_MORNING
-    )
-    assert refusal(partial(public.AskForCallByReference, call)) == (
+    assert read(operator, sent.id).state == pb.STATE_SENT
+    assert operator.GetEnquiry(id=enquiry.id).state == enquiries_pb2.ENQUIRY_STATE_OPEN
+    tomorrow = {"day_code": c.DAY_BAND_TOMORROW, "hour_code": c.HOUR_BAND_MORNING}
+    assert refusal(partial(public.AskForCallByReference, **credentials(created), **tomorrow)) == (
         "FAILED_PRECONDITION",
         "call_not_safe",
     )
     completed(story, sent)
-    confirm = c.ConfirmHelpRequest(**credentials, help_came=False)
-    assert refusal(partial(public.ConfirmHelp, confirm)) == (
+    assert refusal(partial(public.ConfirmHelp, **credentials(created), help_came=False)) == (
         "FAILED_PRECONDITION",
         "nothing_to_confirm",
     )
@@ -115,11 +104,7 @@ def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
 def test_somebody_who_calls_about_a_person_can_still_add_to_what_was_said(story: Story) -> None:
     created = story.contact(c.SPEAKER_FAMILY)
     referral_for(story, created)
-    story.service.public().AddNoteByReference(
-        c.AddNoteByReferenceRequest(
-            reference=created.reference, pin=created.pin, note="she is in León"
-        )
-    )
+    story.service.public().AddNoteByReference(**credentials(created), note="she is in León")
     stored = read_contact(operator_of(story), created.contact)
     assert [later.note for later in stored.later_notes] == ["she is in León"]
 
@@ -130,10 +115,8 @@ def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_onc
     created = story.contact(c.SPEAKER_UNSPECIFIED)
     _, operator = referral_for(story, created)
     change_contact(operator, created.contact.id, speaker_code=c.SPEAKER_PERSON)
-    assert (len(status_of(story, created).items), status_of(story, created).only_the_call) == (
-        1,
-        False,
-    )
+    status = status_of(story, created)
+    assert (len(status.items), status.only_the_call) == (1, False)
     change_contact(operator, created.contact.id, speaker_code=c.SPEAKER_FAMILY)
     assert status_of(story, created).only_the_call
 
@@ -146,7 +129,7 @@ def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
     change_contact(operator, her_contact.contact.id, person_id=sent.person_id)
     assert len(status_of(story, her_contact).items) == 1
     withdraw_all(story, her_contact)
-    assert state_of(operator, sent) == pb.STATE_CONSENT_WITHDRAWN
+    assert read(operator, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
     assert status_of(story, brothers_contact).only_the_call
 
 
@@ -156,20 +139,16 @@ def child_of(
     """Sends a referral of a child for the contact, on the consent of `giver`."""
     operator = operator_of(story)
     person = operator.CreatePerson(
-        people_pb2.CreatePersonRequest(
-            coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17),
-            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
-        )
+        coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17),
+        safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
     )
     draft = operator.CreateReferral(
-        pb.CreateReferralRequest(
-            **ASKED,
-            person_id=person.id,
-            contact_id=created.contact.id,
-            need_code="HOU.EMG",
-            urgency=pb.URGENCY_EMERGENCY,
-            service_id=SERVICE["shelter_bed"],
-        )
+        **ASKED,
+        person_id=person.id,
+        contact_id=created.contact.id,
+        need_code="HOU.EMG",
+        urgency=pb.URGENCY_EMERGENCY,
+        service_id=SERVICE["shelter_bed"],
     )
     receipt = people_pb2.Receipt(
         person_id=person.id,
@@ -181,10 +160,8 @@ def child_of(
         manner_code=people_pb2.MANNER_SPOKEN,
         explained_codes=SEVEN_POINTS,
     )
-    receipt_id = operator.CreateReceipt(people_pb2.CreateReceiptRequest(receipt=receipt)).id
-    sent: pb.Referral = operator.SendReferral(
-        pb.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt_id)
-    )
+    receipt_id = operator.CreateReceipt(receipt=receipt).id
+    sent: pb.Referral = operator.SendReferral(send_request(draft, receipt_id))
     return sent
 
 
@@ -196,7 +173,7 @@ def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
     status = status_of(story, created)
     assert (len(status.items), status.may_ask_for_call, status.only_the_call) == (1, True, False)
     stopped = withdraw_all(story, created)
-    assert state_of(operator_of(story), sent) == pb.STATE_CONSENT_WITHDRAWN
+    assert read(operator_of(story), sent.id).state == pb.STATE_CONSENT_WITHDRAWN
     assert [item.status_code for item in stopped.items] == [c.REFERENCE_STATE_STOPPED]
 
 
@@ -218,11 +195,9 @@ def test_a_relative_of_a_child_does_not_share_the_guardians_view_nor_a_guardian_
 def grow_up(story: Story, referral: pb.Referral) -> None:
     """Records a birth date by which the person of the referral is an adult."""
     operator = operator_of(story)
-    person = operator.GetPerson(people_pb2.GetPersonRequest(id=referral.person_id))
+    person = operator.GetPerson(id=referral.person_id)
     operator.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(
-            id=person.id, etag=person.etag, identity=people_pb2.Identity(birth_date="2000-01-01")
-        )
+        id=person.id, etag=person.etag, identity=people_pb2.Identity(birth_date="2000-01-01")
     )
 
 
@@ -236,12 +211,13 @@ GUARDIANS = (MIGRATIONS[1] / "20261223100001_guardians.sql").read_text().split("
 
 
 def after_migration(story: Story, created: c.CreateContactResponse) -> tuple[int, bool]:
-    """Applies the migration; returns who spoke in the contact, and whether the reference shows a
-    request.
+    """Applies the migration.
+
+    Returns who spoke in the contact, and whether the reference shows a request.
     """
     with psycopg.connect(story.service.migration_url) as owner:
         owner.execute(GUARDIANS)
-    contact = operator_of(story).GetContact(c.GetContactRequest(id=created.contact.id))
+    contact = operator_of(story).GetContact(id=created.contact.id)
     return contact.speaker_code, bool(status_of(story, created).items)
 
 
@@ -268,7 +244,7 @@ def test_the_migration_looks_at_the_file_that_the_contact_names_too(story: Story
 def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Story) -> None:
     created = story.contact(c.SPEAKER_FAMILY)
     sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
-    operator_of(story).WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
+    operator_of(story).WithdrawReceipt(id=sent.receipt_id)
     assert after_migration(story, created) == (c.SPEAKER_GUARDIAN, True)
 
 

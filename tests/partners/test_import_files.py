@@ -7,10 +7,8 @@ bomb does no harm.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 
-import openpyxl
 import pytest
 
 from protos.partners.v1 import open_data_pb2 as pb
@@ -18,9 +16,16 @@ from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire.imports import apart
 from services.partners.directory.wire.imports.drafts import CellReader
-from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene
-from tests.partners.test_imports import SERVICE, problems, sheet, tables
+from tests.partners.scene import Scene, Stubs
+from tests.partners.test_imports import (
+    SERVICE,
+    as_json,
+    problems,
+    problems_of_files,
+    sheet,
+    tables,
+    workbook,
+)
 
 ROWS = ("A1;Consejería y niñez;PSS;León", "A2;Asesoría jurídica;LEG;Estelí")
 HEADINGS = "id;Nombre;Necesidades;Departamento"
@@ -34,9 +39,8 @@ HEADINGS = "id;Nombre;Necesidades;Departamento"
     ],
 )
 def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
-    scene: Scene, rows: tuple[str, ...]
+    scene: Scene, manager: Stubs, rows: tuple[str, ...]
 ) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
     headings = "Nombre;Necesidades;Departamento;Descripción"
     ended = scene.run_import(manager, sheet(*rows, headings=headings))
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
@@ -55,9 +59,8 @@ def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
     ],
 )
 def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_anything_is_written(
-    scene: Scene, codec: str, encoding: pb.ImportEncoding.ValueType
+    scene: Scene, manager: Stubs, codec: str, encoding: pb.ImportEncoding.ValueType
 ) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
     first = scene.run_import(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
     assert (first.report.written, first.report.encoding_guessed, first.report.encoding) == (
         False,
@@ -73,18 +76,16 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
     }
 
 
-def test_a_file_that_shows_its_encoding_is_imported_without_a_question(scene: Scene) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
-    for content in (
-        sheet(*ROWS, headings=HEADINGS),
-        sheet(*ROWS, headings=HEADINGS).decode().encode("utf-16"),
-    ):
+def test_a_file_that_shows_its_encoding_is_imported_without_a_question(
+    scene: Scene, manager: Stubs
+) -> None:
+    for codec in ("utf-8", "utf-16"):
+        content = sheet(*ROWS, headings=HEADINGS).decode().encode(codec)
         report = scene.import_report(manager, content)
         assert (report.written, report.encoding_guessed) == (True, False)
 
 
-def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
+def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene, manager: Stubs) -> None:
     package = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(tables())) as utf_8, zipfile.ZipFile(package, "w") as mac:
         for name in utf_8.namelist():
@@ -112,58 +113,55 @@ def test_the_tables_of_a_package_are_read_in_one_encoding(scene: Scene) -> None:
     ],
 )
 def test_a_missing_place_is_an_error_at_its_cell(
-    scene: Scene, headings: str, row: str, cell: tuple[int, str, str, str]
+    scene: Scene, manager: Stubs, headings: str, row: str, cell: tuple[int, str, str, str]
 ) -> None:
-    report = scene.import_report(
-        scene.by(scene.organization(), Role.MANAGER), sheet(row, headings=headings)
-    )
+    report = scene.import_report(manager, sheet(row, headings=headings))
     assert (report.written, problems(report)) == (False, [cell])
 
 
-def test_a_department_in_merged_cells_is_an_error_at_each_empty_cell(scene: Scene) -> None:
-    book = openpyxl.Workbook()
-    for row in (
+def test_a_department_in_merged_cells_is_an_error_at_each_empty_cell(
+    scene: Scene, manager: Stubs
+) -> None:
+    content = workbook(
         ["Nombre", "Necesidades", "Departamento"],
         ["Uno", "PSS", "León"],
         ["Dos", "PSS", None],
         ["Tres", "PSS", None],
-    ):
-        book.active.append(row)
-    book.active.merge_cells("C2:C4")
-    out = io.BytesIO()
-    book.save(out)
-    report = scene.import_report(scene.by(scene.organization(), Role.MANAGER), out.getvalue())
-    assert problems(report) == [
+        merged="C2:C4",
+    )
+    assert problems(scene.import_report(manager, content)) == [
         (3, "C", "department", "required"),
         (4, "C", "department", "required"),
     ]
 
 
 def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_department(
-    scene: Scene,
+    scene: Scene, manager: Stubs
 ) -> None:
-    manager = scene.by(scene.organization(), Role.MANAGER)
     content = sheet(
         "Uno;PSS;todo el país;",
         "Dos;PSS;;Chichigalpa",
         headings="Nombre;Necesidades;Departamento;Municipio",
     )
     assert scene.import_report(manager, content).written
-    assert {
-        row["name"]: row["department"]
-        for row in scene.rows("SELECT name, department FROM services")
-    } == {"Uno": "", "Dos": "NI-CI"}
+    assert scene.rows("SELECT name, department FROM services ORDER BY name") == [
+        {"name": "Dos", "department": "NI-CI"},
+        {"name": "Uno", "department": ""},
+    ]
 
 
-def test_a_service_without_a_place_from_another_directory_is_refused(scene: Scene) -> None:
+def test_a_service_without_a_place_from_another_directory_is_refused(
+    scene: Scene, manager: Stubs
+) -> None:
     nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
-    report = scene.import_report(
-        scene.by(scene.organization(), Role.MANAGER), json.dumps(nowhere).encode()
-    )
-    assert problems(report) == [(1, "", "department", "required")]
+    assert problems(scene.import_report(manager, as_json(nowhere))) == [
+        (1, "", "department", "required")
+    ]
 
 
-def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -> None:
+def test_an_address_without_a_department_is_an_error_at_its_cell(
+    scene: Scene, manager: Stubs
+) -> None:
     addresses = [
         {
             "id": "d1",
@@ -173,25 +171,16 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(scene: Scene) -
             "country": "NI",
         }
     ]
-    report = scene.import_report(
-        scene.by(scene.organization(), Role.MANAGER), tables(addresses=addresses)
-    )
-    wrong = {
-        (line.file, line.row, problem.column, problem.field, problem.reason_code)
-        for line in report.lines
-        for problem in line.problems
-    }
-    assert ("addresses.csv", 2, "D", "state_province", "required") in wrong
+    problem = ("addresses.csv", 2, "D", "state_province", "required")
+    report = scene.import_report(manager, tables(addresses=addresses))
+    assert problem in problems_of_files(report)
 
 
-def workbook(cells: bytes) -> bytes:
+def workbook_with_cells(cells: bytes) -> bytes:
     """Returns a workbook whose sheet has these cells in addition to its own."""
-    plain, packed = io.BytesIO(), io.BytesIO()
-    book = openpyxl.Workbook()
-    book.active.append(["Nombre"])
-    book.save(plain)
+    packed = io.BytesIO()
     with (
-        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(io.BytesIO(workbook(["Nombre"]))) as source,
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as created,
     ):
         for name in source.namelist():
@@ -206,11 +195,11 @@ def workbook(cells: bytes) -> bytes:
 
 
 def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_is_parsed(
-    scene: Scene,
+    scene: Scene, manager: Stubs
 ) -> None:
-    content = workbook(b"<c/>" * 6_000_000)
+    content = workbook_with_cells(b"<c/>" * 6_000_000)
     assert len(content) < 94_000
-    ended = scene.run_import(scene.by(scene.organization(), Role.MANAGER), content, dry_run=True)
+    ended = scene.run_import(manager, content, dry_run=True)
     assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
@@ -220,7 +209,10 @@ def test_a_file_that_takes_too_much_work_ends_only_the_process_that_reads_it(
     monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
     with pytest.raises(apart.TooMuchWork):
         apart.read_apart(
-            workbook(b"<c/>" * 1_900_000), CellReader(taxonomy(), areas()), None, lambda: None
+            workbook_with_cells(b"<c/>" * 1_900_000),
+            CellReader(taxonomy(), areas()),
+            None,
+            lambda: None,
         )
 
 

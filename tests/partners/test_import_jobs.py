@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,7 +22,7 @@ from keys.sealing import Keyring
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.__main__ import SEALED
 from services.partners.directory.store import imports
-from services.partners.directory.usecases import housekeeping, import_jobs
+from services.partners.directory.usecases import import_jobs
 from services.partners.directory.usecases.import_jobs import run_import, running_imports
 from services.partners.directory.wire.imports.apart import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
@@ -61,34 +63,37 @@ def manager(scene: Scene, house: Organization) -> Stubs:
 
 
 def create(by: Stubs, content: bytes | None = None, **fields: object) -> pb.Import:
-    created: pb.Import = by.CreateImport(
+    return by.CreateImport(  # type: ignore[no-any-return]
         content=sheet(*GOOD) if content is None else content,
         **fields,
     )
-    return created
 
 
 def get(by: Stubs, job: pb.Import) -> pb.Import:
-    read: pb.Import = by.GetImport(id=job.id)
-    return read
+    return by.GetImport(id=job.id)  # type: ignore[no-any-return]
 
 
 def cancel(by: Stubs, job: pb.Import) -> pb.Import:
-    cancelled: pb.Import = by.CancelImport(id=job.id)
-    return cancelled
+    return by.CancelImport(id=job.id)  # type: ignore[no-any-return]
 
 
-def run(scene: Scene, keep_going: Iterator[bool] | None = None) -> bool:
-    return run_import(
-        scene.database,
-        scene.keyring,
-        scene.clock,
-        lambda: True if keep_going is None else next(keep_going),
-    )
+def run(scene: Scene, keep_going: Callable[[], bool] = lambda: True) -> bool:
+    """Runs the next import; returns whether one has ended."""
+    return run_import(scene.database, scene.keyring, scene.clock, keep_going)
 
 
-def services(scene: Scene) -> int:
+def count_services(scene: Scene) -> int:
     return len(scene.rows("SELECT * FROM services"))
+
+
+def result(scene: Scene, by: Stubs, job: pb.Import) -> tuple[int, str, int]:
+    """Returns the state of an import, the reason of its failure, and the number of services."""
+    read = get(by, job)
+    return read.state, read.failure_code, count_services(scene)
+
+
+DONE = (pb.IMPORT_STATE_DONE, "", 2)
+CANCELLED = (pb.IMPORT_STATE_CANCELLED, "", 0)
 
 
 def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_kept(
@@ -96,20 +101,12 @@ def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_
 ) -> None:
     job = create(manager, request_id="once")
     assert create(manager, request_id="once").id == job.id
-    assert (job.state, get(manager, job).HasField("report"), services(scene)) == (
-        pb.IMPORT_STATE_PENDING,
-        False,
-        0,
-    )
+    assert result(scene, manager, job) == (pb.IMPORT_STATE_PENDING, "", 0)
+    assert not get(manager, job).HasField("report")
     assert run(scene)
-    import_ = get(manager, job)
-    assert (import_.state, import_.rows_done, import_.rows_total, import_.report.created) == (
-        pb.IMPORT_STATE_DONE,
-        2,
-        2,
-        2,
-    )
-    assert services(scene) == 2
+    assert result(scene, manager, job) == DONE
+    done = get(manager, job)
+    assert (done.rows_done, done.rows_total, done.report.created) == (2, 2, 2)
     assert not run(scene)
     (listed,) = manager.ListImports().imports
     assert (listed.id, listed.HasField("report")) == (job.id, False)
@@ -184,38 +181,42 @@ def test_a_waiting_import_is_cancelled_at_once(scene: Scene, manager: Stubs) -> 
     job = create(manager)
     assert cancel(manager, job).state == pb.IMPORT_STATE_CANCELLED
     assert not run(scene)
-    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+    assert result(scene, manager, job) == CANCELLED
 
 
 def test_an_import_that_is_being_read_can_be_cancelled(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
 
-    def meanwhile() -> Iterator[bool]:
+    def cancel_and_go_on() -> bool:
         cancel(manager, job)
-        while True:
-            yield True
+        return True
 
-    assert run(scene, meanwhile())
-    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+    assert run(scene, cancel_and_go_on)
+    assert result(scene, manager, job) == CANCELLED
+
+
+@contextmanager
+def stopped_while_writing(
+    scene: Scene, house: Organization, by: Stubs, job: pb.Import
+) -> Iterator[Future[bool]]:
+    """Yields a run of the import that waits to write, until the block ends."""
+    with ThreadPoolExecutor(1) as pool, scene.database.transaction(SYSTEM, timeout=60) as tx:
+        tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
+        running_import = pool.submit(run, scene)
+        while get(by, job).state != pb.IMPORT_STATE_WRITING:
+            assert not running_import.done()
+        yield running_import
 
 
 def test_an_import_that_is_cancelled_during_its_writing_writes_nothing(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    with ThreadPoolExecutor(1) as pool:
-        with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute(
-                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
-            ).fetchone()
-            working = pool.submit(run, scene)
-            while get(manager, job).state != pb.IMPORT_STATE_WRITING:
-                assert not working.done()
-            assert cancel(manager, job).state == pb.IMPORT_STATE_WRITING
-        working.result()
+    with stopped_while_writing(scene, house, manager, job):
+        assert cancel(manager, job).state == pb.IMPORT_STATE_WRITING
     while get(manager, job).end_time.seconds == 0:
         run(scene)
-    assert (get(manager, job).state, services(scene)) == (pb.IMPORT_STATE_CANCELLED, 0)
+    assert result(scene, manager, job) == CANCELLED
 
 
 def test_an_import_that_has_ended_cannot_be_cancelled(scene: Scene, manager: Stubs) -> None:
@@ -237,85 +238,67 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
         capture_output=True,
         check=False,
     )
-    assert (killed.returncode, services(scene)) == (-9, 0), killed.stderr
+    assert (killed.returncode, count_services(scene)) == (-9, 0), killed.stderr
     assert not run(scene)  # the process that claimed the job may still be alive
     scene.advance(seconds=31)
     assert run(scene)
-    assert (get(manager, job).report.created, services(scene)) == (2, 2)
+    assert (get(manager, job).report.created, count_services(scene)) == (2, 2)
 
 
 def test_a_process_that_lost_its_import_to_another_writes_nothing(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    with ThreadPoolExecutor(1) as pool:
-        with scene.database.transaction(SYSTEM, timeout=60) as tx:
-            tx.execute(
-                "SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)
-            ).fetchone()
-            slow = pool.submit(run, scene)
-            while get(manager, job).state != pb.IMPORT_STATE_WRITING:
-                assert not slow.done()
-            with scene.database.transaction(SYSTEM) as other:
-                other.execute("UPDATE imports SET claim = 'another'")
-        assert not slow.result()
-    assert services(scene) == 0
+    with stopped_while_writing(scene, house, manager, job) as slow:
+        scene.rows("UPDATE imports SET claim = 'another' RETURNING id")
+    assert (slow.result(), count_services(scene)) == (False, 0)
     scene.advance(seconds=31)
     assert run(scene)
-    assert (get(manager, job).report.created, services(scene)) == (2, 2)
+    assert (get(manager, job).report.created, count_services(scene)) == (2, 2)
 
 
 def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
-    with scene.database.transaction(SYSTEM) as tx:
-        tx.execute(
-            "UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day'",
-            (scene.clock.now(),),
-        )
+    scene.rows(
+        "UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day' RETURNING id",
+        scene.clock.now(),
+    )
     assert run(scene)
-    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+    assert result(scene, manager, job) == DONE
 
 
 def test_an_import_whose_process_ended_three_times_fails_and_says_so(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ended(*_: object) -> None:
-        raise ReadingInterrupted
-
-    monkeypatch.setattr(import_jobs, "read_apart", ended)
+    monkeypatch.setattr(import_jobs, "read_apart", Mock(side_effect=ReadingInterrupted))
     job = create(manager)
     assert [run(scene) for _ in range(4)] == [False, False, False, True]
-    assert (get(manager, job).state, get(manager, job).failure_code) == (
-        pb.IMPORT_STATE_FAILED,
-        "interrupted",
-    )
+    assert result(scene, manager, job) == (pb.IMPORT_STATE_FAILED, "interrupted", 0)
 
 
 def test_an_import_waits_for_a_dependency_that_is_unavailable(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
-        raise Unavailable("store_unavailable")
-
     job = create(manager)
+    away = Mock(side_effect=Unavailable("store_unavailable"))
     with monkeypatch.context() as patch:
         patch.setattr(import_jobs, "read_apart", away)
         assert [run(scene) for _ in range(5)] == [False] * 5
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
     assert run(scene)
-    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+    assert result(scene, manager, job) == DONE
 
 
 def test_a_service_that_stops_gives_its_import_back_without_counting_the_attempt(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager)
-    assert [run(scene, iter([False] * 100)) for _ in range(4)] == [False] * 4
+    assert [run(scene, lambda: False) for _ in range(4)] == [False] * 4
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
     assert run(scene)
-    assert get(manager, job).state == pb.IMPORT_STATE_DONE
+    assert result(scene, manager, job) == DONE
 
 
 def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
@@ -324,34 +307,26 @@ def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
     job = create(manager)
     scene.suspend(house.id)
     assert run(scene)
-    read = get(scene.coordinator, job)
-    assert (read.state, read.failure_code, services(scene)) == (
-        pb.IMPORT_STATE_FAILED,
-        "not_allowed",
-        0,
-    )
+    assert result(scene, scene.coordinator, job) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)
 
 
 def test_the_import_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
     job = create(manager)
     stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
-    assert refusal(lambda: get(stranger, job)) == NOT_FOUND
-    assert refusal(lambda: cancel(stranger, job)) == NOT_FOUND
-    assert refusal(lambda: create(stranger, b"", source_import_id=job.id)) == NOT_FOUND
-    assert refusal(lambda: get(manager, pb.Import(id="none"))) == NOT_FOUND
+    for call in (
+        lambda: get(stranger, job),
+        lambda: cancel(stranger, job),
+        lambda: create(stranger, b"", source_import_id=job.id),
+        lambda: get(manager, pb.Import(id="none")),
+    ):
+        assert refusal(call) == NOT_FOUND
     assert not stranger.ListImports().imports
     assert get(scene.coordinator, job).id == job.id
 
 
-def test_an_answer_that_names_no_id_is_refused(scene: Scene, manager: Stubs) -> None:
-    assert wrong_fields(
-        lambda: create(manager, answers=[pb.ImportAnswer(row=2, subject_id="x\0")])
-    ) == [("answers", "malformed")]
-
-
-def test_at_most_five_imports_may_wait_and_an_empty_file_is_refused(
-    scene: Scene, manager: Stubs
-) -> None:
+def test_at_most_five_imports_may_wait_and_wrong_fields_are_reported(manager: Stubs) -> None:
+    answers = [pb.ImportAnswer(row=2, subject_id="x\0")]
+    assert wrong_fields(lambda: create(manager, answers=answers)) == [("answers", "malformed")]
     assert wrong_fields(lambda: create(manager, b"")) == [("content", "required")]
     for _ in range(5):
         create(manager)
@@ -364,9 +339,8 @@ def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
     job = create(manager)
     run(scene)
     newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
-    assert rewrap(
-        scene.database, newer, [place for place in SEALED if place.table == "imports"]
-    ) == (2, 0)
+    places = [place for place in SEALED if place.table == "imports"]
+    assert rewrap(scene.database, newer, places) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
         read = imports.fetch(tx, newer, job.id)
@@ -382,14 +356,9 @@ def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after
     (row,) = scene.rows("SELECT file, report FROM imports")
     assert "Asesoría".encode() not in bytes(row["file"]) + bytes(row["report"])
     scene.advance(days=1)
-    sweep(scene)
+    scene.sweep()
     assert refusal(lambda: create(manager, b"", source_import_id=job.id)) == NOT_FOUND
     assert get(manager, job).report.created == 2
     scene.advance(days=29)
-    sweep(scene)
+    scene.sweep()
     assert not scene.rows("SELECT * FROM imports")
-
-
-def sweep(scene: Scene) -> None:
-    with scene.database.transaction(SYSTEM, timeout=30) as tx:
-        housekeeping.sweep(tx, scene.clock.now())

@@ -25,7 +25,7 @@ from tests.builders import refusal
 from tests.faults import canary
 from tests.faults.strikes import supervisor_stopped
 from tests.faults.test_away import send_and_step
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.actors import Actor, Actors
 from tests.parts.local_stack import Client, LocalStack, until
 from tests.parts.stories import MARKED, NEED, STEPS, Cast
 
@@ -93,7 +93,7 @@ def name_of(client: Client, person_id: str) -> str:
     return str(client.people.OpenPerson(request).given_name)
 
 
-def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
+def figures(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list[dict[str, Any]]]:
     """Returns the figures as anybody reads them, and the counts that include the person."""
     reader.goes_to("/figures")
     reader.sees("Cifras de la red")
@@ -104,7 +104,7 @@ def counted(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
             " FROM people p JOIN referrals r ON r.person_id = p.id WHERE p.id = %s ORDER BY r.id",
             (person_id,),
         ).fetchall()
-    return reader.page.get_by_role("main").inner_text(), rows
+    return reader.main.inner_text(), rows
 
 
 @pytest.mark.timeout(240)
@@ -112,13 +112,14 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     restored: LocalStack, browser: Browser, tmp_path: Path
 ) -> None:
     cast = Cast(restored)
-    first, second, shelter, reader = (Actor(browser, restored) for _ in range(4))
-    first.signs_in("trabajadora@puentes.demo")
-    second.signs_in("gestion@puentes.demo")
-    shelter.signs_in("albergue@lunanueva.demo")
+    actors = Actors(browser, restored)
+    first = actors.enter("trabajadora@puentes.demo")
+    second = actors.enter("gestion@puentes.demo")
+    shelter = actors.enter("albergue@lunanueva.demo")
+    reader = actors.enter()
     (person_id, receipt), (other_id, _) = cast.person(), cast.person()
     referral = send_and_step(cast, person_id, receipt, STEPS[0], STEPS[3]).id
-    before = counted(restored, reader, person_id)
+    before = figures(restored, reader, person_id)
 
     first.goes_to(f"/people/{person_id}")
     first.presses("Borrar este expediente")
@@ -143,10 +144,9 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     second.sees("Constancia de borrado")
     second.sees("la llave que los abría")
     proof = second.page.locator("main dl code").all_inner_texts()
-    at = f"/people/{person_id}/erasure"
 
     def is_kept_elsewhere() -> bool:
-        second.goes_to(at)
+        second.goes_to(f"/people/{person_id}/erasure")
         return "Anotado fuera de la base de datos" in second.page.content()
 
     until(is_kept_elsewhere)
@@ -169,7 +169,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
         "person_erased",
     )
 
-    def everybody_else_is_there() -> bool:
+    def another_file_opens() -> bool:
         """Returns whether the files of other people can be opened.
 
         No file can be opened until the service has received all erasures that others remember.
@@ -178,7 +178,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
             return MARKED["her name"] in name_of(cast.sender, other_id)
         return False
 
-    until(everybody_else_is_there)
+    until(another_file_opens)
     with restored.database("referrals") as database:
         rows = database.execute(
             "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
@@ -186,6 +186,5 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     assert rows == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
-    assert counted(restored, reader, person_id) == before
-    for actor in (first, second, shelter, reader):
-        actor.leaves()
+    assert figures(restored, reader, person_id) == before
+    actors.leave()

@@ -1,6 +1,9 @@
 """The fixtures of all journeys: free beds in a shelter, and the check for unsealed words."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +12,10 @@ from protos.partners.v1 import directory_pb2 as d
 from tests.faults import canary
 from tests.journeys import typed
 from tests.parts.local_stack import LocalStack
+
+if TYPE_CHECKING:
+    from tests.journeys.actors import Actors
+    from tests.notifications.receiver import Receiver
 
 
 @pytest.fixture(scope="package")
@@ -46,3 +53,24 @@ def room(request: pytest.FixtureRequest) -> None:
             shelter.directory.SetCapacity(
                 d.SetCapacityRequest(id=service.id, capacity=capacity, request_id=new_id())
             )
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A partner's system that receives webhooks."""
+    from tests.notifications.receiver import Receiver
+
+    created = Receiver()
+    yield created
+    created.close()
+
+
+@pytest.fixture
+def actors(request: pytest.FixtureRequest, stack: LocalStack) -> Iterator[Actors]:
+    """The actors of a test, whose browsers are closed after the test."""
+    # as above: not every environment has a browser
+    from tests.journeys.actors import Actors
+
+    created = Actors(request.getfixturevalue("browser"), stack)
+    yield created
+    created.leave()

@@ -8,11 +8,11 @@ JavaScript is needed, so it is switched off.
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from tests.journeys.test_three_actors import Operator, ShelterWorker
-from tests.journeys.typed import hers
-from tests.parts.local_stack import LocalStack, until
+from tests.journeys.actors import Actors, Operator, ShelterWorker
+from tests.journeys.typed import marked
+from tests.parts.local_stack import until
 
 
 class ChildOperator(Operator):
@@ -38,8 +38,8 @@ class ChildOperator(Operator):
         self.page.fill("[name=age]", "15")
         self.page.select_option("[name=gender_code]", "Feminine")
         self.presses("^Seguir$")
-        self.page.locator("summary", has_text="Quién es").click()
-        self.page.fill("[name=given_name]", hers("Lucía"))
+        self.unfolds("Quién es")
+        self.page.fill("[name=given_name]", marked("Lucía"))
         self.chooses("channel_code", "none")
         self.presses("^Seguir$")
         self.presses("no nombró a nadie: seguir")
@@ -73,23 +73,18 @@ class ChildOperator(Operator):
 
     def finds(self, code: str, decision: str) -> None:
         """Finds the file with this code in the list, and the open decision there."""
+        self.opens_person(code)
+        self.main.get_by_role("link", name=decision).first.click()
+
+    def opens_person(self, code: str) -> None:
         self.goes_to("/people")
-        self.page.get_by_role("main").get_by_role("link", name=code).first.click()
-        self.page.get_by_role("main").get_by_role("link", name=decision).first.click()
+        self.main.get_by_role("link", name=code).first.click()
 
 
 @pytest.mark.timeout(180)
-def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
-    browser: Browser, stack: LocalStack
-) -> None:
-    operator, second_operator, shelter = (
-        ChildOperator(browser, stack),
-        ChildOperator(browser, stack),
-        ShelterWorker(browser, stack),
-    )
-    operator.signs_in("operadora@llamayvive.demo")
-    second_operator.signs_in("jefa@llamayvive.demo")
-    shelter.signs_in("hogar@jicaro.demo")
+def test_each_decision_for_a_girl_of_fifteen_needs_two_people(actors: Actors) -> None:
+    operator = actors.enter_as(ChildOperator, "operadora@llamayvive.demo")
+    second_operator = actors.enter_as(ChildOperator, "jefa@llamayvive.demo")
 
     operator.takes_her_call()
     operator.opens_her_file()
@@ -109,7 +104,7 @@ def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
         return (
             "Lo que otros decidieron por una persona, por su interés superior o en su lugar,"
             " espera a alguien más"
-        ) in second_operator.page.content()
+        ) in second_operator.main.inner_text()
 
     until(notice_arrived)
     second_operator.finds(code, "Hogar El Jícaro")
@@ -119,14 +114,14 @@ def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
     operator.says_how_she_arrives()
     operator.presses("Enviar la remisión")
     operator.finds_it("Enviada")
+    shelter = actors.enter_as(ShelterWorker, "hogar@jicaro.demo")
     shelter.goes_to(operator.where())
     shelter.sees("12 a 17 años")
-    shelter.sees(hers("con una promotora"))
+    shelter.sees(marked("con una promotora"))
     shelter.opens("Lucía")
 
-    operator.goes_to("/people")
-    operator.page.get_by_role("main").get_by_role("link", name=code).first.click()
-    operator.page.locator("summary", has_text="Empezar un plan").click()
+    operator.opens_person(code)
+    operator.unfolds("Empezar un plan")
     operator.page.get_by_label("Niña, niño o adolescente").check()
     operator.presses("^Empezar$")
     operator.sees("Alguien que responda por ella")
@@ -135,7 +130,7 @@ def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
         " otra persona.",
         "Lo tiene que confirmar otra persona",
     ):
-        operator.page.locator("summary", has_text="Terminar el plan").click()
+        operator.unfolds("Terminar el plan")
         operator.page.select_option("main [name=reason_code]:not([id*='-'])", "contact_lost")
         operator.presses("^Terminar$")
         operator.sees(message)
@@ -145,5 +140,3 @@ def test_each_decision_for_a_girl_of_fifteen_needs_two_people(
     second_operator.finds(code, "Niña, niño o adolescente")
     second_operator.presses("Terminar como segunda persona")
     second_operator.sees("Terminó el")
-    for actor in (operator, second_operator, shelter):
-        actor.leaves()

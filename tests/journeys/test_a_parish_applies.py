@@ -10,23 +10,22 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from chassis.ids import new_id
-from tests.journeys.test_first_manager import PASSWORD, link_for, opens
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.accounts import PASSWORD, invites, link_for, opens_account
+from tests.journeys.actors import Actor, Actors
 from tests.parts.local_stack import LocalStack
 
 CONFIRM = re.compile(r"/join/confirm\?lang=\w+#[\w-]{43}")
 EVIDENCE = ("registration", "references", "references", "safeguarding_policy", "agreement")
 
 
-def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
+def applies(parish: Actor, stack: LocalStack, name: str, email: str) -> None:
     """Applies on the public page, to which the first page links, and with the e-mail that follows.
 
     Everything works without a script.
     """
-    parish = Actor(browser, stack)
     parish.goes_to("/")
     parish.page.get_by_role("link", name="Mi organización quiere entrar a la red").click()
     parish.page.fill("#name", name)
@@ -42,29 +41,25 @@ def applies(browser: Browser, stack: LocalStack, name: str, email: str) -> None:
     parish.presses("Confirmar el pedido")
     parish.sees("Recibimos su pedido. Su referencia es")
     parish.sees("en 14 días a más tardar")
-    parish.leaves()
 
 
 @pytest.mark.timeout(240)
-def test_a_parish_becomes_a_member(browser: Browser, stack: LocalStack) -> None:
+def test_a_parish_becomes_a_member(actors: Actors, stack: LocalStack) -> None:
     name, email = f"Parroquia <i>{new_id()[:8]}</i>", f"parroquia-{new_id()[:8]}@ejemplo.example"
-    applies(browser, stack, name, email)
+    applies(actors.enter(), stack, name, email)
 
-    first = Actor(browser, stack)
-    first.signs_in("coordinacion@coalicion.demo")
+    first = actors.enter("coordinacion@coalicion.demo")
     first.goes_to("/directory/members")
     first.page.get_by_role("link", name=f"Contestar {name}").click()
     first.sees("Persona de prueba")
-    place = first.page.url.removeprefix(stack.gateway)
-    worker = Actor(browser, stack)
-    worker.signs_in("trabajadora@puentes.demo")
+    place = first.where()
+    worker = actors.enter("trabajadora@puentes.demo")
     worker.goes_to(place)
-    expect(worker.page.get_by_role("main")).not_to_contain_text("Parroquia")
-    worker.leaves()
+    worker.sees_no("Parroquia")
 
     first.presses("Admitir a prueba")
     for number, kind in enumerate(EVIDENCE):
-        first.page.locator("summary", has_text="Anotar lo que vio").click()
+        first.unfolds("Anotar lo que vio")
         first.page.select_option("#kind", kind)
         first.page.fill("#reference", f"EXP-{number}")
         first.page.fill("#seen_date", str(datetime.now(UTC).date() - timedelta(days=1)))
@@ -73,28 +68,19 @@ def test_a_parish_becomes_a_member(browser: Browser, stack: LocalStack) -> None:
         first.presses("^Anotar$")
     first.presses("^Aprobar$")
     first.sees("Usted la aprobó: falta otra persona de la coordinación.")
-    first.leaves()
 
-    second = Actor(browser, stack)
-    second.signs_in("segunda@coalicion.demo")
+    second = actors.enter("segunda@coalicion.demo")
     second.goes_to(place)
     second.presses("^Aprobar$")
     second.sees("Suspender")
-    second.page.locator("summary", has_text="Invitar a quien la dirigirá").click()
-    second.page.fill("#email", email)
-    second.presses("Enviar la invitación")
-    second.sees("El enlace le llega solo a esa persona")
-    second.leaves()
+    invites(second, "Invitar a quien la dirigirá", email)
 
-    page = browser.new_context(locale="es-NI").new_page()
-    page.goto(stack.gateway + link_for(stack, email))
-    opens(page)
-    page.fill("#email", email)
-    page.fill("#password", PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Entrar").click()
-    expect(page.locator(".account summary")).to_contain_text(name)
-    page.goto(stack.gateway + place)
-    expect(page.get_by_role("main")).to_contain_text("El convenio con la red vale hasta el")
-    page.context.close()
+    manager = actors.enter(scripts=True)
+    manager.goes_to(link_for(stack, email))
+    opens_account(manager)
+    manager.types_password(email, PASSWORD)
+    expect(manager.page.locator(".account summary")).to_contain_text(name)
+    manager.goes_to(place)
+    manager.sees("El convenio con la red vale hasta el")
     for log in stack.logs.iterdir():
         assert email not in log.read_text(), log.name

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.actors import Actors
 from tests.parts.local_stack import LocalStack
 from tests.parts.provider import PASSWORD, Person, Provider
 
@@ -29,8 +29,7 @@ def provider(stack: LocalStack) -> Iterator[Provider]:
     created.stop()
 
 
-def says_who_she_is(page: Page, user: str) -> None:
-    """Signs the official in at the ministry."""
+def signs_in_at_the_ministry(page: Page, user: str) -> None:
     page.fill("[name=user]", user)
     page.fill("[name=password]", PASSWORD)
     page.get_by_role("button", name="Seguir").click()
@@ -38,11 +37,10 @@ def says_who_she_is(page: Page, user: str) -> None:
 
 @pytest.mark.timeout(180)
 def test_a_ministrys_official_signs_in_through_the_ministry(
-    browser: Browser, stack: LocalStack, provider: Provider
+    actors: Actors, stack: LocalStack, provider: Provider
 ) -> None:
     path = f"/directory/organizations/{stack.worker(OFFICIAL).organization_id}"
-    first = Actor(browser, stack)
-    first.signs_in("coordinacion@coalicion.demo")
+    first = actors.enter("coordinacion@coalicion.demo")
     first.goes_to(path)
     first.presses("Entrar por su organización")
     first.sees(provider.redirect_uri)
@@ -51,10 +49,8 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     first.page.fill("#client_secret", provider.client.secret)
     first.presses("Proponer el cambio")
     first.sees("Usted lo propuso")
-    first.leaves()
 
-    second = Actor(browser, stack)
-    second.signs_in("segunda@coalicion.demo")
+    second = actors.enter("segunda@coalicion.demo")
     second.goes_to(f"{path}/sign-in")
     second.sees(provider.issuer)
     second.presses("Confirmar el cambio")
@@ -67,34 +63,27 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     second.presses("Confirmar el cambio")
     second.sees("El enlace para su gente")
     link = second.page.locator("code", has_text="/sign-in/with/").inner_text()
-    second.leaves()
 
-    official = Actor(browser, stack)
+    official = actors.enter()
     official.page.goto(link)
     assert official.page.url.startswith(provider.issuer), (
         "her password is typed at the ministry, and nowhere else"
     )
-    says_who_she_is(official.page, "oficial")
+    signs_in_at_the_ministry(official.page, "oficial")
     official.page.wait_for_url(f"{stack.gateway}/today")
     official.goes_to("/account")
     official.sees("Mi cuenta")
-    assert {"s", "p"} & {cookie["name"] for cookie in official.page.context.cookies()} == {"s"}
-    official.leaves()
+    assert {"s", "p"} & {cookie["name"] for cookie in official.context.cookies()} == {"s"}
 
-    another = Actor(browser, stack)
+    another = actors.enter()
     another.page.goto(link)
-    says_who_she_is(another.page, "otra")
+    signs_in_at_the_ministry(another.page, "otra")
     # the ministry claims that the official is the coordinator, for whom it may not speak
     another.sees("Su organización no la reconoció")
-    assert "s" not in {cookie["name"] for cookie in another.page.context.cookies()}
-    another.leaves()
+    assert "s" not in {cookie["name"] for cookie in another.context.cookies()}
 
-    second = Actor(browser, stack)
-    second.signs_in("segunda@coalicion.demo")
     second.goes_to(f"{path}/sign-in")
     second.presses("Dejar de usarlo")
-    second.leaves()
-    late = Actor(browser, stack)
+    late = actors.enter()
     late.page.goto(link)
     late.sees("Por este enlace no se entra")
-    late.leaves()

@@ -6,15 +6,15 @@ The actors work in real browsers on real parts.
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from chassis.announcements import AT_ONCE
 from chassis.ids import new_id
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.network.store.deadlines import channel
-from tests.journeys.test_three_actors import Actor, ShelterWorker
-from tests.journeys.typed import hers
+from tests.journeys.actors import Actor, Actors, ShelterWorker
+from tests.journeys.typed import marked
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
@@ -37,7 +37,7 @@ def send_referral(stack: LocalStack) -> str:
     """Sends the shelter a referral of a person with asthma, and lets the consent run out."""
     cast = Cast(stack)
     person, receipt = cast.person(
-        people_pb2.Identity(given_name=hers("Ada"), health_note=hers("asma"))
+        people_pb2.Identity(given_name=marked("Ada"), health_note=marked("asma"))
     )
     draft = cast.sender.referrals.CreateReferral(cast.draft(person))
     sent_referral = cast.sender.referrals.SendReferral(
@@ -59,7 +59,7 @@ def finds_message(actor: Actor, words: str) -> None:
     until(is_there)
 
 
-def time_goes_by(stack: LocalStack, span: str) -> None:
+def pass_time(stack: LocalStack, span: str) -> None:
     """Moves the time of every emergency access back by the span."""
     later = ", ".join(
         f"{time} = {time} - interval '{span}'"
@@ -73,24 +73,18 @@ def time_goes_by(stack: LocalStack, span: str) -> None:
 
 @pytest.mark.timeout(180)
 def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_do_so_again(
-    browser: Browser, stack: LocalStack
+    actors: Actors, stack: LocalStack
 ) -> None:
-    shelter, colleague, holder = (
-        AtNight(browser, stack),
-        AtNight(browser, stack),
-        Actor(browser, stack),
-    )
-    coordinator, auditor = Actor(browser, stack), Actor(browser, stack)
-    shelter.signs_in("albergue@lunanueva.demo")
-    colleague.signs_in("gestion@lunanueva.demo")
-    holder.signs_in("trabajadora@puentes.demo")
-    coordinator.signs_in("coordinacion@coalicion.demo")
-    auditor.signs_in("auditoria@coalicion.demo")
+    shelter = actors.enter_as(AtNight, "albergue@lunanueva.demo")
+    colleague = actors.enter("gestion@lunanueva.demo")
+    holder = actors.enter("trabajadora@puentes.demo")
+    coordinator = actors.enter("coordinacion@coalicion.demo")
+    auditor = actors.enter("auditoria@coalicion.demo")
     first, second = send_referral(stack), send_referral(stack)
 
     shelter.opens_in_an_emergency(first, "")
     shelter.sees("Hay un problema")
-    shelter.opens_in_an_emergency(first, hers("No respira bien y no contesta."))
+    shelter.opens_in_an_emergency(first, marked("No respira bien y no contesta."))
     shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     shelter.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     shelter.chooses("field_groups", "health")
@@ -109,17 +103,17 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     holder.sees("Abierto ahora")
     holder.page.locator("#emergencies a").first.click()
     holder.sees("No respira bien")
-    emergency = holder.page.url.partition("?")[0].removeprefix(stack.gateway)
+    emergency = holder.where()
 
-    time_goes_by(stack, "61 minutes")
+    pass_time(stack, "61 minutes")
     shelter.goes_to(f"/referrals/{first}")
     shelter.sees("Ahora no hay datos de ella que usted pueda abrir.")
-    time_goes_by(stack, "72 hours")
+    pass_time(stack, "72 hours")
     shelter.goes_to(emergency)
     shelter.sees("A revisar hasta")
     expect(shelter.page.get_by_role("heading", name="Decir qué fue")).to_have_count(0)
     finds_message(coordinator, "Nadie revisó a tiempo un acceso de emergencia")
-    shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
+    shelter.opens_in_an_emergency(second, marked("Otra, con fiebre."))
     shelter.sees("Falta revisar un acceso de emergencia anterior de su organización.")
 
     auditor.goes_to("/audit")
@@ -138,11 +132,9 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     holder.sees("Quién miró su expediente")
     holder.sees("Albergue Luna Nueva")
 
-    shelter.opens_in_an_emergency(second, hers("Otra, con fiebre."))
+    shelter.opens_in_an_emergency(second, marked("Otra, con fiebre."))
     shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     auditor.goes_to("/audit")
     auditor.page.locator("main a[href^='/emergencies/']").first.click()
     auditor.chooses("review_code", "explained")
     auditor.presses("Guardar")
-    for actor in (shelter, colleague, holder, coordinator, auditor):
-        actor.leaves()

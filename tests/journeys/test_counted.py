@@ -22,7 +22,6 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast, seconds_from_now
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-PARISH_NEED = "MAT.FOD"
 
 
 class Hand:
@@ -87,7 +86,7 @@ def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
         context.close()
 
 
-def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
+def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     """Sends a referral from Asociación Puentes to the organisation whose name contains the text.
 
     Returns its id and its code.
@@ -112,15 +111,16 @@ def sent_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     new_receipt = sender.people.CreateReceipt(
         people_pb2.CreateReceiptRequest(receipt=receipt, request_id=new_id())
     )
-    drafted = pb.CreateReferralRequest(
-        **ASKED,
-        person_id=person_id,
-        need_code=need_code,
-        urgency=pb.URGENCY_URGENT,
-        service_id=service.id,
-        request_id=new_id(),
+    draft = sender.referrals.CreateReferral(
+        pb.CreateReferralRequest(
+            **ASKED,
+            person_id=person_id,
+            need_code=need_code,
+            urgency=pb.URGENCY_URGENT,
+            service_id=service.id,
+            request_id=new_id(),
+        )
     )
-    draft = sender.referrals.CreateReferral(drafted)
     sent = sender.referrals.SendReferral(
         pb.SendReferralRequest(
             id=draft.id, etag=draft.etag, receipt_id=new_receipt.id, request_id=new_id()
@@ -148,7 +148,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_
     operator = hand("operadora@llamayvive.demo")
     operator.page.goto(f"{operator.site}/line/new")
     # every answer is no: nothing is urgent
-    referenced, standing = 0, operator.page.locator("#standing .big")
+    key_count, urgency = 0, operator.page.locator("#standing .big")
     for question in [
         button.get_attribute("data-question") or ""
         for button in operator.page.locator(".asked button").all()
@@ -161,13 +161,13 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_
             expect(operator.page.locator("#readout b").first).to_have_text(
                 re.compile("^[0-9A-Z]{4}-[0-9A-Z]{4}$")
             )
-            expect(standing).to_have_text("Sin valorar · faltan 10")
+            expect(urgency).to_have_text("Sin valorar · faltan 10")
             expect(operator.page.locator("[name=close_as]")).to_have_count(0)
-            referenced = operator.count
-    print(f"contact, keys until its reference stands: {referenced} (goal: at most 8)")
-    assert 0 < referenced <= 8
+            key_count = operator.count
+    print(f"contact, keys until its reference stands: {key_count} (goal: at most 8)")
+    assert 0 < key_count <= 8
     expect(operator.page.locator("#about")).to_be_visible()
-    expect(standing).to_have_text("Normal")
+    expect(urgency).to_have_text("Normal")
     expect(operator.page.locator("[name=close_as]")).to_have_count(2)
     assert (
         operator.done(
@@ -213,7 +213,7 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_
 def test_a_shelter_on_a_phone_is_one_tap_from_notice_to_referral_and_three_from_there_to_its_yes(
     hand: Callable[..., Hand], stack: LocalStack
 ) -> None:
-    referral_id, code = sent_to(stack, "Luna Nueva", "HOU.EMG")
+    referral_id, code = send_to(stack, "Luna Nueva", "HOU.EMG")
     wait_for_notice(stack, referral_id)
     shelter = hand("albergue@lunanueva.demo", PHONE)
     shelter.page.goto(f"{shelter.site}/inbox")
@@ -264,7 +264,7 @@ def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(
 def test_a_parish_without_javascript_receives_acknowledges_and_accepts(
     hand: Callable[..., Hand], stack: LocalStack
 ) -> None:
-    _, code = sent_to(stack, "Parroquia de la Santa Cruz", PARISH_NEED)
+    _, code = send_to(stack, "Parroquia de la Santa Cruz", "MAT.FOD")
     parish = hand("parroquia@somoto.demo", PHONE, script=False)
     row = parish.page.locator("main .row", has_text=code)
     expect(row).to_be_visible()

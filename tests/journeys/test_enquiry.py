@@ -7,32 +7,32 @@ JavaScript.
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.actors import Actors
 from tests.parts.local_stack import LocalStack, until
 
 NEED = "HOU.RENT"
-# The members with their number of the twelve services, and the accounts with which they answer.
-ASKED = {
+SERVICES_OF = {
     "albergue@lunanueva.demo": 1,
     "casa@amanecer.demo": 4,
     "hogar@jicaro.demo": 4,
     "psicologia@tejerredes.demo": 3,
 }
+"""The number of services of each member, by the account with which the member answers."""
 
 
 @pytest.fixture(scope="module")
 def members(stack: LocalStack) -> dict[str, Any]:
     """Members, all signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
-    staff = {email: stack.worker(email) for email in ASKED}
+    staff = {email: stack.worker(email) for email in SERVICES_OF}
     created: list[str] = []
-    for email, number in ASKED.items():
+    for email, number in SERVICES_OF.items():
         for _ in range(number):
             service = d.Service(
                 organization_id=staff[email].organization_id,
@@ -53,14 +53,14 @@ def decline_eleven_times(staff: dict[str, Any], identifier: str) -> None:
     for email, client in staff.items():
         if email.startswith("albergue"):
             continue
-        for _ in range(ASKED[email]):
+        for _ in range(SERVICES_OF[email]):
             enquiry = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
-            open_ = next(offer for offer in enquiry.offers if not offer.answer)
+            offer = next(offer for offer in enquiry.offers if not offer.answer)
             client.enquiries.AnswerEnquiry(
                 e.AnswerEnquiryRequest(
                     id=identifier,
                     etag=enquiry.etag,
-                    service_id=open_.service_id,
+                    service_id=offer.service_id,
                     answer=e.OFFER_ANSWER_NO,
                     reason_code=r.DECLINE_REASON_NO_CAPACITY,
                     request_id=new_id(),
@@ -69,11 +69,10 @@ def decline_eleven_times(staff: dict[str, Any], identifier: str) -> None:
 
 
 def test_one_yes_among_twelve_answers_leads_to_a_draft(
-    browser: Browser, stack: LocalStack, members: dict[str, Any]
+    actors: Actors, stack: LocalStack, members: dict[str, Any]
 ) -> None:
-    operator, petrona = Actor(browser, stack), Actor(browser, stack)
-    operator.signs_in("operadora@llamayvive.demo")
-    petrona.signs_in("albergue@lunanueva.demo")
+    operator = actors.enter("operadora@llamayvive.demo")
+    petrona = actors.enter("albergue@lunanueva.demo")
 
     operator.goes_to("/line/new")
     operator.chooses("danger_now", "no")
@@ -100,7 +99,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
-    identifier = operator.page.url.partition("?")[0].rpartition("/")[2]
+    identifier = operator.where().rpartition("/")[2]
 
     # The asked member finds the enquiry in Today and answers in two taps; nothing there
     # reveals who asks.
@@ -119,10 +118,10 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.sees("1 sí · 11 no")
     operator.presses("^Tomar")
     operator.sees("Lo que ya se dijo no se pregunta otra vez.")
-    twelve_th = members["casa@amanecer.demo"].enquiries.GetEnquiry(
+    declined = members["casa@amanecer.demo"].enquiries.GetEnquiry(
         e.GetEnquiryRequest(id=identifier)
     )
-    assert (twelve_th.state, twelve_th.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
+    assert (declined.state, declined.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
 
     # One more question, which an enquiry never asks, leads to the draft.
     operator.presses("Empezar la remisión")
@@ -130,9 +129,8 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.presses("Nadie debe contactarla: seguir")
     operator.sees("Consentimiento")
     draft_id = operator.page.url.rpartition("/referrals/")[2].partition("/")[0]
-    draft = stack.worker("operadora@llamayvive").referrals.GetReferral(
-        r.GetReferralRequest(id=draft_id)
-    )
+    referrals = stack.worker("operadora@llamayvive").referrals
+    draft = referrals.GetReferral(r.GetReferralRequest(id=draft_id))
     assert (draft.state, draft.need_code, draft.urgency) == (
         r.STATE_DRAFT,
         NEED,
@@ -151,18 +149,14 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     # She does not come after all: the draft is discarded, and the shelter need keep no place.
     petrona.goes_to(f"/enquiries/{identifier}")
     petrona.sees("Se les avisa cuando llegue la remisión")
-    client = stack.worker("operadora@llamayvive").referrals
-    client.EnterReferralInError(
+    referrals.EnterReferralInError(
         r.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag, request_id=new_id())
     )
 
-    def hears_of_it() -> bool:
+    def notice_arrived() -> bool:
         petrona.goes_to("/inbox")
-        return "no guarde el lugar" in petrona.page.inner_text("main")
+        return "no guarde el lugar" in petrona.main.inner_text()
 
-    until(hears_of_it)
+    until(notice_arrived)
     petrona.goes_to(f"/enquiries/{identifier}")
     petrona.sees("Lo que decía se borró")
-
-    operator.leaves()
-    petrona.leaves()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from chassis.ids import new_id
 from protos.referrals.v1 import people_pb2
@@ -13,8 +13,8 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.builders import refusal
 from tests.faults import canary
 from tests.journeys import typed
-from tests.journeys.test_three_actors import Actor
-from tests.journeys.typed import hers
+from tests.journeys.actors import Actors
+from tests.journeys.typed import marked
 from tests.parts.local_stack import LocalStack, until
 
 
@@ -36,7 +36,7 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
     people = [
         insider.people.CreatePerson(
             people_pb2.CreatePersonRequest(
-                identity=people_pb2.Identity(given_name=hers("Ada")),
+                identity=people_pb2.Identity(given_name=marked("Ada")),
                 coarse=r.CoarsePerson(language="es", country="NI"),
                 request_id=new_id(),
             )
@@ -54,8 +54,7 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
         opens(person)
     assert refusal(lambda: opens(people[2])) == ("RESOURCE_EXHAUSTED", "opening_quota")
     opens(people[0])
-    auditor = Actor(browser, small_quota)
-    auditor.signs_in("auditoria@coalicion.demo")
+    auditor = Actors(browser, small_quota).enter("auditoria@coalicion.demo")
 
     def is_notified() -> bool:
         auditor.goes_to("/inbox")
@@ -73,4 +72,4 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
     auditor.page.get_by_text("Decir qué fue").first.click()
     auditor.chooses("review_code", "misuse")
     auditor.presses("Guardar")
-    expect(auditor.page.get_by_role("main")).not_to_contain_text("Quiso abrir más expedientes")
+    auditor.sees_no("Quiso abrir más expedientes")

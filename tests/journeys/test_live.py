@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.journeys.typed import hers
+from tests.journeys.typed import marked
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
@@ -74,13 +74,13 @@ def test_while_a_worker_writes_the_other_side_takes_a_step_and_nothing_written_i
     shelter.get_by_text("Más…", exact=True).click()
     shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
-    note.fill(hers("¿Viene con sus hijos?"))
+    note.fill(marked("¿Viene con sus hijos?"))
     before = shelter.locator("#timeline li").count()
     cast.receiver.referrals.AcknowledgeReferral(
         pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id())
     )
     expect(shelter.locator("#timeline li")).to_have_count(before + 1, timeout=WITHIN)
-    expect(note).to_have_value(hers("¿Viene con sus hijos?"))
+    expect(note).to_have_value(marked("¿Viene con sus hijos?"))
     expect(note).to_be_focused()
 
 

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from chassis.ids import new_id
-from tests.journeys.test_first_manager import link_for
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.accounts import link_for
+from tests.journeys.actors import Actor, Actors
 from tests.parts.local_stack import LocalStack
+
+
+def confirms(coordinator: Actor, email: str) -> None:
+    coordinator.goes_to("/network/roles")
+    row = coordinator.page.locator("main .row", has_text=email)
+    row.get_by_role("button", name="Confirmar").click()
 
 
 @pytest.mark.timeout(120)
 def test_a_network_role_is_given_by_two_coordinators_of_different_members(
-    browser: Browser, stack: LocalStack
+    actors: Actors, stack: LocalStack
 ) -> None:
     email = f"auditora-{new_id()[:8]}@coalicion.example"
-    first = Actor(browser, stack)
-    first.signs_in("coordinacion@coalicion.demo")
+    first = actors.enter("coordinacion@coalicion.demo")
     first.goes_to("/network/roles")
-    first.page.locator("summary", has_text="Invitar a la coordinación").click()
+    first.unfolds("Invitar a la coordinación")
     first.page.fill("#email", email)
     first.page.get_by_label("Auditoría").check()
     first.presses("Proponer la invitación")
     first.sees("Falta que la confirme otra persona")
-    first.leaves()
-    for account, done in (
-        ("segunda@coalicion.demo", False),
-        ("coordinacion@gobernacion.demo", True),
-    ):
-        other = Actor(browser, stack)
-        other.signs_in(account)
-        other.goes_to("/network/roles")
-        other.page.locator("main .row", has_text=email).get_by_role(
-            "button", name="Confirmar"
-        ).click()
-        if done:
-            other.sees("Invitación enviada")
-            expect(other.page.get_by_role("main")).not_to_contain_text(email)
-        else:
-            expect(other.page.get_by_role("main")).to_contain_text(email)
-            expect(other.page.get_by_role("alert")).to_be_visible()
-        other.leaves()
+    colleague = actors.enter("segunda@coalicion.demo")
+    confirms(colleague, email)
+    expect(colleague.page.get_by_role("alert")).to_be_visible()
+    colleague.sees(email)
+    elsewhere = actors.enter("coordinacion@gobernacion.demo")
+    confirms(elsewhere, email)
+    elsewhere.sees("Invitación enviada")
+    elsewhere.sees_no(email)
     assert link_for(stack, email).startswith("/invitation")

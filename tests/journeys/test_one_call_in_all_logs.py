@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import requests
 
 from chassis.ids import new_id
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.journeys.test_two_systems import Receiver
+from tests.notifications.receiver import Receiver
 from tests.parts.local_stack import Client, LocalStack, until
 from tests.parts.stories import Cast
 
@@ -22,12 +19,12 @@ PARTS = ("gateway", "partners", "referrals", "notifications")
 
 def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
     """Returns the log lines of all processes with this id."""
-    results = []
-    for part in PARTS:
-        for line in (stack.logs / f"{part}.log").read_text().splitlines():
-            if trace_id in line:
-                results.append(json.loads(line))
-    return results
+    return [
+        json.loads(line)
+        for part in PARTS
+        for line in (stack.logs / f"{part}.log").read_text().splitlines()
+        if trace_id in line
+    ]
 
 
 def set_email(manager: Client, email: str) -> str:
@@ -38,22 +35,11 @@ def set_email(manager: Client, email: str) -> str:
     return str(desk.email)
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """The endpoint of the shelter's system."""
-    server = Receiver()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Receiver) -> None:
     cast = Cast(stack)
     manager = stack.worker("gestion@lunanueva")
-    url = f"http://127.0.0.1:{receiver.server_port}/enlace"
     hook = manager.webhooks.CreateWebhook(
-        n.CreateWebhookRequest(webhook=n.Webhook(url=url), request_id=new_id())
+        n.CreateWebhookRequest(webhook=n.Webhook(url=receiver.url), request_id=new_id())
     ).webhook
     before = set_email(manager, "mesa@lunanueva.example")
     person_id, receipt_id = cast.person()

@@ -7,14 +7,13 @@ ends access that she did not create.
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser
 
 from chassis.tokens import LEEWAY, LIFETIME
-from tests.journeys.test_three_actors import Actor
+from tests.journeys.actors import Actors
 from tests.parts.local_stack import LocalStack
 
 
-def a_while_later(stack: LocalStack, email: str) -> None:
+def age_proof(stack: LocalStack, email: str) -> None:
     """Moves the account's last proof back by eleven minutes."""
     with stack.database("partners") as database:
         database.execute(
@@ -26,17 +25,16 @@ def a_while_later(stack: LocalStack, email: str) -> None:
 
 @pytest.mark.timeout(240)
 def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form_continues(
-    browser: Browser, stack: LocalStack
+    actors: Actors, stack: LocalStack
 ) -> None:
     account = stack.account("gestion@lunanueva")
-    manager = Actor(browser, stack)
-    manager.signs_in(account["email"])
+    manager = actors.enter(account["email"])
     manager.goes_to("/members")
-    a_while_later(stack, account["email"])
+    age_proof(stack, account["email"])
     page = manager.page
     # her last token still contains the fresh proof
     page.wait_for_timeout((LIFETIME.total_seconds() + LEEWAY) * 1000)
-    page.locator("summary", has_text="Invitar a alguien").click()
+    manager.unfolds("Invitar a alguien")
     page.fill("#email", "nueva@ejemplo.demo")
     manager.presses("Enviar la invitación")
     manager.sees("Confirme que es usted")
@@ -56,4 +54,3 @@ def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form
     manager.sees("Terminado.")
     manager.goes_to("/members")
     assert "nueva@ejemplo.demo" not in page.content()
-    manager.leaves()

@@ -3,89 +3,41 @@
 They use REST with two API keys, and gRPC with nothing but reflection.
 """
 
-import http.server
-import json
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import grpc
-import pytest
 import requests
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from standardwebhooks.webhooks import Webhook
 
 from tests.builders import refusal
-from tests.journeys.typed import hers
+from tests.journeys.typed import marked
+from tests.notifications.receiver import ReceivedRequest, Receiver
+from tests.parts.local_stack import until
 
 NOW = datetime.now(UTC)
-ADULT, THROUGH_WORKER = (
-    {"age_band": "AGE_BAND_25_TO_59"},
-    {"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"},
-)
 
 
-class Receiver(http.server.ThreadingHTTPServer):
-    """The other partner's endpoint, which records the time and the content of each call."""
+def request_about(receiver: Receiver, referral_id: str) -> ReceivedRequest:
+    """Waits for the request about a sent referral, and returns it."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.calls: list[tuple[float, dict[str, str], bytes]] = []
-        self.came = threading.Condition()
+    def matching() -> list[ReceivedRequest]:
+        return [
+            request
+            for request in receiver.got
+            if request.type_() == "enlace.referral.sent.v1" and referral_id in request.body
+        ]
 
-    def wait_for(self, kind: str, referral_id: str) -> tuple[float, dict[str, str], bytes]:
-        """Returns the call of this kind about the referral; fails after ten seconds."""
-
-        def matching_call() -> tuple[float, dict[str, str], bytes] | None:
-            for call in self.calls:
-                body = json.loads(call[2])
-                if body["type"] == kind and body["data"].get("referral_id") == referral_id:
-                    return call
-            return None
-
-        with self.came:
-            assert self.came.wait_for(lambda: matching_call() is not None, 10), (
-                f"no webhook of {kind}"
-            )
-            call = matching_call()
-            assert call is not None
-            return call
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        arrival = time.monotonic()
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server = self.server
-        assert isinstance(server, Receiver)
-        with server.came:
-            server.calls.append(
-                (arrival, {name.lower(): value for name, value in self.headers.items()}, body)
-            )
-            server.came.notify_all()
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing."""
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    until(lambda: bool(matching()), 10)
+    return matching()[0]
 
 
 class System:
@@ -113,10 +65,7 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
     stack: Any, receiver: Receiver
 ) -> None:
     ngo, shelter = System(stack, "Asociación Puentes"), System(stack, "Albergue Luna Nueva")
-    hook = shelter.call(
-        "POST", "/webhooks", {"url": f"http://127.0.0.1:{receiver.server_port}/enlace", "kinds": []}
-    )
-    secret = hook["secret"]
+    hook = shelter.call("POST", "/webhooks", {"url": receiver.url, "kinds": []})
     times = []
     for _ in range(10):
         results = ngo.call("POST", "/services/search", {"words": "Luna Nueva"})
@@ -128,7 +77,7 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
             "POST",
             "/people",
             {
-                "identity": {"given_name": hers("Marisol")},
+                "identity": {"given_name": marked("Marisol")},
                 "coarse": {"age_band": "18-24", "language": "es", "department": "NI-CI"},
                 "safe_contact": {"channel_code": "through_worker"},
             },
@@ -166,18 +115,21 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
         )
         sent = ngo.act(draft, "send", receipt_id=receipt["id"])
         answered = time.monotonic()
-        arrival, headers, body = receiver.wait_for("enlace.referral.sent.v1", sent["id"])
-        times.append((arrival - answered) * 1000)
-        assert Webhook(secret).verify(body.decode(), headers)
-        assert b"Marisol" not in body
-    referral = shelter.call("GET", f"/referrals/{sent['id']}")
-    referral = shelter.act(referral, "accept", planned_first_contact_time=NOW.isoformat())
+        request = request_about(receiver, sent["id"])
+        times.append((request.time - answered) * 1000)
+        assert request.verified(hook["secret"])
+        assert "Marisol" not in request.body
+    referral = shelter.act(
+        shelter.call("GET", f"/referrals/{sent['id']}"),
+        "accept",
+        planned_first_contact_time=NOW.isoformat(),
+    )
     identity = shelter.call(
         "POST",
         f"/people/{referral['person_id']}/open",
         {"purpose_code": need, "field_groups": ["identity"], "referral_id": referral["id"]},
     )
-    assert identity["given_name"] == hers("Marisol")
+    assert identity["given_name"] == marked("Marisol")
     referral = shelter.act(referral, "start", first_contact_time=NOW.isoformat())
     referral = shelter.act(
         referral, "complete", outcome_code="fully_met", delivered_need_codes=[need]
@@ -273,7 +225,11 @@ def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: A
     )
     ngo, shelter = ngo["enlace.referrals"], shelter["enlace.referrals"]
     person = referrals.call(
-        "enlace.referrals.v1.People", "CreatePerson", ngo, coarse=ADULT, safe_contact=THROUGH_WORKER
+        "enlace.referrals.v1.People",
+        "CreatePerson",
+        ngo,
+        coarse={"age_band": "AGE_BAND_25_TO_59"},
+        safe_contact={"channel_code": "SAFE_CHANNEL_THROUGH_WORKER"},
     )
     receipt = referrals.call(
         "enlace.referrals.v1.People",
@@ -306,19 +262,19 @@ def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: A
     accepted = referrals.call(
         name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW
     )
-    response = referrals.call(
+    started = referrals.call(
         name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW
     )
-    done = referrals.call(
+    completed = referrals.call(
         name,
         "CompleteReferral",
         shelter,
         id=sent.id,
-        etag=response.etag,
+        etag=started.etag,
         outcome_code="OUTCOME_FULLY_MET",
     )
     closed = referrals.call(
-        name, "CloseReferral", ngo, id=sent.id, etag=done.etag, help_came_code="HELP_CAME_YES"
+        name, "CloseReferral", ngo, id=sent.id, etag=completed.etag, help_came_code="HELP_CAME_YES"
     )
     assert closed.state == 9
 
@@ -337,12 +293,8 @@ def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None
         remote = ByReflection(stack, name)
         remote.call(service, rpc, issued.tokens[f"enlace.{name}"])
         for other in fields.keys() - {name}:
-            assert refusal(
-                partial(remote.call, service, rpc, issued.tokens[f"enlace.{other}"])
-            ) == (
-                "UNAUTHENTICATED",
-                "token_invalid",
-            )
+            call = partial(remote.call, service, rpc, issued.tokens[f"enlace.{other}"])
+            assert refusal(call) == ("UNAUTHENTICATED", "token_invalid")
 
 
 def test_tokens_issued_by_rest_are_valid_in_grpc_for_a_key_and_for_a_session_until_it_ends(

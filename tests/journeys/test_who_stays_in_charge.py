@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.journeys import typed
-from tests.journeys.test_three_actors import Actor, Caller, Operator, ShelterWorker
-from tests.journeys.typed import hers
-from tests.parts.local_stack import LocalStack
+from tests.journeys.actors import Actor, Actors, Caller, Operator, ShelterWorker
+from tests.journeys.typed import marked
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
@@ -40,26 +39,20 @@ def asks_for_a_bed_in_chinandega(line: Operator) -> str:
 def says_who_she_is(line: Operator) -> None:
     """Gives the person's name, the one thing that an enquiry never asks."""
     line.presses("Empezar la remisión")
-    line.page.locator("summary", has_text="Quién es").click()
-    line.page.fill("[name=given_name]", hers("Marlene"))
+    line.unfolds("Quién es")
+    line.page.fill("[name=given_name]", marked("Marlene"))
     line.page.fill("[name=phone]", typed.phone())
     line.chooses("channel_code", "phone")
-    line.page.fill("[name=hours]", hers("Solo por la mañana"))
-    line.page.fill("[name=code_word]", hers("mariposa"))
+    line.page.fill("[name=hours]", marked("Solo por la mañana"))
+    line.page.fill("[name=code_word]", marked("mariposa"))
     line.presses("^Seguir$")
 
 
-def takes_it_back(line: Operator, reference: str, pin: str) -> None:
+def withdraws_consent(line: Operator, reference: str, pin: str) -> None:
     """Withdraws the consent in the person's name, with the reference and PIN that she gives."""
-    line.goes_to("/search")
-    line.page.fill("main #q", reference)
-    line.page.press("main #q", "Enter")
-    line.page.fill("#pin", pin)
-    line.page.press("#pin", "Enter")
+    line.searches_for(reference, pin)
     line.sees("Ahora 1 organización puede abrir")
-    line.page.locator("details", has_text="Ya no quiero que vean mis datos").locator(
-        "summary"
-    ).click()
+    line.unfolds("Ya no quiero que vean mis datos")
     line.presses("Retirar mi permiso")
     line.sees("ninguna otra organización puede abrir ya sus datos")
 
@@ -80,21 +73,16 @@ def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
 
 @pytest.mark.timeout(180)
 def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_destroyed(
-    browser: Browser, stack: LocalStack
+    actors: Actors,
 ) -> None:
-    costa_rica, nicaragua = Operator(browser, stack), Operator(browser, stack)
-    shelter, stale, herself = (
-        ShelterWorker(browser, stack),
-        ShelterWorker(browser, stack),
-        Caller(browser, stack),
-    )
-    costa_rica.signs_in("operadora-cr@llamayvive.demo")
-    nicaragua.signs_in("operadora@llamayvive.demo")
-    shelter.signs_in("albergue@lunanueva.demo")
-    stale.signs_in("albergue@lunanueva.demo")
+    costa_rica = actors.enter_as(Operator, "operadora-cr@llamayvive.demo")
+    nicaragua = actors.enter_as(Operator, "operadora@llamayvive.demo")
+    shelter = actors.enter_as(ShelterWorker, "albergue@lunanueva.demo")
+    stale = actors.enter("albergue@lunanueva.demo")
+    herself = actors.enter_as(Caller)
 
     reference, pin = costa_rica.takes_a_contact_without_a_name()
-    herself.hears(reference, pin, "Ahora no hay nada pedido")
+    herself.reads(reference, pin, "Ahora no hay nada pedido")
     enquiry = asks_for_a_bed_in_chinandega(costa_rica)
     shelter.goes_to(enquiry)
     shelter.presses("^Sí")
@@ -104,9 +92,9 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     costa_rica.presses("^Tomar")
 
     says_who_she_is(costa_rica)
-    costa_rica.keeps_her_consent("identity", "contact", "notes")
+    costa_rica.records_her_consent("identity", "contact", "notes")
     costa_rica.sees("Revise y envíe")
-    costa_rica.page.fill("[name=note]", hers("Baja del bus en la terminal a las seis."))
+    costa_rica.page.fill("[name=note]", marked("Baja del bus en la terminal a las seis."))
     costa_rica.presses("Enviar la remisión")
     costa_rica.finds_it("Enviada")
     referral = costa_rica.where()
@@ -123,15 +111,15 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     shelter.opens("Marlene")
     shelter.fills_in("start")  # the person has arrived
     shelter.finds_it("En curso")
-    herself.hears(reference, pin, "Ahora 1 organización puede abrir")
+    herself.reads(reference, pin, "Ahora 1 organización puede abrir")
     herself.presses("Ver la lista")
     herself.sees("Albergue")
     stale.goes_to(referral)
     code = stale.page.locator("main .code").first.inner_text()
 
-    takes_it_back(nicaragua, reference, pin)
+    withdraws_consent(nicaragua, reference, pin)
     opens_nothing(shelter, referral, stale)
-    herself.hears(reference, pin, "Tienen que confirmar hasta")
+    herself.reads(reference, pin, "Tienen que confirmar hasta")
     shelter.finds_it_on_today(code)
     costa_rica.goes_to(f"{person}/knows")
     costa_rica.sees("Se retiró el")
@@ -144,9 +132,5 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     costa_rica.sees("Confirmaron el")
     costa_rica.goes_to(referral)
     costa_rica.sees("La persona retiró su consentimiento")
-    herself.hears(reference, pin, "Confirmaron el")
-    expect(herself.page.get_by_role("main")).not_to_contain_text(
-        re.compile("puede abrir|Luna Nueva")
-    )
-    for actor in (costa_rica, nicaragua, shelter, stale, herself):
-        actor.leaves()
+    herself.reads(reference, pin, "Confirmaron el")
+    expect(herself.main).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))

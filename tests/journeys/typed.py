@@ -18,8 +18,8 @@ MARKS = Marks()
 _pages: set[str] = set()
 
 
-def hers(words: str) -> str:
-    """Returns the person's words with their mark, the same for each call."""
+def marked(words: str) -> str:
+    """Returns words about a person with their mark, which is the same for each call."""
     return f"{words} {MARKS.cores.get(words) or MARKS.core(words)}"
 
 

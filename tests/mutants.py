@@ -43,15 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from mutmut.utils.file_utils import walk_mutatable_files
 
     words = {word for path in walk_mutatable_files() for word in path.with_suffix("").parts}
-    stored = [item for item in items if _belongs(item, words)]
+    selected = [item for item in items if _belongs(item, words)]
     mutant = os.environ.get("MUTANT_UNDER_TEST", "")
     if "__mutmut_" in mutant:
         words = set(mutant.partition(".x")[0].split("."))
-        stored.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
-        stored = stored[: sum(not _has_database(item) for item in stored) + MAX_DATABASE_TESTS]
-    chosen = set(stored)
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = stored
+        selected.sort(key=lambda item: (_has_database(item), not _is_named_like(item, words)))
+        without_database = sum(not _has_database(item) for item in selected)
+        selected = selected[: without_database + MAX_DATABASE_TESTS]
+    config.hook.pytest_deselected(items=[*set(items).difference(selected)])
+    items[:] = selected
 
 
 def folder(path: Path) -> str:
@@ -121,21 +121,21 @@ def equivalence(diff: str) -> str:
     """Returns why a mutant behaves like the original; "" if no reason is known."""
     lines = diff.splitlines()
     removed = "".join(line[1:] for line in lines if re.match(r"-(?!--)", line))
-    replacement = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
+    added = "".join(line[1:] for line in lines if re.match(r"\+(?!\+\+)", line))
     # Looks at the original: a mutant also writes "from", the name of a field, in capitals.
-    if removed.casefold() == replacement.casefold() and _SQL.search(removed):
+    if removed.casefold() == added.casefold() and _SQL.search(removed):
         return "SQL does not tell upper from lower case"
-    if _ALWAYS_A_ROW.search(replacement) and _ALWAYS_A_ROW.search(removed):
+    if _ALWAYS_A_ROW.search(added) and _ALWAYS_A_ROW.search(removed):
         return "an aggregate always gives a row; the other branch is for the type checker"
     return ""
 
 
-def report(names: dict[str, Path], replacement: dict[str, str]) -> str:
+def report(names: dict[str, Path], results: dict[str, str]) -> str:
     """Returns the score of each folder of tests, and of all folders together."""
     lines = []
     for place in [*sorted({folder(path) for path in names.values()}), "all"]:
         counts = Counter(
-            replacement[name] for name, path in names.items() if place in ("all", folder(path))
+            results[name] for name, path in names.items() if place in ("all", folder(path))
         )
         caught = sum(counts[kind] for kind in SEEN)
         total = caught + sum(counts[kind] for kind in UNSEEN)
@@ -161,9 +161,9 @@ def main() -> None:
     if arguments.quick:
         os.environ[QUICK] = "1"
     if arguments.files:
-        every = [str(path) for path in mutmut.walk_mutatable_files()]
+        paths = [str(path) for path in mutmut.walk_mutatable_files()]
         config().only_mutate = [
-            name for pattern in arguments.files for name in fnmatch.filter(every, pattern)
+            path for pattern in arguments.files for path in fnmatch.filter(paths, pattern)
         ]
     folders = sorted({folder(path) for path in mutmut.walk_mutatable_files()})
     config().pytest_add_cli_args_test_selection = arguments.tests or [
@@ -172,8 +172,8 @@ def main() -> None:
     names = mutants()
     total = len(names)
     if arguments.sample is not None and arguments.sample < total:
-        chosen = random.Random(arguments.seed).sample(sorted(names), arguments.sample)
-        names = {name: names[name] for name in sorted(chosen)}
+        sample = random.Random(arguments.seed).sample(sorted(names), arguments.sample)
+        names = {name: names[name] for name in sorted(sample)}
     # No module of ours may be imported here, or the tests would use it instead of its mutants.
     command = [sys.executable, "-m", "tests.parts.postgres"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as server:
@@ -181,17 +181,17 @@ def main() -> None:
         os.environ[LENT] = server.stdout.readline().strip()
         sys.modules.pop("tests", None)
         mutmut._run(list(names) if len(names) < total else [], arguments.processes)
-    replacement = outcomes(names)
+    results = outcomes(names)
     file = ROOT / "build" / "mutants.txt"
     file.parent.mkdir(exist_ok=True)
     unseen = []
     for name, path in names.items():
-        if replacement[name] not in SEEN:
+        if results[name] not in SEEN:
             diff = mutmut.get_diff_for_mutant(name, path=path)
-            replacement[name] = equivalence(diff) or replacement[name]
-            unseen.append(f"# {name}: {replacement[name]}\n{diff}")
+            results[name] = equivalence(diff) or results[name]
+            unseen.append(f"# {name}: {results[name]}\n{diff}")
     file.write_text("\n".join(unseen))
-    print(report(names, replacement))
+    print(report(names, results))
     print(
         f"{len(names)} of {total} mutants; those that no test saw are in {file.relative_to(ROOT)}"
     )

@@ -107,18 +107,18 @@ def names(language: str) -> frozenset[str]:
     the played services.
     """
     locale = Locale.parse(language)
-    of_time: list[Any] = [
-        [*each.values()]
-        for kind in (locale.months, locale.days)
-        for context in kind.values()
-        for each in context.values()
-    ]
-    known = [
-        *(name for each in of_time for name in each),
+    known: list[Any] = [
+        *(
+            name
+            for kind in (locale.months, locale.days)
+            for context in kind.values()
+            for width in context.values()
+            for name in width.values()
+        ),
         *locale.territories.values(),
         *locale.languages.values(),
         *DEPARTMENTS.values(),
-        *(name for each in MUNICIPALITIES.values() for name in each.values()),
+        *(name for places in MUNICIPALITIES.values() for name in places.values()),
         *LANGUAGES.values(),
         "Enlace Llama Vive h min Rosa Méndez Casa Puentes Albergue Vivienda",
     ]
@@ -140,10 +140,9 @@ def is_page(endpoint: str, answer: TestResponse) -> bool:
 
     Not read are files, redirects, and the samples of all parts, which only developers see.
     """
-    leads_on = 300 <= answer.status_code < 400
     return (
         answer.mimetype in ("text/html", "text/csv", "image/svg+xml")
-        and not leads_on
+        and not 300 <= answer.status_code < 400
         and endpoint != "development.components"
     )
 
@@ -181,12 +180,12 @@ def other_texts(language: str) -> Iterator[tuple[str, str]]:
                 yield f"word {kind} {code}", words.word(kind, code)
     for notice in NOTICES:
         yield f"notice {notice.kind}", text(notice.kind, language)
-    sent = ("1", "2", "3", language, "//")
-    letters = {kind: account_mail("1", kind, "2", "3", language, "//") for kind in ACCOUNT}
-    letters |= {
-        "task": mail(*sent),
-        "invitation": invitation_mail(*sent),
-        "application": application_mail(*sent),
+    fields = ("1", "2", "3", language, "//")
+    letters = {
+        **{kind: account_mail("1", kind, "2", "3", language, "//") for kind in ACCOUNT},
+        "task": mail(*fields),
+        "invitation": invitation_mail(*fields),
+        "application": application_mail(*fields),
     }
     for name, letter in letters.items():
         assert letter
@@ -196,19 +195,18 @@ def other_texts(language: str) -> Iterator[tuple[str, str]]:
 
 def main(language: str) -> None:
     """Prints the words that are in no catalogue, and the number of places searched."""
-    found, count = dict[str, list[str]](), 0
-    for state, endpoint, answer in answers_in(language):
-        bad, count = untranslated(read(answer), language, NAMES.get(endpoint, "")), count + 1
-        found[f"{state} {endpoint}"] = bad
-    for place, each in other_texts(language):
-        found[place], count = untranslated([each], language), count + 1
+    escaped = {
+        f"{state} {endpoint}": untranslated(read(answer), language, NAMES.get(endpoint, ""))
+        for state, endpoint, answer in answers_in(language)
+    }
+    escaped |= {place: untranslated([shown], language) for place, shown in other_texts(language)}
     assert shipped_cards(), "referrals starts with the cards of the other languages"
     assert shipped_pathways()
-    sys.stdout.write(
-        json.dumps(
-            {"places": count, "escaped": {place: bad for place, bad in found.items() if bad}}
-        )
-    )
+    report = {
+        "places": len(escaped),
+        "escaped": {place: words for place, words in escaped.items() if words},
+    }
+    sys.stdout.write(json.dumps(report))
 
 
 if __name__ == "__main__":

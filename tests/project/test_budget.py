@@ -77,6 +77,11 @@ class Line:
         for byte in b"".join(message(b"C", tag + b"\0") for tag in tags) + READY:
             self.session.read_received(bytes([byte]))  # as a slow network delivers it
 
+    def run(self, text: bytes, tag: bytes) -> None:
+        """Makes one exchange with one statement."""
+        self.ask(statement(text))
+        self.answer(tag)
+
 
 def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() -> None:
     line = Line()
@@ -120,13 +125,10 @@ def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     text: bytes, tag: bytes, flushes: bool
 ) -> None:
     line = Line()
-    line.ask(statement(text))
-    line.answer(tag)
+    line.run(text, tag)
     assert [transaction.flushes for transaction in line.transactions] == [flushes]
-    line.ask(statement(b"SET synchronous_commit = off"))
-    line.answer(b"SET")
-    line.ask(statement(text))
-    line.answer(tag)
+    line.run(b"SET synchronous_commit = off", b"SET")
+    line.run(text, tag)
     assert not line.transactions[-1].flushes
 
 
@@ -135,16 +137,11 @@ def test_a_transaction_after_an_error_is_recorded_separately() -> None:
     line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
     line.session.read_received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
     line.session.read_received(message(b"E", b"\0") + READY)
-    line.ask(statement(b"ROLLBACK"))
-    line.answer(b"ROLLBACK")
-    line.ask(statement(b"SELECT 1"))
-    line.answer(b"SELECT 1")
+    line.run(b"ROLLBACK", b"ROLLBACK")
+    line.run(b"SELECT 1", b"SELECT 1")
     assert [
         (len(transaction.exchanges), transaction.flushes) for transaction in line.transactions
-    ] == [
-        (2, False),
-        (1, False),
-    ]
+    ] == [(2, False), (1, False)]
 
 
 def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Facts have no texts, rpcs are documented, topics are registered, and generated c
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,12 +56,9 @@ def test_a_fact_carries_only_ids_codes_numbers_and_times(message: Descriptor) ->
 
 def test_every_rpc_has_a_comment_in_the_proto() -> None:
     for path in sorted((ROOT / "protos").glob("*/v1/*.proto")):
-        lines = path.read_text().splitlines()
-        for number, line in enumerate(lines):
+        for before, line in pairwise(path.read_text().splitlines()):
             if line.strip().startswith("rpc "):
-                assert lines[number - 1].strip().startswith("//"), (
-                    f"{path.name}:{number + 1} has no comment"
-                )
+                assert before.strip().startswith("//"), f"{path.name}: {line} has no comment"
 
 
 def test_every_mutating_rpc_takes_a_request_id() -> None:
@@ -85,26 +83,22 @@ def test_every_mutating_rpc_takes_a_request_id() -> None:
         "IssueToken",
         "EndSession",
     )
-    for file in FILES:
-        for service in file.services_by_name.values():
-            for method in service.methods:
-                if not method.name.startswith(reading) and method.name not in signing_in:
-                    assert "request_id" in method.input_type.fields_by_name, (
-                        f"{service.name}.{method.name}"
-                    )
+    assert [
+        method.full_name
+        for file in FILES
+        for service in file.services_by_name.values()
+        for method in service.methods
+        if not method.name.startswith(reading)
+        and method.name not in signing_in
+        and "request_id" not in method.input_type.fields_by_name
+    ] == []
 
 
 def test_every_topic_is_in_the_register_with_its_messages() -> None:
     register = (ROOT / "protos" / "README.md").read_text()
-    for topic in (
-        facts.TOPIC,
-        "enlace.partners.v1",
-        "enlace.notifications.v1",
-        "enlace.replays.v1",
-    ):
-        assert f"| `{topic}` |" in register
-    for message in FACTS:
-        assert f"`{message.name}`" in register
+    topics = (facts.TOPIC, "enlace.partners.v1", "enlace.notifications.v1", "enlace.replays.v1")
+    assert [topic for topic in topics if f"| `{topic}` |" not in register] == []
+    assert [message.name for message in FACTS if f"`{message.name}`" not in register] == []
 
 
 def test_every_source_names_only_registered_topics() -> None:
@@ -121,12 +115,7 @@ def test_every_source_names_only_registered_topics() -> None:
 
 
 def test_the_generated_code_is_up_to_date() -> None:
-    assert (
-        subprocess.run(
-            [sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=False
-        ).returncode
-        == 0
-    )
+    subprocess.run([sys.executable, "-m", "protos.generate", "--check"], cwd=ROOT, check=True)
     assert generate.ROOT == ROOT
 
 

@@ -50,13 +50,9 @@ def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
         line = line.strip()
         if line and not line.startswith("#"):
             words = re.split(r"(\*\*/|\*\*|\*|\?)", line.removeprefix("!").strip("/"))
-            known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-            rules.append(
-                (
-                    re.compile("".join(known.get(word, re.escape(word)) for word in words)),
-                    not line.startswith("!"),
-                )
-            )
+            wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+            pattern = "".join(wildcards.get(word, re.escape(word)) for word in words)
+            rules.append((re.compile(pattern), not line.startswith("!")))
     return tuple(rules)
 
 
@@ -65,12 +61,12 @@ def let_through(path: str) -> bool:
 
     The last pattern that matches the path or a folder above it decides.
     """
-    above = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
-    inside = True
-    for pattern, takes_out in patterns():
-        if any(pattern.fullmatch(part) for part in above):
-            inside = not takes_out
-    return inside
+    paths = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
+    is_sent = True
+    for pattern, excludes in patterns():
+        if any(pattern.fullmatch(part) for part in paths):
+            is_sent = not excludes
+    return is_sent
 
 
 @functools.cache
@@ -133,13 +129,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in context():
             for source in sources:
                 if path == source or path.startswith(f"{source}/"):
-                    name = (
-                        f"{target}{path.removeprefix(source)}"
-                        if path != source
-                        else f"{target}{Path(path).name}"
-                    )
-                    (root / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(ROOT / path, root / name)
+                    name = Path(path).name if path == source else path.removeprefix(source)
+                    file = root / f"{target}{name}"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / path, file)
     folders = re.findall(r"compileall -q (.*)", DOCKERFILE)[0].split()
     subprocess.run([sys.executable, "-m", "compileall", "-q", *folders], cwd=root, check=True)
     return root
@@ -234,10 +227,11 @@ def test_every_module_of_the_image_imports_with_its_requirements_alone_and_write
 def test_a_key_service_without_its_library_is_refused_with_the_name_of_the_requirements(
     image: Path,
 ) -> None:
-    code = f"{_ONLY_NAMED}\nfrom chassis.config import service_settings, Settings\n"
-    code += (
-        "from keys import sealing_keys\nsealing_keys.of(service_settings(Settings()), 'referrals')"
-    )
+    code = f"""{_ONLY_NAMED}
+from chassis.config import service_settings, Settings
+from keys import sealing_keys
+sealing_keys.of(service_settings(Settings()), 'referrals')
+"""
     settings = {
         "ENLACE_KEYS": str(image),
         "ENLACE_PKCS11_MODULE": "/lib/module.so",

@@ -21,7 +21,7 @@ from tests.project.every_text import LEFT, RIGHT, outside
 from tests.words import SERVICES, Text, forms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NEW, ITS_NAME = "eo", "Esperanto"  # known to CLDR, and spoken by none of our readers
+NEW, NAME = "eo", "Esperanto"  # known to CLDR, and spoken by none of our readers
 ROW = '"fr": "Français"'
 UNNEEDED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
 
@@ -45,7 +45,7 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
         shutil.copytree(ROOT / name, tmp_path / name, ignore=UNNEEDED)
     table = tmp_path / "chassis" / "languages.py"
     assert ROW in table.read_text()
-    table.write_text(table.read_text().replace(ROW, f'{ROW}, "{NEW}": "{ITS_NAME}"'))
+    table.write_text(table.read_text().replace(ROW, f'{ROW}, "{NEW}": "{NAME}"'))
     for words in SERVICES.values():
         copied = tmp_path / words.folder.relative_to(ROOT)
         add_catalogue(words.source_texts(), path_of(copied, NEW))

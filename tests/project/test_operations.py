@@ -9,19 +9,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import grpc
-import psycopg
 import pytest
 import requests
 from kafka import KafkaProducer
 
 from chassis.ids import new_id
-from facts.records import unpack
-from protos.referrals.v1 import erasures_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import checker
 from tests.faults.checker import Books
@@ -29,43 +25,23 @@ from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack, until
 from tests.parts.operator import Operator, blocks
 from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
-from tests.parts.stories import NEED, Cast
+from tests.parts.stories import Cast
+from tests.project.restored import (
+    erase,
+    no_row_is_seen_without_a_caller,
+    rights,
+    stays_erased,
+    trail_is_append_only,
+)
 
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
-REPLAY, COMMANDS, COPIES = (
-    "a consumer needs all facts again",
-    "The commands of a service",
-    "Copies",
-)
+REPLAY = "a consumer needs all facts again"
+COMMANDS, COPIES = "The commands of a service", "Copies"
+TO_SENDER = ("referral_acknowledged", "referral_acknowledged")
+"""The messages to the sender's desk and worker about an acknowledged referral."""
 
 # Within each of three tests a stack has to come up.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
-
-# queries for everything that determines rights in a database
-RIGHTS = (
-    "SELECT relname, relkind, relacl::text, relowner::regrole::text, relrowsecurity,"
-    " relforcerowsecurity FROM pg_class"
-    " WHERE relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend d"
-    " WHERE d.objid = pg_class.oid AND d.deptype = 'e') ORDER BY 1",
-    (
-        "SELECT tablename, policyname, permissive, roles::text, cmd, translate(qual, '()', '') AS"
-        " qual, with_check FROM pg_policies ORDER BY 1, 2"
-    ),
-    (
-        "SELECT defaclrole::regrole::text, defaclobjtype, defaclacl::text FROM pg_default_acl"
-        " ORDER BY 1, 2"
-    ),
-    (
-        "SELECT nspname, nspacl::text, nspowner::regrole::text FROM pg_namespace"
-        " WHERE nspname = 'public'"
-    ),
-    "SELECT datacl::text FROM pg_database WHERE datname = current_database()",
-    (
-        "SELECT oid::regprocedure::text, proacl::text, prosecdef FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
-    ),
-    "SELECT extname FROM pg_extension ORDER BY 1",
-)
 
 ALSO_AFTER_A_RESTORE = (
     checker.history_and_outbox_are_one_to_one,
@@ -110,13 +86,13 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
 
 
 @pytest.fixture
-def broken(stack: LocalStack) -> Iterator[Any]:
+def repair(stack: LocalStack) -> Iterator[Callable[[], None]]:
     """Makes notifications unable to write the message about a sent referral.
 
     Yields a function that repairs this.
     """
 
-    def mend() -> None:
+    def repair() -> None:
         with stack.database("notifications") as database:
             database.execute("ALTER TABLE messages DROP CONSTRAINT IF EXISTS broken")
 
@@ -124,8 +100,24 @@ def broken(stack: LocalStack) -> Iterator[Any]:
         database.execute(
             "ALTER TABLE messages ADD CONSTRAINT broken CHECK (kind <> 'referral_sent') NOT VALID"
         )
-    yield mend
-    mend()
+    yield repair
+    repair()
+
+
+def send_held(scenes: Scenes) -> tuple[Any, str]:
+    """Sends a referral that is then acknowledged, and waits until notifications holds its fact.
+
+    Returns the referral and the id of the held fact.
+    """
+    sent = scenes.send()
+    scenes.step(sent, ACKNOWLEDGE)
+    until(lambda: bool(scenes.held(sent.id)), 90)
+    return sent, f"{sent.id}/{sent.etag[1:]}"
+
+
+def wait_for_kinds(scenes: Scenes, id: str, *kinds: str) -> None:
+    """Waits until exactly these messages about a referral exist."""
+    until(lambda: scenes.kinds(id) == [*kinds], 90, lambda: scenes.kinds(id))
 
 
 def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
@@ -145,74 +137,52 @@ def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> No
 
 
 def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
-    operator: Operator, scenes: Scenes, broken: Any
+    operator: Operator, scenes: Scenes, repair: Callable[[], None]
 ) -> None:
-    sent_messages = scenes.send()
-    scenes.step(sent_messages, ACKNOWLEDGE)
+    sent, fact_id = send_held(scenes)
     other = scenes.cast.sender.referrals.CreateReferral(scenes.cast.draft(scenes.person_id))
-    until(lambda: bool(scenes.held(sent_messages.id)), 90)
-    assert (
-        f"held       {sent_messages.id}/{sent_messages.etag[1:]}  enlace.referral.sent.v1  fault"
-        in operator.run_documented(HELD, "list")
-    )
+    listed = operator.run_documented(HELD, "list")
+    assert f"held       {fact_id}  enlace.referral.sent.v1  fault" in listed
     until(lambda: scenes.health("notifications", "facts") == "NOT_SERVING", 90)
     assert "algo quedó en espera" in requests.get(f"{scenes.stack.gateway}/status", timeout=5).text
-    held_facts = [
-        letter["id"] for letter in json.loads(operator.run_documented(HELD, "list", more=" --json"))
-    ]
-    assert held_facts == [f"{sent_messages.id}/{sent_messages.etag[1:]}"], (
-        "only the failed fact is listed"
-    )
-    taken = (
+    held_facts = json.loads(operator.run_documented(HELD, "list", more=" --json"))
+    assert [fact["id"] for fact in held_facts] == [fact_id], "only the failed fact is listed"
+    applied = (
         "SELECT FROM inbox WHERE consumer = 'notifications-referrals' AND subject = %s"
         " AND version > 0"
     )
-    until(lambda: bool(scenes.rows("notifications", taken, other.id)), 90)
+    until(lambda: bool(scenes.rows("notifications", applied, other.id)), 90)
 
     # As after an hour: the next automatic try is five minutes away.
-    until(lambda: scenes.held(sent_messages.id)[0]["attempts"] >= 3, 90)
+    until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s"
         " AND reason <> '' RETURNING 1",
-        sent_messages.id,
+        sent.id,
     )
-    broken()
-    redrive = operator.documented(HELD, "redrive")
-    assert operator.run(redrive) == "1 retried\n"
-    until(
-        lambda: (
-            scenes.kinds(sent_messages.id)
-            == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
-        ),
-        90,
-    )
-    assert not scenes.held(sent_messages.id)
+    repair()
+    assert operator.run_documented(HELD, "redrive") == "1 retried\n"
+    wait_for_kinds(scenes, sent.id, *TO_SENDER, "referral_sent")
+    assert not scenes.held(sent.id)
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
+@pytest.mark.usefixtures("repair")
 def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
-    operator: Operator, scenes: Scenes, broken: Any
+    operator: Operator, scenes: Scenes
 ) -> None:
-    sent_messages = scenes.send()
-    scenes.step(sent_messages, ACKNOWLEDGE)
-    identity = f"{sent_messages.id}/{sent_messages.etag[1:]}"
-    until(lambda: bool(scenes.held(sent_messages.id)), 90)
-    discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": identity})
+    sent, fact_id = send_held(scenes)
+    discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": fact_id})
     operator.run(discard + " --all", 2)
     operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
-    operator.run(discard.replace(identity, f"{new_id()}/1"), 1)
-    assert scenes.held(sent_messages.id), "a wrong call changes nothing"
+    operator.run(discard.replace(fact_id, f"{new_id()}/1"), 1)
+    assert scenes.held(sent.id), "a wrong call changes nothing"
 
     assert operator.run(discard) == "1 discarded\n"
-    until(
-        lambda: (
-            scenes.kinds(sent_messages.id) == ["referral_acknowledged", "referral_acknowledged"]
-        ),
-        90,
-    )
-    assert not scenes.held(sent_messages.id)
-    [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", identity)
+    wait_for_kinds(scenes, sent.id, *TO_SENDER)
+    assert not scenes.held(sent.id)
+    [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", fact_id)
     assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == (
         "discard_dead_letter",
         "told_by_telephone",
@@ -226,8 +196,7 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     producer = KafkaProducer(bootstrap_servers=scenes.stack.state["kafka"], metrics_enabled=False)
     producer.send("enlace.referrals.v1", key=b"rubbish", value=b"rubbish").get(10)
     producer.close(5)
-    sent_messages = scenes.send()
-    until(lambda: scenes.kinds(sent_messages.id) == ["referral_sent"], 90)
+    wait_for_kinds(scenes, scenes.send().id, "referral_sent")
     until(lambda: bool(scenes.rows("notifications", "SELECT FROM dead_letters")), 90)
     listed = re.fullmatch(
         r"unreadable (\w+)  enlace\.referrals\.v1  (\w+)  since \S+\n1 in total\n",
@@ -250,8 +219,8 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
 def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     operator: Operator, scenes: Scenes
 ) -> None:
-    def sent_messages() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        # only messages and deliveries from before the replay
+    def sent_before_the_replay() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Returns the messages and deliveries."""
         messages = scenes.rows(
             "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", started
         )
@@ -280,7 +249,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
     started = checker.started()
-    before, count, start = sent_messages(), row["n"], received()
+    before, count, start = sent_before_the_replay(), row["n"], received()
     announced = re.fullmatch(
         r"(\d+) facts would be published again\n", operator.run_documented(REPLAY, "--dry-run")
     )
@@ -290,26 +259,23 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     assert 0 < since <= int(announced[1])
     until(lambda: received() >= start + since, 90)
     start = received()
-    settings, *_, every = blocks(REPLAY)[0]
-    assert operator.run(f"{settings}\n{every}").endswith(" facts will be published again\n")
+    settings, *_, replay_all = blocks(REPLAY)[0]
+    assert operator.run(f"{settings}\n{replay_all}").endswith(" facts will be published again\n")
     until(lambda: received() >= start + count, 90)
-    assert sent_messages() == before
-
-
-def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
-    with stack.database(service) as database:
-        return [database.execute(question).fetchall() for question in RIGHTS]
+    assert sent_before_the_replay() == before
 
 
 def copy(operator: Operator) -> None:
     """Makes the documented copies of the databases and the keys."""
-    for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
-        (operator.folder / name).unlink(missing_ok=True)
+    copies = [
+        operator.folder / name
+        for name in ("keys.tar", *(f"{service}.dump" for service in SERVICES))
+    ]
+    for file in copies:
+        file.unlink(missing_ok=True)
     assert operator.run("\n".join(blocks(COPIES)[0])) == ""
-    for name in (*(f"{service}.dump" for service in SERVICES), "keys.tar"):
-        assert (operator.folder / name).stat().st_mode & 0o077 == 0, (
-            "only the owner may read the copies"
-        )
+    for file in copies:
+        assert file.stat().st_mode & 0o077 == 0, "only the owner may read the copies"
 
 
 def restore(operator: Operator, *services: str) -> None:
@@ -318,95 +284,6 @@ def restore(operator: Operator, *services: str) -> None:
     with operator.running(operator.documented(COPIES, "make run")):
         for service in services:
             assert operator.run(command.replace("referrals", service)).strip() == ""
-
-
-def trail_is_append_only(stack: LocalStack) -> None:
-    """Checks that the service's own role can't change the trail, even after a restore."""
-    for service in SERVICES:
-        for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
-            with (
-                psycopg.connect(stack.database_url(service)) as own,
-                pytest.raises(psycopg.errors.InsufficientPrivilege),
-            ):
-                own.execute(statement)
-
-
-def nothing_is_seen_without_a_caller(stack: LocalStack) -> None:
-    """Checks row-level security: a statement without a caller sees no row."""
-    with psycopg.connect(stack.database_url("referrals")) as own:
-        row = own.execute("SELECT count(*) FROM referrals").fetchone()
-    assert row == (0,)
-
-
-def erase(stack: LocalStack, person_id: str) -> None:
-    """Makes two people of the holding organisation erase the person's file.
-
-    Returns once the erasure is recorded in every place outside of the database.
-    """
-    about = {"person_id": person_id}
-    stack.worker("trabajadora@puentes.demo").erasures.ProposeErasure(
-        erasures_pb2.ProposeErasureRequest(**about, request_id=new_id())
-    )
-    stack.worker("gestion@puentes.demo").erasures.ConfirmErasure(
-        erasures_pb2.ConfirmErasureRequest(**about, request_id=new_id())
-    )
-
-    def is_kept(service: str) -> bool:
-        with stack.database(service) as database:
-            return person_id.encode() in bodies(
-                row["record"].encode()
-                for row in database.execute("SELECT record FROM kept_records")
-            )
-
-    def is_in_the_file() -> bool:
-        file = stack.var / "keys" / "erasures.referrals"
-        return file.exists() and person_id.encode() in bodies(file.read_bytes().splitlines())
-
-    until(is_in_the_file, 60)
-    until(lambda: is_kept("partners") and is_kept("notifications"), 90)
-
-
-def bodies(packed: Iterable[bytes]) -> bytes:
-    """Returns the bodies of packed records."""
-    return b"".join(unpack(line)[1] or b"" for line in packed if line)
-
-
-def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
-    """Checks that an erased person stays erased in a store that was restored from an older copy.
-
-    Nobody can open her file from the first answer on, while another person's file can soon be
-    opened again.
-    """
-    sender = stack.client("Puentes")
-    refusals = {"hers": set[tuple[str, str]](), "another": set[tuple[str, str]]()}
-
-    def opens(id: str, whose: str) -> bool:
-        try:
-            sender.people.OpenPerson(
-                people_pb2.OpenPersonRequest(
-                    id=id, purpose_code=NEED, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
-                )
-            )
-        except grpc.RpcError as error:
-            refusals[whose].add((error.code().name, str(error.details())))
-            return False
-        return True
-
-    def is_open() -> bool:
-        assert not opens(person_id, "hers")
-        return opens(another_id, "another")
-
-    until(is_open, 60, lambda: refusals)
-    assert not opens(person_id, "hers")
-    assert refusals["hers"] <= {
-        ("UNAVAILABLE", "store_unavailable"),
-        ("FAILED_PRECONDITION", "person_erased"),
-    }
-    assert refusals["another"] <= {("UNAVAILABLE", "store_unavailable")}
-    with stack.database("referrals") as database:
-        assert database.execute(
-            "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
-        ).fetchall() == [{"wrapped": None}]
 
 
 def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
@@ -468,7 +345,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     assert {service: rights(stack, service) for service in SERVICES} == before
     stays_erased(stack, erased, scenes.person_id)
     trail_is_append_only(stack)
-    nothing_is_seen_without_a_caller(stack)
+    no_row_is_seen_without_a_caller(stack)
 
     scenes = Scenes(stack, Cast(stack))
     back = scenes.cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=goes_on.id))
@@ -477,20 +354,9 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
         back = scenes.step(back, step)
     scenes.step(untouched, ASK)
     fresh = scenes.step(scenes.send(), ACKNOWLEDGE)
-    until(
-        lambda: (
-            "referral_accepted" in scenes.kinds(goes_on.id)
-            and "referral_info_requested" in scenes.kinds(untouched.id)
-        ),
-        60,
-    )
-    until(
-        lambda: (
-            scenes.kinds(fresh.id)
-            == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
-        ),
-        90,
-    )
+    until(lambda: "referral_accepted" in scenes.kinds(goes_on.id))
+    until(lambda: "referral_info_requested" in scenes.kinds(untouched.id))
+    wait_for_kinds(scenes, fresh.id, *TO_SENDER, "referral_sent")
 
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
@@ -518,8 +384,8 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     stack: LocalStack, operator: Operator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scenes = Scenes(stack, Cast(stack))
-    sent_messages = scenes.send()
-    until(lambda: scenes.kinds(sent_messages.id) == ["referral_sent"], 90)
+    sent = scenes.send()
+    wait_for_kinds(scenes, sent.id, "referral_sent")
     before = {service: rights(stack, service) for service in SERVICES}
     erased, _ = scenes.cast.person()
     copy(operator)
@@ -541,13 +407,7 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
         stays_erased(elsewhere, erased, scenes.person_id)
         trail_is_append_only(elsewhere)
         scenes = Scenes(elsewhere, Cast(elsewhere))
-        scenes.step(sent_messages, ACKNOWLEDGE)
-        until(
-            lambda: (
-                scenes.kinds(sent_messages.id)
-                == ["referral_acknowledged", "referral_acknowledged", "referral_sent"]
-            ),
-            90,
-        )
+        scenes.step(sent, ACKNOWLEDGE)
+        wait_for_kinds(scenes, sent.id, *TO_SENDER, "referral_sent")
     finally:
         elsewhere.stop()

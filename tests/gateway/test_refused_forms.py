@@ -10,27 +10,19 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from flask.testing import FlaskClient
-from google.protobuf.message import Message
 from werkzeug.test import TestResponse
 
 from chassis import errors
-from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from protos.referrals.v1 import emergencies_pb2 as em
-from protos.referrals.v1 import enquiries_pb2 as e
-from protos.referrals.v1 import people_pb2 as p
-from protos.referrals.v1 import plans_pb2 as pl
-from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import READING_VERBS, ServiceFault
 from services.gateway.site.shell import session
 from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
+from tests.gateway.page_forms import OTHER, WORDS, Form, Forms, Open, Received
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     SECRET,
@@ -45,182 +37,8 @@ from tests.gateway.pages_gateway import (
 
 pytestmark = pytest.mark.long
 
-WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
-OTHER = "e" * 32
 LEADS_OUT = ("/sign-out", "/quick-exit")
 THE_PAGES_OWN = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
-TYPED = {
-    "number": "7",
-    "date": "2027-01-05",
-    "datetime-local": "2027-01-05T10:30",
-    "time": "10:30",
-    "email": "a@b.demo",
-    "url": "https://partner.example/x",
-}
-
-
-@dataclass
-class Form:
-    """A form of a page.
-
-    It has its target, the fields that a browser would send, and the fields that a person types or
-    chooses.
-    """
-
-    path: str
-    kind: int = 0
-    sent: dict[str, list[str]] = field(default_factory=dict)
-    typed: dict[str, str] = field(default_factory=dict)
-    secrets: list[str] = field(default_factory=list)
-    choices: dict[str, list[str]] = field(default_factory=dict)
-
-    def filled(self) -> dict[str, Any]:
-        """Returns the fields of a person who types into every field.
-
-        The last option of every choice is chosen.
-        """
-        chosen = {
-            name: values[-1]
-            for name, values in self.choices.items()
-            if values[-1] not in self.sent.get(name, [])
-        }
-        return self.sent | chosen | self.typed
-
-
-class Forms(HTMLParser):
-    """The posted forms of a page; fields outside a form may name it by its id."""
-
-    def __init__(self, page: str, path: str) -> None:
-        super().__init__()
-        self.forms: list[Form] = []
-        self._form: Form | None = None
-        self._path, self._ids = path, dict[str, Form]()
-        self._later: list[tuple[str, str, dict[str, str]]] = []
-        self._select = ""
-        self._area: tuple[Form, str] | None = None
-        self.feed(page)
-        self.close()
-        for name, tag, attributes in self._later:
-            if name in self._ids:
-                self._take(self._ids[name], tag, attributes)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self._form = (
-                Form(unquote(re.split("[?#]", attributes.get("action", ""))[0]) or self._path)
-                if attributes.get("method") == "post"
-                else None
-            )
-            if self._form:
-                self.forms.append(self._form)
-                self._ids[attributes.get("id", "")] = self._form
-        elif attributes.get("form"):
-            self._later.append((attributes["form"], tag, attributes))
-        elif self._form:
-            self._take(self._form, tag, attributes)
-
-    def _take(self, form: Form, tag: str, attributes: dict[str, str]) -> None:
-        name, kind = attributes.get("name", ""), attributes.get("type", "text")
-        if tag == "select":
-            self._select = name
-        elif tag == "option":
-            form.choices.setdefault(self._select, []).append(attributes.get("value", ""))
-            if "selected" in attributes or self._select not in form.sent:
-                form.sent[self._select] = [attributes.get("value", "")]
-        elif tag == "textarea":
-            self._area = (form, name)
-            form.sent[name] = [""]
-            form.typed[name] = WORDS
-        elif tag == "input" and kind in ("radio", "checkbox"):
-            form.choices.setdefault(name, []).append(attributes.get("value", "on"))
-            if "checked" in attributes:
-                form.sent.setdefault(name, []).append(attributes.get("value", "on"))
-        elif tag == "input" and name and kind not in ("submit", "file"):
-            form.sent.setdefault(name, []).append(attributes.get("value", ""))
-            if kind == "password" or name in SECRETS:
-                form.secrets.append(name)
-            elif kind != "hidden":
-                form.typed[name] = TYPED.get(kind, WORDS)
-
-    def handle_data(self, data: str) -> None:
-        if self._area:
-            form, name = self._area
-            form.sent[name] = [(form.sent[name][0] + data).removeprefix("\n")]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea":
-            self._area = None
-        elif tag == "form":
-            self._form = None
-
-
-class Open(PlayedServices):
-    """Services whose objects are all open: nothing has ended, and no flag is set."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for rpc, answer in self.answers.items():
-            if isinstance(answer, Message) and rpc not in ("IssueToken", "SignIn"):
-                self.answers[rpc] = open_messages(answer)
-
-
-def open_messages(message: Message) -> Message:
-    for part, value in message.ListFields():
-        if part.cpp_type == part.CPPTYPE_BOOL or (
-            part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"
-        ):
-            message.ClearField(part.name)
-        elif part.message_type and not part.message_type.GetOptions().map_entry:
-            for inner in value if part.is_repeated else [value]:
-                open_messages(inner)
-    return message
-
-
-class Received(PlayedServices):
-    """Services whose objects others sent to the reader's organisation."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        sent = r.Referral(
-            id=ID,
-            etag="v1",
-            state=r.STATE_ACCEPTED,
-            side=r.SIDE_RECEIVER,
-            live=True,
-            person_id=ID,
-            receipt_id=ID,
-            service_id=ID,
-        )
-        enquiry = e.Enquiry(
-            id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN
-        )
-        enquiry.offers.add(service_id=ID)
-        plan = pl.Plan(id=ID, etag="v1", person_id=ID)
-        plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
-        plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)
-        self.answers |= {
-            "GetReferral": sent,
-            "ListReferralEvents": r.ListReferralEventsResponse(),
-            "GetReceipt": p.Receipt(
-                id=ID,
-                live=True,
-                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
-                field_groups=[p.FIELD_GROUP_IDENTITY],
-            ),
-            "ListEmergencies": em.ListEmergenciesResponse(),
-            "IssueToken": signed_in(
-                contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, contract_pb2.ROLE_MANAGER
-            ),
-            "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
-            "GetEmergency": em.Emergency(
-                id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID
-            ),
-            "GetEnquiry": enquiry,
-            "GetPlan": plan,
-        }
-
-
 KINDS = (PlayedServices, Open, Received)
 BUTTONS = {
     "/board/several/reroute",
@@ -356,12 +174,14 @@ def lost_fields(data: dict[str, Any], answer: TestResponse, path: str) -> list[s
 
 
 def has_reason(page: str) -> bool:
+    """Returns whether the page says why the form was refused."""
     return bool(re.search(r'data-refusal|role="alert"|class="error"', page))
 
 
 def check(
     site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], minimum: int
 ) -> None:
+    """Sends every form; each that is refused comes back with its fields and a reason."""
     wrong, refused = {}, 0
     for form in site.forms:
         data, answer = send(form)
@@ -433,19 +253,17 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
     site: Site,
 ) -> None:
     others = site.token("her session", OTHER)
-    unsealed, lost_ = [], {}
+    unsealed, lost = [], {}
     for form in site.forms:
         data, answer = site.send(form, others)
         assert answer.status_code == 403
-        if any(
-            words in html.unescape(answer.text) for words in form.typed.values() if words == WORDS
-        ):
+        if WORDS in form.typed.values() and WORDS in html.unescape(answer.text):
             unsealed.append(form.path)
-        missing = lost_fields(data, signed_in_again(site, form, answer, OTHER), form.path)
+        missing = lost_fields(data, sign_in_again(site, form, answer, OTHER), form.path)
         if missing:
-            lost_[form.path] = missing
+            lost[form.path] = missing
         site.client(form).set_cookie("s", SECRET)
-    assert (unsealed, lost_) == ([], {})
+    assert (unsealed, lost) == ([], {})
 
 
 # D26
@@ -453,14 +271,14 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
 def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
     site: Site, signed_out: bool
 ) -> None:
-    unsealed, lost_, kept_count = [], {}, 0
+    unsealed, lost, kept_count = [], {}, 0
 
-    def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+    def end_session(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         if request.session_secret == SECRET:
             raise errors.Unauthenticated("session_ended")
         return signed_in(*ALL_ROLES)
 
-    site.answer("IssueToken", ended)
+    site.answer("IssueToken", end_session)
     for form in site.forms:
         site.client(form).set_cookie("s", SECRET)
         if signed_out:
@@ -472,15 +290,14 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         kept_count += 1
         if WORDS in html.unescape(answer.text):
             unsealed.append(form.path)
-        if missing := lost_fields(
-            data, signed_in_again(site, form, answer, signed_in().worker.id), form.path
-        ):
-            lost_[form.path] = missing
-    assert (unsealed, lost_) == ([], {})
+        again = sign_in_again(site, form, answer, signed_in().worker.id)
+        if missing := lost_fields(data, again, form.path):
+            lost[form.path] = missing
+    assert (unsealed, lost) == ([], {})
     assert kept_count >= 60
 
 
-def signed_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
+def sign_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
     """Returns the answer after signing in on the page that keeps a form."""
     stored = re.search(r'name="kept" value="([^"]*)"', page.text)
     site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
@@ -523,9 +340,9 @@ def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending
     site.refuse_writing(errors.Invalid(("name", "too_long")))
     _, refused = site.send(form)
     again = next(
-        one
-        for one in Forms(refused.text, path).forms
-        if one.path == path and one.typed.keys() >= form.typed.keys()
+        shown
+        for shown in Forms(refused.text, path).forms
+        if shown.path == path and shown.typed.keys() >= form.typed.keys()
     )
     site.refuse_writing(errors.Stale())
     answer = site.client(form).post(path, data=again.sent)
@@ -540,7 +357,7 @@ def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) ->
         form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"}
     )
     assert answer.status_code == 403
-    assert not [one for one in Forms(answer.text, "").forms if one.path == form.path]
+    assert form.path not in {shown.path for shown in Forms(answer.text, "").forms}
 
 
 # D26

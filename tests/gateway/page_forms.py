@@ -1,0 +1,195 @@
+"""The forms of a page, filled in as a person would, and services whose pages show more forms."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote
+
+from google.protobuf.message import Message
+
+from protos.contract.v1 import contract_pb2
+from protos.referrals.v1 import emergencies_pb2 as em
+from protos.referrals.v1 import enquiries_pb2 as e
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import plans_pb2 as pl
+from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.shell.kept import SECRETS
+from tests.gateway.api_gateway import ID
+from tests.gateway.pages_gateway import PlayedServices, signed_in
+
+WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
+OTHER = "e" * 32
+TYPED = {
+    "number": "7",
+    "date": "2027-01-05",
+    "datetime-local": "2027-01-05T10:30",
+    "time": "10:30",
+    "email": "a@b.demo",
+    "url": "https://partner.example/x",
+}
+
+
+@dataclass
+class Form:
+    """A form of a page.
+
+    It has its target, the fields that a browser would send, and the fields that a person types or
+    chooses.
+    """
+
+    path: str
+    kind: int = 0
+    sent: dict[str, list[str]] = field(default_factory=dict)
+    typed: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+    choices: dict[str, list[str]] = field(default_factory=dict)
+
+    def filled(self) -> dict[str, Any]:
+        """Returns the fields of a person who types into every field.
+
+        The last option of every choice is chosen.
+        """
+        chosen = {
+            name: values[-1]
+            for name, values in self.choices.items()
+            if values[-1] not in self.sent.get(name, [])
+        }
+        return self.sent | chosen | self.typed
+
+
+class Forms(HTMLParser):
+    """The posted forms of a page; fields outside a form may name it by its id."""
+
+    def __init__(self, page: str, path: str) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._form: Form | None = None
+        self._path, self._ids = path, dict[str, Form]()
+        self._later: list[tuple[str, str, dict[str, str]]] = []
+        self._select = ""
+        self._area: tuple[Form, str] | None = None
+        self.feed(page)
+        self.close()
+        for name, tag, attributes in self._later:
+            if name in self._ids:
+                self._take(self._ids[name], tag, attributes)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self._form = (
+                Form(unquote(re.split("[?#]", attributes.get("action", ""))[0]) or self._path)
+                if attributes.get("method") == "post"
+                else None
+            )
+            if self._form:
+                self.forms.append(self._form)
+                self._ids[attributes.get("id", "")] = self._form
+        elif attributes.get("form"):
+            self._later.append((attributes["form"], tag, attributes))
+        elif self._form:
+            self._take(self._form, tag, attributes)
+
+    def _take(self, form: Form, tag: str, attributes: dict[str, str]) -> None:
+        name, kind = attributes.get("name", ""), attributes.get("type", "text")
+        if tag == "select":
+            self._select = name
+        elif tag == "option":
+            form.choices.setdefault(self._select, []).append(attributes.get("value", ""))
+            if "selected" in attributes or self._select not in form.sent:
+                form.sent[self._select] = [attributes.get("value", "")]
+        elif tag == "textarea":
+            self._area = (form, name)
+            form.sent[name] = [""]
+            form.typed[name] = WORDS
+        elif tag == "input" and kind in ("radio", "checkbox"):
+            form.choices.setdefault(name, []).append(attributes.get("value", "on"))
+            if "checked" in attributes:
+                form.sent.setdefault(name, []).append(attributes.get("value", "on"))
+        elif tag == "input" and name and kind not in ("submit", "file"):
+            form.sent.setdefault(name, []).append(attributes.get("value", ""))
+            if kind == "password" or name in SECRETS:
+                form.secrets.append(name)
+            elif kind != "hidden":
+                form.typed[name] = TYPED.get(kind, WORDS)
+
+    def handle_data(self, data: str) -> None:
+        if self._area:
+            form, name = self._area
+            form.sent[name] = [(form.sent[name][0] + data).removeprefix("\n")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "textarea":
+            self._area = None
+        elif tag == "form":
+            self._form = None
+
+
+class Open(PlayedServices):
+    """Services whose objects are all open: nothing has ended, and no flag is set."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for rpc, answer in self.answers.items():
+            if isinstance(answer, Message) and rpc not in ("IssueToken", "SignIn"):
+                self.answers[rpc] = open_messages(answer)
+
+
+def open_messages(message: Message) -> Message:
+    """Clears the flags and times of a message and of the messages in it, and returns it."""
+    for part, value in message.ListFields():
+        if part.cpp_type == part.CPPTYPE_BOOL or (
+            part.message_type and part.message_type.full_name == "google.protobuf.Timestamp"
+        ):
+            message.ClearField(part.name)
+        elif part.message_type and not part.message_type.GetOptions().map_entry:
+            for inner in value if part.is_repeated else [value]:
+                open_messages(inner)
+    return message
+
+
+class Received(PlayedServices):
+    """Services whose objects others sent to the reader's organisation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sent = r.Referral(
+            id=ID,
+            etag="v1",
+            state=r.STATE_ACCEPTED,
+            side=r.SIDE_RECEIVER,
+            live=True,
+            person_id=ID,
+            receipt_id=ID,
+            service_id=ID,
+        )
+        enquiry = e.Enquiry(
+            id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN
+        )
+        enquiry.offers.add(service_id=ID)
+        plan = pl.Plan(id=ID, etag="v1", person_id=ID)
+        plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
+        plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)
+        self.answers |= {
+            "GetReferral": sent,
+            "ListReferralEvents": r.ListReferralEventsResponse(),
+            "GetReceipt": p.Receipt(
+                id=ID,
+                live=True,
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                field_groups=[p.FIELD_GROUP_IDENTITY],
+            ),
+            "ListEmergencies": em.ListEmergenciesResponse(),
+            "IssueToken": signed_in(
+                contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR, contract_pb2.ROLE_MANAGER
+            ),
+            "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
+            "GetEmergency": em.Emergency(
+                id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID
+            ),
+            "GetEnquiry": enquiry,
+            "GetPlan": plan,
+        }

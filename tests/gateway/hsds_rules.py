@@ -181,7 +181,7 @@ def check(kind: str, value: Any) -> None:
 def check_page(kind: str, page: Any) -> list[Any]:
     """Raises an error if a page has a fault; returns the objects on the page."""
     Draft202012Validator(PAGE).validate(page)
-    for each in page["contents"]:
-        check(kind, each)
     contents: list[Any] = page["contents"]
+    for item in contents:
+        check(kind, item)
     return contents

@@ -22,10 +22,14 @@ from tests.parts.local_stack import ROOT
 pytestmark = pytest.mark.long
 
 HERE = ROOT / "tests" / "clients"
-DOCUMENT = ROOT / "docs" / "openapi.json"
-# The linters send no telemetry and make no request while they run.
-QUIET = {
+NPM = "node_modules/.bin"
+DOCUMENT = str(ROOT / "docs" / "openapi.json")
+PROGRAMS = Path(sys.executable).parent
+# The linters send no telemetry and make no request while they run. The generator of the Python
+# client calls programs beside it.
+ENVIRONMENT = {
     **os.environ,
+    "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
     "REDOCLY_TELEMETRY": "off",
     "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     "NO_COLOR": "1",
@@ -52,40 +56,32 @@ def clients() -> Path:
 def run(folder: Path, *command: str) -> str:
     """Returns the output of a program; fails with the output if the program fails."""
     ended = subprocess.run(
-        command, cwd=folder, env=QUIET, capture_output=True, text=True, timeout=110, check=False
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
     assert ended.returncode == 0, f"{' '.join(command[:3])}\n{ended.stdout}{ended.stderr}"
     return ended.stdout
 
 
-def tool(name: str) -> str:
-    """Returns the path of a program of an npm package."""
-    return f"node_modules/.bin/{name}"
-
-
-def test_redocly_finds_no_error(clients: Path) -> None:
-    run(clients, tool("redocly"), "lint", str(DOCUMENT))
-
-
-def test_spectral_finds_no_error(clients: Path) -> None:
-    run(
-        clients,
-        tool("spectral"),
-        "lint",
-        str(DOCUMENT),
-        "--ruleset",
-        ".spectral.yaml",
-        "--fail-severity",
-        "error",
-    )
+@pytest.mark.parametrize(
+    ("linter", "options"),
+    [("redocly", ()), ("spectral", ("--ruleset", ".spectral.yaml", "--fail-severity", "error"))],
+)
+def test_a_linter_finds_no_error(clients: Path, linter: str, options: tuple[str, ...]) -> None:
+    run(clients, f"{NPM}/{linter}", "lint", DOCUMENT, *options)
 
 
 @pytest.mark.timeout(300)  # npm fetches what it needs, and a stack comes up meanwhile
 def test_a_generated_typescript_client_is_strict_and_does_a_referral(
     clients: Path, stack: Any
 ) -> None:
-    run(clients, tool("openapi-typescript"), str(DOCUMENT), "--output", "api.d.ts")
-    run(clients, tool("tsc"), "--project", ".")
+    run(clients, f"{NPM}/openapi-typescript", DOCUMENT, "--output", "api.d.ts")
+    run(clients, f"{NPM}/tsc", "--project", ".")
     keys = [
         stack.api_key(organization)
         for organization in ("Asociación Puentes", "Albergue Luna Nueva")
@@ -94,28 +90,8 @@ def test_a_generated_typescript_client_is_strict_and_does_a_referral(
 
 
 def test_a_generated_python_client_searches_and_has_every_field(stack: Any, tmp_path: Path) -> None:
-    programs = Path(sys.executable).parent
-    command = [
-        str(programs / "openapi-python-client"),
-        "generate",
-        "--path",
-        str(DOCUMENT),
-        "--meta",
-        "none",
-        "--output-path",
-        "enlace",
-    ]
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    created = subprocess.run(
-        [*command, "--fail-on-warning"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert created.returncode == 0, created.stdout + created.stderr
+    options = ("--path", DOCUMENT, "--meta", "none", "--output-path", "enlace", "--fail-on-warning")
+    run(tmp_path, str(PROGRAMS / "openapi-python-client"), "generate", *options)
     (tmp_path / "search.py").write_text(SEARCH)
     assert run(
         tmp_path, sys.executable, "search.py", stack.gateway, stack.api_key("Asociación Puentes")

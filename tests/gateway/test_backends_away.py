@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import grpc
 import pytest
@@ -22,12 +24,12 @@ from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway.edge import gates
 from services.gateway.edge.clients import FAREWELLS, Clients
 from services.gateway.edge.gates import CAPACITIES, FAILURES, THREADS, Gate
-from tests.gateway.api_gateway import KEY
+from tests.gateway.api_gateway import JWT, KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
 from tests.gateway.served_gateway import (
-    NAMES,
     Gateway,
     Service,
+    all_at,
     crowd,
     dead_address,
     hanging,
@@ -42,43 +44,23 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 
 @pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
-    created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield created
-    created.close()
+    with closing(Clients(*[f"127.0.0.1:{service.port}"] * 3)) as created:
+        yield created
 
 
-def reason(act: object) -> str:
-    """Returns the reason with which the call is refused."""
-    with pytest.raises(errors.Refusal) as caught:
-        act()  # type: ignore[operator]
-    return caught.value.reason
-
-
-def reason_or_none(act: object) -> str | None:
+def reason(act: Callable[[], object]) -> str | None:
     """Returns the reason with which the call is refused, or None."""
     try:
-        act()  # type: ignore[operator]
+        act()
     except errors.Refusal as refusal:
         return refusal.reason
     return None
 
 
-class Health:
-    """The health that a service reports, and the number of times it was requested."""
-
-    def __init__(self) -> None:
-        self.here = False
-        self.asked = 0
-
-    def __call__(self) -> bool:
-        self.asked += 1
-        return self.here
-
-
-def fail(gate: Gate, away_reason: str = "service_unreachable") -> None:
-    """Makes a call that ends with this error."""
+def fail(gate: Gate, error: errors.Refusal | None = None) -> None:
+    """Makes a call that ends with this error, or cannot reach the service."""
     with gate.passage():
-        raise errors.Unavailable(away_reason)
+        raise error or errors.Unavailable("service_unreachable")
 
 
 def lets_in(gate: Gate) -> bool:
@@ -91,72 +73,63 @@ def lets_in(gate: Gate) -> bool:
 
 
 @pytest.fixture
-def health() -> Health:
-    return Health()
+def health() -> Mock:
+    """The health check of the service, which is unhealthy at first."""
+    return Mock(return_value=False)
 
 
 @pytest.fixture
-def gate(health: Health) -> Iterator[Gate]:
-    created = Gate("referrals", health, capacity=2, patience=0.2, pause=0.01)
-    yield created
-    created.close()
+def gate(health: Mock) -> Iterator[Gate]:
+    with closing(Gate("referrals", health, capacity=2, patience=0.2, pause=0.01)) as created:
+        yield created
 
 
 # 12
 @pytest.mark.parametrize("away_reason", sorted(gates.AWAY_REASONS))
 def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
-    gate: Gate, health: Health, away_reason: str
+    gate: Gate, health: Mock, away_reason: str
 ) -> None:
-    assert reason(lambda: fail(gate, away_reason)) == away_reason
+    assert reason(lambda: fail(gate, errors.Unavailable(away_reason))) == away_reason
     until(lambda: not lets_in(gate), 10)
     assert reason(lambda: fail(gate)) == "service_away"
-    count = health.asked
-    until(lambda: health.asked > count + 3, 10)
+    count = health.call_count
+    until(lambda: health.call_count > count + 3, 10)
     assert not lets_in(gate)
-    health.here = True
+    health.return_value = True
     until(lambda: lets_in(gate), 10)
-    count = health.asked
+    count = health.call_count
     assert lets_in(gate)
     time.sleep(0.05)
-    assert health.asked == count, "a healthy service's health is not checked"
+    assert health.call_count == count, "a healthy service's health is not checked"
 
 
 # 12
-def test_a_health_check_that_breaks_is_repeated(
-    gate: Gate, health: Health, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken() -> bool:
-        raise RuntimeError("anything")
-
-    monkeypatch.setattr(gate, "_healthy", broken)
+def test_a_health_check_that_breaks_is_repeated(gate: Gate, health: Mock) -> None:
+    health.side_effect = RuntimeError("anything")
     assert reason(lambda: fail(gate)) == "service_unreachable"
-    until(lambda: gate._away, 10)
-    monkeypatch.setattr(gate, "_healthy", health)
-    health.here = True
+    until(lambda: gate._away and health.called, 10)
+    health.side_effect, health.return_value = None, True
     until(lambda: lets_in(gate), 10)
 
 
 # 12
 def test_a_refusal_by_a_services_rules_does_not_count_as_unavailability(
-    gate: Gate, health: Health
+    gate: Gate, health: Mock
 ) -> None:
-    def refused() -> None:
-        with gate.passage():
-            raise errors.Conflict("person_erased")
-
     for _ in range(FAILURES + 1):
-        assert reason(refused) == "person_erased"
-    assert reason(lambda: fail(gate, "store_busy")) == "store_busy"
-    assert health.asked == 0
+        assert reason(lambda: fail(gate, errors.Conflict("person_erased"))) == "person_erased"
+    assert reason(lambda: fail(gate, errors.Unavailable("store_busy"))) == "store_busy"
+    assert not health.called
 
 
 # 12
 def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
-    gate: Gate, health: Health
+    gate: Gate, health: Mock
 ) -> None:
-    health.here = True
+    health.return_value = True
+    late = errors.Unavailable("deadline_exceeded")
     for _ in range(FAILURES):
-        assert reason(lambda: fail(gate, "deadline_exceeded")) == "deadline_exceeded"
+        assert reason(lambda: fail(gate, late)) == "deadline_exceeded"
     with gate.passage():
         assert reason(lambda: fail(gate)) == "service_busy"
     with gate.passage():
@@ -165,43 +138,32 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
 
 # 12
 def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(gate: Gate) -> None:
-    with ExitStack() as cleanup:
-        for _ in range(2):
-            cleanup.enter_context(gate.passage())
-        waited: list[float] = []
-        waiting = [
-            threading.Thread(target=lambda: waited.append(timed(lambda: lets_in(gate))))
-            for _ in range(2)
-        ]
-        for thread in waiting:
-            thread.start()
+    with gate.passage(), gate.passage(), ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(timed, lambda: lets_in(gate)) for _ in range(2)]
         until(lambda: gate._waiting == 2, 10)
         assert not lets_in(gate)
-        for thread in waiting:
-            thread.join()
-        assert all(0.15 < seconds < 5 for seconds in waited)
+        assert all(0.15 < wait.result() < 5 for wait in waits)
     assert lets_in(gate)
 
 
 def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_once(
-    health: Health,
+    health: Mock,
 ) -> None:
-    gate = Gate("referrals", health, capacity=8, patience=0.2, pause=0.01)
-    with ExitStack() as cleanup:
-        for _ in range(2):
-            cleanup.enter_context(gate.passage("one"))
-        begin = time.monotonic()
-        with pytest.raises(errors.Unavailable, match="service_busy"):
-            cleanup.enter_context(gate.passage("one"))
-        assert time.monotonic() - begin > 0.15, "the call waits for one of the caller's own places"
-        begin = time.monotonic()
-        for caller in ("another", "a third", "a fourth") * 2:
-            cleanup.enter_context(gate.passage(caller))
-        assert time.monotonic() - begin < 0.1
-    with gate.passage("one"):
-        assert lets_in(gate)
-    assert not gate._inside_by
-    gate.close()
+    with closing(Gate("referrals", health, capacity=8, patience=0.2, pause=0.01)) as gate:
+        with ExitStack() as calls, gate.passage("one"), gate.passage("one"):
+            begin = time.monotonic()
+            with pytest.raises(errors.Unavailable, match="service_busy"):
+                calls.enter_context(gate.passage("one"))
+            assert time.monotonic() - begin > 0.15, (
+                "the call waits for one of the caller's own places"
+            )
+            begin = time.monotonic()
+            for caller in ("another", "a third", "a fourth") * 2:
+                calls.enter_context(gate.passage(caller))
+            assert time.monotonic() - begin < 0.1
+        with gate.passage("one"):
+            assert lets_in(gate)
+        assert not gate._inside_by
 
 
 # 12
@@ -213,26 +175,22 @@ def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
 def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
     service: Service, clients: Clients
 ) -> None:
-    release = threading.Event()
+    called = threading.Event()
 
     def never_answers(rpc: str, context: grpc.ServicerContext) -> None:
-        release.set()
+        called.set()
         while context.is_active():
             time.sleep(0.01)
 
     service.answer = never_answers
-    with pytest.raises(errors.Unavailable, match="deadline_exceeded"):
-        clients.referrals.CreateReferral(DRAFT, timeout=0.1)
-    release.clear()
-    lines: list[str] = []
-    asking = threading.Thread(
-        target=lambda: lines.append(reason(lambda: clients.referrals.CreateReferral(DRAFT)))
-    )
-    asking.start()
-    assert release.wait(5)
-    service.stop(grace=0)
-    asking.join(5)
-    assert lines == ["service_unreachable"]
+    create = clients.referrals.CreateReferral
+    assert reason(lambda: create(DRAFT, timeout=0.1)) == "deadline_exceeded"
+    called.clear()
+    with ThreadPoolExecutor() as pool:
+        refusal = pool.submit(reason, lambda: create(DRAFT))
+        assert called.wait(5)
+        service.stop(grace=0)
+        assert refusal.result(5) == "service_unreachable"
 
 
 # 12
@@ -258,46 +216,45 @@ def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     assert service.asked == ["ListPeople", "ListPeople", "CreateReferral"]
 
 
+def clients_of(*services: Service) -> closing[Clients]:
+    """Returns clients of several servers under one name."""
+    servers = ",".join(f"127.0.0.1:{service.port}" for service in services)
+    return closing(Clients(*[f"ipv4:{servers}"] * 3))
+
+
 # 12
 def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies() -> None:
-    both = Service(), Service()
-    clients = Clients(*[f"ipv4:127.0.0.1:{both[0].port},127.0.0.1:{both[1].port}"] * 3)
-    try:
-        clients.people.ListPeople(PEOPLE)
-        until(
-            lambda: (clients.people.ListPeople(PEOPLE), all(one.asked for one in both))[1], 5
-        )  # the second connection comes a moment later
-        before = [len(one.asked) for one in both]
+    with Service() as first, Service() as second, clients_of(first, second) as clients:
+
+        def both_are_called() -> bool:
+            clients.people.ListPeople(PEOPLE)
+            return bool(first.asked and second.asked)
+
+        until(both_are_called, 5)  # the second connection comes a moment later
+        first.asked.clear()
+        second.asked.clear()
         for _ in range(40):
             clients.people.ListPeople(PEOPLE)
-        assert [len(one.asked) - asked for one, asked in zip(both, before, strict=True)] == [20, 20]
-        both[0].stop()
+        assert (len(first.asked), len(second.asked)) == (20, 20)
+        first.stop()
         for _ in range(20):
             clients.people.ListPeople(PEOPLE)
             clients.referrals.CreateReferral(DRAFT)
-    finally:
-        clients.close()
-        both[1].stop()
 
 
 # D21
 def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
-    broken, healthy = Service(), Service()
-    broken.answer = store_unavailable
-    broken.ready(False)
-    clients = Clients(*[f"ipv4:127.0.0.1:{broken.port},127.0.0.1:{healthy.port}"] * 3)
-    try:
-        for _ in range(40):
-            clients.people.ListPeople(PEOPLE)
-            clients.referrals.CreateReferral(DRAFT)
-        assert (broken.asked, len(healthy.asked)) == ([], 80)
-        broken.answer = lambda rpc, context: None
-        broken.ready(True)
-        until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.asked)[1]), 10)
-    finally:
-        clients.close()
-        broken.stop()
-        healthy.stop()
+    with Service() as broken, Service() as healthy:
+        broken.answer = store_unavailable
+        broken.ready(False)
+        with clients_of(broken, healthy) as clients:
+            for _ in range(40):
+                clients.people.ListPeople(PEOPLE)
+                clients.referrals.CreateReferral(DRAFT)
+            assert (broken.asked, len(healthy.asked)) == ([], 80)
+            broken.answer = lambda rpc, context: None
+            broken.ready(True)
+            until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.asked)[1]), 10)
 
 
 # D21
@@ -305,22 +262,19 @@ def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_o
     service: Service, clients: Clients
 ) -> None:
     service.ready(False)
-    until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
-    assert not clients.standing()["referrals"].ready
-    assert clients.standing()["referrals"].answers, (
+    until(lambda: reason(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
+    standing = clients.standing()["referrals"]
+    assert (standing.answers, standing.ready) == (True, False), (
         "the service answers, and reports that it is not ready"
     )
     service.ready(True)
-    until(lambda: reason_or_none(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
+    until(lambda: reason(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
 
 # 12
 def test_a_service_is_found_by_its_name(service: Service) -> None:
-    clients = Clients(*[f"localhost:{service.port}"] * 3)
-    try:
+    with closing(Clients(*[f"localhost:{service.port}"] * 3)) as clients:
         clients.people.ListPeople(PEOPLE)
-    finally:
-        clients.close()
 
 
 # 12
@@ -331,11 +285,8 @@ def test_a_session_that_cannot_be_ended_now_is_ended_later(
     service.stop()
     # a call that waited for the service would take a minute
     assert timed(lambda: clients.end_session_later(SECRET)) < 5
-    back = Service(port)
-    try:
+    with Service(port) as back:
         until(lambda: back.asked == ["EndSession"], 10)
-    finally:
-        back.stop()
 
 
 # 12
@@ -357,23 +308,19 @@ def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
     Nobody listens at the address of partners, referrals accepts calls without answering, and
     notifications reports that its database is down.
     """
-    socket_, address = dead_address()
-    silent, away = Service(), Service()
+    reserved, address = dead_address()
     over = threading.Event()
-    silent.answer = hanging(over)
-    away.answer = store_unavailable
-    addresses = {
-        "partners": address,
-        "referrals": f"127.0.0.1:{silent.port}",
-        "notifications": f"127.0.0.1:{away.port}",
-    }
-    created = Gateway(tmp_path_factory.mktemp("gateway"), addresses)
-    yield created
-    created.process.stop()
-    over.set()
-    silent.stop()
-    away.stop()
-    socket_.close()
+    with reserved, Service() as silent, Service() as away:
+        silent.answer = hanging(over)
+        away.answer = store_unavailable
+        addresses = {
+            "partners": address,
+            "referrals": f"127.0.0.1:{silent.port}",
+            "notifications": f"127.0.0.1:{away.port}",
+        }
+        with Gateway(tmp_path_factory.mktemp("gateway"), addresses) as gateway:
+            yield gateway
+        over.set()
 
 
 def quick_exit(gateway: Gateway) -> None:
@@ -400,20 +347,19 @@ def test_a_gateway_whose_services_are_down_reports_only_itself_as_ready(
 def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_services(
     before_the_dead: Gateway,
 ) -> None:
-    jwt = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
-    turns = iter(range(10**9))
+    turns = itertools.count()
 
-    def ask() -> None:
+    def call() -> None:
         turn = next(turns)
         path = ("people", "notifications", "organizations", "people")[turn % 4]
         # requests of many callers, because one caller alone cannot occupy every thread
-        assert before_the_dead.api(path, key=f"{jwt}{turn % 25}").status_code in (503, 504)
+        assert before_the_dead.api(path, key=f"{JWT}{turn % 25}").status_code in (503, 504)
         # a client, not a flood: the test measures the wait for dead services, not the wait for this
         # machine's two processors
         time.sleep(0.2)
 
     quick_exit(before_the_dead)
-    with crowd(100, ask):
+    with crowd(100, call):
         time.sleep(0.5)
         durations = sorted(timed(lambda: quick_exit(before_the_dead)) for _ in range(20))
         probes = sorted(
@@ -433,24 +379,23 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
 
 # 12
 def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> None:
-    healthy, hangs = Service(), Service()
     over = threading.Event()
-    hangs.answer = hanging(over)
-    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{healthy.port}") | {
-        "referrals": f"127.0.0.1:{hangs.port}"
-    }
-    gateway = Gateway(tmp_path, addresses)
-    try:
+    statuses: list[int] = []
+    # each of four callers may have two calls under way
+    keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
+    with ExitStack() as running:
+        healthy, hangs = (running.enter_context(Service()) for _ in range(2))
+        hangs.answer = hanging(over)
+        addresses = all_at(healthy) | {"referrals": f"127.0.0.1:{hangs.port}"}
+        gateway = running.enter_context(Gateway(tmp_path, addresses))
+        running.callback(over.set)
         gateway.api("notifications")
-        statuses: list[int] = []
-        # each of four callers may have two calls under way
-        keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
 
-        def ask() -> None:
+        def call() -> None:
             statuses.append(gateway.api("people", key=next(keys)).status_code)
             time.sleep(0.1)
 
-        with crowd(30, ask):
+        with crowd(30, call):
             time.sleep(1)
             assert len(hangs.asked) == CAPACITIES["referrals"], "the other calls were refused"
             durations = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
@@ -459,34 +404,23 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
             over.set()
             until(lambda: 200 in statuses, 10)
         assert set(statuses) == {200, 503, 504}
-    finally:
-        over.set()
-        gateway.process.stop()
-        healthy.stop()
-        hangs.stop()
 
 
 # 12
 def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
-    service = Service()
-    port = service.port
-    gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{port}"))
-    try:
+    with Service() as service, Gateway(tmp_path, all_at(service)) as gateway:
         assert gateway.api().status_code == 200
         service.answer = store_unavailable
         service.ready(False)
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        count_before = len(service.asked)
-        assert max(timed(lambda: gateway.api()) for _ in range(20)) < 2
-        assert len(service.asked) == count_before, "no client's call is used to test the service"
+        service.asked.clear()
+        assert max(timed(gateway.api) for _ in range(20)) < 2
+        assert service.asked == [], "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
         service.ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         time.sleep(3)  # as long as its reconnecting can be delayed
-        service = Service(port)
-        assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
-    finally:
-        gateway.process.stop()
-        service.stop()
+        with Service(service.port):
+            assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

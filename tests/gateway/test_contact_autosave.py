@@ -88,13 +88,28 @@ def answer(page: Page, question: str, value: str) -> None:
     page.locator(f"#{question} label", has=page.locator(f"input[value='{value}']")).click()
 
 
-def count_calls(line: Line, rpc: str) -> int:
-    return sum(name == rpc for name, _, _ in line.asked)
+def begin(page: Page, value: str) -> None:
+    """Answers the first question, and waits until the contact is saved."""
+    answer(page, "danger_now", value)
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+
+
+def write_note(page: Page, text: str) -> None:
+    page.locator("[name=note]").fill(text)
+
+
+def made_contacts(line: Line) -> int:
+    """Returns how many contacts the page made."""
+    return sum(rpc == "CreateContact" for rpc, _, _ in line.asked)
+
+
+def triage(line: Line, *questions: str) -> list[c.Answer.ValueType]:
+    """Returns the stored answers to these questions."""
+    return [getattr(line.contact.triage, question) for question in questions]
 
 
 def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, line: Line) -> None:
-    answer(page, "danger_now", "yes")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "yes")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert line.contact.triage.danger_now == c.ANSWER_YES
     assert page.url.endswith(f"/line/{ID}")
@@ -110,16 +125,13 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     answer(page, "danger_now", "yes")
     expect(page.locator("#readout")).to_contain_text("4821")
     answer(page, "still_held", "no")
-    page.locator("[name=note]").fill("llama desde la terminal")
+    write_note(page, "llama desde la terminal")
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v3", timeout=15_000)
-    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (
-        c.ANSWER_YES,
-        c.ANSWER_NO,
-    )
+    assert triage(line, "danger_now", "still_held") == [c.ANSWER_YES, c.ANSWER_NO]
     assert line.contact.note == "llama desde la terminal"
     # the PIN, which is shown once, stays visible during the call
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
-    assert count_calls(line, "CreateContact") == 1
+    assert made_contacts(line) == 1
 
 
 def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
@@ -141,26 +153,23 @@ def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, lin
 
 
 def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line) -> None:
-    for question in ("danger_now", "still_held", "wants_out", "child_unsafe"):
+    questions = ("danger_now", "still_held", "wants_out", "child_unsafe")
+    for question in questions:
         answer(page, question, "no")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     page.wait_for_load_state("networkidle")
-    assert count_calls(line, "CreateContact") == 1
-    triage = line.contact.triage
-    assert {triage.danger_now, triage.still_held, triage.wants_out, triage.child_unsafe} == {
-        c.ANSWER_NO
-    }
+    assert made_contacts(line) == 1
+    assert triage(line, *questions) == [c.ANSWER_NO] * 4
 
 
 def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing_in(
     page: Page, line: Line
 ) -> None:
-    answer(page, "danger_now", "yes")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "yes")
     line.answers["IssueToken"] = ended
     # the gateway caches a session for one second
     page.wait_for_timeout(1300)
-    page.locator("[name=note]").fill("vuelvo a las seis")
+    write_note(page, "vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Su sesión terminó")
     page.click("p.save button")
     expect(page.locator("main")).to_contain_text("no se perdió")
@@ -173,7 +182,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     page.get_by_role("button", name="Guardarlo ahora").click()
     page.wait_for_url(f"**/line/{ID}**")
     assert line.contact.note == "vuelvo a las seis"
-    assert count_calls(line, "CreateContact") == 1
+    assert made_contacts(line) == 1
 
 
 def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
@@ -185,25 +194,23 @@ def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
     page.context.set_offline(False)
     answer(page, "still_held", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
-    assert (line.contact.triage.danger_now, line.contact.triage.still_held) == (
-        c.ANSWER_YES,
-        c.ANSWER_YES,
-    )
+    assert triage(line, "danger_now", "still_held") == [c.ANSWER_YES, c.ANSWER_YES]
 
 
 def test_an_answer_opens_its_card_and_closes_no_other_card(page: Page, line: Line) -> None:
-    card = '[data-card="{}"]'.format
-    expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
-    assert page.locator(card("still_held")).get_attribute("open") is None
+    danger_now, still_held = (
+        page.locator(f'[data-card="{card}"]') for card in ("danger_now", "still_held")
+    )
+    expect(danger_now).to_have_attribute("open", "")
+    assert still_held.get_attribute("open") is None
     answer(page, "still_held", "yes")
-    expect(page.locator(card("still_held"))).to_have_attribute("open", "")
-    expect(page.locator(card("danger_now"))).to_have_attribute("open", "")
-    assert line.contact.triage.still_held == c.ANSWER_YES
+    expect(still_held).to_have_attribute("open", "")
+    expect(danger_now).to_have_attribute("open", "")
+    assert triage(line, "still_held") == [c.ANSWER_YES]
 
 
 def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, line: Line) -> None:
-    answer(page, "danger_now", "no")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "no")
     update_begun, released = threading.Event(), threading.Event()
 
     def wait_and_update(request: c.UpdateContactRequest) -> c.Contact:
@@ -225,14 +232,9 @@ def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, l
 def test_a_link_stays_on_the_page_when_nothing_could_be_saved_and_leaves_at_the_second_click(
     page: Page, line: Line
 ) -> None:
-    answer(page, "danger_now", "no")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
-
-    def refuse(_request: c.UpdateContactRequest) -> c.Contact:
-        raise errors.Stale
-
-    line.answers["UpdateContact"] = refuse
-    page.locator("[name=note]").fill("llama desde la terminal")
+    begin(page, "no")
+    line.answers["UpdateContact"] = errors.Stale()
+    write_note(page, "llama desde la terminal")
     page.get_by_role("link", name="Empezar una remisión").click()
     expect(page.locator("#saved")).to_have_class(re.compile("bad"))
     assert page.url.endswith(f"/line/{ID}")
@@ -241,8 +243,7 @@ def test_a_link_stays_on_the_page_when_nothing_could_be_saved_and_leaves_at_the_
 
 
 def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: Line) -> None:
-    answer(page, "danger_now", "no")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "no")
     saved = threading.Event()
 
     def update_and_signal(request: c.UpdateContactRequest) -> c.Contact:
@@ -250,7 +251,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
         return line.update(request)
 
     line.answers["UpdateContact"] = update_and_signal
-    page.locator("[name=note]").fill("llama desde la terminal")
+    write_note(page, "llama desde la terminal")
     # as with the browser's back key: no field loses the focus before the page is left
     page.evaluate("location.assign('/today')")
     assert saved.wait(30)
@@ -260,15 +261,16 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
 def test_d18_the_key_for_no_gives_the_calm_answer_even_where_the_contract_asks_the_opposite(
     page: Page, line: Line
 ) -> None:
-    page.locator("[data-question=safe_place_tonight]").click()
+    question = page.locator("[data-question=safe_place_tonight]")
+    question.click()
     page.keyboard.press("2")
     expect(page.locator("#saved")).to_contain_text("Guardado")
-    assert line.contact.triage.safe_place_tonight == c.ANSWER_YES
-    expect(page.locator("[data-question=safe_place_tonight] b")).to_have_text("No")
-    page.locator("[data-question=safe_place_tonight]").click()
+    assert triage(line, "safe_place_tonight") == [c.ANSWER_YES]
+    expect(question.locator("b")).to_have_text("No")
+    question.click()
     page.keyboard.press("1")
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v2")
-    assert line.contact.triage.safe_place_tonight == c.ANSWER_NO
+    assert triage(line, "safe_place_tonight") == [c.ANSWER_NO]
 
 
 ENDED = (
@@ -281,29 +283,26 @@ ENDED = (
 def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_the_next_sign_in(
     page: Page, line: Line
 ) -> None:
-    answer(page, "danger_now", "yes")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "yes")
     other = page.context.new_page()
     other.goto(page.url)
     other.locator("details.account summary").click()
     other.get_by_role("button", name="Cerrar la sesión").click()
     other.wait_for_url(re.compile(r"/$"))
-    page.locator("[name=note]").fill("vuelvo a las seis")
+    write_note(page, "vuelvo a las seis")
     expect(page.locator("#saved")).to_have_text(ENDED)
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
-    signed = open_pages(page.context, page.url.split("/line/")[0], signed=True)
-    signed.close()
+    open_pages(page.context, page.url.split("/line/")[0], signed=True).close()
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     until(lambda: line.contact.triage.still_held == c.ANSWER_NO)
     assert line.contact.note == "vuelvo a las seis"
-    assert count_calls(line, "CreateContact") == 1
+    assert made_contacts(line) == 1
 
 
 # D26
 def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
-    answer(page, "danger_now", "yes")
-    expect(page.locator("#saved")).to_contain_text("Guardado")
+    begin(page, "yes")
     strange = (
         '<main><p class="note soon">Es una demostración.</p><form method="post"'
         ' action="/somewhere"></form></main>'
@@ -311,7 +310,7 @@ def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, lin
     page.route(
         "**/line/*", lambda route: route.fulfill(status=200, content_type="text/html", body=strange)
     )
-    page.locator("[name=note]").fill("vuelvo a las seis")
+    write_note(page, "vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Todavía no se guardó")
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
 
@@ -320,34 +319,25 @@ def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, lin
 def test_d26_the_texts_of_two_workers_who_write_at_the_same_time_are_merged(
     page: Page, line: Line
 ) -> None:
-    page.locator("[name=note]").fill("llama desde la terminal")
+    write_note(page, "llama desde la terminal")
     answer(page, "danger_now", "yes")
     # the second of two saves: the note was the first
     until(lambda: line.contact.triage.danger_now == c.ANSWER_YES)
     expect(page.locator("form[data-autosave] [name=etag]")).to_have_value(line.contact.etag)
-    colleague = c.Contact()
-    colleague.CopyFrom(line.contact)
-    colleague.note, colleague.triage.child_unsafe, colleague.need_code = (
-        "llama desde la terminal. Espera a su tía",
-        c.ANSWER_NO,
-        "HOU.EMG",
-    )
-    line.save(colleague)
-    page.locator("[name=note]").fill("llama desde la terminal de buses")
+    line.contact.note = "llama desde la terminal. Espera a su tía"
+    line.contact.need_code = "HOU.EMG"
+    line.contact.triage.child_unsafe = c.ANSWER_NO
+    line.save(line.contact)
+    write_note(page, "llama desde la terminal de buses")
     expect(page.locator("#saved")).to_contain_text("quedó junto lo suyo y lo de ella")
-    expect(page.locator("[name=note]")).to_have_value(
-        "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses"
-    )
+    both_notes = "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses"
+    expect(page.locator("[name=note]")).to_have_value(both_notes)
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     page.wait_for_load_state("networkidle")
-    contact = line.contact
-    assert (contact.triage.danger_now, contact.triage.child_unsafe, contact.triage.still_held) == (
+    assert triage(line, "danger_now", "child_unsafe", "still_held") == [
         c.ANSWER_YES,
         c.ANSWER_NO,
         c.ANSWER_NO,
-    )
-    assert (contact.need_code, contact.note) == (
-        "HOU.EMG",
-        "llama desde la terminal. Espera a su tía\nllama desde la terminal de buses",
-    )
+    ]
+    assert (line.contact.need_code, line.contact.note) == ("HOU.EMG", both_notes)

@@ -10,31 +10,29 @@ import pytest
 import requests
 
 from tests.gateway.pages_gateway import EXIT, SECRET, token_of
-from tests.gateway.served_gateway import NAMES, Gateway, Service, refusing
+from tests.gateway.served_gateway import Gateway, Service, all_at, refusing
 
 pytestmark = pytest.mark.long
 
-UNHEARD = "exec >/dev/full 2>&1; exec " + sys.executable + " -m services.gateway serve"
+SERVE = f"exec {sys.executable} -m services.gateway serve"
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     """A gateway whose standard output and error are full."""
-    created = Gateway(
-        tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=["sh", "-c", UNHEARD]
-    )
-    yield created
-    created.process.stop()
+    command = ["sh", "-c", f"exec >/dev/full 2>&1; {SERVE}"]
+    with Gateway(tmp_path, all_at(service), command) as created:
+        yield created
 
 
 def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(
     gateway: Gateway,
 ) -> None:
-    assert requests.get(f"{gateway.url}/", timeout=15).status_code == 200
-    assert requests.get(f"{gateway.url}/no-such-page", timeout=15).status_code == 404
+    for path, status in (("/", 200), ("/no-such-page", 404)):
+        assert requests.get(gateway.url + path, timeout=15).status_code == status
     assert gateway.api().status_code == 200
-    response = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
-    assert (response.status_code, response.headers["Location"]) == (303, EXIT)
+    left = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
+    assert (left.status_code, left.headers["Location"]) == (303, EXIT)
 
 
 def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
@@ -59,25 +57,12 @@ def test_an_upload_is_accepted_where_no_file_can_be_written(
     tmp_path: Path, service: Service
 ) -> None:
     # not even a line of the log can be written
-    command = ["sh", "-c", f"ulimit -f 0; exec {sys.executable} -m services.gateway serve"]
-    created = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"), command=command)
-    try:
-        cookies = {"s": SECRET}
-        form = {
-            "form_token": token_of(
-                requests.get(f"{created.url}/directory/import", cookies=cookies, timeout=15).text
-            ),
-            "step": "try",
-        }
-        sent = requests.post(
-            f"{created.url}/directory/import",
-            form,
-            files={"content": ("x.csv", b"a" * 600_000)},
-            cookies=cookies,
-            timeout=15,
-            allow_redirects=False,
-        )
-        assert sent.status_code == 303, sent.text
+    command = ["sh", "-c", f"ulimit -f 0; {SERVE}"]
+    with Gateway(tmp_path, all_at(service), command) as gateway, requests.Session() as browser:
+        browser.cookies["s"] = SECRET
+        address = f"{gateway.url}/directory/import"
+        form = {"form_token": token_of(browser.get(address, timeout=15).text), "step": "try"}
+        files = {"content": ("x.csv", b"a" * 600_000)}
+        answer = browser.post(address, form, files=files, timeout=15, allow_redirects=False)
+        assert answer.status_code == 303, answer.text
         assert "CreateImport" in service.asked
-    finally:
-        created.process.stop()

@@ -10,6 +10,7 @@ from flask import Flask
 
 from chassis.errors import NotFound
 from protos.partners.v1 import directory_pb2 as d
+from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as o
 from tests.gateway.api_gateway import ID, Played
 from tests.gateway.hsds_rules import check, check_page
@@ -63,22 +64,25 @@ def public_service() -> o.PublicService:
     )
     message.service.assured_time.FromJsonString("2026-03-14T09:30:00Z")
     message.modify_time.FromJsonString("2026-03-14T09:30:00.5Z")
-    at = message.service_at_locations.add(id=HEX, service_id=HEX, location_id=HEX, languages=["es"])
-    at.phones.add(number="+50523410002", extension="12", languages=["es"])
-    at.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
-    at.location.id, at.location.name, at.location.address, at.location.country = (
-        HEX,
-        "Oficina",
-        "Del parque 2c",
-        "NI",
+    office = message.service_at_locations.add(
+        id=HEX,
+        service_id=HEX,
+        location_id=HEX,
+        languages=["es"],
+        location=locations_pb2.Location(
+            id=HEX,
+            name="Oficina",
+            address="Del parque 2c",
+            country="NI",
+            department="NI-CI",
+            area_code="NI-CI.chichigalpa",
+            latitude=12.6,
+            longitude=-87.1,
+            accessibility=[d.ACCESSIBILITY_LOW_VISION],
+        ),
     )
-    at.location.department, at.location.area_code, at.location.latitude, at.location.longitude = (
-        "NI-CI",
-        "NI-CI.chichigalpa",
-        12.6,
-        -87.1,
-    )
-    at.location.accessibility.append(d.ACCESSIBILITY_LOW_VISION)
+    office.phones.add(number="+50523410002", extension="12", languages=["es"])
+    office.schedules.add(freq=d.FREQUENCY_WEEKLY, byday=["MO"], opens_at="08:00", closes_at="17:00")
     return message
 
 
@@ -197,21 +201,26 @@ def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Pl
     assert code["parent_id"] == group["id"]
     check("taxonomy_term", get(api, f"/taxonomy_terms/{code['id']}").json)
     check("taxonomy", get(api, f"/taxonomies/{code['taxonomy_id']}").json)
-    assert get(api, f"/taxonomy_terms?parent_id={group['id']}").json["contents"] == [code]
-    assert get(api, "/taxonomy_terms?top_only=true").json["contents"] == [group]
-    assert get(api, "/taxonomy_terms?search=advice&per_page=1").json["contents"] == [code]
+    for query, term in (
+        (f"parent_id={group['id']}", code),
+        ("top_only=true", group),
+        ("search=advice&per_page=1", code),
+    ):
+        assert get(api, f"/taxonomy_terms?{query}").json["contents"] == [term]
 
 
 def test_a_service_contains_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
     body = get(api, f"/services/{UUID(HEX)}").json
     assert open_directory.last("GetPublicService").id == HEX
-    assert [each["byday"] for each in body["schedules"]] == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
-    [at] = body["service_at_locations"]
-    assert (
-        at["location"]["addresses"][0]["city"],
-        at["location"]["addresses"][0]["state_province"],
-    ) == ("Chichigalpa", "Chinandega")
-    assert at["phones"][0]["extension"] == 12
+    days = [schedule["byday"] for schedule in body["schedules"]]
+    assert days == ["MO,TU,WE,TH,FR,SA,SU", "1MO,-1FR"]
+    [office] = body["service_at_locations"]
+    [address] = office["location"]["addresses"]
+    assert (address["city"], address["state_province"], office["phones"][0]["extension"]) == (
+        "Chichigalpa",
+        "Chinandega",
+        12,
+    )
     assert (
         body["minimum_age"],
         body["x_takes_dependants"],
@@ -225,23 +234,12 @@ def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: Played) ->
         api,
         f"/services?search=casa&page=2&per_page=1&taxonomy_term_id={group['id']}&organization_id={UUID(ID)}&modified_after=2026-03-14T09:00:00Z",
     )
-    request = open_directory.last("ListPublicServices")
-    assert (
-        request.words,
-        request.page,
-        request.page_size,
-        request.need_code,
-        request.organization_id,
-    ) == (
-        "casa",
-        2,
-        1,
-        "LEG",
-        ID,
+    expected = o.ListPublicServicesRequest(
+        words="casa", page=2, page_size=1, need_code="LEG", organization_id=ID
     )
-    assert request.modified_after.ToJsonString() == "2026-03-14T09:00:00Z"
-    page = {name: value for name, value in answer.json.items() if name != "contents"}
-    assert page == {
+    expected.modified_after.FromJsonString("2026-03-14T09:00:00Z")
+    assert open_directory.last("ListPublicServices") == expected
+    assert {name: value for name, value in answer.json.items() if name != "contents"} == {
         "total_items": 3,
         "total_pages": 3,
         "page_number": 2,
@@ -296,8 +294,8 @@ def test_answers_may_be_cached_for_a_while_and_then_revalidated(
         "public, max-age=300",
         "*",
     )
-    second_answer = get(api, "/services", If_None_Match=first.headers["ETag"])
-    assert (second_answer.status_code, second_answer.data) == (304, b"")
+    unchanged = get(api, "/services", If_None_Match=first.headers["ETag"])
+    assert (unchanged.status_code, unchanged.data) == (304, b"")
 
 
 def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:
@@ -327,9 +325,4 @@ def test_missing_objects_and_unsupported_methods_are_problems(
         )
         assert "max-age" not in answer.headers.get("Cache-Control", "")
     assert api.test_client().delete("/hsds/services").status_code == 405
-    assert (
-        api.test_client()
-        .post("/hsds/services", data="[]", content_type="application/json")
-        .status_code
-        == 400
-    )
+    assert api.test_client().post("/hsds/services", json=[]).status_code == 400

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -18,8 +19,15 @@ from services.gateway.edge.clients import Clients
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
 from tests.gateway.api_gateway import OUTPUTS
-from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, token_of
-from tests.gateway.served_gateway import NAMES, Gateway, Service, dead_address, store_unavailable
+from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, submit
+from tests.gateway.served_gateway import (
+    NAMES,
+    Gateway,
+    Service,
+    all_at,
+    dead_address,
+    store_unavailable,
+)
 from tests.parts.local_stack import until
 
 DIAL = 'href="tel:133"'
@@ -75,8 +83,7 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
     assert DIAL in client.get("/").text
     everything_away(played)
     answer = client.get(path)
-    assert answer.status_code == status
-    assert number in answer.text
+    assert (answer.status_code, number in answer.text) == (status, True)
 
 
 @pytest.mark.parametrize(
@@ -95,29 +102,23 @@ def test_d17_an_error_page_has_the_number_for_visitors_and_for_workers(
     client = pages(played, development=False).test_client()
     played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
-    assert (response := client.get("/figures")).status_code == status
-    assert DIAL in response.text
-    assert (response := enter(client).get("/people")).status_code == status
-    assert DIAL in response.text
+    for answer in (client.get("/figures"), enter(client).get("/people")):
+        assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
 def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
-    sent = {
-        "form_token": token_of(client.get("/my-referral").text),
-        "reference": "W43P-VWJF",
-        "pin": "4821",
-    }
-    assert DIAL in client.post("/my-referral", data=sent).text
+    page, credential = client.get("/my-referral").text, {"reference": "W43P-VWJF", "pin": "4821"}
+    assert DIAL in submit(client, "/my-referral", page, **credential).text
     for refusal, status in (
         (errors.Exhausted("guesses", 60), 429),
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
         (AWAY, 503),
     ):
         played.answers["GetReferenceStatus"] = refusal
-        answer = client.post("/my-referral", data=sent)
+        answer = submit(client, "/my-referral", page, **credential)
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
@@ -129,83 +130,63 @@ def test_d17_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
     assert (answer.status_code, DIAL in answer.text) == (200, True)
 
 
-class Directory:
-    """The directory from which the lines are requested: it answers, or is unavailable."""
-
-    def __init__(self, *numbers: tuple[str, str]) -> None:
-        self.numbers: tuple[tuple[str, str], ...] | None = numbers
-        self.asked = 0
-
-    @property
-    def directory(self) -> Directory:
-        return self
-
-    def ListHotlines(self, request: object, timeout: float) -> ListHotlinesResponse:  # the rpc
-        self.asked += 1
-        if self.numbers is None:
-            raise AWAY
-        return ListHotlinesResponse(
-            hotlines=[Hotline(country=country, number=number) for country, number in self.numbers]
-        )
+def numbers(**by_country: str) -> ListHotlinesResponse:
+    """Returns the answer of a directory that knows these lines."""
+    return ListHotlinesResponse(
+        hotlines=[Hotline(country=country, number=by_country[country]) for country in by_country]
+    )
 
 
-class Now:
-    """A time that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
+@pytest.fixture
+def dead_directory() -> PlayedServices:
+    return PlayedServices({"ListHotlines": AWAY})
 
 
-def known(lines: Lines, directory: Directory) -> dict[str, str]:
-    return {line.country: line.number for line in lines.known(cast(Clients, directory))}
+def known(lines: Lines, services: PlayedServices) -> dict[str, str]:
+    return {line.country: line.number for line in lines.known(cast(Clients, services))}
 
 
 def test_d17_the_last_numbers_survive_a_restart_and_the_configured_ones_hold_until_the_first_answer(
-    tmp_path: Path,
+    tmp_path: Path, played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
-    dead_directory, live_directory = Directory(), Directory(("NI", "134"), ("SV", "1333"))
-    dead_directory.numbers = None
+    played.answers["ListHotlines"] = numbers(NI="134", SV="1333")
     configured, file = {"NI": "133"}, tmp_path / "lines.json"
     assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
-    assert known(Lines(configured, file), live_directory) == {"NI": "134", "SV": "1333"}
+    assert known(Lines(configured, file), played) == {"NI": "134", "SV": "1333"}
     assert known(Lines(configured, file), dead_directory) == {"NI": "134", "SV": "1333"}
     file.write_text("{ torn")
     assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
-    assert known(Lines(configured, tmp_path / "no" / "folder"), live_directory) == {
-        "NI": "134",
-        "SV": "1333",
-    }
+    nowhere = tmp_path / "no" / "folder"
+    assert known(Lines(configured, nowhere), played) == {"NI": "134", "SV": "1333"}
 
 
-def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown() -> None:
-    directory, now = Directory(("NI", "133")), Now()
+def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
+    played: PlayedServices,
+) -> None:
+    now = Mock(return_value=1000.0)
     lines = Lines({}, None, now)
-    assert [known(lines, directory) for _ in range(3)] == [{"NI": "133"}] * 3
-    assert directory.asked == 1
-    directory.numbers = (("NI", "134"),)
-    now.seconds += AGE_SECONDS + 1
-    assert known(lines, directory) == {"NI": "134"}
-    directory.numbers = None
-    now.seconds += AGE_SECONDS + 1
-    assert [known(lines, directory) for _ in range(3)] == [{"NI": "134"}] * 3
-    assert directory.asked == 3
-    now.seconds += TRY_AGAIN_SECONDS + 1
-    directory.numbers = (("NI", "135"),)
-    assert known(lines, directory) == {"NI": "135"}
+    played.answers["ListHotlines"] = numbers(NI="133")
+    assert [known(lines, played) for _ in range(3)] == [{"NI": "133"}] * 3
+    assert len(played.asked) == 1
+    played.answers["ListHotlines"] = numbers(NI="134")
+    now.return_value += AGE_SECONDS + 1
+    assert known(lines, played) == {"NI": "134"}
+    played.answers["ListHotlines"] = AWAY
+    now.return_value += AGE_SECONDS + 1
+    assert [known(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
+    assert len(played.asked) == 3
+    now.return_value += TRY_AGAIN_SECONDS + 1
+    played.answers["ListHotlines"] = numbers(NI="135")
+    assert known(lines, played) == {"NI": "135"}
 
 
-def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so() -> None:
-    dead_directory, live_directory = Directory(), Directory(("NI", "133"))
-    dead_directory.numbers = None
-    lines = Lines({"NI": "133"}, None)
-    known(lines, dead_directory)
-    assert not lines.complete
-    lines = Lines({"NI": "133"}, None)
-    known(lines, live_directory)
-    assert lines.complete
+def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so(
+    played: PlayedServices, dead_directory: PlayedServices
+) -> None:
+    for services, is_complete in ((dead_directory, False), (played, True)):
+        lines = Lines({"NI": "133"}, None)
+        known(lines, services)
+        assert lines.complete is is_complete
 
 
 def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
@@ -219,16 +200,16 @@ def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
 
 @pytest.fixture
 def nothing_behind() -> Iterator[dict[str, str]]:
-    socket_, address = dead_address()
-    yield dict.fromkeys(NAMES, address)
-    socket_.close()
+    reserved, address = dead_address()
+    with reserved:
+        yield dict.fromkeys(NAMES, address)
 
 
 def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(
     tmp_path: Path, nothing_behind: dict[str, str]
 ) -> None:
-    gateway = Gateway(tmp_path, nothing_behind, settings={"ENLACE_LINES": "NI=133,CR=1022"})
-    try:
+    settings = {"ENLACE_LINES": "NI=133,CR=1022"}
+    with Gateway(tmp_path, nothing_behind, settings=settings) as gateway:
         for path, status in (
             ("/", 200),
             ("/status", 200),
@@ -239,26 +220,17 @@ def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_n
         ):
             answer = requests.get(gateway.url + path, timeout=15)
             assert (answer.status_code, DIAL in answer.text) == (status, True), path
-    finally:
-        gateway.process.stop()
 
 
 def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(
-    tmp_path: Path,
+    tmp_path: Path, service: Service
 ) -> None:
-    service = Service()
     service.answer = lambda rpc, context: (
         ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
     )
     settings = {"ENLACE_LINES_FILE": str(tmp_path / "lines.json")}
-    addresses = dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
-    gateway = Gateway(tmp_path, addresses, settings=settings)
-    try:
+    with Gateway(tmp_path, all_at(service), settings=settings) as gateway:
         until(lambda: DIAL in requests.get(gateway.url, timeout=15).text, 30)
-        service.answer = store_unavailable
-        gateway.process.stop()
-        gateway = Gateway(tmp_path, addresses, settings=settings)
+    service.answer = store_unavailable
+    with Gateway(tmp_path, all_at(service), settings=settings) as gateway:
         assert DIAL in requests.get(gateway.url, timeout=15).text
-    finally:
-        gateway.process.stop()
-        service.stop()

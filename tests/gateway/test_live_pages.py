@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from chassis import errors
@@ -39,40 +38,33 @@ class Desk(PlayedServices):
         self.rows: list[r.Referral] = []
         self.version = 0
         self.issued_passive: list[bool] = []
-        self.session = signed_in(*ALL_ROLES)
-        self.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
-            referrals=[] if request.filter.unanswered else self.rows
-        )
-        self.answers["CountReferrals"] = lambda _: r.CountReferralsResponse(
-            waiting_for_me=len(self.rows)
-        )
-        self.answers["ListContacts"] = c.ListContactsResponse()
-        self.answers["ListCallbacks"] = c.ListCallbacksResponse()
-        self.answers["ListLateSteps"] = pb.ListLateStepsResponse()
-        self.answers["ListEnquiries"] = e.ListEnquiriesResponse()
-        self.answers["GetQueueVersion"] = lambda _: r.QueueVersion(version=str(self.version))
-        self.answers["IssueToken"] = self.issue
+        self.answers |= {
+            "ListReferrals": lambda request: r.ListReferralsResponse(
+                referrals=[] if request.filter.unanswered else self.rows
+            ),
+            "CountReferrals": lambda _: r.CountReferralsResponse(waiting_for_me=len(self.rows)),
+            "ListContacts": c.ListContactsResponse(),
+            "ListCallbacks": c.ListCallbacksResponse(),
+            "ListLateSteps": pb.ListLateStepsResponse(),
+            "ListEnquiries": e.ListEnquiriesResponse(),
+            "GetQueueVersion": lambda _: r.QueueVersion(version=str(self.version)),
+            "IssueToken": self.issue,
+        }
 
     def issue(self, request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         self.issued_passive.append(request.passive)
-        return self.session
+        return signed_in(*ALL_ROLES)
 
-    def add_referral(
-        self,
-        urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE,
-        due: timedelta = timedelta(minutes=15),
-    ) -> r.Referral:
-        """Adds a referral at the top."""
+    def add_referral(self, urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE) -> None:
+        """Adds a referral at the top, which is due in a quarter of an hour."""
         number = len(self.rows) + 1
-        due_time = Timestamp()
-        due_time.FromDatetime(datetime.now(UTC) + due)
-        row = referral()
-        row.id, row.code, row.urgency = f"{number:032x}", f"R-{number:04d}", urgency
+        row = referral(id=f"{number:032x}", code=f"R-{number:04d}", urgency=urgency)
         del row.clocks[:]
-        row.clocks.add(kind=r.CLOCK_KIND_ACKNOWLEDGE, due_time=due_time).start_time.GetCurrentTime()
+        clock = row.clocks.add(kind=r.CLOCK_KIND_ACKNOWLEDGE)
+        clock.start_time.GetCurrentTime()
+        clock.due_time.FromDatetime(datetime.now(UTC) + timedelta(minutes=15))
         self.rows.insert(0, row)
         self.version += 1
-        return row
 
 
 @pytest.fixture
@@ -87,6 +79,11 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(locale="es-NI")
     yield context
     context.close()
+
+
+def expect_rows(page: Page, count: int) -> None:
+    """Waits until the page shows so many referrals."""
+    expect(page.locator(".row")).to_have_count(count, timeout=SOON)
 
 
 @pytest.fixture
@@ -108,20 +105,20 @@ def test_a_new_referral_is_shown_announced_once_and_counted_in_the_title(
 ) -> None:
     expect(today).to_have_title("(1) Hoy")
     desk.add_referral()
-    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    expect_rows(today, 2)
     expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva")
     expect(today).to_have_title("(2) Hoy")
     assert True in desk.issued_passive
 
 
 def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
-    first = today.locator(".row h3 a").first
-    first.focus()
-    href = first.get_attribute("href")
+    links = today.locator(".row h3 a")
+    links.first.focus()
+    href = links.first.get_attribute("href")
     desk.add_referral()
-    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    expect_rows(today, 2)
     assert today.evaluate("document.activeElement.getAttribute('href')") == href
-    assert today.locator(".row h3 a").nth(1).get_attribute("href") == href
+    assert links.nth(1).get_attribute("href") == href
 
 
 def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
@@ -139,7 +136,7 @@ def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     expect(today.locator(".row")).to_have_count(1)
     today.fill("#note", "")
     today.locator("h1").click()
-    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    expect_rows(today, 2)
 
 
 def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
@@ -225,14 +222,14 @@ def test_the_sound_is_off_by_default_and_is_played_only_for_immediate_referrals(
     button = today.get_by_role("button", name="Sonido para inmediatas")
     expect(button).to_have_attribute("aria-pressed", "false")
     desk.add_referral()
-    expect(today.locator(".row")).to_have_count(2, timeout=SOON)
+    expect_rows(today, 2)
     assert today.evaluate("beeps") == 0
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
     assert today.evaluate("beeps") == 1, "the sound is played once when it is turned on"
     desk.add_referral(r.URGENCY_NORMAL)
-    expect(today.locator(".row")).to_have_count(3, timeout=SOON)
+    expect_rows(today, 3)
     assert today.evaluate("beeps") == 1
     desk.add_referral()
-    expect(today.locator(".row")).to_have_count(4, timeout=SOON)
+    expect_rows(today, 4)
     assert today.evaluate("beeps") == 2

@@ -88,8 +88,8 @@ def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
 
 
 def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> None:
-    created = figures_of(NOW)
-    assert {cell.quarter for cell in created} == {
+    cells = figures_of(NOW)
+    assert {cell.quarter for cell in cells} == {
         "2024-Q2",
         "2024-Q3",
         "2024-Q4",
@@ -98,8 +98,8 @@ def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> 
         "2025-Q3",
         "2025-Q4",
     }
-    assert len(created) > len(published_cells(created)) > len(created) / 4
-    assert figures_of(NOW) == created
+    assert len(cells) > len(published_cells(cells)) > len(cells) / 4
+    assert figures_of(NOW) == cells
 
 
 def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
@@ -156,12 +156,12 @@ def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime
 
 
 def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
-    tonights = enquiry(network(), CALENDAR, NOW)
-    assert (tonights.state.value, tonights.is_offered) == ("open", True)
-    assert tonights.due_time is not None
-    assert tonights.due_time > NOW
-    assert {offer.answer for offer in tonights.offers} == {"", "maybe", "no"}
-    assert all(fact.time <= NOW for fact in tonights.events)
+    evening_enquiry = enquiry(network(), CALENDAR, NOW)
+    assert (evening_enquiry.state.value, evening_enquiry.is_offered) == ("open", True)
+    assert evening_enquiry.due_time is not None
+    assert evening_enquiry.due_time > NOW
+    assert {offer.answer for offer in evening_enquiry.offers} == {"", "maybe", "no"}
+    assert all(fact.time <= NOW for fact in evening_enquiry.events)
 
 
 def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
@@ -237,8 +237,8 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
                 worker_and_hash[1], account["password"]
             )
     with _opened(network_stores.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
-        counted = figures.pilot(tx)
-    assert (counted.assisted, counted.from_chinandega) == (26, 13)
+        pilot_figures = figures.pilot(tx)
+    assert (pilot_figures.assisted, pilot_figures.from_chinandega) == (26, 13)
 
 
 @pytest.mark.timeout(240)
@@ -247,7 +247,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
 ) -> None:
     complete, broken = stores(), stores()
     complete.fill(SystemClock().now())
-    rng, reached_ids = random.Random(24), list[str]()
+    rng, last_parts = random.Random(24), list[str]()
     for lines in count(9, 25):
         parts = []
         with subprocess.Popen(
@@ -264,10 +264,10 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
                     break
             time.sleep(rng.random() * 0.05)  # so that the kill comes anywhere in the next part
             process.kill()
-        reached_ids.append(parts[-1])
+        last_parts.append(parts[-1])
         if parts[-1].startswith("facts"):
             break
-    assert len(set(reached_ids)) > 3
+    assert len(set(last_parts)) > 3
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
     with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:

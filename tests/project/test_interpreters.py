@@ -210,21 +210,17 @@ def test_on_every_python_facts_are_published_once_and_in_order(works: Works, ver
 
 def test_the_claimed_python_versions_are_the_tested_ones() -> None:
     first, last = TESTED[0], TESTED[-1]
+    claims = re.compile(r"Python (3\.\d+) or newer \(tested to (3\.\d+)\)")
     for name in ("README.md", "Makefile"):
-        text = (ROOT / name).read_text()
-        assert set(re.findall(r"Python (3\.\d+) or newer \(tested to (3\.\d+)\)", text)) == {
-            (first, last)
-        }, name
-        assert not re.search(r"Python 3\.\d+ to 3\.\d+", text), name
-    assert re.findall(r"^TESTED := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE) == [
-        " ".join(TESTED)
-    ]
-    assert re.findall(
-        r'^requires-python = ">=(3\.\d+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
-    ) == [first]
-    assert set(
-        re.findall(r"^FROM python:(3\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    ) <= set(TESTED)
+        assert set(claims.findall((ROOT / name).read_text())) == {(first, last)}, name
+        assert not re.search(r"Python 3\.\d+ to 3\.\d+", (ROOT / name).read_text()), name
+
+    def matches(file: str, pattern: str) -> list[str]:
+        return re.findall(pattern, (ROOT / file).read_text(), re.MULTILINE)
+
+    assert matches("Makefile", r"^TESTED := (.*)") == [" ".join(TESTED)]
+    assert matches("pyproject.toml", r'^requires-python = ">=(3\.\d+)"') == [first]
+    assert set(matches("Dockerfile", r"^FROM python:(3\.\d+)")) <= set(TESTED)
 
 
 @pytest.mark.timeout(600)
@@ -256,28 +252,17 @@ def trial_install(
 
     The options are those of requirements/install.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--dry-run",
-        "--quiet",
-        "--ignore-installed",
-        "--target",
-        str(folder / "none"),
-    ]
-    command += [
-        "--python-version",
-        version,
-        "--require-hashes",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "-r",
-        str(requirements),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    options = (
+        f"--dry-run --quiet --ignore-installed --target {folder / 'none'}"
+        f" --python-version {version} --require-hashes --no-deps --only-binary :all:"
+        f" -r {requirements}"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.db import Transaction
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import contacts_pb2, erasures_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
@@ -24,7 +23,14 @@ from services.referrals.people.store import hers
 from services.referrals.people.store.hers import PARTS
 from tests.builders import ASKED, refusal
 from tests.parts.postgres import Server as Postgres
-from tests.referrals.conftest import SERVICE, Client, Service, Story
+from tests.referrals.conftest import (
+    SERVICE,
+    Client,
+    Service,
+    Story,
+    credentials,
+    update_contact,
+)
 from tests.referrals.test_contacts import status
 from tests.referrals.test_enquiries import CONTENT
 
@@ -35,11 +41,12 @@ ERASED = ("FAILED_PRECONDITION", "person_erased")
 
 
 def columns(owner: psycopg.Connection[Any]) -> dict[str, set[str]]:
+    """Returns the columns of each table."""
     rows = owner.execute(
-        "SELECT table_name, column_name FROM information_schema.columns"
-        " WHERE table_schema = 'public'"
+        "SELECT table_name, array_agg(column_name::text) FROM information_schema.columns"
+        " WHERE table_schema = 'public' GROUP BY 1"
     ).fetchall()
-    return {table: {column for each, column in rows if each == table} for table, _ in rows}
+    return {table: set(names) for table, names in rows}
 
 
 def missing_tables(owner: psycopg.Connection[Any]) -> set[str]:
@@ -101,87 +108,99 @@ class CallerWithData:
 
     operator: Client
     manager: Client
-    made: contacts_pb2.CreateContactResponse
+    created: contacts_pb2.CreateContactResponse
     contact: contacts_pb2.Contact
     person: people_pb2.Person
-    referral: pb.Referral
     open: e.Enquiry
     taken: e.Enquiry
 
+    def read_contact(self) -> contacts_pb2.Contact:
+        contact: contacts_pb2.Contact = self.operator.GetContact(id=self.contact.id)
+        return contact
+
+    def erase(self) -> None:
+        self.operator.ProposeErasure(person_id=self.person.id)
+        self.manager.ConfirmErasure(person_id=self.person.id)
+
 
 @pytest.fixture
-def called(story: Story, service: Service) -> CallerWithData:
-    operator, manager = (
-        service.as_("hotline", "OPERATOR", "WORKER"),
-        service.as_("hotline", "MANAGER"),
-    )
+def caller(story: Story, service: Service) -> CallerWithData:
+    operator = service.as_("hotline", "OPERATOR", "WORKER")
     created = story.contact(wants_protection=contacts_pb2.ANSWER_NO)
     person = operator.CreatePerson(
-        people_pb2.CreatePersonRequest(
-            identity=people_pb2.Identity(given_name="Ximena", phone="+50581234567"),
-            coarse=pb.CoarsePerson(
-                age_band=pb.AGE_BAND_18_TO_24, language="es", country="NI", department="NI-CI"
-            ),
-            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
-        )
+        identity=people_pb2.Identity(given_name="Ximena", phone="+50581234567"),
+        coarse=pb.CoarsePerson(
+            age_band=pb.AGE_BAND_18_TO_24, language="es", country="NI", department="NI-CI"
+        ),
+        safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
     )
-    change = contacts_pb2.Contact(
-        id=created.contact.id,
-        etag=created.contact.etag,
+    contact = update_contact(
+        operator,
+        created.contact,
         person_id=person.id,
         need_code="HOU.EMG",
         language="es",
         department="NI-CI",
         note="she said",
     )
-    paths = ["person_id", "need_code", "language", "department", "note"]
-    contact = operator.UpdateContact(
-        contacts_pb2.UpdateContactRequest(contact=change, update_mask=FieldMask(paths=paths))
+    draft_for(story, operator, person.id, contact.id)
+    create_callback(operator, contact.id)
+    first, second = (
+        create_enquiry(operator, contact_id=contact.id, keep_unused=True) for _ in range(2)
     )
-    drafting = pb.CreateReferralRequest(
+    answer_yes(story.shelter, second.id, "v1")
+    taken = take_offer(operator, second.id)
+    manager = service.as_("hotline", "MANAGER")
+    return CallerWithData(operator, manager, created, contact, person, first, taken)
+
+
+def draft_for(story: Story, operator: Client, person_id: str, contact_id: str = "") -> pb.Referral:
+    """Drafts a referral of a person, for a contact if there is one."""
+    draft: pb.Referral = operator.CreateReferral(
         **ASKED,
-        person_id=person.id,
+        person_id=person_id,
         need_code="HOU.EMG",
-        contact_id=contact.id,
+        contact_id=contact_id,
         request_id=story.request_id(),
     )
-    referral = operator.CreateReferral(drafting)
-    operator.CreateCallback(calling(contact.id))
+    return draft
 
-    def create_enquiry() -> e.Enquiry:
-        request = e.CreateEnquiryRequest(
-            **ASKED,
-            content=CONTENT,
-            service_ids=[SERVICE["shelter_bed"]],
-            contact_id=contact.id,
-            keep_unused=True,
-        )
-        enquiry: e.Enquiry = operator.CreateEnquiry(request)
-        return enquiry
 
-    first, second = create_enquiry(), create_enquiry()
-    answering = e.AnswerEnquiryRequest(
-        id=second.id, etag="v1", service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
-    )
-    story.shelter.AnswerEnquiry(answering)
-    answer = operator.TakeOffer(
-        e.TakeOfferRequest(
-            id=second.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+def create_callback(operator: Client, contact_id: str) -> None:
+    operator.CreateCallback(
+        callback=contacts_pb2.Callback(
+            contact_id=contact_id,
+            day_code=contacts_pb2.DAY_BAND_TOMORROW,
+            hour_code=contacts_pb2.HOUR_BAND_MORNING,
         )
     )
-    return CallerWithData(operator, manager, created, contact, person, referral, first, answer)
 
 
-def calling(contact_id: str) -> contacts_pb2.CreateCallbackRequest:
-    callback = contacts_pb2.Callback(
-        contact_id=contact_id,
-        day_code=contacts_pb2.DAY_BAND_TOMORROW,
-        hour_code=contacts_pb2.HOUR_BAND_MORNING,
+def create_enquiry(operator: Client, **values: Any) -> e.Enquiry:
+    enquiry: e.Enquiry = operator.CreateEnquiry(
+        **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], **values
     )
-    return contacts_pb2.CreateCallbackRequest(callback=callback)
+    return enquiry
 
 
-def running(tx: Transaction, her: Her) -> list[str]:
+def answer_yes(receiver: Client, enquiry_id: str, etag: str) -> None:
+    receiver.AnswerEnquiry(
+        id=enquiry_id,
+        etag=etag,
+        service_id=SERVICE["shelter_bed"],
+        answer=e.OFFER_ANSWER_YES,
+    )
+
+
+def take_offer(operator: Client, enquiry_id: str) -> e.Enquiry:
+    taken: e.Enquiry = operator.TakeOffer(
+        id=enquiry_id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
+    )
+    return taken
+
+
+def live_tables(tx: Transaction, her: Her) -> list[str]:
+    """Returns the tables of the list that have live rows about a person."""
     return [
         part.table
         for part in PARTS
@@ -194,49 +213,43 @@ def running(tx: Transaction, her: Her) -> list[str]:
 
 def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
     """Returns the rows of this part that an erasure has to change or delete."""
-    differing = (
-        " OR ".join(
-            f"{name} IS DISTINCT FROM {value}" for name, value in (part.erased or {}).items()
+    if part.erased is None:
+        differing = "true"
+    else:
+        differing = " OR ".join(
+            f"{name} IS DISTINCT FROM {value}" for name, value in part.erased.items()
         )
-        if part.erased is not None
-        else "true"
-    )
     return tx.execute(
         f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({differing or 'false'})", vars(her)
     ).fetchall()
 
 
-def her_of(service: Service, called: CallerWithData) -> Her:
+def ids_of_caller(service: Service, caller: CallerWithData) -> Her:
     with service.database.transaction(SYSTEM) as tx:
-        return ids_of(tx, called.person.id)
-
-
-def erase(called: CallerWithData) -> None:
-    called.operator.ProposeErasure(erasures_pb2.ProposeErasureRequest(person_id=called.person.id))
-    called.manager.ConfirmErasure(erasures_pb2.ConfirmErasureRequest(person_id=called.person.id))
+        return ids_of(tx, caller.person.id)
 
 
 def test_b10_an_erasure_removes_everything_that_the_list_names(
-    service: Service, called: CallerWithData
+    service: Service, caller: CallerWithData
 ) -> None:
-    her = her_of(service, called)
+    her = ids_of_caller(service, caller)
     with service.database.transaction(SYSTEM) as tx:
         before = {part.table for part in PARTS if rows_left(tx, her, part)}
-        assert before >= {
-            "contacts",
-            "enquiries",
-            "enquiry_offers",
-            "people",
-            "person_keys",
-            "person_sealed",
-            "person_names",
-            "referrals",
-        }
-    erase(called)
+    assert before >= {
+        "contacts",
+        "enquiries",
+        "enquiry_offers",
+        "people",
+        "person_keys",
+        "person_sealed",
+        "person_names",
+        "referrals",
+    }
+    caller.erase()
     with service.database.transaction(SYSTEM) as tx:
         assert {part.table: rows for part in PARTS if (rows := rows_left(tx, her, part))} == {}
-        assert running(tx, her) == []
-    contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
+        assert live_tables(tx, her) == []
+    contact = caller.read_contact()
     assert (contact.person_id, contact.need_code, contact.triage, contact.note) == (
         "",
         "",
@@ -249,11 +262,11 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
 
 
 def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
-    story: Story, called: CallerWithData
+    story: Story, caller: CallerWithData
 ) -> None:
-    erase(called)
-    for enquiry in (called.open, called.taken):
-        stored = called.operator.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+    caller.erase()
+    for enquiry_id in (caller.open.id, caller.taken.id):
+        stored = caller.operator.GetEnquiry(id=enquiry_id)
         assert (stored.state, stored.contact_id, stored.person_id, stored.taken_service_id) == (
             e.ENQUIRY_STATE_CANCELLED,
             "",
@@ -265,105 +278,59 @@ def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answer
             list(stored.content.languages),
             stored.content.department,
             stored.content.HasField("dependants"),
-        ) == (
-            0,
-            [],
-            "",
-            False,
-        )
-        copy = story.shelter.GetEnquiry(e.GetEnquiryRequest(id=enquiry.id))
+        ) == (0, [], "", False)
+        copy = story.shelter.GetEnquiry(id=enquiry_id)
         assert copy.content == e.EnquiryContent()
-        answering = e.AnswerEnquiryRequest(
-            id=enquiry.id,
-            etag=copy.etag,
-            service_id=SERVICE["shelter_bed"],
-            answer=e.OFFER_ANSWER_YES,
-        )
-        assert refusal(partial(story.shelter.AnswerEnquiry, answering)) == CANCELLED
-        taking = e.TakeOfferRequest(
-            id=enquiry.id, service_id=SERVICE["shelter_bed"], answer=e.OFFER_ANSWER_YES
-        )
-        assert refusal(partial(called.operator.TakeOffer, taking)) == CANCELLED
+        for attempt in (
+            partial(answer_yes, story.shelter, enquiry_id, copy.etag),
+            partial(take_offer, caller.operator, enquiry_id),
+        ):
+            assert refusal(attempt) == CANCELLED
 
 
 def test_b10_nothing_can_be_written_about_an_erased_contact(
-    story: Story, called: CallerWithData
+    story: Story, caller: CallerWithData
 ) -> None:
-    erase(called)
-    contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
-    change = contacts_pb2.Contact(id=contact.id, etag=contact.etag, need_code="MED.CHK")
-    updating = contacts_pb2.UpdateContactRequest(
-        contact=change, update_mask=FieldMask(paths=["need_code"])
-    )
-    asking = e.CreateEnquiryRequest(
-        **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], contact_id=contact.id
-    )
-    another = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
-    drafting = pb.CreateReferralRequest(
-        **ASKED, person_id=another.id, need_code="HOU.EMG", request_id=story.request_id()
-    )
-    draft = called.operator.CreateReferral(drafting)
-    linking = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=draft.id, etag=draft.etag, contact_id=contact.id),
-        update_mask=FieldMask(paths=["contact_id"]),
-    )
-    drafting.MergeFrom(
-        pb.CreateReferralRequest(**ASKED, contact_id=contact.id, request_id=story.request_id())
-    )
-    for act, request in (
-        (called.operator.UpdateContact, updating),
-        (called.operator.CreateEnquiry, asking),
-        (called.operator.CreateCallback, calling(contact.id)),
-        (called.operator.CreateReferral, drafting),
-        (called.operator.UpdateReferral, linking),
+    caller.erase()
+    contact, operator = caller.read_contact(), caller.operator
+    another = operator.CreatePerson()
+    draft = draft_for(story, operator, another.id)
+    for attempt in (
+        partial(update_contact, operator, contact, need_code="MED.CHK"),
+        partial(create_enquiry, operator, contact_id=contact.id),
+        partial(create_enquiry, operator, person_id=caller.person.id),
+        partial(create_callback, operator, contact.id),
+        partial(draft_for, story, operator, another.id, contact.id),
+        partial(
+            operator.UpdateReferral,
+            referral=pb.Referral(id=draft.id, etag=draft.etag, contact_id=contact.id),
+            update_mask={"paths": ["contact_id"]},
+        ),
     ):
-        assert refusal(partial(act, request)) == ERASED
-    assert (
-        refusal(
-            lambda: called.operator.CreateEnquiry(
-                e.CreateEnquiryRequest(
-                    **ASKED,
-                    content=CONTENT,
-                    service_ids=[SERVICE["shelter_bed"]],
-                    person_id=called.person.id,
-                )
-            )
-        )
-        == ERASED
-    )
+        assert refusal(attempt) == ERASED
 
 
 def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
-    story: Story, service: Service, called: CallerWithData
+    story: Story, service: Service, caller: CallerWithData
 ) -> None:
-    sister = called.operator.CreatePerson(people_pb2.CreatePersonRequest())
-    drafting = pb.CreateReferralRequest(
-        **ASKED,
-        person_id=sister.id,
-        need_code="HOU.EMG",
-        contact_id=called.contact.id,
-        request_id=story.request_id(),
-    )
-    called.operator.CreateReferral(drafting)
-    erase(called)
-    contact = called.operator.GetContact(contacts_pb2.GetContactRequest(id=called.contact.id))
+    sister = caller.operator.CreatePerson()
+    draft_for(story, caller.operator, sister.id, caller.contact.id)
+    caller.erase()
+    contact = caller.read_contact()
     assert (contact.person_id, contact.need_code, contact.note) == ("", "HOU.EMG", "")
     assert contact.triage.wants_protection == contacts_pb2.ANSWER_NO
-    assert len(status(service.public(), called.made).items) == 1
+    assert len(status(service.public(), caller.created).items) == 1
 
 
 def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
-    service: Service, called: CallerWithData
+    service: Service, caller: CallerWithData
 ) -> None:
-    her = her_of(service, called)
+    her = ids_of_caller(service, caller)
     with service.database.transaction(SYSTEM) as tx:
-        assert {"enquiries", "callbacks"} <= set(running(tx, her))
-    assert status(service.public(), called.made).organizations_asked == 1, (
+        assert {"enquiries", "callbacks"} <= set(live_tables(tx, her))
+    assert status(service.public(), caller.created).organizations_asked == 1, (
         "she sees how many organisations know of her"
     )
-    withdrawing = contacts_pb2.WithdrawConsentByReferenceRequest(
-        reference=called.made.reference, pin=called.made.pin
-    )
-    service.public().WithdrawConsentByReference(withdrawing)
+    service.public().WithdrawConsentByReference(**credentials(caller.created))
     with service.database.transaction(SYSTEM) as tx:
-        assert running(tx, her) == []
+        assert live_tables(tx, her) == []

@@ -1,7 +1,5 @@
 """Requests stored to answer repeats: the service's own key opens nothing in them."""
 
-from typing import Any
-
 import pytest
 
 from chassis import idempotency
@@ -24,13 +22,6 @@ def keyring(service: Service) -> Keyring:
     return Keyring(key_folder.secret(service.keys, "sealing.referrals"))
 
 
-def stored_requests(service: Service, caller_id: str) -> list[dict[str, Any]]:
-    with service.database.transaction(SYSTEM) as tx:
-        return tx.execute(
-            "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", (caller_id,)
-        ).fetchall()
-
-
 def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_service(
     story: Story, service: Service, keyring: Keyring
 ) -> None:
@@ -43,7 +34,9 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
     first = operator.CreateContact(request)
     assert operator.CreateContact(request).reference == first.reference
-    [row, *_] = stored_requests(service, operator.caller.id)
+    [row, *_] = service.rows(
+        "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", operator.caller.id
+    )
     assert request_id not in str(row)
     for context in (
         f"requests/{operator.caller.id}/{row['request_id']}",
@@ -63,11 +56,9 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
 
 
 def test_no_request_id_is_stored_in_the_database(story: Story, service: Service) -> None:
-    operator, request_id = service.as_("hotline", "OPERATOR"), new_id()
+    request_id = new_id()
     contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_TIP)
-    operator.CreateContact(
-        contacts_pb2.CreateContactRequest(contact=contact, request_id=request_id)
-    )
+    story.operator.CreateContact(contact=contact, request_id=request_id)
     with service.database.transaction(SYSTEM) as tx:
         assert [table for table, text in dump(tx).items() if request_id.encode() in text] == []
 

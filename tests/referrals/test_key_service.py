@@ -61,11 +61,8 @@ class Network:
         *,
         sealing: bool = False,
     ) -> None:
-        self.place, self.softhsm, self.folder = (
-            postgres.database("referrals", MIGRATIONS),
-            softhsm,
-            folder,
-        )
+        self.softhsm, self.folder = softhsm, folder
+        self.place = postgres.database("referrals", MIGRATIONS)
         key_folder.create(
             folder / "keys", ["partners", "referrals", "notifications"], sealing=sealing
         )
@@ -127,12 +124,10 @@ class Network:
             )
 
     def wrapped_by(self, number: int) -> int:
-        statement = (
-            "SELECT count(*) AS n FROM person_keys WHERE substring(wrapped FROM 1 FOR 3) = %s"
-        )
+        """Returns the number of files whose keys are wrapped by a sealing key."""
+        statement = "SELECT 1 FROM person_keys WHERE substring(wrapped FROM 1 FOR 3) = %s"
         with self.database.transaction(SYSTEM) as tx:
-            row = tx.execute(statement, (b"\x02" + number.to_bytes(2, "big"),)).fetchone()
-        return int(row["n"]) if row else 0
+            return len(tx.execute(statement, (b"\x02" + number.to_bytes(2, "big"),)).fetchall())
 
 
 class RunningService:
@@ -163,6 +158,9 @@ class RunningService:
     def ready(self) -> bool:
         return self.readiness() == HealthCheckResponse.SERVING
 
+    def wait_until_ready(self) -> None:
+        until(lambda: self.ready)
+
     def wait_until_exit(self) -> None:
         until(lambda: not self.process.alive)
 
@@ -177,17 +175,15 @@ class RunningService:
         return [line["reason"] for line in self.log_lines() if line["event"] == event]
 
     def create(self, name: str) -> people_pb2.Person:
-        coarse = referrals_pb2.CoarsePerson(
-            age_band=referrals_pb2.AGE_BAND_18_TO_24,
-            gender_code=referrals_pb2.PERSON_GENDER_FEMININE,
-            language="es",
-            country="NI",
-        )
-        plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
         request = people_pb2.CreatePersonRequest(
             identity=people_pb2.Identity(given_name=name),
-            coarse=coarse,
-            safe_contact=plan,
+            coarse=referrals_pb2.CoarsePerson(
+                age_band=referrals_pb2.AGE_BAND_18_TO_24,
+                gender_code=referrals_pb2.PERSON_GENDER_FEMININE,
+                language="es",
+                country="NI",
+            ),
+            safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
             request_id=new_id(),
         )
         created: people_pb2.Person = self.people.CreatePerson(
@@ -195,9 +191,9 @@ class RunningService:
         )
         return created
 
-    def name(self, identifier: str) -> str:
+    def name(self, person_id: str) -> str:
         request = people_pb2.OpenPersonRequest(
-            id=identifier, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+            id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
         )
         return str(
             self.people.OpenPerson(request, metadata=self.as_worker(), timeout=10).given_name
@@ -231,7 +227,7 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     network: Network,
 ) -> None:
     with network.running() as service:
-        until(lambda: service.ready)
+        service.wait_until_ready()
         person = service.create("Ximena")
         assert service.name(person.id) == "Ximena"
         output = (
@@ -245,7 +241,7 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
         assert PIN not in service.process.log.read_text()
     assert key_folder.sealing_files(network.folder / "keys", "referrals") == []
     with network.running() as again:
-        until(lambda: again.ready)
+        again.wait_until_ready()
         assert again.name(person.id) == "Ximena"
     assert network.command("doctor")[1]["key service"]
     with network.softhsm.away():
@@ -276,7 +272,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
             service.create("Ximena")
         assert (service.logged_reasons("key_service_away"), service.ready) == (["pin_wrong"], False)
         pin.write_text(PIN)
-        until(lambda: service.ready)
+        service.wait_until_ready()
         assert service.name(service.create("Ximena").id) == "Ximena"
 
 
@@ -284,7 +280,7 @@ def test_a_service_with_another_token_or_one_without_keys_exits(
     network: Network, softhsm: SoftHsm, tmp_path: Path
 ) -> None:
     with network.running() as service:
-        until(lambda: service.ready)
+        service.wait_until_ready()
     for label, reason in (("strange", "sealing_key_wrong"), ("bare", "sealing_key_missing")):
         other_keys = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
         assert label == "bare" or other_keys.begin(os.urandom(32), 0.0)
@@ -301,12 +297,12 @@ def test_a_service_whose_token_disappears_refuses_calls_and_recovers_by_itself(
     network: Network,
 ) -> None:
     with network.running() as service:
-        until(lambda: service.ready)
+        service.wait_until_ready()
         person = service.create("Ximena")
         with network.softhsm.away():
-            for ask in (lambda: service.name(person.id), lambda: service.create("Abril")):
+            for attempt in (lambda: service.name(person.id), lambda: service.create("Abril")):
                 with pytest.raises(grpc.RpcError) as caught:
-                    ask()
+                    attempt()
                 assert (caught.value.code(), caught.value.details()) == (
                     grpc.StatusCode.UNAVAILABLE,
                     "store_unavailable",
@@ -328,7 +324,7 @@ def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destr
     network: Network,
 ) -> None:
     with network.running() as service:
-        until(lambda: service.ready)
+        service.wait_until_ready()
         person = service.create("Ximena")
         network.add_people(PEOPLE)
         process = network.begin("rotate-keys")
@@ -364,22 +360,22 @@ def test_a_running_network_can_move_its_keys_from_files_to_a_token(
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
     without = {name: "" for name in network.environment if name.startswith("ENLACE_PKCS11")}
     with network.running(**without) as before:
-        until(lambda: before.ready)
+        before.wait_until_ready()
         person = before.create("Ximena")
         with network.running() as service:
-            until(lambda: service.ready)
+            service.wait_until_ready()
             assert service.name(person.id) == "Ximena"
         before.process.ask_to_stop()
         before.wait_until_exit()
     with network.running() as service:
-        until(lambda: service.ready)
+        service.wait_until_ready()
         code, output = network.command("rotate-keys")
         assert (code, output["wrapped"], output["newest"]) == (0, 1, 1)
         assert network.keys.retire() == [0]
         assert key_folder.sealing_files(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
     with network.running() as after:
-        until(lambda: after.ready)
+        after.wait_until_ready()
         assert after.name(person.id) == "Ximena"
     with network.running(**without) as forgetful:
         forgetful.wait_until_exit()

@@ -331,7 +331,12 @@ def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> 
     plan = begun(story)
     closed = close(story.ngo, plan, pb.PLAN_CLOSE_REASON_CONTACT_LOST)
     assert closed.close_reason_code == pb.PLAN_CLOSE_REASON_CONTACT_LOST
-    assert refusal(lambda: close(story.ngo, closed)) == ("FAILED_PRECONDITION", "plan_closed")
+    for change in (
+        lambda: update(story.ngo, closed, "safety_plan", MET),
+        lambda: story.ngo.MovePlan(id=plan.id, etag=closed.etag, version=1),
+        lambda: close(story.ngo, closed),
+    ):
+        assert refusal(change) == ("FAILED_PRECONDITION", "plan_closed")
     assert begun(story, person=person(plan)).id != plan.id
 
 

@@ -51,6 +51,12 @@ def manager(scene: Scene) -> Stubs:
 
 
 @pytest.fixture
+def other(scene: Scene) -> Stubs:
+    """The stubs of a worker of another member."""
+    return scene.by(scene.organization("Otra"), Role.WORKER)
+
+
+@pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
     """The stubs of nobody, in a network that requires a second factor."""
     with scene.other_server(strict=True) as channel:

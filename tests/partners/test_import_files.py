@@ -17,15 +17,8 @@ from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire.imports import apart
 from services.partners.directory.wire.imports.drafts import CellReader
 from tests.partners.scene import Scene, Stubs
-from tests.partners.test_imports import (
-    SERVICE,
-    as_json,
-    problems,
-    problems_of_files,
-    sheet,
-    tables,
-    workbook,
-)
+from tests.partners.test_import_hsds import SERVICE, tables
+from tests.partners.test_imports import as_json, problems, problems_of_files, sheet, workbook
 
 ROWS = ("A1;Consejería y niñez;PSS;León", "A2;Asesoría jurídica;LEG;Estelí")
 HEADINGS = "id;Nombre;Necesidades;Departamento"

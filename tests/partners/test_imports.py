@@ -11,13 +11,10 @@ import io
 import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import openpyxl
 import pytest
 
-from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.directory.wire.imports import hours
@@ -43,6 +40,19 @@ def sheet(*rows: str, headings: str = HEADINGS) -> bytes:
 
 def as_json(services: object) -> bytes:
     return json.dumps(services).encode()
+
+
+def package(**tables: list[dict[str, str]]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, rows in tables.items():
+            text = io.StringIO()
+            headings = list(dict.fromkeys(key for row in rows for key in row))
+            writer = csv.DictWriter(text, headings)
+            writer.writeheader()
+            writer.writerows(rows)
+            archive.writestr(f"data/{name}.csv", text.getvalue())
+    return out.getvalue()
 
 
 def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
@@ -224,308 +234,6 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene, manager: Stubs) -> None:
     report = scene.import_report(manager, content)
     assert problems(report) == [(3, "E", "minimum_age", "malformed")]
     assert list(report.ignored_columns) == ["F"]
-
-
-ORGANIZATION = {
-    "id": "0fdfb57f-c147-4cfb-864c-44788a335d8c",
-    "name": "Una casa",
-    "description": "x",
-}
-PLACE = {
-    "id": "3a19ff88-4620-4d17-9830-ac1d859eb5d5",
-    "location_type": "physical",
-    "name": "Oficina",
-    "latitude": 12.6,
-    "longitude": -87.1,
-    "addresses": [
-        {
-            "id": "1",
-            "address_1": "Del parque 2c al norte",
-            "city": "Chinandega",
-            "state_province": "Chinandega",
-            "country": "NI",
-        }
-    ],
-}
-SERVICE: dict[str, Any] = {
-    "id": "ac148810-d857-441c-9679-408f346de14b",
-    "name": "Consejería",
-    "status": "active",
-    "minimum_age": 12,
-    "organization": ORGANIZATION,
-    "phones": [{"id": "1", "number": "+505 2341 0000"}],
-    "languages": [{"id": "1", "code": "es"}],
-    "attributes": [{"id": "1", "taxonomy_term": {"id": "x", "code": "PSS", "name": "?"}}],
-    "schedules": [
-        {
-            "id": "1",
-            "freq": "WEEKLY",
-            "byday": "MO,TU",
-            "opens_at": "10:00:00",
-            "closes_at": "18:00:00",
-        }
-    ],
-    "service_at_locations": [
-        {"id": "9", "location": PLACE, "phones": [{"number": "+50523410001"}]}
-    ],
-}
-
-
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"contents": [s]}])
-def test_a_service_in_hsds_is_imported_with_its_place(
-    scene: Scene, manager: Stubs, wrap: Any
-) -> None:
-    report = scene.import_report(manager, as_json(wrap(SERVICE)))
-    assert (problems(report), report.created, report.written) == ([], 1, True)
-    assert scene.rows(
-        "SELECT name, department, address, latitude, phones->0->>'number' AS number"
-        " FROM locations, service_at_locations"
-    ) == [
-        {
-            "name": "Oficina",
-            "department": "NI-CI",
-            "address": "Del parque 2c al norte",
-            "latitude": 12.6,
-            "number": "+50523410001",
-        }
-    ]
-    moved = {
-        **SERVICE,
-        "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}],
-    }
-    for service, outcome in ((SERVICE, UNCHANGED), (moved, CHANGED)):
-        assert outcomes(scene.import_report(manager, as_json(wrap(service)))) == [outcome]
-    assert len(scene.rows("SELECT * FROM locations")) == 1
-
-
-@pytest.mark.parametrize("first", ["LEG", "HOU.SAFE"])
-def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_order(
-    scene: Scene, manager: Stubs, first: str
-) -> None:
-    services = [
-        {
-            **SERVICE,
-            "id": need,
-            "name": need,
-            "attributes": [{"id": "1", "taxonomy_term": {"id": "x", "code": need}}],
-        }
-        for need in sorted(("LEG", "HOU.SAFE"), key=lambda need: need != first)
-    ]
-    report = scene.import_report(manager, as_json(services))
-    assert (problems(report), report.created) == ([], 2)
-    assert scene.rows("SELECT confidential, address, latitude FROM locations") == [
-        {"confidential": True, "address": "", "latitude": None}
-    ]
-    assert scene.rows("SELECT phones FROM service_at_locations") == [{"phones": []}] * 2
-
-
-def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
-    scene: Scene, manager: Stubs
-) -> None:
-    scene.import_report(manager, as_json(SERVICE))
-    (stored,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
-    manager.SetServiceAtLocation(
-        service_at_location=locations_pb2.ServiceAtLocation(
-            **stored,
-            phones=[d.Phone(number="+50523410001")],
-            contacts=[d.ContactPoint(name="Ana Inventada")],
-        )
-    )
-    hidden = {
-        **SERVICE,
-        "x_confidential": "true",
-        "service_at_locations": [
-            {
-                "id": "9",
-                "location": {**PLACE, "x_confidential": "true"},
-                "phones": [{"number": "+50523419999"}],
-                "languages": [{"code": "miq"}],
-            }
-        ],
-    }
-    report = scene.import_report(manager, as_json(hidden))
-    assert (problems(report), outcomes(report), report.written) == ([], [CHANGED], True)
-    assert scene.rows(
-        "SELECT confidential, address, phones, contacts, service_at_locations.languages"
-        " FROM locations, service_at_locations"
-    ) == [{"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}]
-    assert outcomes(scene.import_report(manager, as_json(hidden))) == [UNCHANGED]
-
-
-def package(**tables: list[dict[str, str]]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, rows in tables.items():
-            text = io.StringIO()
-            headings = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(text, headings)
-            writer.writeheader()
-            writer.writerows(rows)
-            archive.writestr(f"data/{name}.csv", text.getvalue())
-    return out.getvalue()
-
-
-def tables(**more: list[dict[str, str]]) -> bytes:
-    """Returns a data package of one service with its place; `more` replaces tables."""
-    defaults = {
-        "organizations": [{"id": "o1", "name": "Una casa"}],
-        "services": [
-            {"id": "s1", "organization_id": "o1", "name": "Consejería", "status": "active"}
-        ],
-        "taxonomy_terms": [{"id": "t1", "code": "PSS", "name": "?"}],
-        "attributes": [
-            {"id": "a1", "link_id": "s1", "link_entity": "service", "taxonomy_term_id": "t1"}
-        ],
-        "locations": [{"id": "l1", "name": "Oficina", "latitude": "12.6", "longitude": "-87.1"}],
-        "addresses": [
-            {
-                "id": "d1",
-                "location_id": "l1",
-                "address_1": "Del parque 2c",
-                "state_province": "Chinandega",
-                "country": "NI",
-            }
-        ],
-        "service_at_locations": [{"id": "x1", "service_id": "s1", "location_id": "l1"}],
-        "phones": [{"id": "p1", "service_id": "s1", "number": "+50523410000"}],
-        "schedules": [
-            {
-                "id": "h1",
-                "service_id": "s1",
-                "freq": "WEEKLY",
-                "byday": "MO",
-                "opens_at": "08:00",
-                "closes_at": "12:00",
-            }
-        ],
-    }
-    return package(**(defaults | more))
-
-
-def test_a_data_package_is_put_together_from_its_tables(scene: Scene, manager: Stubs) -> None:
-    report = scene.import_report(manager, tables())
-    assert problems(report) == []
-    assert [(line.file, line.row, line.outcome) for line in report.lines] == [
-        ("services.csv", 2, CREATED),
-        ("locations.csv", 2, CREATED),
-    ]
-    service = manager.GetService(id=report.lines[0].subject_id)
-    assert (
-        list(service.need_codes),
-        service.phone,
-        service.department,
-        len(service.schedules),
-    ) == (["PSS"], "+50523410000", "NI-CI", 1)
-    assert outcomes(scene.import_report(manager, tables())) == [UNCHANGED, UNCHANGED]
-
-
-@pytest.mark.parametrize(
-    ("opens", "read"),
-    [
-        ("10:00", "10:00"),
-        ("10:00:00", "10:00"),
-        ("10:00-06:00", "10:00"),
-        ("10:00Z", "ambiguous"),  # HSDS allows UTC, in which the place opens at another hour
-        ("10:00 PM", "malformed"),
-        ("10:00?", "malformed"),
-        ("24:00", "malformed"),
-        ("10:60", "malformed"),
-        ("", "required"),
-    ],
-)
-def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
-    opens: str, read: str, scene: Scene, manager: Stubs
-) -> None:
-    schedule = {"freq": "WEEKLY", "byday": "MO", "opens_at": opens, "closes_at": "23:00"}
-    report = scene.import_report(manager, as_json({**SERVICE, "schedules": [schedule]}))
-    if report.written:
-        [row] = scene.rows("SELECT schedules FROM services")
-        assert row["schedules"][0]["opens_at"] == read
-    else:
-        assert [problem[3] for problem in problems(report)] == [read]
-
-
-@pytest.mark.parametrize(
-    ("at", "wrong"),
-    [
-        ({"languages": [{"name": "Spanish"}, {"code": "miq"}]}, []),
-        ({"languages": [{"name": "the one of the house"}]}, [("languages", "unknown_code")]),
-        (
-            {"phones": [{"number": f"+505 2341 {n:04}"} for n in range(11)]},
-            [("phones", "too_long")],
-        ),
-        ({"phones": [{"number": "ask inside"}]}, [("phones", "malformed")]),
-    ],
-)
-def test_a_file_states_about_a_service_at_a_place_no_more_than_a_call(
-    at: dict[str, Any], wrong: list[tuple[str, str]], scene: Scene, manager: Stubs
-) -> None:
-    service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **at}]}
-    report = scene.import_report(manager, as_json(service))
-    assert [problem[2:] for problem in problems(report)] == wrong
-    stored = scene.rows("SELECT languages FROM service_at_locations")
-    assert stored == ([] if wrong else [{"languages": ["es", "miq"]}])
-
-
-def test_a_text_that_was_cut_inside_a_character_is_reported_with_its_row(
-    scene: Scene, manager: Stubs
-) -> None:
-    cut = as_json([SERVICE, {**SERVICE, "id": "2", "name": "b", "description": "Ayuda \ud83d"}])
-    assert problems(scene.import_report(manager, cut)) == [(2, "", "description", "malformed")]
-
-
-def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(
-    scene: Scene, manager: Stubs
-) -> None:
-    hours = [
-        {
-            "id": "h1",
-            "service_id": "s1",
-            "freq": "WEEKLY",
-            "byday": "MO",
-            "opens_at": "8 en punto",
-            "closes_at": "12:00",
-        },
-        {
-            "id": "h2",
-            "service_id": "s1",
-            "freq": "WEEKLY",
-            "byday": "TU",
-            "opens_at": "08:00",
-            "closes_at": "12:00",
-            "interval": "2",
-        },
-    ]
-    at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
-    report = scene.import_report(manager, tables(schedules=hours, service_at_locations=at))
-    assert set(problems_of_files(report)) == {
-        ("schedules.csv", 2, "E", "opens_at", "malformed"),
-        ("schedules.csv", 3, "G", "interval", "out_of_range"),
-        ("service_at_locations.csv", 2, "C", "location_id", "unknown_code"),
-        ("services.csv", 2, "", "department", "required"),  # nothing else gives its place
-    }
-    assert not report.written
-
-
-@pytest.mark.parametrize("need", ["HOU.SAFE", "HOU", "Vivienda y albergue"])
-def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(
-    need: str, scene: Scene, manager: Stubs
-) -> None:
-    content = sheet(
-        f"Casa;{need};Chinandega;Calle secreta 7;12.6;-87.1",
-        headings="Nombre;Necesidades;Departamento;Dirección;Latitud;Longitud",
-    )
-    report = scene.import_report(manager, content)
-    assert (problems(report), report.created) == ([], 1)
-    assert scene.rows(
-        "SELECT confidential, address, latitude, secret IS NOT NULL AS sealed FROM locations"
-    ) == [{"confidential": True, "address": "", "latitude": None, "sealed": True}]
-    assert scene.tables_with("secreta") == set()
-    assert outcomes(scene.import_report(manager, content)) == [UNCHANGED]
-    public = scene.import_report(
-        manager, sheet(f"Otra;{need};León;sí", headings="Nombre;Necesidades;Departamento;Público")
-    )
-    assert problems(public) == [(2, "D", "public", "out_of_range")]
 
 
 def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_named_in_rows(

@@ -6,7 +6,6 @@ accept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -17,9 +16,6 @@ import grpc
 import pytest
 
 from chassis.errors import Invalid
-from chassis.ids import new_id
-from chassis.tokens import SYSTEM, Caller
-from keys.sealing import CannotOpen
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2, facts_pb2, letters_pb2
 from protos.partners.v1 import members_pb2 as pb
@@ -27,10 +23,8 @@ from services.notifications.domain.desk import is_address
 from services.partners.members.domain.invitation import MAX_INVITATIONS, InvitationEntry
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from services.partners.members.store import provenance
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.scene import PASSWORD, SITE, Scene, Stubs
-from tests.parts.callers import just_proved
+from tests.partners.scene import Scene, Stubs
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
@@ -268,98 +262,6 @@ def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scen
     assert scene.facts(created.id) == [(1, "enlace.invitation.created.v1")]
 
 
-def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
-    scene: Scene,
-) -> None:
-    former = scene.organization("Casa")
-    manager = scene.worker(former, Role.MANAGER, email=EMAIL)
-    scene.as_worker(manager).LeaveOrganization(id=former.id, etag=scene.etag(former.id))
-    present = scene.organization("Casa")
-    accept(scene, invite(scene.coordinator, present))
-    signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD)
-    assert (signed.organization.id, signed.worker.id != manager.id) == (present.id, True)
-    with scene.database.transaction(SYSTEM) as tx:
-        kin = set(provenance.related_accounts(tx, signed.worker.id, scene.clock.now()))
-    assert manager.id in kin, "both accounts are still one person's"
-    accept(scene, invite(scene.as_worker(scene.worker(present, Role.MANAGER))))
-    assert len(scene.rows("SELECT FROM workers WHERE email = %s", EMAIL)) == 2
-
-
-@pytest.mark.parametrize("suspended", [False, True])
-def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_when_invited_again(
-    suspended: bool, scene: Scene
-) -> None:
-    own = scene.organization("Casa")
-    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
-    before = scene.nobody.SignIn(email=EMAIL, password=PASSWORD).session_secret
-    if suspended:
-        manager.SuspendWorker(id=worker.id)
-        scene.advance(seconds=1)
-    roles = [contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR]
-    accept(scene, invite(manager, None, *roles, email=EMAIL.upper()))
-    signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
-    assert (signed.id, list(signed.roles), signed.status) == (
-        worker.id,
-        roles,
-        pb.WORKER_STATUS_ACTIVE,
-    )
-    assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
-    assert refusal(lambda: scene.nobody.IssueToken(session_secret=before)) == (
-        "UNAUTHENTICATED",
-        "session_ended",
-    )
-    assert refusal(lambda: scene.nobody.SignIn(email=EMAIL, password=PASSWORD)) == (
-        "UNAUTHENTICATED",
-        "sign_in_failed",
-    )
-
-
-def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again(
-    scene: Scene,
-) -> None:
-    own = scene.organization("Casa")
-    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
-    created = invite(manager, None, contract_pb2.ROLE_WORKER)
-    scene.advance(minutes=1)
-    manager.SuspendWorker(id=worker.id)
-    scene.advance(minutes=1)
-    assert refusal(lambda: accept(scene, created)) == INVALID
-
-
-def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
-    own = scene.organization("Casa")
-    manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
-    created = scene.as_worker(other).CreateApiKey(
-        label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
-    )
-    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
-    (key,) = manager.ListApiKeys().api_keys
-    assert (key.id, key.HasField("revoke_time")) == (created.api_key.id, True)
-
-
-def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
-    scene: Scene,
-) -> None:
-    own = scene.organization("Casa")
-    manager = scene.by(own, Role.MANAGER)
-    other = scene.as_worker(scene.worker(own, Role.MANAGER, Role.WORKER, email=EMAIL))
-    people_key, directory_key = (
-        other.CreateApiKey(label="Sistema", scopes=[scope])
-        for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE)
-    )
-    assert (people_key.api_key.unconfirmed, directory_key.api_key.unconfirmed) == (False, False)
-    accept(scene, invite(manager))
-    assert refusal(lambda: scene.nobody.IssueToken(api_key=people_key.secret)) == (
-        "UNAUTHENTICATED",
-        "key_invalid",
-    )
-    assert scene.nobody.IssueToken(api_key=directory_key.secret).tokens
-    scene.by(own, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
-    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens
-    accept(scene, invite(manager))
-    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "confirmed"
-
-
 def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
     new = scene.organization("Casa Nueva")
     used, replaced, old = (
@@ -467,69 +369,6 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
     assert not manager.ListInvitations().invitations
 
 
-def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(
-    scene: Scene,
-) -> None:
-    own = scene.organization("Propia")
-    manager = scene.by(own, Role.MANAGER)
-    for n in range(5):
-        created = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
-        token = letter(scene, created).token
-        with ThreadPoolExecutor(2) as pool:
-            accepted = pool.submit(
-                answer, partial(scene.nobody.AcceptInvitation, acceptance(token))
-            )
-            revoked = pool.submit(answer, partial(manager.RevokeInvitation, id=created.id))
-        assert (accepted.result(), revoked.result()) in (
-            ("OK", "illegal_transition"),
-            ("invitation_invalid", "OK"),
-        )
-        assert len(scene.rows("SELECT FROM workers WHERE email = %s", created.email)) == (
-            accepted.result() == "OK"
-        )
-
-
-def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
-    with ThreadPoolExecutor(4) as pool:
-        created = list(
-            pool.map(
-                lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)
-            )
-        )
-        rows = scene.rows("SELECT status FROM invitations ORDER BY status")
-        assert [row["status"] for row in rows] == ["OPEN"] + ["REPLACED"] * 3
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
-    assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
-    assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
-
-
-def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> None:
-    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    calls = [partial(accept, scene, created, name=f"Persona {n}") for n in range(4)]
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(answer, calls))
-    assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
-
-
-def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
-    """An account may be made in another way while the invitation is open.
-
-    Both ways check under the same lock that there is no manager yet.
-    """
-    new = scene.organization("Casa Nueva")
-    created = invite(scene.coordinator, new)
-    scene.worker(new, Role.MANAGER)
-    assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS
-
-
-def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
-    created = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
-    assert sorted(answers) == ["OK", "email_taken", "email_taken"]
-
-
 @pytest.mark.parametrize(
     ("wrong", "violation"),
     [
@@ -598,104 +437,3 @@ def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: S
     assert (answers.count("OK"), answers.count("too_many_invitations")) == (MAX_INVITATIONS, 3)
     scene.advance(hours=72)
     invite(scene.by(own, Role.MANAGER))
-
-
-def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
-    scene: Scene, capfd: pytest.CaptureFixture[str]
-) -> None:
-    request = invitation(scene.organization("Casa Nueva"))
-    request.request_id = "uno"
-    created = scene.coordinator.CreateInvitation(request)
-    assert scene.coordinator.CreateInvitation(request) == created, (
-        "the same request gets the same answer, and makes no second invitation"
-    )
-    sent_letter = letter(scene, created)
-    assert (sent_letter.email, sent_letter.language) == (EMAIL, "es")
-    assert re.fullmatch(r"[\w-]{43}", sent_letter.token), "256 random bits"
-    assert sent_letter.token.encode() not in created.SerializeToString()
-    assert wrong_fields(lambda: accept(scene, created, password="corta")) == [
-        ("password", "too_short")
-    ]
-    accept(scene, created)
-    assert scene.tables_with(sent_letter.token) == set()
-    payloads = b"".join(row["payload"] for row in scene.rows("SELECT payload FROM outbox"))
-    captured = capfd.readouterr()
-    for secret in (EMAIL, sent_letter.token):
-        assert secret.encode() not in payloads
-        assert secret not in captured.out + captured.err
-
-
-def test_a_sealed_letter_can_be_opened_only_for_its_own_invitation(scene: Scene) -> None:
-    created, other = (invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(2))
-    with pytest.raises(CannotOpen):
-        scene.mail.open_bytes(sealed_letter(scene, created), f"invitations/{other.id}/letter")
-
-
-def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
-    created = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    accept(scene, created)
-    (worker,) = scene.rows("SELECT id FROM workers WHERE email = %s", EMAIL)
-    trail = scene.rows(
-        "SELECT action, object_id, organization_id, detail_codes FROM audit"
-        " WHERE action <> 'organization_create' ORDER BY sequence"
-    )
-    assert [tuple(row.values()) for row in trail] == [
-        ("invitation_create", created.id, scene.coalition.id, ["MANAGER"]),
-        ("invitation_accept", created.id, "", []),
-        ("worker_create", worker["id"], "", ["MANAGER"]),
-    ]
-
-
-def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(
-    scene: Scene,
-) -> None:
-    own = scene.organization()
-    organization = scene.coordinator.GetOrganization(id=own.id)
-    assert (organization.HasField("has_manager"), organization.has_manager) == (True, False)
-    manager = scene.by(own, Role.MANAGER)
-    assert scene.coordinator.GetOrganization(id=own.id).has_manager
-    assert not manager.GetOrganization(id=own.id).HasField("has_manager")
-
-
-# D22
-def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
-    scene: Scene,
-) -> None:
-    own = scene.organization("Casa Nueva")
-    worker = scene.worker(own, Role.MANAGER)
-    caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
-    with scene.other_server(paper_url=SITE) as channel:
-        manager = Stubs(
-            channel,
-            lambda: scene.issuer.issue(just_proved(caller, scene.issuer), "enlace.partners")[0],
-        )
-        assert refusal(lambda: invite(manager, None, contract_pb2.ROLE_WORKER)) == (
-            "FAILED_PRECONDITION",
-            "no_mail",
-        )
-        assert not manager.ListInvitations().invitations, "no invitation was made"
-        request = invitation(None, contract_pb2.ROLE_WORKER, on_paper=True)
-        request.request_id = new_id()
-        created = manager.CreateInvitation(request)
-        address, token = created.link.split("#")
-        assert address == f"{SITE}/invitation"
-        assert manager.CreateInvitation(request).link == created.link, (
-            "the link is repeated for the same request only"
-        )
-        [listed] = manager.ListInvitations().invitations
-        assert (listed.id, listed.link) == (created.id, "")
-        assert not sealed_letter(scene, created)
-        Stubs(channel).AcceptInvitation(token=token, name="Nueva", password=OWN_PASSWORD)
-    (entry,) = scene.rows(
-        "SELECT detail_codes FROM audit WHERE object_id = %s AND action = 'invitation_create'",
-        created.id,
-    )
-    assert "on_paper" in entry["detail_codes"]
-
-
-# D22
-def test_only_the_invited_person_sees_the_link_in_a_network_with_email(scene: Scene) -> None:
-    manager = scene.by(scene.organization("Casa Nueva"), Role.MANAGER)
-    role = contract_pb2.ROLE_WORKER
-    assert refusal(lambda: invite(manager, None, role, on_paper=True)) == ILLEGAL
-    assert not invite(manager, None, role).link

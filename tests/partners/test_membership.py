@@ -1,11 +1,9 @@
 """The life of a membership.
 
-An organisation applies, is admitted, vetted, and approved by two people; its agreement ends; it
-leaves.
+An organisation applies, is admitted, vetted, and approved by two people; it leaves.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,13 +12,11 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from chassis.local_time import zone_of
 from protos.contract.v1.contract_pb2 import ROLE_MANAGER
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
-from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
@@ -371,25 +367,6 @@ def test_impossible_evidence_is_refused_with_its_field(
     ) == [(f"evidence.{path}", reason)]
 
 
-def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
-    scene: Scene,
-) -> None:
-    own = scene.organization("Puentes")
-    scene.vet(own.id)
-    for caller, evidence, expire_date in (
-        (scene.coordinator, 5, "2027-03-14"),
-        (scene.by(scene.coalition, Role.AUDITOR), 5, "2027-03-14"),
-        (scene.by(own, Role.MANAGER), 0, "2027-03-14"),
-        (scene.by(scene.organization("Otra"), Role.MANAGER), 0, ""),
-    ):
-        organization = caller.GetOrganization(id=own.id)
-        assert (
-            len(organization.evidence),
-            organization.agreement_expire_date,
-            len(organization.missing_evidence),
-        ) == (evidence, expire_date, 0)
-
-
 def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
     member = scene.organization("Nueva", approved=False)
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -470,97 +447,6 @@ def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_e
     again = second.ApproveOrganization(id=member.id, etag=organization.etag)
     assert again.status == PROBATION
     assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
-
-
-def days_of_warnings(scene: Scene, id: str) -> list[int]:
-    """Returns for each warning the days that the agreement of a member still holds."""
-    rows = scene.rows(
-        "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
-        id,
-        "%agreement_ending%",
-    )
-    return [facts_pb2.OrganizationFact.FromString(row["payload"]).days for row in rows]
-
-
-def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_ends(
-    scene: Scene,
-) -> None:
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=NOON.date() + timedelta(days=100))
-    for _ in range(101):
-        scene.sweep()
-        scene.sweep()
-        scene.advance(days=1)
-    assert days_of_warnings(scene, member.id) == [60, 30, 7]
-    assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
-    scene.sweep()
-    assert verbs(scene, member.id)[-1] == "agreement_expired"
-    organization = scene.coordinator.GetOrganization(id=member.id)
-    assert (organization.status, list(organization.missing_evidence)) == (
-        PROBATION,
-        [pb.EVIDENCE_KIND_AGREEMENT],
-    )
-    scene.sweep()
-    assert verbs(scene, member.id)[-2:] == ["agreement_ending", "agreement_expired"]
-
-
-def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=date(2026, 3, 20))
-    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
-    scene.clock.set(last.astimezone(UTC))
-    scene.sweep()
-    assert "agreement_expired" not in verbs(scene, member.id)
-    assert not scene.coordinator.GetOrganization(id=member.id).missing_evidence
-    scene.advance(minutes=31)
-    scene.sweep()
-    assert verbs(scene, member.id)[-1] == "agreement_expired"
-
-
-def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
-    for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
-        scene.approve(scene.organization(name, approved=False).id, until=until)
-    request = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
-    for caller, names in (
-        (scene.coordinator, ["Pronto"]),
-        (scene.by(scene.coalition, Role.AUDITOR), ["Pronto"]),
-        (scene.by(scene.organization("Otra"), Role.MANAGER), []),
-    ):
-        listed = caller.ListOrganizations(request).organizations
-        assert [organization.name for organization in listed] == names
-
-
-def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
-    scene: Scene,
-) -> None:
-    member = scene.organization("Nueva", approved=False)
-    approved = scene.approve(member.id, until=date(2026, 4, 1))
-    scene.sweep()
-    warned = scene.coordinator.GetOrganization(id=member.id)
-    renewed = record_evidence(scene, warned, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
-    assert (approved.status, renewed.status) == (APPROVED, APPROVED)
-    scene.clock.set(NOON.replace(month=8, day=1))
-    scene.sweep()
-    assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
-    scene.clock.set(NOON.replace(month=9, day=2))
-    scene.sweep()
-    ended = scene.coordinator.GetOrganization(id=member.id)
-    after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
-    assert (ended.status, after.status) == (PROBATION, PROBATION)
-    assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
-
-
-def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(scene: Scene) -> None:
-    scene.service(
-        scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
-    )
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=date(2026, 4, 1))
-    worker = scene.by(scene.stored(member.id))
-    assert len(worker.SearchServices().services) == 1
-    scene.advance(days=30)
-    scene.sweep()
-    assert len(worker.SearchServices().services) == 0
 
 
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:

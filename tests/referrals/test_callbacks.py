@@ -12,12 +12,10 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict, Invalid
 from chassis.local_time import zone_of
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
-from services.referrals.line.domain.callback import Callback, Wish
-from tests.builders import NOON, NOT_FOUND, refusal, violations_of, wrong_fields
+from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import (
     Client,
     Service,
@@ -42,87 +40,6 @@ STALE = ("ABORTED", "stale_etag")
 
 def local_time(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 3, day, hour, minute, tzinfo=MANAGUA)
-
-
-# The hours.
-
-
-@pytest.mark.parametrize(
-    ("wish", "now", "hours"),
-    [
-        (
-            Wish("tomorrow", "evening"),
-            local_time(4, 23, 30),
-            (local_time(5, 17), local_time(5, 20)),
-        ),
-        pytest.param(
-            Wish("today", "morning"),
-            local_time(4, 9, 15),
-            (local_time(4, 9, 15), local_time(4, 12)),
-            id="hours that have already begun start now",
-        ),
-        pytest.param(
-            Wish("tomorrow", "evening", counted_from=local_time(4, 23, 59).date()),
-            local_time(5, 0, 1),
-            (local_time(5, 17), local_time(5, 20)),
-            id="a day chosen before midnight is the same day after midnight",
-        ),
-    ],
-)
-def test_a_wish_names_the_hours_of_a_call(
-    wish: Wish, now: datetime, hours: tuple[datetime, datetime]
-) -> None:
-    assert wish.hours(now, MANAGUA) == hours
-
-
-@pytest.mark.parametrize(
-    ("country", "department", "hours_behind"),
-    [
-        ("NI", "", 6),
-        ("PA", "", 5),
-        ("US", "US-CA", 8),
-        ("US", "US-TX", 6),
-        ("ES", "", -1),
-        ("ES", "ES-CN", 0),
-    ],
-)
-def test_the_hours_for_a_call_are_local_to_the_person(
-    country: str, department: str, hours_behind: int
-) -> None:
-    start = datetime(2026, 3, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
-    hours = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
-    assert hours == (start, start + timedelta(hours=3))
-
-
-@pytest.mark.parametrize("hour", ["morning", "afternoon"])
-def test_hours_that_leave_no_time_for_a_call_are_refused(hour: str) -> None:
-    with pytest.raises(Invalid):
-        Wish("today", hour).hours(local_time(4, 16, 31), MANAGUA)
-
-
-@pytest.mark.parametrize("day", [3, 6])
-def test_a_day_counts_from_neither_the_day_before_yesterday_nor_tomorrow(day: int) -> None:
-    wish = Wish("in_three_days", "evening", "callback.", local_time(day, 12).date())
-    assert violations_of(lambda: wish.hours(local_time(5, 0, 1), MANAGUA)) == [
-        ("callback.day_code", "out_of_range")
-    ]
-
-
-def test_a_callback_is_settled_only_once() -> None:
-    callback = Callback.create(
-        "callback", "contact", "line", NOON, (NOON, NOON + timedelta(hours=3)), by_herself=True
-    )
-    callback.try_again(NOON, (NOON + timedelta(days=1), NOON + timedelta(days=1, hours=3)))
-    assert (callback.tries, callback.outcome_code, callback.clock.running) == (1, "", True)
-    callback.settle(NOON, "given_up", "worker")
-    assert (callback.tries, callback.clock.running) == (2, False)
-    for step in (
-        partial(callback.settle, NOON, "reached", "worker"),
-        partial(callback.try_again, NOON, (NOON, NOON)),
-        partial(callback.move, NOON, (NOON, NOON), by_herself=False),
-    ):
-        with pytest.raises(Conflict, match=r"^callback_settled$"):
-            step()
 
 
 # Through the rpcs.

@@ -6,8 +6,7 @@ lost while the person is on her way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from chassis.db import Transaction
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
@@ -30,7 +28,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
-from tests.referrals.test_plans_rpc import begun, current_plan, outcome, person, update
+from tests.referrals.test_plans_rpc import begun, current_plan, person, update
 from tests.referrals.test_subscriptions import Hearing
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
@@ -424,60 +422,6 @@ def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
     assert [departed.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
     plan = current_plan(departed.story, departed.plan)
     assert plan.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
-
-
-@pytest.mark.usefixtures("unhurried")
-@pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent])
-def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
-    end_leg: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
-) -> None:
-    for _ in range(4):
-        hand_over = prepare_hand_over(story)
-        for key in LEGS:
-            hand_over.send(key)
-        hand_over.accept(*LEGS)
-        with story.service.database.transaction(SYSTEM) as tx:
-            lock = "SELECT 1 FROM plans WHERE id = %s FOR UPDATE"
-            tx.execute(lock, (hand_over.plan.id,)).fetchone()
-            departure = threads.submit(outcome, partial(hand_over.start, "travel"))
-            end = threads.submit(outcome, partial(end_leg, hand_over))
-            # both transactions have written their own rows and wait for the plan's lock
-            while waiting_transactions(tx) < 2:
-                assert {departure.done(), end.done()} == {False}
-        assert departure.result() in ("done", "legs_not_accepted")
-        assert end.result() == "done"
-        assert ("leg_lost" in hand_over.verbs("housing")) == (departure.result() == "done")
-
-
-def waiting_transactions(tx: Transaction) -> int:
-    """Returns the number of transactions that wait for a lock in this database."""
-    row = tx.execute("SELECT count(DISTINCT pid) AS n FROM pg_locks WHERE NOT granted").fetchone()
-    assert row
-    return int(row["n"])
-
-
-def test_only_one_of_two_legs_sent_concurrently_on_one_consent_is_accepted(
-    story: Story, threads: ThreadPoolExecutor
-) -> None:
-    for _ in range(4):
-        hand_over = prepare_hand_over(story)
-        shared_receipt = story.receipt(
-            hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET", "HOU"]
-        )
-        requests = [
-            send_request(hand_over.draft(key, service_id=SERVICE["shelter_bed"]), shared_receipt.id)
-            for key in ("reception", "housing")
-        ]
-        outcomes = threads.map(
-            lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
-        )
-        assert sorted(outcomes) == ["done", "receipt_of_another_leg"]
 
 
 def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_since(

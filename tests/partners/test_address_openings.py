@@ -1,0 +1,139 @@
+"""Opening the address of a confidential place for a referral."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from chassis.ids import new_id
+from services.partners.directory.domain.service import Service
+from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
+from tests.builders import NOT_FOUND, refusal
+from tests.partners.scene import Scene, Stubs
+from tests.partners.test_locations import (
+    ANOTHER,
+    HIDDEN_STREET,
+    HOUSE,
+    OFFICE,
+    REFERRAL,
+    change_service,
+    make,
+    offer,
+    offers,
+    open_address,
+    refer,
+)
+
+
+@pytest.fixture
+def shelter(scene: Scene) -> Organization:
+    return scene.organization("Casa Puentes")
+
+
+@pytest.fixture
+def manager(scene: Scene, shelter: Organization) -> Stubs:
+    return scene.by(shelter, Role.MANAGER)
+
+
+OPENED = ("FAILED_PRECONDITION", "address_opened")
+
+
+@pytest.fixture
+def sender(scene: Scene) -> Organization:
+    return scene.organization("Manda")
+
+
+@pytest.fixture
+def driver(scene: Scene, sender: Organization) -> Stubs:
+    return scene.by(sender)
+
+
+@pytest.fixture
+def accepted(scene: Scene, shelter: Organization, manager: Stubs, sender: Organization) -> Service:
+    """The service in a confidential place that accepted the sender's referral."""
+    service = scene.service(shelter, confidential=True)
+    offer(manager, service.id, make(manager, **HOUSE))
+    refer(scene, REFERRAL, service, sender)
+    return service
+
+
+@pytest.mark.usefixtures("accepted")
+def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
+    scene: Scene, sender: Organization, driver: Stubs
+) -> None:
+    (opened,) = open_address(driver, REFERRAL)
+    assert opened.address == HIDDEN_STREET
+    trail = scene.rows("SELECT purpose_code FROM audit WHERE action = 'address_open' AND allowed")
+    assert trail == [{"purpose_code": REFERRAL}]
+    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == OPENED
+    scene.advance(minutes=29)
+    assert open_address(driver, REFERRAL)
+    scene.advance(minutes=1)
+    assert refusal(lambda: open_address(driver, REFERRAL)) == OPENED
+
+
+def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
+    scene: Scene, shelter: Organization, manager: Stubs, sender: Organization, driver: Stubs
+) -> None:
+    hidden = scene.service(shelter, "Acogida", "PSS")
+    offer(manager, hidden.id, make(manager, **OFFICE))
+    refer(scene, REFERRAL, hidden, sender)
+    assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
+    change_service(manager, hidden.id, confidential=True)
+    assert not offers(driver, hidden.id)
+    (opened,) = open_address(driver, REFERRAL)
+    assert opened.address == OFFICE["address"]
+
+
+@pytest.mark.usefixtures("accepted")
+def test_nobody_but_the_sender_opens_the_address(
+    scene: Scene, shelter: Organization, driver: Stubs, other: Stubs
+) -> None:
+    for by, referral in (
+        (other, REFERRAL),
+        (scene.by(shelter), REFERRAL),
+        (driver, new_id()),
+    ):
+        assert refusal(partial(open_address, by, referral)) == NOT_FOUND
+
+
+def test_an_ended_referral_opens_no_address_and_a_reopened_one_does(
+    scene: Scene, accepted: Service, sender: Organization, driver: Stubs
+) -> None:
+    scene.advance(minutes=1)
+    refer(scene, REFERRAL, accepted, sender, "completed")
+    assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
+    scene.advance(minutes=1)
+    refer(scene, REFERRAL, accepted, sender, "reopened")
+    assert open_address(driver, REFERRAL)
+
+
+def test_a_fact_that_comes_twice_gives_no_second_opening(
+    scene: Scene, accepted: Service, sender: Organization, driver: Stubs
+) -> None:
+    open_address(driver, REFERRAL)
+    refer(scene, REFERRAL, accepted, sender)
+    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == OPENED
+
+
+def test_an_organisation_that_accepts_for_anothers_service_opens_nothing(
+    scene: Scene, accepted: Service
+) -> None:
+    front = scene.organization("Fachada")
+    refer(scene, ANOTHER, accepted, front, receiver=front.id)
+    assert refusal(lambda: open_address(scene.by(front), ANOTHER)) == NOT_FOUND
+
+
+@pytest.mark.usefixtures("accepted")
+def test_a_member_that_is_back_on_probation_opens_nothing(
+    scene: Scene, sender: Organization, driver: Stubs
+) -> None:
+    scene.rows(
+        "UPDATE organizations SET status = 'PROBATION' WHERE id = %s RETURNING id", sender.id
+    )
+    assert refusal(lambda: open_address(driver, REFERRAL)) == (
+        "PERMISSION_DENIED",
+        "member_on_probation",
+    )

@@ -1,0 +1,121 @@
+"""The end of a member's agreement: warnings, the last day, and what follows."""
+
+from datetime import UTC, date, datetime, timedelta
+
+from chassis.local_time import zone_of
+from protos.partners.v1 import directory_pb2 as pb
+from protos.partners.v1 import facts_pb2
+from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.worker import Role
+from tests.partners.scene import NOON, Scene
+from tests.partners.test_membership import APPROVED, PROBATION, record_evidence, verbs
+
+
+def days_of_warnings(scene: Scene, id: str) -> list[int]:
+    """Returns for each warning the days that the agreement of a member still holds."""
+    rows = scene.rows(
+        "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
+        id,
+        "%agreement_ending%",
+    )
+    return [facts_pb2.OrganizationFact.FromString(row["payload"]).days for row in rows]
+
+
+def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_ends(
+    scene: Scene,
+) -> None:
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=NOON.date() + timedelta(days=100))
+    for _ in range(101):
+        scene.sweep()
+        scene.sweep()
+        scene.advance(days=1)
+    assert days_of_warnings(scene, member.id) == [60, 30, 7]
+    assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
+    scene.sweep()
+    assert verbs(scene, member.id)[-1] == "agreement_expired"
+    organization = scene.coordinator.GetOrganization(id=member.id)
+    assert (organization.status, list(organization.missing_evidence)) == (
+        PROBATION,
+        [pb.EVIDENCE_KIND_AGREEMENT],
+    )
+    scene.sweep()
+    assert verbs(scene, member.id)[-2:] == ["agreement_ending", "agreement_expired"]
+
+
+def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=date(2026, 3, 20))
+    last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
+    scene.clock.set(last.astimezone(UTC))
+    scene.sweep()
+    assert "agreement_expired" not in verbs(scene, member.id)
+    assert not scene.coordinator.GetOrganization(id=member.id).missing_evidence
+    scene.advance(minutes=31)
+    scene.sweep()
+    assert verbs(scene, member.id)[-1] == "agreement_expired"
+
+
+def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
+    for name, until in (("Pronto", date(2026, 4, 1)), ("Tarde", date(2027, 4, 1))):
+        scene.approve(scene.organization(name, approved=False).id, until=until)
+    request = pb.ListOrganizationsRequest(agreement_expire_before_date="2026-05-01")
+    for caller, names in (
+        (scene.coordinator, ["Pronto"]),
+        (scene.by(scene.coalition, Role.AUDITOR), ["Pronto"]),
+        (scene.by(scene.organization("Otra"), Role.MANAGER), []),
+    ):
+        listed = caller.ListOrganizations(request).organizations
+        assert [organization.name for organization in listed] == names
+
+
+def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
+    scene: Scene,
+) -> None:
+    member = scene.organization("Nueva", approved=False)
+    approved = scene.approve(member.id, until=date(2026, 4, 1))
+    scene.sweep()
+    warned = scene.coordinator.GetOrganization(id=member.id)
+    renewed = record_evidence(scene, warned, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
+    assert (approved.status, renewed.status) == (APPROVED, APPROVED)
+    scene.clock.set(NOON.replace(month=8, day=1))
+    scene.sweep()
+    assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
+    scene.clock.set(NOON.replace(month=9, day=2))
+    scene.sweep()
+    ended = scene.coordinator.GetOrganization(id=member.id)
+    after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
+    assert (ended.status, after.status) == (PROBATION, PROBATION)
+    assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
+
+
+def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(scene: Scene) -> None:
+    scene.service(
+        scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
+    )
+    member = scene.organization("Nueva", approved=False)
+    scene.approve(member.id, until=date(2026, 4, 1))
+    worker = scene.by(scene.stored(member.id))
+    assert len(worker.SearchServices().services) == 1
+    scene.advance(days=30)
+    scene.sweep()
+    assert len(worker.SearchServices().services) == 0
+
+
+def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
+    scene: Scene,
+) -> None:
+    own = scene.organization("Puentes")
+    scene.vet(own.id)
+    for caller, evidence, expire_date in (
+        (scene.coordinator, 5, "2027-03-14"),
+        (scene.by(scene.coalition, Role.AUDITOR), 5, "2027-03-14"),
+        (scene.by(own, Role.MANAGER), 0, "2027-03-14"),
+        (scene.by(scene.organization("Otra"), Role.MANAGER), 0, ""),
+    ):
+        organization = caller.GetOrganization(id=own.id)
+        assert (
+            len(organization.evidence),
+            organization.agreement_expire_date,
+            len(organization.missing_evidence),
+        ) == (evidence, expire_date, 0)

@@ -325,6 +325,7 @@ def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
     assert re.findall(r'name="person_id" value="(\w+)"', listed) == [file.id], (
         "an erased file is not offered"
     )
+    assert ("Esta búsqueda quedó anotada" in listed) == (term == "Ximena")
     answer = send(client, f"{CONTACT}/file", q=term, etag="v3", person_id=file.id)
     assert (answer.status_code, answer.location) == (303, f"{CONTACT}?done=saved")
     request = played.last("UpdateContact")

@@ -201,10 +201,20 @@ def file(
     identifier: str,
     errors: forms.Problems = forms.NO_PROBLEMS,
     results: p.SearchPeopleResponse | None = None,
+    *,
+    is_recorded: bool = False,
 ) -> str:
-    """Shows the form for linking a contact to the caller's file, with the results of a search."""
-    shown = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
-    return render_template("contact_file.html", contact=shown, errors=errors, results=results)
+    """Shows the form for linking a contact to the caller's file, with the results of a search.
+
+    A search by name is recorded, a search by code is not.
+    """
+    return render_template(
+        "contact_file.html",
+        contact=clients().contacts.GetContact(c.GetContactRequest(id=identifier)),
+        errors=errors,
+        results=results,
+        is_recorded=is_recorded,
+    )
 
 
 @pages.post("/line/<identifier>/files", access.LINE, again=file)
@@ -219,10 +229,11 @@ def find_file(identifier: str) -> access.Answer:
     by_name, by_code = p.SearchPeopleResponse(), p.ListPeopleResponse()
     if len(term.replace(" ", "").replace("-", "")) == 6:  # a name may have letters of no code
         by_code = answer_or(by_code, p.ListPeopleRequest(code=term), Invalid)
-    if not any(character.isdigit() for character in term):
+    may_be_name = not any(character.isdigit() for character in term)
+    if may_be_name:
         by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))
     by_name.people.extend(by_code.people)
-    return file(identifier, results=by_name)
+    return file(identifier, results=by_name, is_recorded=may_be_name)
 
 
 @pages.post("/line/<identifier>/file", access.LINE, again=file, then="line.show")

@@ -218,4 +218,4 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     assert played.last("ObjectToSignInProvider").request_id
     played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
     again = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
-    assert (again.status_code, "Ya no hay nada propuesto" in again.text) == (422, True)
+    assert (again.status_code, "Ya no hay nada pendiente" in again.text) == (422, True)

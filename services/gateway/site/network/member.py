@@ -12,7 +12,6 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, clients, send
 from services.gateway.site.backend import answer_or
-from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
@@ -100,8 +99,6 @@ def change_provider(identifier: str) -> None:
 @pages.get("/sign-in-provider", access.MANAGERS)
 def proposed_provider(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the member's managers the page to which the notice about a proposed provider leads."""
-    if errors.get("_form") == words.conflict("nothing_to_confirm"):
-        errors = {"_form": words.conflict("nothing_proposed")}
     return render_template("sign_in_provider_objection.html", errors=errors)
 
 

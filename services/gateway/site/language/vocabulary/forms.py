@@ -360,10 +360,9 @@ TABLES: dict[str, dict[str, str]] = {
             " Pida a la coordinación que la apruebe."
         ),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
-        "nothing_to_confirm": N_("Ahora no hay nada que confirmar."),
-        "nothing_proposed": N_(
-            "Ya no hay nada propuesto: se objetó, se retiró o se confirmó."
-            " Pregunte a la coordinación cómo quedó."
+        "nothing_to_confirm": N_(
+            "Ya no hay nada pendiente: se confirmó, se retiró, se objetó o venció."
+            " Vea cómo quedó; si no lo ve, pregunte a la coordinación."
         ),
         "emergency_not_needed": N_(
             "Hay un consentimiento que cubre esta ayuda: abra con él."

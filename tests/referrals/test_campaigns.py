@@ -154,5 +154,5 @@ def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
         story.service.clock.advance(timedelta(minutes=1))
     answers = pages(story.coordinator.ListCampaigns, page_size=2)
     listed = [campaign.id for answer in answers for campaign in answer.campaigns]
-    assert listed[:3] == created[::-1]
+    assert [id for id in listed if id in created] == created[::-1]
     assert len(listed) == len(set(listed))

@@ -62,6 +62,13 @@ def place_earlier_events(service: Service) -> None:
     place_events(service)
 
 
+@pytest.fixture(autouse=True)
+def no_stream_of_an_earlier_test(service: Service) -> None:
+    """Waits until the streams that an earlier test cancelled have ended at the server."""
+    (pool,) = (servicer.streams.pool for servicer in service.made.servicers if servicer.streams)
+    wait_until(lambda: not pool._accepted, LONG)
+
+
 @contextmanager
 def watching(
     client: Client, token: str = "", *, channel: grpc.Channel | None = None, **filters: Any

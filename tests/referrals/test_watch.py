@@ -57,14 +57,9 @@ def unhurried_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def place_earlier_events(service: Service) -> None:
-    """Gives the events of earlier tests their places in the stream."""
+def nothing_left_of_earlier_tests(service: Service) -> None:
+    """Gives events their places, and waits until cancelled streams have ended at the server."""
     place_events(service)
-
-
-@pytest.fixture(autouse=True)
-def no_stream_of_an_earlier_test(service: Service) -> None:
-    """Waits until the streams that an earlier test cancelled have ended at the server."""
     (pool,) = (servicer.streams.pool for servicer in service.made.servicers if servicer.streams)
     wait_until(lambda: not pool._accepted, LONG)
 

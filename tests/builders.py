@@ -20,6 +20,16 @@ ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
 
 Tests of other subjects add this answer to their referrals and enquiries.
 """
+EXPLAINED = (
+    "interview",
+    "purpose",
+    "uses",
+    "research_use",
+    "right_to_data",
+    "storage_time",
+    "how_to_withdraw",
+)
+"""What is explained to a person before she consents, all of it."""
 NOT_FOUND = ("NOT_FOUND", "not_found")
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 

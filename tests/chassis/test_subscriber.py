@@ -1,4 +1,4 @@
-"""What a subscriber does with facts: it applies, skips, holds and retries them.
+"""A subscriber applies facts, skips them, holds them and tries them again.
 
 The database is real. There is no broker: a test hands the records to the subscriber.
 """

@@ -7,6 +7,7 @@ import re
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
@@ -19,6 +20,14 @@ DRAFT = f"/referrals/{ID}"
 OTHER, POLICE = "b" * 32, "c" * 32
 CHOSEN = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
 """The fields of a draft whose service is chosen."""
+
+DISTANT_SHELTER = d.Service(
+    id=OTHER,
+    name="Casa segura",
+    organization_id=OTHER,
+    organization_name="Casa Amanecer",
+    department="NI-LE",
+)
 
 
 def draft(**fields: object) -> r.Referral:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import EXPLAINED
 from tests.gateway.openapi_document import (
     METHODS,
     NASTY,
@@ -28,16 +29,6 @@ from tests.gateway.partner_system import (
 )
 from tests.parts.local_stack import LocalStack
 from tests.parts.loops import eventually
-
-EXPLAINED = (
-    "interview",
-    "purpose",
-    "uses",
-    "research_use",
-    "right_to_data",
-    "storage_time",
-    "how_to_withdraw",
-)
 
 
 def from_now(**span: float) -> str:

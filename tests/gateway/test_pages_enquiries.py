@@ -17,6 +17,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, token_of
+from tests.gateway.referral_questions import DISTANT_SHELTER
 
 OTHER = "b" * 32
 ASKED = {
@@ -170,15 +171,8 @@ def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
 def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    distant = d.Service(
-        id=OTHER,
-        name="Casa segura",
-        organization_id=OTHER,
-        organization_name="Casa Amanecer",
-        department="NI-LE",
-    )
     played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[d.Match(service=distant, verdict=d.VERDICT_FITS)]
+        matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
     _, page, _ = post(client, **ASKED)
     assert 'name="unsafe_departments" value="NI-LE"' in page

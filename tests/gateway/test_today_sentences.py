@@ -1,4 +1,4 @@
-"""What the page of today says is waiting, in which order, and how much of it."""
+"""The page of today: the work that waits, its order, and its amount."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, send
 from tests.gateway.referral_questions import (
     CHOSEN,
+    DISTANT_SHELTER,
     DRAFT,
     NEW,
     OTHER,
@@ -46,15 +47,8 @@ def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.
 def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    distant = d.Service(
-        id=OTHER,
-        name="Casa segura",
-        organization_id=OTHER,
-        organization_name="Casa Amanecer",
-        department="NI-LE",
-    )
     played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[d.Match(service=distant, verdict=d.VERDICT_FITS)]
+        matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
     unsafe = answer(client, up_to_services(client), back="1")
     assert question(unsafe) == "unsafe 5/6"

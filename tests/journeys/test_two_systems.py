@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from tests.builders import refusal
+from tests.builders import EXPLAINED, refusal
 from tests.journeys.typed import marked
 from tests.notifications.receiver import ReceivedRequest, Receiver
 from tests.parts.local_stack import until
@@ -91,15 +91,7 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
                 "purpose_codes": [need],
                 "giver_code": "person",
                 "manner_code": "spoken",
-                "explained_codes": [
-                    "interview",
-                    "purpose",
-                    "uses",
-                    "research_use",
-                    "right_to_data",
-                    "storage_time",
-                    "how_to_withdraw",
-                ],
+                "explained_codes": EXPLAINED,
             },
         )
         draft = ngo.call(

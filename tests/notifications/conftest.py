@@ -33,6 +33,7 @@ from services.notifications import subscriptions
 from services.notifications.__main__ import MIGRATIONS, servicers
 from services.notifications.channels.mail import Mailbox, MailSender, Smtp
 from services.notifications.channels.webhooks import WebhookSender
+from services.notifications.domain.delivery import WebhookClaim
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.store.mail_folder import MailFolder
 from services.notifications.store.members import view_of
@@ -236,6 +237,12 @@ class Service:
             timeout=timeout,
             read_again=read_again,
         )
+
+    def claim_webhook(self) -> WebhookClaim:
+        """Claims the only webhook that is due, as a sender does before it sends the webhook."""
+        with self.database.dedicated() as connection:
+            [claim] = self.sending.next_webhooks(connection, self.clock.now(), slow=False, limit=20)
+        return claim
 
     def send_webhooks(self, rounds: int = 20) -> int:
         """Sends the webhooks that are due now, in this thread; returns the number of attempts."""

@@ -1,4 +1,4 @@
-"""Which mail server is used, how it is reached, and where its settings come from."""
+"""The choice of the mail server, the ways to reach it, and the sources of its settings."""
 
 import ssl
 import subprocess

@@ -80,10 +80,7 @@ def test_an_attempt_whose_lease_has_expired_is_neither_counted_nor_recorded(
 ) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
-    with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(
-            connection, service.clock.now(), slow=False, limit=5
-        )
+    claim = service.claim_webhook()
     service.advance(seconds=31)
     service.send_webhooks()
     service.web_sender().send(claim)

@@ -155,10 +155,7 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
     system = service.receiver(answers=[500])
     created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
-    with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(
-            connection, service.clock.now(), slow=False, limit=5
-        )
+    claim = service.claim_webhook()
     rotated = service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(
         id=created.webhook.id, at_once=at_once
     )

@@ -232,10 +232,7 @@ def test_a_manager_can_disable_an_endpoint_while_an_attempt_is_being_recorded(
 ) -> None:
     webhook = service.webhook(RECEIVER, service.receiver().url).webhook
     service.hear("sent")
-    with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(
-            connection, service.clock.now(), slow=False, limit=20
-        )
+    claim = service.claim_webhook()
     with ThreadPoolExecutor() as sender:
         with service.database.transaction(SYSTEM) as tx:
             webhook_store.fetch(tx, RECEIVER, webhook.id, to_change=True)

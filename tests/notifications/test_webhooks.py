@@ -150,10 +150,7 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     system = service.receiver()
     created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
-    with service.database.dedicated() as connection:
-        [claim] = service.sending.next_webhooks(
-            connection, service.clock.now(), slow=False, limit=5
-        )
+    claim = service.claim_webhook()
     # … and here the sender dies
     EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs

@@ -1,4 +1,4 @@
-"""Where the token and the address of an invitation are, and who sees that it was sent."""
+"""Letters of invitations: their secrets, their delivery, and the record of them on the trail."""
 
 from __future__ import annotations
 

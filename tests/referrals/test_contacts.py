@@ -1,4 +1,4 @@
-"""What a caller of the line can see and do with her reference and PIN."""
+"""A caller of the line, and the rights that her reference and PIN give her."""
 
 import re
 from dataclasses import replace

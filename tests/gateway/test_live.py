@@ -172,7 +172,11 @@ def test_another_organisation_or_another_view_has_another_version(live: Live) ->
     assert [live.last(worker) for worker in workers.values()] == ["own.", "network.", "other."]
 
 
-@pytest.mark.parametrize("ticket", ["", "x", "rosa:aaa.x.y", Live(b"x" * 32).ticket(ROSA)])
+@pytest.mark.parametrize(
+    "ticket",
+    ["", "x", "rosa:aaa.x.y", Live(b"x" * 32).ticket(ROSA)],
+    ids=["empty", "short", "made-up", "another-key"],
+)
 def test_a_made_up_ticket_or_one_of_another_key_is_refused(live: Live, ticket: str) -> None:
     fetched_version(live)
     assert live.known("rosa", ticket) is None

@@ -149,10 +149,8 @@ class Network:
             copy(database, "live", 1, LIVE)
             copy(database, "over", 1, self.size)
         self._lives = Lives(Cast(self.stack))
-        self._desk, self._coordinator = (
-            self.stack.worker("albergue@lunanueva"),
-            self.stack.worker("coordinacion@coalicion"),
-        )
+        self._desk = self.stack.worker("albergue@lunanueva")
+        self._coordinator = self.stack.worker("coordinacion@coalicion")
         for _ in range(6):  # a connection prepares a statement after it has sent it five times
             self._lives.run_one()
         self.open_pages(20)

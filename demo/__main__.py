@@ -32,11 +32,9 @@ def main() -> None:
     """Fills the missing parts, and writes the file with the accounts. If there is no such file yet,
     waits first until the referrals service has received the facts.
     """
-    directory, file, demo_network = (
-        Path(os.environ["ENLACE_KEYS"]),
-        Path(os.environ["ENLACE_DEMO_FILE"]),
-        network(),
-    )
+    directory = Path(os.environ["ENLACE_KEYS"])
+    file = Path(os.environ["ENLACE_DEMO_FILE"])
+    demo_network = network()
     words = Words(key_folder.keyring(directory, "partners"))
     fill(directory, demo_network, words, SystemClock().now())
     # If the file exists, the facts arrived in an earlier run. Waiting again might never end,

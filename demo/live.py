@@ -16,12 +16,10 @@ from demo.people import people
 from demo.story import Story
 from services.referrals.network.domain.deadline import Calendar, Urgency
 
-IMMEDIATE, EMERGENCY, URGENT, NORMAL = (
-    Urgency.IMMEDIATE,
-    Urgency.EMERGENCY,
-    Urgency.URGENT,
-    Urgency.NORMAL,
-)
+IMMEDIATE = Urgency.IMMEDIATE
+EMERGENCY = Urgency.EMERGENCY
+URGENT = Urgency.URGENT
+NORMAL = Urgency.NORMAL
 
 
 class StoryBuilder:
@@ -255,10 +253,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # Over: two closed after help came, two declined, one withdrawn, two ended because the person
     # withdrew consent.
-    done, yes = (
-        {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")},
-        {"help_came_code": "yes"},
-    )
+    done = {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")}
+    yes = {"help_came_code": "yes"}
     _add_started(
         add_story,
         "marcia",

@@ -102,9 +102,9 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
         phone=member.phone,
         public=offer.public,
     )
-    room, joined = (
-        offer.room,
-        now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17),
+    room = offer.room
+    joined = (
+        now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
     )
     service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), areas(), joined)
     service.organization_name = member.name

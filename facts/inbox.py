@@ -17,10 +17,8 @@ from facts.outbox import STORE, Fact
 
 # Pauses between two tries of a held fact. Once its cause is repaired, the fact is applied within
 # five minutes, or at once after `redrive`.
-_FIRST_PAUSE, _LONGEST_PAUSE = (
-    timedelta(seconds=1),
-    timedelta(minutes=5),
-)
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=5)
 
 
 class FactPosition(Enum):

@@ -113,11 +113,9 @@ def _refusal(act: Callable[[], Any]) -> tuple[str, str, list[tuple[str, str]], t
     error: Any = caught.value
     status = rpc_status.from_call(error)
     assert status is not None, f"{error.code()} without details: {error.details()}"
-    info, bad, retry = (
-        error_details_pb2.ErrorInfo(),
-        error_details_pb2.BadRequest(),
-        error_details_pb2.RetryInfo(),
-    )
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details:
         _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
     fields = [(violation.field, violation.reason) for violation in bad.field_violations]

@@ -11,10 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = dict[str, Any]
-AT_MOST, AT_LEAST = (
-    ("maxLength", "maximum", "maxItems"),
-    ("minLength", "minimum", "minItems", "minProperties"),
-)
+AT_MOST = ("maxLength", "maximum", "maxItems")
+AT_LEAST = ("minLength", "minimum", "minItems", "minProperties")
 
 
 class Document:

@@ -174,13 +174,11 @@ class Heads:
         epoch = stored.epoch if stored.same_store else outbox.ensure_epoch(tx, self._clock)
         head = stored.head
         if epoch != self._epoch:  # a restored store continues from its copy
-            self._epoch, self._published, self._checked, self._witnessed, self._marked = (
-                epoch,
-                START,
-                None,
-                {},
-                None,
-            )
+            self._epoch = epoch
+            self._published = START
+            self._checked = None
+            self._witnessed = {}
+            self._marked = None
         published_heads = {
             self._published,
             *(Head(fact.version, _hash(fact)) for fact in self._unchecked if fact.epoch == epoch),

@@ -64,10 +64,8 @@ def from_environment(*, with_site: bool = True) -> Settings:
     The variables of the pages are read only for a process that has pages.
     """
     settings = config.Settings()
-    development, folder = (
-        settings.flag("ENLACE_DEVELOPMENT"),
-        settings.path("ENLACE_KEYS", "var/keys"),
-    )
+    development = settings.flag("ENLACE_DEVELOPMENT")
+    folder = settings.path("ENLACE_KEYS", "var/keys")
     addresses = _addresses(folder)
     if addresses is None and not development:
         settings.refuse(

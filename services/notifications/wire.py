@@ -38,11 +38,9 @@ WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
 # The words for the values in received facts. A value that is newer than this service is ignored,
 # and is no reason to refuse the fact.
-_STATES, _URGENCIES, _CLOCKS = (
-    words(referrals_pb2.State.DESCRIPTOR),
-    words(referrals_pb2.Urgency.DESCRIPTOR),
-    words(referrals_pb2.ClockKind.DESCRIPTOR),
-)
+_STATES = words(referrals_pb2.State.DESCRIPTOR)
+_URGENCIES = words(referrals_pb2.Urgency.DESCRIPTOR)
+_CLOCKS = words(referrals_pb2.ClockKind.DESCRIPTOR)
 _URGENCY_NAMES = names(referrals_pb2.Urgency)  # as messages store them
 
 

@@ -192,11 +192,9 @@ class Work:
                 operation.outcome = "refused"
                 raise
             else:
-                operation.outcome, operation.referral_id, operation.version = (
-                    OK,
-                    answer.id,
-                    int(answer.etag.removeprefix("v")),
-                )
+                operation.outcome = OK
+                operation.referral_id = answer.id
+                operation.version = int(answer.etag.removeprefix("v"))
                 with self._changed:
                     self.answered += 1
                     self._changed.notify_all()

@@ -17,12 +17,10 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
 
-WORKER, OPERATOR, MANAGER, COORDINATOR = (
-    contract_pb2.ROLE_WORKER,
-    contract_pb2.ROLE_OPERATOR,
-    contract_pb2.ROLE_MANAGER,
-    contract_pb2.ROLE_COORDINATOR,
-)
+WORKER = contract_pb2.ROLE_WORKER
+OPERATOR = contract_pb2.ROLE_OPERATOR
+MANAGER = contract_pb2.ROLE_MANAGER
+COORDINATOR = contract_pb2.ROLE_COORDINATOR
 Arrange = Callable[[PlayedServices], None]
 
 

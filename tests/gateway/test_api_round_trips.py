@@ -47,11 +47,9 @@ class Trip:
 
 
 KEY = "Asociación Puentes"
-MANAGER, COORDINATOR, OPERATOR = (
-    "gestion@lunanueva",
-    "coordinacion@coalicion",
-    "operadora@llamayvive",
-)
+MANAGER = "gestion@lunanueva"
+COORDINATOR = "coordinacion@coalicion"
+OPERATOR = "operadora@llamayvive"
 
 
 def first(path: str) -> Callable[[Partner], Any]:

@@ -45,11 +45,9 @@ class Line(PlayedServices):
         self.version += 1
         self.contact = c.Contact()
         self.contact.CopyFrom(contact)
-        self.contact.id, self.contact.etag, self.contact.urgency = (
-            ID,
-            f"v{self.version}",
-            r.URGENCY_EMERGENCY,
-        )
+        self.contact.id = ID
+        self.contact.etag = f"v{self.version}"
+        self.contact.urgency = r.URGENCY_EMERGENCY
         self.contact.update_time.GetCurrentTime()
         return self.contact
 

@@ -46,11 +46,9 @@ def page_through(played: PlayedServices, rpc: str, field: str, rows: Sequence[Me
 
 
 def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
-    organizations, services, workers = (
-        request.organization_ids,
-        request.service_ids,
-        request.worker_ids,
-    )
+    organizations = request.organization_ids
+    services = request.service_ids
+    workers = request.worker_ids
     assert 0 < len(organizations) + len(services) + len(workers) <= MAX_ROWS
     return d.BatchGetResponse(
         organizations=[d.Organization(id=id_, name=f"O {id_}") for id_ in organizations],

@@ -376,11 +376,9 @@ def test_every_main_step_of_the_service_has_a_button() -> None:
 
 def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
     known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
-    own, sender, receiver = (
-        "Le toca a su organización",
-        "Le toca a Albergue",
-        "Esperamos respuesta de Clínica",
-    )
+    own = "Le toca a su organización"
+    sender = "Le toca a Albergue"
+    receiver = "Esperamos respuesta de Clínica"
     for turn, expected in (
         (r.TURN_UNSPECIFIED, ("", "", "")),
         (r.TURN_SENDER, (own, sender, sender)),

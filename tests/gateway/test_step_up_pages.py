@@ -93,10 +93,8 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
 def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored, lost = (
-        "Lo que escribió no se perdió.",
-        "Lo que escribió era demasiado largo para guardarlo aquí",
-    )
+    stored = "Lo que escribió no se perdió."
+    lost = "Lo que escribió era demasiado largo para guardarlo aquí"
     page = invite(client).text
     assert (stored in page, lost in page) == (True, False)
     monkeypatch.setattr(kept, "MOST", 10)

@@ -74,11 +74,9 @@ def test_one_version_shows_a_whole_organisation_that_messages_have_changed(
     service: Service,
 ) -> None:
     worker = new_id()
-    own, colleague, stranger = (
-        service.as_(SENDER, "WORKER", id=worker),
-        service.as_(SENDER, "WORKER"),
-        service.as_(OTHER, "WORKER"),
-    )
+    own = service.as_(SENDER, "WORKER", id=worker)
+    colleague = service.as_(SENDER, "WORKER")
+    stranger = service.as_(OTHER, "WORKER")
     versions, elsewhere = {colleague.CountUnread().version}, stranger.CountUnread().version
     service.hear("accepted", sender_worker_id=worker)
     versions.add(colleague.CountUnread().version)
@@ -444,10 +442,8 @@ def test_a_caller_who_is_only_an_auditor_reads_no_messages_of_the_desk(
     service: Service,
 ) -> None:
     service.hear("sent", receiver_organization_id=COALITION)
-    auditor, manager = (
-        service.as_(COALITION, "AUDITOR"),
-        service.as_(COALITION, "AUDITOR", "MANAGER"),
-    )
+    auditor = service.as_(COALITION, "AUDITOR")
+    manager = service.as_(COALITION, "AUDITOR", "MANAGER")
     assert (auditor.kinds(), auditor.CountUnread().unread) == ([], 0)
     [message] = manager.ListMessages().messages
     assert refusal(lambda: auditor.MarkMessageRead(id=message.id)) == NOT_FOUND

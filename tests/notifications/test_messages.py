@@ -34,10 +34,8 @@ EVENT = ReferralEvent(
     override_used=False,
     need_code="HOU.EMG",
 )
-DESK, WORKER = (
-    Recipient("asked", Audience.DESK, "shelter"),
-    Recipient("asked", Audience.WORKER, "shelter", "worker"),
-)
+DESK = Recipient("asked", Audience.DESK, "shelter")
+WORKER = Recipient("asked", Audience.WORKER, "shelter", "worker")
 
 
 def test_an_event_makes_one_message_for_each_recipient() -> None:

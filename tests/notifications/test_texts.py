@@ -70,10 +70,8 @@ def test_texts_have_no_placeholders_and_no_digits() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_emails_of_a_language_are_equal_except_for_their_ids(language: str) -> None:
     first, second = (new_id(), new_id()), (new_id(), new_id())
-    one, other = (
-        composed(first[0], language, first[1]).as_bytes(),
-        composed(second[0], language, second[1]).as_bytes(),
-    )
+    one = composed(first[0], language, first[1]).as_bytes()
+    other = composed(second[0], language, second[1]).as_bytes()
     assert len(one) == len(other)
     for old, new in zip(first, second, strict=True):
         assert one.count(old.encode()) == 1

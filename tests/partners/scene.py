@@ -117,10 +117,8 @@ def offer(
     """Adds a service of an organisation."""
     entry = replace(entry, country=entry.country or organization.entry.country)
     service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-    service.organization_name, service.organization_type = (
-        organization.entry.name,
-        organization.entry.type,
-    )
+    service.organization_name = organization.entry.name
+    service.organization_type = organization.entry.type
     services.save(tx, service)
     if entry.schedules:
         open_hours.refresh(tx, service.id, now)

@@ -117,12 +117,10 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory_index, "_BATCH", 2)
-    index, real, reading, go_on = (
-        DirectoryIndex(),
-        directory_index._changes,
-        threading.Event(),
-        threading.Event(),
-    )
+    index = DirectoryIndex()
+    real = directory_index._changes
+    reading = threading.Event()
+    go_on = threading.Event()
 
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
@@ -155,13 +153,11 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
-    index, real, read, go_on, second_asks = (
-        DirectoryIndex(),
-        directory_index._by_name,
-        threading.Event(),
-        threading.Event(),
-        threading.Event(),
-    )
+    index = DirectoryIndex()
+    real = directory_index._by_name
+    read = threading.Event()
+    go_on = threading.Event()
+    second_asks = threading.Event()
     sizes: dict[threading.Thread, int] = {}
 
     def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:

@@ -195,10 +195,8 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
 
 
 def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
-    one, other = (
-        scene.worker(scene.coalition, Role.COORDINATOR),
-        scene.worker(scene.organization(), Role.COORDINATOR),
-    )
+    one = scene.worker(scene.coalition, Role.COORDINATOR)
+    other = scene.worker(scene.organization(), Role.COORDINATOR)
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (one, other):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)

@@ -339,10 +339,8 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
     scene: Scene,
 ) -> None:
     own = scene.organization("Propia")
-    manager, stranger = (
-        scene.by(own, Role.MANAGER),
-        scene.by(scene.organization("Ajena"), Role.MANAGER),
-    )
+    manager = scene.by(own, Role.MANAGER)
+    stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
     wrong, right = (
         invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
         for name in ("equivocada", "correcta")

@@ -227,10 +227,8 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     place, office = make(manager, **OFFICE), make(manager, **OFFICE)
-    hidden, open_service = (
-        scene.service(shelter, "Acogida", "PSS"),
-        scene.service(shelter, "", "LEG"),
-    )
+    hidden = scene.service(shelter, "Acogida", "PSS")
+    open_service = scene.service(shelter, "", "LEG")
     former = scene.service(shelter, "Antes", "LEG", active=False)
     for service, location in (
         (hidden, place),

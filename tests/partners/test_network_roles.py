@@ -22,11 +22,9 @@ from tests.partners.test_objections import NOTHING_TO_CONFIRM
 
 NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
 OWN_PROPOSAL = ("FAILED_PRECONDITION", "second_person_required")
-AUDITOR, COORDINATOR, MANAGER = (
-    contract_pb2.ROLE_AUDITOR,
-    contract_pb2.ROLE_COORDINATOR,
-    contract_pb2.ROLE_MANAGER,
-)
+AUDITOR = contract_pb2.ROLE_AUDITOR
+COORDINATOR = contract_pb2.ROLE_COORDINATOR
+MANAGER = contract_pb2.ROLE_MANAGER
 
 
 @pytest.fixture
@@ -72,10 +70,8 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
     scene: Scene, other_coordinator: Stubs
 ) -> None:
     both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    late, revoked = (
-        invite(both, None, AUDITOR),
-        invite(both, None, AUDITOR, email="otra@ejemplo.org"),
-    )
+    late = invite(both, None, AUDITOR)
+    revoked = invite(both, None, AUDITOR, email="otra@ejemplo.org")
     both.RevokeInvitation(id=revoked.id)
     scene.advance(hours=72)
     for invitation in (late, revoked):

@@ -150,10 +150,8 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
 
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
-    own, other = (
-        scene.organization("Sol", type=OrganizationType.SHELTER, approved=False),
-        by_type(scene),
-    )
+    own = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
+    other = by_type(scene)
     worker = scene.by(own, Role.WORKER)
     assert worker.GetOrganization(id=own.id).name == "Sol"
     assert {organization.name for organization in worker.ListOrganizations().organizations} == {

@@ -110,11 +110,9 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
 def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
     scene: Scene, client: FlaskClient
 ) -> None:
-    hidden, applicant, suspended = (
-        scene.organization("Secreta"),
-        scene.organization("Nueva", approved=False),
-        scene.organization("Suspendida"),
-    )
+    hidden = scene.organization("Secreta")
+    applicant = scene.organization("Nueva", approved=False)
+    suspended = scene.organization("Suspendida")
     shelter = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(applicant, "Asesoría", "LEG", public=True)
     closed = scene.service(suspended, "Asesoría", "LEG", public=True, active=False)

@@ -276,10 +276,8 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
     environment: dict[str, str], place: Place
 ) -> None:
     assert command(environment, "migrate").returncode == 0
-    first, second = (
-        ["--email", "primera@coalicion.example", "--name", "Primera"],
-        ["--email", "segunda@coalicion.example", "--name", "Segunda"],
-    )
+    first = ["--email", "primera@coalicion.example", "--name", "Primera"]
+    second = ["--email", "segunda@coalicion.example", "--name", "Segunda"]
     organization = ["found", "--organization", "Coalición de prueba", "--country"]
     assert command(environment, *organization, "NI", *first).returncode == 2, (
         "one alone can decide nothing"

@@ -139,11 +139,9 @@ def test_the_ranking_equals_that_of_judging_each_candidate_by_itself_whatever_ch
                 ranking.put([directory[id]], now)
         now += timedelta(hours=chance.choice([0, 1, 24, 24 * 40]))
         ranking.advance(now)
-        question, sees_shelters, size = (
-            chance.question(),
-            chance.random() < 0.5,
-            chance.choice([1, 5, 100]),
-        )
+        question = chance.question()
+        sees_shelters = chance.random() < 0.5
+        size = chance.choice([1, 5, 100])
         expected = one_by_one(question, list(directory.values()), now, sees_shelters=sees_shelters)
         assert ranking.best(question, size, sees_shelters=sees_shelters) == expected[:size]
     assert len(ranking) == len(directory)

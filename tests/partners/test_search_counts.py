@@ -79,10 +79,8 @@ def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_depart
     scene: Scene,
 ) -> None:
     directory(scene)
-    new, member = (
-        scene.by(scene.organization("Nueva", approved=False)),
-        scene.by(scene.organization()),
-    )
+    new = scene.by(scene.organization("Nueva", approved=False))
+    member = scene.by(scene.organization())
     before = counts(new)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", department="NI-CI", confidential=True)
     scene.service(scene.coalition, "Albergue", "HOU.EMG", department="NI-RI")

@@ -169,11 +169,9 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
         number = rng.randrange(len(created))
         created[number] = change(scene, rng, created[number])
         scene.advance(hours=6)  # by then, other members see the shelter's room
-        age, gender, dependants = (
-            rng.choice([None, 15, 35]),
-            rng.choice([None, Gender.FEMININE]),
-            rng.choice([None, 1]),
-        )
+        age = rng.choice([None, 15, 35])
+        gender = rng.choice([None, Gender.FEMININE])
+        dependants = rng.choice([None, 1])
         question = Question(
             words=rng.choice(["", "luna", "sol", "zzz"]),
             need_code=rng.choice(["", "HOU", "HOU.EMG"]),

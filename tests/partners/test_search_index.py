@@ -134,11 +134,9 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
                 ]
             )
         assert len(index) == len(directory)
-        words, minimum_age, country = (
-            [chance.word() for _ in range(chance.randint(0, 3))],
-            chance.randrange(4),
-            chance.choice(["NI", "CR"]),
-        )
+        words = [chance.word() for _ in range(chance.randint(0, 3))]
+        minimum_age = chance.randrange(4)
+        country = chance.choice(["NI", "CR"])
         slot_sets = [index.slots_containing(word) for word in words]
         hits = index.slots_with("country", country) & index.slots_matching(
             "ages",

@@ -366,11 +366,9 @@ def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:
 
 def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None:
     new = scene.organization("Nueva", approved=False)
-    hidden, open_to_all, own = (
-        scene.service(scene.coalition, "Casa", "HOU.TRANS", confidential=True),
-        scene.service(scene.coalition, "Consulta", "MED.PRI"),
-        scene.service(new, "Albergue propio"),
-    )
+    hidden = scene.service(scene.coalition, "Casa", "HOU.TRANS", confidential=True)
+    open_to_all = scene.service(scene.coalition, "Consulta", "MED.PRI")
+    own = scene.service(new, "Albergue propio")
     worker = scene.by(new)
     assert refusal(lambda: worker.GetService(id=hidden.id)) == NOT_FOUND
     fetched = worker.BatchGet(service_ids=[hidden.id, open_to_all.id, own.id]).services

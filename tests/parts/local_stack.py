@@ -356,14 +356,10 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
                     if left < 0:
                         raise
                 else:
-                    self._tokens_by_audience, self._end = (
-                        dict(answer.tokens),
-                        float(answer.expire_time.seconds),
-                    )
-                    self.organization_id, self.organization_name = (
-                        answer.organization.id,
-                        answer.organization.name,
-                    )
+                    self._tokens_by_audience = dict(answer.tokens)
+                    self._end = float(answer.expire_time.seconds)
+                    self.organization_id = answer.organization.id
+                    self.organization_name = answer.organization.name
             return self._tokens_by_audience[f"enlace.{service}"]
 
 

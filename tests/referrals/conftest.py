@@ -189,10 +189,8 @@ def service(
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
     # Hashing a PIN is deliberately slow; tests of other things need not wait for it.
-    slow, usecases.HASHER = (
-        usecases.HASHER,
-        PasswordHasher(time_cost=1, memory_cost=8, parallelism=1),
-    )
+    slow = usecases.HASHER
+    usecases.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     key_folder.create(folder, ["referrals"])
     clock = SettableClock(NOON)
     database = Database(place.url, view_of=view_of)

@@ -235,10 +235,8 @@ def _turns() -> list[str]:
         )
         steps = [_main_step(state, side) for side in (Side.SENDER, Side.RECEIVER, Side.COORDINATOR)]
         if state in CAME_BACK:
-            turn, steps[0] = (
-                "sender while unanswered, then nobody",
-                f"`{REFER_AGAIN}` while the need is open",
-            )
+            turn = "sender while unanswered, then nobody"
+            steps[0] = f"`{REFER_AGAIN}` while the need is open"
         if steps != ["–"] * 3 or turn != "nobody":
             rows.append(f"| {state.value} | {turn} | {' | '.join(steps)} |")
     return [

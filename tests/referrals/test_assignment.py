@@ -59,10 +59,8 @@ def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
 def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
     story: Story, service: Service, hear: Hearing
 ) -> None:
-    elsewhere, suspended = (
-        service.as_("clinic", "WORKER"),
-        service.as_("shelter", "WORKER", "MANAGER"),
-    )
+    elsewhere = service.as_("clinic", "WORKER")
+    suspended = service.as_("shelter", "WORKER", "MANAGER")
     hear.worker(elsewhere, "ACTIVE")
     hear.worker(suspended, "SUSPENDED")
     accepted, sent = story.accepted(), story.sent()

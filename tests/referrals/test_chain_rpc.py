@@ -227,10 +227,8 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
         " [coe_12], {1}}}\n"
     )
     head = "id: moved\nversion: {0}\nnames: {{es: a, en: b, fr: c}}\nsteps:\n"
-    plain, legs = (
-        ("documents: []", "documents: []", "documents: []"),
-        ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]"),
-    )
+    plain = ("documents: []", "documents: []", "documents: []")
+    legs = ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]")
     first_version, second_version = (
         head.format(version) + "".join(map(step.format, "abc", attributes))
         for version, attributes in enumerate((plain, legs), 1)

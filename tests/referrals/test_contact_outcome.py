@@ -29,11 +29,9 @@ from tests.referrals.conftest import (
 from tests.referrals.test_contacts import completed, referral_for, referred_caller
 from tests.referrals.test_lifecycle import ACTORS, DAYS, LATER, STEPS, draft, in_state
 
-OPEN, REFERRED, ADVISED = (
-    c.CONTACT_OUTCOME_OPEN,
-    c.CONTACT_OUTCOME_REFERRED,
-    c.CONTACT_OUTCOME_ADVISED,
-)
+OPEN = c.CONTACT_OUTCOME_OPEN
+REFERRED = c.CONTACT_OUTCOME_REFERRED
+ADVISED = c.CONTACT_OUTCOME_ADVISED
 
 
 def contact(outcome: str = "open") -> Contact:

@@ -80,10 +80,8 @@ def test_an_unknown_triage_answer_is_refused(story: Story) -> None:
 
 def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
     created = story.contact().contact
-    colleague, elsewhere = (
-        service.as_("hotline", "OPERATOR", "WORKER"),
-        service.as_("clinic", "OPERATOR"),
-    )
+    colleague = service.as_("hotline", "OPERATOR", "WORKER")
+    elsewhere = service.as_("clinic", "OPERATOR")
     assert created.id in {contact.id for contact in colleague.ListContacts().contacts}
     assert created.id not in {contact.id for contact in elsewhere.ListContacts().contacts}
     for attempt in (

@@ -327,10 +327,8 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
     story = replace(asking.story, ngo=operator)
     person, contact, other = story.person(), story.contact().contact, story.person()
     update_contact(operator, contact, person_id=person.id)
-    of_file, of_contact = (
-        asking.matched(person_id=person.id),
-        asking.create(contact_id=contact.id),
-    )
+    of_file = asking.matched(person_id=person.id)
+    of_contact = asking.create(contact_id=contact.id)
     of_nobody, of_another = asking.create(), asking.create(person_id=other.id)
     at_shelter = story.receipt(person.id)
     at_clinic = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])

@@ -34,12 +34,10 @@ from services.referrals.referrals.domain.figures import (
     quarter_of,
 )
 
-QUARTERS, COUNTRIES, NEEDS, UNTIL = (
-    ("2025-Q4", "2026-Q2"),
-    ("NI", "HN", "SV"),
-    ("HOU", "MED"),
-    "2026-Q2",
-)
+QUARTERS = ("2025-Q4", "2026-Q2")
+COUNTRIES = ("NI", "HN", "SV")
+NEEDS = ("HOU", "MED")
+UNTIL = "2026-Q2"
 ROUTES = (("NI", "SV"), ("HN", "SV"), ("SV", "NI"))
 CELLS = [Cell(quarter, *route, need) for quarter, route, need in product(QUARTERS, ROUTES, NEEDS)]
 PERIODS = ("", "2025", "2026", *QUARTERS)

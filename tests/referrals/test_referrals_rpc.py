@@ -214,10 +214,8 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
 def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_count(
     story: Story,
 ) -> None:
-    emergency, normal = (
-        declined(story, urgency=pb.URGENCY_EMERGENCY),
-        declined(story, urgency=pb.URGENCY_NORMAL),
-    )
+    emergency = declined(story, urgency=pb.URGENCY_EMERGENCY)
+    normal = declined(story, urgency=pb.URGENCY_NORMAL)
     readers = (
         (story.ngo, pb.BOX_MINE),
         (story.ngo, pb.BOX_OUTBOX),

@@ -33,12 +33,10 @@ from tests.referrals.test_enquiries import SERVICES
 
 NETWORKS, SENDERS = 200, 25
 SEARCHER = ORG["ngo"]
-DEPARTMENTS, LANGUAGES, AGES, GENDERS = (
-    ("AN", "CI", "MN"),
-    ("es", "miq"),
-    ("12-17", "18-24"),
-    ("Feminine", "Masculine"),
-)
+DEPARTMENTS = ("AN", "CI", "MN")
+LANGUAGES = ("es", "miq")
+AGES = ("12-17", "18-24")
+GENDERS = ("Feminine", "Masculine")
 CHANCE = 0.5
 # In one of a thousand runs, more than 65 of a hundred random guesses are right.
 LEARNED = 0.65

@@ -65,12 +65,10 @@ class Routes(Blueprint):  # type: ignore[misc]
                 self._add(binding)
 
     def _add(self, binding: Binding) -> None:
-        method, body_schema, query, answers = (
-            binding.verb.upper(),
-            schemas.body(binding),
-            schemas.query(binding),
-            schemas.answer(binding.rpc.output_type),
-        )
+        method = binding.verb.upper()
+        body_schema = schemas.body(binding)
+        query = schemas.query(binding)
+        answers = schemas.answer(binding.rpc.output_type)
         status = 201 if binding.creates else 204 if answers is None else 200
         needed = body_schema is not None and needs_body(body_schema, method, status)
 

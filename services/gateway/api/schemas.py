@@ -57,10 +57,8 @@ def body(binding: Binding) -> type[Schema] | None:
         for field in (mask, request.fields_by_name.get(binding.body))
         if field is not None
     ]
-    only, without = (
-        [name for limit in limits for name in limit.only],
-        [name for limit in limits for name in limit.without],
-    )
+    only = [name for limit in limits for name in limit.only]
+    without = [name for limit in limits for name in limit.without]
     # Fields under a mask may be sent in part; a merge patch can also clear them.
     make = partial(_input_field, in_part=bool(mask or patch), clearing=bool(mask and patch))
     name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"

@@ -145,10 +145,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         call then raises Unavailable service_busy, so that no signed-in caller is refused as
         unknown.
         """
-        caller, end = (
-            calling.get(),
-            time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS),
-        )
+        caller = calling.get()
+        end = time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
         except (errors.Unauthenticated, errors.NotAllowed) as refusal:

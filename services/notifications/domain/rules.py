@@ -64,28 +64,22 @@ INVITATION_VERBS = frozenset({"created", "accepted", "replaced", "revoked"})
 OVERRIDE_USED = "override_used"
 MESSAGE_UNDELIVERABLE = "message_undeliverable"
 WEBHOOK_DISABLED = "webhook_disabled"
-ENQUIRY_OPENED, ENQUIRY_OFFERED, ENQUIRY_OFFERS_WAITING = (
-    "enquiry_opened",
-    "enquiry_offered",
-    "enquiry_offers_waiting",
-)
+ENQUIRY_OPENED = "enquiry_opened"
+ENQUIRY_OFFERED = "enquiry_offered"
+ENQUIRY_OFFERS_WAITING = "enquiry_offers_waiting"
 ENQUIRY_NOT_TAKEN = "enquiry_not_taken"
-ENQUIRY_MATCHED, ENQUIRY_RELEASED, ENQUIRY_EXHAUSTED, ENQUIRY_CANCELLED = (
-    "enquiry_matched",
-    "enquiry_released",
-    "enquiry_exhausted",
-    "enquiry_cancelled",
-)
+ENQUIRY_MATCHED = "enquiry_matched"
+ENQUIRY_RELEASED = "enquiry_released"
+ENQUIRY_EXHAUSTED = "enquiry_exhausted"
+ENQUIRY_CANCELLED = "enquiry_cancelled"
 # `referred` has no notice: the receiver learns from the referral itself that its offer has led to a
 # referral.
 ENQUIRY_VERBS = frozenset(
     fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")
 ) | {"referred"}
-MANAGER_INVITED, WORKER_INVITED, ACCOUNT_OPENED = (
-    "manager_invited",
-    "worker_invited",
-    "account_opened",
-)
+MANAGER_INVITED = "manager_invited"
+WORKER_INVITED = "worker_invited"
+ACCOUNT_OPENED = "account_opened"
 
 
 SENDING_CHANGED = "sending_changed"

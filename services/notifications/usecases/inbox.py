@@ -25,10 +25,8 @@ class Inbox:
 
     def ListMessages(self, request: pb.ListMessagesRequest, call: Call) -> pb.ListMessagesResponse:
         """Returns a page of the caller's messages, newest first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         rows = messages.inbox(
             call.tx, _reader(call.caller), unread=request.unread_only, after=after, limit=size + 1
         )

@@ -132,10 +132,8 @@ class Webhooks:
     ) -> pb.ListDeliveriesResponse:
         """Returns a page of the deliveries to an endpoint, newest first."""
         webhook_id = object_id(request.webhook_id)
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         _fetch(call, webhook_id)
         rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)
         last = rows[size - 1] if len(rows) > size else None

@@ -183,10 +183,8 @@ def known_answers() -> MultiDict[str, str]:
     if person_id:
         coarse = referrals.file_of(person_id).coarse
         answers["person_id"] = person_id
-        answers["age_band"], answers["gender_code"] = (
-            words.code("age_band", coarse.age_band),
-            words.code("person_gender", coarse.gender_code),
-        )
+        answers["age_band"] = words.code("age_band", coarse.age_band)
+        answers["gender_code"] = words.code("person_gender", coarse.gender_code)
         answers["languages"], answers["department"] = coarse.language, coarse.department
         answers["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
     return MultiDict(answers)

@@ -380,11 +380,9 @@ def _service_in_form(before: d.Service) -> d.Service:
     )
     typed.schedules.extend(schedule for schedule in before.schedules if not _is_simple(schedule))
     for number in takewhile(lambda number: f"opens-{number}" in request.form, count()):
-        days, opens, closes = (
-            forms.texts(f"days-{number}"),
-            forms.text(f"opens-{number}"),
-            forms.text(f"closes-{number}"),
-        )
+        days = forms.texts(f"days-{number}")
+        opens = forms.text(f"opens-{number}")
+        closes = forms.text(f"closes-{number}")
         if opens or closes:
             typed.schedules.append(
                 d.Schedule(

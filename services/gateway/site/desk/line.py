@@ -54,10 +54,8 @@ def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
     typed.line_country = typed.line_country or session.me().country
     typed.outcome_code = typed.outcome_code or c.CONTACT_OUTCOME_OPEN
     if close:
-        typed.kind_code, typed.outcome_code = (
-            CLOSED_AT_ONCE[forms.text("close_as")],
-            c.CONTACT_OUTCOME_NOTHING_TO_DO,
-        )
+        typed.kind_code = CLOSED_AT_ONCE[forms.text("close_as")]
+        typed.outcome_code = c.CONTACT_OUTCOME_NOTHING_TO_DO
     return typed
 
 

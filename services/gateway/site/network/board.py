@@ -118,10 +118,8 @@ def callee(referral: r.Referral, page_names: names.Names) -> tuple[str, str] | N
         organization = page_names.organizations.get(referral.sender_organization_id)
         phone = organization.phone if organization else ""
     elif referral.turn == r.TURN_RECEIVER:
-        organization, service = (
-            page_names.organizations.get(referral.receiver_organization_id),
-            page_names.services.get(referral.service_id),
-        )
+        organization = page_names.organizations.get(referral.receiver_organization_id)
+        service = page_names.services.get(referral.service_id)
         phone = (
             ""
             if service is None or service.confidential

@@ -63,11 +63,9 @@ def enter() -> access.Answer:
 
     The answer is the same for an unknown address, a wrong password and a suspended member.
     """
-    email, target, device = (
-        request.form.get("email", "").strip(),
-        request.form.get("to", ""),
-        devices.secret(),
-    )
+    email = request.form.get("email", "").strip()
+    target = request.form.get("to", "")
+    device = devices.secret()
     written = request.form.get("kept", "")
     origin.attach(device)
     try:
@@ -75,13 +73,11 @@ def enter() -> access.Answer:
             SignInRequest(email=email, password=request.form.get("password", ""))
         )
     except (Unauthenticated, Invalid):
-        problem, status = (
-            _(
-                "El correo o la contraseña no son correctos. Escríbalos otra vez;"
-                " fíjese en las mayúsculas."
-            ),
-            401,
+        problem = _(
+            "El correo o la contraseña no son correctos. Escríbalos otra vez;"
+            " fíjese en las mayúsculas."
         )
+        status = 401
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:
@@ -136,15 +132,15 @@ def enter_code() -> access.Answer:
     try:
         answer = clients().tokens.FinishSignIn(rpc_request)
     except (Unauthenticated, Invalid):
-        problem, status = (
+        problem = (
             _("Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez.")
             if rpc_request.passkey
             else _(
                 "Ese código no sirve. Espere al siguiente y escríbalo;"
                 " si pasaron cinco minutos, entre otra vez."
-            ),
-            401,
+            )
         )
+        status = 401
     except Exhausted as refusal:
         problem, status = words.wait(refusal.retry_after), 429
     else:

@@ -103,10 +103,8 @@ def rejected_form() -> Form | None:
     page = access.declaration_of(current_app, request.endpoint)
     public = page is not None and page.is_public
     if g.get("me"):
-        mine, token = (
-            writer == g.me.worker_id or (public and mark == session.PUBLIC),
-            session.form_token(),
-        )
+        mine = writer == g.me.worker_id or (public and mark == session.PUBLIC)
+        token = session.form_token()
     elif mark == session.PUBLIC:
         mine, token = public, session.form_token()
     else:  # the reader can't be identified, but the session is the same

@@ -39,10 +39,8 @@ def finish(answer: SignInResponse, device: str = "") -> Response:
     """
     written = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)
-    form, target = (
-        kept.unseal(written, answer.worker.id, token) if written else None,
-        safe_target(request.form.get("to", "")),
-    )
+    form = kept.unseal(written, answer.worker.id, token) if written else None
+    target = safe_target(request.form.get("to", ""))
     response: Response = redirect(target, 303)
     if answer.recovery_codes:  # the codes are shown only once, so they come before anything else
         response = make_response(

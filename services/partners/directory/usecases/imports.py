@@ -144,10 +144,8 @@ def _begin_work(
     members = {member.id: member for member, _ in drafts}
     sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
     nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
-    known_ids, ids_by_name = (
-        imported_ids.fetch(tx, caller.organization_id, list(members), list(sources)),
-        imported_ids.ids_by_key(tx, members),
-    )
+    known_ids = imported_ids.fetch(tx, caller.organization_id, list(members), list(sources))
+    ids_by_name = imported_ids.ids_by_key(tx, members)
     ids = {*known_ids.values(), *(id for id in sources if is_id(id))}
     ids |= {id for (_, _, source), like in ids_by_name.items() if source in nameless for id in like}
     existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), lock=True)}

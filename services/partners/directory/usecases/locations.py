@@ -86,10 +86,8 @@ class Locations:
         Members on probation see no places of shelters, and no confidential places, except their
         own. Nobody else sees an open place at which only confidential services are offered.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         owner = request.organization_id or call.caller.organization_id
         is_owner = owner == call.caller.organization_id
         sees_all = is_owner or sees_shelters(call.tx, call.caller)
@@ -144,10 +142,8 @@ class Locations:
     ) -> pb.ServiceAtLocation:
         """States that a service is offered at a place of the same organisation."""
         offer = messages.service_at_location(request.service_at_location, new_id())
-        service, location = (
-            locked_service(call.tx, call.caller, offer.service_id),
-            _locked(call, offer.location_id),
-        )
+        service = locked_service(call.tx, call.caller, offer.service_id)
+        location = _locked(call, offer.location_id)
         if service.organization_id != location.organization_id:
             raise NotFound
         before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
@@ -198,10 +194,8 @@ class Locations:
         offer = locations.fetch_service(call.tx, id=request.id) if is_id(request.id) else None
         if offer is None:
             raise NotFound
-        service, location = (
-            locked_service(call.tx, call.caller, offer.service_id),
-            locations.fetch(call.tx, offer.location_id),
-        )
+        service = locked_service(call.tx, call.caller, offer.service_id)
+        location = locations.fetch(call.tx, offer.location_id)
         locations.delete_service(call.tx, offer.id)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if location is not None and not location.entry.confidential:
@@ -262,15 +256,11 @@ class Locations:
         Most callers see only the scores of their own organisation's services. Coordinators and
         auditors see the scores of all members' services.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
-        now, own, sees_all = (
-            call.clock.now(),
-            call.caller.organization_id,
-            sees_inactive_members(call.caller),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
+        now = call.clock.now()
+        own = call.caller.organization_id
+        sees_all = sees_inactive_members(call.caller)
         if not sees_all and request.organization_id not in ("", own):
             return pb.ListTruthScoresResponse()
         owner = request.organization_id or None if sees_all else own
@@ -294,14 +284,10 @@ class Locations:
         Coordinators and auditors may read the changes to any entry, other callers only the changes
         to their own organisation's entries. Only a shelter's own workers see how its room changed.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, int),
-        )
-        owner, id = (
-            None if sees_inactive_members(call.caller) else call.caller.organization_id,
-            request.subject_id,
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, int)
+        owner = None if sees_inactive_members(call.caller) else call.caller.organization_id
+        id = request.subject_id
         service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
         hides_room = service is not None and not service.is_live_for(viewer(call.caller))
         changes, next_cursor = field_changes.page_of(

@@ -71,10 +71,8 @@ class Services:
         organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-        service.organization_name, service.organization_type = (
-            organization.entry.name,
-            organization.entry.type,
-        )
+        service.organization_name = organization.entry.name
+        service.organization_type = organization.entry.type
         services.save(call.tx, service)
         if entry.schedules:
             open_hours.refresh(call.tx, service.id, now)
@@ -167,19 +165,15 @@ class Services:
         the caller's own organisation, or by a coordinator or auditor within any organisation,
         includes services that are not offered now.
         """
-        size, after = (
-            page_size(request.page_size, default=25, maximum=100),
-            self._pages.cursor(request, int, str, str),
-        )
+        size = page_size(request.page_size, default=25, maximum=100)
+        after = self._pages.cursor(request, int, str, str)
         now, caller = call.clock.now(), call.caller
         terms = messages.search_terms(request, now)
         terms.check(taxonomy())
         if terms.organization_id and not is_id(terms.organization_id):
             return pb.SearchServicesResponse()
-        own, others_shelters = (
-            terms.organization_id == caller.organization_id,
-            sees_shelters(call.tx, caller),
-        )
+        own = terms.organization_id == caller.organization_id
+        others_shelters = sees_shelters(call.tx, caller)
         page = search.find(
             call.tx,
             self._index,

@@ -98,11 +98,9 @@ class Worker(Subject):
         This is for a worker who forgot her password, or who returns after a suspension.
         """
         entry.check()
-        self.entry, self.status, self.suspension_proposed_by_worker_id = (
-            entry,
-            WorkerStatus.ACTIVE,
-            "",
-        )
+        self.entry = entry
+        self.status = WorkerStatus.ACTIVE
+        self.suspension_proposed_by_worker_id = ""
         self.note("renewed", now)
 
 

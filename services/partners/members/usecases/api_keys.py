@@ -37,10 +37,8 @@ class ApiKeys:
         the key would open that organisation's inbox.
         """
         now, owner = call.clock.now(), request.organization_id or call.caller.organization_id
-        expire_time, scopes = (
-            moment(request, "expire_time"),
-            word_list(contract_pb2.Scope, request.scopes, "scopes"),
-        )
+        expire_time = moment(request, "expire_time")
+        scopes = word_list(contract_pb2.Scope, request.scopes, "scopes")
         # The lock makes sure that two keys created at the same moment are counted one after the
         # other.
         if (
@@ -49,10 +47,8 @@ class ApiKeys:
         ):
             raise NotFound
         manager = _manager(call)
-        secret, entry = (
-            secrets.token_hex(32),
-            ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE),
-        )
+        secret = secrets.token_hex(32)
+        entry = ApiKeyEntry(request.label.strip(), scopes, expire_time or now + USUAL_LIFE)
         key = ApiKey.create(
             new_id(), owner, entry, api_keys.count_live(call.tx, owner, now), now, manager
         )

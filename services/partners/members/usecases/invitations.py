@@ -44,12 +44,10 @@ class Invitations:
         Does not check whether the address has an account. Returns the invitation, with its link if
         it is on paper and does not wait for a second coordinator.
         """
-        tx, caller, now, entry = (
-            call.tx,
-            call.caller,
-            call.clock.now(),
-            messages.invitation_entry(request.invitation),
-        )
+        tx = call.tx
+        caller = call.caller
+        now = call.clock.now()
+        entry = messages.invitation_entry(request.invitation)
         owner = request.invitation.organization_id or caller.organization_id
         for_own_organization = owner == caller.organization_id
         # The lock orders steps on the same organisation: an invitation sees every other invitation
@@ -158,12 +156,10 @@ class Invitations:
         """
         if not request.token:
             raise Invalid(("token", "required"))
-        tx, now, name, mark = (
-            call.tx,
-            call.clock.now(),
-            request.name.strip(),
-            mark_of(request.token),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        name = request.name.strip()
+        mark = mark_of(request.token)
         unlocked_invitation = invitations.by_token(tx, mark)
         organization = (
             organizations.fetch(tx, unlocked_invitation.organization_id, lock="UPDATE")

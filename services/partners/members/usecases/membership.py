@@ -39,11 +39,9 @@ MAILBOX_BUDGET = Budget(3, timedelta(hours=1), timedelta(0))
 ADDRESS_BUDGET = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
 ANSWERED_WITHIN = timedelta(days=14)
-_UNANSWERED, _CONTACT_KEPT, _REJECTED_KEPT = (
-    timedelta(days=90),
-    timedelta(days=180),
-    timedelta(days=180),
-)
+_UNANSWERED = timedelta(days=90)
+_CONTACT_KEPT = timedelta(days=180)
+_REJECTED_KEPT = timedelta(days=180)
 _AT_ONCE = 200
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like other characters
 

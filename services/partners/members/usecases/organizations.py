@@ -91,10 +91,8 @@ class Organizations:
         message = organization_message(organization, call)
         if call.caller.has("COORDINATOR") or call.caller.has("AUDITOR"):
             managers = workers.manager_ids(call.tx, organization.id)
-            message.has_manager, message.only_manager_worker_id = (
-                bool(managers),
-                managers[0] if len(managers) == 1 else "",
-            )
+            message.has_manager = bool(managers)
+            message.only_manager_worker_id = managers[0] if len(managers) == 1 else ""
         if call.caller.has("COORDINATOR") and (
             application := applications.fetch(call.tx, self._keyring, organization.id)
         ):
@@ -109,14 +107,10 @@ class Organizations:
         Only coordinators and auditors see inactive members other than their own organisation, and
         may filter by the end of agreements or by steps that wait for a second coordinator.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
-        type, status = (
-            messages.TYPES.member(request.type, "type"),
-            messages.STATUSES.member(request.status, "status"),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
+        type = messages.TYPES.member(request.type, "type")
+        status = messages.STATUSES.member(request.status, "status")
         agreement_before = day("agreement_expire_before_date", request.agreement_expire_before_date)
         own_id, sees_all = call.caller.organization_id, sees_inactive_members(call.caller)
         if (agreement_before or request.waits_for_second) and not sees_all:

@@ -49,10 +49,8 @@ class Workers:
 
     def ListWorkers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         """Returns a page of the caller's organisation's workers, sorted by name."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         page, next_cursor = workers.page_by_name(call.tx, call.caller.organization_id, size, after)
         return pb.ListWorkersResponse(
             workers=map(messages.worker, page),

@@ -75,10 +75,8 @@ class Accounts:
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
         """Ends the session with this id, or all sessions except the caller's; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
-        current, sessions = (
-            mark_of(request.session_secret),
-            workers.sessions_of(call.tx, call.caller.id),
-        )
+        current = mark_of(request.session_secret)
+        sessions = workers.sessions_of(call.tx, call.caller.id)
         marks = [
             mark
             for mark, *_ in sessions

@@ -194,10 +194,8 @@ class Person:
         left.
         """
         self.check_not_erased()
-        self.safe_contact_channel, self.message_may_be_left = (
-            plan.channel_code,
-            plan.message_may_be_left,
-        )
+        self.safe_contact_channel = plan.channel_code
+        self.message_may_be_left = plan.message_may_be_left
         self._changed(now)
 
     def contact_outline(self) -> SafeContact:

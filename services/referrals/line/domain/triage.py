@@ -11,12 +11,10 @@ from services.referrals.network.domain.deadline import HEALTH, DeadlineKind, Urg
 
 YES, NO, DID_NOT_SAY, NOT_ASKED = "yes", "no", "did_not_say", ""
 Value = TypeVar("Value")
-PROTECTION, ASSAULT, CHILD, RETURN = (
-    "protection_on_the_line",
-    "sexual_violence_120h",
-    "child",
-    "return_and_reintegration",
-)
+PROTECTION = "protection_on_the_line"
+ASSAULT = "sexual_violence_120h"
+CHILD = "child"
+RETURN = "return_and_reintegration"
 
 
 @dataclass(frozen=True)

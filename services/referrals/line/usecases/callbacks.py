@@ -68,10 +68,8 @@ class Callbacks:
         self, request: pb.ListCallbacksRequest, call: Call
     ) -> pb.ListCallbacksResponse:
         """Lists the callbacks that the caller's line owes, the earliest due first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
             callbacks=[
@@ -88,18 +86,14 @@ class Callbacks:
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
         """Records the result of a callback and, if another try is agreed, the hours for it."""
-        tx, now, outcome = (
-            call.tx,
-            call.clock.now(),
-            word(pb.CallbackOutcome, request.outcome_code, "outcome_code"),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        outcome = word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        wish, identifier, base_version = (
-            parse_wish(request),
-            object_id(request.id),
-            version(request.etag),
-        )
+        wish = parse_wish(request)
+        identifier = object_id(request.id)
+        base_version = version(request.etag)
         # every transaction must lock in this order: contact, file, callback
         contact = contacts.lock(tx, callbacks.contact_of(tx, identifier))
         person_id = next(iter(contacts.people_of(tx, [contact])), "")

@@ -54,10 +54,8 @@ class Campaigns:
         self, request: pb.ListCampaignsRequest, call: Call
     ) -> pb.ListCampaignsResponse:
         """Lists all campaigns, newest first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         page, more = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(
             campaigns=[_campaign_message(campaign) for campaign in page],
@@ -81,10 +79,8 @@ class Campaigns:
         """Returns the published counts for each code of a campaign, across all lines."""
         campaign = campaigns.get(call.tx, object_id(request.id))
         elevate_to_system_scope(call.tx)
-        by_urgency, by_outcome = (
-            defaultdict[str, Counter[str]](Counter),
-            defaultdict[str, Counter[str]](Counter),
-        )
+        by_urgency = defaultdict[str, Counter[str]](Counter)
+        by_outcome = defaultdict[str, Counter[str]](Counter)
         for row in campaigns.count_contacts(call.tx, campaign):
             urgency = Triage(**row["triage"]).urgency()
             by_urgency[row["placement_code"]][urgency.value if urgency else UNASSESSED] += row[

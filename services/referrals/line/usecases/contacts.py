@@ -187,10 +187,8 @@ class Contacts(Callbacks):
 
         If the request names an outcome, lists only contacts with that outcome.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
         page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
         return pb.ListContactsResponse(
@@ -222,10 +220,8 @@ class Contacts(Callbacks):
         the caller's reference gives access to that file.
         """
         tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
-        identifier, base_version = (
-            object_id(request.contact.id),
-            version(request.contact.etag, "contact.etag"),
-        )
+        identifier = object_id(request.contact.id)
+        base_version = version(request.contact.etag, "contact.etag")
         if person_id := values.get("person_id"):
             self._files.lock(tx, person_id)  # before the contact, as an erasure does
             person = self._files.get(tx, person_id)
@@ -262,10 +258,8 @@ class Contacts(Callbacks):
         self, request: pb.ListTakeOversRequest, call: Call
     ) -> pb.ListTakeOversResponse:
         """Lists the take-overs of the caller's line, newest first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(
             take_overs=[

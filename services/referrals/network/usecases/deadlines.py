@@ -80,12 +80,10 @@ class RowFailed(Exception):
 
     def __init__(self, identifier: str, loop: str, id_name: str, put_aside: "PutAside") -> None:
         super().__init__(loop)
-        self._identifier, self._loop, self._id_name, self._put_aside = (
-            identifier,
-            loop,
-            id_name,
-            put_aside,
-        )
+        self._identifier = identifier
+        self._loop = loop
+        self._id_name = id_name
+        self._put_aside = put_aside
 
     def put_aside(self, tx: Transaction, now: datetime, until: datetime) -> None:
         """Postpones the row until `until`, and logs this."""

@@ -57,11 +57,9 @@ class Erasure:
         """Replaces this proposal with a newer one. Raises Conflict if the file is erased."""
         if self.erase_time is not None:
             raise Conflict("person_erased")
-        self.proposed_by_worker_id, self.propose_time, self.proposer_suspended = (
-            worker_id,
-            now,
-            False,
-        )
+        self.proposed_by_worker_id = worker_id
+        self.propose_time = now
+        self.proposer_suspended = False
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:

@@ -95,11 +95,9 @@ class Consents:
         If the request names a referral of this person, lists only the receipts on which the
         referral could be based.
         """
-        tx, now, referral_id = (
-            call.tx,
-            call.clock.now(),
-            optional_id(request.referral_id, "referral_id"),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        referral_id = optional_id(request.referral_id, "referral_id")
         person_id = object_id(request.person_id)
         self._files.get(tx, person_id)
         receipts = self._receipts.of_person(tx, person_id)
@@ -121,10 +119,8 @@ class Consents:
         self, request: pb.ListProposedReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
         """Lists the receipts that a second person at the caller's organisation may confirm."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         now = call.clock.now()
         receipts, more = self._receipts.open_proposals(
             call.tx, call.caller.organization_id, now, size, after

@@ -94,10 +94,8 @@ class Emergencies:
 
         The newest come first. Coordinators and auditors get all accesses in the network.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         page, more = emergencies.page(
             call.tx,
             size,
@@ -143,10 +141,8 @@ class Emergencies:
 
     def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
         """Records a review by a worker of the file's organisation or by an auditor."""
-        code, now = (
-            word(audit_pb2.ReviewOutcome, request.review_code, "review_code"),
-            call.clock.now(),
-        )
+        code = word(audit_pb2.ReviewOutcome, request.review_code, "review_code")
+        now = call.clock.now()
         identifier, base_version = object_id(request.id), version(request.etag)
         emergency = emergencies.get(call.tx, identifier, for_update=True)
         call.trail.append(

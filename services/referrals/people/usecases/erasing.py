@@ -42,12 +42,10 @@ class ErasureRpcs:
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
         """Proposes the erasure of a file; nothing changes yet."""
-        tx, caller, now, person_id = (
-            call.tx,
-            call.caller,
-            call.clock.now(),
-            object_id(request.person_id),
-        )
+        tx = call.tx
+        caller = call.caller
+        now = call.clock.now()
+        person_id = object_id(request.person_id)
         self._files.lock(tx, person_id)
         person = self._own(tx, caller, person_id)
         person.check_not_erased()
@@ -62,12 +60,10 @@ class ErasureRpcs:
 
     def ConfirmErasure(self, request: pb.ConfirmErasureRequest, call: Call) -> pb.Erasure:
         """Records a second person's confirmation, and erases the file in the same transaction."""
-        tx, caller, now, person_id = (
-            call.tx,
-            call.caller,
-            call.clock.now(),
-            object_id(request.person_id),
-        )
+        tx = call.tx
+        caller = call.caller
+        now = call.clock.now()
+        person_id = object_id(request.person_id)
         person = self._own(tx, caller, person_id)
         erasure = erasures.of_person(tx, person_id)
         if erasure is None:
@@ -92,10 +88,8 @@ class ErasureRpcs:
 
     def ListErasures(self, request: pb.ListErasuresRequest, call: Call) -> pb.ListErasuresResponse:
         """Lists the proposals that a second person of the caller's organisation may confirm."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         now = call.clock.now()
         waiting, more = erasures.open_proposals(
             call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after

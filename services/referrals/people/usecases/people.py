@@ -76,11 +76,9 @@ class People:
         already, returns that file, so that simultaneous requests create only one.
         """
         tx, contact_id = call.tx, optional_id(request.contact_id, "contact_id")
-        now, identity, coarse = (
-            call.clock.now(),
-            read_identity(request.identity),
-            read_coarse(request.coarse),
-        )
+        now = call.clock.now()
+        identity = read_identity(request.identity)
+        coarse = read_coarse(request.coarse)
         plan = read_safe_contact(request.safe_contact) if request.HasField("safe_contact") else None
         today = day_at(now, coarse.country, coarse.department)
         identity.check(today)
@@ -142,10 +140,8 @@ class People:
         """Lists the files of the caller's organisation, newest first."""
         if request.code and not beginnings_of(request.code):
             raise Invalid(("code", "malformed"))
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         people, more = self._files.page(
             call.tx, call.caller.organization_id, size, after, code=request.code
         )
@@ -192,10 +188,8 @@ class People:
         """
         tx, caller, now, purpose = call.tx, call.caller, call.clock.now(), request.purpose_code
         groups = frozenset(GROUPS.members(request.field_groups, "field_groups"))
-        identifier, referral_id = (
-            object_id(request.id),
-            optional_id(request.referral_id, "referral_id"),
-        )
+        identifier = object_id(request.id)
+        referral_id = optional_id(request.referral_id, "referral_id")
         check = Check()
         check.need("purpose_code", purpose, required=True)
         check.done()
@@ -257,10 +251,8 @@ class People:
 
         Equal accesses by one worker within a clock hour are listed once; every refusal is listed.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, int),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, int)
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
         rows = audit.accesses(
@@ -291,10 +283,8 @@ class People:
         since = moment(request, "since_time")
         if since is None:
             raise Invalid(("since_time", "required"))
-        size, after = (
-            page_size(request.page_size, default=200, maximum=200),
-            self._pages.cursor(request, int),
-        )
+        size = page_size(request.page_size, default=200, maximum=200)
+        after = self._pages.cursor(request, int)
         rows = exported_since(
             call.tx, call.caller.id, since, size + 1, int(after[0]) if after else None
         )

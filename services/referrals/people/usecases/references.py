@@ -134,10 +134,8 @@ class References:
 
         Equal accesses on one day are counted together (see Reading).
         """
-        tx, first = (
-            call.tx,
-            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
-        )
+        tx = call.tx
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         own = contacts.of_caller(tx, first.id)
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in own}
@@ -182,10 +180,8 @@ class References:
 
         Each line then has to follow up its contact again.
         """
-        tx, first = (
-            call.tx,
-            self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail),
-        )
+        tx = call.tx
+        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()

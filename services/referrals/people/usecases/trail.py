@@ -60,10 +60,8 @@ class Audit:
 
     def ListTrail(self, request: pb.ListTrailRequest, call: Call) -> pb.ListTrailResponse:
         """Lists rows of the trail, newest first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, int),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, int)
         rows = audit.search(
             call.tx,
             limit=size + 1,
@@ -112,10 +110,8 @@ class Audit:
         Anomalies are in no caller's scope, so this rpc widens the scope to the whole service; only
         auditors may call it.
         """
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         elevate_to_system_scope(call.tx)
         page, more = anomalies.page(call.tx, size, after, waiting=request.waiting)
         return pb.ListAnomaliesResponse(

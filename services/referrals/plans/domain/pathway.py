@@ -154,10 +154,8 @@ class _Reader:
         parts = self._map(node, "id version names steps".split(), ["for_whom"])
         if not parts:
             return None
-        identifier, number = (
-            self._text(parts.get("id"), _WORD),
-            self._text(parts.get("version"), _NUMBER),
-        )
+        identifier = self._text(parts.get("id"), _WORD)
+        number = self._text(parts.get("version"), _NUMBER)
         if "version" in parts and number and identifier:
             expected = version(identifier) if version else int(number)
             self._require(

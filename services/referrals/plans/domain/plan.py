@@ -280,10 +280,8 @@ class Plan:
         departure until every leg has begun. This must be called before the plan follows the
         referrals.
         """
-        legs, ended = (
-            self.legs,
-            {changed.id: changed for changed in moved if changed.state in EXITS},
-        )
+        legs = self.legs
+        ended = {changed.id: changed for changed in moved if changed.state in EXITS}
         if (
             self.close_time
             or not legs

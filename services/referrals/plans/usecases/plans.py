@@ -218,10 +218,8 @@ class Plans:
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
         """Lists late steps in the plans of the caller's organisation, the longest due first."""
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str, str)
         rows, more = plans.late_steps(
             call.tx, call.caller.organization_id, call.clock.now(), size, after
         )
@@ -267,10 +265,8 @@ class Plans:
         groups = defaultdict[Group, dict[str, Counter[str]]](lambda: defaultdict(Counter))
         for row in plans.compliance(tx, now):
             counted = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
-            met, refused = (
-                row["state"] == StepState.MET.value,
-                row["state"] == StepState.REFUSED_BY_PERSON.value,
-            )
+            met = row["state"] == StepState.MET.value
+            refused = row["state"] == StepState.REFUSED_BY_PERSON.value
             counted += Counter({"plans": row["plans"], "late": row["late"]})
             if met:
                 counted += Counter({"met": row["plans"], "on_time": row["on_time"]})

@@ -36,11 +36,9 @@ class Draft:
         Fields that the request leaves out are taken from `known`. Returns None if the request sets
         none of the fields.
         """
-        code, organizations, departments = (
-            self.unsafe_code,
-            self.unsafe_organization_ids,
-            self.unsafe_departments,
-        )
+        code = self.unsafe_code
+        organizations = self.unsafe_organization_ids
+        departments = self.unsafe_departments
         if code is None and organizations is None and departments is None:
             return None
         return Unsafe(

@@ -24,14 +24,12 @@ WAITLIST = "waitlist"
 NO = "no"
 OFFERS = (YES, MAYBE, WAITLIST)
 NOT_OFFERED = "service_not_offered"
-NO_RESPONSE, NOT_TAKEN, NOT_REFERRED, OFFER_GONE, BY_ASKER, CONSENT_WITHDRAWN = (
-    "no_response",
-    "not_taken",
-    "not_referred",
-    "offer_gone",
-    "by_asker",
-    "consent_withdrawn",
-)
+NO_RESPONSE = "no_response"
+NOT_TAKEN = "not_taken"
+NOT_REFERRED = "not_referred"
+OFFER_GONE = "offer_gone"
+BY_ASKER = "by_asker"
+CONSENT_WITHDRAWN = "consent_withdrawn"
 
 MAX_OPEN, MAX_PER_DAY = 20, 100
 MAX_OPEN_ON_PROBATION, MAX_PER_DAY_ON_PROBATION = 2, 5
@@ -364,11 +362,9 @@ class Enquiry:
             offer.content, offer.version, offer.update_time = None, offer.version + 1, now
             if self.state is S.OPEN:
                 answer_before, offer.state = offer.answer, S.CANCELLED
-                offer.answer, offer.reason_code, offer.answer_time = (
-                    NO,
-                    offer.reason_code or NOT_OFFERED,
-                    now,
-                )
+                offer.answer = NO
+                offer.reason_code = offer.reason_code or NOT_OFFERED
+                offer.answer_time = now
                 if answer_before != NO:
                     self._note("answered", now, offer.organization_id, offer)
         if copies and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):

@@ -186,10 +186,8 @@ def find(
             " OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
         )
         if rank:
-            values["rank"], after_condition = (
-                rank[0],
-                f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {after_condition}))",
-            )
+            values["rank"] = rank[0]
+            after_condition = f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {after_condition}))"
     order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
     parts = [
         f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text"

@@ -88,16 +88,12 @@ class Enquiries:
         Nothing is sent. The number of previews is limited, since many previews could serve to
         search for a person.
         """
-        tx, caller, content, unsafe = (
-            call.tx,
-            call.caller,
-            parse_content(request.content),
-            unsafe_places(request),
-        )
-        contact_id, person_id = (
-            optional_id(request.contact_id, "contact_id"),
-            optional_id(request.person_id, "person_id"),
-        )
+        tx = call.tx
+        caller = call.caller
+        content = parse_content(request.content)
+        unsafe = unsafe_places(request)
+        contact_id = optional_id(request.contact_id, "contact_id")
+        person_id = optional_id(request.person_id, "person_id")
         content.check()
         members.check_organizations(
             tx, request.excluded_organization_ids, "excluded_organization_ids"
@@ -157,17 +153,13 @@ class Enquiries:
         Attributes that none of the services uses as a criterion are left out, unless the request
         keeps them. Raises Conflict if no service is left.
         """
-        tx, caller, now, content, unsafe = (
-            call.tx,
-            call.caller,
-            call.clock.now(),
-            parse_content(request.content),
-            parse_unsafe(request),
-        )
-        contact_id, person_id = (
-            optional_id(request.contact_id, "contact_id"),
-            optional_id(request.person_id, "person_id"),
-        )
+        tx = call.tx
+        caller = call.caller
+        now = call.clock.now()
+        content = parse_content(request.content)
+        unsafe = parse_unsafe(request)
+        contact_id = optional_id(request.contact_id, "contact_id")
+        person_id = optional_id(request.person_id, "person_id")
         content.check()
         unsafe.check("excluded_organization_ids")
         members.check_organizations(
@@ -234,10 +226,8 @@ class Enquiries:
         subject_ids = {
             name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")
         }
-        size, after = (
-            page_size(request.page_size, default=50, maximum=200),
-            self._pages.cursor(request, str, str),
-        )
+        size = page_size(request.page_size, default=50, maximum=200)
+        after = self._pages.cursor(request, str, str)
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
             sent, more = enquiries.sent_by(
                 tx, own, states, size, after, **subject_ids, waiting=waiting, live=request.live
@@ -258,16 +248,12 @@ class Enquiries:
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
         """Records the answer of one of the caller's services."""
-        tx, caller, identifier, base_version = (
-            call.tx,
-            call.caller,
-            object_id(request.id),
-            version(request.etag),
-        )
-        service_id, answer = (
-            object_id(request.service_id),
-            word(pb.OfferAnswer, request.answer, "answer"),
-        )
+        tx = call.tx
+        caller = call.caller
+        identifier = object_id(request.id)
+        base_version = version(request.etag)
+        service_id = object_id(request.service_id)
+        answer = word(pb.OfferAnswer, request.answer, "answer")
         reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
         self._received(tx, caller, identifier)  # raises NotFound if the caller has no copy
         elevate_to_system_scope(tx)  # an answer changes the asker's enquiry
@@ -289,10 +275,8 @@ class Enquiries:
         longer offers it: taking the offer would close the copies of all other services.
         """
         answer = word(pb.OfferAnswer, request.answer, "answer")
-        identifier, service_id = (
-            object_id(request.id),
-            optional_id(request.service_id, "service_id"),
-        )
+        identifier = object_id(request.id)
+        service_id = optional_id(request.service_id, "service_id")
         enquiry = enquiries.get(call.tx, identifier, for_update=True)
         enquiry.take(service_id, answer, call.clock.now(), self._calendar(call.tx, enquiry.content))
         if not members.services(call.tx, [service_id], enquiry.organization_id):

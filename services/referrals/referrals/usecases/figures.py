@@ -38,11 +38,9 @@ class Statistics:
 
         The first call after a quarter has settled counts that quarter.
         """
-        tx, now, question = (
-            call.tx,
-            call.clock.now(),
-            Question(request.period, request.country, request.need_group_code),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        question = Question(request.period, request.country, request.need_group_code)
         question.check()
         if figures.counted_until(tx) < last_settled(now):
             _count(tx, now)

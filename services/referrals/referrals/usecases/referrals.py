@@ -89,10 +89,8 @@ class Referrals(Steps):
         """
         tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
         based_on_id = optional_id(request.based_on_id, "based_on_id")
-        person_id, enquiry_id = (
-            object_id(request.person_id),
-            optional_id(request.enquiry_id, "enquiry_id"),
-        )
+        person_id = object_id(request.person_id)
+        enquiry_id = optional_id(request.enquiry_id, "enquiry_id")
         # so that no copy of the person's coarse data is made while her file is being erased
         self._people.lock(tx, person_id)
         calendar_at = self._policies.calendars(tx)  # shares a round trip with the person
@@ -187,11 +185,9 @@ class Referrals(Steps):
         """Lists referrals, a page at a time."""
         if request.order_by not in pb.Order.values():
             raise Invalid(("order_by", "unknown_code"))
-        by_urgency, size, now = (
-            request.order_by == pb.ORDER_URGENCY,
-            page_size(request.page_size, default=50, maximum=200),
-            call.clock.now(),
-        )
+        by_urgency = request.order_by == pb.ORDER_URGENCY
+        size = page_size(request.page_size, default=50, maximum=200)
+        now = call.clock.now()
         after = self._pages.cursor(request, *([int] if by_urgency else []), str, str, str)
         page, next_cursor = boxes.find(
             call.tx, filter(request.filter, call.caller, now), size, after, by_urgency=by_urgency

@@ -137,11 +137,9 @@ class Steps:
 
         The former receipt ends, unless another live referral depends on it.
         """
-        tx, now, receipt_id = (
-            call.tx,
-            call.clock.now(),
-            optional_id(request.receipt_id, "receipt_id"),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        receipt_id = optional_id(request.receipt_id, "receipt_id")
         referral, calendar = self._lives.lock(
             tx, object_id(request.id), version(request.etag), lock_person=True
         )
@@ -166,11 +164,9 @@ class Steps:
         Copies the coarse data from the person's file if the caller's organisation holds the file,
         and may change the urgency.
         """
-        tx, now, urgency = (
-            call.tx,
-            call.clock.now(),
-            URGENCIES.member(request.urgency, "urgency"),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        urgency = URGENCIES.member(request.urgency, "urgency")
         referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         is_sender = call.caller.organization_id == referral.sender_organization_id
         referral.amend(
@@ -195,11 +191,9 @@ class Steps:
 
         The draft belongs to the sender, even if a coordinator reroutes the referral.
         """
-        tx, now, service_id = (
-            call.tx,
-            call.clock.now(),
-            optional_id(request.service_id, "service_id"),
-        )
+        tx = call.tx
+        now = call.clock.now()
+        service_id = optional_id(request.service_id, "service_id")
         referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
         owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
         if owner is None:
@@ -245,10 +239,8 @@ def _check_worker(call: Call, worker_id: str) -> None:
     """
     if not worker_id:
         return
-    standing, own_organization_id = (
-        members.lock_worker(call.tx, worker_id),
-        call.caller.organization_id,
-    )
+    standing = members.lock_worker(call.tx, worker_id)
+    own_organization_id = call.caller.organization_id
     if standing is None or not standing[0] or standing[1] not in (own_organization_id, ""):
         if worker_id != call.caller.id:
             raise Invalid(("responsible_worker_id", "unknown_code"))

@@ -19,10 +19,8 @@ from services.referrals.referrals.domain.enquiry import (
     ReceivedEnquiry,
 )
 
-STATES, ATTRIBUTES = (
-    EnumCodec(pb.EnquiryState, EnquiryState),
-    EnumCodec(pb.EnquiryAttribute, Attribute),
-)
+STATES = EnumCodec(pb.EnquiryState, EnquiryState)
+ATTRIBUTES = EnumCodec(pb.EnquiryAttribute, Attribute)
 
 
 def content(message: pb.EnquiryContent) -> Content:

@@ -98,11 +98,9 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
 
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     """Parses the fields that the mask names."""
-    paths, sent, path = (
-        mask_names(request.update_mask, _AMENDABLE),
-        request.referral,
-        "referral.",
-    )
+    paths = mask_names(request.update_mask, _AMENDABLE)
+    sent = request.referral
+    path = "referral."
     ids: dict[str, Any] = {
         name: optional_id(getattr(sent, name), path + name)
         for name in ("service_id", "receipt_id", "contact_id")

@@ -69,10 +69,8 @@ class Start:
         if self.contact:
             answers["urgency"] = words.code("urgency", self.contact.urgency)
             answers["assault_time"] = i18n.stamp_for_field(self.contact.assault_time)
-            answers["language"], answers["department"] = (
-                self.contact.language,
-                self.contact.department,
-            )
+            answers["language"] = self.contact.language
+            answers["department"] = self.contact.department
             if is_one_need(self.contact.need_code):
                 answers["need_code"] = self.contact.need_code
         if self.enquiry:

@@ -329,10 +329,8 @@ class CellReader:
         words = re.sub(r"\b(de|anos|years?|old|ans)\b", " ", fold(text))
         words = " ".join(words.split())
         if match := re.fullmatch(r"(\d{1,3}) ?(?:-|a|to) ?(\d{1,3})", words):
-            message.eligibility.minimum_age, message.eligibility.maximum_age = (
-                int(match[1]),
-                int(match[2]),
-            )
+            message.eligibility.minimum_age = int(match[1])
+            message.eligibility.maximum_age = int(match[2])
             return ["eligibility.minimum_age", "eligibility.maximum_age"]
         if match := re.fullmatch(
             r"(?:desde|from) (\d{1,3})|(\d{1,3}) ?(?:\+|y mas|o mas|and over)", words

@@ -28,10 +28,8 @@ _ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
 _GUESSED = ("cp1252", "mac_roman", "cp850")
 # Letters and signs of texts in Spanish, English and French. Letters count more than signs, because
 # a byte that is a sign in one encoding may be a letter in another.
-_LETTERS, _SIGNS = (
-    frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ"),
-    frozenset("¿¡ªº°–—“”‘’«»…·€"),
-)
+_LETTERS = frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ")
+_SIGNS = frozenset("¿¡ªº°–—“”‘’«»…·€")
 _SAMPLE = 20_000  # maximum number of bytes that a guess uses, from lines that are not plain ASCII
 _WORD = re.compile(r"[^\s;,|\"\x00-\x1f]*[^\x00-\x7f][^\s;,|\"\x00-\x1f]*")
 _WORDS, _WORD_LENGTH = 8, 40  # maximum number of words shown to a person, and characters of each

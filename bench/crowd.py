@@ -29,7 +29,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import members_pb2, members_pb2_grpc
 from protos.referrals.v1 import referrals_pb2 as pb
 from protos.referrals.v1 import referrals_pb2_grpc
-from tests.builders import ASKED
+from tests.builders import NOTHING_UNSAFE
 from tests.parts.stories import NEED
 
 DEADLINE = 5.0  # seconds, as the gateway's
@@ -128,7 +128,7 @@ class Grpc:
                 urgency=pb.URGENCY_URGENT,
                 service_id=self._task.service_id,
                 request_id=new_id(),
-                **ASKED,
+                **NOTHING_UNSAFE,
             )
         await self._caller.call("CreateReferral", self._draft)
         self._draft.request_id = ""

@@ -44,7 +44,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
             audit.record(tx, caller, datetime.now(UTC), entries)
     filled = time.perf_counter() - began
     with database.transaction(SYSTEM, timeout=600) as tx:
-        end, marked = audit.head(tx), chain.marked_since(tx)
+        end, marked = audit.head(tx), chain.first_marked_sequence(tx)
         began = time.perf_counter()
         last, findings = chain.verify(tx, audit.START, end.sequence, {}, marked)
         seconds = time.perf_counter() - began

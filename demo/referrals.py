@@ -72,7 +72,7 @@ def fill(
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "contacts", contact.id):
                 contact.reference_hint = reference[-2:]
-                contact.watch(contact.create_time, calendar)
+                contact.update_deadline(contact.create_time, calendar)
                 book.add(tx, contact, note)
                 book.add_reference(tx, reference, contact.id, pin)
 

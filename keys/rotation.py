@@ -80,10 +80,10 @@ def _batch(
     ).fetchall()
     changed, broken = [], 0
     for row in rows:
-        names = [row[name] for name in sealed.ids]
+        values = [row[name] for name in sealed.ids]
         try:
             changed.append(
-                (keyring.rewrap(bytes(row["sealed"]), sealed.context.format(*names)), *names)
+                (keyring.rewrap(bytes(row["sealed"]), sealed.context.format(*values)), *values)
             )
         except CannotOpen as damaged:
             broken += 1

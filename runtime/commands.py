@@ -409,7 +409,7 @@ def _verify_trail(database: Database, witnessed_heads: Sequence[Head]) -> dict[s
         witnessed.setdefault(head.sequence, set()).add(head.hash)
     position, findings, began = audit_trail.START, list[chain.Finding](), time.monotonic()
     with database.transaction(SYSTEM) as tx:
-        end, marked = audit_trail.head(tx), chain.marked_since(tx)
+        end, marked = audit_trail.head(tx), chain.first_marked_sequence(tx)
     while position.sequence < end.sequence:
         with database.transaction(SYSTEM, timeout=30) as tx:
             position, chunk_findings = chain.verify(

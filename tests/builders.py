@@ -15,7 +15,7 @@ from chassis.second import NONE, Kin
 from chassis.shape import TIME, shape
 from protos.referrals.v1 import referrals_pb2
 
-ASKED: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
+NOTHING_UNSAFE: dict[str, Any] = {"unsafe_code": referrals_pb2.UNSAFE_ANSWER_NOTHING}
 """The answer of a person who named no organisation or place as unsafe.
 
 Tests of other subjects add this answer to their referrals and enquiries.

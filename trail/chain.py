@@ -32,8 +32,8 @@ still be running.
 
 # Rows in the format that their hashes cover, made with built-in functions only (migration 3 has the
 # same format). In each line, the hash of the row stands before the row, and the token and the mark
-# after it. `plain` is false for a row whose fields contain a character that could make two
-# different rows one line.
+# after it. `plain` is false for a row whose fields contain a character that could give two
+# different rows the same line.
 _LINES = (
     "SELECT convert_to(concat_ws(E'\\t', encode(hash, 'hex'), sequence, (extract(epoch"
     " FROM time) * 1000000)::bigint, (extract(epoch FROM recorded_time) * 1000000)::bigint,"
@@ -48,9 +48,9 @@ _LINES = (
 _CHUNK = 10_000  # rows that are in memory at once
 
 
-def marked_since(tx: Transaction) -> int | None:
-    """Returns the sequence from which on every row must have a mark; None if no row has to have a
-    mark yet.
+def first_marked_sequence(tx: Transaction) -> int | None:
+    """Returns the first sequence at which a row, and every later row, must have a mark; None if no
+    row needs a mark yet.
 
     Rows that were written before the update to a version with marks have none.
     """
@@ -82,15 +82,15 @@ def verify(
     after: Head,
     until: int,
     witnessed: Mapping[int, Iterable[bytes]],
-    marked: int | None = None,
+    marked_since: int | None = None,
 ) -> tuple[Head, list[Finding]]:
     """Recomputes the chain from the row after `after` to the row at `until`; `witnessed` holds the
     hashes that other services store, by sequence.
 
     Checks marks if the service's own key is available; a row without a mark is a finding if its
-    sequence is `marked` or higher (see `marked_since`). Returns the position of the last row, with
-    its computed hash (or its stored hash, if the row is altered), and the findings; rows that are
-    missing at the end are a finding, too.
+    sequence is `marked_since` or higher (see `first_marked_sequence`). Returns the position of
+    the last row, with its computed hash (or its stored hash, if the row is altered), and the
+    findings; rows that are missing at the end are a finding, too.
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
@@ -109,7 +109,7 @@ def verify(
             findings.append(Finding(sequence, "altered"))
         if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
             findings.append(Finding(sequence, "forked"))
-        must_be_marked = marked is not None and sequence >= marked
+        must_be_marked = marked_since is not None and sequence >= marked_since
         reason = (
             _mark_fault(marker, line, token_hash, token_end, mark, must_be_marked=must_be_marked)
             if is_intact and marker

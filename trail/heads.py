@@ -191,7 +191,7 @@ class Heads:
         after = self._checked or latest
         until = min(head.sequence, after.sequence + _ROWS)
         if not findings and until > after.sequence:
-            self._marked = self._marked or chain.marked_since(tx)
+            self._marked = self._marked or chain.first_marked_sequence(tx)
             last, findings = chain.verify(tx, after, until, {}, self._marked)
             # after a finding the same rows are verified, and reported, again at each turn
             self._checked = self._checked if findings else last

@@ -1,4 +1,4 @@
-"""python -m services.partners: creates every object of the service once, in reading order."""
+"""python -m services.partners: creates each object of the service once."""
 
 import logging
 import re
@@ -80,8 +80,8 @@ KEYS = (
 )
 
 # Seconds between two batches of facts about referrals. The facts change room figures and the
-# records of kept promises, and nobody watches either by the second.
-_GATHER = 0.1
+# records of kept promises, and neither has to be up to date to the second.
+_BATCH_INTERVAL = 0.1
 
 
 @click.group(help="The partner directory and its members.")
@@ -153,7 +153,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
             keyring=parts.keyring,
             clock=parts.clock,
             on_held=lambda held: server.set_status("facts", not held),
-            gather=_GATHER,
+            gather=_BATCH_INTERVAL,
         ).loop(),
     ]
     # The process is ready once it has read the directory or has failed to read it: everything
@@ -191,7 +191,7 @@ def servicers(
     guesses = Guesses(
         database, keyring, "password", sessions.ACCOUNT_BUDGET, sessions.ADDRESS_BUDGET
     )
-    applied = Guesses(
+    applications = Guesses(
         database, keyring, "application", membership.MAILBOX_BUDGET, membership.ADDRESS_BUDGET
     )
     resets = Guesses(
@@ -213,7 +213,7 @@ def servicers(
         servicer(
             directory_pb2.DESCRIPTOR.services_by_name["Directory"],
             Organizations(keyring, mail, pages, refresh_all_of),
-            Membership(keyring, mail, applied, refresh_all_of),
+            Membership(keyring, mail, applications, refresh_all_of),
             Services(pages, index),
         ),
         servicer(locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, pages)),
@@ -248,7 +248,7 @@ def servicers(
     "found",
     help=(
         "Register the coordinating organisation and its first two coordinators; for a new network."
-        " Prints the first password of each once."
+        " Prints their first passwords, which are shown only once."
     ),
 )
 @click.option("--organization", required=True, help="Name of the organisation.")
@@ -258,14 +258,14 @@ def servicers(
     "emails",
     required=True,
     multiple=True,
-    help="E-mail address of a coordinator; give it twice, since two decide together.",
+    help="E-mail address of a coordinator; give one for each of the two.",
 )
 @click.option(
     "--name",
     "names",
     required=True,
     multiple=True,
-    help="Name of a coordinator; give it twice, in the same order.",
+    help="Name of a coordinator; give one for each of the two, in the same order.",
 )
 def found_network(
     organization: str, country: str, emails: tuple[str, ...], names: tuple[str, ...]
@@ -297,7 +297,7 @@ def found_network(
 def found_elsewhere(organization: str, country: str, email: str, name: str) -> None:
     """Registers a coordinator of another member.
 
-    Refused if no organisation has coordinators yet, and if several have: coordinators of several
+    Refused if no organisation has coordinators yet, or if several have: coordinators of several
     organisations can give network roles themselves.
     """
 
@@ -312,8 +312,8 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
 
     if not _create_coordinators(organization, country, (email,), (name,), make):
         raise click.ClickException(
-            "this network has no coordinators yet, or has them in several organisations:"
-            " two of its coordinators can invite others"
+            "this network has no coordinators yet (run `found` first), or has them in several"
+            " organisations (two of its coordinators can invite others)"
         )
 
 
@@ -332,9 +332,11 @@ def _create_coordinators(
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country must be two capital letters, e.g. NI")
     log.setup(NAME, level=logging.CRITICAL)  # the output consists of the passwords only
-    own = config.load().service
+    service_settings = config.load().service
     database = Database(
-        own.database_url, max_size=2, marker=Marker(sealing_keys.of(own, NAME).keyring())
+        service_settings.database_url,
+        max_size=2,
+        marker=Marker(sealing_keys.of(service_settings, NAME).keyring()),
     )
     database.open()
     passwords, now = [secrets.token_urlsafe(15) for _ in emails], SystemClock().now()

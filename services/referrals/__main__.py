@@ -1,4 +1,4 @@
-"""Starts the referrals service. Every object is made in this module, once, in reading order."""
+"""Starts the referrals service. Each object is made in this module, once."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping

@@ -291,7 +291,9 @@ def marking(place: parts.Database) -> Iterator[Database]:
 def marks(database: Database) -> list[str]:
     """Returns the reasons of all findings that the service makes in its trail with its own key."""
     with database.transaction(SYSTEM) as tx:
-        _, findings = chain.verify(tx, START, audit.head(tx).sequence, {}, chain.marked_since(tx))
+        _, findings = chain.verify(
+            tx, START, audit.head(tx).sequence, {}, chain.first_marked_sequence(tx)
+        )
         return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 

@@ -1,6 +1,6 @@
-"""Marked people pass through the whole stack, in correct and in wrong requests.
+"""Sends marked personal data through the whole stack, in valid and in invalid requests.
 
-Afterwards the only traces of them are in the referrals service, in sealed form.
+Afterwards the only traces of the data are in the referrals service, in sealed form.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GROUPS = [
 
 @dataclass
 class Output:
-    """The output of the stack while it handled marked people."""
+    """The output of the stack while it handled marked data."""
 
     stack: LocalStack
     marks: Marks
@@ -51,10 +51,10 @@ class Output:
     webhooks: dict[str, bytes] = field(default_factory=dict)
     mails: dict[str, bytes] = field(default_factory=dict)
     profile: Place = field(default_factory=dict)
-    opened: str = ""
+    given_name_read: str = ""
 
     def record_refusal(self, name: str, call: Callable[[], Any]) -> None:
-        """Makes a wrong call, and stores the whole content of its answer."""
+        """Makes an invalid call, and stores the whole content of its answer."""
         with pytest.raises(grpc.RpcError) as caught:
             call()
         error: Any = caught.value
@@ -78,11 +78,11 @@ def output(
         created = cast.sender.webhooks.CreateWebhook(
             notifications_pb2.CreateWebhookRequest(webhook=webhook)
         )
-        referral_id = by_grpc(output, cast)
-        by_wrong_grpc(output, cast)
-        by_rest(output)
-        by_pages(output)
-        by_browser(output, playwright, profile)
+        referral_id = send_by_grpc(output, cast)
+        send_invalid_grpc(output, cast)
+        send_by_rest(output)
+        send_to_pages(output)
+        use_browser(output, playwright, profile)
         output.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
         wait_until_sent(victim, referral_id)
@@ -91,7 +91,7 @@ def output(
         )
         output.webhooks = {
             f"{n} {request.path}": (request.body + repr(request.headers)).encode()
-            for n, request in enumerate(receiver.got)
+            for n, request in enumerate(receiver.requests)
         }
         worker = victim.worker("trabajadora@puentes")
         answer = worker.notifications.ListDevelopmentMails(
@@ -106,7 +106,7 @@ def output(
         receiver.close()
 
 
-def by_grpc(output: Output, cast: Cast) -> str:
+def send_by_grpc(output: Output, cast: Cast) -> str:
     """Makes a file, a contact, and a referral with a note at every step."""
     text = output.marks.text
     identity = people_pb2.Identity(
@@ -144,41 +144,41 @@ def by_grpc(output: Output, cast: Cast) -> str:
     )
 
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
-    sending = pb.SendReferralRequest(
+    send_request = pb.SendReferralRequest(
         id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
     )
-    referral = cast.sender.referrals.SendReferral(sending)
+    referral = cast.sender.referrals.SendReferral(send_request)
     for step in STEPS:
         request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
         if "note" in request.DESCRIPTOR.fields_by_name:
             request.note = text(f"note of {step.fact}")
         referral = getattr(cast.who(step).referrals, step.rpc)(request)
         if step.fact == "accepted":
-            opening = people_pb2.OpenPersonRequest(
+            open_request = people_pb2.OpenPersonRequest(
                 id=person_id, purpose_code=NEED, field_groups=GROUPS, referral_id=referral.id
             )
-            output.opened = cast.receiver.people.OpenPerson(opening).given_name
+            output.given_name_read = cast.receiver.people.OpenPerson(open_request).given_name
     other = cast.sender.referrals.CreateReferral(cast.draft(person_id))
-    sending = pb.SendReferralRequest(
+    send_request = pb.SendReferralRequest(
         id=other.id,
         etag=other.etag,
         override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
         note=text("override note"),
         request_id=new_id(),
     )
-    sent = cast.sender.referrals.SendReferral(sending)
-    no = pb.DeclineReferralRequest(
+    sent = cast.sender.referrals.SendReferral(send_request)
+    decline_request = pb.DeclineReferralRequest(
         id=sent.id,
         etag=sent.etag,
         reason_code=pb.DECLINE_REASON_OTHER,
         note=text("decline note"),
         request_id=new_id(),
     )
-    cast.receiver.referrals.DeclineReferral(no)
+    cast.receiver.referrals.DeclineReferral(decline_request)
     return referral.id
 
 
-def by_wrong_grpc(output: Output, cast: Cast) -> None:
+def send_invalid_grpc(output: Output, cast: Cast) -> None:
     """Sends marked texts instead of codes, dates, ids and tokens."""
     text, people, referrals = output.marks.text, cast.sender.people, cast.sender.referrals
     identity = people_pb2.Identity(
@@ -234,8 +234,8 @@ def by_wrong_grpc(output: Output, cast: Cast) -> None:
     output.record_refusal("AcceptReferral", lambda: referrals.AcceptReferral(planned))
 
 
-def by_rest(output: Output) -> None:
-    """Sends a correct file, and every kind of wrong request."""
+def send_by_rest(output: Output) -> None:
+    """Sends a valid file, and every kind of invalid request."""
     text = output.marks.text
     root = f"{output.stack.gateway}/api/v1"
     with requests.Session() as session:
@@ -312,7 +312,7 @@ def by_rest(output: Output) -> None:
             )
 
 
-def by_pages(output: Output) -> None:
+def send_to_pages(output: Output) -> None:
     """Sends marked texts to pages: in addresses, a wrong sign-in, a refused form, and headers.
 
     A page may show such text again to the person who typed it.
@@ -349,8 +349,8 @@ def by_pages(output: Output) -> None:
         )
 
 
-def by_browser(output: Output, playwright: Playwright, folder: Path) -> None:
-    """Types and reads as workers do, in a browser with a profile, as on a shared computer."""
+def use_browser(output: Output, playwright: Playwright, folder: Path) -> None:
+    """Enters and reads data as a worker, in a browser with a profile, as on a shared computer."""
     text, gateway = output.marks.text, output.stack.gateway
     context = playwright.chromium.launch_persistent_context(
         str(folder), executable_path=PROGRAM, args=["--no-sandbox"], locale="es-NI"
@@ -388,7 +388,7 @@ def record_contact(
 def create_file(
     page: Page, gateway: str, text: Callable[[str], str], phone: Callable[[str], str]
 ) -> None:
-    """Makes a file with a name, opens it and reads it."""
+    """Creates a person's file with marked values, and waits for its page."""
     page.goto(f"{gateway}/people/new")
     for name in ("given_name", "family_name", "hours", "code_word", "never_say"):
         page.fill(f"[name={name}]", text(f"typed {name}"))
@@ -435,7 +435,7 @@ def test_no_planted_text_is_found_in(output: Output, place: str) -> None:
 
 
 def test_a_receiver_with_consent_reads_the_planted_text(output: Output) -> None:
-    assert output.marks.cores["given name"] in output.opened
+    assert output.marks.cores["given name"] in output.given_name_read
 
 
 ENCODINGS: dict[str, Callable[[str], bytes]] = {
@@ -444,8 +444,8 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-16": lambda text: text.encode("utf-16"),
     "utf-16-be": lambda text: text.encode("utf-16-be"),
     "base64": lambda text: base64.b64encode(text.encode()),
-    "base64, one on": lambda text: base64.b64encode(b"x" + text.encode()),
-    "base64, two on": lambda text: base64.b64encode(b"xx" + text.encode()),
+    "base64, shifted by a byte": lambda text: base64.b64encode(b"x" + text.encode()),
+    "base64, shifted by two bytes": lambda text: base64.b64encode(b"xx" + text.encode()),
     "base64 for addresses": lambda text: base64.urlsafe_b64encode(text.encode()),
     "hex": lambda text: text.encode().hex().encode(),
     "HEX": lambda text: text.encode().hex().upper().encode(),

@@ -47,7 +47,7 @@ class Played:
     """The fake services: the answers that a test sets, and the requests that they received."""
 
     answers: dict[str, Message | Exception | Callable[[Any], Message]] = field(default_factory=dict)
-    asked: list[tuple[str, Any, Caller]] = field(default_factory=list)
+    calls: list[tuple[str, Any, Caller]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.answers["IssueToken"] = members_pb2.IssueTokenResponse(
@@ -58,11 +58,11 @@ class Played:
 
     def last(self, rpc: str) -> Any:
         """Returns the last request to an rpc."""
-        return next(request for name, request, _ in reversed(self.asked) if name == rpc)
+        return next(request for name, request, _ in reversed(self.calls) if name == rpc)
 
     def requests(self, rpc: str) -> list[Any]:
         """Returns all requests to an rpc, in order."""
-        return [request for name, request, _ in self.asked if name == rpc]
+        return [request for name, request, _ in self.calls if name == rpc]
 
 
 class Stub:
@@ -77,7 +77,7 @@ class Stub:
         def call(request: Message) -> Message:
             request.SerializeToString()  # an unserialisable request is the gateway's fault
             sent = copy.deepcopy(request)  # the caller may use the same message again
-            self._played.asked.append((rpc, sent, calling.get()))
+            self._played.calls.append((rpc, sent, calling.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
                 raise answer

@@ -45,7 +45,7 @@ class Service(grpc.GenericRpcHandler):
 
     def __init__(self, port: int = 0) -> None:
         self.answer: Answer = lambda rpc, context: None
-        self.asked: list[str] = []
+        self.calls: list[str] = []
         self._health = health.HealthServicer()
         self._server = grpc.server(ThreadPoolExecutor(64), options=[("grpc.so_reuseport", 0)])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -61,7 +61,7 @@ class Service(grpc.GenericRpcHandler):
             return None
 
         def handle(_request: bytes, context: grpc.ServicerContext) -> Message:
-            self.asked.append(rpc)
+            self.calls.append(rpc)
             known = {"IssueToken": signed_in(*ALL_ROLES), "ListTaxonomyTerms": taxonomy()}
             return self.answer(rpc, context) or known.get(rpc) or GetMessageClass(OUTPUTS[rpc])()
 

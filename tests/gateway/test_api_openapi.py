@@ -114,7 +114,7 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     # the field names of these routes come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(played).test_client().get(f"/hsds/{path}")
-    assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.asked} == set()
+    assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.calls} == set()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_without_a_credential_or_with_only_a_cookie_no_service_is_called(
         assert (answer.status_code, answer.json["reason"]) == (401, "token_missing")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="enlace"'
         assert answer.content_type == "application/problem+json"
-    assert not played.asked
+    assert not played.calls
 
 
 @pytest.mark.parametrize(
@@ -64,21 +64,21 @@ def test_a_malformed_credential_is_never_passed_on(
 ) -> None:
     answer = System(api.test_client()).get("/referrals", Authorization=credential)
     assert (answer.status_code, answer.json["reason"]) == (401, "token_invalid")
-    assert not played.asked
+    assert not played.calls
 
 
 def test_a_key_is_exchanged_once_in_five_seconds(system: System, played: Played) -> None:
     assert [system.get("/referrals").status_code for _ in range(3)] == [200] * 3
-    assert [rpc for rpc, _, _ in played.asked] == ["IssueToken", *["ListReferrals"] * 3]
+    assert [rpc for rpc, _, _ in played.calls] == ["IssueToken", *["ListReferrals"] * 3]
     assert played.last("IssueToken").api_key == KEY
-    callers = [caller for _, _, caller in played.asked[1:]]
+    callers = [caller for _, _, caller in played.calls[1:]]
     assert {caller.tokens["enlace.referrals"] for caller in callers} == {JWT}
 
 
 def test_a_caller_token_is_passed_through(api: Flask, played: Played) -> None:
     assert System(api.test_client(), JWT).get("/referrals").status_code == 200
-    assert [rpc for rpc, _, _ in played.asked] == ["ListReferrals"]
-    assert played.asked[0][2].tokens["enlace.referrals"] == JWT
+    assert [rpc for rpc, _, _ in played.calls] == ["ListReferrals"]
+    assert played.calls[0][2].tokens["enlace.referrals"] == JWT
 
 
 def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, played: Played) -> None:
@@ -89,12 +89,12 @@ def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, played: Played) -
 def test_public_routes_need_no_key_and_ignore_a_wrong_one(api: Flask, played: Played) -> None:
     assert api.test_client().get("/api/v1/taxonomy").status_code == 200
     assert System(api.test_client(), "enl_revoked").get("/hotlines").status_code == 200
-    assert all(caller.tokens == {} for _, _, caller in played.asked)
+    assert all(caller.tokens == {} for _, _, caller in played.calls)
 
 
 def test_messages_come_in_the_callers_language(system: System, played: Played) -> None:
     system.get("/notifications", Accept_Language="fr-CA, en;q=0.5")
-    assert played.asked[-1][2].language == "fr"
+    assert played.calls[-1][2].language == "fr"
 
 
 # Refusals
@@ -215,7 +215,7 @@ def test_a_wrong_field_is_named_with_its_reason(
     answer = system.post("/services/search", {field: value})
     assert answer.status_code == 400
     assert answer.json["errors"] == [{"pointer": f"/{field}", "reason": reason}]
-    assert [rpc for rpc, _, _ in played.asked] == ["IssueToken"]
+    assert [rpc for rpc, _, _ in played.calls] == ["IssueToken"]
 
 
 def test_a_whole_number_may_have_a_decimal_point(system: System, played: Played) -> None:
@@ -376,7 +376,7 @@ def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_calle
         answer = system.call(method, path_of(path), If_Match='"1"')
         assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), path
         assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], path
-    assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken"}
+    assert {rpc for rpc, _, _ in played.calls} <= {"IssueToken"}
 
 
 def test_a_route_without_a_body_accepts_no_fields(system: System) -> None:

@@ -32,7 +32,7 @@ def test_without_an_idempotency_key_each_request_is_a_new_one(
 ) -> None:
     system.post("/people", {})
     system.post("/people", {})
-    ids = {request.request_id for rpc, request, _ in played.asked if rpc == "CreatePerson"}
+    ids = {request.request_id for rpc, request, _ in played.calls if rpc == "CreatePerson"}
     assert (len(ids), "" in ids) == (2, False)
 
 
@@ -114,9 +114,9 @@ def test_the_clients_address_is_sent_only_where_guesses_are_counted(
     system: System, played: Played
 ) -> None:
     system.get("/taxonomy")
-    assert played.asked[-1][2].origin == {}
+    assert played.calls[-1][2].origin == {}
     system.post("/references/status", {"reference": "7QK4-M2X7", "pin": "4821"})
-    assert played.asked[-1][2].origin["client-address"]
+    assert played.calls[-1][2].origin["client-address"]
 
 
 def test_an_answer_without_a_version_has_its_hash_as_etag(system: System, played: Played) -> None:

@@ -52,7 +52,7 @@ def test_a_token_request_names_exactly_one_credential_or_is_refused(
     answer = stranger.post("/tokens", body)
     assert (answer.status_code, answer.json["errors"]) == (400, [error])
     assert KEY not in answer.text
-    assert not played.asked
+    assert not played.calls
 
 
 def test_an_invalid_key_gets_no_token(stranger: System, played: Played) -> None:
@@ -84,7 +84,7 @@ def test_guesses_at_a_password_are_counted_by_their_source(
         "too_many_attempts",
         "300",
     )
-    assert played.asked[-1][2].origin["client-address"]
+    assert played.calls[-1][2].origin["client-address"]
 
 
 def test_a_wrong_password_gets_the_same_answer_as_an_unknown_email(
@@ -105,4 +105,4 @@ def test_no_credential_is_read_from_a_url_or_a_cookie(
     answer = client.post(f"/api/v1{path}?api_key={KEY}&session_secret={SESSION}", json={})
     # /tokens: the service refuses a request with neither credential
     assert answer.status_code in (200, 400)
-    assert all(request == type(request)() for _, request, _ in played.asked)
+    assert all(request == type(request)() for _, request, _ in played.calls)

@@ -112,9 +112,9 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
     shown = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
     assert missing(client.get("/audit/trail").text, *shown) == []
-    played.asked.clear()
+    played.calls.clear()
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
-    assert "ListTrail" not in [rpc for rpc, _, _ in played.asked]
+    assert "ListTrail" not in [rpc for rpc, _, _ in played.calls]
 
 
 def times(request: a.ListTrailRequest) -> tuple[str, str]:

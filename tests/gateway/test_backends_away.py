@@ -199,7 +199,7 @@ def test_a_read_is_not_repeated_when_the_database_is_down(
 ) -> None:
     service.answer = store_unavailable
     assert reason(lambda: clients.people.ListPeople(PEOPLE)) == "store_unavailable"
-    assert service.asked == ["ListPeople"]
+    assert service.calls == ["ListPeople"]
 
 
 # 12
@@ -207,13 +207,13 @@ def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     service: Service, clients: Clients
 ) -> None:
     def fails_once(rpc: str, context: grpc.ServicerContext) -> None:
-        if service.asked.count(rpc) == 1:
+        if service.calls.count(rpc) == 1:
             context.abort(grpc.StatusCode.UNAVAILABLE, "as a lost connection would")
 
     service.answer = fails_once
     assert clients.people.ListPeople(PEOPLE) == people_pb2.ListPeopleResponse()
     assert reason(lambda: clients.referrals.CreateReferral(DRAFT)) == "service_unreachable"
-    assert service.asked == ["ListPeople", "ListPeople", "CreateReferral"]
+    assert service.calls == ["ListPeople", "ListPeople", "CreateReferral"]
 
 
 def clients_of(*services: Service) -> closing[Clients]:
@@ -228,14 +228,14 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
 
         def both_are_called() -> bool:
             clients.people.ListPeople(PEOPLE)
-            return bool(first.asked and second.asked)
+            return bool(first.calls and second.calls)
 
         until(both_are_called, 5)  # the second connection comes a moment later
-        first.asked.clear()
-        second.asked.clear()
+        first.calls.clear()
+        second.calls.clear()
         for _ in range(40):
             clients.people.ListPeople(PEOPLE)
-        assert (len(first.asked), len(second.asked)) == (20, 20)
+        assert (len(first.calls), len(second.calls)) == (20, 20)
         first.stop()
         for _ in range(20):
             clients.people.ListPeople(PEOPLE)
@@ -251,10 +251,10 @@ def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
             for _ in range(40):
                 clients.people.ListPeople(PEOPLE)
                 clients.referrals.CreateReferral(DRAFT)
-            assert (broken.asked, len(healthy.asked)) == ([], 80)
+            assert (broken.calls, len(healthy.calls)) == ([], 80)
             broken.answer = lambda rpc, context: None
             broken.ready(True)
-            until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.asked)[1]), 10)
+            until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.calls)[1]), 10)
 
 
 # D21
@@ -286,7 +286,7 @@ def test_a_session_that_cannot_be_ended_now_is_ended_later(
     # a call that waited for the service would take a minute
     assert timed(lambda: clients.end_session_later(SECRET)) < 5
     with Service(port) as back:
-        until(lambda: back.asked == ["EndSession"], 10)
+        until(lambda: back.calls == ["EndSession"], 10)
 
 
 # 12
@@ -397,7 +397,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
 
         with crowd(30, call):
             time.sleep(1)
-            assert len(hangs.asked) == CAPACITIES["referrals"], "the other calls were refused"
+            assert len(hangs.calls) == CAPACITIES["referrals"], "the other calls were refused"
             durations = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
             assert sorted(durations)[5] < 2
             until(lambda: 504 in statuses, 10)
@@ -413,9 +413,9 @@ def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Pa
         service.answer = store_unavailable
         service.ready(False)
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        service.asked.clear()
+        service.calls.clear()
         assert max(timed(gateway.api) for _ in range(20)) < 2
-        assert service.asked == [], "no client's call is used to test the service"
+        assert service.calls == [], "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
         service.ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

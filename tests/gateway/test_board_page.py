@@ -82,7 +82,7 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played.answers["ListReferrals"] = with_answers(rows, [], more="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
-    list_request = next(request for rpc, request, _ in played.asked if rpc == "ListReferrals")
+    list_request = next(request for rpc, request, _ in played.calls if rpc == "ListReferrals")
     assert (list_request.order_by, list_request.filter) == (
         r.ORDER_URGENCY,
         r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),
@@ -313,7 +313,7 @@ def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
     assert missing(client.get("/board").text, *shown) == []
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")
-    filters = [request.filter for rpc, request, _ in played.asked if rpc == "CountReferrals"]
+    filters = [request.filter for rpc, request, _ in played.calls if rpc == "CountReferrals"]
     assert len(filters) == 6
     assert all(filter_.live or filter_.pressing or filter_.waiting_for_me for filter_ in filters)
 

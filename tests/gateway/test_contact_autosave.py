@@ -98,7 +98,7 @@ def write_note(page: Page, text: str) -> None:
 
 def made_contacts(line: Line) -> int:
     """Returns how many contacts the page made."""
-    return sum(rpc == "CreateContact" for rpc, _, _ in line.asked)
+    return sum(rpc == "CreateContact" for rpc, _, _ in line.calls)
 
 
 def triage(line: Line, *questions: str) -> list[c.Answer.ValueType]:

@@ -145,7 +145,7 @@ def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_th
     }
     played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, state=state)
     played.answers["SendReferral"] = errors.Stale()
-    played.asked.clear()
+    played.calls.clear()
     for page in (*QUESTIONS, "consent"):
         assert client.get(f"{DRAFT}/{page}").location == DRAFT, page
     for page in QUESTIONS:
@@ -173,7 +173,7 @@ def test_choosing_a_service_again_after_sending_leads_to_the_referral(
     page = up_to_services(client)
     answer(client, page, service_id=ID)
     played.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
-    played.asked.clear()
+    played.calls.clear()
     for service_id in (ID, OTHER):
         assert answer(client, page, service_id=service_id).location == DRAFT
     assert played.requests("UpdateReferral") == []
@@ -216,7 +216,7 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     played.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
     assert 'href="#channel_code"' in send(client, contact).text
     played.answers["SetSafeContact"] = stored
-    played.asked.clear()
+    played.calls.clear()
     data = {"channel_code": "phone", "hours": "de 9 a 11", "form_token": token_of(page)}
     assert client.post(contact, data=data).location == f"{DRAFT}/check"
     assert all(request.outline_only for request in played.requests("GetPerson"))

@@ -110,7 +110,7 @@ def test_errors_are_reported_and_no_password_is_sent_back(
 def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
     answer = reset(client, again="otra")
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
-    assert "ResetPassword" not in {name for name, *_ in played.asked}
+    assert "ResetPassword" not in {name for name, *_ in played.calls}
 
 
 def test_a_password_manager_finds_the_fields_that_it_needs(client: FlaskClient) -> None:
@@ -144,7 +144,7 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     path = f"/members/workers/{OTHER}/second-factor"
     unconfirmed = submit(manager, path, page)
     assert (unconfirmed.status_code, "hable con ella antes" in unconfirmed.text) == (422, True)
-    assert "ResetSecondFactor" not in {name for name, *_ in played.asked}
+    assert "ResetSecondFactor" not in {name for name, *_ in played.calls}
     confirmed = submit(manager, path, page, spoke="1")
     assert (confirmed.status_code, confirmed.location, played.last("ResetSecondFactor").id) == (
         303,

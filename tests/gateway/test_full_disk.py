@@ -65,4 +65,4 @@ def test_an_upload_is_accepted_where_no_file_can_be_written(
         files = {"content": ("x.csv", b"a" * 600_000)}
         answer = browser.post(address, form, files=files, timeout=15, allow_redirects=False)
         assert answer.status_code == 303, answer.text
-        assert "CreateImport" in service.asked
+        assert "CreateImport" in service.calls

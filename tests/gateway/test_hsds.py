@@ -301,7 +301,7 @@ def test_answers_may_be_cached_for_a_while_and_then_revalidated(
 def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:
     answer = get(api, "/services", Authorization="Bearer enl_wrong", Cookie="session=x")
     assert answer.status_code == 200
-    assert all(not caller.tokens for _, _, caller in open_directory.asked)
+    assert all(not caller.tokens for _, _, caller in open_directory.calls)
 
 
 def test_missing_objects_and_unsupported_methods_are_problems(

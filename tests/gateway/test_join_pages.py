@@ -32,7 +32,7 @@ def test_an_application_is_counted_by_client_address_and_the_applicant_is_told_o
 ) -> None:
     status, page = send(client, "/join", name="San Lucas", contact_email="parroquia@a.example")
     assert (status, "le enviamos un correo" in page) == (200, True)
-    assert played.asked[-1][2].origin["client-address"] == "127.0.0.1"
+    assert played.calls[-1][2].origin["client-address"] == "127.0.0.1"
 
 
 def test_an_applicant_who_applied_too_often_is_told_when_to_try_again(

@@ -81,7 +81,7 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     assert (page.status_code, "no se perdió" in page.text) == (401, True)
     again = sign_in(client, played, page.text)
     assert (again.status_code, 'action="/line/new"' in again.text) == (200, True)
-    assert "CreateContact" not in {rpc for rpc, _, _ in played.asked}, (
+    assert "CreateContact" not in {rpc for rpc, _, _ in played.calls}, (
         "nothing is sent without her knowledge"
     )
     fields = Form(again.text).said

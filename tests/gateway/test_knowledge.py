@@ -172,7 +172,7 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     played.answers["ListEnquiries"] = lambda request: next(answers)
     played.answers["ListReceipts"] = p.ListReceiptsResponse()
     page = get_sheet(played).text
-    assert {request.person_id for rpc, request, _ in played.asked if rpc == "ListEnquiries"} == {ID}
+    assert {request.person_id for rpc, request, _ in played.calls if rpc == "ListEnquiries"} == {ID}
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
     texts = (
         "ayuda y urgencia, edad, hijos o familiares a cargo.",
@@ -199,7 +199,7 @@ def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
     )
     played.answers["ListReadings"] = lambda request: next(answers)
     page = get_sheet(played).text
-    requests = [request for rpc, request, _ in played.asked if rpc == "ListReadings"]
+    requests = [request for rpc, request, _ in played.calls if rpc == "ListReadings"]
     assert [request.page_token for request in requests] == ["", "more"]
     assert page.count("Casa Puentes") >= 2
 
@@ -218,4 +218,4 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
 ) -> None:
     file = get_sheet(played, f".pdf?lang={language}").data
     assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
-    assert "OpenPerson" not in {rpc for rpc, *_ in played.asked}
+    assert "OpenPerson" not in {rpc for rpc, *_ in played.calls}

@@ -195,7 +195,7 @@ def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
     assert "No la pudieron recibir" in block
     played.answers["ListReferrals"] = r.ListReferralsResponse()
     assert 'id="referrals"' not in client.get(CONTACT).text
-    played.asked.clear()
+    played.calls.clear()
     assert 'id="referrals"' not in client.get("/line/new").text
     assert played.requests("ListReferrals") == []
 

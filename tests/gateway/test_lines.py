@@ -167,14 +167,14 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
     lines = Lines({}, None, now)
     played.answers["ListHotlines"] = numbers(NI="133")
     assert [known(lines, played) for _ in range(3)] == [{"NI": "133"}] * 3
-    assert len(played.asked) == 1
+    assert len(played.calls) == 1
     played.answers["ListHotlines"] = numbers(NI="134")
     now.return_value += AGE_SECONDS + 1
     assert known(lines, played) == {"NI": "134"}
     played.answers["ListHotlines"] = AWAY
     now.return_value += AGE_SECONDS + 1
     assert [known(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
-    assert len(played.asked) == 3
+    assert len(played.calls) == 3
     now.return_value += TRY_AGAIN_SECONDS + 1
     played.answers["ListHotlines"] = numbers(NI="135")
     assert known(lines, played) == {"NI": "135"}

@@ -81,7 +81,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     assert [*map(known.organization, organizations)] == [f"O {id_}" for id_ in organizations]
     assert [*map(known.service, services)] == [f"S {id_}" for id_ in services]
     assert [*map(known.worker, workers)] == [f"W {id_}" for id_ in workers]
-    assert len([rpc for rpc, *_ in played.asked if rpc == "BatchGet"]) == 4
+    assert len([rpc for rpc, *_ in played.calls if rpc == "BatchGet"]) == 4
 
 
 def callback(id_: str) -> c.Callback:

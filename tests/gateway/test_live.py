@@ -215,25 +215,25 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
         while not fresh:
             ending.close()
             service.answer, began = answers, monotonic()
-            service.asked.clear()
+            service.calls.clear()
             first = viewer.get(f"{gateway.url}/live", timeout=10)
             if first.status_code == 503:  # the crowd of the round before still waits
                 continue
-            body, was_called = first.json(), "GetQueueVersion" in service.asked
+            body, was_called = first.json(), "GetQueueVersion" in service.calls
             assert "X-Request-Id" in first.headers, "the app answered"
-            service.asked.clear()
+            service.calls.clear()
             over = threading.Event()
             ending.callback(over.set)
             service.answer = hanging(over)
-            until(lambda: service.asked.count("ListPeople") + service.asked.count("IssueToken") > 2)
+            until(lambda: service.calls.count("ListPeople") + service.calls.count("IssueToken") > 2)
             fresh = was_called and monotonic() - began < FRESH_SECONDS / 2
-        count_before = len(service.asked)
+        count_before = len(service.calls)
         ticket = {"Live-Ticket": body["ticket"]}
         answer = viewer.get(f"{gateway.url}/live", headers=ticket, timeout=10)
         assert answer.json() == {"version": body["version"]}
         assert "X-Request-Id" not in answer.headers, "the app did not answer"
         assert answer.headers["Connection"] == "close"
-        assert "GetQueueVersion" not in service.asked[count_before:]
+        assert "GetQueueVersion" not in service.calls[count_before:]
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def live_answer(client: FlaskClient) -> dict[str, str]:
 
 
 def count_calls(played: PlayedServices, rpc: str) -> int:
-    return sum(name == rpc for name, _, _ in played.asked)
+    return sum(name == rpc for name, _, _ in played.calls)
 
 
 def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contains_it(

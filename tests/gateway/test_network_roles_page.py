@@ -73,7 +73,7 @@ def test_the_link_of_an_invitation_on_paper_is_shown_to_whoever_confirms_it(
     assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
 
 
-def test_a_coordinator_who_is_no_second_person_is_told_why_and_nothing_is_lost(
+def test_a_coordinator_of_the_same_organisation_cannot_confirm_and_nothing_is_lost(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
@@ -133,10 +133,10 @@ def test_an_account_is_not_suspended_without_a_reason(
         True,
         True,
     )
-    assert "SuspendWorker" not in {name for name, *_ in played.asked}
+    assert "SuspendWorker" not in {name for name, *_ in played.calls}
 
 
-def test_the_page_says_what_to_do_if_all_coordinators_are_of_one_member(
+def test_the_page_says_what_to_do_if_all_coordinators_belong_to_one_member(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     warning = "inscriba una coordinadora de otra organización"

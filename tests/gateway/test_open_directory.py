@@ -175,17 +175,17 @@ def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
 def test_search_words_are_in_no_address_and_only_open_data_are_requested(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.asked.clear()
+    played.calls.clear()
     page = search(client, played, service(), more="siguiente", **LAWYER).text
     client.get(f"/services/organizations/{ID}")
-    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS
+    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
-    played.asked.clear()
+    played.calls.clear()
     # a signed-in reader sees the same, and no more
     search(enter(client), played, service(), words="abogada")
     of_the_frame = {"IssueToken", "CountUnread", "SignIn"}
-    assert {rpc for rpc, _, _ in played.asked} <= PUBLIC_RPCS | of_the_frame
+    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS | of_the_frame
 
 
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(

@@ -20,7 +20,7 @@ from tests.gateway.pages_gateway import Form, PlayedServices, token_of
 from tests.gateway.referral_questions import DISTANT_SHELTER
 
 OTHER = "b" * 32
-ASKED = {
+ENQUIRY_FORM = {
     "need_code": "HOU.EMG",
     "urgency": "immediate",
     "age_band": "18-24",
@@ -90,7 +90,7 @@ def test_the_form_does_not_deny_the_department_that_the_services_will_read(
         "ni dónde está" in page,
         "lo que sí se dice lo ve usted antes de preguntar" in page,
     ) == (False, True)
-    assert "Chinandega" in post(client, **ASKED)[1].partition("Se dice de ella")[2][:200]
+    assert "Chinandega" in post(client, **ENQUIRY_FORM)[1].partition("Se dice de ella")[2][:200]
 
 
 def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
@@ -103,7 +103,7 @@ def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
 def test_own_services_and_those_that_do_not_fit_are_not_asked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    status, page, _ = post(client, **ASKED)
+    status, page, _ = post(client, **ENQUIRY_FORM)
     assert (status, "Unas 5 organizaciones" in page) == (200, True)
     request = played.last("PreviewEnquiry")
     assert list(request.service_ids) == [OTHER]
@@ -120,7 +120,7 @@ def test_own_services_and_those_that_do_not_fit_are_not_asked(
 def test_a_line_of_one_country_can_ask_services_in_another(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    _, page, _ = post(client, **ASKED | {"country": "CR", "department": "CR-G"})
+    _, page, _ = post(client, **ENQUIRY_FORM | {"country": "CR", "department": "CR-G"})
     assert (
         played.last("MatchServices").country,
         played.last("PreviewEnquiry").content.country,
@@ -140,15 +140,15 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     played.answers["PreviewEnquiry"] = e.EnquiryPreview(
         service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT
     )
-    _, page, _ = post(client, **ASKED)
+    _, page, _ = post(client, **ENQUIRY_FORM)
     assert 0 < page.index("podría reconocerla") < page.index("Preguntar ahora"), (
         "the warning is read before the button is pressed"
     )
     assert 'name="drop" value="department"' in page
-    _, page, _ = post(client, **ASKED, drop="department")
+    _, page, _ = post(client, **ENQUIRY_FORM, drop="department")
     assert played.last("PreviewEnquiry").content.department == ""
     assert "department" not in Form(page).said
-    post(client, **ASKED, gender_code="Feminine", drop="gender")
+    post(client, **ENQUIRY_FORM, gender_code="Feminine", drop="gender")
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
 
@@ -156,7 +156,12 @@ def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     status, _, location = post(
-        client, **ASKED, contact_id=ID, excluded_organization_ids=OTHER, keep_unused="1", sure="1"
+        client,
+        **ENQUIRY_FORM,
+        contact_id=ID,
+        excluded_organization_ids=OTHER,
+        keep_unused="1",
+        sure="1",
     )
     assert (status, location) == (303, f"/enquiries/{ID}?done=asked")
     request = played.last("CreateEnquiry")
@@ -174,20 +179,20 @@ def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
-    _, page, _ = post(client, **ASKED)
+    _, page, _ = post(client, **ENQUIRY_FORM)
     assert 'name="unsafe_departments" value="NI-LE"' in page
     assert list(played.last("MatchServices").excluded_areas) == []
-    _, page, _ = post(client, **ASKED, unsafe_departments="NI-LE")
+    _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
     assert Form(page).said["unsafe_departments"] == "NI-LE"
     named = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
     for page in (
-        post(client, **ASKED, **named, back="1")[1],
+        post(client, **ENQUIRY_FORM, **named, back="1")[1],
         post(client, need_code="", **named)[1],
     ):
         assert {name: Form(page).said[name] for name in named} == named
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
-    _, page, _ = post(client, **ASKED, **named)
+    _, page, _ = post(client, **ENQUIRY_FORM, **named)
     assert {name: Form(page).said[name] for name in named} == named, (
         "the answers are kept even if nobody is left to be asked"
     )
@@ -198,11 +203,11 @@ def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
 ) -> None:
     form = client.get("/enquiries/new").text
     assert "<legend>¿Con quién o dónde no está a salvo?" in unfolded(form)
-    unanswered = {name: value for name, value in ASKED.items() if name != "unsafe_code"}
+    unanswered = {name: value for name, value in ENQUIRY_FORM.items() if name != "unsafe_code"}
     status, page, _ = post(client, **unanswered, sure="1")
     assert (status, 'id="unsafe_code-error"' in page) == (422, True)
     assert {name: Form(page).said[name] for name in unanswered} == unanswered
-    named = ASKED | {"unsafe_code": "named"}
+    named = ENQUIRY_FORM | {"unsafe_code": "named"}
     status, page, _ = post(client, **named)
     assert (status, "No preguntar a" in unfolded(page)) == (200, True)
     status, page, _ = post(client, **named, sure="1")
@@ -212,10 +217,14 @@ def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
         Form(page).said["department"],
     ) == (422, True, "NI-CI")
     assert played.requests("CreateEnquiry") == []
-    status, _, _ = post(client, **ASKED | {"unsafe_code": "not_alone"}, sure="1")
+    status, _, _ = post(client, **ENQUIRY_FORM | {"unsafe_code": "not_alone"}, sure="1")
     assert (status, played.last("CreateEnquiry").unsafe_code) == (303, r.UNSAFE_ANSWER_NOT_ALONE)
     status, _, _ = post(
-        client, **ASKED, excluded_organization_ids=OTHER, unsafe_departments="NI-LE", sure="1"
+        client,
+        **ENQUIRY_FORM,
+        excluded_organization_ids=OTHER,
+        unsafe_departments="NI-LE",
+        sure="1",
     )
     request = played.last("CreateEnquiry")
     assert (status, request.unsafe_code, list(request.unsafe_departments)) == (
@@ -234,14 +243,14 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
     # a typed name is searched for first
     for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):
-        status, page, _ = post(client, **ASKED, **pressed, unsafe_search="san josé")
+        status, page, _ = post(client, **ENQUIRY_FORM, **pressed, unsafe_search="san josé")
         assert (status, played.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
     assert played.requests("CreateEnquiry") == []
     names = played.answers["BatchGet"]
     assert isinstance(names, d.BatchGetResponse)
     names.organizations.append(d.Organization(id="f" * 32, name="Clínica San José"))
-    _, page, _ = post(client, **ASKED, excluded_organization_ids="f" * 32)
+    _, page, _ = post(client, **ENQUIRY_FORM, excluded_organization_ids="f" * 32)
     assert (Form(page).said["excluded_organization_ids"], "Clínica San José" in page) == (
         "f" * 32,
         True,
@@ -261,7 +270,7 @@ def test_the_page_says_so_when_more_services_fit_than_one_enquiry_asks(
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
-    _, page, _ = post(client, **ASKED)
+    _, page, _ = post(client, **ENQUIRY_FORM)
     assert len(played.last("PreviewEnquiry").service_ids) == asked
     assert ("Encajan más servicios de los que caben en una consulta" in page) == more
 
@@ -270,7 +279,7 @@ def test_the_page_says_so_when_no_service_fits_and_asks_nobody(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
-    _, page, _ = post(client, **ASKED)
+    _, page, _ = post(client, **ENQUIRY_FORM)
     assert ("No hay a quién preguntar" in page, "Preguntar ahora" in page) == (True, False)
 
 
@@ -278,7 +287,7 @@ def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
-    status, page, _ = post(client, **ASKED, sure="1")
+    status, page, _ = post(client, **ENQUIRY_FORM, sure="1")
     assert (status, "demasiadas consultas" in page, Form(page).said["department"]) == (
         422,
         True,
@@ -290,7 +299,7 @@ def test_an_unavailable_service_is_reported_and_not_shown_as_a_broken_preview(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
-    assert post(client, **ASKED)[0] == 503
+    assert post(client, **ENQUIRY_FORM)[0] == 503
 
 
 def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_why(

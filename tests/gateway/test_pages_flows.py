@@ -81,7 +81,7 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     if form == "/sign-in":
         send(visitor, "/sign-out")
     send(visitor, "/my-referral", **REFERENCE)
-    assert played.asked[-1][2].origin == {
+    assert played.calls[-1][2].origin == {
         "client-address": "127.0.0.1",
         "client-device": stored.value,
     }
@@ -252,7 +252,7 @@ def test_calls_to_services_are_made_in_the_workers_name_and_language(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     client.get("/people?lang=fr")
-    caller = next(caller for rpc, _, caller in reversed(played.asked) if rpc == "ListPeople")
+    caller = next(caller for rpc, _, caller in reversed(played.calls) if rpc == "ListPeople")
     assert (caller.tokens["enlace.referrals"], caller.language) == ("t", "fr")
     assert caller.request_id
 

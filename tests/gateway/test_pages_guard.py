@@ -116,9 +116,9 @@ def test_a_head_request_changes_no_more_than_a_get(
     for endpoint, path in routes(client.application):
         writes = []
         for method in ("GET", "HEAD"):
-            played.asked.clear()
+            played.calls.clear()
             client.open(path, method=method)
-            writes.append([rpc for rpc, *_ in played.asked if not rpc.startswith(READING_VERBS)])
+            writes.append([rpc for rpc, *_ in played.calls if not rpc.startswith(READING_VERBS)])
         assert writes[0] == writes[1], endpoint
 
 
@@ -240,11 +240,11 @@ def test_a_form_sent_from_another_site_is_refused(
 def test_every_post_without_a_token_changes_nothing(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.asked.clear()
+    played.calls.clear()
     for endpoint, path in routes(client.application, "POST"):
         assert client.post(path, data={}).status_code == 403, endpoint
     # numbers of lines that are half a minute old are read again
-    assert {rpc for rpc, _, _ in played.asked} <= {"IssueToken", "CountUnread", "ListHotlines"}
+    assert {rpc for rpc, _, _ in played.calls} <= {"IssueToken", "CountUnread", "ListHotlines"}
 
 
 def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:

@@ -62,7 +62,7 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
         "services 6/6",
     ]
     assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(
-        rpc for rpc, _, _ in played.asked
+        rpc for rpc, _, _ in played.calls
     )
     matched = played.last("MatchServices")
     assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
@@ -266,7 +266,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
         assert first == second, "the services answer a repeated request as before"
     assert played.last("UpdateReferral").referral.service_id == OTHER
     played.answers["GetReferral"] = draft(**CHOSEN | {"service_id": OTHER})
-    played.asked.clear()
+    played.calls.clear()
     assert answer(client, again, service_id=OTHER).status_code == 303
     assert played.requests("UpdateReferral") == [], "pressed twice"
 

@@ -108,7 +108,7 @@ def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
         readings=[reading], next_page_token="older"
     )
     assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
-    played.asked.clear()
+    played.calls.clear()
     page = client.get(f"/people/{ID}/readings?page=older").text
     assert "page=older" in page, "there is a link to the next page"
     assert "Casa Puentes" in page

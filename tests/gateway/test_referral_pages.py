@@ -474,7 +474,7 @@ def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown
     played.answers["ListReferrals"] = r.ListReferralsResponse(
         referrals=rows, next_page_token="more"
     )
-    played.asked.clear()
+    played.calls.clear()
     page = client.get(f"/today?show={show}").text
     assert [row.id for row in rows if f"/referrals/{row.id}" not in page] == []
     filters = [request.filter for request in played.requests("ListReferrals")]

@@ -36,9 +36,9 @@ def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
 ) -> None:
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
     clients.referrals.CreateReferral(DRAFT)
-    assert service.asked == ["CreateReferral"] * 2
+    assert service.calls == ["CreateReferral"] * 2
     clients.referrals.CreateReferral(DRAFT)  # the rest of the request uses the fresh token
-    assert service.asked == ["CreateReferral"] * 3
+    assert service.calls == ["CreateReferral"] * 3
 
 
 def test_a_fresh_token_that_expires_too_is_reported_as_a_busy_service_and_not_as_unauthenticated(
@@ -47,14 +47,14 @@ def test_a_fresh_token_that_expires_too_is_reported_as_a_busy_service_and_not_as
     calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
     with pytest.raises(Unavailable, match="service_busy"):
         clients.referrals.CreateReferral(DRAFT)
-    assert service.asked == ["CreateReferral"] * 2
+    assert service.calls == ["CreateReferral"] * 2
 
 
 def test_a_caller_who_brought_a_token_has_to_renew_it(clients: Clients, service: Service) -> None:
     calling.set(Caller({"enlace.referrals": "old"}))
     with pytest.raises(Unauthenticated, match="token_expired"):
         clients.referrals.CreateReferral(DRAFT)
-    assert service.asked == ["CreateReferral"]
+    assert service.calls == ["CreateReferral"]
 
 
 def test_a_caller_whose_key_was_revoked_gets_no_fresh_token(clients: Clients) -> None:

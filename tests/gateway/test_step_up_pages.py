@@ -216,7 +216,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     )
     assert played.requests("FinishProviderSignIn") == [], "the open session continues"
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    played.asked.clear()
+    played.calls.clear()
     assert prove(client, page).status_code == 303
     assert played.requests("ProveSession") == []
     played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))

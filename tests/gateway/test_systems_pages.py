@@ -152,7 +152,7 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
         line = curl(f"{receiver.url}?a=1&b=$(touch%20x)';'", sent)
         assert shlex.split(line.replace("\\\n", ""))[0] == "curl"
         subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=20)
-        [request] = receiver.got
+        [request] = receiver.requests
     finally:
         receiver.close()
     assert request.path == "/enlace?a=1&b=$(touch%20x)';'"

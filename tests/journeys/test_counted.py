@@ -1,7 +1,7 @@
 """The number of actions that a task takes, counted in a real browser on a real stack.
 
 The counts are printed (`-s`), and the goals are in docs/figures.md. An action is a click, a key
-that chooses, or the filling of one field; signing in is not counted.
+that selects an answer, or the filling of one field; signing in is not counted.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED
+from tests.builders import NOTHING_UNSAFE
 from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast, seconds_from_now
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
 
 
-class Hand:
+class CountedUser:
     """A user at a browser, whose every action is counted."""
 
     def __init__(self, context: BrowserContext, site: str) -> None:
@@ -56,7 +56,7 @@ class Hand:
     def sees(self, words: str) -> None:
         expect(self.page.get_by_role("main")).to_contain_text(words)
 
-    def done(self, action: str, goal: int) -> int:
+    def report_count(self, action: str, goal: int) -> int:
         """Prints the count, and resets it to zero."""
         count, self.count = self.count, 0
         print(f"{action}: {count} (goal: at most {goal})")
@@ -64,15 +64,15 @@ class Hand:
 
 
 @pytest.fixture
-def hand(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Hand]]:
+def make_user(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., CountedUser]]:
     """Makes a user, signed in as a demo account if one is named."""
     contexts: list[BrowserContext] = []
 
-    def make(email: str = "", viewport: Any = DESK, script: bool = True) -> Hand:
+    def make(email: str = "", viewport: Any = DESK, script: bool = True) -> CountedUser:
         contexts.append(
             browser.new_context(locale="es-NI", viewport=viewport, java_script_enabled=script)
         )
-        created = Hand(contexts[-1], stack.gateway)
+        created = CountedUser(contexts[-1], stack.gateway)
         if email:
             created.page.goto(f"{stack.gateway}/sign-in")
             created.page.fill("#email", email)
@@ -113,7 +113,7 @@ def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     )
     draft = sender.referrals.CreateReferral(
         pb.CreateReferralRequest(
-            **ASKED,
+            **NOTHING_UNSAFE,
             person_id=person_id,
             need_code=need_code,
             urgency=pb.URGENCY_URGENT,
@@ -142,10 +142,10 @@ def wait_for_notice(stack: LocalStack, referral_id: str) -> None:
         )
 
 
-def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_three_actions(
-    hand: Callable[..., Hand],
+def test_a_contact_has_its_reference_after_a_few_key_presses_and_is_referred_in_twenty_four_actions(
+    make_user: Callable[..., CountedUser],
 ) -> None:
-    operator = hand("operadora@llamayvive.demo")
+    operator = make_user("operadora@llamayvive.demo")
     operator.page.goto(f"{operator.site}/line/new")
     # every answer is no: nothing is urgent
     key_count, urgency = 0, operator.page.locator("#standing .big")
@@ -164,15 +164,13 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_
             expect(urgency).to_have_text("Sin valorar · faltan 10")
             expect(operator.page.locator("[name=close_as]")).to_have_count(0)
             key_count = operator.count
-    print(f"contact, keys until its reference stands: {key_count} (goal: at most 8)")
+    print(f"contact, keys until its reference is shown: {key_count} (goal: at most 8)")
     assert 0 < key_count <= 8
     expect(operator.page.locator("#about")).to_be_visible()
     expect(urgency).to_have_text("Normal")
     expect(operator.page.locator("[name=close_as]")).to_have_count(2)
     assert (
-        operator.done(
-            "contact, keys until each of the twelve questions is answered, and it is normal", 12
-        )
+        operator.report_count("contact, keys until each of the twelve questions is answered", 12)
         <= 12
     )
     # her need is part of the contact
@@ -205,51 +203,58 @@ def test_a_contact_has_its_reference_after_a_few_keys_and_is_referred_in_twenty_
     operator.sees("Enviada")
     operator.sees("hoy, entre las 19:30 y las 20:00")
     assert (
-        operator.done("referral from a contact, actions until it is sent with her consent", 24)
+        operator.report_count(
+            "referral from a contact, actions until it is sent with her consent", 24
+        )
         <= 24
     )
 
 
-def test_a_shelter_on_a_phone_is_one_tap_from_notice_to_referral_and_three_from_there_to_its_yes(
-    hand: Callable[..., Hand], stack: LocalStack
+def test_a_shelter_on_a_phone_opens_a_referral_in_one_tap_and_accepts_it_in_three(
+    make_user: Callable[..., CountedUser], stack: LocalStack
 ) -> None:
     referral_id, code = send_to(stack, "Luna Nueva", "HOU.EMG")
     wait_for_notice(stack, referral_id)
-    shelter = hand("albergue@lunanueva.demo", PHONE)
+    shelter = make_user("albergue@lunanueva.demo", PHONE)
     shelter.page.goto(f"{shelter.site}/inbox")
     shelter.clicks(shelter.button("Abrir"))
     shelter.page.wait_for_url(f"**/referrals/{referral_id}**")
     shelter.sees(code)
-    assert shelter.done("shelter on a phone, taps from a notice to its referral", 1) == 1
+    assert shelter.report_count("shelter on a phone, taps from a notice to its referral", 1) == 1
     shelter.clicks(".stick button, .stick a")
     shelter.sees("Vista")
     shelter.clicks("#form-accept > summary")
     shelter.clicks("#accept button")
     shelter.sees("Aceptada")
-    assert shelter.done("shelter on a phone, taps to accept it", 3) <= 3
+    assert shelter.report_count("shelter on a phone, taps to accept it", 3) <= 3
 
 
-def test_a_coordinator_is_one_click_from_the_late_referrals(hand: Callable[..., Hand]) -> None:
-    coordinator = hand("coordinacion@coalicion.demo")
+def test_a_coordinator_is_one_click_from_the_late_referrals(
+    make_user: Callable[..., CountedUser],
+) -> None:
+    coordinator = make_user("coordinacion@coalicion.demo")
     coordinator.clicks(coordinator.page.locator("main .tile", has_text="Con atraso"))
     late = coordinator.page.locator("main .rows .row .clock.late")
     expect(late.first).to_be_visible()
     number = int(coordinator.page.locator("main .tile b").first.inner_text())
     assert late.count() == number
-    assert coordinator.done("coordinator, clicks from Hoy to all that is late", 1) == 1
+    assert coordinator.report_count("coordinator, clicks from Hoy to all late referrals", 1) == 1
     coordinator.page.goto(f"{coordinator.site}/today")
     coordinator.clicks(coordinator.page.locator("nav.rail").get_by_role("link", name="Tablero"))
     expect(coordinator.page.get_by_role("heading", level=1)).to_have_text("Tablero de la red")
     expect(coordinator.page.locator("main .clock.late").first).to_be_visible()
     assert (
-        coordinator.done("coordinator, clicks from Hoy to the board, where it stands too", 1) == 1
+        coordinator.report_count(
+            "coordinator, clicks from Hoy to the late referrals of the board", 1
+        )
+        == 1
     )
 
 
-def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(
-    hand: Callable[..., Hand], stack: LocalStack
+def test_a_survivor_on_a_phone_sees_her_status_after_entering_reference_and_pin(
+    make_user: Callable[..., CountedUser], stack: LocalStack
 ) -> None:
-    survivor, reference = hand(viewport=PHONE), stack.demo["references"][0]
+    survivor, reference = make_user(viewport=PHONE), stack.demo["references"][0]
     survivor.page.goto(f"{survivor.site}/")
     survivor.clicks("main a[href^='/my-referral']")
     survivor.fills("#reference", reference["reference"])
@@ -257,15 +262,16 @@ def test_a_survivor_on_a_phone_has_her_status_after_reference_and_pin(
     survivor.clicks(survivor.button("^Ver$"))
     survivor.sees("Así va su pedido")
     assert (
-        survivor.done("survivor on a phone, actions from the first page to how it stands", 4) <= 4
+        survivor.report_count("survivor on a phone, actions from the first page to the status", 4)
+        <= 4
     )
 
 
 def test_a_parish_without_javascript_receives_acknowledges_and_accepts(
-    hand: Callable[..., Hand], stack: LocalStack
+    make_user: Callable[..., CountedUser], stack: LocalStack
 ) -> None:
     _, code = send_to(stack, "Parroquia de la Santa Cruz", "MAT.FOD")
-    parish = hand("parroquia@somoto.demo", PHONE, script=False)
+    parish = make_user("parroquia@somoto.demo", PHONE, script=False)
     row = parish.page.locator("main .row", has_text=code)
     expect(row).to_be_visible()
     parish.clicks(row.get_by_role("button", name="Ya la vimos"))
@@ -275,4 +281,7 @@ def test_a_parish_without_javascript_receives_acknowledges_and_accepts(
     parish.clicks("#form-accept > summary")
     parish.clicks("#accept button")
     parish.sees("Aceptada")
-    assert parish.done("parish without JavaScript, taps from Hoy to acknowledge and accept", 4) <= 4
+    assert (
+        parish.report_count("parish without JavaScript, taps from Hoy to acknowledge and accept", 4)
+        <= 4
+    )

@@ -32,7 +32,7 @@ def request_about(receiver: Receiver, referral_id: str) -> ReceivedRequest:
     def matching() -> list[ReceivedRequest]:
         return [
             request
-            for request in receiver.got
+            for request in receiver.requests
             if request.type_() == "enlace.referral.sent.v1" and referral_id in request.body
         ]
 
@@ -109,7 +109,7 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
         answered = time.monotonic()
         request = request_about(receiver, sent["id"])
         times.append((request.time - answered) * 1000)
-        assert request.verified(hook["secret"])
+        assert request.verify_signature(hook["secret"])
         assert "Marisol" not in request.body
     referral = shelter.act(
         shelter.call("GET", f"/referrals/{sent['id']}"),

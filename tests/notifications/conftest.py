@@ -206,7 +206,7 @@ class Service:
         )
         return created
 
-    def attempted(self, **values: Any) -> tuple[Receiver, pb.CreateWebhookResponse]:
+    def send_to_new_webhook(self, **values: Any) -> tuple[Receiver, pb.CreateWebhookResponse]:
         """Sends a fact once to a new system of RECEIVER; returns the system and its webhook."""
         receiver = self.receiver(**values)
         created = self.webhook(RECEIVER, receiver.url)

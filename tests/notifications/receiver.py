@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 @dataclass
 class ReceivedRequest:
-    """One request as the receiver got it."""
+    """One request as the receiver received it."""
 
     path: str
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class ReceivedRequest:
         """Returns the type of the reported fact."""
         return str(json.loads(self.body)["type"])
 
-    def verified(self, secret: str) -> Any:
+    def verify_signature(self, secret: str) -> Any:
         """Returns the body; the library that a partner would use verifies its signature."""
         return Webhook(secret).verify(self.body, self.headers)
 
@@ -42,7 +42,7 @@ class Receiver:
     """
 
     answers: list[int] = field(default_factory=list)
-    got: list[ReceivedRequest] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     location: str = ""
     retry_after: str = ""
     body: bytes = b""
@@ -60,7 +60,7 @@ class Receiver:
                 arrival = time.monotonic()
                 body = self.rfile.read(int(self.headers["content-length"])).decode()
                 with arrived:
-                    receiver.got.append(
+                    receiver.requests.append(
                         ReceivedRequest(
                             self.path,
                             {k.lower(): v for k, v in self.headers.items()},
@@ -102,8 +102,8 @@ class Receiver:
     def wait_for(self, count: int, seconds: float = 10) -> None:
         """Waits until this many requests have arrived."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.got) >= count, seconds), (
-                f"{len(self.got)} of {count} came"
+            assert self.arrived.wait_for(lambda: len(self.requests) >= count, seconds), (
+                f"{len(self.requests)} of {count} came"
             )
 
     def close(self) -> None:

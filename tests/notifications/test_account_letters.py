@@ -66,7 +66,7 @@ def test_no_webhook_of_her_organisation_receives_the_notice(service: Service) ->
     for verb, role in KINDS.values():
         service.apply_partners_fact(account(service, verb, by_role_code=role))
     service.send_webhooks()
-    assert receiver.got == []
+    assert receiver.requests == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -201,7 +201,7 @@ def test_a_fact_published_twice_makes_one_message_and_one_webhook(world: World) 
     world.publish(last)
     until(lambda: len(world.kinds()) == 2)
     world.service.send_webhooks()
-    assert len(system.got) == len({request.id for request in system.got}) == 2
+    assert len(system.requests) == len({request.id for request in system.requests}) == 2
 
 
 def test_facts_out_of_order_are_parked_and_then_applied_in_order(world: World) -> None:
@@ -251,7 +251,7 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
     assert world.kinds(RECEIVER) == ["receipt_proposed"]
     assert world.kinds(OTHER) == world.kinds(SENDER) == []
     world.service.send_webhooks()
-    [request] = system.got
+    [request] = system.requests
     assert id in request.body
     assert OTHER not in request.body
 

@@ -221,7 +221,7 @@ def test_a_fact_applied_twice_makes_one_message_and_one_delivery(service: Servic
     service.send_webhooks()
     service.apply(fact)
     service.send_webhooks()
-    assert len(system.got) == 1
+    assert len(system.requests) == 1
 
 
 def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service) -> None:
@@ -237,7 +237,7 @@ def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
         before.id
     ]
-    assert system.got[0].id == system.got[1].id  # the partner recognises the repeat
+    assert system.requests[0].id == system.requests[1].id  # the partner recognises the repeat
 
 
 def test_an_old_fact_makes_no_message(service: Service) -> None:

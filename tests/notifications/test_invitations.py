@@ -48,7 +48,7 @@ def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> Non
     service.webhook(RECEIVER, receiver.url)
     created = service.apply_partners_fact(invitation(service))
     service.send_webhooks()
-    [request] = receiver.got
+    [request] = receiver.requests
     assert created.subject in request.body
     assert TOKEN not in request.body
     assert EMAIL not in request.body

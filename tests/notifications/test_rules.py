@@ -33,7 +33,7 @@ def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> No
         Party.AUDITORS,
         Party.MANAGERS,
         Party.COORDINATION_ALONE,
-        Party.COORDINATION_EACH,
+        Party.COORDINATION_PER_FACT,
     }
     assert [notice.kind for notice in BY_VERB.values() if elsewhere & {*notice.parties}] == []
 

@@ -57,15 +57,15 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
         service.hear("sent")
         service.send_webhooks()
     secrets = {"new": rotated.secret, "old": created.secret}
-    assert [signers(request, **secrets) for request in system.got] == [
+    assert [signers(request, **secrets) for request in system.requests] == [
         ["new", "old"],
         ["new", "old"],
         ["new"],
     ]
-    system.got[0].verified(created.secret)  # a partner's library accepts either secret
-    system.got[0].verified(rotated.secret)
+    system.requests[0].verify_signature(created.secret)  # a partner's library accepts either secret
+    system.requests[0].verify_signature(rotated.secret)
     with pytest.raises(WebhookVerificationError):
-        system.got[0].verified("whsec_" + base64.b64encode(b"x" * 32).decode())
+        system.requests[0].verify_signature("whsec_" + base64.b64encode(b"x" * 32).decode())
 
 
 def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
@@ -98,7 +98,7 @@ def test_no_third_secret_can_be_made_while_two_sign(service: Service) -> None:
     service.hear("sent")
     service.send_webhooks()
     assert signers(
-        system.got[0], first=created.secret, second=second.secret, third=third.secret
+        system.requests[0], first=created.secret, second=second.secret, third=third.secret
     ) == [
         "third",
         "second",
@@ -116,7 +116,7 @@ def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -
         secrets[name] = rotated.secret
         service.hear("sent")
         service.send_webhooks()
-    assert [signers(request, **secrets) for request in system.got] == [
+    assert [signers(request, **secrets) for request in system.requests] == [
         ["second"],
         ["third", "second"],
         ["fourth"],
@@ -147,7 +147,7 @@ def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
     assert refusal(refused.result) == ROTATING
     service.hear("sent")
     service.send_webhooks()
-    assert signers(system.got[0], old=created.secret, new=rotated.secret) == ["new", "old"]
+    assert signers(system.requests[0], old=created.secret, new=rotated.secret) == ["new", "old"]
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -163,7 +163,7 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
     service.advance(seconds=7)
     assert service.send_webhooks() == 1
     secrets = {"old": created.secret, "new": rotated.secret}
-    assert [signers(request, **secrets) for request in system.got] == [
+    assert [signers(request, **secrets) for request in system.requests] == [
         ["old"],
         ["new"] if at_once else ["new", "old"],
     ]
@@ -174,7 +174,7 @@ def test_a_rotation_during_a_delivery_loses_nothing(service: Service, at_once: b
 def test_a_rotation_changes_neither_the_state_of_the_endpoint_nor_its_failures(
     service: Service,
 ) -> None:
-    _, created = service.attempted(answers=[500])
+    _, created = service.send_to_new_webhook(answers=[500])
     state = "SELECT url, kinds, enabled, failing_since, slow, busy_until FROM webhooks"
     before = service.rows(state)
     service.as_(RECEIVER, "MANAGER").RotateWebhookSecret(id=created.webhook.id)

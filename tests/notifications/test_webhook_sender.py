@@ -92,7 +92,7 @@ def test_the_delivery_claimed_by_a_dead_sender_is_sent_at_the_end_of_its_lease(
         assert service.sending.next_webhooks(connection, service.clock.now(), slow=False, limit=5)
     with running(service.web_sender(read_again=NEVER).loop()):
         assert eventually(lambda: bool(rests))
-        assert system.got == []
+        assert system.requests == []
         service.clock.advance(WEBHOOK_LEASE)
         system.wait_for(1)
 
@@ -117,7 +117,7 @@ def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lea
         for count in range(1, 4):
             service.hear("sent")
             system.wait_for(count)
-        assert (other.got, put_aside.get()) == ([], before + 1)
+        assert (other.requests, put_aside.get()) == ([], before + 1)
         [delivery] = service.deliveries(bad.id, OTHER)
         assert delivery.id in capsys.readouterr().out
         service.rows(damage, kept["secret"], bad.id)  # repaired
@@ -136,7 +136,7 @@ def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(service
         for _ in range(10):
             service.hear("sent", receiver_organization_id=OTHER)
         quick.wait_for(10)
-        assert len(slow.got) == 1
+        assert len(slow.requests) == 1
         assert slow.hold is not None
         slow.hold.set()
         slow.wait_for(10)
@@ -161,7 +161,7 @@ def test_more_slow_endpoints_than_threads_delay_the_others_only_once(
         until(lambda: len(service.rows("SELECT FROM webhooks WHERE slow")) >= 4, 10)
         service.advance(seconds=10)
         service.hear("sent")  # now the slow lane is full
-        until(lambda: sum(len(system.got) for system in slow) >= 6, 10)
+        until(lambda: sum(len(system.requests) for system in slow) >= 6, 10)
         for count in range(1, 6):
             service.hear("sent", receiver_organization_id=OTHER)
             quick.wait_for(count, seconds=3)

@@ -36,7 +36,7 @@ def test_a_fact_arrives_signed_with_ids_and_codes_only(service: Service) -> None
     secret = service.webhook(RECEIVER, system.url).secret
     fact = service.hear("sent", sender_worker_id="f" * 32)
     assert service.send_webhooks() == 1
-    body = system.got[0].verified(secret)
+    body = system.requests[0].verify_signature(secret)
     assert body["type"] == "enlace.referral.sent.v1"
     assert body["data"] == {
         "referral_id": fact.subject,
@@ -58,9 +58,9 @@ def test_a_delivery_shows_its_outcome(service: Service) -> None:
     assert (waiting.status, waiting.attempts, waiting.kind) == (WAITING, 0, "referral_sent")
     service.send_webhooks()
     [delivery] = service.deliveries(webhook.id)
-    assert (delivery.id, delivery.attempts) == (system.got[0].id, 1)
+    assert (delivery.id, delivery.attempts) == (system.requests[0].id, 1)
     assert outcome(delivery) == (DELIVERED, 0, 204)
-    assert delivery.body_sha256 == hashlib.sha256(system.got[0].body.encode()).hexdigest()
+    assert delivery.body_sha256 == hashlib.sha256(system.requests[0].body.encode()).hexdigest()
     assert delivery.HasField("delivery_time")
     assert not delivery.HasField("next_attempt_time")
 
@@ -71,7 +71,7 @@ def test_only_the_selected_kinds_are_sent(service: Service) -> None:
     for verb in ("sent", "withdrawn", "clock_breached", "clock_reminded"):
         service.hear(verb)
     service.send_webhooks()
-    assert {request.type_() for request in system.got} == {
+    assert {request.type_() for request in system.requests} == {
         "enlace.referral.withdrawn.v1",
         "enlace.referral.clock_breached.v1",
     }
@@ -84,13 +84,13 @@ def test_only_the_two_sides_receive_webhooks_and_each_its_own(service: Service) 
     for verb in ("sent", "accepted", "clock_breached"):
         service.hear(verb)
     service.send_webhooks()
-    assert [len(system.got) for system in systems.values()] == [2, 2, 0]
+    assert [len(system.requests) for system in systems.values()] == [2, 2, 0]
 
 
 def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service: Service,
 ) -> None:
-    system, created = service.attempted(answers=[500, 503])
+    system, created = service.send_to_new_webhook(answers=[500, 503])
     [failed] = service.deliveries(created.webhook.id)
     assert outcome(failed) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 500)
     assert 3 <= failed.next_attempt_time.seconds - service.clock.now().timestamp() <= 7
@@ -101,12 +101,12 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
     service.send_webhooks()
     [delivery] = service.deliveries(created.webhook.id)
     assert (delivery.status, delivery.attempts) == (DELIVERED, 3)
-    assert {(request.id, request.body) for request in system.got} == {
-        (delivery.id, system.got[0].body)
+    assert {(request.id, request.body) for request in system.requests} == {
+        (delivery.id, system.requests[0].body)
     }
-    assert len({request.headers["webhook-timestamp"] for request in system.got}) == 3
-    for request in system.got:
-        request.verified(created.secret)
+    assert len({request.headers["webhook-timestamp"] for request in system.requests}) == 3
+    for request in system.requests:
+        request.verify_signature(created.secret)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_failure_is_retried_later_with_the_same_id_and_body(
 def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
     service: Service, code: int, retry_after: str, seconds: int
 ) -> None:
-    _, created = service.attempted(answers=[code], retry_after=retry_after)
+    _, created = service.send_to_new_webhook(answers=[code], retry_after=retry_after)
     [waiting] = service.deliveries(created.webhook.id)
     wait = waiting.next_attempt_time.ToDatetime(UTC) - service.clock.now()
     assert timedelta(seconds=seconds) * 0.8 <= wait <= timedelta(seconds=seconds) * 1.2
@@ -139,7 +139,7 @@ def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
 
 
 def test_a_receiver_that_is_gone_is_not_sent_the_same_delivery_again(service: Service) -> None:
-    _, created = service.attempted(answers=[410])
+    _, created = service.send_to_new_webhook(answers=[410])
     [given_up] = service.deliveries(created.webhook.id)
     assert (given_up.status, given_up.last_http_status) == (DEAD, 410)
     service.advance(days=1)
@@ -156,7 +156,7 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
-    assert [request.id for request in system.got] == [claim.id] * 2
+    assert [request.id for request in system.requests] == [claim.id] * 2
     service.web_sender().send(claim)  # the sender only slept: its late result changes nothing
     [delivery] = service.deliveries(created.webhook.id)
     assert (delivery.status, delivery.attempts) == (DELIVERED, 1)
@@ -164,10 +164,10 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
 
 def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
     elsewhere = service.receiver()
-    _, created = service.attempted(answers=[307], location=elsewhere.url)
+    _, created = service.send_to_new_webhook(answers=[307], location=elsewhere.url)
     [failed] = service.deliveries(created.webhook.id)
     assert outcome(failed) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 307)
-    assert elsewhere.got == []
+    assert elsewhere.requests == []
 
 
 def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service) -> None:
@@ -175,7 +175,7 @@ def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service)
     client = EgressClient(development=True)
     for _ in range(3):
         assert client.post(system.url, {}, b"{}").arrived
-    assert len({request.connection for request in system.got}) == 1
+    assert len({request.connection for request in system.requests}) == 1
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=answer_and_hang_up, args=(server, 2), daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
@@ -198,7 +198,7 @@ def test_the_connection_to_a_receiver_with_an_endless_answer_is_closed(service: 
     client = EgressClient(development=True)
     assert client.post(system.url, {}, b"{}").arrived
     assert client.post(system.url, {}, b"{}").arrived
-    assert len({request.connection for request in system.got}) == 2
+    assert len({request.connection for request in system.requests}) == 2
 
 
 def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_timeout() -> None:
@@ -255,14 +255,14 @@ def test_a_proxy_in_the_environment_is_ignored(
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.delenv("no_proxy", raising=False)
     assert EgressClient(development=True).post(system.url, {}, b"{}").arrived
-    assert (len(proxy.got), len(system.got)) == (0, 1)
+    assert (len(proxy.requests), len(system.requests)) == (0, 1)
 
 
 def test_an_endpoint_failing_for_three_days_is_disabled_and_its_desk_notified(
     service: Service,
 ) -> None:
     other = service.receiver()
-    broken, created = service.attempted(answers=[500] * 50)
+    broken, created = service.send_to_new_webhook(answers=[500] * 50)
     manager = service.as_(RECEIVER, "MANAGER")
     for _ in range(7):
         service.advance(hours=10)
@@ -278,14 +278,14 @@ def test_an_endpoint_failing_for_three_days_is_disabled_and_its_desk_notified(
     statuses = {delivery.status for delivery in service.deliveries(created.webhook.id)}
     assert not statuses & {WAITING, RETRYING}
     assert "webhook_disabled" in manager.kinds()
-    assert [request.type_() for request in other.got] == [
+    assert [request.type_() for request in other.requests] == [
         "enlace.referral.sent.v1",
         "enlace.webhook.disabled.v1",
     ]
-    request_count = len(broken.got)
+    request_count = len(broken.requests)
     service.hear("sent")
     service.send_webhooks()
-    assert len(broken.got) == request_count
+    assert len(broken.requests) == request_count
 
 
 def test_one_success_among_failures_keeps_an_endpoint_enabled(service: Service) -> None:
@@ -301,7 +301,7 @@ def test_one_success_among_failures_keeps_an_endpoint_enabled(service: Service) 
 def test_time_without_attempts_does_not_count_towards_disabling_an_endpoint(
     service: Service,
 ) -> None:
-    system, created = service.attempted(answers=[500] * 4)
+    system, created = service.send_to_new_webhook(answers=[500] * 4)
     service.advance(seconds=10)
     service.send_webhooks()
     for _ in range(2):
@@ -311,7 +311,7 @@ def test_time_without_attempts_does_not_count_towards_disabling_an_endpoint(
     service.advance(hours=1)
     service.send_webhooks()
     [delivery] = service.deliveries(created.webhook.id)
-    assert (delivery.status, len(system.got)) == (DELIVERED, 5)
+    assert (delivery.status, len(system.requests)) == (DELIVERED, 5)
 
 
 def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
@@ -328,15 +328,15 @@ def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:
 
 
 def test_a_delivery_can_be_sent_again_with_its_id_whatever_its_outcome(service: Service) -> None:
-    system, created = service.attempted()
-    resent = service.as_(RECEIVER, "MANAGER").ResendDelivery(id=system.got[0].id)
+    system, created = service.send_to_new_webhook()
+    resent = service.as_(RECEIVER, "MANAGER").ResendDelivery(id=system.requests[0].id)
     assert (resent.status, resent.attempts) == (WAITING, 1)
     service.send_webhooks()
-    assert [request.id for request in system.got] == [resent.id] * 2
-    assert system.got[0].body == system.got[1].body
+    assert [request.id for request in system.requests] == [resent.id] * 2
+    assert system.requests[0].body == system.requests[1].body
     [delivery] = service.deliveries(created.webhook.id)
     assert (delivery.status, delivery.attempts) == (DELIVERED, 2)
-    system.got[1].verified(created.secret)
+    system.requests[1].verify_signature(created.secret)
 
 
 def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
@@ -357,8 +357,8 @@ def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     sample = manager.TestWebhook(id=created.webhook.id)
     service.hear("sent")
     service.send_webhooks()
-    [request] = system.got
-    body = request.verified(created.secret)
+    [request] = system.requests
+    body = request.verify_signature(created.secret)
     assert (request.id, body["type"], body["data"]) == (
         sample.id,
         "enlace.webhook.test.v1",
@@ -430,7 +430,7 @@ def test_an_attempt_dated_by_a_fast_clock_blocks_no_endpoint_once_the_clock_is_r
 
 
 def test_a_wait_of_allowed_length_is_not_shortened(service: Service) -> None:
-    _, created = service.attempted(answers=[500] * 4)
+    _, created = service.send_to_new_webhook(answers=[500] * 4)
     for _ in range(3):
         service.advance(minutes=7)
         assert service.send_webhooks() == 1

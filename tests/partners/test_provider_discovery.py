@@ -79,9 +79,9 @@ def test_a_provider_with_an_impossible_discovery_document_is_not_used(
         assert refusal(lambda: begin(scene, ministry)) == UNAVAILABLE
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     assert unusable(lines) == [(reason, stored.provider_id)]
-    count_before = len(provider.asked)
+    count_before = len(provider.paths)
     assert refusal(lambda: begin(scene, ministry)) == UNAVAILABLE
-    assert len(provider.asked) == count_before, "the provider is not called again at once"
+    assert len(provider.paths) == count_before, "the provider is not called again at once"
 
 
 def test_an_official_signs_in_through_a_provider_on_several_hosts_such_as_google(

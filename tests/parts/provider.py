@@ -132,7 +132,7 @@ class Provider:
     cheat: Cheat | None = None
     discovery: dict[str, Any] = field(default_factory=dict)
     hangs: threading.Event = field(default_factory=threading.Event)
-    asked: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     spread: bool = False
 
     def __post_init__(self) -> None:
@@ -203,7 +203,7 @@ class Provider:
 
         @app.before_request
         def note() -> None:
-            self.asked.append(request.path)
+            self.paths.append(request.path)
             if self.hangs.is_set():
                 self._ended.wait(30)
 

@@ -16,7 +16,7 @@ from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED
+from tests.builders import NOTHING_UNSAFE
 from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
@@ -166,5 +166,5 @@ class Cast:
             urgency=pb.URGENCY_URGENT,
             service_id=self.service_id,
             request_id=request_id or new_id(),
-            **ASKED,
+            **NOTHING_UNSAFE,
         )

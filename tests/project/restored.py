@@ -47,7 +47,7 @@ def rights(stack: LocalStack, service: str) -> list[list[dict[str, Any]]]:
         return [database.execute(query).fetchall() for query in RIGHTS]
 
 
-def trail_is_append_only(stack: LocalStack) -> None:
+def check_trail_is_append_only(stack: LocalStack) -> None:
     """Checks that the service's own role can't change the trail, even after a restore."""
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
@@ -58,7 +58,7 @@ def trail_is_append_only(stack: LocalStack) -> None:
                 own.execute(statement)
 
 
-def no_row_is_seen_without_a_caller(stack: LocalStack) -> None:
+def check_no_row_is_seen_without_a_caller(stack: LocalStack) -> None:
     """Checks row-level security: a statement without a caller sees no row."""
     with psycopg.connect(stack.database_url("referrals")) as own:
         row = own.execute("SELECT count(*) FROM referrals").fetchone()
@@ -66,7 +66,7 @@ def no_row_is_seen_without_a_caller(stack: LocalStack) -> None:
 
 
 def erase(stack: LocalStack, person_id: str) -> None:
-    """Makes two people of the holding organisation erase the person's file.
+    """Erases the person's file: a worker of its organisation proposes it, and another confirms it.
 
     Returns once the erasure is recorded in every place outside of the database.
     """
@@ -97,11 +97,10 @@ def bodies(packed: Iterable[bytes]) -> bytes:
     return b"".join(unpack(line)[1] or b"" for line in packed if line)
 
 
-def stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
+def check_stays_erased(stack: LocalStack, person_id: str, another_id: str) -> None:
     """Checks that an erased person stays erased in a store that was restored from an older copy.
 
-    Nobody can open her file from the first answer on, while another person's file can soon be
-    opened again.
+    Her file is refused from the first answer; another person's file can soon be opened again.
     """
     sender = stack.client("Puentes")
     refusals: dict[str, set[tuple[str, str]]] = {person_id: set(), another_id: set()}

@@ -27,11 +27,11 @@ from tests.parts.operator import Operator, blocks
 from tests.parts.scenes import ACCEPT, ACKNOWLEDGE, ANSWER, ASK, Scenes
 from tests.parts.stories import Cast
 from tests.project.restored import (
+    check_no_row_is_seen_without_a_caller,
+    check_stays_erased,
+    check_trail_is_append_only,
     erase,
-    no_row_is_seen_without_a_caller,
     rights,
-    stays_erased,
-    trail_is_append_only,
 )
 
 HELD, UNREADABLE = "a fact is held", "a record can't be read"
@@ -341,9 +341,9 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     restore(operator, "referrals")
     stack.start()
     assert {service: rights(stack, service) for service in SERVICES} == before
-    stays_erased(stack, erased, scenes.person_id)
-    trail_is_append_only(stack)
-    no_row_is_seen_without_a_caller(stack)
+    check_stays_erased(stack, erased, scenes.person_id)
+    check_trail_is_append_only(stack)
+    check_no_row_is_seen_without_a_caller(stack)
 
     scenes = Scenes(stack, Cast(stack))
     back = scenes.cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=goes_on.id))
@@ -402,8 +402,8 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
         restore(other_machine, *SERVICES)
         elsewhere.start()
         assert {service: rights(elsewhere, service) for service in SERVICES} == before
-        stays_erased(elsewhere, erased, scenes.person_id)
-        trail_is_append_only(elsewhere)
+        check_stays_erased(elsewhere, erased, scenes.person_id)
+        check_trail_is_append_only(elsewhere)
         scenes = Scenes(elsewhere, Cast(elsewhere))
         scenes.step(sent, ACKNOWLEDGE)
         wait_for_kinds(scenes, sent.id, *TO_SENDER, "referral_sent")

@@ -31,7 +31,7 @@ from services.referrals.network.store.members import view_of
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.domain import enquiry as enquiry_rules
 from services.referrals.referrals.store.deadlines import next_time
-from tests.builders import ASKED, NOON
+from tests.builders import NOON, NOTHING_UNSAFE
 from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
@@ -296,7 +296,7 @@ class Story:
             need_code=values.pop("need_code", "HOU.EMG"),
             urgency=values.pop("urgency", referrals_pb2.URGENCY_EMERGENCY),
             service_id=values.pop("service_id", SERVICE["shelter_bed"]),
-            unsafe_code=values.pop("unsafe_code", ASKED["unsafe_code"]),
+            unsafe_code=values.pop("unsafe_code", NOTHING_UNSAFE["unsafe_code"]),
             request_id=self.request_id(),
             **values,
         )

@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOON
+from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, SERVICE, Client, Story, read, send_request
 from tests.referrals.test_policies import next_policy
 
@@ -110,7 +110,7 @@ def referral_beginnings() -> dict[str, Beginning]:
         "CreateReferral": lambda s: (
             s.ngo,
             pb.CreateReferralRequest(
-                **ASKED,
+                **NOTHING_UNSAFE,
                 person_id=s.person().id,
                 need_code="HOU.EMG",
                 urgency=pb.URGENCY_NORMAL,

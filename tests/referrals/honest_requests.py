@@ -16,7 +16,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.plans.usecases.pathways import SHIPPED
-from tests.builders import ASKED, NOON
+from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story, credentials
 from tests.referrals.honest_referrals import Beginning, on, referral_beginnings, timestamp
 
@@ -284,7 +284,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     def enquiry(story: Story) -> e.Enquiry:
         for table in ("enquiry_offers", "enquiries"):  # at most twenty enquiries may be open
             story.service.as_owner(f"DELETE FROM {table}")
-        created: e.Enquiry = story.ngo.CreateEnquiry(**ASKED, **to)
+        created: e.Enquiry = story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to)
         return created
 
     def preview(story: Story) -> tuple[Client, Any]:
@@ -294,7 +294,9 @@ def enquiry_beginnings() -> dict[str, Beginning]:
 
     def create(story: Story) -> tuple[Client, Any]:
         enquiry(story)
-        return story.ngo, e.CreateEnquiryRequest(**ASKED, **to, person_id=story.person().id)
+        return story.ngo, e.CreateEnquiryRequest(
+            **NOTHING_UNSAFE, **to, person_id=story.person().id
+        )
 
     def answer(story: Story) -> tuple[Client, Any]:
         created = story.shelter.GetEnquiry(id=enquiry(story).id)

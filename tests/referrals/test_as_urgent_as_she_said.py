@@ -14,7 +14,7 @@ import pytest
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, wrong_fields
+from tests.builders import NOTHING_UNSAFE, wrong_fields
 from tests.referrals.conftest import SERVICE, Story, read, update_contact
 
 NOT_STATED = [("urgency_reason_code", "required")]
@@ -128,7 +128,7 @@ def test_b9_a_contact_without_answers_does_not_raise_the_urgency(line: Story) ->
 def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) -> None:
     enquire = partial(
         line.operator.CreateEnquiry,
-        **ASKED,
+        **NOTHING_UNSAFE,
         content=e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI"),
         service_ids=[SERVICE["shelter_bed"]],
         contact_id=contact_for_protection(line),

@@ -19,7 +19,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import DECIDING, Triage
-from tests.builders import ASKED, NOON, wrong_fields
+from tests.builders import NOON, NOTHING_UNSAFE, wrong_fields
 from tests.referrals.conftest import (
     Client,
     Service,
@@ -40,7 +40,7 @@ HEALTH_DEADLINES = {
 
 def open_contact(**answers: str) -> Contact:
     contact = Contact("contact", "line", NOON, NOON, triage=Triage(**answers))
-    contact.watch(NOON, DAYS)
+    contact.update_deadline(NOON, DAYS)
     return contact
 
 
@@ -294,7 +294,10 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
     )
     assert health_deadlines(declined) == {}, "and they have ended for the former receiver"
     again = line.operator.CreateReferral(
-        **ASKED, person_id=draft.person_id, based_on_id=sent.id, request_id=line.request_id()
+        **NOTHING_UNSAFE,
+        person_id=draft.person_id,
+        based_on_id=sent.id,
+        request_id=line.request_id(),
     )
     assert again.assault_time == recorded.assault_time
     assert set(health_deadlines(again)) == {"hiv", "pregnancy"}

@@ -16,7 +16,7 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.record import still_to_refer
-from tests.builders import ASKED, NOON, violations_of
+from tests.builders import NOON, NOTHING_UNSAFE, violations_of
 from tests.referrals.conftest import (
     ARRIVAL,
     Service,
@@ -99,7 +99,7 @@ def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
 ) -> None:
     call = contact(before)
     call.check_not_erased()
-    call.watch(NOON, DAYS)
+    call.update_deadline(NOON, DAYS)
     call.unheard = True
     call.erase(LATER, DAYS)
     assert (call.outcome_code, call.erased, call.unheard) == (after, True, False)
@@ -160,7 +160,7 @@ def outcome(story: Story, created: c.CreateContactResponse) -> c.ContactOutcome.
 def draft_following(story: Story, back: pb.Referral) -> pb.Referral:
     """Drafts a referral to follow a returned one, for the same person and contact."""
     created: pb.Referral = story.operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=back.person_id,
         contact_id=read(story.operator, back.id).contact_id,
         need_code=back.need_code,
@@ -193,7 +193,7 @@ def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
     created, sent, operator = referred_caller(story)
     assert outcome(story, created) == REFERRED
     second = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=sent.person_id,
         contact_id=created.contact.id,
         request_id=story.request_id(),

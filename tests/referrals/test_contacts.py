@@ -13,7 +13,7 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.domain.contact import new_reference, status_for_caller
 from services.referrals.referrals.domain.lifecycle import State
-from tests.builders import ASKED, NOT_FOUND, refusal, wrong_fields
+from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import (
     ARRIVAL,
     ORG,
@@ -58,7 +58,7 @@ def referral_for(
         request_id=story.request_id(),
     )
     draft = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=person.id,
         contact_id=created.contact.id,
         need_code="HOU.EMG",
@@ -85,7 +85,7 @@ def referral_beside(story: Story, first: pb.Referral, operator: Client) -> pb.Re
     without a contact.
     """
     draft = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=first.person_id,
         need_code="HOU.SAFE",
         urgency=pb.URGENCY_EMERGENCY,
@@ -206,7 +206,7 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
         assert may_be_contacted(story, created) == expected
     person = operator.CreatePerson(request_id=story.request_id())
     operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=person.id,
         contact_id=created.contact.id,
         request_id=story.request_id(),

@@ -16,7 +16,7 @@ from protos.referrals.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
-from tests.builders import ASKED, NOT_FOUND, refusal, wrong_fields
+from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import (
     ORG,
     SERVICE,
@@ -59,7 +59,7 @@ class EnquiryScene:
         created: e.Enquiry = (client or self.ngo).CreateEnquiry(
             content=content,
             request_id=self.story.request_id(),
-            **(values if "excluded_organization_ids" in values else ASKED | values),
+            **(values if "excluded_organization_ids" in values else NOTHING_UNSAFE | values),
         )
         return created
 
@@ -95,7 +95,7 @@ class EnquiryScene:
     def refer(self, enquiry: e.Enquiry, **values: Any) -> pb.Referral:
         """Opens a draft for the offer that was taken."""
         draft: pb.Referral = self.ngo.CreateReferral(
-            **ASKED, person_id=self.story.person().id, enquiry_id=enquiry.id, **values
+            **NOTHING_UNSAFE, person_id=self.story.person().id, enquiry_id=enquiry.id, **values
         )
         return draft
 

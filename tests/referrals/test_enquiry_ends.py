@@ -12,7 +12,7 @@ import pytest
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOON, refusal, wrong_fields
+from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import (
     ORG,
     SERVICE,
@@ -195,7 +195,7 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
     asking.answer("shelter", enquiry, "yes")
     refer = partial(
         asking.ngo.CreateReferral,
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=asking.story.person().id,
         enquiry_id=enquiry.id,
     )
@@ -228,10 +228,12 @@ def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_per
         (asking.ngo, other.id, enquiry.id),
         (asking.ngo, person.id, "f" * 32),
     ):
-        refer = partial(client.CreateReferral, **ASKED, person_id=person_id, enquiry_id=enquiry_id)
+        refer = partial(
+            client.CreateReferral, **NOTHING_UNSAFE, person_id=person_id, enquiry_id=enquiry_id
+        )
         assert wrong_fields(refer) == [("enquiry_id", "unknown_code")]
     assert asking.seen(asking.ngo, enquiry).referral_id == ""
-    draft = asking.ngo.CreateReferral(**ASKED, person_id=person.id, enquiry_id=enquiry.id)
+    draft = asking.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=person.id, enquiry_id=enquiry.id)
     assert draft.service_id == SERVICE["shelter_bed"]
 
 

@@ -22,7 +22,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
-from tests.builders import ASKED, NOON
+from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
@@ -69,7 +69,9 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
         if service_id == "ask":
             urgency = rng.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-            created = line.CreateEnquiry(**ASKED, content=content, service_ids=list(clients))
+            created = line.CreateEnquiry(
+                **NOTHING_UNSAFE, content=content, service_ids=list(clients)
+            )
             start_minutes[created.id] = minute
             for offered in clients:
                 order += 1

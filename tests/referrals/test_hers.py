@@ -21,7 +21,7 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.files.store.her import Her, ids_of
 from services.referrals.people.store import hers
 from services.referrals.people.store.hers import PARTS
-from tests.builders import ASKED, refusal
+from tests.builders import NOTHING_UNSAFE, refusal
 from tests.parts.postgres import Server as Postgres
 from tests.referrals.conftest import (
     SERVICE,
@@ -157,7 +157,7 @@ def caller(story: Story, service: Service) -> CallerWithData:
 def draft_for(story: Story, operator: Client, person_id: str, contact_id: str = "") -> pb.Referral:
     """Drafts a referral of a person, for a contact if there is one."""
     draft: pb.Referral = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=person_id,
         need_code="HOU.EMG",
         contact_id=contact_id,
@@ -178,7 +178,7 @@ def create_callback(operator: Client, contact_id: str) -> None:
 
 def create_enquiry(operator: Client, **values: Any) -> e.Enquiry:
     enquiry: e.Enquiry = operator.CreateEnquiry(
-        **ASKED, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], **values
+        **NOTHING_UNSAFE, content=CONTENT, service_ids=[SERVICE["shelter_bed"]], **values
     )
     return enquiry
 

@@ -119,7 +119,7 @@ class LifeByRpc(RuleBasedStateMachine):
         self.shown = story.ngo.UpdateReferral(
             referral=change, update_mask=FieldMask(paths=["receipt_id"])
         )
-        self.state, self.asked, self.need_is_open, self.deleting = "draft", False, False, False
+        self.state, self.has_asked, self.need_is_open, self.deleting = "draft", False, False, False
         self.etags = [draft.etag]
         self.events = 3  # draft, filling in, and receipt
 
@@ -160,7 +160,7 @@ class LifeByRpc(RuleBasedStateMachine):
         if late and verb != "add_note":
             return {("ABORTED", "stale_etag")}
         possible = self.state in sources.split() and side in by
-        if verb == "ask" and possible and self.asked:
+        if verb == "ask" and possible and self.has_asked:
             return {("FAILED_PRECONDITION", "already_asked")}
         possible = (
             possible
@@ -173,7 +173,7 @@ class LifeByRpc(RuleBasedStateMachine):
 
     def note_success(self, verb: str) -> None:
         self.state = MODEL[verb][1] or self.state
-        self.asked = self.asked or verb == "ask"
+        self.has_asked = self.has_asked or verb == "ask"
         if MODEL[verb][1]:
             self.need_is_open = self.state in ("declined", "not_delivered", "rerouted")
         elif verb in ("close_need", "confirm_deletion"):

@@ -23,7 +23,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import AUDIENCES, refusal_of
 from services.gateway.site.language import i18n
-from tests.builders import ASKED, NOON
+from tests.builders import NOON, NOTHING_UNSAFE
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
@@ -185,7 +185,7 @@ def refer(page: Page, story: Story, plan_id: str, key: str, step: str) -> str:
     need, service, organization = LEGS[key]
     assert (draft.need_code, draft.person_id) == (need, plan.person_id)
     receipt = story.receipt(plan.person_id, recipient=ORG[organization], purposes=[need[:3]])
-    values = {"urgency": r.URGENCY_URGENT, "service_id": SERVICE[service], **ASKED}
+    values = {"urgency": r.URGENCY_URGENT, "service_id": SERVICE[service], **NOTHING_UNSAFE}
     draft = story.ngo.UpdateReferral(
         referral=r.Referral(id=draft.id, etag=draft.etag, **values),
         update_mask=FieldMask(paths=list(values)),

@@ -70,7 +70,7 @@ class Life(RuleBasedStateMachine):
         self.now = NOON
         self.referral = draft()
         self.state = "draft"
-        self.asked = False
+        self.has_asked = False
         self.override = ""
         self.version = 2
         self.overridden = NOON
@@ -95,10 +95,10 @@ class Life(RuleBasedStateMachine):
     def step(self, verb: str, side: Side | None) -> None:
         sources, target, by = MODEL[verb]
         possible = (
-            self.state in sources.split() and side in by and not (verb == "ask" and self.asked)
+            self.state in sources.split() and side in by and not (verb == "ask" and self.has_asked)
         )
         if self.succeeds(STEPS[verb], side, possible):
-            self.state, self.asked = target, self.asked or verb == "ask"
+            self.state, self.has_asked = target, self.has_asked or verb == "ask"
             self.need_is_open = target in BACK
             self.silence = 7 if verb in ("start", "reopen") else self.silence
 

@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
-from tests.builders import ASKED, NOT_FOUND, refusal, wrong_fields
+from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import (
     ARRIVAL,
     SERVICE,
@@ -275,7 +275,7 @@ def test_only_a_further_referral_by_the_same_sender_answers_a_decline(story: Sto
     refused = declined(story)
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     person = story.shelter.CreatePerson(safe_contact=plan)
-    story.shelter.CreateReferral(**ASKED, person_id=person.id, based_on_id=refused.id)
+    story.shelter.CreateReferral(**NOTHING_UNSAFE, person_id=person.id, based_on_id=refused.id)
     assert refused.id in shown(story.ngo, unanswered=True)
 
 

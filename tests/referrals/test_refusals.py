@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from chassis.shape import shape
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOON, refusal, with_required_fields, wrong_fields
+from tests.builders import NOON, NOTHING_UNSAFE, refusal, with_required_fields, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, read, send_request
 from tests.referrals.test_overrides import attach, confirm
 
@@ -62,7 +62,7 @@ def test_a_draft_can_only_be_sent(request_: Any, story: Story) -> None:
 
 
 @pytest.mark.parametrize("request_", STEPS, ids=step_of)
-def test_a_step_without_its_required_fields_is_refused_by_field_and_changes_nothing(
+def test_a_step_without_its_required_fields_is_refused_and_names_each_field_and_changes_nothing(
     request_: Any, story: Story
 ) -> None:
     needed = {field.name for field in request_.DESCRIPTOR.fields if shape(field).required}
@@ -109,7 +109,7 @@ def test_a_second_question_is_refused(story: Story) -> None:
     )
 
 
-def test_a_draft_is_sent_only_if_complete_with_a_plan_and_for_a_person_not_erased(
+def test_sending_needs_a_complete_draft_a_contact_plan_and_a_person_who_is_not_erased(
     story: Story, service: Service
 ) -> None:
     def refusal_to_send(draft: pb.Referral, receipt: people_pb2.Receipt) -> tuple[str, str]:
@@ -117,7 +117,10 @@ def test_a_draft_is_sent_only_if_complete_with_a_plan_and_for_a_person_not_erase
 
     planless = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24))
     for draft, reason in (
-        (story.ngo.CreateReferral(**ASKED, person_id=story.person().id), "incomplete_draft"),
+        (
+            story.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=story.person().id),
+            "incomplete_draft",
+        ),
         (story.draft(planless), "safe_contact_missing"),
     ):
         receipt = story.receipt(draft.person_id)
@@ -172,9 +175,9 @@ def test_only_a_valid_consent_replaces_an_override(story: Story, service: Servic
     elsewhere = story.receipt(sent.person_id, recipient=ORG["clinic"])
     withdrawn = story.receipt(sent.person_id)
     story.ngo.WithdrawReceipt(id=withdrawn.id)
-    short = people_pb2.Receipt()
-    short.until_time.FromDatetime(NOON + timedelta(hours=1))
-    expired = story.receipt(sent.person_id, until_time=short.until_time)
+    end = people_pb2.Receipt()
+    end.until_time.FromDatetime(NOON + timedelta(hours=1))
+    expired = story.receipt(sent.person_id, until_time=end.until_time)
     service.clock.advance(timedelta(hours=2))
     for receipt, reason in (
         (elsewhere, "receipt_recipient_differs"),
@@ -197,11 +200,11 @@ def test_a_consent_given_before_the_person_was_known_to_be_a_child_replaces_no_o
     story: Story,
 ) -> None:
     person = story.person()
-    alone = story.receipt(person.id)
-    born = people_pb2.Identity(birth_date="2012-05-01")
-    story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=born)
+    own_consent = story.receipt(person.id)
+    identity = people_pb2.Identity(birth_date="2012-05-01")
+    story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=identity)
     sent = story.overridden(person=person)
-    assert refusal_to_attach(story, sent, alone) == (
+    assert refusal_to_attach(story, sent, own_consent) == (
         "FAILED_PRECONDITION",
         "guardian_required",
     )

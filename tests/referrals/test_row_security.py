@@ -21,7 +21,7 @@ from services.referrals.files.domain.emergency import DURATION, REVIEW_WITHIN, E
 from services.referrals.files.store import emergencies
 from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.store import anomalies
-from tests.builders import ASKED, NOON, NOT_FOUND, refusal
+from tests.builders import NOON, NOT_FOUND, NOTHING_UNSAFE, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, read
 
 WALLED = (
@@ -115,8 +115,8 @@ def full(service: Service) -> dict[str, int]:
     story.ngo.CreatePlan(person_id=story.person().id, pathway_id="child")
     story.ngo.ProposeErasure(person_id=story.person().id)
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
-    story.ngo.CreateEnquiry(**ASKED, content=content, service_ids=[SERVICE["shelter_bed"]])
-    nowhere = story.ngo.CreateReferral(**ASKED, person_id=story.person().id)
+    story.ngo.CreateEnquiry(**NOTHING_UNSAFE, content=content, service_ids=[SERVICE["shelter_bed"]])
+    nowhere = story.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=story.person().id)
     story.ngo.EnterReferralInError(id=nowhere.id, etag=nowhere.etag)
     with service.database.transaction(SYSTEM) as tx:
         anomaly = Anomaly(

@@ -27,7 +27,7 @@ from services.referrals.referrals.domain.enquiry import (
     disclosed_count,
 )
 from services.referrals.referrals.store import enquiries as store
-from tests.builders import ASKED
+from tests.builders import NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_enquiries import SERVICES
 
@@ -57,7 +57,7 @@ def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
     assert len({made_up(story, attributes).id for _ in range(4)}) == 4
     before = preview(story.ngo, content_like(attributes))
     service.as_("hotline", "OPERATOR").CreateEnquiry(
-        **ASKED, content=content_like(attributes), service_ids=SERVICES, keep_unused=True
+        **NOTHING_UNSAFE, content=content_like(attributes), service_ids=SERVICES, keep_unused=True
     )
     after = preview(story.ngo, content_like(attributes))
     assert (before.few, before.similar_cases) == (True, 0)

@@ -92,7 +92,7 @@ def test_only_an_auditor_searches_the_trail_and_each_search_is_recorded(
     assert list(readings) == [], "a search of the trail is no access to the file"
 
 
-def verified(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
+def verify_trail(auditor: Client) -> tuple[int, int, list[tuple[int, int]]]:
     """Returns the last verified row, the number of calls, and the findings."""
     token, calls, findings = "", 0, list[tuple[int, int]]()
     while True:
@@ -110,10 +110,10 @@ def test_an_intact_trail_is_verified_in_as_many_calls_as_needed(
     story.person()
     with service.database.transaction(SYSTEM) as tx:
         end = audit.head(tx).sequence
-    until, calls, findings = verified(auditor)
+    until, calls, findings = verify_trail(auditor)
     assert (until >= end, calls, findings) == (True, 1, [])
     monkeypatch.setattr(trail, "_ROWS", end // 3)
-    assert verified(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
+    assert verify_trail(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
 
 
 def test_an_altered_row_is_found_by_the_call_that_verifies_it(
@@ -126,10 +126,10 @@ def test_an_altered_row_is_found_by_the_call_that_verifies_it(
     change = "UPDATE audit SET actor_id = %s WHERE sequence = %s"
     service.as_owner(change, "nobody", row)
     try:
-        assert verified(auditor)[2] == [(row, pb.TRAIL_FAULT_ALTERED)]
+        assert verify_trail(auditor)[2] == [(row, pb.TRAIL_FAULT_ALTERED)]
     finally:
         service.as_owner(change, story.ngo.caller.id, row)
-    assert verified(auditor)[2] == []
+    assert verify_trail(auditor)[2] == []
 
 
 def test_a_missing_or_forked_row_is_found_by_its_witnessed_head(

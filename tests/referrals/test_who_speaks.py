@@ -17,7 +17,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from tests.builders import ASKED, refusal
+from tests.builders import NOTHING_UNSAFE, refusal
 from tests.referrals.conftest import (
     ORG,
     SERVICE,
@@ -84,7 +84,7 @@ def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
         ),
         service_ids=[SERVICE["shelter_bed"]],
         contact_id=created.contact.id,
-        **ASKED,
+        **NOTHING_UNSAFE,
     )
     withdraw_all(story, created)
     assert read(operator, sent.id).state == pb.STATE_SENT
@@ -143,7 +143,7 @@ def child_of(
         safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
     )
     draft = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         person_id=person.id,
         contact_id=created.contact.id,
         need_code="HOU.EMG",

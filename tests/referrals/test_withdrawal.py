@@ -17,7 +17,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import ASKED, NOT_FOUND, refusal
+from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal
 from tests.parts.loops import eventually
 from tests.referrals.conftest import (
     ARRIVAL,
@@ -74,7 +74,7 @@ def state_of(client: Client, referral: pb.Referral) -> int:
 
 def create_draft(operator: Client, service_name: str, need: str, **values: Any) -> pb.Referral:
     draft: pb.Referral = operator.CreateReferral(
-        **ASKED,
+        **NOTHING_UNSAFE,
         need_code=need,
         urgency=pb.URGENCY_URGENT,
         service_id=SERVICE[service_name],
@@ -147,7 +147,7 @@ def matched_enquiry(operator: Client, shelter: Client, person_id: str) -> str:
         need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
     )
     created = operator.CreateEnquiry(
-        **ASKED, content=content, service_ids=[SERVICE["shelter_bed"]], person_id=person_id
+        **NOTHING_UNSAFE, content=content, service_ids=[SERVICE["shelter_bed"]], person_id=person_id
     )
     offer = {
         "id": created.id,
@@ -190,7 +190,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
     operator.ProposeErasure(person_id=first.person_id)
     end = end_of_her_case(service, contact, first.person_id)[action]
     create = partial(
-        operator.CreateReferral, **ASKED, person_id=first.person_id, enquiry_id=enquiry_id
+        operator.CreateReferral, **NOTHING_UNSAFE, person_id=first.person_id, enquiry_id=enquiry_id
     )
     with ThreadPoolExecutor(2) as pool:
         # while the enquiry is locked, both arrive, first the end of her case
@@ -214,7 +214,9 @@ def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the
     created = story.contact()
     first, operator = referral_for(story, created)
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
-    draft = operator.CreateReferral(**ASKED, person_id=first.person_id, enquiry_id=enquiry_id)
+    draft = operator.CreateReferral(
+        **NOTHING_UNSAFE, person_id=first.person_id, enquiry_id=enquiry_id
+    )
     operator.ProposeErasure(person_id=first.person_id)
     end = end_of_her_case(service, created, first.person_id)[action]
     with ThreadPoolExecutor(1) as pool:
@@ -361,7 +363,7 @@ def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_n
 ) -> None:
     created, operator = story.contact(), story.operator
     person_id = operator.CreatePerson().id
-    operator.CreateReferral(**ASKED, person_id=person_id, contact_id=created.contact.id)
+    operator.CreateReferral(**NOTHING_UNSAFE, person_id=person_id, contact_id=created.contact.id)
     service.public().WithdrawConsentByReference(withdrawing(created))
     outcome_code = operator.GetContact(id=created.contact.id).outcome_code
     assert outcome_code == contacts_pb2.CONTACT_OUTCOME_OPEN

@@ -1,4 +1,4 @@
-"""Makes the gateway's refusals as problem+json (RFC 9457).
+"""Renders the gateway's refusals as problem+json (RFC 9457).
 
 Pages have their own words for refusals. A problem names a stable reason, its meaning, the request
 id, and the places of wrong fields; it never repeats the input. Limitation: a reason that REASONS
@@ -27,13 +27,13 @@ RETRY_SECONDS = 5  # a service that restarts is back within this time
 WRONG_HEADERS = {"etag_required": [("If-Match", "required")]}
 HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match")
 # Fields of our contracts that a REST request carries in a header.
-CARRIED = {"etag": "If-Match", "request_id": "Idempotency-Key"}
+HEADER_OF_FIELD = {"etag": "If-Match", "request_id": "Idempotency-Key"}
 # The pattern of a field's name as programmers write it. Any other text in the place of a name may
 # be a person's data.
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-# Our names for fields in a body, by the name of the field in our contracts.
+# The REST names of body fields, by their names in the contracts.
 BODY_NAMES = {"page_token": "cursor", "page_size": "limit"}
-# Our query parameters, by the name of the field in our contracts.
+# The REST names of query parameters, by the names of their fields in the contracts.
 PARAMETERS = BODY_NAMES | {"need_code": "need", "states": "state"}
 
 
@@ -65,8 +65,8 @@ def _meanings() -> Iterator[tuple[str, Meaning]]:
 REASONS = dict(_meanings())
 """Every reason of the contract, in its order.
 
-First come reasons about the caller, then reasons about the request, about the state of the
-resource, and reasons to try again later.
+The order is: reasons about the caller, about the request, about the state of the resource, and
+reasons that a later retry may resolve.
 """
 KINDS: tuple[tuple[type[errors.Refusal], int], ...] = (
     (errors.Unauthenticated, 401),
@@ -90,8 +90,8 @@ HTTP_REASONS = {
 def problem(error: Exception) -> Response:
     """Returns the response to an exception, as problem+json.
 
-    A refusal gives its reason, and an HTTP error the reason of its status. Anything else is a
-    fault; its details are logged and not shown.
+    The problem of a refusal has the refusal's reason; that of an HTTP error has the reason for its
+    status. Anything else is a fault; its details are logged and not shown.
     """
     if isinstance(error, errors.Refusal):
         return _of_refusal(error)
@@ -194,7 +194,8 @@ def code_list_of(field: str) -> dict[str, str]:
 def location_of(field: str, reason: str) -> dict[str, str]:
     """Returns the place of a wrong field: header, query parameter, or JSON pointer (RFC 6901).
 
-    The name of an unknown parameter is the caller's, even if a field of our contracts has it.
+    An unknown parameter keeps the name that the caller sent, even if a field of a contract has the
+    same name.
     """
     if field in HEADERS:
         return {"header": field}
@@ -204,8 +205,8 @@ def location_of(field: str, reason: str) -> dict[str, str]:
     # the rest.
     all_parts = filter(None, re.split(r"[.\[\]]", field))
     parts = list(takewhile(lambda part: NAME.match(part) or part.isdecimal(), all_parts))
-    if parts and parts[-1] in CARRIED:
-        return {"header": CARRIED[parts[-1]]}
+    if parts and parts[-1] in HEADER_OF_FIELD:
+        return {"header": HEADER_OF_FIELD[parts[-1]]}
     if parts and parts[0] == g.get("wrapped_in") and len(parts) > 1:
         parts = parts[1:]
     if request.method in ("GET", "HEAD", "DELETE"):

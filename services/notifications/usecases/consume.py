@@ -58,8 +58,9 @@ def referral(
 def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
-    The table of notices names the recipients: the organisation's desk, its managers and the worker
-    who acted, the auditors, or, alone or in addition, the coordinators. There is no message about a
+    The table of notices names the recipients: the organisation's desk, or its managers and the
+    worker who acted, or the auditors, or the coordinators. The coordinators may also be added to
+    the others. There is no message about a
     fact that is not in the table, names no organisation, or is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
@@ -85,7 +86,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
                 Recipient(notice.kind, Audience.WORKER, organization_id, worker_id)
                 for worker_id in worker_ids
             ]
-        elif {Party.COORDINATION_ALONE, Party.COORDINATION_EACH} & set(notice.parties):
+        elif {Party.COORDINATION_ALONE, Party.COORDINATION_PER_FACT} & set(notice.parties):
             recipients = [Recipient(notice.kind, Audience.COORDINATION)]
         else:
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]

@@ -49,7 +49,7 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "suspension_proposed",
         "",
-        (Party.COORDINATION_EACH,),
+        (Party.COORDINATION_PER_FACT,),
         N_(
             "Proponen suspender a una organización: hace falta otra persona de la coordinación, de"
             " otra organización."
@@ -59,7 +59,7 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "hold_begun",
         "",
-        (Party.COORDINATION_EACH,),
+        (Party.COORDINATION_PER_FACT,),
         N_(
             "Una persona de la coordinación detuvo a una organización por un día:"
             " si otra no lo confirma, vuelve a entrar."
@@ -69,14 +69,14 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "hold_ended",
         "",
-        (Party.COORDINATION_EACH,),
+        (Party.COORDINATION_PER_FACT,),
         N_("Nadie más confirmó en un día: la organización que se detuvo entra otra vez."),
         fact="organization.hold_ended",
     ),
     Notice(
         "reinstatement_proposed",
         "",
-        (Party.COORDINATION_EACH,),
+        (Party.COORDINATION_PER_FACT,),
         N_(
             "Proponen levantar una suspensión: hace falta otra persona de la coordinación, de otra"
             " organización."
@@ -86,7 +86,7 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "leaving_proposed",
         "",
-        (Party.COORDINATION_EACH,),
+        (Party.COORDINATION_PER_FACT,),
         N_(
             "Proponen anotar que una organización se retira para siempre:"
             " hace falta otra persona de la coordinación, de otra organización."

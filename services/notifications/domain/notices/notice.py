@@ -17,7 +17,7 @@ class Party(Enum):
     # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
     # matter. One message of a kind a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
-    COORDINATION_EACH = "coordination_each"  # the coordinators, and no desk, for each fact
+    COORDINATION_PER_FACT = "coordination_per_fact"  # the coordinators, and no desk, for each fact
     REMINDED = "reminded"  # the side that is expected to act; the fact names it
     AUDITORS = "auditors"  # each auditor; the coordinators if there is no auditor
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted

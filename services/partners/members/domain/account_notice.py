@@ -8,7 +8,7 @@ from services.partners.members.domain.worker import Worker
 from services.partners.network.domain.subject import Subject
 
 NOTICE_LIFE = timedelta(days=7)
-"""How long the e-mail of a notice may wait for a mail server."""
+"""The longest time that the e-mail of a notice may wait for a mail server."""
 
 
 @dataclass

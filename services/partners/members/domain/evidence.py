@@ -65,7 +65,7 @@ class Evidence:
             check.refuse("expire_date", "out_of_range")
         check.done()
 
-    def is_over(self, today: date) -> bool:
+    def has_expired(self, today: date) -> bool:
         """Returns whether the evidence is an agreement whose last day has passed."""
         return self.expire_date is not None and self.expire_date < today
 

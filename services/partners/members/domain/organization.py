@@ -263,7 +263,7 @@ class Organization(Subject):
 
     def missing_evidence(self, today: date) -> list[EvidenceKind]:
         """Returns the kinds of evidence that are missing or have expired."""
-        valid = [evidence.kind for evidence in self.evidence if not evidence.is_over(today)]
+        valid = [evidence.kind for evidence in self.evidence if not evidence.has_expired(today)]
         return [kind for kind in EvidenceKind if valid.count(kind) < kind.required_count]
 
     def approve(self, now: datetime, today: date, by: Second | None = None) -> None:

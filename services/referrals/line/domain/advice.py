@@ -37,10 +37,10 @@ class AdviceCard:
 
     def opens(self, answers: Triage, need_code: str) -> bool:
         """Returns whether any of the answers, or the need, opens the card."""
-        needed = bool(self.need_code) and (
+        need_matches = bool(self.need_code) and (
             need_code == self.need_code or need_code.startswith(f"{self.need_code}.")
         )
-        return needed or any(
+        return need_matches or any(
             answer and answer == getattr(answers, question)
             for question, answer in vars(self.opened_by).items()
         )
@@ -50,12 +50,13 @@ class AdviceCard:
 
         If a line was not translated, some callers would not be told its content.
         """
-        check, lines = Check(), len(self.texts[SOURCE].lines)
+        check = Check()
+        line_count = len(self.texts[SOURCE].lines)
         for language, text in self.texts.items():
             check.require(bool(text.title), f"card.{language}.title", "required")
             check.require(
                 bool(text.lines) and all(text.lines), f"card.{language}.lines", "required"
             )
-            check.require(len(text.lines) == lines, f"card.{language}.lines", "not_translated")
+            check.require(len(text.lines) == line_count, f"card.{language}.lines", "not_translated")
         check.need("card.need_code", self.need_code)
         check.done()

@@ -22,7 +22,7 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED, HANDED_OVER = "open", "referred", "dropped", "handed_over"
 HERSELF, GUARDIAN = "person", "guardian"
-"""The speakers who may speak for the person's file with the contact's reference."""
+"""The speaker codes of callers who may act for the person, with the contact's reference."""
 UNASSESSED = Urgency.EMERGENCY
 """The urgency that sets a contact's deadline while the answers leave the urgency open."""
 WAITING, ESCALATED = "waiting", "escalated"
@@ -57,7 +57,7 @@ class Contact:
     step_version: int = 1  # version of the last change other than a fired deadline
     line_country: str = ""
     campaign_code: str = ""
-    # the code of a campaign's poster, spot or page, which the caller named
+    # the code that the caller named, from a campaign's poster, spot or page
     placement_code: str = ""
     kind_code: str = ""
     speaker_code: str = ""
@@ -73,7 +73,7 @@ class Contact:
     # no: she was only told where to turn
     connected_live: str = ""
     handed_over_organization_id: str = ""
-    # a public emergency number to which she was handed over instead of a member
+    # the public emergency number to which she was handed over, if not to a member
     emergency_number_code: str = ""
     # the first contact of the same caller, whose reference she uses; possibly at another line
     tied_to_id: str = ""
@@ -123,7 +123,7 @@ class Contact:
         self.outcome_code = DROPPED if self.outcome_code == OPEN else self.outcome_code
         self.change(now, calendar)
 
-    def watch(self, now: datetime, calendar: Calendar) -> None:
+    def update_deadline(self, now: datetime, calendar: Calendar) -> None:
         """Starts, adapts or stops the deadline of the contact.
 
         The deadline runs while the contact is open, and its span depends on the urgency of the
@@ -159,7 +159,7 @@ class Contact:
         """Records a change other than a fired deadline, and adapts the deadline."""
         self.version, self.update_time = self.version + 1, now
         self.step_version = self.version
-        self.watch(now, calendar)
+        self.update_deadline(now, calendar)
 
     def reopen(self, now: datetime, calendar: Calendar) -> None:
         """Reopens the contact after the caller has added a note with her reference.
@@ -175,9 +175,9 @@ class Contact:
 
         `still_to_refer` has an item for each referral that was not entered in error: True if the
         referral is a draft, or came back and its need is still open. The contact is open if any
-        item is True, if there is no item, or if the caller's last note is unheard; otherwise it is
-        referred. An outcome that an operator set (advised, handed over, dropped) stays, and so does
-        the outcome of an erased contact. Returns whether anything changed.
+        item is True, if there is no item, or if `unheard` is True; otherwise it is referred. An
+        outcome that an operator set (advised, handed over, dropped) stays, and so does the outcome
+        of an erased contact. Returns whether anything changed.
         """
         outcome = OPEN if self.unheard or not still_to_refer or any(still_to_refer) else REFERRED
         if self.erased or self.outcome_code not in (OPEN, REFERRED) or self.outcome_code == outcome:
@@ -233,15 +233,15 @@ _STATUS_FOR_CALLER = {
     "consent_withdrawn": "stopped",
 }
 STATUS_WITHOUT_HELP = {"not_met": "not_possible", "person_ended_early": "stopped"}
-"""The statuses by the outcome of a referral that gave no help, unless it was closed with help."""
+"""The caller's status by outcome code, for a completed or closed referral that gave no help."""
 
 
 def status_for_caller(state: str, outcome_code: str, *, help_came: bool = False) -> str | None:
-    """Returns the status of a referral that the caller sees; it names no partner or place.
+    """Returns the referral status that the caller sees. The status names no partner or place.
 
-    Returns None for a referral that was entered in error, which has no such status. A referral that
-    was rerouted is no longer asked for; the referral that follows has a status of its own.
+    Returns None for a referral that was entered in error. A rerouted referral has the status
+    not_possible; the referral that follows has a status of its own.
     """
-    over = state in ("completed", "closed") and not help_came
-    without_help = STATUS_WITHOUT_HELP.get(outcome_code) if over else None
+    gave_no_help = state in ("completed", "closed") and not help_came
+    without_help = STATUS_WITHOUT_HELP.get(outcome_code) if gave_no_help else None
     return without_help or _STATUS_FOR_CALLER.get(state)

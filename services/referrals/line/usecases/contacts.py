@@ -301,7 +301,9 @@ class Contacts(Callbacks):
         )
         contact.check()
         contact.check_line(members.countries(tx, [own]).get(own, ""))
-        contact.watch(now, self._policies.calendar(tx, contact.line_country, contact.department))
+        contact.update_deadline(
+            now, self._policies.calendar(tx, contact.line_country, contact.department)
+        )
         self._book.add(tx, contact, note)
         return contact
 

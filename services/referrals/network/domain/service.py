@@ -56,8 +56,8 @@ def check_age_taken(taken: bool, acknowledged: Collection[str]) -> None:
 class Attribute(Enum):
     """An attribute of an enquiry's content that describes the person.
 
-    If several attributes could be left out with the same benefit, the first in this order is
-    proposed.
+    If leaving out any of several attributes would bring the same benefit, the first in this order
+    is proposed.
     """
 
     DEPARTMENT = "department"

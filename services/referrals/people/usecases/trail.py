@@ -143,7 +143,7 @@ def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)
-    last, findings = chain.verify(tx, after, until, witnessed, chain.marked_since(tx))
+    last, findings = chain.verify(tx, after, until, witnessed, chain.first_marked_sequence(tx))
     if until == end.sequence:
         if last != end and not findings:
             findings.append(Finding(end.sequence, "altered"))

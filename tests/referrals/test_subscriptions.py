@@ -175,7 +175,9 @@ def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
 ) -> None:
     def ages() -> Ages:
         with service.database.transaction(SYSTEM) as tx:
-            return members.receiver(tx, SERVICE["shelter_bed"], ORG["shelter"], ORG["ngo"]).ages
+            return members.query_receiver(
+                tx, SERVICE["shelter_bed"], ORG["shelter"], ORG["ngo"]
+            )().ages
 
     body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True

@@ -1,7 +1,7 @@
 """Stores people's files: coarse rows, the key of each person, and the data sealed with it."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -64,13 +64,25 @@ class People:
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Person:
         """Returns the file without its sealed data; raises NotFound outside the scope."""
-        row = tx.execute(
+        return self.query(tx, identifier, for_update=for_update)()
+
+    @staticmethod
+    def query(
+        tx: Transaction, identifier: str, *, for_update: bool = False
+    ) -> Callable[[], Person]:
+        """Queries a file, and returns a function that waits for it, as `get` does."""
+        result = tx.execute(
             "SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
             (identifier,),
-        ).fetchone()
-        if row is None:
-            raise NotFound
-        return _read(row)
+        )
+
+        def wait() -> Person:
+            row = result.fetchone()
+            if row is None:
+                raise NotFound
+            return _read(row)
+
+        return wait
 
     def unerased(
         self, tx: Transaction, identifiers: Iterable[str], *, for_update: bool = False
@@ -115,17 +127,26 @@ class People:
         Raises NotFound outside the scope, and Conflict if the key was destroyed. Raises Unavailable
         in a restored store if the key may have been destroyed after the copy was made.
         """
-        row = tx.execute(
+        return self.query_key(tx, person_id)()
+
+    def query_key(self, tx: Transaction, person_id: str) -> Callable[[], SealingKey]:
+        """Queries the person's key, and returns a function that waits for it, as `key` does."""
+        result = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
             " WHERE person_id = %s",
             (person_id,),
-        ).fetchone()
-        if row is None:
-            raise NotFound
-        caught_up.check_caught_up(row["caught_up"])
-        if row["wrapped"] is None:
-            raise Conflict("person_erased")
-        return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
+        )
+
+        def wait() -> SealingKey:
+            row = result.fetchone()
+            if row is None:
+                raise NotFound
+            caught_up.check_caught_up(row["caught_up"])
+            if row["wrapped"] is None:
+                raise Conflict("person_erased")
+            return self._keyring.unwrap(row["wrapped"], _key_context(person_id))
+
+        return wait
 
     def identity(self, tx: Transaction, grant: Grant) -> Identity:
         """Returns the part of the identity that the grant opens.

@@ -6,6 +6,7 @@ fails the verification opens nothing, and raises an alarm.
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -106,12 +107,23 @@ class Receipts:
 
     def get(self, tx: Transaction, identifier: str, *, for_update: bool = False) -> Receipt:
         """Returns one receipt; raises NotFound outside the scope."""
-        row = tx.execute(
+        return self.query(tx, identifier, for_update=for_update)()
+
+    def query(
+        self, tx: Transaction, identifier: str, *, for_update: bool = False
+    ) -> Callable[[], Receipt]:
+        """Queries one receipt, and returns a function that waits for it, as `get` does."""
+        result = tx.execute(
             f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)
-        ).fetchone()
-        if row is None:
-            raise NotFound
-        return self._read(row)
+        )
+
+        def wait() -> Receipt:
+            row = result.fetchone()
+            if row is None:
+                raise NotFound
+            return self._read(row)
+
+        return wait
 
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False

@@ -4,7 +4,7 @@ These facts are enough to check a member's standing and the owner of a service, 
 partners service is down.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from chassis.db import Transaction
 from chassis.errors import Invalid, NotAllowed
@@ -231,9 +231,14 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
     return row["organization_id"] if row else None
 
 
-def receiver(tx: Transaction, service_id: str, receiver_id: str, sender_id: str) -> Receiver:
-    """Returns what is known of a service and its organisation, as the receiver of a sender."""
-    row = tx.execute(
+def query_receiver(
+    tx: Transaction, service_id: str, receiver_id: str, sender_id: str
+) -> Callable[[], Receiver]:
+    """Queries what is known of a service and its organisation, as the receiver of a sender.
+
+    Returns a function that waits for the result.
+    """
+    result = tx.execute(
         "SELECT EXISTS (SELECT FROM members r WHERE r.id = %(receiver)s"
         " AND r.kind = 'organization' AND r.active) AS active,"
         " coalesce(s.active AND s.organization_id = %(receiver)s, false) AS offered,"
@@ -242,15 +247,20 @@ def receiver(tx: Transaction, service_id: str, receiver_id: str, sender_id: str)
         " FROM (VALUES (%(service)s::text)) AS asked (id)"
         " LEFT JOIN directory_services s ON s.id = asked.id",
         {"service": service_id, "receiver": receiver_id, "for": sender_id},
-    ).fetchone()
-    assert row is not None, "one row for the service that was asked about"
-    return Receiver(
-        available=row["active"] and not (row["shelter"] and row["probation"]),
-        offered=row["offered"],
-        ages=Ages(row["minimum_age"], row["maximum_age"]),
-        department=row["department"],
-        sender_on_probation=row["probation"],
     )
+
+    def wait() -> Receiver:
+        row = result.fetchone()
+        assert row is not None, "one row for the service that was asked about"
+        return Receiver(
+            available=row["active"] and not (row["shelter"] and row["probation"]),
+            offered=row["offered"],
+            ages=Ages(row["minimum_age"], row["maximum_age"]),
+            department=row["department"],
+            sender_on_probation=row["probation"],
+        )
+
+    return wait
 
 
 def services(

@@ -3,11 +3,12 @@
 The module also does the work that must follow every change to a referral.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Stale
+from keys.sealing import SealingKey
 from services.referrals.files.store.people import People
 from services.referrals.line.store import contacts
 from services.referrals.network.domain.deadline import Calendar, DeadlineKind
@@ -122,14 +123,22 @@ class Lives:
             raise Stale
         return referral, calendar_at(referral.coarse.country, referral.coarse.department)
 
-    def save(self, tx: Transaction, referral: Referral) -> None:
-        """Saves a referral with its events; a note is sealed with the person's key."""
+    def save(
+        self,
+        tx: Transaction,
+        referral: Referral,
+        read_key: Callable[[], SealingKey] | None = None,
+    ) -> None:
+        """Saves a referral with its events; a note is sealed with the person's key.
+
+        `read_key` waits for the key, if the key has been queried already.
+        """
         has_notes = any(event.note or event.arrival for event in referral.events)
-        if has_notes:  # even a coordinator, who sees no person's key, may write a note
+        if has_notes and read_key is None:
+            # even a coordinator, who sees no person's key, may write a note
             elevate_to_system_scope(tx)
-        referrals.save(
-            tx, referral, self._people.key(tx, referral.person_id) if has_notes else None
-        )
+            read_key = self._people.query_key(tx, referral.person_id)
+        referrals.save(tx, referral, read_key() if has_notes and read_key else None)
 
     def calendar(self, tx: Transaction, referral: Referral) -> Calendar:
         """Returns the working days where the person is, and the network's deadlines."""

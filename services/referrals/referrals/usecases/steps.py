@@ -5,12 +5,12 @@ steps need more than the fields of their request (such as a receipt, the person'
 service), so each of the five has a method of its own.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from chassis.audit import Entry
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Conflict, Invalid, NotAllowed, NotFound
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Stale
 from chassis.ids import new_id, object_id
 from chassis.locks import advisory_lock
 from chassis.rpc import Call
@@ -18,6 +18,7 @@ from chassis.wire import optional_id, version, word, word_list
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.person import NOBODY_CALLS, Person
+from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.line.store import contacts
@@ -78,19 +79,36 @@ class Steps:
         acknowledged = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
-        referral, calendar = self._lives.lock(tx, identifier, base_version, lock_person=True)
-        person = self._people.get(tx, referral.person_id)
+        draft = referrals.get(tx, identifier)
+        if draft.step_version != base_version:
+            raise Stale
+        chosen = receipt_id or draft.receipt_id
+        # All these queries share a round trip with the query of the locked referral.
+        self._people.lock(tx, draft.person_id)
+        read_person = self._people.query(tx, draft.person_id)
+        read_key = self._people.query_key(tx, draft.person_id)
+        read_receipt = self._receipts.query(tx, chosen) if chosen and not override else None
+        read_receiver = members.query_receiver(
+            tx, draft.service_id, draft.receiver_organization_id, draft.sender_organization_id
+        )
+        named = referrals.named_unsafe(
+            tx, draft.sender_organization_id, draft.person_id, draft.contact_id, draft.id
+        )
+        referral, calendar = self._lives.lock(tx, identifier, base_version)
+        person = read_person()
         person.check_not_erased()
-        receiver = _check_receiver(tx, referral, person, acknowledged)
+        receiver = read_receiver()
+        _check_receiver(referral, person, receiver, named, acknowledged)
         if receiver.sender_on_probation:
             _check_limit(tx, referral.sender_organization_id)
         if referral.based_on_id and referrals.already_replaced(tx, referral):
             raise Conflict("already_replaced")
-        chosen = receipt_id or referral.receipt_id
         receipt = (
             _override(call, now, referral, person, override)
             if override
-            else self._chosen(tx, referral, chosen)
+            else _checked(read_receipt(), referral)
+            if read_receipt
+            else None
         )
         referral.send(
             actor_of(caller),
@@ -106,7 +124,7 @@ class Steps:
             self._receipts.add(tx, receipt)
         action, basis = ("send_override", override) if override else ("send", "receipt")
         _record(call, action, referral, basis, *(f"acknowledged:{code}" for code in acknowledged))
-        self._lives.save(tx, referral)
+        self._lives.save(tx, referral, read_key)
         if receipt is not None and not receipt.is_override:
             renewals.watch(tx, referral.id, receipt.watch_time(now))
         earlier_contact_id = self._lives.watch_need(tx, referral, now)
@@ -143,9 +161,9 @@ class Steps:
         referral, calendar = self._lives.lock(
             tx, object_id(request.id), version(request.etag), lock_person=True
         )
-        receipt = self._chosen(tx, referral, receipt_id)
-        if receipt is None:
+        if not receipt_id:
             raise Invalid(("receipt_id", "required"))
+        receipt = _checked(self._receipts.get(tx, receipt_id), referral)
         replaced = referral.receipt_id
         referral.attach_consent(actor_of(call.caller), now, calendar, receipt)
         former = self._receipts.get(tx, replaced, for_update=True)
@@ -216,14 +234,6 @@ class Steps:
         self._lives.follow(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
-    def _chosen(self, tx: Transaction, referral: Referral, receipt_id: str) -> Receipt | None:
-        if not receipt_id:
-            return None
-        receipt = self._receipts.get(tx, receipt_id)
-        if receipt.person_id != referral.person_id:
-            raise NotFound
-        return receipt
-
 
 for _rpc in STEP_RPCS:
     # Rpcs that need more than their row (SendReferral, ConfirmOverride and others) have a method
@@ -248,28 +258,34 @@ def _check_worker(call: Call, worker_id: str) -> None:
             raise NotAllowed("organization_not_active")
 
 
+def _checked(receipt: Receipt, referral: Referral) -> Receipt:
+    """Returns the receipt. Refuses a receipt of another person."""
+    if receipt.person_id != referral.person_id:
+        raise NotFound
+    return receipt
+
+
 def _check_receiver(
-    tx: Transaction, referral: Referral, person: Person, acknowledged: Collection[str]
-) -> Receiver:
-    """Returns the receiver. Refuses a receiver to which the person can't be referred.
+    referral: Referral,
+    person: Person,
+    receiver: Receiver,
+    named: Iterable[Unsafe],
+    acknowledged: Collection[str],
+) -> None:
+    """Refuses a receiver to which the person can't be referred.
 
     Such a receiver is not active, does not exist for the sender, no longer offers the service, does
-    not accept her age, or is not safe for her. The last two reasons do not count once the sender
-    has acknowledged them.
+    not accept her age, or is not safe for her. `named` are the answers in which she named somebody
+    unsafe before. The last two reasons do not count once the sender has acknowledged them.
     """
-    sender_id, receiver_id = referral.sender_organization_id, referral.receiver_organization_id
-    named = referrals.named_unsafe(
-        tx, sender_id, referral.person_id, referral.contact_id, referral.id
-    )
-    receiver = members.receiver(tx, referral.service_id, receiver_id, sender_id)
     if referral.service_id and not receiver.available:
         raise Conflict("receiver_not_active")
     if referral.service_id and not receiver.offered:
         raise Conflict("service_unknown")
     check_age_taken(receiver.ages.takes(person.coarse.age_band), acknowledged)
-    unsafe = referral.unsafe.extended_by(named)
-    unsafe.check_receiver(receiver_id, receiver.department, acknowledged)
-    return receiver
+    referral.unsafe.extended_by(named).check_receiver(
+        referral.receiver_organization_id, receiver.department, acknowledged
+    )
 
 
 def _check_limit(tx: Transaction, organization_id: str) -> None:

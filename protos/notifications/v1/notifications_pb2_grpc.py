@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class NotificationsStub:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -83,12 +84,13 @@ class NotificationsStub:
 
 
 class NotificationsServicer:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def ListMessages(self, request, context):
-        """Lists the messages to the caller's desk, to the caller, or (for a coordinator) to the coordinators, newest first. A caller who is only an auditor gets her
-        own messages only.
+        """Lists the messages to the caller's desk, to the caller, or (for a coordinator) to the
+        coordinators, newest first. A caller who is only an auditor gets her own messages only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +104,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUnreadVersions(self, request, context):
-        """Returns for many callers at once the version that CountUnread returns, by the watch tokens that it gave them.
+        """Returns for many callers at once the version that CountUnread returns, by the watch tokens that
+        it gave them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +119,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MarkAllMessagesRead(self, request, context):
-        """Marks as read every message that the caller sees and that is not newer than the latest one that she has seen: messages that arrived meanwhile stay unread.
+        """Marks as read every message that the caller sees and that is not newer than the latest one that
+        she has seen: messages that arrived meanwhile stay unread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +134,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetDesk(self, request, context):
-        """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a coordinator may name any organisation.
+        """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a
+        coordinator may name any organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,8 +149,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDevelopmentMails(self, request, context):
-        """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server is set. Callers: any worker who has signed in; development
-        only.
+        """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server
+        is set. Callers: any worker who has signed in; development only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,7 +213,8 @@ def add_NotificationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Notifications:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     @staticmethod
@@ -456,7 +462,8 @@ class Notifications:
 
 
 class WebhooksStub:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature: v1, HMAC-SHA256).
+    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    webhook-signature: v1, HMAC-SHA256).
     """
 
     def __init__(self, channel):
@@ -528,12 +535,15 @@ class WebhooksStub:
 
 
 class WebhooksServicer:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature: v1, HMAC-SHA256).
+    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    webhook-signature: v1, HMAC-SHA256).
     """
 
     def CreateWebhook(self, request, context):
-        """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers: managers, or a key with scope notifications. invalid_fields:
-        outside development url must be https, without a private address or user info. too_many_webhooks: an organisation may have twenty.
+        """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
+        managers, or a key with scope notifications. invalid_fields: outside development url must be
+        https, without a private address or user info. too_many_webhooks: an organisation may have
+        twenty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -547,7 +557,8 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberWebhooks(self, request, context):
-        """Counts the endpoints of a member to which nothing more would be sent while it is suspended. Callers: coordinators.
+        """Counts the endpoints of a member to which nothing more would be sent while it is suspended.
+        Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -568,8 +579,10 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are signed with both, the new secret first. secret_rotating: the
-        24 hours of an earlier rotation are not over. With at_once earlier secrets end now, even during a rotation: for a secret that leaked.
+        """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are
+        signed with both, the new secret first. secret_rotating: the 24 hours of an earlier rotation
+        are not over. With at_once earlier secrets end now, even during a rotation: for a secret that
+        leaked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -597,14 +610,16 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetDelivery(self, request, context):
-        """Returns one delivery, with the body and headers that were sent, and each attempt of the last 30 days.
+        """Returns one delivery, with the body and headers that were sent, and each attempt of the last 30
+        days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeliveryHours(self, request, context):
-        """Counts the attempts of the current hour and the 23 hours before it, by endpoint and hour; hours without attempts are left out.
+        """Counts the attempts of the current hour and the 23 hours before it, by endpoint and hour; hours
+        without attempts are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -689,7 +704,8 @@ def add_WebhooksServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhooks:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature: v1, HMAC-SHA256).
+    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    webhook-signature: v1, HMAC-SHA256).
     """
 
     @staticmethod

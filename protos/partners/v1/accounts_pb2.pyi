@@ -407,7 +407,9 @@ class BeginPasskeyRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     password: _builtins.str
-    """The password of the account, so that somebody who finds an open screen cannot add a passkey of his own."""
+    """The password of the account, so that somebody who finds an open screen cannot add a passkey of
+    his own.
+    """
     request_id: _builtins.str
     def __init__(
         self,
@@ -432,7 +434,9 @@ class BeginPasskeyResponse(_message.Message):
     challenge: _builtins.str
     """The challenge to send with CreatePasskey."""
     options: _builtins.str
-    """PublicKeyCredentialCreationOptionsJSON, which PublicKeyCredential.parseCreationOptionsFromJSON reads."""
+    """PublicKeyCredentialCreationOptionsJSON, which PublicKeyCredential.parseCreationOptionsFromJSON
+    reads.
+    """
     def __init__(
         self,
         *,
@@ -511,7 +515,9 @@ class BeginSecondFactorRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     password: _builtins.str
-    """The password of the account, so that somebody who finds an open screen cannot lock its owner out."""
+    """The password of the account, so that somebody who finds an open screen cannot lock its owner
+    out.
+    """
     request_id: _builtins.str
     def __init__(
         self,
@@ -656,9 +662,13 @@ class BeginProofResponse(_message.Message):
     asks_password: _builtins.bool
     """Whether the password is accepted."""
     passkey_options: _builtins.str
-    """The options for one of the account's passkeys: PublicKeyCredentialRequestOptionsJSON. Absent: it has none."""
+    """The options for one of the account's passkeys: PublicKeyCredentialRequestOptionsJSON. Absent:
+    it has none.
+    """
     authorization_url: _builtins.str
-    """The address to which to send the browser, to sign in again at the organisation's provider. Absent: no provider is used."""
+    """The address to which to send the browser, to sign in again at the organisation's provider.
+    Absent: no provider is used.
+    """
     def __init__(
         self,
         *,
@@ -789,8 +799,8 @@ class MadeLately(_message.Message):
     label: _builtins.str
     """The label of a key or passkey, the address of an invitation, or the address of a provider."""
     can_end: _builtins.bool
-    """Whether EndMadeLately can end the result. Not an account that existed before, which belongs to somebody, so that its manager decides; nor one that the
-    caller may not suspend.
+    """Whether EndMadeLately can end the result. Not an account that existed before, which belongs to
+    somebody, so that its manager decides; nor one that the caller may not suspend.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

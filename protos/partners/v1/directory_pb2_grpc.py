@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class DirectoryStub:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -168,11 +169,13 @@ class DirectoryStub:
 
 
 class DirectoryServicer:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def ListTaxonomyTerms(self, request, context):
-        """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs no token.
+        """Returns the service taxonomy: groups and sub-codes with their names in three languages. Needs
+        no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,17 +189,19 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyForMembership(self, request, context):
-        """Applies for membership. Public: needs no token. The answer is the same whether such an organisation is known or not. An e-mail goes to contact_email; the
-        application counts, in state APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator answers, and nobody else sees
-        it. too_many_attempts: more applications from one address, or to one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
+        """Applies for membership. Public: needs no token. The answer is the same whether such an
+        organisation is known or not. An e-mail goes to contact_email; the application counts, in state
+        APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator
+        answers, and nobody else sees it. too_many_attempts: more applications from one address, or to
+        one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmApplication(self, request, context):
-        """Confirms an application: the applicant has opened the link in the e-mail. Public: needs no token but that of the link. not_found: the same for a link that
-        is unknown, used, or too old.
+        """Confirms an application: the applicant has opened the link in the e-mail. Public: needs no
+        token but that of the link. not_found: the same for a link that is unknown, used, or too old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,15 +215,18 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RejectApplication(self, request, context):
-        """Rejects an applicant, with a reason: APPLIED → REJECTED. The contact person and the statement of the application are erased at once. Callers: coordinators.
+        """Rejects an applicant, with a reason: APPLIED → REJECTED. The contact person and the statement
+        of the application are erased at once. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordEvidence(self, request, context):
-        """Records evidence about a member on probation, or about an approved one: a newer agreement renews its membership. New evidence
-        replaces earlier evidence of its kind (the last two references count), and an approval that waits for a second person begins anew. Callers: coordinators.
+        """Records evidence about a member on probation, or about an approved one: a newer agreement
+        renews its membership. New evidence replaces earlier evidence of its kind (the last two
+        references count), and an approval that waits for a second person begins anew. Callers:
+        coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -246,15 +254,16 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateOrganization(self, request, context):
-        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators. type, country and hotline_number belong to the network: see
-        ProposeOrganizationChange.
+        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
+        type, country and hotline_number belong to the network: see ProposeOrganizationChange.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProposeOrganizationChange(self, request, context):
-        """Proposes other values of type, country and hotline_number; nothing changes until another person confirms them. Callers: coordinators.
+        """Proposes other values of type, country and hotline_number; nothing changes until another person
+        confirms them. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,51 +284,61 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveOrganization(self, request, context):
-        """Approves a member, which takes two people: the first proposes it (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may
-        open identities and see shelter data. Callers: coordinators. second_person_required: the caller is the first; evidence_missing: `about` names the evidence
-        that is missing or out of date.
+        """Approves a member, which takes two people: the first proposes it
+        (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may open
+        identities and see shelter data. Callers: coordinators. second_person_required: the caller is
+        the first; evidence_missing: `about` names the evidence that is missing or out of date.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuspendOrganization(self, request, context):
-        """Suspends a member, which takes two coordinators of different member organisations: the first proposes it with a reason (`suspension`), and with the second
-        the member's workers and keys are refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without a second it is then
-        APPROVED again. The member's managers are notified by e-mail, and so is the other side of each live referral. A proposal waits seven days. Callers:
-        coordinators. invalid_fields: the first must name a reason. not_independent: `about` may also be `organization`, if both are coordinators of one member.
-        illegal_transition: also for an organisation of coordinators or auditors.
+        """Suspends a member, which takes two coordinators of different member organisations: the first
+        proposes it with a reason (`suspension`), and with the second the member's workers and keys are
+        refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without
+        a second it is then APPROVED again. The member's managers are notified by e-mail, and so is the
+        other side of each live referral. A proposal waits seven days. Callers: coordinators.
+        invalid_fields: the first must name a reason. not_independent: `about` may also be
+        `organization`, if both are coordinators of one member. illegal_transition: also for an
+        organisation of coordinators or auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateOrganization(self, request, context):
-        """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first proposes it (`reinstatement_proposed_by_worker_id`). The member
-        is APPROVED again, or on PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers: coordinators.
+        """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first
+        proposes it (`reinstatement_proposed_by_worker_id`). The member is APPROVED again, or on
+        PROBATION if its agreement has ended meanwhile. A proposal waits seven days. Callers:
+        coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LeaveOrganization(self, request, context):
-        """Ends a membership for good, by the member's own wish: its workers and keys are refused everywhere, and the history stays. Callers: managers of the
-        organisation; or two coordinators of different member organisations, of whom the first proposes it (`leaving_proposed_by_worker_id`); the
-        proposal waits seven days. illegal_transition: also for an organisation that coordinates.
+        """Ends a membership for good, by the member's own wish: its workers and keys are refused
+        everywhere, and the history stays. Callers: managers of the organisation; or two coordinators
+        of different member organisations, of whom the first proposes it
+        (`leaving_proposed_by_worker_id`); the proposal waits seven days. illegal_transition: also for
+        an organisation that coordinates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberAccess(self, request, context):
-        """Counts what ends with a member's access, to be read before the member is suspended. Callers: coordinators. not_found: the organisation does not exist.
+        """Counts what ends with a member's access, to be read before the member is suspended. Callers:
+        coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateService(self, request, context):
-        """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers, coordinators. not_found: the organisation does not exist.
+        """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers,
+        coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -333,8 +352,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGet(self, request, context):
-        """Returns the names for many ids: services and organisations, and workers of the caller's own organisation, in any order; unknown ids are left out. At most
-        200 ids in all.
+        """Returns the names for many ids: services and organisations, and workers of the caller's own
+        organisation, in any order; unknown ids are left out. At most 200 ids in all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,23 +367,26 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetCapacity(self, request, context):
-        """Sets how much room a service has now; without an etag the last call wins. Callers: any worker of the organisation. stale_etag: only if an etag was sent.
+        """Sets how much room a service has now; without an etag the last call wins. Callers: any worker
+        of the organisation. stale_etag: only if an etag was sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchServices(self, request, context):
-        """Finds services by words (without accents), need (with its children), area, language, age, dependants, room. Words, age and dependants are in no log and no
-        address: in REST the search is a POST, and the next page is requested with the same body and `cursor`.
+        """Finds services by words (without accents), need (with its children), area, language, age,
+        dependants, room. Words, age and dependants are in no log and no address: in REST the search is
+        a POST, and the next page is requested with the same body and `cursor`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MatchServices(self, request, context):
-        """Judges every service of the need and returns the best with their verdicts and the reason for each criterion, best first: by verdict, then room, freshness
-        of its figure, nearness, language, need, name. Coarse attributes only; nothing is stored.
+        """Judges every service of the need and returns the best with their verdicts and the reason for
+        each criterion, best first: by verdict, then room, freshness of its figure, nearness, language,
+        need, name. Coarse attributes only; nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -512,7 +534,8 @@ def add_DirectoryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Directory:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     @staticmethod

@@ -107,21 +107,24 @@ class LocationsServicer:
     """
 
     def ListAreas(self, request, context):
-        """Returns the areas that the directory knows: subdivisions of ISO 3166-2 with their names, and the municipalities of Nicaragua. Needs no token.
+        """Returns the areas that the directory knows: subdivisions of ISO 3166-2 with their names, and
+        the municipalities of Nicaragua. Needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateLocation(self, request, context):
-        """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers, coordinators. not_found: the organisation does not exist.
+        """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers,
+        coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLocation(self, request, context):
-        """Returns one place. For a confidential place, other organisations get the department alone, and nobody gets the address.
+        """Returns one place. For a confidential place, other organisations get the department alone, and
+        nobody gets the address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,7 +138,9 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLocation(self, request, context):
-        """Changes the fields named in update_mask. A sealed address, or the directions to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not change an address that is sealed.
+        """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
+        replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
+        change an address that is sealed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,8 +154,9 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetServiceAtLocation(self, request, context):
-        """Records that a service is offered at a place, with the details for that place. A repeated call replaces the former details. Callers: managers,
-        coordinators. not_found: the service or the place does not exist, or they belong to different organisations.
+        """Records that a service is offered at a place, with the details for that place. A repeated call
+        replaces the former details. Callers: managers, coordinators. not_found: the service or the
+        place does not exist, or they belong to different organisations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,34 +177,40 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenAddress(self, request, context):
-        """Opens the addresses of a confidential service for the worker who brings a person there: once for a referral that the service has accepted and that has not
-        ended. The trail records this before the first byte is sent. The same worker may open them again for 30 minutes, recorded each time. Keep no copy. Callers:
-        workers, operators. not_found: no such referral of the caller's organisation was accepted, or it has ended. address_opened: another worker has opened it,
-        or the time is over.
+        """Opens the addresses of a confidential service for the worker who brings a person there: once
+        for a referral that the service has accepted and that has not ended. The trail records this
+        before the first byte is sent. The same worker may open them again for 30 minutes, recorded
+        each time. Keep no copy. Callers: workers, operators. not_found: no such referral of the
+        caller's organisation was accepted, or it has ended. address_opened: another worker has opened
+        it, or the time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenOwnAddress(self, request, context):
-        """Opens the address of a confidential place of the caller's own organisation, to check whether it is right. The trail records this before the first byte is
-        sent. Callers: managers. not_found: the caller's organisation has no such confidential place.
+        """Opens the address of a confidential place of the caller's own organisation, to check whether it
+        is right. The trail records this before the first byte is sent. Callers: managers. not_found:
+        the caller's organisation has no such confidential place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTruthScores(self, request, context):
-        """Lists how far services' statements about their room can be relied on, with the data behind each score; by name. Callers get the scores of their own
-        organisation; coordinators and auditors those of any or all. The score ranks services with the same statements, and nobody else sees it.
+        """Lists how far services' statements about their room can be relied on, with the data behind each
+        score; by name. Callers get the scores of their own organisation; coordinators and auditors
+        those of any or all. The score ranks services with the same statements, and nobody else sees
+        it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFieldChanges(self, request, context):
-        """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and new value. For a sealed field only the fact that it
-        changed. Callers get the changes of their own organisation's entries; coordinators and auditors those of any.
+        """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and
+        new value. For a sealed field only the fact that it changed. Callers get the changes of their
+        own organisation's entries; coordinators and auditors those of any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

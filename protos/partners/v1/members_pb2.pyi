@@ -104,7 +104,9 @@ class Worker(_message.Message):
     status: Global___WorkerStatus.ValueType
     """Whether the account is live."""
     suspension_proposed_by_worker_id: _builtins.str
-    """The worker who proposed this worker's suspension, which waits for a coordinator of another member organisation; only for a worker with a network role."""
+    """The worker who proposed this worker's suspension, which waits for a coordinator of another
+    member organisation; only for a worker with a network role.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """The worker's roles."""
@@ -142,7 +144,9 @@ Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class Invitation(_message.Message):
-    """An invitation to open an account. The link is sent to the address alone; on paper, it is returned to the inviter."""
+    """An invitation to open an account. The link is sent to the address alone; on paper, it is returned
+    to the inviter.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -167,9 +171,13 @@ class Invitation(_message.Message):
     on_paper: _builtins.bool
     """No e-mail is sent: the link is in the answer."""
     unconfirmed: _builtins.bool
-    """Whether the invitation gives a network role, and waits for a coordinator of another member organisation."""
+    """Whether the invitation gives a network role, and waits for a coordinator of another member
+    organisation.
+    """
     link: _builtins.str
-    """The address at which the invited person opens her account; only in the answer to an invitation on paper, once. Keep it from everybody else."""
+    """The address at which the invited person opens her account; only in the answer to an invitation
+    on paper, once. Keep it from everybody else.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_contract_pb2.Role.ValueType]:
         """The roles of the account; a first manager is MANAGER, and perhaps WORKER and OPERATOR."""
@@ -814,29 +822,35 @@ class SignInResponse(_message.Message):
     RECOVERY_CODES_FIELD_NUMBER: _builtins.int
     PASSKEY_OPTIONS_FIELD_NUMBER: _builtins.int
     session_secret: _builtins.str
-    """The secret with which tokens are requested: keep it as you keep a password. Absent: a code is required, see `challenge`."""
+    """The secret with which tokens are requested: keep it as you keep a password. Absent: a code is
+    required, see `challenge`.
+    """
     organization_name: _builtins.str
     """The name of the worker's organisation."""
     challenge: _builtins.str
-    """The challenge of an account that requires more than the password, which was right: FinishSignIn opens the session with it and a code or a passkey's
-    signature. It is valid for five minutes, and until then only the following fields are set.
+    """The challenge of an account that requires more than the password, which was right: FinishSignIn
+    opens the session with it and a code or a passkey's signature. It is valid for five minutes,
+    and until then only the following fields are set.
     """
     asks_code: _builtins.bool
     """Whether a code of an app is accepted."""
     set_up_secret: _builtins.str
-    """The secret of an app, base 32, if the account's sign-in so far requires only the password and the network requires more for its roles
-    (ENLACE_SECOND_FACTOR_REQUIRED). FinishSignIn with a first code takes the secret into use and opens the session; another sign-in before that creates
+    """The secret of an app, base 32, if the account's sign-in so far requires only the password and
+    the network requires more for its roles (ENLACE_SECOND_FACTOR_REQUIRED). FinishSignIn with a
+    first code takes the secret into use and opens the session; another sign-in before that creates
     another secret.
     """
     set_up_uri: _builtins.str
     """The secret as an app reads it from a QR symbol."""
     passkey_options: _builtins.str
-    """The options for one of the account's passkeys: PublicKeyCredentialRequestOptionsJSON, which PublicKeyCredential.parseRequestOptionsFromJSON reads. Absent:
-    it has none.
+    """The options for one of the account's passkeys: PublicKeyCredentialRequestOptionsJSON, which
+    PublicKeyCredential.parseRequestOptionsFromJSON reads. Absent: it has none.
     """
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Caller tokens (JWT), one for each service: enlace.partners, enlace.referrals, enlace.notifications."""
+        """Caller tokens (JWT), one for each service: enlace.partners, enlace.referrals,
+        enlace.notifications.
+        """
 
     @_builtins.property
     def token_expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -852,7 +866,9 @@ class SignInResponse(_message.Message):
 
     @_builtins.property
     def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ten recovery codes, if FinishSignIn took a secret into use: each is valid once instead of a code. They are shown in this answer only."""
+        """Ten recovery codes, if FinishSignIn took a secret into use: each is valid once instead of a
+        code. They are shown in this answer only.
+        """
 
     def __init__(
         self,
@@ -972,7 +988,9 @@ class BeginProviderSignInResponse(_message.Message):
     CHALLENGE_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
     challenge: _builtins.str
-    """The challenge to send with FinishProviderSignIn. It stays in the browser that began: a browser that comes back with another browser's state is refused."""
+    """The challenge to send with FinishProviderSignIn. It stays in the browser that began: a browser
+    that comes back with another browser's state is refused.
+    """
     authorization_url: _builtins.str
     """The address to which to send the browser."""
     def __init__(
@@ -1302,7 +1320,9 @@ class IssueTokenRequest(_message.Message):
     api_key: _builtins.str
     """An API key, whole: enl_<id>_<secret>."""
     passive: _builtins.bool
-    """The request comes from a program, and nobody did anything: the session does not count as used, so that a page left open becomes idle. For a session only."""
+    """The request comes from a program, and nobody did anything: the session does not count as used,
+    so that a page left open becomes idle. For a session only.
+    """
     def __init__(
         self,
         *,
@@ -1353,7 +1373,9 @@ class IssueTokenResponse(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tokens(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Caller tokens (JWT), one for each service: enlace.partners, enlace.referrals, enlace.notifications."""
+        """Caller tokens (JWT), one for each service: enlace.partners, enlace.referrals,
+        enlace.notifications.
+        """
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:

@@ -137,54 +137,67 @@ class MembersServicer:
     """
 
     def CreateInvitation(self, request, context):
-        """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to that person alone, and the answer is the same whether or
-        not the address has an account. Callers: managers, coordinators. A coordinator may name another organisation, and then invites its first manager only. An
-        invitation is valid for 72 hours and replaces an open invitation to the same address; an invitation of a first manager replaces that of any other first
-        manager. It ends when the account of its maker ends. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is sent once a
-        coordinator of another member organisation has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not give one of the
-        roles. manager_exists: the other organisation has a manager. illegal_transition: the organisation is suspended. second_person_required: the worker who
-        registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours. no_mail: the network sends no e-mail. Then, and only then,
-        `on_paper` returns the link in the answer, to be handed over; where e-mail is sent, it is illegal_transition.
+        """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to
+        that person alone, and the answer is the same whether or not the address has an account.
+        Callers: managers, coordinators. A coordinator may name another organisation, and then invites
+        its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
+        the same address; an invitation of a first manager replaces that of any other first manager. It
+        ends when the account of its maker ends. An invitation with a network role (coordinator,
+        auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
+        has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
+        give one of the roles. manager_exists: the other organisation has a manager.
+        illegal_transition: the organisation is suspended. second_person_required: the worker who
+        registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
+        no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
+        answer, to be handed over; where e-mail is sent, it is illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmInvitation(self, request, context):
-        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on paper is in the answer. Callers: a coordinator of a member
-        organisation other than the inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a confirmation. not_independent: `about` may
-        also be `organization`, if both are coordinators of one organisation.
+        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
+        paper is in the answer. Callers: a coordinator of a member organisation other than the
+        inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
+        confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
+        one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNetworkRoles(self, request, context):
-        """Lists the workers with a network role, and the invitations to such roles that wait for a coordinator of another organisation. Callers: coordinators.
+        """Lists the workers with a network role, and the invitations to such roles that wait for a
+        coordinator of another organisation. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvitations(self, request, context):
-        """Lists the invitations to the caller's organisation that can still be accepted. Callers: managers.
+        """Lists the invitations to the caller's organisation that can still be accepted. Callers:
+        managers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more.
+        """Revokes an invitation to the caller's organisation at once. Callers: managers.
+        illegal_transition: it is not open any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptInvitation(self, request, context):
-        """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
-        invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-        account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
-        invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
+        """Opens the account of an invitation with the invited person's name and password. The call needs
+        no token but that of the link, which is valid once. invitation_invalid: the same for an
+        invitation that is unknown, used, replaced, revoked or too old, whose organisation is
+        suspended, or whose maker's account has ended. email_taken: the address has an account at
+        another organisation that has not left; an account at this organisation begins anew, with the
+        roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
+        password too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,30 +211,37 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SuspendWorker(self, request, context):
-        """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
-        managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
-        it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
-        coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
-        organisation.
+        """Suspends a worker: her sessions end at once, the keys that depend on her and her open
+        invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
+        organisation. A worker with a network role is suspended by two coordinators of different member
+        organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
+        it within seven days. right_missing: the worker has a network role and the caller is not a
+        coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
+        may also be `organization`, if both are coordinators of one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetSecondFactor(self, request, context):
-        """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
-        stays, and she is notified. If her sign-in requires nothing more, nothing changes. Callers: managers of her own organisation; coordinators for a manager of
-        another organisation that has no other manager. not_found: there is no such worker, or the caller may not help her. own_account: it is the caller's own
-        account. right_missing: she has a network role, and the caller is not a coordinator. illegal_transition: she is suspended.
+        """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
+        for a worker who lost them; her sessions end, her password stays, and she is notified. If her
+        sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+        coordinators for a manager of another organisation that has no other manager. not_found: there
+        is no such worker, or the caller may not help her. own_account: it is the caller's own account.
+        right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
+        she is suspended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key of the caller's own organisation; only this answer contains the secret. Callers: managers. A key that may do more than its maker is
-        unconfirmed, and useless until another manager confirms it. It ends when its maker's account ends, unless another manager takes it over. not_found: another
-        organisation. too_many_keys: an organisation may have two live keys, for rotation.
+        """Creates an API key of the caller's own organisation; only this answer contains the secret.
+        Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
+        another manager confirms it. It ends when its maker's account ends, unless another manager
+        takes it over. not_found: another organisation. too_many_keys: an organisation may have two
+        live keys, for rotation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,8 +255,9 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransferApiKey(self, request, context):
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes unconfirmed if it may do more than she may, and nobody else
-        who agreed to it is left. illegal_transition: it is revoked.
+        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
+        unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
+        illegal_transition: it is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -257,44 +278,47 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSignInProvider(self, request, context):
-        """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the proposal. Callers: coordinators. The provider's secret is shown to
-        nobody.
+        """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
+        proposal. Callers: coordinators. The provider's secret is shown to nobody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProposeSignInProvider(self, request, context):
-        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
-        of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-        https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
-        suspended, has left, or was not admitted.
+        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
+        confirms it, because whoever controls it can sign in as any worker of this organisation. A
+        newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
+        too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
+        Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
+        is suspended, has left, or was not admitted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSignInProvider(self, request, context):
-        """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
-        object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
-        second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
-        illegal_transition: as for the proposal.
+        """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
+        organisation's managers are notified by e-mail at once, and may object. Callers: a coordinator
+        who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the
+        three days are not over. second_person_required: the caller proposed it. not_independent:
+        caller and proposer may be the same person. illegal_transition: as for the proposal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ObjectToSignInProvider(self, request, context):
-        """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
-        nothing_to_confirm: nothing is proposed.
+        """Objects to the provider that the coordinators propose for the caller's organisation: the
+        proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSignInProvider(self, request, context):
-        """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open sessions go on. Callers: coordinators. illegal_transition: there
-        is no provider.
+        """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
+        sessions go on. Callers: coordinators. illegal_transition: there is no provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -976,60 +1000,71 @@ class TokensServicer:
     """
 
     def SignIn(self, request, context):
-        """Opens a session with e-mail and password and returns its secret with first caller tokens. sign_in_failed: the same for unknown e-mail, wrong password and
-        suspended member. too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords count against the e-mail and against the
-        address: that of the connection, or the address that the gateway has signed in the metadata `client-address`; no other value there is trusted. A device
-        from which somebody once signed in is counted apart: metadata `client-device` (a secret that the device keeps, at most 100 characters).
+        """Opens a session with e-mail and password and returns its secret with first caller tokens.
+        sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
+        count against the e-mail and against the address: that of the connection, or the address that
+        the gateway has signed in the metadata `client-address`; no other value there is trusted. A
+        device from which somebody once signed in is counted apart: metadata `client-device` (a secret
+        that the device keeps, at most 100 characters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishSignIn(self, request, context):
-        """Opens the session of an account that requires more than the password, with a code or a passkey's signature; or the session of the owner of the passkey that
-        signed the challenge of BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey, and a challenge that is used or too
-        old. too_many_attempts: RetryInfo says when.
+        """Opens the session of an account that requires more than the password, with a code or a
+        passkey's signature; or the session of the owner of the passkey that signed the challenge of
+        BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey,
+        and a challenge that is used or too old. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BeginPasskeySignIn(self, request, context):
-        """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose nothing about anybody. FinishSignIn opens the session within
-        five minutes, if the device has verified its user. passkeys_unavailable.
+        """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
+        nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
+        verified its user. passkeys_unavailable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BeginProviderSignIn(self, request, context):
-        """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code with PKCE): returns the address to which to send the browser.
-        The browser comes back to the network's own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+        """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
+        with PKCE): returns the address to which to send the browser. The browser comes back to the
+        network's own address, within ten minutes. not_found: no such provider is in use.
+        provider_unavailable: it does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FinishProviderSignIn(self, request, context):
-        """Opens the session of a worker who came back from her provider: the account is found by the issuer's id for her; the first time by her e-mail, if the issuer
-        has verified it and a worker of this organisation has it. Answers like SignIn, even if the account requires more. sign_in_failed: whatever is wrong. Each
-        state is accepted once, even with a wrong answer. provider_unavailable: it does not answer; begin anew.
+        """Opens the session of a worker who came back from her provider: the account is found by the
+        issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
+        of this organisation has it. Answers like SignIn, even if the account requires more.
+        sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
+        provider_unavailable: it does not answer; begin anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid for three seconds, so that revoked access ends with them;
-        exchange anew every two seconds while you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect) and a token of
-        another service (token_invalid). In REST a key or a session is sent as it is.
+        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
+        for three seconds, so that revoked access ends with them; exchange anew every two seconds while
+        you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
+        and a token of another service (token_invalid). In REST a key or a session is sent as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second call changes nothing.
+        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
+        call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,85 +34,112 @@ class MembersStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MembersAsyncStub: ...
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]
-    """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to that person alone, and the answer is the same whether or
-    not the address has an account. Callers: managers, coordinators. A coordinator may name another organisation, and then invites its first manager only. An
-    invitation is valid for 72 hours and replaces an open invitation to the same address; an invitation of a first manager replaces that of any other first
-    manager. It ends when the account of its maker ends. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is sent once a
-    coordinator of another member organisation has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not give one of the
-    roles. manager_exists: the other organisation has a manager. illegal_transition: the organisation is suspended. second_person_required: the worker who
-    registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours. no_mail: the network sends no e-mail. Then, and only then,
-    `on_paper` returns the link in the answer, to be handed over; where e-mail is sent, it is illegal_transition.
+    """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to
+    that person alone, and the answer is the same whether or not the address has an account.
+    Callers: managers, coordinators. A coordinator may name another organisation, and then invites
+    its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
+    the same address; an invitation of a first manager replaces that of any other first manager. It
+    ends when the account of its maker ends. An invitation with a network role (coordinator,
+    auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
+    has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
+    give one of the roles. manager_exists: the other organisation has a manager.
+    illegal_transition: the organisation is suspended. second_person_required: the worker who
+    registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
+    no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
+    answer, to be handed over; where e-mail is sent, it is illegal_transition.
     """
     ConfirmInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]
-    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on paper is in the answer. Callers: a coordinator of a member
-    organisation other than the inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a confirmation. not_independent: `about` may
-    also be `organization`, if both are coordinators of one organisation.
+    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
+    paper is in the answer. Callers: a coordinator of a member organisation other than the
+    inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
+    confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
+    one organisation.
     """
     ListNetworkRoles: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]
-    """Lists the workers with a network role, and the invitations to such roles that wait for a coordinator of another organisation. Callers: coordinators."""
+    """Lists the workers with a network role, and the invitations to such roles that wait for a
+    coordinator of another organisation. Callers: coordinators.
+    """
     ListInvitations: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]
-    """Lists the invitations to the caller's organisation that can still be accepted. Callers: managers."""
+    """Lists the invitations to the caller's organisation that can still be accepted. Callers:
+    managers.
+    """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
-    """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more."""
+    """Revokes an invitation to the caller's organisation at once. Callers: managers.
+    illegal_transition: it is not open any more.
+    """
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
-    """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
-    invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-    account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
-    invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
+    """Opens the account of an invitation with the invited person's name and password. The call needs
+    no token but that of the link, which is valid once. invitation_invalid: the same for an
+    invitation that is unknown, used, replaced, revoked or too old, whose organisation is
+    suspended, or whose maker's account has ended. email_taken: the address has an account at
+    another organisation that has not left; an account at this organisation begins anew, with the
+    roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
+    password too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
-    """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
-    managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
-    it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
-    coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
-    organisation.
+    """Suspends a worker: her sessions end at once, the keys that depend on her and her open
+    invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
+    organisation. A worker with a network role is suspended by two coordinators of different member
+    organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
+    it within seven days. right_missing: the worker has a network role and the caller is not a
+    coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
+    may also be `organization`, if both are coordinators of one organisation.
     """
     ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
-    """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
-    stays, and she is notified. If her sign-in requires nothing more, nothing changes. Callers: managers of her own organisation; coordinators for a manager of
-    another organisation that has no other manager. not_found: there is no such worker, or the caller may not help her. own_account: it is the caller's own
-    account. right_missing: she has a network role, and the caller is not a coordinator. illegal_transition: she is suspended.
+    """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
+    for a worker who lost them; her sessions end, her password stays, and she is notified. If her
+    sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+    coordinators for a manager of another organisation that has no other manager. not_found: there
+    is no such worker, or the caller may not help her. own_account: it is the caller's own account.
+    right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
+    she is suspended.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]
-    """Creates an API key of the caller's own organisation; only this answer contains the secret. Callers: managers. A key that may do more than its maker is
-    unconfirmed, and useless until another manager confirms it. It ends when its maker's account ends, unless another manager takes it over. not_found: another
-    organisation. too_many_keys: an organisation may have two live keys, for rotation.
+    """Creates an API key of the caller's own organisation; only this answer contains the secret.
+    Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
+    another manager confirms it. It ends when its maker's account ends, unless another manager
+    takes it over. not_found: another organisation. too_many_keys: an organisation may have two
+    live keys, for rotation.
     """
     ConfirmApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes unconfirmed if it may do more than she may, and nobody else
-    who agreed to it is left. illegal_transition: it is revoked.
+    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
+    unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
+    illegal_transition: it is revoked.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]
     """Lists the organisation's keys, without secrets. Callers: managers."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]
     """Revokes a key at once. Callers: managers."""
     GetSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]
-    """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the proposal. Callers: coordinators. The provider's secret is shown to
-    nobody.
+    """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
+    proposal. Callers: coordinators. The provider's secret is shown to nobody.
     """
     ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
-    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
-    of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-    https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
-    suspended, has left, or was not admitted.
+    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
+    confirms it, because whoever controls it can sign in as any worker of this organisation. A
+    newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
+    too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
+    Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
+    is suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
-    """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
-    object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
-    second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
-    illegal_transition: as for the proposal.
+    """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
+    organisation's managers are notified by e-mail at once, and may object. Callers: a coordinator
+    who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the
+    three days are not over. second_person_required: the caller proposed it. not_independent:
+    caller and proposer may be the same person. illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]
-    """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
-    nothing_to_confirm: nothing is proposed.
+    """Objects to the provider that the coordinators propose for the caller's organisation: the
+    proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
-    """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open sessions go on. Callers: coordinators. illegal_transition: there
-    is no provider.
+    """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
+    sessions go on. Callers: coordinators. illegal_transition: there is no provider.
     """
 
 @_typing.type_check_only
@@ -121,85 +148,112 @@ class MembersAsyncStub(MembersStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to that person alone, and the answer is the same whether or
-    not the address has an account. Callers: managers, coordinators. A coordinator may name another organisation, and then invites its first manager only. An
-    invitation is valid for 72 hours and replaces an open invitation to the same address; an invitation of a first manager replaces that of any other first
-    manager. It ends when the account of its maker ends. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is sent once a
-    coordinator of another member organisation has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not give one of the
-    roles. manager_exists: the other organisation has a manager. illegal_transition: the organisation is suspended. second_person_required: the worker who
-    registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours. no_mail: the network sends no e-mail. Then, and only then,
-    `on_paper` returns the link in the answer, to be handed over; where e-mail is sent, it is illegal_transition.
+    """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to
+    that person alone, and the answer is the same whether or not the address has an account.
+    Callers: managers, coordinators. A coordinator may name another organisation, and then invites
+    its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
+    the same address; an invitation of a first manager replaces that of any other first manager. It
+    ends when the account of its maker ends. An invitation with a network role (coordinator,
+    auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
+    has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
+    give one of the roles. manager_exists: the other organisation has a manager.
+    illegal_transition: the organisation is suspended. second_person_required: the worker who
+    registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
+    no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
+    answer, to be handed over; where e-mail is sent, it is illegal_transition.
     """
     ConfirmInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on paper is in the answer. Callers: a coordinator of a member
-    organisation other than the inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a confirmation. not_independent: `about` may
-    also be `organization`, if both are coordinators of one organisation.
+    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
+    paper is in the answer. Callers: a coordinator of a member organisation other than the
+    inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
+    confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
+    one organisation.
     """
     ListNetworkRoles: _aio.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]  # type: ignore[assignment]
-    """Lists the workers with a network role, and the invitations to such roles that wait for a coordinator of another organisation. Callers: coordinators."""
+    """Lists the workers with a network role, and the invitations to such roles that wait for a
+    coordinator of another organisation. Callers: coordinators.
+    """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_members_pb2.ListInvitationsRequest, _members_pb2.ListInvitationsResponse]  # type: ignore[assignment]
-    """Lists the invitations to the caller's organisation that can still be accepted. Callers: managers."""
+    """Lists the invitations to the caller's organisation that can still be accepted. Callers:
+    managers.
+    """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more."""
+    """Revokes an invitation to the caller's organisation at once. Callers: managers.
+    illegal_transition: it is not open any more.
+    """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
-    """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
-    invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-    account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
-    invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
+    """Opens the account of an invitation with the invited person's name and password. The call needs
+    no token but that of the link, which is valid once. invitation_invalid: the same for an
+    invitation that is unknown, used, replaced, revoked or too old, whose organisation is
+    suspended, or whose maker's account has ended. email_taken: the address has an account at
+    another organisation that has not left; an account at this organisation begins anew, with the
+    roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
+    password too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
-    """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
-    managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
-    it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
-    coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
-    organisation.
+    """Suspends a worker: her sessions end at once, the keys that depend on her and her open
+    invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
+    organisation. A worker with a network role is suspended by two coordinators of different member
+    organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
+    it within seven days. right_missing: the worker has a network role and the caller is not a
+    coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
+    may also be `organization`, if both are coordinators of one organisation.
     """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
-    """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
-    stays, and she is notified. If her sign-in requires nothing more, nothing changes. Callers: managers of her own organisation; coordinators for a manager of
-    another organisation that has no other manager. not_found: there is no such worker, or the caller may not help her. own_account: it is the caller's own
-    account. right_missing: she has a network role, and the caller is not a coordinator. illegal_transition: she is suspended.
+    """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
+    for a worker who lost them; her sessions end, her password stays, and she is notified. If her
+    sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+    coordinators for a manager of another organisation that has no other manager. not_found: there
+    is no such worker, or the caller may not help her. own_account: it is the caller's own account.
+    right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
+    she is suspended.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
-    """Creates an API key of the caller's own organisation; only this answer contains the secret. Callers: managers. A key that may do more than its maker is
-    unconfirmed, and useless until another manager confirms it. It ends when its maker's account ends, unless another manager takes it over. not_found: another
-    organisation. too_many_keys: an organisation may have two live keys, for rotation.
+    """Creates an API key of the caller's own organisation; only this answer contains the secret.
+    Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
+    another manager confirms it. It ends when its maker's account ends, unless another manager
+    takes it over. not_found: another organisation. too_many_keys: an organisation may have two
+    live keys, for rotation.
     """
     ConfirmApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes unconfirmed if it may do more than she may, and nobody else
-    who agreed to it is left. illegal_transition: it is revoked.
+    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
+    unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
+    illegal_transition: it is revoked.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, without secrets. Callers: managers."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Revokes a key at once. Callers: managers."""
     GetSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the proposal. Callers: coordinators. The provider's secret is shown to
-    nobody.
+    """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
+    proposal. Callers: coordinators. The provider's secret is shown to nobody.
     """
     ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
-    of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-    https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
-    suspended, has left, or was not admitted.
+    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
+    confirms it, because whoever controls it can sign in as any worker of this organisation. A
+    newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
+    too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
+    Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
+    is suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
-    object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
-    second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
-    illegal_transition: as for the proposal.
+    """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
+    organisation's managers are notified by e-mail at once, and may object. Callers: a coordinator
+    who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the
+    three days are not over. second_person_required: the caller proposed it. not_independent:
+    caller and proposer may be the same person. illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]  # type: ignore[assignment]
-    """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
-    nothing_to_confirm: nothing is proposed.
+    """Objects to the provider that the coordinators propose for the caller's organisation: the
+    proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open sessions go on. Callers: coordinators. illegal_transition: there
-    is no provider.
+    """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
+    sessions go on. Callers: coordinators. illegal_transition: there is no provider.
     """
 
 class MembersServicer(metaclass=_abc_1.ABCMeta):
@@ -211,14 +265,19 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.CreateInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to that person alone, and the answer is the same whether or
-        not the address has an account. Callers: managers, coordinators. A coordinator may name another organisation, and then invites its first manager only. An
-        invitation is valid for 72 hours and replaces an open invitation to the same address; an invitation of a first manager replaces that of any other first
-        manager. It ends when the account of its maker ends. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is sent once a
-        coordinator of another member organisation has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not give one of the
-        roles. manager_exists: the other organisation has a manager. illegal_transition: the organisation is suspended. second_person_required: the worker who
-        registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours. no_mail: the network sends no e-mail. Then, and only then,
-        `on_paper` returns the link in the answer, to be handed over; where e-mail is sent, it is illegal_transition.
+        """Invites somebody to open an account in the caller's organisation; the link is sent by e-mail to
+        that person alone, and the answer is the same whether or not the address has an account.
+        Callers: managers, coordinators. A coordinator may name another organisation, and then invites
+        its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
+        the same address; an invitation of a first manager replaces that of any other first manager. It
+        ends when the account of its maker ends. An invitation with a network role (coordinator,
+        auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
+        has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
+        give one of the roles. manager_exists: the other organisation has a manager.
+        illegal_transition: the organisation is suspended. second_person_required: the worker who
+        registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
+        no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
+        answer, to be handed over; where e-mail is sent, it is illegal_transition.
         """
 
     @_abc_1.abstractmethod
@@ -227,9 +286,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ConfirmInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on paper is in the answer. Callers: a coordinator of a member
-        organisation other than the inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a confirmation. not_independent: `about` may
-        also be `organization`, if both are coordinators of one organisation.
+        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
+        paper is in the answer. Callers: a coordinator of a member organisation other than the
+        inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
+        confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
+        one organisation.
         """
 
     @_abc_1.abstractmethod
@@ -238,7 +299,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ListNetworkRolesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ListNetworkRolesResponse, _abc.Awaitable[_members_pb2.ListNetworkRolesResponse]]:
-        """Lists the workers with a network role, and the invitations to such roles that wait for a coordinator of another organisation. Callers: coordinators."""
+        """Lists the workers with a network role, and the invitations to such roles that wait for a
+        coordinator of another organisation. Callers: coordinators.
+        """
 
     @_abc_1.abstractmethod
     def ListInvitations(
@@ -246,7 +309,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ListInvitationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ListInvitationsResponse, _abc.Awaitable[_members_pb2.ListInvitationsResponse]]:
-        """Lists the invitations to the caller's organisation that can still be accepted. Callers: managers."""
+        """Lists the invitations to the caller's organisation that can still be accepted. Callers:
+        managers.
+        """
 
     @_abc_1.abstractmethod
     def RevokeInvitation(
@@ -254,7 +319,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.RevokeInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Revokes an invitation to the caller's organisation at once. Callers: managers. illegal_transition: it is not open any more."""
+        """Revokes an invitation to the caller's organisation at once. Callers: managers.
+        illegal_transition: it is not open any more.
+        """
 
     @_abc_1.abstractmethod
     def AcceptInvitation(
@@ -262,10 +329,13 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.AcceptInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.AcceptInvitationResponse, _abc.Awaitable[_members_pb2.AcceptInvitationResponse]]:
-        """Opens the account of an invitation with the invited person's name and password. The call needs no token but that of the link, which is valid once.
-        invitation_invalid: the same for an invitation that is unknown, used, replaced, revoked or too old, whose organisation is suspended, or whose maker's
-        account has ended. email_taken: the address has an account at another organisation that has not left; an account at this organisation begins anew, with the roles of the
-        invitation. manager_exists: somebody else became manager first. invalid_fields: password too_short.
+        """Opens the account of an invitation with the invited person's name and password. The call needs
+        no token but that of the link, which is valid once. invitation_invalid: the same for an
+        invitation that is unknown, used, replaced, revoked or too old, whose organisation is
+        suspended, or whose maker's account has ended. email_taken: the address has an account at
+        another organisation that has not left; an account at this organisation begins anew, with the
+        roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
+        password too_short.
         """
 
     @_abc_1.abstractmethod
@@ -282,11 +352,13 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SuspendWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
-        """Suspends a worker: her sessions end at once, the keys that depend on her and her open invitations are revoked, and her unconfirmed proposals end. Callers:
-        managers of her own organisation. A worker with a network role is suspended by two coordinators of different member organisations: the first call proposes
-        it (`suspension_proposed_by_worker_id`), the second does it within seven days. right_missing: the worker has a network role and the caller is not a
-        coordinator, or the worker has none and the caller is not a manager. not_independent: `about` may also be `organization`, if both are coordinators of one
-        organisation.
+        """Suspends a worker: her sessions end at once, the keys that depend on her and her open
+        invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
+        organisation. A worker with a network role is suspended by two coordinators of different member
+        organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
+        it within seven days. right_missing: the worker has a network role and the caller is not a
+        coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
+        may also be `organization`, if both are coordinators of one organisation.
         """
 
     @_abc_1.abstractmethod
@@ -295,10 +367,13 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ResetSecondFactorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ResetSecondFactorResponse, _abc.Awaitable[_members_pb2.ResetSecondFactorResponse]]:
-        """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys), for a worker who lost them; her sessions end, her password
-        stays, and she is notified. If her sign-in requires nothing more, nothing changes. Callers: managers of her own organisation; coordinators for a manager of
-        another organisation that has no other manager. not_found: there is no such worker, or the caller may not help her. own_account: it is the caller's own
-        account. right_missing: she has a network role, and the caller is not a coordinator. illegal_transition: she is suspended.
+        """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
+        for a worker who lost them; her sessions end, her password stays, and she is notified. If her
+        sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+        coordinators for a manager of another organisation that has no other manager. not_found: there
+        is no such worker, or the caller may not help her. own_account: it is the caller's own account.
+        right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
+        she is suspended.
         """
 
     @_abc_1.abstractmethod
@@ -307,9 +382,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.CreateApiKeyResponse, _abc.Awaitable[_members_pb2.CreateApiKeyResponse]]:
-        """Creates an API key of the caller's own organisation; only this answer contains the secret. Callers: managers. A key that may do more than its maker is
-        unconfirmed, and useless until another manager confirms it. It ends when its maker's account ends, unless another manager takes it over. not_found: another
-        organisation. too_many_keys: an organisation may have two live keys, for rotation.
+        """Creates an API key of the caller's own organisation; only this answer contains the secret.
+        Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
+        another manager confirms it. It ends when its maker's account ends, unless another manager
+        takes it over. not_found: another organisation. too_many_keys: an organisation may have two
+        live keys, for rotation.
         """
 
     @_abc_1.abstractmethod
@@ -326,8 +403,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.TransferApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes unconfirmed if it may do more than she may, and nobody else
-        who agreed to it is left. illegal_transition: it is revoked.
+        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
+        unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
+        illegal_transition: it is revoked.
         """
 
     @_abc_1.abstractmethod
@@ -352,8 +430,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.GetSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the proposal. Callers: coordinators. The provider's secret is shown to
-        nobody.
+        """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
+        proposal. Callers: coordinators. The provider's secret is shown to nobody.
         """
 
     @_abc_1.abstractmethod
@@ -362,10 +440,12 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ProposeSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator confirms it, because whoever controls it can sign in as any worker
-        of this organisation. A newer proposal replaces an older one. Callers: coordinators. invalid_fields: required, too_long, malformed; out_of_range: not
-        https; shared_issuer: many organisations share it, like Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it is
-        suspended, has left, or was not admitted.
+        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
+        confirms it, because whoever controls it can sign in as any worker of this organisation. A
+        newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
+        too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
+        Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
+        is suspended, has left, or was not admitted.
         """
 
     @_abc_1.abstractmethod
@@ -374,10 +454,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ConfirmSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the organisation's managers are notified by e-mail at once, and may
-        object. Callers: a coordinator who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the three days are not over.
-        second_person_required: the caller proposed it. not_independent: caller and proposer may be the same person.
-        illegal_transition: as for the proposal.
+        """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
+        organisation's managers are notified by e-mail at once, and may object. Callers: a coordinator
+        who counts as a second person. nothing_to_confirm: nothing is proposed. objection_time: the
+        three days are not over. second_person_required: the caller proposed it. not_independent:
+        caller and proposer may be the same person. illegal_transition: as for the proposal.
         """
 
     @_abc_1.abstractmethod
@@ -386,8 +467,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ObjectToSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ObjectToSignInProviderResponse, _abc.Awaitable[_members_pb2.ObjectToSignInProviderResponse]]:
-        """Objects to the provider that the coordinators propose for the caller's organisation: the proposal is dropped at once. Callers: managers.
-        nothing_to_confirm: nothing is proposed.
+        """Objects to the provider that the coordinators propose for the caller's organisation: the
+        proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
         """
 
     @_abc_1.abstractmethod
@@ -396,8 +477,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.EndSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open sessions go on. Callers: coordinators. illegal_transition: there
-        is no provider.
+        """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
+        sessions go on. Callers: coordinators. illegal_transition: there is no provider.
         """
 
 def add_MembersServicer_to_server(servicer: MembersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -410,36 +491,48 @@ class TokensStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TokensAsyncStub: ...
     SignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]
-    """Opens a session with e-mail and password and returns its secret with first caller tokens. sign_in_failed: the same for unknown e-mail, wrong password and
-    suspended member. too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords count against the e-mail and against the
-    address: that of the connection, or the address that the gateway has signed in the metadata `client-address`; no other value there is trusted. A device
-    from which somebody once signed in is counted apart: metadata `client-device` (a secret that the device keeps, at most 100 characters).
+    """Opens a session with e-mail and password and returns its secret with first caller tokens.
+    sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
+    count against the e-mail and against the address: that of the connection, or the address that
+    the gateway has signed in the metadata `client-address`; no other value there is trusted. A
+    device from which somebody once signed in is counted apart: metadata `client-device` (a secret
+    that the device keeps, at most 100 characters).
     """
     FinishSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]
-    """Opens the session of an account that requires more than the password, with a code or a passkey's signature; or the session of the owner of the passkey that
-    signed the challenge of BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey, and a challenge that is used or too
-    old. too_many_attempts: RetryInfo says when.
+    """Opens the session of an account that requires more than the password, with a code or a
+    passkey's signature; or the session of the owner of the passkey that signed the challenge of
+    BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey,
+    and a challenge that is used or too old. too_many_attempts: RetryInfo says when.
     """
     BeginPasskeySignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]
-    """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose nothing about anybody. FinishSignIn opens the session within
-    five minutes, if the device has verified its user. passkeys_unavailable.
+    """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
+    nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
+    verified its user. passkeys_unavailable.
     """
     BeginProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]
-    """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code with PKCE): returns the address to which to send the browser.
-    The browser comes back to the network's own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+    """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
+    with PKCE): returns the address to which to send the browser. The browser comes back to the
+    network's own address, within ten minutes. not_found: no such provider is in use.
+    provider_unavailable: it does not answer.
     """
     FinishProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]
-    """Opens the session of a worker who came back from her provider: the account is found by the issuer's id for her; the first time by her e-mail, if the issuer
-    has verified it and a worker of this organisation has it. Answers like SignIn, even if the account requires more. sign_in_failed: whatever is wrong. Each
-    state is accepted once, even with a wrong answer. provider_unavailable: it does not answer; begin anew.
+    """Opens the session of a worker who came back from her provider: the account is found by the
+    issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
+    of this organisation has it. Answers like SignIn, even if the account requires more.
+    sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
+    provider_unavailable: it does not answer; begin anew.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
-    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid for three seconds, so that revoked access ends with them;
-    exchange anew every two seconds while you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect) and a token of
-    another service (token_invalid). In REST a key or a session is sent as it is.
+    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
+    for three seconds, so that revoked access ends with them; exchange anew every two seconds while
+    you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
+    and a token of another service (token_invalid). In REST a key or a session is sent as it is.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
-    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second call changes nothing."""
+    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
+    call changes nothing.
+    """
 
 @_typing.type_check_only
 class TokensAsyncStub(TokensStub):
@@ -447,36 +540,48 @@ class TokensAsyncStub(TokensStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens a session with e-mail and password and returns its secret with first caller tokens. sign_in_failed: the same for unknown e-mail, wrong password and
-    suspended member. too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords count against the e-mail and against the
-    address: that of the connection, or the address that the gateway has signed in the metadata `client-address`; no other value there is trusted. A device
-    from which somebody once signed in is counted apart: metadata `client-device` (a secret that the device keeps, at most 100 characters).
+    """Opens a session with e-mail and password and returns its secret with first caller tokens.
+    sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
+    count against the e-mail and against the address: that of the connection, or the address that
+    the gateway has signed in the metadata `client-address`; no other value there is trusted. A
+    device from which somebody once signed in is counted apart: metadata `client-device` (a secret
+    that the device keeps, at most 100 characters).
     """
     FinishSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens the session of an account that requires more than the password, with a code or a passkey's signature; or the session of the owner of the passkey that
-    signed the challenge of BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey, and a challenge that is used or too
-    old. too_many_attempts: RetryInfo says when.
+    """Opens the session of an account that requires more than the password, with a code or a
+    passkey's signature; or the session of the owner of the passkey that signed the challenge of
+    BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey,
+    and a challenge that is used or too old. too_many_attempts: RetryInfo says when.
     """
     BeginPasskeySignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]  # type: ignore[assignment]
-    """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose nothing about anybody. FinishSignIn opens the session within
-    five minutes, if the device has verified its user. passkeys_unavailable.
+    """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
+    nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
+    verified its user. passkeys_unavailable.
     """
     BeginProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]  # type: ignore[assignment]
-    """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code with PKCE): returns the address to which to send the browser.
-    The browser comes back to the network's own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+    """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
+    with PKCE): returns the address to which to send the browser. The browser comes back to the
+    network's own address, within ten minutes. not_found: no such provider is in use.
+    provider_unavailable: it does not answer.
     """
     FinishProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens the session of a worker who came back from her provider: the account is found by the issuer's id for her; the first time by her e-mail, if the issuer
-    has verified it and a worker of this organisation has it. Answers like SignIn, even if the account requires more. sign_in_failed: whatever is wrong. Each
-    state is accepted once, even with a wrong answer. provider_unavailable: it does not answer; begin anew.
+    """Opens the session of a worker who came back from her provider: the account is found by the
+    issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
+    of this organisation has it. Answers like SignIn, even if the account requires more.
+    sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
+    provider_unavailable: it does not answer; begin anew.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
-    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid for three seconds, so that revoked access ends with them;
-    exchange anew every two seconds while you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect) and a token of
-    another service (token_invalid). In REST a key or a session is sent as it is.
+    """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
+    for three seconds, so that revoked access ends with them; exchange anew every two seconds while
+    you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
+    and a token of another service (token_invalid). In REST a key or a session is sent as it is.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second call changes nothing."""
+    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
+    call changes nothing.
+    """
 
 class TokensServicer(metaclass=_abc_1.ABCMeta):
     """Tokens: proofs of a caller's identity. SignIn and IssueToken need no token themselves."""
@@ -487,10 +592,13 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens a session with e-mail and password and returns its secret with first caller tokens. sign_in_failed: the same for unknown e-mail, wrong password and
-        suspended member. too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords count against the e-mail and against the
-        address: that of the connection, or the address that the gateway has signed in the metadata `client-address`; no other value there is trusted. A device
-        from which somebody once signed in is counted apart: metadata `client-device` (a secret that the device keeps, at most 100 characters).
+        """Opens a session with e-mail and password and returns its secret with first caller tokens.
+        sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
+        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
+        count against the e-mail and against the address: that of the connection, or the address that
+        the gateway has signed in the metadata `client-address`; no other value there is trusted. A
+        device from which somebody once signed in is counted apart: metadata `client-device` (a secret
+        that the device keeps, at most 100 characters).
         """
 
     @_abc_1.abstractmethod
@@ -499,9 +607,10 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.FinishSignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens the session of an account that requires more than the password, with a code or a passkey's signature; or the session of the owner of the passkey that
-        signed the challenge of BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey, and a challenge that is used or too
-        old. too_many_attempts: RetryInfo says when.
+        """Opens the session of an account that requires more than the password, with a code or a
+        passkey's signature; or the session of the owner of the passkey that signed the challenge of
+        BeginPasskeySignIn. sign_in_failed: the same for a wrong code, a used code, another passkey,
+        and a challenge that is used or too old. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod
@@ -510,8 +619,9 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.BeginPasskeySignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.BeginPasskeySignInResponse, _abc.Awaitable[_members_pb2.BeginPasskeySignInResponse]]:
-        """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose nothing about anybody. FinishSignIn opens the session within
-        five minutes, if the device has verified its user. passkeys_unavailable.
+        """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
+        nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
+        verified its user. passkeys_unavailable.
         """
 
     @_abc_1.abstractmethod
@@ -520,8 +630,10 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.BeginProviderSignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.BeginProviderSignInResponse, _abc.Awaitable[_members_pb2.BeginProviderSignInResponse]]:
-        """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code with PKCE): returns the address to which to send the browser.
-        The browser comes back to the network's own address, within ten minutes. not_found: no such provider is in use. provider_unavailable: it does not answer.
+        """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
+        with PKCE): returns the address to which to send the browser. The browser comes back to the
+        network's own address, within ten minutes. not_found: no such provider is in use.
+        provider_unavailable: it does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -530,9 +642,11 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.FinishProviderSignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens the session of a worker who came back from her provider: the account is found by the issuer's id for her; the first time by her e-mail, if the issuer
-        has verified it and a worker of this organisation has it. Answers like SignIn, even if the account requires more. sign_in_failed: whatever is wrong. Each
-        state is accepted once, even with a wrong answer. provider_unavailable: it does not answer; begin anew.
+        """Opens the session of a worker who came back from her provider: the account is found by the
+        issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
+        of this organisation has it. Answers like SignIn, even if the account requires more.
+        sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
+        provider_unavailable: it does not answer; begin anew.
         """
 
     @_abc_1.abstractmethod
@@ -541,9 +655,10 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.IssueTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
-        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid for three seconds, so that revoked access ends with them;
-        exchange anew every two seconds while you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect) and a token of
-        another service (token_invalid). In REST a key or a session is sent as it is.
+        """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
+        for three seconds, so that revoked access ends with them; exchange anew every two seconds while
+        you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
+        and a token of another service (token_invalid). In REST a key or a session is sent as it is.
         """
 
     @_abc_1.abstractmethod
@@ -552,6 +667,8 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.EndSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.EndSessionResponse, _abc.Awaitable[_members_pb2.EndSessionResponse]]:
-        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second call changes nothing."""
+        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
+        call changes nothing.
+        """
 
 def add_TokensServicer_to_server(servicer: TokensServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class OpenDataStub:
-    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
-    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their
+    public places and their organisations. Nothing in these answers, counts included, depends on
+    hidden data. The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -59,8 +60,9 @@ class OpenDataStub:
 
 
 class OpenDataServicer:
-    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
-    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their
+    public places and their organisations. Nothing in these answers, counts included, depends on
+    hidden data. The usual refusals: protos/README.md.
     """
 
     def ListPublicServices(self, request, context):
@@ -71,7 +73,8 @@ class OpenDataServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPublicService(self, request, context):
-        """Returns one public service. Needs no token. not_found: the service does not exist, or is not public.
+        """Returns one public service. Needs no token. not_found: the service does not exist, or is not
+        public.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,8 +126,9 @@ def add_OpenDataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpenData:
-    """The public part of the directory: services of approved members that want to be found, with their public places and their organisations. Nothing in these
-    answers, counts included, depends on hidden data. The usual refusals: protos/README.md.
+    """The public part of the directory: services of approved members that want to be found, with their
+    public places and their organisations. Nothing in these answers, counts included, depends on
+    hidden data. The usual refusals: protos/README.md.
     """
 
     @staticmethod
@@ -273,16 +277,19 @@ class ImportsServicer:
     """
 
     def CreateImport(self, request, context):
-        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or CSV) to be read in the background: it creates or changes the
-        services and places that the file names, all or none. Callers: managers for their own organisation, coordinators for any. `GetImport` returns the progress.
-        invalid_fields: the file is too large; too_many_requests: five imports of the organisation have not ended yet.
+        """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or
+        CSV) to be read in the background: it creates or changes the services and places that the file
+        names, all or none. Callers: managers for their own organisation, coordinators for any.
+        `GetImport` returns the progress. invalid_fields: the file is too large; too_many_requests:
+        five imports of the organisation have not ended yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetImport(self, request, context):
-        """Returns an import of the caller's organisation: its progress and, once it has ended, the outcome of each row. Imports are stored for 30 days.
+        """Returns an import of the caller's organisation: its progress and, once it has ended, the
+        outcome of each row. Imports are stored for 30 days.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -296,7 +303,8 @@ class ImportsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelImport(self, request, context):
-        """Cancels an import: nothing of it is written. An import that has ended stays as it is. Returns the import, which may still need a moment to end.
+        """Cancels an import: nothing of it is written. An import that has ended stays as it is. Returns
+        the import, which may still need a moment to end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

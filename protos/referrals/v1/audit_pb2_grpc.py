@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AuditStub:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals: protos/README.md.
+    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
+    protos/README.md.
     """
 
     def __init__(self, channel):
@@ -58,33 +59,38 @@ class AuditStub:
 
 
 class AuditServicer:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals: protos/README.md.
+    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
+    protos/README.md.
     """
 
     def ListTrail(self, request, context):
-        """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and whether it was allowed. The trail records the search, too.
+        """Lists rows of this service's trail, newest first: who did or read what, for which purpose, and
+        whether it was allowed. The trail records the search, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def VerifyTrail(self, request, context):
-        """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the heads that were published on the topic in the last week. The
-        command `audit verify` compares the whole chain with the heads that the other services stored.
+        """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the
+        heads that were published on the topic in the last week. The command `audit verify` compares
+        the whole chain with the heads that the other services stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAnomalies(self, request, context):
-        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within a minute, once for each worker, kind and day.
+        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within
+        a minute, once for each worker, kind and day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReviewAnomaly(self, request, context):
-        """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already reviewed it.
+        """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
+        reviewed it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +128,8 @@ def add_AuditServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Audit:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals: protos/README.md.
+    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
+    protos/README.md.
     """
 
     @staticmethod

@@ -284,7 +284,9 @@ class PlacementFigures(_message.Message):
 
     @_builtins.property
     def by_urgency(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Figure]:
-        """The counts by urgency; `unassessed` if no urgency is known. Urgencies that are left out have fewer than ten."""
+        """The counts by urgency; `unassessed` if no urgency is known. Urgencies that are left out have
+        fewer than ten.
+        """
 
     @_builtins.property
     def by_outcome(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Figure]:

@@ -67,8 +67,9 @@ class CampaignsServicer:
     """
 
     def CreateCampaign(self, request, context):
-        """Begins a campaign for the line of a country, and generates a code for each medium. The code is printed on the poster or read out on the radio; a caller who
-        names it needs to explain nothing. Callers: coordinators.
+        """Begins a campaign for the line of a country, and generates a code for each medium. The code is
+        printed on the poster or read out on the radio; a caller who names it needs to explain nothing.
+        Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,24 +83,26 @@ class CampaignsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndCampaign(self, request, context):
-        """Ends a campaign: from now on its codes are not shown on the public page. A caller may still name one, because posters hang longer than campaigns last. A
-        second end changes nothing. Callers: coordinators.
+        """Ends a campaign: from now on its codes are not shown on the public page. A caller may still
+        name one, because posters hang longer than campaigns last. A second end changes nothing.
+        Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPlacement(self, request, context):
-        """Returns the country of the line that a code makes known, and the medium; not_found for any other code. Public: anybody who has seen a poster knows its
-        code.
+        """Returns the country of the line that a code makes known, and the medium; not_found for any
+        other code. Public: anybody who has seen a poster knows its code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCampaignFigures(self, request, context):
-        """Returns the number of contacts that named each code, with their urgencies and outcomes: counts below ten as -1, all others rounded down to a multiple of
-        five, and no sums. Callers: coordinators.
+        """Returns the number of contacts that named each code, with their urgencies and outcomes: counts
+        below ten as -1, all others rounded down to a multiple of five, and no sums. Callers:
+        coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,22 +34,25 @@ class CampaignsStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CampaignsAsyncStub: ...
     CreateCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.CreateCampaignRequest, _campaigns_pb2.LineCampaign]
-    """Begins a campaign for the line of a country, and generates a code for each medium. The code is printed on the poster or read out on the radio; a caller who
-    names it needs to explain nothing. Callers: coordinators.
+    """Begins a campaign for the line of a country, and generates a code for each medium. The code is
+    printed on the poster or read out on the radio; a caller who names it needs to explain nothing.
+    Callers: coordinators.
     """
     ListCampaigns: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignsRequest, _campaigns_pb2.ListCampaignsResponse]
     """Lists the campaigns, newest first."""
     EndCampaign: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.EndCampaignRequest, _campaigns_pb2.LineCampaign]
-    """Ends a campaign: from now on its codes are not shown on the public page. A caller may still name one, because posters hang longer than campaigns last. A
-    second end changes nothing. Callers: coordinators.
+    """Ends a campaign: from now on its codes are not shown on the public page. A caller may still
+    name one, because posters hang longer than campaigns last. A second end changes nothing.
+    Callers: coordinators.
     """
     GetPlacement: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.GetPlacementRequest, _campaigns_pb2.Placement]
-    """Returns the country of the line that a code makes known, and the medium; not_found for any other code. Public: anybody who has seen a poster knows its
-    code.
+    """Returns the country of the line that a code makes known, and the medium; not_found for any
+    other code. Public: anybody who has seen a poster knows its code.
     """
     GetCampaignFigures: _grpc.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignFiguresRequest, _campaigns_pb2.CampaignFigures]
-    """Returns the number of contacts that named each code, with their urgencies and outcomes: counts below ten as -1, all others rounded down to a multiple of
-    five, and no sums. Callers: coordinators.
+    """Returns the number of contacts that named each code, with their urgencies and outcomes: counts
+    below ten as -1, all others rounded down to a multiple of five, and no sums. Callers:
+    coordinators.
     """
 
 @_typing.type_check_only
@@ -58,22 +61,25 @@ class CampaignsAsyncStub(CampaignsStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.CreateCampaignRequest, _campaigns_pb2.LineCampaign]  # type: ignore[assignment]
-    """Begins a campaign for the line of a country, and generates a code for each medium. The code is printed on the poster or read out on the radio; a caller who
-    names it needs to explain nothing. Callers: coordinators.
+    """Begins a campaign for the line of a country, and generates a code for each medium. The code is
+    printed on the poster or read out on the radio; a caller who names it needs to explain nothing.
+    Callers: coordinators.
     """
     ListCampaigns: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.ListCampaignsRequest, _campaigns_pb2.ListCampaignsResponse]  # type: ignore[assignment]
     """Lists the campaigns, newest first."""
     EndCampaign: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.EndCampaignRequest, _campaigns_pb2.LineCampaign]  # type: ignore[assignment]
-    """Ends a campaign: from now on its codes are not shown on the public page. A caller may still name one, because posters hang longer than campaigns last. A
-    second end changes nothing. Callers: coordinators.
+    """Ends a campaign: from now on its codes are not shown on the public page. A caller may still
+    name one, because posters hang longer than campaigns last. A second end changes nothing.
+    Callers: coordinators.
     """
     GetPlacement: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.GetPlacementRequest, _campaigns_pb2.Placement]  # type: ignore[assignment]
-    """Returns the country of the line that a code makes known, and the medium; not_found for any other code. Public: anybody who has seen a poster knows its
-    code.
+    """Returns the country of the line that a code makes known, and the medium; not_found for any
+    other code. Public: anybody who has seen a poster knows its code.
     """
     GetCampaignFigures: _aio.UnaryUnaryMultiCallable[_campaigns_pb2.GetCampaignFiguresRequest, _campaigns_pb2.CampaignFigures]  # type: ignore[assignment]
-    """Returns the number of contacts that named each code, with their urgencies and outcomes: counts below ten as -1, all others rounded down to a multiple of
-    five, and no sums. Callers: coordinators.
+    """Returns the number of contacts that named each code, with their urgencies and outcomes: counts
+    below ten as -1, all others rounded down to a multiple of five, and no sums. Callers:
+    coordinators.
     """
 
 class CampaignsServicer(metaclass=_abc_1.ABCMeta):
@@ -85,8 +91,9 @@ class CampaignsServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.CreateCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.LineCampaign, _abc.Awaitable[_campaigns_pb2.LineCampaign]]:
-        """Begins a campaign for the line of a country, and generates a code for each medium. The code is printed on the poster or read out on the radio; a caller who
-        names it needs to explain nothing. Callers: coordinators.
+        """Begins a campaign for the line of a country, and generates a code for each medium. The code is
+        printed on the poster or read out on the radio; a caller who names it needs to explain nothing.
+        Callers: coordinators.
         """
 
     @_abc_1.abstractmethod
@@ -103,8 +110,9 @@ class CampaignsServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.EndCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.LineCampaign, _abc.Awaitable[_campaigns_pb2.LineCampaign]]:
-        """Ends a campaign: from now on its codes are not shown on the public page. A caller may still name one, because posters hang longer than campaigns last. A
-        second end changes nothing. Callers: coordinators.
+        """Ends a campaign: from now on its codes are not shown on the public page. A caller may still
+        name one, because posters hang longer than campaigns last. A second end changes nothing.
+        Callers: coordinators.
         """
 
     @_abc_1.abstractmethod
@@ -113,8 +121,8 @@ class CampaignsServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.GetPlacementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.Placement, _abc.Awaitable[_campaigns_pb2.Placement]]:
-        """Returns the country of the line that a code makes known, and the medium; not_found for any other code. Public: anybody who has seen a poster knows its
-        code.
+        """Returns the country of the line that a code makes known, and the medium; not_found for any
+        other code. Public: anybody who has seen a poster knows its code.
         """
 
     @_abc_1.abstractmethod
@@ -123,8 +131,9 @@ class CampaignsServicer(metaclass=_abc_1.ABCMeta):
         request: _campaigns_pb2.GetCampaignFiguresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaigns_pb2.CampaignFigures, _abc.Awaitable[_campaigns_pb2.CampaignFigures]]:
-        """Returns the number of contacts that named each code, with their urgencies and outcomes: counts below ten as -1, all others rounded down to a multiple of
-        five, and no sums. Callers: coordinators.
+        """Returns the number of contacts that named each code, with their urgencies and outcomes: counts
+        below ten as -1, all others rounded down to a multiple of five, and no sums. Callers:
+        coordinators.
         """
 
 def add_CampaignsServicer_to_server(servicer: CampaignsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

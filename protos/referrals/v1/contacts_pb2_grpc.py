@@ -92,9 +92,11 @@ class ContactsServicer:
     """
 
     def CreateContact(self, request, context):
-        """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns reference and PIN in this answer only: read them out. With
-        both, the caller can ask on any line or on the public page for the state of her requests. Callers: operators. invalid_fields: line_country is out_of_range
-        for another country's line. A caller who names a reference that she has from any line keeps the reference and its PIN.
+        """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns
+        reference and PIN in this answer only: read them out. With both, the caller can ask on any line
+        or on the public page for the state of her requests. Callers: operators. invalid_fields:
+        line_country is out_of_range for another country's line. A caller who names a reference that
+        she has from any line keeps the reference and its PIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,16 +110,18 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListContacts(self, request, context):
-        """Lists the contacts of the caller's organisation, newest first; all operators work on the same queue.
+        """Lists the contacts of the caller's organisation, newest first; all operators work on the same
+        queue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetContactByReference(self, request, context):
-        """Returns the contact of a caller who gives her reference and PIN, without its notes; if there are several, the latest. Only contacts of the caller's
-        organisation are found; for the others, References returns the state and carries out what she requests. reference_or_pin_wrong, too_many_attempts: as for
-        References.
+        """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
+        are several, the latest. Only contacts of the caller's organisation are found; for the others,
+        References returns the state and carries out what she requests. reference_or_pin_wrong,
+        too_many_attempts: as for References.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,22 +135,24 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TakeOverLine(self, request, context):
-        """Records that the caller, who begins a shift, has read the list of the line's open contacts and takes it over.
+        """Records that the caller, who begins a shift, has read the list of the line's open contacts and
+        takes it over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTakeOvers(self, request, context):
-        """Lists the workers who took over the line of the caller's organisation, with the times, newest first.
+        """Lists the workers who took over the line of the caller's organisation, with the times, newest
+        first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateCallback(self, request, context):
-        """Agrees with a caller on a time to call her back; another time for the same caller replaces the one before. If the person has a file, her safe-contact plan
-        decides: it must name the phone.
+        """Agrees with a caller on a time to call her back; another time for the same caller replaces the
+        one before. If the person has a file, her safe-contact plan decides: it must name the phone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +166,8 @@ class ContactsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SettleCallback(self, request, context):
-        """Records the outcome of a call: she was reached, she was not reached and another time is tried, or nobody tries any more.
+        """Records the outcome of a call: she was reached, she was not reached and another time is tried,
+        or nobody tries any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -503,12 +510,16 @@ class Contacts:
 
 
 class ReferencesStub:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
-    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
-    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
-    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
-    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
-    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
+    are the credential. What it opens depends on `speaker_code` of the contact for which the
+    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
+    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
+    says when; the same for an unknown reference). Wrong PINs count against the reference and against
+    the address. One address has five for one reference, then one a day; an address that was never
+    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
+    half a day. Metadata `client-address` and `client-device` as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -550,48 +561,56 @@ class ReferencesStub:
 
 
 class ReferencesServicer:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
-    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
-    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
-    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
-    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
-    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
+    are the credential. What it opens depends on `speaker_code` of the contact for which the
+    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
+    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
+    says when; the same for an unknown reference). Wrong PINs count against the reference and against
+    the address. One address has five for one reference, then one a day; an address that was never
+    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
+    half a day. Metadata `client-address` and `client-device` as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
-        """Returns the plain state of the requests: codes only, never a partner's name or place. A page or app of your own calls from one address for all its users:
-        that address has 30 wrong PINs, then one every ten minutes.
+        """Returns the plain state of the requests: codes only, never a partner's name or place. A page or
+        app of your own calls from one address for all its users: that address has 30 wrong PINs, then
+        one every ten minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsentByReference(self, request, context):
-        """Withdraws every consent and override of the person, whoever recorded them, and ends her requests, also drafts and the open needs of requests that came
-        back; access ends at once. With `item_key` it ends one request, and those that use the same consent.
+        """Withdraws every consent and override of the person, whoever recorded them, and ends her
+        requests, also drafts and the open needs of requests that came back; access ends at once. With
+        `item_key` it ends one request, and those that use the same consent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReadingsByReference(self, request, context):
-        """Returns the accesses to the data stored about her, newest first: on which day, by what kind of organisation, and why; never by which organisation, or
-        where.
+        """Returns the accesses to the data stored about her, newest first: on which day, by what kind of
+        organisation, and why; never by which organisation, or where.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AskForCallByReference(self, request, context):
-        """Asks the line to call her, on a day and in hours that are safe; another time replaces the one before. Refused if her safe-contact plan does not name the
-        phone, or if nobody has asked her yet: then nobody calls, and she can call.
+        """Asks the line to call her, on a day and in hours that are safe; another time replaces the one
+        before. Refused if her safe-contact plan does not name the phone, or if nobody has asked her
+        yet: then nobody calls, and she can call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddNoteByReference(self, request, context):
-        """Adds a message from the person. The message is stored sealed, reaches each line that she called with this reference and nobody else, and reopens its contact there.
+        """Adds a message from the person. The message is stored sealed, reaches each line that she called
+        with this reference and nobody else, and reopens its contact there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -646,12 +665,16 @@ def add_ReferencesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class References:
-    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together are the credential. What it opens depends on
-    `speaker_code` of the contact for which the reference was given (`only_the_call`). Every rpc may be refused with
-    UNAUTHENTICATED reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED too_many_attempts (ten wrong PINs, then one in two hours,
-    after a hundred one a day; RetryInfo says when; the same for an unknown reference). Wrong PINs count against the reference and against the address. One
-    address has five for one reference, then one a day; an address that was never wrong about the reference waits an hour at most, and after fifty wrong PINs
-    from such addresses half a day. Metadata `client-address` and `client-device` as for enlace.partners.v1.Tokens/SignIn.
+    """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
+    are the credential. What it opens depends on `speaker_code` of the contact for which the
+    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
+    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
+    says when; the same for an unknown reference). Wrong PINs count against the reference and against
+    the address. One address has five for one reference, then one a day; an address that was never
+    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
+    half a day. Metadata `client-address` and `client-device` as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

@@ -62,35 +62,41 @@ class EmergenciesServicer:
     """
 
     def OpenInEmergency(self, request, context):
-        """Opens the data of the person of a live referral (to the caller's organisation) for the caller herself, for 60 minutes: identity, contact, health, location
-        and notes, by OpenPerson, OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and the coordinators are notified at
-        once; within 72 h a worker of the file's organisation or an auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
-        when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent covers the need; a limit that she set is not widened.
-        review_owed: an emergency access of the organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an override, only for
-        danger_after_withdrawal and another person, and never for police, prosecution, migration or a consulate.
+        """Opens the data of the person of a live referral (to the caller's organisation) for the caller
+        herself, for 60 minutes: identity, contact, health, location and notes, by OpenPerson,
+        OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and
+        the coordinators are notified at once; within 72 h a worker of the file's organisation or an
+        auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
+        when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent
+        covers the need; a limit that she set is not widened. review_owed: an emergency access of the
+        organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an
+        override, only for danger_after_withdrawal and another person, and never for police,
+        prosecution, migration or a consulate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEmergencies(self, request, context):
-        """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and accesses by that organisation. Coordinators and auditors
-        get those of the whole network, without the person.
+        """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and
+        accesses by that organisation. Coordinators and auditors get those of the whole network,
+        without the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEmergency(self, request, context):
-        """Returns one emergency access. Its note is returned to people of the file's organisation who work with persons, and this counts as an access to the person's
-        notes.
+        """Returns one emergency access. Its note is returned to people of the file's organisation who
+        work with persons, and this counts as an access to the person's notes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReviewEmergency(self, request, context):
-        """Records the result of a review. Callers: a worker of the file's organisation, or an auditor; nobody of the organisation that opened the data.
+        """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
+        nobody of the organisation that opened the data.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EnquiriesStub:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
-    protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
+    is asked, or what others answered. The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -79,31 +79,37 @@ class EnquiriesStub:
 
 
 class EnquiriesServicer:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
-    protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
+    is asked, or what others answered. The usual refusals: protos/README.md.
     """
 
     def PreviewEnquiry(self, request, context):
-        """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the number of services, whether so few members have an open case
-        with the same attributes that the person could be recognised, which attribute to make coarser in that case, and which attributes no service decides by.
-        too_many_attempts: a worker has 60 previews, then one a minute, because the counts could be used to search for somebody; RetryInfo says when.
+        """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the
+        number of services, whether so few members have an open case with the same attributes that the
+        person could be recognised, which attribute to make coarser in that case, and which attributes
+        no service decides by. too_many_attempts: a worker has 60 previews, then one a minute, because
+        the counts could be used to search for somebody; RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateEnquiry(self, request, context):
-        """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are services that are inactive or unknown; services of members
-        that are not active or are on probation; services of your own or an excluded organisation or department; police, prosecution, migration and consulates;
-        and, for a member on probation, shelters. No consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown:
-        no service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make 100 in 24 h; on probation 2 and 5.
+        """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are
+        services that are inactive or unknown; services of members that are not active or are on
+        probation; services of your own or an excluded organisation or department; police, prosecution,
+        migration and consulates; and, for a member on probation, shelters. No consent is needed,
+        because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown: no
+        service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make
+        100 in 24 h; on probation 2 and 5.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEnquiry(self, request, context):
-        """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the organisation received, with its own offers only.
+        """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the
+        organisation received, with its own offers only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,32 +123,37 @@ class EnquiriesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnswerEnquiry(self, request, context):
-        """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may be changed. A no for want of room marks the figure in the
-        directory as doubtful. When all have answered no, the enquiry is exhausted.
+        """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may
+        be changed. A no for want of room marks the figure in the directory as doubtful. When all have
+        answered no, the enquiry is exhausted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeOffer(self, request, context):
-        """Takes the offer of one service: open → matched. The copies of the other receivers are closed and blanked. CreateReferral with the enquiry_id continues from
-        it. No etag is needed: answers that arrive meanwhile do not prevent it, but another answer of this service does, or the suspension of its member
-        (offer_gone).
+        """Takes the offer of one service: open → matched. The copies of the other receivers are closed
+        and blanked. CreateReferral with the enquiry_id continues from it. No etag is needed: answers
+        that arrive meanwhile do not prevent it, but another answer of this service does, or the
+        suspension of its member (offer_gone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelEnquiry(self, request, context):
-        """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it. All copies are closed and blanked, and the service whose offer
-        was taken is notified. The same happens if the referral is entered in error before it is sent, goes to another service, or is not begun or sent in time.
+        """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it.
+        All copies are closed and blanked, and the service whose offer was taken is notified. The same
+        happens if the referral is entered in error before it is sent, goes to another service, or is
+        not begun or sent in time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUnmetNeeds(self, request, context):
-        """Counts the enquiries of the last 90 days for which no service was found, by need, department and reason: what the network lacks. Callers: coordinators.
+        """Counts the enquiries of the last 90 days for which no service was found, by need, department
+        and reason: what the network lacks. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,8 +211,8 @@ def add_EnquiriesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Enquiries:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else is asked, or what others answered. The usual refusals:
-    protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
+    is asked, or what others answered. The usual refusals: protos/README.md.
     """
 
     @staticmethod

@@ -62,25 +62,29 @@ class ErasuresServicer:
     """
 
     def ProposeErasure(self, request, context):
-        """Proposes the erasure of a person's file, because she asked for it or because the file is no longer needed. Nothing changes unless another person confirms
-        the proposal within a week, while the account of the first is not suspended. A newer proposal replaces an older one. Callers: workers of the organisation that holds the file; API keys are refused.
+        """Proposes the erasure of a person's file, because she asked for it or because the file is no
+        longer needed. Nothing changes unless another person confirms the proposal within a week, while
+        the account of the first is not suspended. A newer proposal replaces an older one. Callers:
+        workers of the organisation that holds the file; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmErasure(self, request, context):
-        """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal. Then the person's key is destroyed, and with it her identity,
-        safe contact and every note; plans, the marks of her name and the line's notes about her are deleted. Statistics stay. Callers: a worker of the
-        organisation that holds the file, other than the one who proposed the erasure; API keys are refused.
+        """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal.
+        Then the person's key is destroyed, and with it her identity, safe contact and every note;
+        plans, the marks of her name and the line's notes about her are deleted. Statistics stay.
+        Callers: a worker of the organisation that holds the file, other than the one who proposed the
+        erasure; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Returns the proposal, or the proof: what was destroyed, when, and by whom. Callers: the organisation that holds the file. not_found: no erasure was
-        proposed.
+        """Returns the proposal, or the proof: what was destroyed, when, and by whom. Callers: the
+        organisation that holds the file. not_found: no erasure was proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -132,15 +132,17 @@ class PeopleServicer:
     """
 
     def CreatePerson(self, request, context):
-        """Opens a file. The identity may be empty ("no name yet"); it is sealed at once, and is not in this answer. Callers: workers, operators.
+        """Opens a file. The identity may be empty ("no name yet"); it is sealed at once, and is not in
+        this answer. Callers: workers, operators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPerson(self, request, context):
-        """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan, which counts as an access unless only the outline is
-        requested. Callers: the file's organisation, or the receiver of a live referral.
+        """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan,
+        which counts as an access unless only the outline is requested. Callers: the file's
+        organisation, or the receiver of a live referral.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,28 +156,32 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SearchPeople(self, request, context):
-        """Finds files of the caller's organisation by a name: the files that contain every word of it, spelt the same or similarly (Jimena, Ximena), newest first, at
-        most 20. Only codes are returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The trail records the search, with each
-        file that was found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that nobody tries out names.
+        """Finds files of the caller's organisation by a name: the files that contain every word of it,
+        spelt the same or similarly (Jimena, Ximena), newest first, at most 20. Only codes are
+        returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The
+        trail records the search, with each file that was found. too_many_attempts: a worker or key has
+        20 searches, then one in five minutes, so that nobody tries out names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateIdentity(self, request, context):
-        """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field changes nothing, and nothing can be cleared. Callers: the
-        file's organisation.
+        """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
+        changes nothing, and nothing can be cleared. Callers: the file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenPerson(self, request, context):
-        """Opens the identity for a purpose. The trail records this before the first byte is sent. The file's organisation gets the groups that it asks for; a
-        receiver gets the groups that a live receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers, operators; a key needs the
-        scope people.open. opening_quota: a worker or key may open 40 persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of
-        its own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next one is possible. A person opened in this hour stays open
-        to that caller.
+        """Opens the identity for a purpose. The trail records this before the first byte is sent. The
+        file's organisation gets the groups that it asks for; a receiver gets the groups that a live
+        receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers,
+        operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
+        persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of its
+        own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next
+        one is possible. A person opened in this hour stays open to that caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,57 +195,68 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSafeContact(self, request, context):
-        """Returns how the person may be called: the channel, and whether a message may be left, but nothing that is sealed. Callers: the file's organisation; the
-        receiver of a live referral whose receipt names the group contact, if the caller may open people. The receiver of any live referral is told if nobody may
-        call her (none).
+        """Returns how the person may be called: the channel, and whether a message may be left, but
+        nothing that is sealed. Callers: the file's organisation; the receiver of a live referral whose
+        receipt names the group contact, if the caller may open people. The receiver of any live
+        referral is told if nobody may call her (none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def OpenSafeContact(self, request, context):
-        """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail records this before the first byte is sent, like OpenPerson:
-        the person can learn that it was opened. Callers: the file's organisation; the receiver of a live referral whose receipt names the group contact. Keep no
-        copy. OpenPerson returns the number to call.
+        """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
+        records this before the first byte is sent, like OpenPerson: the person can learn that it was
+        opened. Callers: the file's organisation; the receiver of a live referral whose receipt names
+        the group contact. Keep no copy. OpenPerson returns the number to call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateReceipt(self, request, context):
-        """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an authority gives the consent, or it is a decision in the child's
-        best interest, which opens nothing until a second person confirms it; the child's own word is recorded with it (assent_code). If a child said no, only such
-        a decision opens the file (assent_required). Somebody of unknown age counts as a child until adult_ground_code says how it is known that she is an adult.
-        An adult gives her consent herself. A guardian or an authority may give it for her only on a giver_ground_code, with the right to override (role EMERGENCY
-        or scope referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it opens nothing until a second person confirms it.
-        own_consent_required: such a consent is never possible for police, prosecution, migration or a consulate, and never after she withdrew anything that she
-        had allowed. Each receipt is judged by these rules again at every use, by the age in her file at that time. Whoever gives a consent must have been told all
-        seven points of explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields: until_time is past, or more than a year away;
-        explained_codes lacks a point; assent_code is too_young for a child of 12 or more, or of unknown age.
+        """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
+        authority gives the consent, or it is a decision in the child's best interest, which opens
+        nothing until a second person confirms it; the child's own word is recorded with it
+        (assent_code). If a child said no, only such a decision opens the file (assent_required).
+        Somebody of unknown age counts as a child until adult_ground_code says how it is known that she
+        is an adult. An adult gives her consent herself. A guardian or an authority may give it for her
+        only on a giver_ground_code, with the right to override (role EMERGENCY or scope
+        referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it
+        opens nothing until a second person confirms it. own_consent_required: such a consent is never
+        possible for police, prosecution, migration or a consulate, and never after she withdrew
+        anything that she had allowed. Each receipt is judged by these rules again at every use, by the
+        age in her file at that time. Whoever gives a consent must have been told all seven points of
+        explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields:
+        until_time is past, or more than a year away; explained_codes lacks a point; assent_code is
+        too_young for a child of 12 or more, or of unknown age.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReceipt(self, request, context):
-        """Confirms a decision in a child's best interest, or a consent that somebody else gave for an adult. Callers: a worker of the file's organisation, other than
-        the one who recorded it; API keys are refused.
+        """Confirms a decision in a child's best interest, or a consent that somebody else gave for an
+        adult. Callers: a worker of the file's organisation, other than the one who recorded it; API
+        keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReceipts(self, request, context):
-        """Lists the receipts of a person, newest first; with referral_id only those that this referral of hers could use now: SendReferral and AttachConsent would
-        accept them. Callers: the file's organisation; a recipient sees its own receipts.
+        """Lists the receipts of a person, newest first; with referral_id only those that this referral of
+        hers could use now: SendReferral and AttachConsent would accept them. Callers: the file's
+        organisation; a recipient sees its own receipts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProposedReceipts(self, request, context):
-        """Lists the decisions in a child's best interest, and the consents that somebody else gave for an adult, that wait for a second person of the caller's
-        organisation, oldest first. ConfirmReceipt confirms one.
+        """Lists the decisions in a child's best interest, and the consents that somebody else gave for an
+        adult, that wait for a second person of the caller's organisation, oldest first. ConfirmReceipt
+        confirms one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,32 +270,34 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawReceipt(self, request, context):
-        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. Callers: the file's organisation, or the recipient if the
-        person told it so. With the last consent that opens anything, the file's plans end, and its organisation's enquiries for her are cancelled: they need no
-        consent, but she has said no. A second withdrawal changes nothing.
+        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
+        Callers: the file's organisation, or the recipient if the person told it so. With the last
+        consent that opens anything, the file's plans end, and its organisation's enquiries for her are
+        cancelled: they need no consent, but she has said no. A second withdrawal changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReadings(self, request, context):
-        """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether the access was allowed. Callers: the file's organisation.
+        """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
+        the access was allowed. Callers: the file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportPerson(self, request, context):
-        """Records on the trail that the sheet with the accesses to a person's file is exported, since the copy outlasts the session. Callers: the file's
-        organisation.
+        """Records on the trail that the sheet with the accesses to a person's file is exported, since the
+        copy outlasts the session. Callers: the file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOwnExports(self, request, context):
-        """Lists what the caller has exported since a time, newest first. The list is for a worker who fears that somebody else used her account; an export cannot be
-        undone.
+        """Lists what the caller has exported since a time, newest first. The list is for a worker who
+        fears that somebody else used her account; an export cannot be undone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class PlansStub:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder of the file the plan does not exist. The usual refusals:
-    protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
+    of the file the plan does not exist. The usual refusals: protos/README.md.
     """
 
     def __init__(self, channel):
@@ -99,8 +99,8 @@ class PlansStub:
 
 
 class PlansServicer:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder of the file the plan does not exist. The usual refusals:
-    protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
+    of the file the plan does not exist. The usual refusals: protos/README.md.
     """
 
     def ListPathways(self, request, context):
@@ -111,31 +111,36 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPathway(self, request, context):
-        """Returns one version of a pathway with its text in YAML; the newest, unless another is requested.
+        """Returns one version of a pathway with its text in YAML; the newest, unless another is
+        requested.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPathwayVersions(self, request, context):
-        """Lists the versions of a pathway, newest first. The first one is shipped with the service and has no publish_time.
+        """Lists the versions of a pathway, newest first. The first one is shipped with the service and
+        has no publish_time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishPathway(self, request, context):
-        """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on; open plans keep theirs. Callers: coordinators. invalid_fields:
-        each is text.LINE with a reason: required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short, or
-        out_of_range (if `version` is not the next version); for a missing word it is text.LINE.WORD, with the line where its part begins.
+        """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
+        open plans keep theirs. Callers: coordinators. invalid_fields: each is text.LINE with a reason:
+        required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle,
+        malformed, too_long, too_short, or out_of_range (if `version` is not the next version); for a
+        missing word it is text.LINE.WORD, with the line where its part begins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreatePlan(self, request, context):
-        """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation. age_not_taken: she is under 18, and the pathway is for other
-        ages; the plan begins nevertheless if acknowledged_codes names this, which is on record.
+        """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
+        age_not_taken: she is under 18, and the pathway is for other ages; the plan begins nevertheless
+        if acknowledged_codes names this, which is on record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,42 +161,49 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePlanStep(self, request, context):
-        """Sets the state of a step. A step for which a referral stands is met by itself when that referral is completed with help, and open again when the referral
-        ends without help; reopening the referral reopens the step. step_waits: earlier steps are not settled; `about` names them. plan_closed: nothing can be
-        changed any more. A leg after the departure may be referred ahead of its turn.
+        """Sets the state of a step. A step for which a referral stands is met by itself when that
+        referral is completed with help, and open again when the referral ends without help; reopening
+        the referral reopens the step. step_waits: earlier steps are not settled; `about` names them.
+        plan_closed: nothing can be changed any more. A leg after the departure may be referred ahead
+        of its turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MovePlan(self, request, context):
-        """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new steps begin open, and steps that the version no longer has
-        are deleted.
+        """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
+        steps begin open, and steps that the version no longer has are deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClosePlan(self, request, context):
-        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted when her file is erased. The plan of a child, or of a
-        person of unknown age, ends when a second person of the organisation gives the same reason: the first call only proposes it
-        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once the first person's account is suspended.
-        second_person_required: for such a plan, if the caller proposed it, or is a system.
+        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted
+        when her file is erased. The plan of a child, or of a person of unknown age, ends when a second
+        person of the organisation gives the same reason: the first call only proposes it
+        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once
+        the first person's account is suspended. second_person_required: for such a plan, if the caller
+        proposed it, or is a system.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListLateSteps(self, request, context):
-        """Lists the steps of the caller's organisation that are overdue and not settled, the longest overdue first.
+        """Lists the steps of the caller's organisation that are overdue and not settled, the longest
+        overdue first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCompliance(self, request, context):
-        """Counts how closely assistance follows its pathways, by version, department and step. A coordinator gets the counts of the network: no group of fewer than
-        ten plans, no number below ten, all others rounded down to multiples of five. Any other caller gets the exact counts of her own organisation.
+        """Counts how closely assistance follows its pathways, by version, department and step. A
+        coordinator gets the counts of the network: no group of fewer than ten plans, no number below
+        ten, all others rounded down to multiples of five. Any other caller gets the exact counts of
+        her own organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -269,8 +281,8 @@ def add_PlansServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Plans:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder of the file the plan does not exist. The usual refusals:
-    protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
+    of the file the plan does not exist. The usual refusals: protos/README.md.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ReferralsStub:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def __init__(self, channel):
@@ -223,35 +224,41 @@ class ReferralsStub:
 
 
 class ReferralsServicer:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     def CreateReferral(self, request, context):
-        """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft. If the draft comes from a contact, its urgency is the one
-        that the answers there make it. invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no enquiry of yours, or one about
-        another person. illegal_transition: no offer of the enquiry was taken, or a referral from the enquiry exists already.
+        """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
+        If the draft comes from a contact, its urgency is the one that the answers there make it.
+        invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no
+        enquiry of yours, or one about another person. illegal_transition: no offer of the enquiry was
+        taken, or a referral from the enquiry exists already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateReferral(self, request, context):
-        """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code, service_id, receipt_id, contact_id. service_unknown: the
-        directory's fact about the service has not arrived, or the service is inactive, or its member is suspended or has left.
+        """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code,
+        service_id, receipt_id, contact_id. service_unknown: the directory's fact about the service has
+        not arrived, or the service is inactive, or its member is suspended or has left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReferral(self, request, context):
-        """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may read any (no text, no identity).
+        """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may
+        read any (no text, no identity).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReferrals(self, request, context):
-        """Lists referrals, one page at a time: live ones by their next deadline, then the others newest first; or by urgency.
+        """Lists referrals, one page at a time: live ones by their next deadline, then the others newest
+        first; or by urgency.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,84 +272,99 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetQueueVersion(self, request, context):
-        """Returns an opaque text that changes whenever the caller's lists of referrals, contacts and enquiries change: request it often, and fetch the lists when it
-        differs. For a coordinator or auditor it covers the whole network.
+        """Returns an opaque text that changes whenever the caller's lists of referrals, contacts and
+        enquiries change: request it often, and fetch the lists when it differs. For a coordinator or
+        auditor it covers the whole network.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetQueueVersions(self, request, context):
-        """Returns for many callers at once what GetQueueVersion returns for each, by the watch tokens that it gave them.
+        """Returns for many callers at once what GetQueueVersion returns for each, by the watch tokens
+        that it gave them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchReferrals(self, request, context):
-        """Streams the changes of referrals as they happen: of the referrals that ListReferrals shows the caller, in the order of versions for each referral. The
-        first and the last message hold only a resume_token; each change between them has its own. With the token of the last message that was processed the stream
-        continues: nothing is left out, and only messages that were sent but not processed are sent again. Without a token the stream begins now: open it, then
-        list, then continue. It ends with OK when the caller's token ends (after three seconds): open it again with a fresh token. gRPC only. An organisation may
-        have four streams at once in each process of the service; a further stream is refused with too_many_requests. resume_token malformed: the token was not
-        issued here, or it was issued to another organisation or for other filters.
+        """Streams the changes of referrals as they happen: of the referrals that ListReferrals shows the
+        caller, in the order of versions for each referral. The first and the last message hold only a
+        resume_token; each change between them has its own. With the token of the last message that was
+        processed the stream continues: nothing is left out, and only messages that were sent but not
+        processed are sent again. Without a token the stream begins now: open it, then list, then
+        continue. It ends with OK when the caller's token ends (after three seconds): open it again
+        with a fresh token. gRPC only. An organisation may have four streams at once in each process of
+        the service; a further stream is refused with too_many_requests. resume_token malformed: the
+        token was not issued here, or it was issued to another organisation or for other filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadlinePolicy(self, request, context):
-        """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is the time until the first news; after
-        each piece of news it is 30 days. The deadlines of a referral itself are what counts. not_found: there is no such version.
+        """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is
+        the time until the first news; after each piece of news it is 30 days. The deadlines of a
+        referral itself are what counts. not_found: there is no such version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishDeadlinePolicy(self, request, context):
-        """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running deadline keeps the version under which it began.
-        invalid_fields: a span is missing, is not part of a policy, is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), counts working days
-        for somebody in danger (emergency, immediate), or breaks the order: more time for a more urgent referral, or less time to decide than to acknowledge.
-        stale_etag: another version was published first.
+        """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
+        deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
+        of a policy, is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), counts
+        working days for somebody in danger (emergency, immediate), or breaks the order: more time for
+        a more urgent referral, or less time to decide than to acknowledge. stale_etag: another version
+        was published first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListReferralEvents(self, request, context):
-        """Returns the history: each transition and deadline event, with actor, time and reason. Notes are opened like an identity (see People.OpenPerson), for the
-        file's organisation, and for the receiver on a live receipt that names the field group notes; the trail records this. Otherwise note_withheld says that
-        there is a note.
+        """Returns the history: each transition and deadline event, with actor, time and reason. Notes are
+        opened like an identity (see People.OpenPerson), for the file's organisation, and for the
+        receiver on a live receipt that names the field group notes; the trail records this. Otherwise
+        note_withheld says that there is a note.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendReferral(self, request, context):
-        """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a receipt that covers recipient, purpose and time, or an
-        override: the role EMERGENCY or the scope referrals.override. An override is for the referral's need and ends after 72 h. Until ConfirmOverride it opens
-        her first name and her safe-contact plan, then what is needed to act; without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-        prosecution, migration or a consulate. service_unknown: the service is no longer offered. referral_limit: a member on probation may have five.
-        age_not_taken: the service has stated ages, and none of her age band is among them; the sender may still send by naming this in acknowledged_codes, which
-        is on record. unsafe_not_asked: the draft does not say with whom or where she is not safe. unsafe_for_her: she named the receiver or the department where
-        it helps, for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal: she withdrew her consent to this receiver: an
-        override is possible only for danger_after_withdrawal, and by another person than before.
+        """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a
+        receipt that covers recipient, purpose and time, or an override: the role EMERGENCY or the
+        scope referrals.override. An override is for the referral's need and ends after 72 h. Until
+        ConfirmOverride it opens her first name and her safe-contact plan, then what is needed to act;
+        without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
+        prosecution, migration or a consulate. service_unknown: the service is no longer offered.
+        referral_limit: a member on probation may have five. age_not_taken: the service has stated
+        ages, and none of her age band is among them; the sender may still send by naming this in
+        acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom or
+        where she is not safe. unsafe_for_her: she named the receiver or the department where it helps,
+        for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal:
+        she withdrew her consent to this receiver: an override is possible only for
+        danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmOverride(self, request, context):
-        """Confirms an override as the second person, within 12 h: after that it opens nothing. Callers: a coordinator, or a manager of the sender; not the worker who
-        sent it; API keys are refused.
+        """Confirms an override as the second person, within 12 h: after that it opens nothing. Callers: a
+        coordinator, or a manager of the sender; not the worker who sent it; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AttachConsent(self, request, context):
-        """Bases the referral on another consent, instead of an override or of a consent that ends. The former consent or override ends too, unless another live
-        referral uses it. Callers: the sender, in any live state. invalid_fields: `repeated` for the consent that the referral uses already.
+        """Bases the referral on another consent, instead of an override or of a consent that ends. The
+        former consent or override ends too, unless another live referral uses it. Callers: the sender,
+        in any live state. invalid_fields: `repeated` for the consent that the referral uses already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -356,169 +378,192 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AskReferral(self, request, context):
-        """Asks the sender a coded question, once: sent | acknowledged → info_requested. Callers: the receiver. Pauses DECIDE.
+        """Asks the sender a coded question, once: sent | acknowledged → info_requested. Callers: the
+        receiver. Pauses DECIDE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnswerReferral(self, request, context):
-        """Answers the receiver's question: info_requested → acknowledged. Callers: the sender. Resumes DECIDE.
+        """Answers the receiver's question: info_requested → acknowledged. Callers: the sender. Resumes
+        DECIDE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptReferral(self, request, context):
-        """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or desk and the planned first contact. Callers: the receiver.
+        """Accepts a referral: sent | acknowledged | waitlisted → accepted, with the responsible worker or
+        desk and the planned first contact. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WaitlistReferral(self, request, context):
-        """Puts a referral on the waiting list: sent | acknowledged → waitlisted, with the expected wait and the review date. Callers: the receiver.
+        """Puts a referral on the waiting list: sent | acknowledged → waitlisted, with the expected wait
+        and the review date. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeclineReferral(self, request, context):
-        """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Callers: the receiver.
+        """Declines a referral: sent | acknowledged | waitlisted → declined, with a coded reason. Callers:
+        the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AssignReferral(self, request, context):
-        """Sets the receiver's worker who is responsible for a referral; the state stays (accepted | in_progress | completed). Callers: the receiver. If this worker
-        is suspended, the desk becomes responsible by itself.
+        """Sets the receiver's worker who is responsible for a referral; the state stays (accepted |
+        in_progress | completed). Callers: the receiver. If this worker is suspended, the desk becomes
+        responsible by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartReferral(self, request, context):
-        """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted: the referral is the departure of a hand-over, and later legs
-        are not accepted, or their receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over, and the person has not left.
+        """Records that help has begun: accepted → in_progress. Callers: the receiver. legs_not_accepted:
+        the referral is the departure of a hand-over, and later legs are not accepted, or their
+        receivers are suspended or have left. step_waits: the referral is a later leg of a hand-over,
+        and the person has not left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ScheduleAppointment(self, request, context):
-        """Schedules a meeting with the person; the state stays in_progress. Callers: the receiver. One appointment is open at a time: another replaces it. SILENCE
-        starts again, at the time of the appointment. appointment_time out_of_range: more than an hour ago, or more than 90 days ahead.
+        """Schedules a meeting with the person; the state stays in_progress. Callers: the receiver. One
+        appointment is open at a time: another replaces it. SILENCE starts again, at the time of the
+        appointment. appointment_time out_of_range: more than an hour ago, or more than 90 days ahead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AttendAppointment(self, request, context):
-        """Records that the person came to the appointment; the state stays in_progress. Callers: the receiver, from an hour before the appointment on. The
-        appointment is over, and SILENCE starts again.
+        """Records that the person came to the appointment; the state stays in_progress. Callers: the
+        receiver, from an hour before the appointment on. The appointment is over, and SILENCE starts
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MissAppointment(self, request, context):
-        """Records that the person was not met, with a coded reason; the state stays in_progress. Callers: the receiver, from an hour before the appointment on. The
-        appointment is over, and SILENCE starts again; the sender is notified.
+        """Records that the person was not met, with a coded reason; the state stays in_progress. Callers:
+        the receiver, from an hour before the appointment on. The appointment is over, and SILENCE
+        starts again; the sender is notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelAppointment(self, request, context):
-        """Cancels an appointment, with a coded reason; the state stays in_progress. Callers: the receiver. SILENCE starts again; the sender is notified.
+        """Cancels an appointment, with a coded reason; the state stays in_progress. Callers: the
+        receiver. SILENCE starts again; the sender is notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddNote(self, request, context):
-        """Adds a note for the other side; any live state stays. Callers: the sender, the receiver; the other side is notified that there is a note. A note of the
-        receiver while help is given counts as news: SILENCE starts again. A note replaces nothing, so it is stored even if the referral has changed since the note
-        was begun.
+        """Adds a note for the other side; any live state stays. Callers: the sender, the receiver; the
+        other side is notified that there is a note. A note of the receiver while help is given counts
+        as news: SILENCE starts again. A note replaces nothing, so it is stored even if the referral
+        has changed since the note was begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteReferral(self, request, context):
-        """Records that help is completed: in_progress → completed, with outcome and delivered services. Callers: the receiver.
+        """Records that help is completed: in_progress → completed, with outcome and delivered services.
+        Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NotDeliverReferral(self, request, context):
-        """Records that help could not be given: accepted | in_progress → not_delivered, with a coded reason. Callers: the receiver.
+        """Records that help could not be given: accepted | in_progress → not_delivered, with a coded
+        reason. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseReferral(self, request, context):
-        """Closes a completed referral, or reopens it: completed → closed (help came: yes, could not reach) or back to in_progress (no). Callers: the sender, a
-        coordinator.
+        """Closes a completed referral, or reopens it: completed → closed (help came: yes, could not
+        reach) or back to in_progress (no). Callers: the sender, a coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawReferral(self, request, context):
-        """Withdraws a referral: any live state → withdrawn, with a coded reason. Callers: the sender, a coordinator. The receiver's access ends.
+        """Withdraws a referral: any live state → withdrawn, with a coded reason. Callers: the sender, a
+        coordinator. The receiver's access ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseNeed(self, request, context):
-        """Records why nobody looks for another service any more for a person whose referral came back without help (declined, expired, not delivered). The state
-        stays, and the referral no longer counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
+        """Records why nobody looks for another service any more for a person whose referral came back
+        without help (declined, expired, not delivered). The state stays, and the referral no longer
+        counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
+        notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AmendReferral(self, request, context):
-        """Corrects a sent referral: sent | acknowledged | info_requested | accepted | waitlisted | in_progress stays. The urgency is replaced, and the coarse data
-        are copied from her file as it is now; changed_field_codes of the event names the changes. If it becomes more urgent, running deadlines are computed anew.
-        Callers: the sender.
+        """Corrects a sent referral: sent | acknowledged | info_requested | accepted | waitlisted |
+        in_progress stays. The urgency is replaced, and the coarse data are copied from her file as it
+        is now; changed_field_codes of the event names the changes. If it becomes more urgent, running
+        deadlines are computed anew. Callers: the sender.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmDeletion(self, request, context):
-        """Records that the receiver holds nothing more of a person who withdrew her consent: consent_withdrawn stays, and its deadline stops. Callers: the receiver.
+        """Records that the receiver holds nothing more of a person who withdrew her consent:
+        consent_withdrawn stays, and its deadline stops. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RerouteReferral(self, request, context):
-        """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted | in_progress → rerouted. The receiver's access ends, and a
-        draft for the other service is opened (following_id), which the sender sends on a consent for it; until then the need is open. Callers: the sender, a
-        coordinator. service_unknown: no such service is offered.
+        """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted |
+        in_progress → rerouted. The receiver's access ends, and a draft for the other service is opened
+        (following_id), which the sender sends on a consent for it; until then the need is open.
+        Callers: the sender, a coordinator. service_unknown: no such service is offered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemindReferral(self, request, context):
-        """Reminds the side whose turn it is; state and etag stay. The desk of that side is notified: the receiver's, or the sender's if a question, a closing or
-        another service waits for the sender. Possible once an hour. Callers: coordinators.
+        """Reminds the side whose turn it is; state and etag stay. The desk of that side is notified: the
+        receiver's, or the sender's if a question, a closing or another service waits for the sender.
+        Possible once an hour. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnterReferralInError(self, request, context):
-        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers: the sender within 24 h, then a coordinator; nobody while the
-        receiver has to confirm a deletion.
+        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers:
+        the sender within 24 h, then a coordinator; nobody while the receiver has to confirm a
+        deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -721,7 +766,8 @@ def add_ReferralsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Referrals:
-    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are listed at the rpc, and explained where the word is not enough.
+    """The usual refusals, which every rpc has, are listed in protos/README.md. Further refusals are
+    listed at the rpc, and explained where the word is not enough.
     """
 
     @staticmethod
@@ -1761,33 +1807,39 @@ class StatisticsServicer:
     """
 
     def GetPilotFigures(self, request, context):
-        """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department of origin, country of return, help given.
-        Counts under ten are returned as -1 ("fewer than ten"), but for the pilot's totals, which were published in 2006.
+        """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department
+        of origin, country of return, help given. Counts under ten are returned as -1 ("fewer than
+        ten"), but for the pilot's totals, which were published in 2006.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFigures(self, request, context):
-        """Returns the network's figures that anybody may know: people helped, by quarter, route (the country to which they had been taken, the country where they
-        are) and group of need. A quarter is counted once, a week after its end, and its count never changes. Cells (quarter, route and group) with fewer than ten
-        people are left out, the others are rounded down to a multiple of five; every number here is a sum of such cells, whatever is requested. So each number
-        means "at least", and subtracting answers reveals nothing. A person counts once in each cell that she is in. Public: needs no token.
+        """Returns the network's figures that anybody may know: people helped, by quarter, route (the
+        country to which they had been taken, the country where they are) and group of need. A quarter
+        is counted once, a week after its end, and its count never changes. Cells (quarter, route and
+        group) with fewer than ten people are left out, the others are rounded down to a multiple of
+        five; every number here is a sum of such cells, whatever is requested. So each number means "at
+        least", and subtracting answers reveals nothing. A person counts once in each cell that she is
+        in. Public: needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetResponseTimes(self, request, context):
-        """Returns how soon each organisation responded to the referrals sent to it in the last 30 days: the time until it acknowledged, asked or decided. Ids and
-        times of the whole network. Callers: coordinators.
+        """Returns how soon each organisation responded to the referrals sent to it in the last 30 days:
+        the time until it acknowledged, asked or decided. Ids and times of the whole network. Callers:
+        coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberWork(self, request, context):
-        """Counts the work that waits for a member or that the member waits for, to be read before the member is suspended. Callers: coordinators.
+        """Counts the work that waits for a member or that the member waits for, to be read before the
+        member is suspended. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

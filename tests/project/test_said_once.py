@@ -39,10 +39,6 @@ RULES = (
     "services/referrals/line/domain/contact.py: enlace.referrals.v1.State",
     # the three answers, by name, in the rules of the triage
     "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
-    # by name, in the rules of the triage
-    "services/referrals/line/domain/triage.py: enlace.referrals.v1.Pathway",
-    # the condition of each box
-    "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
 # least share of a list's words in one literal that makes the literal count as the list, with some
 # words forgotten

@@ -11,7 +11,7 @@ from chassis.db import Transaction
 from services.referrals.referrals.domain.figures import (
     Cell,
     end_of,
-    last_settled,
+    last_settled_quarter,
     published_cells,
     quarter_of,
 )
@@ -35,7 +35,7 @@ def counts(now: datetime) -> dict[Cell, int]:
     """Returns the count of each cell, whether or not it may be published. The counts are the same
     in every run within a quarter.
     """
-    count_by_cell, quarter = dict[Cell, int](), last_settled(now)
+    count_by_cell, quarter = dict[Cell, int](), last_settled_quarter(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():
             for need, part in _NEEDS.items():
@@ -50,4 +50,4 @@ def counts(now: datetime) -> dict[Cell, int]:
 def fill(tx: Transaction, now: datetime) -> None:
     """Saves the figures, unless a quarter was counted already."""
     if not figures.counted_until(tx):
-        figures.save(tx, published_cells(counts(now)), last_settled(now), now)
+        figures.save(tx, published_cells(counts(now)), last_settled_quarter(now), now)

@@ -29,7 +29,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
     if file.person.id == id_of("person", AWAY):
         plans.add(tx, _plan_before_travel(stories, now))
         for story in stories:
-            story.referral.wait_for_her()
+            story.referral.postpone_first_contact()
             referrals.save_deadlines(tx, story.referral)
 
 
@@ -42,15 +42,15 @@ def _plan_at_home(stories: Sequence[Story], now: datetime) -> Plan:
     story = next(story for story in stories if story.need == "HOU.TRANS")
     plan, start_time = _begin_plan(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
-        plan.take(
+        plan.set_step_state(
             key,
             StepState.NOT_NEEDED,
             start_time + timedelta(minutes=number),
             reason_code="done_elsewhere",
         )
-    plan.take("medical_check", StepState.MET, now - timedelta(days=1))
-    plan.take("family", StepState.REFUSED_BY_PERSON, now - timedelta(hours=20))
-    plan.take(
+    plan.set_step_state("medical_check", StepState.MET, now - timedelta(days=1))
+    plan.set_step_state("family", StepState.REFUSED_BY_PERSON, now - timedelta(hours=20))
+    plan.set_step_state(
         "housing",
         StepState.REFERRED,
         now - timedelta(hours=19),
@@ -65,9 +65,9 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     """
     plan, start_time = _begin_plan(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):
-        plan.take(key, StepState.MET, start_time + timedelta(hours=4))
+        plan.set_step_state(key, StepState.MET, start_time + timedelta(hours=4))
     for story in stories:
-        plan.take(
+        plan.set_step_state(
             LEGS[story.need],
             StepState.REFERRED,
             now - timedelta(hours=9),

@@ -101,7 +101,7 @@ class Story:
             assent_code="given" if self.file.giver != "person" else "",
             in_private=True,
             explained_codes=tuple(sorted(numbers(people_pb2.Explained.DESCRIPTOR))),
-            about=Circumstances(self.file.person.coarse.age_band),
+            circumstances=Circumstances(self.file.person.coarse.age_band),
         )
         self.receipt.check()
         self.referral.change_draft(
@@ -164,7 +164,7 @@ class Story:
         at = other.referral.send_time or other.at
         self._advance_to(at)
         self.referral.followed_up = True
-        self.referral.watch_need(at)
+        self.referral.update_need_deadlines(at)
         return self
 
     def withdraw_consent(self, at: datetime) -> Story:

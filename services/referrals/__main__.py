@@ -147,11 +147,11 @@ def make(
     verifier: Verifier,
     clock: Clock,
     openings_an_hour: int = MAX_PER_HOUR,
-    witnessed: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
+    witnessed_heads: Callable[[], Mapping[int, Iterable[bytes]]] = dict,
 ) -> Components:
     """Makes the stores and use cases, and a servicer for each service in the .proto files.
 
-    `witnessed` returns the heads of the trail that other services keep.
+    `witnessed_heads` returns the heads of the trail that other services keep.
     """
     files, book = Files(keyring), ContactBook(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
@@ -204,7 +204,7 @@ def make(
             (contacts_pb2.DESCRIPTOR.services_by_name["References"], references),
             (enquiries_pb2.DESCRIPTOR.services_by_name["Enquiries"], enquiries),
             (erasures_pb2.DESCRIPTOR.services_by_name["Erasures"], erasing),
-            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], Audit(witnessed, pages)),
+            (audit_pb2.DESCRIPTOR.services_by_name["Audit"], Audit(witnessed_heads, pages)),
             (emergencies_pb2.DESCRIPTOR.services_by_name["Emergencies"], emergencies),
             (plans_pb2.DESCRIPTOR.services_by_name["Plans"], plans),
         )

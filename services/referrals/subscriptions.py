@@ -32,7 +32,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     kind = match[1] if match else ""
     if kind == "organization":
         organization = facts_pb2.OrganizationFact.FromString(fact.payload)
-        more = members.organization_changed(
+        has_more_work = members.record_organization(
             tx,
             clock.now(),
             organization.organization_id,
@@ -41,7 +41,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             organization.country_code,
             organization.department_code,
         )
-        return lives.note_standing(tx, clock.now(), organization.organization_id) or more
+        return lives.note_standing(tx, clock.now(), organization.organization_id) or has_more_work
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = (
@@ -54,7 +54,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             service.maximum_age if service.HasField("maximum_age") else None,
         )
         shelter = service.shelter if service.HasField("shelter") else None
-        members.service_changed(
+        members.record_service(
             tx,
             clock.now(),
             service.service_id,
@@ -68,12 +68,12 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     elif kind == "worker":
         worker = facts_pb2.WorkerFact.FromString(fact.payload)
         active = worker.status_code == "ACTIVE"
-        members.worker_changed(tx, worker.worker_id, worker.organization_id, active)
+        members.record_worker(tx, worker.worker_id, worker.organization_id, active)
         if not active:
             return lives.release(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
-        members.key_changed(tx, key.api_key_id, key.live)
+        members.record_key(tx, key.api_key_id, key.live)
     elif kind not in (
         "invitation",
         "application",

@@ -157,7 +157,7 @@ def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime
 
 def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
     evening_enquiry = enquiry(network(), CALENDAR, NOW)
-    assert (evening_enquiry.state.value, evening_enquiry.is_offered) == ("open", True)
+    assert (evening_enquiry.state.value, evening_enquiry.has_offer) == ("open", True)
     assert evening_enquiry.due_time is not None
     assert evening_enquiry.due_time > NOW
     assert {offer.answer for offer in evening_enquiry.offers} == {"", "maybe", "no"}

@@ -208,7 +208,7 @@ def test_a_worker_who_opens_files_of_many_organisations_is_reported(
 @pytest.fixture
 def worker_over_quota(story: Story, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Returns a worker who has opened one file, and was refused the next because of her quota."""
-    monkeypatch.setattr(story.service.made.openings, "most", 1)
+    monkeypatch.setattr(story.service.made.openings, "maximum", 1)
     worker = somebody(story.service)
     open_person(worker, story.person().id)
     assert refusal(lambda: open_person(worker, story.person().id))[1] == "opening_quota"

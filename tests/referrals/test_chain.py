@@ -97,7 +97,7 @@ def refer_leg(plan: Plan, key: str, state: State = State.SENT) -> Referral:
         f"for-{key}", state, receipt_id=f"receipt-{key}", receiver_organization_id=WHO[key]
     )
     plan.referrals[referral.id] = referral
-    plan.take(key, REFERRED, NOON, referral=(referral.id, State.DRAFT))
+    plan.set_step_state(key, REFERRED, NOON, referral=(referral.id, State.DRAFT))
     return referral
 
 
@@ -105,7 +105,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
     referral.state = state
     if state is State.IN_PROGRESS:
         referral.first_contact_time = NOON
-    plan.follow(referral.id, state, outcome, NOON)
+    plan.update_steps(referral.id, state, outcome, NOON)
 
 
 def begun_plan() -> Plan:
@@ -113,8 +113,8 @@ def begun_plan() -> Plan:
     plan = Plan.begin(
         "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
     )
-    plan.take("risk_check", MET, NOON)
-    plan.take("travel_papers", MET, NOON)
+    plan.set_step_state("risk_check", MET, NOON)
+    plan.set_step_state("travel_papers", MET, NOON)
     return plan
 
 
@@ -150,12 +150,12 @@ def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it(
 ) -> None:
     plan = begun_plan()
     refer_leg(plan, "housing")
-    assert conflict_of(lambda: plan.take(key, state, NOON, referral=referral)) == conflict
+    assert conflict_of(lambda: plan.set_step_state(key, state, NOON, referral=referral)) == conflict
 
 
 def test_only_the_referrals_of_legs_belong_to_a_leg() -> None:
     plan, legs = plan_with_referrals()
-    plan.take("risk_check", REFERRED, NOON, referral=("another", State.SENT))
+    plan.set_step_state("risk_check", REFERRED, NOON, referral=("another", State.SENT))
     assert all(plan.is_leg(referral.id) for referral in legs.values())
     assert not plan.is_leg("another")
 
@@ -169,9 +169,9 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
         return
     for departure in (
         partial(move, plan, legs["travel"], State.IN_PROGRESS),
-        partial(plan.take, "travel", MET, NOON),  # recorded by hand
+        partial(plan.set_step_state, "travel", MET, NOON),  # recorded by hand
         *(
-            partial(plan.take, "travel", REFERRED, NOON, referral=("r", begun_already))
+            partial(plan.set_step_state, "travel", REFERRED, NOON, referral=("r", begun_already))
             for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED)
         ),
     ):
@@ -183,8 +183,8 @@ def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_
     travel = refer_leg(plan, "travel", State.ACCEPTED)
     departure = partial(move, plan, travel, State.IN_PROGRESS)
     assert conflict_of(departure) == "legs_not_accepted reception housing"
-    plan.take("reception", NOT_NEEDED, NOON, reason_code="has_it")
-    plan.take("housing", REFUSED, NOON)
+    plan.set_step_state("reception", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.set_step_state("housing", REFUSED, NOON)
     departure()
 
 
@@ -197,15 +197,15 @@ def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> 
 
 def test_a_receiver_that_is_suspended_does_not_count_as_having_accepted() -> None:
     plan, legs = plan_with_referrals()
-    legs["reception"].note_standing("border", NOON, out=True)
+    legs["reception"].note_standing("border", NOON, is_out=True)
     assert acting_organizations(plan) == ["travel", "reception ngo", "housing"]
     for departure in (
-        partial(plan.follow, "for-travel", State.IN_PROGRESS, "", NOON),
-        partial(plan.take, "travel", MET, NOON),
+        partial(plan.update_steps, "for-travel", State.IN_PROGRESS, "", NOON),
+        partial(plan.set_step_state, "travel", MET, NOON),
     ):
         assert conflict_of(departure) == "legs_not_accepted reception"
-    legs["reception"].note_standing("ngo", NOON, out=True)
-    legs["reception"].note_standing("border", NOON, out=False)
+    legs["reception"].note_standing("ngo", NOON, is_out=True)
+    legs["reception"].note_standing("border", NOON, is_out=False)
     assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
     move(plan, legs["travel"], State.IN_PROGRESS)
 
@@ -241,7 +241,7 @@ def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     legs["housing"].state = State.NOT_DELIVERED
     second_travel = referral_of("again", State.ACCEPTED, receipt_id="x")
     plan.referrals["again"] = second_travel
-    plan.take("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
+    plan.set_step_state("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
     departure = partial(move, plan, second_travel, State.IN_PROGRESS)
     assert conflict_of(departure) == "legs_not_accepted housing"
 
@@ -263,7 +263,7 @@ def test_each_leg_needs_its_own_consent() -> None:
 def test_one_referral_cannot_stand_for_two_legs() -> None:
     plan = begun_plan()
     referral = refer_leg(plan, "reception")
-    plan.take("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
+    plan.set_step_state("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
     assert conflict_of(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
 
 
@@ -307,7 +307,7 @@ def test_a_leg_is_reported_as_lost_until_the_person_has_arrived_everywhere(
 
 def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
     plan = begun_plan()
-    plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
+    plan.set_step_state("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     housing = refer_leg(plan, "housing", State.ACCEPTED)
     assert plan.lost_leg([with_state(housing, State.NOT_DELIVERED)]) is None
 
@@ -356,6 +356,6 @@ def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
         "reception": ["travel", "reception", "housing"],
         "housing": ["reception", "housing"],
     }
-    plan.take("reception", REFUSED, NOON)
+    plan.set_step_state("reception", REFUSED, NOON)
     assert visible_legs("travel") == ["travel", "housing"], "no leg is between them"
     assert visible_legs("reception") == []

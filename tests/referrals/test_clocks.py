@@ -182,7 +182,7 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
     if paused:  # the deadline is recounted as of the start of the pause
         clock.pause(NOON + now)
         now += 1_000 * H
-    clock.recount(NOON + now, urgency, NICARAGUA)
+    clock.adapt(NOON + now, urgency, NICARAGUA)
     assert (clock.start_time, clock.due_time) == (NOON + start, NOON + due)
     assert clock.fired_percent == (0 if start else 50)
 
@@ -208,13 +208,13 @@ def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_remind
     if paused:
         clock.pause(NOON + now)
         now += 1_000 * H
-    clock.recount(NOON + now, Urgency.URGENT, NICARAGUA)
+    clock.adapt(NOON + now, Urgency.URGENT, NICARAGUA)
     assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, stored)
 
 
 def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None:
     clock = Deadline(K.FIRST_CONTACT, NOON + 100 * H, NOON + 436 * H, fired_percent=0)
-    clock.recount(NOON, Urgency.EMERGENCY, NICARAGUA)
+    clock.adapt(NOON, Urgency.EMERGENCY, NICARAGUA)
     assert (clock.start_time, clock.due_time) == (NOON + 100 * H, NOON + 124 * H)
 
 
@@ -242,7 +242,7 @@ def test_another_urgency_adapts_a_deadline_by_the_policy_under_which_the_deadlin
     urgency: Urgency, version: int, due: timedelta
 ) -> None:
     clock = Deadline(K.DECIDE, NOON, NOON + 48 * H, policy_version=version)
-    clock.recount(NOON + H, urgency, TwoPolicies())
+    clock.adapt(NOON + H, urgency, TwoPolicies())
     assert (clock.due_time, clock.policy_version) == (NOON + due, version)
 
 

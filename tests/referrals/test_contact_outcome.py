@@ -46,7 +46,7 @@ def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> No
     after = "open" if came_back else "referred"
     for before in ("open", "referred"):
         call, sent = contact(before), replace(in_state(state), send_time=NOON)
-        assert call.follow(still_to_refer([sent]), NOON, DAYS) == (after != before)
+        assert call.update_outcome(still_to_refer([sent]), NOON, DAYS) == (after != before)
         assert (call.outcome_code, call.version) == (after, 1 + (after != before))
 
 
@@ -54,16 +54,16 @@ def test_one_unfinished_referral_keeps_a_contact_open() -> None:
     back = in_state(State.DECLINED)
     for waiting in (draft(), back):
         call = contact("referred")
-        assert call.follow(still_to_refer([in_state(State.CLOSED), waiting]), NOON, DAYS)
+        assert call.update_outcome(still_to_refer([in_state(State.CLOSED), waiting]), NOON, DAYS)
         assert call.outcome_code == "open"
     STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert call.follow(still_to_refer([back]), NOON, DAYS)
+    assert call.update_outcome(still_to_refer([back]), NOON, DAYS)
     assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
 def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
     call = contact("referred")
-    assert call.follow(still_to_refer([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
+    assert call.update_outcome(still_to_refer([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
@@ -71,7 +71,7 @@ def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
 def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) -> None:
     for state in State:
         call = contact(written)
-        assert not call.follow(still_to_refer([in_state(state)]), NOON, DAYS)
+        assert not call.update_outcome(still_to_refer([in_state(state)]), NOON, DAYS)
         assert (call.outcome_code, call.version) == (written, 1)
 
 
@@ -84,9 +84,9 @@ def test_a_callers_note_keeps_her_contact_open_until_an_operator_has_handled_it(
         assert (call.version, call.step_version, call.update_time) == (3, 3, LATER)
         assert call.clock is not None
         assert call.clock.running, "somebody has to read her note in time"
-        assert not call.follow(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
+        assert not call.update_outcome(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
         call.unheard = False
-        assert call.follow(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
+        assert call.update_outcome(still_to_refer([in_state(State.ACCEPTED)]), LATER, DAYS)
         assert call.outcome_code == "referred"
 
 
@@ -105,7 +105,7 @@ def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
     assert (call.outcome_code, call.erased, call.unheard) == (after, True, False)
     assert (call.version, call.update_time) == (2, LATER)
     assert call.clock is None or not call.clock.running
-    assert not call.follow([True], LATER, DAYS)
+    assert not call.update_outcome([True], LATER, DAYS)
     with pytest.raises(Conflict, match=r"^person_erased$"):
         call.check_not_erased()
 

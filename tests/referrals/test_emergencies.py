@@ -249,14 +249,14 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
     ]
     [row] = service.rows("SELECT note FROM emergencies WHERE id = %s", emergency.id)
     assert NOTE.encode() not in bytes(row["note"])
-    monkeypatch.setattr(service.made.openings, "most", 1)
+    monkeypatch.setattr(service.made.openings, "maximum", 1)
     busy = somebody(service)
     busy.GetPerson(id=story.person().id)
     assert refusal(lambda: note(busy)) == ("RESOURCE_EXHAUSTED", "opening_quota")
     service.as_owner(
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", referral.person_id
     )
-    monkeypatch.setattr(service.made.openings, "most", 100_000)
+    monkeypatch.setattr(service.made.openings, "maximum", 100_000)
     assert refusal(lambda: note(story.ngo)) == ("FAILED_PRECONDITION", "person_erased")
 
 

@@ -29,7 +29,7 @@ from services.referrals.referrals.domain.figures import (
     Question,
     answer,
     end_of,
-    last_settled,
+    last_settled_quarter,
     published_cells,
     quarter_of,
 )
@@ -262,7 +262,7 @@ def test_an_impossible_question_is_refused(question: Question) -> None:
     ],
 )
 def test_a_quarter_is_counted_a_week_after_its_end(now: str, last: str) -> None:
-    assert last_settled(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last
+    assert last_settled_quarter(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last
     assert quarter_of(end_of(last)) > last
     assert quarter_of(end_of(last) - timedelta(microseconds=1)) == last
 

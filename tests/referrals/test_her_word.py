@@ -295,7 +295,7 @@ def receipt(
         "r", "p", "o", "t", frozenset({FieldGroup.IDENTITY}), ("HOU",), NOON + timedelta(hours=1),
         giver, "spoken", NOON,
         assent_code=assent, adult_ground_code=adult, giver_ground_code=ground, confirm_time=NOON,
-        about=Circumstances(age, to),
+        circumstances=Circumstances(age, to),
     )  # fmt: skip
 
 
@@ -335,7 +335,7 @@ def test_a_consent_is_live_only_from_a_giver_who_may_give_it(consent: Receipt, o
 def test_receipts_signed_before_grounds_were_recorded_remain_valid() -> None:
     before = receipt("person", age="18-24").canonical()
     assert b"ground_code" not in before
-    assert b"about" not in before
+    assert b"circumstances" not in before
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
 
 

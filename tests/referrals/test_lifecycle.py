@@ -77,7 +77,7 @@ RECEIPT = Receipt(
     "person",
     "spoken",
     NOON,
-    about=Circumstances("18-24", "NGO"),
+    circumstances=Circumstances("18-24", "NGO"),
 )
 OVERRIDE = Receipt.override(
     "override", "person", "sender", "rescuer", "receiver", "HOU.EMG", "life_at_risk", NOON
@@ -403,9 +403,9 @@ def test_a_step_without_its_required_data_is_refused_and_changes_nothing(
 
 @pytest.mark.parametrize("note", ["", " \n"])
 def test_an_empty_note_is_refused_only_if_a_note_is_needed(note: str) -> None:
-    check_note(note, needed=False)
-    check_note("in danger", needed=True)
-    assert violations_of(lambda: check_note(note, needed=True)) == [("note", "required")]
+    check_note(note, required=False)
+    check_note("in danger", required=True)
+    assert violations_of(lambda: check_note(note, required=True)) == [("note", "required")]
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_c
         assault_time=NOON - timedelta(hours=1),
         unsafe=Unsafe("named", ("org",)),
         deadlines=[
-            *referral.running(*HEALTH),
+            *referral.unstopped_deadlines(*HEALTH),
             Deadline(DeadlineKind.DRAFT, LATER, LATER + timedelta(hours=1)),
         ],
         events=[Event(1, "drafted", State.DRAFT, State.DRAFT, LATER, coordinator)],

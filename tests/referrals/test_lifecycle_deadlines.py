@@ -38,7 +38,7 @@ def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
         referral, day_after = in_state(state), NOON + timedelta(hours=24)
         STEPS[verb](referral, ACTORS[Side.RECEIVER], NOON)
         assert set(running_kinds(referral)) == {DeadlineKind.REPLACE, *HEALTH}
-        [deadline] = referral.running(DeadlineKind.REPLACE)
+        [deadline] = referral.unstopped_deadlines(DeadlineKind.REPLACE)
         assert (deadline.start_time, deadline.due_time) == (NOON, day_after)
         assert [event.verb for event in referral.fire_deadlines(day_after, DAYS)] == [
             "clock_breached"
@@ -214,10 +214,10 @@ def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_
     due = referral.next_due_time
     for followed_up, hours, next_due_time in ((True, 1, None), (False, 2, due)):
         referral.followed_up = followed_up
-        referral.watch_need(NOON + timedelta(hours=hours))
+        referral.update_need_deadlines(NOON + timedelta(hours=hours))
         assert referral.next_due_time == next_due_time
     STEPS["enter_in_error"](referral, ACTORS[Side.COORDINATOR], NOON)
-    referral.watch_need(NOON + timedelta(hours=3))
+    referral.update_need_deadlines(NOON + timedelta(hours=3))
     assert referral.next_due_time is None
 
 
@@ -227,7 +227,7 @@ def test_a_follow_up_stops_the_deadlines_of_a_need_only_if_the_referral_came_bac
 ) -> None:
     referral = in_state(state)
     referral.followed_up = True
-    referral.watch_need(LATER)
+    referral.update_need_deadlines(LATER)
     stopped = {deadline.kind for deadline in referral.deadlines if deadline.stop_time == LATER}
     assert stopped == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
 
@@ -236,21 +236,21 @@ def test_the_deadline_of_a_need_that_was_followed_up_at_once_resumes_after_an_er
     referral = in_state(State.DECLINED)
     for followed_up in (True, False):
         referral.followed_up = followed_up
-        referral.watch_need(NOON)  # the moment of the return
-    assert referral.running(DeadlineKind.REPLACE)
+        referral.update_need_deadlines(NOON)  # the moment of the return
+    assert referral.unstopped_deadlines(DeadlineKind.REPLACE)
 
 
 def test_a_health_deadline_that_stopped_with_the_return_stays_stopped() -> None:
     referral = in_state(State.DECLINED)
-    [deadline] = referral.running(DeadlineKind.HIV_PROPHYLAXIS)
+    [deadline] = referral.unstopped_deadlines(DeadlineKind.HIV_PROPHYLAXIS)
     deadline.stop(NOON)
-    referral.watch_need(LATER)
+    referral.update_need_deadlines(LATER)
     assert deadline.stop_time == NOON
 
 
 def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_the_return() -> None:
     def health_due_times(referral: Referral) -> list[datetime]:
-        return sorted(deadline.due_time for deadline in referral.running(*HEALTH))
+        return sorted(deadline.due_time for deadline in referral.unstopped_deadlines(*HEALTH))
 
     def set_assault_time(referral: Referral, hours_ago: int) -> None:
         time = NOON - timedelta(hours=hours_ago)
@@ -259,7 +259,7 @@ def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_th
     def follow_up_in_error(referral: Referral) -> None:
         for followed_up, hours in ((True, 2), (False, 3)):
             referral.followed_up = followed_up
-            referral.watch_need(NOON + timedelta(hours=hours))
+            referral.update_need_deadlines(NOON + timedelta(hours=hours))
 
     helped = draft()
     set_assault_time(helped, 3)
@@ -295,14 +295,14 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
 ) -> None:
     referral = in_state(State.ACCEPTED)
     referral.planned_first_contact_time = planned
-    [deadline] = referral.running(DeadlineKind.FIRST_CONTACT)
+    [deadline] = referral.unstopped_deadlines(DeadlineKind.FIRST_CONTACT)
     deadline.fired_percent = 50
     stopped = replace(deadline, stop_time=NOON)
     referral.deadlines.append(stopped)
     expected = deepcopy(referral.deadlines)
     if moved and planned:
         expected[expected.index(deadline)].restart(planned, planned + timedelta(hours=1))
-    referral.wait_for_her()
+    referral.postpone_first_contact()
     assert referral.deadlines == expected
 
 
@@ -312,12 +312,12 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
         (Referral.note_leg_lost, "leg_lost", Actor("system", "chain", "")),
         (Referral.note_consent_ending, "consent_ending", Actor("system", "consent", "")),
         (
-            lambda referral, now: referral.note_standing("receiver", now, out=True),
+            lambda referral, now: referral.note_standing("receiver", now, is_out=True),
             "side_out",
             Actor("system", "members", "receiver"),
         ),
         (
-            lambda referral, now: referral.note_standing("receiver", now, out=False),
+            lambda referral, now: referral.note_standing("receiver", now, is_out=False),
             "side_back",
             Actor("system", "members", "receiver"),
         ),
@@ -349,6 +349,6 @@ def test_a_referral_lists_the_sides_that_are_out_until_they_are_back() -> None:
     referral = in_state(State.SENT)
     sides_out = []
     for side, out in (("sender", True), ("receiver", True), ("sender", False), ("receiver", False)):
-        referral.note_standing(side, NOON, out=out)
+        referral.note_standing(side, NOON, is_out=out)
         sides_out.append(list(referral.sides_out))
     assert sides_out == [["sender"], ["sender", "receiver"], ["receiver"], []]

@@ -20,7 +20,7 @@ from chassis.second import NONE
 from chassis.tokens import Caller
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.openings import HOUR, MAX_PER_HOUR, wait
+from services.referrals.files.domain.openings import HOUR, MAX_PER_HOUR, waiting_time
 from tests.builders import NOON, NOT_FOUND, refusal, refusal_with_delay
 from tests.referrals.conftest import ORG, Client, Service, Story, open_identity
 
@@ -32,7 +32,9 @@ MAX_OPENINGS = 3
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lowers the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
-        monkeypatch.setattr(request.getfixturevalue("service").made.openings, "most", MAX_OPENINGS)
+        monkeypatch.setattr(
+            request.getfixturevalue("service").made.openings, "maximum", MAX_OPENINGS
+        )
 
 
 def somebody(service: Service, organization: str = "ngo", role: str = "WORKER") -> Client:
@@ -52,14 +54,16 @@ def open_person(client: Client, person_id: str) -> people_pb2.Identity:
 def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
     opened_times = {f"person {n}": NOON + timedelta(minutes=n) for n in range(MAX_PER_HOUR)}
     at = NOON + timedelta(minutes=45)
-    assert wait(opened_times, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
-    assert wait(opened_times, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
+    assert waiting_time(opened_times, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
+    assert waiting_time(opened_times, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
         "a file that she has opened may be opened again"
     )
-    assert wait(dict(list(opened_times.items())[1:]), "another", MAX_PER_HOUR, at) == timedelta(0)
-    assert wait({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(minutes=45), (
-        "even if the quota was lowered"
-    )
+    assert waiting_time(
+        dict(list(opened_times.items())[1:]), "another", MAX_PER_HOUR, at
+    ) == timedelta(0)
+    assert waiting_time({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(
+        minutes=45
+    ), "even if the quota was lowered"
 
 
 def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_stay_open(

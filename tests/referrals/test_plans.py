@@ -72,30 +72,30 @@ def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) ->
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
     plan, before = begun_plan(), begun_plan()
     for act in (
-        lambda: plan.take("travel", MET, NOON),
-        lambda: plan.take("travel", REFERRED, NOON, referral=("r", State.SENT)),
+        lambda: plan.set_step_state("travel", MET, NOON),
+        lambda: plan.set_step_state("travel", REFERRED, NOON, referral=("r", State.SENT)),
     ):
         assert refused(act) == "step_waits risk_check travel_papers"
         assert plan == before
-    plan.take("risk_check", MET, NOON)
-    assert refused(lambda: plan.take("travel", MET, NOON)) == "step_waits travel_papers"
-    plan.take("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.set_step_state("risk_check", MET, NOON)
+    assert refused(lambda: plan.set_step_state("travel", MET, NOON)) == "step_waits travel_papers"
+    plan.set_step_state("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
     assert plan.steps["travel_papers"].reason_code == "has_it"
-    plan.take("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
+    plan.set_step_state("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     assert plan.steps["reception"].due_time == NOON + DAY
 
 
 def test_a_refused_step_does_not_delay_later_steps() -> None:
     plan = begun_plan(pathway(step("family"), step("school", ("family",))))
-    plan.take("family", REFUSED, NOON)
-    plan.take("school", MET, NOON)
+    plan.set_step_state("family", REFUSED, NOON)
+    plan.set_step_state("school", MET, NOON)
     assert plan.next_due_time is None
 
 
 def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() -> None:
     plan = begun_plan()
-    plan.take("family", REFUSED, NOON)
-    plan.take("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.set_step_state("family", REFUSED, NOON)
+    plan.set_step_state("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,22 @@ def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() 
 def test_only_a_referred_step_has_a_referral_and_only_a_step_not_needed_a_reason(
     state: StepState, values: dict[str, Any], wrong: tuple[str, str]
 ) -> None:
-    assert violations_of(lambda: begun_plan().take("risk_check", state, NOON, **values)) == [wrong]
+    assert violations_of(
+        lambda: begun_plan().set_step_state("risk_check", state, NOON, **values)
+    ) == [wrong]
 
 
 def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
     plan = begun_plan()
-    act = partial(plan.take, "risk_check", REFERRED, NOON, referral=("r", State.DECLINED))
+    act = partial(plan.set_step_state, "risk_check", REFERRED, NOON, referral=("r", State.DECLINED))
     assert refused(act) == "illegal_transition"
     with pytest.raises(NotFound):
-        plan.take("nothing", MET, NOON)
+        plan.set_step_state("nothing", MET, NOON)
 
 
 def test_a_step_follows_the_referral_that_stands_for_it() -> None:
     plan = begun_plan()
-    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     for number, (state, outcome, new_state) in enumerate(
         (
             (State.ACCEPTED, "", REFERRED),
@@ -138,7 +140,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
     ):
         standing = plan.steps["risk_check"]
         moved = standing.state is not new_state
-        assert plan.follow("r", state, outcome, NOON + number * DAY) is moved
+        assert plan.update_steps("r", state, outcome, NOON + number * DAY) is moved
         assert (standing.state, standing.reason_code) == (new_state, ""), state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
         "settled since it was met, not since the last event"
@@ -151,8 +153,8 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         State.EXPIRED,
         State.ENTERED_IN_ERROR,
     ):
-        plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
-        plan.follow("r", ended, "", NOON)
+        plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+        plan.update_steps("r", ended, "", NOON)
         standing = plan.steps["risk_check"]
         # the outcome of the referral remains visible
         assert (standing.state, standing.referral_id) == (OPEN, "r"), ended
@@ -160,27 +162,27 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
 
 def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
     plan = begun_plan()
-    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
-    plan.take("risk_check", MET, NOON)
-    assert not plan.follow("r", State.DECLINED, "", NOON)
+    plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    plan.set_step_state("risk_check", MET, NOON)
+    assert not plan.update_steps("r", State.DECLINED, "", NOON)
     assert plan.steps["risk_check"].state is MET
 
 
 def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
     plan = begun_plan(pathway(step("a"), step("b", deadline=DAY, start="a")))
-    plan.take("a", MET, NOON + DAY)
+    plan.set_step_state("a", MET, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (
         NOON + 2 * DAY,
         True,
     )
-    plan.take("a", OPEN, NOON + DAY)
+    plan.set_step_state("a", OPEN, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.next_due_time) == (None, None)
 
 
 def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
     plan = begun_plan(pathway(step("a"), step("b"), step("c")))
-    plan.take("a", MET, NOON)
-    plan.take("b", NOT_NEEDED, NOON, reason_code="has_it")
+    plan.set_step_state("a", MET, NOON)
+    plan.set_step_state("b", NOT_NEEDED, NOON, reason_code="has_it")
     plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
     assert [(step.key, step.state) for step in plan.steps.values()] == [("new", OPEN), ("a", MET)]
     assert (plan.steps["a"].settle_time, plan.next_due_time) == (NOON, NOON + DAY)
@@ -192,12 +194,12 @@ def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
 
 def test_a_closed_plan_cannot_be_changed() -> None:
     plan = begun_plan()
-    plan.take("risk_check", REFERRED, NOON, referral=("r", State.SENT))
+    plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.close("contact_lost", NOON)
     assert plan.next_due_time is None
-    assert not plan.follow("r", State.COMPLETED, "fully_met", NOON)
+    assert not plan.update_steps("r", State.COMPLETED, "fully_met", NOON)
     for act in (
-        lambda: plan.take("risk_check", MET, NOON),
+        lambda: plan.set_step_state("risk_check", MET, NOON),
         lambda: plan.close("fulfilled", NOON),
         lambda: plan.move(pathway(version=9), NOON),
     ):
@@ -274,7 +276,7 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
         waits = plan.waits_for(steps[KEYS.index(key)])
         before, version = plan.steps[key].state, plan.version
         try:
-            plan.take(
+            plan.set_step_state(
                 key,
                 state,
                 now,
@@ -285,7 +287,7 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
             assert plan.steps[key].state is state
         except Conflict:
             assert (plan.steps[key].state, plan.version) == (before, version)
-            plan.follow(f"r{key}", referral, "fully_met", now)
+            plan.update_steps(f"r{key}", referral, "fully_met", now)
         for described in steps:
             standing = plan.steps[described.key]
             assert (standing.settle_time is not None) == (standing.state in SETTLED)

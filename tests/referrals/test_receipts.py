@@ -43,9 +43,9 @@ OWN = Receipt(
     NOON,
     recorded_by_worker_id="worker",
     explained_codes=SEVEN,
-    about=ADULT,
+    circumstances=ADULT,
 )
-GUARDIAN = replace(OWN, giver_code="guardian", assent_code="given", about=CHILD)
+GUARDIAN = replace(OWN, giver_code="guardian", assent_code="given", circumstances=CHILD)
 DECISION = replace(GUARDIAN, giver_code=BEST_INTEREST, assent_code="refused", explained_codes=())
 ANOTHER = replace(
     OWN, giver_code="guardian", giver_ground_code="court", until_time=NOON + 72 * HOUR
@@ -68,7 +68,7 @@ def refused_with(reason: str) -> AbstractContextManager[object]:
         # to the last minute of the same day of the next year, with a leap day in between
         replace(OWN, until_time=NOON + 366 * DAY + timedelta(hours=11, minutes=59)),
         GUARDIAN,
-        replace(GUARDIAN, assent_code="too_young", about=SMALL),
+        replace(GUARDIAN, assent_code="too_young", circumstances=SMALL),
         DECISION,
         ANOTHER,  # by another person, for three days
     ],
@@ -118,31 +118,42 @@ def test_all_errors_are_reported_at_once() -> None:
     ("receipt", "reason"),
     [
         (OWN, ""),
-        (replace(OWN, about=CHILD), "guardian_required"),
-        (replace(OWN, about=UNKNOWN), "guardian_required"),
-        (replace(OWN, about=UNKNOWN, adult_ground_code="said_so"), ""),
+        (replace(OWN, circumstances=CHILD), "guardian_required"),
+        (replace(OWN, circumstances=UNKNOWN), "guardian_required"),
+        (replace(OWN, circumstances=UNKNOWN, adult_ground_code="said_so"), ""),
         # A child's consent.
         (GUARDIAN, ""),
         (replace(GUARDIAN, giver_code="authority"), ""),
         (replace(GUARDIAN, assent_code=""), "assent_required"),
         (replace(GUARDIAN, assent_code="refused"), "assent_required"),
         (replace(GUARDIAN, assent_code="too_young"), "assent_required"),
-        (replace(GUARDIAN, assent_code="too_young", about=SMALL), ""),
-        (replace(GUARDIAN, assent_code="too_young", about=UNKNOWN), "assent_required"),
+        (replace(GUARDIAN, assent_code="too_young", circumstances=SMALL), ""),
+        (replace(GUARDIAN, assent_code="too_young", circumstances=UNKNOWN), "assent_required"),
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
         # The kind of the recipient does not matter only if the age of a child is known.
         (
-            replace(DECISION, about=Circumstances("12-17", "LAW_ENFORCEMENT", has_withdrawn=True)),
+            replace(
+                DECISION,
+                circumstances=Circumstances("12-17", "LAW_ENFORCEMENT", has_withdrawn=True),
+            ),
             "",
         ),
-        (replace(DECISION, about=UNKNOWN), ""),
-        (replace(DECISION, about=Circumstances("", "LAW_ENFORCEMENT")), "own_consent_required"),
+        (replace(DECISION, circumstances=UNKNOWN), ""),
         (
-            replace(DECISION, about=Circumstances("", "SHELTER", has_withdrawn=True)),
+            replace(DECISION, circumstances=Circumstances("", "LAW_ENFORCEMENT")),
             "own_consent_required",
         ),
-        (replace(DECISION, assent_code="given", about=Circumstances("", "LAW_ENFORCEMENT")), ""),
+        (
+            replace(DECISION, circumstances=Circumstances("", "SHELTER", has_withdrawn=True)),
+            "own_consent_required",
+        ),
+        (
+            replace(
+                DECISION, assent_code="given", circumstances=Circumstances("", "LAW_ENFORCEMENT")
+            ),
+            "",
+        ),
         # A consent for an adult by somebody else.
         (ANOTHER, ""),
         (replace(ANOTHER, giver_code=BEST_INTEREST), "own_consent_required"),
@@ -156,16 +167,16 @@ def test_all_errors_are_reported_at_once() -> None:
         (replace(ANOTHER, purpose_codes=("HOU", "MED")), "own_consent_required"),
         (replace(ANOTHER, purpose_codes=()), "own_consent_required"),
         (
-            replace(ANOTHER, about=Circumstances("18-24", "LAW_ENFORCEMENT")),
+            replace(ANOTHER, circumstances=Circumstances("18-24", "LAW_ENFORCEMENT")),
             "own_consent_required",
         ),
-        (replace(ANOTHER, about=Circumstances("18-24", "")), "own_consent_required"),
+        (replace(ANOTHER, circumstances=Circumstances("18-24", "")), "own_consent_required"),
         (
-            replace(ANOTHER, about=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
+            replace(ANOTHER, circumstances=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
             "own_consent_required",
         ),
         # An override has no giver.
-        (replace(OVERRIDE, about=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
+        (replace(OVERRIDE, circumstances=Circumstances("12-17", "LAW_ENFORCEMENT", True)), ""),
     ],
 )
 def test_the_allowed_giver_depends_on_age_ground_and_recipient(
@@ -184,7 +195,7 @@ def test_the_allowed_giver_depends_on_age_ground_and_recipient(
         (replace(OWN, withdraw_time=NOON), {}, "receipt_withdrawn"),
         (replace(OWN, withdraw_time=NOON), {"days": 90}, "receipt_withdrawn"),
         (replace(OWN, genuine=False, withdraw_time=NOON), {}, "receipt_missing"),
-        (replace(OWN, about=CHILD), {}, "guardian_required"),
+        (replace(OWN, circumstances=CHILD), {}, "guardian_required"),
         (DECISION, {}, "receipt_unconfirmed"),
         (replace(DECISION, confirm_time=NOON), {}, ""),
         (ANOTHER, {}, "receipt_unconfirmed"),
@@ -219,7 +230,7 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
         (OWN, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
         (replace(OWN, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
         # The recipient does not learn that the person turned out to be a child.
-        (replace(OWN, about=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
+        (replace(OWN, circumstances=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
         (
             OVERRIDE,
             "shelter",

@@ -97,7 +97,7 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
 def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
     service: Service,
 ) -> None:
-    similar = service.made.enquiries.similar
+    similar = service.made.enquiries.count_similar
     content = Content(
         "HOU.EMG", Urgency.NORMAL, "18-24", languages=("es",), country="NI", department="NI-CI"
     )
@@ -123,7 +123,7 @@ def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
     def count(*languages: str) -> int:
         content = Content("HOU.EMG", Urgency.NORMAL, languages=languages, country="NI")
         with service.database.transaction(SYSTEM) as tx:
-            return service.made.enquiries.similar(tx, content, SEARCHER)[0]
+            return service.made.enquiries.count_similar(tx, content, SEARCHER)[0]
 
     for number in range(20):
         invented = f"x{number:02}"
@@ -256,12 +256,15 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 open_case(tx, rng.choice(senders), her)
             questions = list(subsets(her))
             before = [
-                service.made.enquiries.similar(tx, content, SEARCHER)[0] for content in questions
+                service.made.enquiries.count_similar(tx, content, SEARCHER)[0]
+                for content in questions
             ]
             for _ in range(4):
                 for own in (SEARCHER, *FRONTS):
                     open_case(tx, own, her)
-            after = [service.made.enquiries.similar(tx, content, SEARCHER) for content in questions]
+            after = [
+                service.made.enquiries.count_similar(tx, content, SEARCHER) for content in questions
+            ]
             assert [figure for figure, _ in after] == before, "invented people change no count"
             coarser = [list(Attribute).index(name) + 1 if name else 0 for _, name in after]
             results.append(([*before, *coarser], has_answer))

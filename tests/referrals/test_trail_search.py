@@ -140,7 +140,7 @@ def test_a_missing_or_forked_row_is_found_by_its_witnessed_head(
         ours = trail.verify(tx, audit.START, {head.sequence: {head.hash}})
         cut = trail.verify(tx, audit.START, {head.sequence + 7: {b"x"}})
         forked = trail.verify(tx, audit.START, {head.sequence - 1: {b"x"}})
-    assert (ours.witnesses, ours.findings) == (1, [])
+    assert (ours.witnessed_head_count, ours.findings) == (1, [])
     assert cut.findings == [chain.Finding(head.sequence + 7, "cut")]
     assert forked.findings == [chain.Finding(head.sequence - 1, "forked")]
 

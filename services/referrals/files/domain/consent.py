@@ -93,7 +93,8 @@ class Circumstances:
     # True if the person has withdrawn a consent before. This is read only when a receipt is
     # recorded, since a later withdrawal ends the receipts that other people gave for her.
     has_withdrawn: bool = False
-    recorder_out: bool = False  # whether the account that recorded the receipt was suspended since
+    # whether the account that recorded the receipt has been suspended since
+    recorder_suspended: bool = False
 
 
 @dataclass
@@ -129,7 +130,7 @@ class Receipt:
     adult_ground_code: str = ""
     giver_ground_code: str = ""  # why somebody else gave the consent for an adult
     genuine: bool = True  # False if the signature is invalid, or if an older version was put back
-    about: Circumstances = Circumstances()
+    circumstances: Circumstances = Circumstances()
 
     @classmethod
     def override(
@@ -171,11 +172,13 @@ class Receipt:
 
     @property
     def may_be_confirmed(self) -> bool:
-        """Returns whether the receipt waits for a second person, and the first one still counts.
+        """Returns whether the receipt still waits for the confirmation by a second person.
 
-        The suspension of the worker who recorded it ends the wait, but not that of an override.
+        If the worker who recorded the receipt is suspended, only an override still waits.
         """
-        waits = self.is_override or (self.needs_second and not self.about.recorder_out)
+        waits = self.is_override or (
+            self.needs_second and not self.circumstances.recorder_suspended
+        )
         return waits and self.confirm_time is None
 
     @property
@@ -195,16 +198,19 @@ class Receipt:
     def ends_with_age_band(self) -> bool:
         """Returns whether the receipt may open nothing once the person is too old for her age band.
 
-        This applies to a receipt that somebody else gave for a child, except for a young child who
+        This applies to a receipt that somebody else gave for a child, unless the child is young and
         was asked, too.
         """
         return (
             self.is_about_child
             and not self.is_override
-            and (self.about.age_band not in TOO_YOUNG_TO_ASK or self.assent_code == "too_young")
+            and (
+                self.circumstances.age_band not in TOO_YOUNG_TO_ASK
+                or self.assent_code == "too_young"
+            )
         )
 
-    def watch_time(self, now: datetime) -> datetime:
+    def first_check_time(self, now: datetime) -> datetime:
         """Returns when to check for the first time whether the end of the receipt is near."""
         return now if self.ends_with_age_band else self.notice_time
 
@@ -215,8 +221,8 @@ class Receipt:
         A person of unknown age counts as a child until the evidence that she is an adult is
         recorded.
         """
-        return self.about.age_band in CHILDREN or not (
-            self.about.age_band or self.adult_ground_code
+        return self.circumstances.age_band in CHILDREN or not (
+            self.circumstances.age_band or self.adult_ground_code
         )
 
     @property
@@ -252,12 +258,17 @@ class Receipt:
         check.require(explained, "receipt.explained_codes", "required")
         if self.is_about_child:
             # if the age is unknown, the missing guardian is reported first
-            is_unconfirmed_self = self.giver_code == HERSELF and not self.about.age_band
+            is_own_consent_of_unknown_age = (
+                self.giver_code == HERSELF and not self.circumstances.age_band
+            )
             check.require(
-                bool(self.assent_code) or is_unconfirmed_self, "receipt.assent_code", "required"
+                bool(self.assent_code) or is_own_consent_of_unknown_age,
+                "receipt.assent_code",
+                "required",
             )
             too_young = (
-                self.assent_code == "too_young" and self.about.age_band not in TOO_YOUNG_TO_ASK
+                self.assent_code == "too_young"
+                and self.circumstances.age_band not in TOO_YOUNG_TO_ASK
             )
             check.require(not too_young, "receipt.assent_code", "out_of_range")
         elif self.in_her_stead and self.giver_code != BEST_INTEREST:
@@ -282,14 +293,14 @@ class Receipt:
             return
         if not self.is_about_child:
             if self.giver_code != HERSELF:
-                within = (
+                is_within_limits = (
                     self.field_groups <= OVERRIDE_GROUPS
                     and self.until_time <= self.create_time + OVERRIDE_END
                 )
                 if (
                     self.giver_code == BEST_INTEREST
                     or not self.giver_ground_code
-                    or not within
+                    or not is_within_limits
                     or len(self.purpose_codes) != 1
                 ):
                     raise Conflict("own_consent_required")
@@ -297,11 +308,13 @@ class Receipt:
             return
         if self.giver_code == HERSELF:
             raise Conflict("guardian_required")
-        too_young = self.assent_code == "too_young" and self.about.age_band in TOO_YOUNG_TO_ASK
+        too_young = (
+            self.assent_code == "too_young" and self.circumstances.age_band in TOO_YOUNG_TO_ASK
+        )
         overruled = self.assent_code == "refused" and self.giver_code == BEST_INTEREST
         if not (self.assent_code == "given" or too_young or overruled):
             raise Conflict("assent_required")
-        if overruled and not self.about.age_band:  # the person may be an adult
+        if overruled and not self.circumstances.age_band:  # the person may be an adult
             self._check_reachable()
 
     def _check_reachable(self) -> None:
@@ -310,7 +323,10 @@ class Receipt:
         The two cases: the recipient may detain, charge or expel her, or she has withdrawn a consent
         before.
         """
-        if self.about.recipient_type not in REACHED_BY_OVERRIDE or self.about.has_withdrawn:
+        if (
+            self.circumstances.recipient_type not in REACHED_BY_OVERRIDE
+            or self.circumstances.has_withdrawn
+        ):
             raise Conflict("own_consent_required")
 
     def confirm(self, second: Second, now: datetime) -> None:
@@ -420,7 +436,7 @@ class Receipt:
             raise Conflict("receipt_expired")
 
 
-_UNSIGNED = ("signature", "genuine", "about")
+_UNSIGNED = ("signature", "genuine", "circumstances")
 _ADDED_LATER = ("adult_ground_code", "giver_ground_code")
 
 

@@ -57,9 +57,11 @@ def searched_words(name: str) -> frozenset[str]:
 
 
 def _plain_words(name: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    bare = "".join(character for character in plain if not unicodedata.combining(character))
-    return [word for word in re.findall(r"\w+", bare) if len(word) > 1 or word.isalpha()]
+    decomposed_name = unicodedata.normalize("NFKD", name.casefold())
+    unaccented_name = "".join(
+        character for character in decomposed_name if not unicodedata.combining(character)
+    )
+    return [word for word in re.findall(r"\w+", unaccented_name) if len(word) > 1 or word.isalpha()]
 
 
 def _without_particles(words: list[str]) -> list[str]:
@@ -69,6 +71,6 @@ def _without_particles(words: list[str]) -> list[str]:
 
 def _sound(word: str) -> str:
     sound = word
-    for spelt, sound_of_letters in _SOUNDS:
-        sound = spelt.sub(sound_of_letters, sound)
+    for letters, sound_of_letters in _SOUNDS:
+        sound = letters.sub(sound_of_letters, sound)
     return sound or word  # a lone "h" has no sound

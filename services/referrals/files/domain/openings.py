@@ -16,12 +16,15 @@ not count.
 HOUR = timedelta(hours=1)
 
 
-def wait(opened: Mapping[str, datetime], identifier: str, maximum: int, now: datetime) -> timedelta:
+def waiting_time(
+    last_accesses: Mapping[str, datetime], identifier: str, maximum: int, now: datetime
+) -> timedelta:
     """Returns how long the worker must wait before this access; zero if not at all.
 
-    `identifier` is the person or contact. `opened` maps each person or contact opened in the past
-    hour to the time of the last access.
+    `identifier` is the person or contact. `last_accesses` maps each person or contact opened in the
+    past hour to the time of the last access.
     """
-    if identifier in opened or len(opened) < maximum:
+    if identifier in last_accesses or len(last_accesses) < maximum:
         return timedelta(0)
-    return max(sorted(opened.values())[len(opened) - maximum] + HOUR - now, timedelta(seconds=1))
+    times = sorted(last_accesses.values())
+    return max(times[len(times) - maximum] + HOUR - now, timedelta(seconds=1))

@@ -50,10 +50,14 @@ class Identity:
     def check(self, today: date) -> None:
         """Refuses a birth date that does not exist, or that no living person can have."""
         check = Check()
-        born = _date(self.birth_date)
-        check.require(not self.birth_date or born is not None, "identity.birth_date", "malformed")
+        day_of_birth = _date(self.birth_date)
         check.require(
-            born is None or date(1900, 1, 1) <= born <= today, "identity.birth_date", "out_of_range"
+            not self.birth_date or day_of_birth is not None, "identity.birth_date", "malformed"
+        )
+        check.require(
+            day_of_birth is None or date(1900, 1, 1) <= day_of_birth <= today,
+            "identity.birth_date",
+            "out_of_range",
         )
         check.done()
 
@@ -176,15 +180,15 @@ class Person:
         self.coarse = replace(
             self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band
         )
-        self._changed(now)
+        self._mark_changed(now)
 
-    def grow(self, birth_date: str, now: datetime, today: date) -> bool:
+    def update_age_band(self, birth_date: str, now: datetime, today: date) -> bool:
         """Updates the age band to that of `today`; returns whether the band changed."""
         band = age_band(birth_date, today)
         if not band or band == self.coarse.age_band:
             return False
         self.coarse = replace(self.coarse, age_band=band)
-        self._changed(now)
+        self._mark_changed(now)
         return True
 
     def plan_contact(self, plan: SafeContact, now: datetime) -> None:
@@ -196,7 +200,7 @@ class Person:
         self.check_not_erased()
         self.safe_contact_channel = plan.channel_code
         self.message_may_be_left = plan.message_may_be_left
-        self._changed(now)
+        self._mark_changed(now)
 
     def contact_outline(self) -> SafeContact:
         """Returns the parts of the safe-contact plan that are not sealed.
@@ -207,7 +211,7 @@ class Person:
             raise Conflict("safe_contact_missing")
         return SafeContact(self.safe_contact_channel, message_may_be_left=self.message_may_be_left)
 
-    def _changed(self, now: datetime) -> None:
+    def _mark_changed(self, now: datetime) -> None:
         self.version += 1
         self.update_time = now
 
@@ -218,10 +222,12 @@ _BANDS = {12: "0-11", 18: "12-17", 25: "18-24", 60: "25-59"}
 
 def age_band(birth_date: str, today: date) -> str:
     """Returns the age band of a birth date; "" if the date is unknown."""
-    born = _date(birth_date)
-    if born is None:
+    day_of_birth = _date(birth_date)
+    if day_of_birth is None:
         return ""
-    return next((band for years, band in _BANDS.items() if today < _birthday(born, years)), "60+")
+    return next(
+        (band for years, band in _BANDS.items() if today < _birthday(day_of_birth, years)), "60+"
+    )
 
 
 def band_end(birth_date: str, band: str) -> date | None:
@@ -229,23 +235,25 @@ def band_end(birth_date: str, band: str) -> date | None:
 
     Returns None for an unknown date and for the last band.
     """
-    born = _date(birth_date)
+    day_of_birth = _date(birth_date)
     return (
-        next((_birthday(born, years) for years, name in _BANDS.items() if name == band), None)
-        if born
+        next(
+            (_birthday(day_of_birth, years) for years, name in _BANDS.items() if name == band), None
+        )
+        if day_of_birth
         else None
     )
 
 
-def _birthday(born: date, years: int) -> date:
+def _birthday(day_of_birth: date, years: int) -> date:
     """Returns the day on which somebody reaches an age.
 
     A birthday on 29 February counts as 1 March in years without that day.
     """
     try:
-        return born.replace(year=born.year + years)
+        return day_of_birth.replace(year=day_of_birth.year + years)
     except ValueError:
-        return date(born.year + years, 3, 1)
+        return date(day_of_birth.year + years, 3, 1)
 
 
 def _date(text: str) -> date | None:

@@ -30,13 +30,13 @@ class Unsafe:
         `organizations_field` is the name of the request field that has the organisations; `path`
         precedes the names of the fields in a refusal.
         """
-        names = bool(self.organization_ids or self.departments)
+        has_names = bool(self.organization_ids or self.departments)
         if not self.code:
             raise Invalid((f"{path}unsafe_code", "required"))
-        if names != (self.code == NAMED):
+        if has_names != (self.code == NAMED):
             raise Invalid(
                 (f"{path}unsafe_code", "out_of_range")
-                if names
+                if has_names
                 else (path + organizations_field, "required")
             )
 
@@ -64,14 +64,14 @@ class Unsafe:
         )
 
     def check_receiver(
-        self, organization_id: str, department: str, acknowledged: Collection[str]
+        self, organization_id: str, department: str, acknowledged_codes: Collection[str]
     ) -> None:
         """Refuses a receiver that the person named.
 
         The receiver is allowed if UNSAFE_FOR_HER is acknowledged, since the person then wants to be
         referred there all the same.
         """
-        if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged:
+        if self.names(organization_id, department) and UNSAFE_FOR_HER not in acknowledged_codes:
             raise Conflict(UNSAFE_FOR_HER)
 
 

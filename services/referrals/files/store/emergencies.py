@@ -13,7 +13,7 @@ from services.referrals.files.wire.facts import emergency_fact
 from services.referrals.network.store.deadlines import announce
 
 _COLUMNS = [field.name for field in fields(EmergencyAccess)]
-_CHANGED = (
+_CHANGEABLE = (
     "end_time",
     "version",
     "ended",
@@ -40,8 +40,8 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str)
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
     """Saves a new version of an emergency access, with its fact. Raises Stale."""
     changed = tx.execute(
-        f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
-        " AND version = %(version)s - 1",
+        f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGEABLE)}"
+        " WHERE id = %(id)s AND version = %(version)s - 1",
         _values(emergency),
     ).rowcount
     if changed != 1:

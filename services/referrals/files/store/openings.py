@@ -28,10 +28,10 @@ def belongs_to(tx: Transaction, identifier: str, organization_id: str) -> bool:
         "SELECT EXISTS (SELECT FROM people WHERE id = %(id)s"
         " AND organization_id = %(organization)s)"
         " OR EXISTS (SELECT FROM contacts WHERE id = %(id)s"
-        " AND organization_id = %(organization)s) AS own",
+        " AND organization_id = %(organization)s) AS belongs",
         {"id": identifier, "organization": organization_id},
     ).fetchone()
-    return bool(row and row["own"])
+    return bool(row and row["belongs"])
 
 
 def opened_between(

@@ -87,8 +87,9 @@ class People:
     def unerased(
         self, tx: Transaction, identifiers: Iterable[str], *, for_update: bool = False
     ) -> list[Person]:
-        """Returns the files that were not erased, without their sealed data; raises NotFound
-        outside the scope.
+        """Returns the files that were not erased, without their sealed data.
+
+        Raises NotFound outside the scope.
         """
         files = [self.get(tx, identifier, for_update=for_update) for identifier in identifiers]
         return [file for file in files if not file.erased]
@@ -281,9 +282,9 @@ class People:
         return [_read(row) for row in due], rows[-1]["id"] if len(rows) == limit else ""
 
     def outgrows_band(self, tx: Transaction, person_id: str, now: datetime, days: int) -> bool:
-        """Returns whether the person's age band ends within so many days.
+        """Returns whether the person's age band ends within `days` days.
 
-        The scope must include the person's file. The date itself is only known as a keyed hash.
+        The scope must include the person's file. The date is stored only as a keyed hash.
         """
         today = latest_day(now)
         marks = [self._day_mark(today + timedelta(days=ahead)) for ahead in range(days + 1)]
@@ -304,7 +305,7 @@ class People:
         )
 
     def _note_age(self, tx: Transaction, person: Person, identity: Identity, now: datetime) -> None:
-        if person.grow(
+        if person.update_age_band(
             identity.birth_date, now, day_at(now, person.coarse.country, person.coarse.department)
         ):
             self.change(tx, person)

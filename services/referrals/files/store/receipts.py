@@ -22,13 +22,15 @@ from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.wire.facts import receipt_fact
 from services.referrals.network.store import members
 
-# Shown before the first event, as in metrics.watch_loop.
+# Creates the counter before the first event, as metrics.watch_loop does.
 _UNVERIFIED = metrics.ROWS_UNVERIFIED.labels("receipts")
 _GROUNDS = ("adult_ground_code", "giver_ground_code")
 _COLUMNS = [
-    field.name for field in fields(Receipt) if field.name not in ("genuine", "about", *_GROUNDS)
+    field.name
+    for field in fields(Receipt)
+    if field.name not in ("genuine", "circumstances", *_GROUNDS)
 ]
-_CHANGED = (
+_CHANGEABLE = (
     "until_time",
     "confirm_time",
     "confirmed_by_worker_id",
@@ -41,7 +43,7 @@ _INSERT = (
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
 )
 _UPDATE = (
-    f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGED)} WHERE id = %(id)s"
+    f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGEABLE)} WHERE id = %(id)s"
     " AND version = %(version)s - 1"
 )
 _RECORDER_SUSPENDED = members.is_suspended("r.recorded_by_worker_id")
@@ -50,13 +52,13 @@ _ABOUT = (
     " (SELECT type FROM members WHERE members.id = {recipient}"
     " AND kind = 'organization') AS recipient_type"
 )
-# `told` is the last published version. It reveals an older row that somebody put back with its
-# valid signature, since the outbox still has the newer version.
+# `published_version` reveals an older row that somebody put back with its valid signature, since
+# the outbox still has the newer version.
 _SELECT = (
     f"SELECT {', '.join(f'r.{c}' for c in _COLUMNS)}, {', '.join(f'g.{c}' for c in _GROUNDS)},"
-    f" about.*, {_RECORDER_SUSPENDED} AS recorder_out,"
-    " (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS told FROM receipts r LEFT"
-    " JOIN receipt_grounds g ON g.receipt_id = r.id"
+    f" about.*, {_RECORDER_SUSPENDED} AS recorder_suspended,"
+    " (SELECT max(o.version) FROM outbox o WHERE o.subject = r.id) AS published_version"
+    " FROM receipts r LEFT JOIN receipt_grounds g ON g.receipt_id = r.id"
     " CROSS JOIN LATERAL"
     f" ({_ABOUT.format(person='r.person_id', recipient='r.recipient_organization_id')}) about"
 )
@@ -152,16 +154,16 @@ class Receipts:
         time, identifier = after or ("-infinity", "")
         rows = tx.execute(
             f"{_SELECT} WHERE r.id IN ("
-            "SELECT id FROM receipts WHERE organization_id = %(own)s"
+            "SELECT id FROM receipts WHERE organization_id = %(organization)s"
             f" AND giver_code = '{BEST_INTEREST}' AND confirm_time IS NULL"
             " AND withdraw_time IS NULL"
             " UNION ALL SELECT receipt_id FROM receipt_grounds WHERE giver_ground_code <> '')"
-            " AND r.organization_id = %(own)s AND r.confirm_time IS NULL"
+            " AND r.organization_id = %(organization)s AND r.confirm_time IS NULL"
             f" AND r.withdraw_time IS NULL AND r.until_time > %(now)s AND NOT {_RECORDER_SUSPENDED}"
             " AND (r.create_time, r.id) > (%(time)s::timestamptz, %(id)s)"
             " ORDER BY r.create_time, r.id LIMIT %(limit)s",
             {
-                "own": organization_id,
+                "organization": organization_id,
                 "now": now,
                 "time": time,
                 "id": identifier,
@@ -184,12 +186,14 @@ class Receipts:
         row = tx.execute(
             (
                 f"{_ABOUT}, EXISTS (SELECT 1 FROM receipts WHERE person_id = {{person}}"
-                " AND withdraw_time IS NOT NULL) AS took_back"
+                " AND withdraw_time IS NOT NULL) AS has_withdrawn"
             ).format(person="%(person)s", recipient="%(recipient)s"),
             {"person": person_id, "recipient": recipient_organization_id},
         ).fetchone()
         assert row is not None
-        return Circumstances(row["age_band"] or "", row["recipient_type"] or "", row["took_back"])
+        return Circumstances(
+            row["age_band"] or "", row["recipient_type"] or "", row["has_withdrawn"]
+        )
 
     def _signed(self, receipt: Receipt) -> dict[str, Any]:
         receipt.signature = (
@@ -204,11 +208,11 @@ class Receipts:
 
     def _read(self, row: Row) -> Receipt:
         values = dict(row)
-        published_version = values.pop("told")
-        values["about"] = Circumstances(
+        published_version = values.pop("published_version")
+        values["circumstances"] = Circumstances(
             values.pop("age_band") or "",
             values.pop("recipient_type") or "",
-            recorder_out=values.pop("recorder_out"),
+            recorder_suspended=values.pop("recorder_suspended"),
         )
         values |= {name: values[name] or "" for name in _GROUNDS}
         values["field_groups"] = frozenset(

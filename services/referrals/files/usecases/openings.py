@@ -6,7 +6,7 @@ from chassis.clock import AHEAD
 from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import Caller
-from services.referrals.files.domain.openings import HOUR, wait
+from services.referrals.files.domain.openings import HOUR, waiting_time
 from services.referrals.files.store import openings
 
 
@@ -14,7 +14,7 @@ class Openings:
     """The access quota. Accesses are counted on the trail, and so across all processes."""
 
     def __init__(self, maximum: int) -> None:
-        self.most = maximum
+        self.maximum = maximum
 
     def admit(self, tx: Transaction, caller: Caller, now: datetime, identifier: str) -> None:
         """Allows an access to a person or contact, or raises Exhausted (opening_quota).
@@ -27,10 +27,10 @@ class Openings:
         if is_system and openings.belongs_to(tx, identifier, caller.organization_id):
             return
         openings.lock(tx, caller.id)
-        delay = wait(
+        delay = waiting_time(
             openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
             identifier,
-            self.most,
+            self.maximum,
             now,
         )
         if delay:

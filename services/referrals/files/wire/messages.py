@@ -49,6 +49,7 @@ def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
 
 
 def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
+    """Returns the fields of a message for the answer about who and where is unsafe."""
     return {
         "unsafe_code": number(referrals_pb2.UnsafeAnswer, unsafe.code),
         "unsafe_organization_ids": unsafe.organization_ids,
@@ -89,11 +90,11 @@ def read_identity(message: people_pb2.Identity) -> Identity:
     return Identity(**{name: getattr(message, name) for name in GROUP_OF})
 
 
-def identity_message(identity: Identity, opened: frozenset[FieldGroup]) -> people_pb2.Identity:
-    """Returns an identity as a message; only the opened fields are set."""
+def identity_message(identity: Identity, groups: frozenset[FieldGroup]) -> people_pb2.Identity:
+    """Returns an identity as a message; `groups` are the field groups that are fully opened."""
     return people_pb2.Identity(
         **{name: getattr(identity, name) for name in GROUP_OF},
-        opened=sorted(map(GROUPS.number, opened)),
+        opened=sorted(map(GROUPS.number, groups)),
     )
 
 

@@ -92,5 +92,5 @@ def counts_of(
 
 def _published_counts(counts: Mapping[str, int]) -> list[Count]:
     """Returns the published counts; leaves out counts below ten, so that nine looks like zero."""
-    published = ((code, published_count(count)) for code, count in sorted(counts.items()))
-    return [(code, count) for code, count in published if count > 0]
+    rounded_counts = ((code, published_count(count)) for code, count in sorted(counts.items()))
+    return [(code, count) for code, count in rounded_counts if count > 0]

@@ -139,7 +139,7 @@ class Contact:
                 DeadlineKind.CONTACT, now, due, policy_version=calendar.policy().version
             )
         else:
-            self.clock.recount(now, urgency, calendar)
+            self.clock.adapt(now, urgency, calendar)
 
     def fire_clock(self, now: datetime) -> str:
         """Records a level that the deadline has reached; returns the verb of the fact.
@@ -170,7 +170,9 @@ class Contact:
         self.unheard, self.outcome_code = True, OPEN
         self.change(now, calendar)
 
-    def follow(self, still_to_refer: Sequence[bool], now: datetime, calendar: Calendar) -> bool:
+    def update_outcome(
+        self, still_to_refer: Sequence[bool], now: datetime, calendar: Calendar
+    ) -> bool:
         """Sets the outcome according to the referrals that were made for the contact.
 
         `still_to_refer` has an item for each referral that was not entered in error: True if the
@@ -197,10 +199,10 @@ def read_reference(text: str) -> str:
 
     A reference with a typing error is refused in the same way as a wrong PIN.
     """
-    cleaned = checked_code(text, 8)
-    if not cleaned:
+    reference = checked_code(text, 8)
+    if not reference:
         raise Unauthenticated("reference_or_pin_wrong")
-    return cleaned
+    return reference
 
 
 def new_pin() -> str:

@@ -8,14 +8,14 @@ from chassis.db import Row, Transaction
 from chassis.errors import NotFound, Stale
 from chassis.wire import Cursor
 from facts import outbox
-from services.referrals.files.store.her import ids_of
+from services.referrals.files.store.person_ids import ids_of
 from services.referrals.line.domain.callback import Callback
 from services.referrals.line.wire.facts import callback_fact
 from services.referrals.network.domain.deadline import CLOCK_FIELDS, Deadline, DeadlineKind
 from services.referrals.network.store.deadlines import announce
 
-_PLAIN = [field.name for field in fields(Callback) if field.name != "clock"]
-_COLUMNS = [*_PLAIN, *(f"clock_{name}" for name in CLOCK_FIELDS), "clock_next_time"]
+_PLAIN_COLUMNS = [field.name for field in fields(Callback) if field.name != "clock"]
+_COLUMNS = [*_PLAIN_COLUMNS, *(f"clock_{name}" for name in CLOCK_FIELDS), "clock_next_time"]
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO callbacks ({', '.join(_COLUMNS)})"
@@ -74,7 +74,7 @@ def owed_to(tx: Transaction, contact_ids: Sequence[str]) -> list[Callback]:
 
 def owed_to_person(tx: Transaction, person_id: str) -> list[Callback]:
     """Locks and returns the callbacks that any line owes to a person."""
-    return owed_to(tx, ids_of(tx, person_id).contacts)
+    return owed_to(tx, ids_of(tx, person_id).contact_ids)
 
 
 def page(
@@ -124,7 +124,7 @@ def put_aside(tx: Transaction, identifier: str, now: datetime, until: datetime) 
 def _values(callback: Callback) -> dict[str, object]:
     clock = callback.clock
     return {
-        **{name: getattr(callback, name) for name in _PLAIN},
+        **{name: getattr(callback, name) for name in _PLAIN_COLUMNS},
         **{f"clock_{name}": getattr(clock, name) for name in CLOCK_FIELDS},
         "clock_next_time": clock.next_time,
     }
@@ -132,4 +132,4 @@ def _values(callback: Callback) -> dict[str, object]:
 
 def _read(row: Row) -> Callback:
     clock = Deadline(DeadlineKind.CALLBACK, **{name: row[f"clock_{name}"] for name in CLOCK_FIELDS})
-    return Callback(**{name: row[name] for name in _PLAIN}, clock=clock)
+    return Callback(**{name: row[name] for name in _PLAIN_COLUMNS}, clock=clock)

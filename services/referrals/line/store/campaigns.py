@@ -5,7 +5,7 @@ from chassis.errors import NotFound
 from chassis.wire import Cursor
 from services.referrals.line.domain.campaign import Campaign, Placement
 
-_PLACED = (
+_SELECT = (
     "SELECT p.code, p.medium_code, p.campaign_id, c.country, c.end_time IS NULL AS active"
     " FROM placements p JOIN campaigns c ON c.id = p.campaign_id"
 )
@@ -59,7 +59,7 @@ def page(tx: Transaction, limit: int, after: Cursor | None) -> tuple[list[Campai
 
 def placement(tx: Transaction, code: str) -> Placement | None:
     """Returns the placement with this code; None if there is none."""
-    row = tx.execute(f"{_PLACED} WHERE p.code = %s", (code,)).fetchone()
+    row = tx.execute(f"{_SELECT} WHERE p.code = %s", (code,)).fetchone()
     return Placement(**row) if row else None
 
 
@@ -76,11 +76,11 @@ def count_contacts(tx: Transaction, campaign: Campaign) -> list[Row]:
 
 
 def _campaigns(tx: Transaction, rows: list[Row]) -> list[Campaign]:
-    placed: dict[str, list[Placement]] = {row["id"]: [] for row in rows}
+    placements: dict[str, list[Placement]] = {row["id"]: [] for row in rows}
     for placement in tx.execute(
-        f"{_PLACED} WHERE p.campaign_id = ANY(%s) ORDER BY p.number", (list(placed),)
+        f"{_SELECT} WHERE p.campaign_id = ANY(%s) ORDER BY p.number", (list(placements),)
     ):
-        placed[placement["campaign_id"]].append(Placement(**placement))
+        placements[placement["campaign_id"]].append(Placement(**placement))
     return [
         Campaign(
             row["id"],
@@ -88,7 +88,7 @@ def _campaigns(tx: Transaction, rows: list[Row]) -> list[Campaign]:
             row["country"],
             row["create_time"],
             row["end_time"],
-            placed[row["id"]],
+            placements[row["id"]],
         )
         for row in rows
     ]

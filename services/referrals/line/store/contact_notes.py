@@ -57,7 +57,7 @@ class ContactNotes:
             for person_id in {row["person_id"] for row in rows}
         }
         return [
-            LaterNote(row["time"], _opened(key, row["sealed"], _context(contact_id, row["number"])))
+            LaterNote(row["time"], _open(key, row["sealed"], _context(contact_id, row["number"])))
             for row in rows
             if (key := keys[row["person_id"]])
         ]
@@ -79,11 +79,11 @@ def count_between(tx: Transaction, contact_id: str, start: datetime, end: dateti
     return int(row["count"]) if row else 0
 
 
-def _opened(key: SealingKey, sealed: bytes, context: str) -> str | None:
+def _open(key: SealingKey, sealed: bytes, context: str) -> str | None:
     try:
         return key.open(sealed, context)
-    except CannotOpen as damaged:
-        damaged.alarm()
+    except CannotOpen as error:
+        error.alarm()
         return None
 
 

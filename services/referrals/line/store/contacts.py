@@ -22,8 +22,13 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.store.deadlines import announce
 
-_PLAIN = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
-_COLUMNS = [*_PLAIN, "triage", *(f"clock_{name}" for name in CLOCK_FIELDS), "clock_next_time"]
+_PLAIN_COLUMNS = [field.name for field in fields(Contact) if field.name not in ("triage", "clock")]
+_COLUMNS = [
+    *_PLAIN_COLUMNS,
+    "triage",
+    *(f"clock_{name}" for name in CLOCK_FIELDS),
+    "clock_next_time",
+]
 _NO_CLOCK = {f"clock_{name}": None for name in CLOCK_FIELDS} | {
     "clock_fired_percent": 0,
     "clock_policy_version": 1,
@@ -94,8 +99,8 @@ class Contacts:
             return _read(row), ""
         try:
             return _read(row), self._keyring.open(row["note_sealed"], _note_context(identifier))
-        except CannotOpen as damaged:
-            damaged.alarm()
+        except CannotOpen as error:
+            error.alarm()
             return _read(row), None
 
     def page(
@@ -195,7 +200,7 @@ def lock_caller(tx: Transaction, identifier: str) -> None:
     advisory_lock(tx, f"caller/{row['first']}")
 
 
-def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
+def person_ids_of(tx: Transaction, contacts: Sequence[Contact]) -> list[str]:
     """Returns the ids of the files that belong to a caller's contacts.
 
     These are the files named in the contacts, and the files with a referral made for the contacts.
@@ -203,10 +208,10 @@ def people_of(tx: Transaction, own: Sequence[Contact]) -> list[str]:
     """
     rows = tx.execute(
         "SELECT DISTINCT person_id FROM referrals WHERE contact_id = ANY(%s)",
-        ([contact.id for contact in own],),
+        ([contact.id for contact in contacts],),
     )
     return sorted(
-        {*(contact.person_id for contact in own), *(row["person_id"] for row in rows)} - {""}
+        {*(contact.person_id for contact in contacts), *(row["person_id"] for row in rows)} - {""}
     )
 
 
@@ -266,16 +271,16 @@ def check_known(tx: Transaction, identifier: str) -> None:
 
     Raises NotFound if there is no such contact, and Conflict if its person was erased.
     """
-    _known(tx, identifier)
+    _lock_known(tx, identifier)
 
 
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
     """Returns the time of the assault, or None if unknown; refuses what `check_known` refuses."""
-    time: datetime | None = _known(tx, identifier)["assault_time"]
+    time: datetime | None = _lock_known(tx, identifier)["assault_time"]
     return time
 
 
-def _known(tx: Transaction, identifier: str) -> Row:
+def _lock_known(tx: Transaction, identifier: str) -> Row:
     row = tx.execute(
         "SELECT assault_time, erased FROM contacts WHERE id = %s FOR SHARE", (identifier,)
     ).fetchone()
@@ -293,7 +298,7 @@ def _note_context(contact_id: str) -> str:
 def _values(contact: Contact) -> dict[str, object]:
     clock = contact.clock
     return {
-        **{name: getattr(contact, name) for name in _PLAIN},
+        **{name: getattr(contact, name) for name in _PLAIN_COLUMNS},
         "triage": json.dumps(asdict(contact.triage)),
         **(
             {f"clock_{name}": getattr(clock, name) for name in CLOCK_FIELDS} if clock else _NO_CLOCK
@@ -309,5 +314,5 @@ def _read(row: Row) -> Contact:
         else None
     )
     return Contact(
-        **{name: row[name] for name in _PLAIN}, triage=Triage(**row["triage"]), clock=clock
+        **{name: row[name] for name in _PLAIN_COLUMNS}, triage=Triage(**row["triage"]), clock=clock
     )

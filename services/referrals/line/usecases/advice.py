@@ -56,15 +56,16 @@ class AdviceRpcs:
     ) -> pb.ListAdviceCardsResponse:
         """Lists the cards that are not retired, and marks the cards that a contact opens.
 
-        A contact opens a card with its answers or its need.
-
-        Raises NotFound for a contact of another organisation.
+        A contact opens a card with its answers or its need. Raises NotFound for a contact of
+        another organisation.
         """
         contact_id = object_id(request.contact_id) if request.contact_id else ""
         triage, need_code = answers_of(call.tx, contact_id) if contact_id else (Triage(), "")
-        current = [card for card in self._newest(call.tx).values() if not card.retired]
+        current_cards = [card for card in self._newest(call.tx).values() if not card.retired]
         return pb.ListAdviceCardsResponse(
-            cards=[card_message(card, opened=card.opens(triage, need_code)) for card in current]
+            cards=[
+                card_message(card, opened=card.opens(triage, need_code)) for card in current_cards
+            ]
         )
 
     def GetAdviceCard(self, request: pb.GetAdviceCardRequest, call: Call) -> pb.AdviceCard:
@@ -81,10 +82,10 @@ class AdviceRpcs:
         card.check()
         advisory_lock(call.tx, "advice_cards")
         if not card.id:
-            card, newest = replace(card, id=new_id()), 0
+            card, newest_version = replace(card, id=new_id()), 0
         else:
-            newest = self._get(call.tx, card.id, 0).version
-        if card.version != newest + 1:
+            newest_version = self._get(call.tx, card.id, 0).version
+        if card.version != newest_version + 1:
             raise Stale
         card = replace(card, publish_time=call.clock.now())
         advice.add(call.tx, card, call.caller.id)

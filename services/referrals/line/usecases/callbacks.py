@@ -59,9 +59,12 @@ class Callbacks:
         contacts.lock_caller(call.tx, identifier)
         contact = contacts.lock(call.tx, identifier)
         contact.check_not_erased()
-        own = [each.id for each in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)]
+        contact_ids = [
+            callers_contact.id
+            for callers_contact in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
+        ]
         person_id = self._check_plans(call.tx, contact)
-        callback = _owe(call.tx, call.clock.now(), contact, wish, own, by_herself=False)
+        callback = _owe(call.tx, call.clock.now(), contact, wish, contact_ids, by_herself=False)
         return _message(callback, contact, person_id, call)
 
     def ListCallbacks(
@@ -70,7 +73,7 @@ class Callbacks:
         """Lists the callbacks that the caller's line owes, the earliest due first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
-        page, more = callbacks.page(call.tx, call.caller.organization_id, size, after)
+        page, next_cursor = callbacks.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListCallbacksResponse(
             callbacks=[
                 callback_message(
@@ -81,7 +84,7 @@ class Callbacks:
                 )
                 for callback, row in page
             ],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def SettleCallback(self, request: pb.SettleCallbackRequest, call: Call) -> pb.Callback:
@@ -96,7 +99,7 @@ class Callbacks:
         base_version = version(request.etag)
         # every transaction must lock in this order: contact, file, callback
         contact = contacts.lock(tx, callbacks.contact_of(tx, identifier))
-        person_id = next(iter(contacts.people_of(tx, [contact])), "")
+        person_id = next(iter(contacts.person_ids_of(tx, [contact])), "")
         if outcome == AGAIN:
             self._check_plans(tx, contact)
         callback = callbacks.lock(tx, identifier)
@@ -115,24 +118,24 @@ class Callbacks:
         The person's file at this line must allow calls, and her files at other lines must not
         forbid them. Returns the id of the file at this line, or "" if there is none.
         """
-        own = contacts.people_of(tx, [contact])
+        own_person_ids = contacts.person_ids_of(tx, [contact])
         elevate_to_system_scope(tx)  # a plan that forbids calls concerns every line that might call
-        everywhere = contacts.people_of(
+        all_person_ids = contacts.person_ids_of(
             tx, contacts.of_caller(tx, contact.tied_to_id or contact.id)
         )
-        files = self._files.unerased(tx, everywhere, for_update=True)
+        files = self._files.unerased(tx, all_person_ids, for_update=True)
         for person in files:
-            if person.id in own or person.safe_contact_channel:
+            if person.id in own_person_ids or person.safe_contact_channel:
                 person.check_callable()
-        return next((person.id for person in files if person.id in own), "")
+        return next((person.id for person in files if person.id in own_person_ids), "")
 
 
 def ask(
     tx: Transaction,
     files: Files,
     now: datetime,
-    own: Sequence[Contact],
-    people: Sequence[str],
+    callers_contacts: Sequence[Contact],
+    person_ids: Sequence[str],
     wish: Wish,
 ) -> None:
     """Records a callback that the caller requested with her reference.
@@ -141,25 +144,25 @@ def ask(
     lines owe her callbacks already, these move to the requested hours. Raises Conflict if a call is
     not safe.
     """
-    if not may_ask(files.unerased(tx, people, for_update=True)):
+    if not may_ask(files.unerased(tx, person_ids, for_update=True)):
         raise Conflict("call_not_safe")
-    contact = last_with_file(tx, files, own)
-    _owe(tx, now, contact, wish, [contact.id for contact in own], by_herself=True)
+    contact = last_with_file(tx, files, callers_contacts)
+    _owe(tx, now, contact, wish, [contact.id for contact in callers_contacts], by_herself=True)
 
 
-def last_with_file(tx: Transaction, files: Files, own: Sequence[Contact]) -> Contact:
+def last_with_file(tx: Transaction, files: Files, callers_contacts: Sequence[Contact]) -> Contact:
     """Returns the last contact of a caller whose line has a file about her; there must be one."""
     return next(
         contact
-        for contact in reversed(own)
-        if files.unerased(tx, contacts.people_of(tx, [contact]))
+        for contact in reversed(callers_contacts)
+        if files.unerased(tx, contacts.person_ids_of(tx, [contact]))
     )
 
 
 def may_ask(files: Sequence[Person]) -> bool:
     """Returns whether the caller has a file, and all her files allow calls.
 
-    `files` are those that were not erased: an erased file says nothing about calls.
+    `files` are her files that were not erased: an erased file says nothing about calls.
     """
     return bool(files) and all(person.may_be_called for person in files)
 
@@ -175,17 +178,17 @@ def _owe(
 ) -> Callback:
     """Moves the callbacks owed to these contacts, or else creates one; returns the first."""
     hours = _hours(contact, wish, now)
-    owed = callbacks.owed_to(tx, contact_ids)
-    for callback in owed:
+    owed_callbacks = callbacks.owed_to(tx, contact_ids)
+    for callback in owed_callbacks:
         callback.move(now, hours, by_herself=by_herself)
-    owed = owed or [
+    owed_callbacks = owed_callbacks or [
         Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
     ]
-    for callback in owed:
+    for callback in owed_callbacks:
         callbacks.save(tx, callback, "asked" if by_herself else "changed")
-    return owed[0]
+    return owed_callbacks[0]
 
 
 def _message(callback: Callback, contact: Contact, person_id: str, call: Call) -> pb.Callback:
@@ -198,9 +201,11 @@ def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
     return wish.hours(now, zone_of(contact.line_country, contact.department))
 
 
-def end(tx: Transaction, now: datetime, owed: Sequence[Callback], worker_id: str = "") -> None:
+def end(
+    tx: Transaction, now: datetime, owed_callbacks: Sequence[Callback], worker_id: str = ""
+) -> None:
     """Settles callbacks that must not be made any more, such as after a withdrawal of consent."""
-    for callback in owed:
+    for callback in owed_callbacks:
         callback.settle(now, NOT_SAFE, worker_id)
         callbacks.save(tx, callback, "settled")
 

@@ -56,10 +56,10 @@ class Campaigns:
         """Lists all campaigns, newest first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
-        page, more = campaigns.page(call.tx, size, after)
+        page, next_cursor = campaigns.page(call.tx, size, after)
         return pb.ListCampaignsResponse(
             campaigns=[_campaign_message(campaign) for campaign in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def EndCampaign(self, request: pb.EndCampaignRequest, call: Call) -> pb.LineCampaign:
@@ -116,10 +116,10 @@ def placement_of_code(tx: Transaction, code: str) -> Placement:
 
 
 def _placement(tx: Transaction, code: str) -> Placement:
-    stored = campaigns.placement(tx, checked_code(code, LENGTH))
-    if stored is None:
+    placement = campaigns.placement(tx, checked_code(code, LENGTH))
+    if placement is None:
         raise NotFound
-    return stored
+    return placement
 
 
 def _campaign_message(campaign: Campaign) -> pb.LineCampaign:

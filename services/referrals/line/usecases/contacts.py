@@ -80,7 +80,8 @@ class ReferenceGate:
         self._book = book
         self._guesses = guesses
         self._clock = clock
-        # compared for an unknown reference, which must take as much time as a wrong PIN
+        # the PIN is compared with this hash if the reference is unknown, so that the refusal takes
+        # as much time as the refusal of a wrong PIN
         self._dummy_hash = HASHER.hash("none")
 
     def enter(
@@ -93,21 +94,21 @@ class ReferenceGate:
         """
         now = self._clock.now()
         try:
-            cleaned = read_reference(reference)
+            normal_reference = read_reference(reference)
         except Unauthenticated:
             _matches(self._dummy_hash, pin)
             raise
-        guess = self._guesses.begin(cleaned, origin, now)
-        id_and_hash = self._book.by_reference(tx, cleaned)
+        guess = self._guesses.begin(normal_reference, origin, now)
+        id_and_hash = self._book.by_reference(tx, normal_reference)
         if id_and_hash is not None:
             trail.append(Entry("enter_by_reference", id_and_hash[0]))
-        right = (
+        is_right = (
             _matches(id_and_hash[1] if id_and_hash else self._dummy_hash, pin)
             and id_and_hash is not None
         )
         # the guess counts as right even if the caller's request is refused later
-        self._guesses.settle(guess, right, now)
-        if not right or id_and_hash is None:
+        self._guesses.settle(guess, is_right, now)
+        if not is_right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
         elevate_to_system_scope(tx)
         return self._book.get(tx, id_and_hash[0])[0]
@@ -152,13 +153,13 @@ class Contacts(Callbacks):
                 call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id
             )
             call.trail.append(Entry("tie_contact", contact.id))
-            return _created(contact, note, read_reference(request.reference), request.pin)
+            return _create_response(contact, note, read_reference(request.reference), request.pin)
         pin = request.pin or new_pin()
         check_pin(pin)
         reference = new_reference()
         contact = self._add(call, values, note, reference_hint=reference[-2:])
         self._book.add_reference(call.tx, reference, contact.id, HASHER.hash(pin))
-        return _created(contact, note, reference, pin)
+        return _create_response(contact, note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
         """Returns a contact with its note and the notes that the caller added later.
@@ -167,10 +168,10 @@ class Contacts(Callbacks):
         """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
         contact, note = self._book.get(tx, identifier)
-        later = self._notes.of(tx, identifier)
-        if note != "" or later:
+        later_notes = self._notes.of(tx, identifier)
+        if note != "" or later_notes:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
-            for person_id in contacts.people_of(tx, [contact]):
+            for person_id in contacts.person_ids_of(tx, [contact]):
                 trail.append(
                     Entry(
                         "read_contact",
@@ -180,7 +181,7 @@ class Contacts(Callbacks):
                     )
                 )
             self._openings.admit(tx, call.caller, call.clock.now(), identifier)
-        return contact_message(contact, note, later)
+        return contact_message(contact, note, later_notes)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         """Lists the contacts of the caller's line, newest first.
@@ -190,10 +191,12 @@ class Contacts(Callbacks):
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
-        page, more = self._book.page(call.tx, call.caller.organization_id, outcome, size, after)
+        page, next_cursor = self._book.page(
+            call.tx, call.caller.organization_id, outcome, size, after
+        )
         return pb.ListContactsResponse(
             contacts=[contact_message(contact) for contact in page],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def GetContactByReference(
@@ -204,14 +207,14 @@ class Contacts(Callbacks):
         Raises NotFound if the line has no contact under this reference.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        own = [
+        own_contacts = [
             contact
             for contact in contacts.of_caller(call.tx, first.id)
             if contact.organization_id == call.caller.organization_id
         ]
-        if not own:
+        if not own_contacts:
             raise NotFound
-        return contact_message(own[-1])
+        return contact_message(own_contacts[-1])
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         """Saves changes to a contact, such as further answers.
@@ -223,12 +226,12 @@ class Contacts(Callbacks):
         identifier = object_id(request.contact.id)
         base_version = version(request.contact.etag, "contact.etag")
         if person_id := values.get("person_id"):
-            self._files.lock(tx, person_id)  # before the contact, as an erasure does
+            self._files.lock(tx, person_id)  # before the contact, as in an erasure
             person = self._files.get(tx, person_id)
             if person.organization_id != call.caller.organization_id:
                 raise NotFound
             person.check_not_erased()
-        contact, former = self._book.get(tx, identifier, for_update=True)
+        contact, stored_note = self._book.get(tx, identifier, for_update=True)
         contact.check_not_erased()
         if contact.step_version != base_version:
             raise Stale
@@ -241,7 +244,7 @@ class Contacts(Callbacks):
         contact.check()
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
         # a note that could not be opened is shown as empty, and the form sends back an empty note
-        unread = former is None and not note
+        unread = stored_note is None and not note
         self._book.change(tx, contact, None if unread else note)
         if person_id:
             person = self._files.get(tx, person_id, for_update=True)
@@ -260,12 +263,12 @@ class Contacts(Callbacks):
         """Lists the take-overs of the caller's line, newest first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
-        page, more = take_overs.page(call.tx, call.caller.organization_id, size, after)
+        page, next_cursor = take_overs.page(call.tx, call.caller.organization_id, size, after)
         return pb.ListTakeOversResponse(
             take_overs=[
                 pb.TakeOver(worker_id=worker_id, time=timestamp(time)) for worker_id, time in page
             ],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def erase(self, tx: Transaction, now: datetime, identifier: str) -> None:
@@ -293,14 +296,21 @@ class Contacts(Callbacks):
         )
         return [*fired, *callbacks.fire_deadlines(tx, now, limit)]
 
-    def _add(self, call: Call, values: dict[str, Any], note: str, **known: Any) -> Contact:
-        tx, own, now = call.tx, call.caller.organization_id, call.clock.now()
+    def _add(
+        self, call: Call, values: dict[str, Any], note: str, **reference_values: Any
+    ) -> Contact:
+        tx, organization_id, now = call.tx, call.caller.organization_id, call.clock.now()
         _check_handed_over(tx, values)
         contact = Contact(
-            new_id(), own, now, now, **known, **_with_medium(tx, _to_the_hour(values, now, None))
+            new_id(),
+            organization_id,
+            now,
+            now,
+            **reference_values,
+            **_with_medium(tx, _to_the_hour(values, now, None)),
         )
         contact.check()
-        contact.check_line(members.countries(tx, [own]).get(own, ""))
+        contact.check_line(members.countries(tx, [organization_id]).get(organization_id, ""))
         contact.update_deadline(
             now, self._policies.calendar(tx, contact.line_country, contact.department)
         )
@@ -308,7 +318,9 @@ class Contacts(Callbacks):
         return contact
 
 
-def _created(contact: Contact, note: str, reference: str, pin: str) -> pb.CreateContactResponse:
+def _create_response(
+    contact: Contact, note: str, reference: str, pin: str
+) -> pb.CreateContactResponse:
     message = contact_message(contact, note)
     return pb.CreateContactResponse(
         contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin
@@ -316,15 +328,18 @@ def _created(contact: Contact, note: str, reference: str, pin: str) -> pb.Create
 
 
 def _check_handed_over(tx: Transaction, values: dict[str, Any]) -> None:
-    to = values.get("handed_over_organization_id")
-    if to and not members.is_active(tx, to):
+    recipient_id = values.get("handed_over_organization_id")
+    if recipient_id and not members.is_active(tx, recipient_id):
         raise Invalid(("contact.handed_over_organization_id", "unknown_code"))
 
 
-def _to_the_hour(values: dict[str, Any], now: datetime, known: datetime | None) -> dict[str, Any]:
+def _to_the_hour(
+    values: dict[str, Any], now: datetime, stored_time: datetime | None
+) -> dict[str, Any]:
     time = values.get("assault_time")
     return (
-        values | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, known)}
+        values
+        | {"assault_time": assault_to_the_hour("contact.assault_time", time, now, stored_time)}
         if time
         else values
     )

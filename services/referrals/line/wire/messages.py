@@ -32,7 +32,7 @@ def triage_message(triage: Triage) -> contacts_pb2.Triage:
 
 
 def contact_message(
-    contact: Contact, note: str | None = "", later: Iterable[LaterNote] = ()
+    contact: Contact, note: str | None = "", later_notes: Iterable[LaterNote] = ()
 ) -> contacts_pb2.Contact:
     """Returns a contact as a message, with its note and the notes that were added later.
 
@@ -68,7 +68,7 @@ def contact_message(
                 note=later_note.note or "",
                 note_withheld=later_note.note is None,
             )
-            for later_note in later
+            for later_note in later_notes
         ],
         unheard=contact.unheard,
         called_before=bool(contact.tied_to_id),

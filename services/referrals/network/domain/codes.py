@@ -30,7 +30,7 @@ class Check:
     """Collects the faults of a request, so that one refusal reports all of them."""
 
     def __init__(self) -> None:
-        self._wrong: list[tuple[str, str]] = []
+        self._faults: list[tuple[str, str]] = []
 
     def need(self, path: str, value: str, *, required: bool = False) -> None:
         """Checks the form and group of a need code; only the directory knows the sub-codes."""
@@ -45,19 +45,19 @@ class Check:
     def require(self, holds: bool, path: str, reason: str) -> None:
         """Adds a fault with this reason unless the condition holds."""
         if not holds:
-            self._wrong.append((path, reason))
+            self._faults.append((path, reason))
 
     def done(self) -> None:
         """Raises Invalid if there are faults, with as many of them as a refusal can carry."""
-        if self._wrong:
-            raise Invalid(*self._wrong[:MAX_FAULTS])
+        if self._faults:
+            raise Invalid(*self._faults[:MAX_FAULTS])
 
     def _check_code(self, path: str, value: str, holds: bool, reason: str, required: bool) -> None:
         if not value:
             if required:
-                self._wrong.append((path, "required"))
+                self._faults.append((path, "required"))
         elif not holds:
-            self._wrong.append((path, reason))
+            self._faults.append((path, reason))
 
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford base 32: no I, L, O, U
@@ -85,12 +85,12 @@ def checked_code(text: str, length: int) -> str:
     Because of the check character, a typing error hardly ever yields a different valid code.
     """
     normalized = normalize_code(text)
-    holds = (
+    is_valid = (
         len(normalized) == length
         and all(character in ALPHABET for character in normalized)
         and check_character(normalized[:-1]) == normalized[-1]
     )
-    return normalized if holds else ""
+    return normalized if is_valid else ""
 
 
 def check_character(body: str) -> str:
@@ -106,8 +106,7 @@ def check_character(body: str) -> str:
 
 
 def beginnings_of(code: str) -> list[str]:
-    """Returns the beginnings that an id with this short code (chassis.ids) can have, eight
-    characters each.
+    """Returns the possible first eight characters of an id with this short code (chassis.ids).
 
     Four beginnings are possible, since the code holds 30 of their 32 bits. The list is empty for an
     invalid code.

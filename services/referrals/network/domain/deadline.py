@@ -163,14 +163,14 @@ class Policy:
 
     def all(self) -> list[tuple[Key, Span]]:
         """Returns all spans: first the policy's own spans, then derived spans, then fixed spans."""
-        derived = [
+        derived_spans = [
             ((urgency, kind), self.span(kind, urgency))
             for urgency in Urgency
             for kind in DERIVED_FROM
         ]
         return [
             *((key, self.spans[key]) for key in KEYS),
-            *derived,
+            *derived_spans,
             *(((None, kind), span) for kind, span in FIXED.items()),
         ]
 
@@ -187,36 +187,36 @@ class Policy:
             # danger waits until Monday
             by_days = isinstance(span, int) and (key[0] is None or key[0] in LONGEST_IN_DANGER)
             longest = LONGEST_IN_DANGER.get(key[0], LONGEST) if key[0] else LONGEST
-            if by_days or not SHORTEST <= _at_least(span) <= longest:
+            if by_days or not SHORTEST <= _min_duration(span) <= longest:
                 violations.append((path_of(key), "out_of_range"))
         if not violations:
-            ordered = [
-                ((more, kind), (less, kind))
-                for less, more in pairwise(Urgency)
+            pairs = [
+                ((higher, kind), (lower, kind))
+                for lower, higher in pairwise(Urgency)
                 for kind in SPAN_BY_URGENCY
             ]
-            ordered += [
+            pairs += [
                 ((urgency, DeadlineKind.ACKNOWLEDGE), (urgency, DeadlineKind.DECIDE))
                 for urgency in Urgency
             ]
             violations += [
                 (path_of(key), "not_in_order")
-                for key, other in ordered
-                if _at_least(self.spans[key]) > _at_least(self.spans[other])
+                for key, other in pairs
+                if _min_duration(self.spans[key]) > _min_duration(self.spans[other])
             ]
         if violations:
             raise Invalid(*dict.fromkeys(violations))
 
-    def check_following(self, derived: Mapping[Key, Span], before: "Policy") -> None:
-        """Refuses a derived or fixed span that is neither in this policy nor in `before`.
+    def check_following(self, derived: Mapping[Key, Span], previous: "Policy") -> None:
+        """Refuses a derived or fixed span that is neither in this policy nor in `previous`.
 
         So nobody can change a fixed span.
         """
-        possible = [dict(before.all()), dict(self.all())]
+        possible_spans = [dict(previous.all()), dict(self.all())]
         violations = [
             (path_of(key), "out_of_range")
             for key, span in derived.items()
-            if all(span != spans[key] for spans in possible)
+            if all(span != spans[key] for spans in possible_spans)
         ]
         if violations:
             raise Invalid(*violations)
@@ -233,11 +233,11 @@ def path_of(key: Key) -> str:
     return f"deadlines.{key[0].value}.{key[1].value}" if key[0] else f"deadlines.{key[1].value}"
 
 
-def _at_least(span: Span) -> timedelta:
+def _min_duration(span: Span) -> timedelta:
     return span if isinstance(span, timedelta) else span * _DAY
 
 
-def _first() -> Policy:
+def _first_policy() -> Policy:
     # The integer 2 stands for two working days. "Same day" is 12 hours, so that the deadline of a
     # call at 23:50 can be met.
     hour, day = timedelta(hours=1), _DAY
@@ -260,7 +260,7 @@ def _first() -> Policy:
     )
 
 
-FIRST_POLICY = _first()
+FIRST_POLICY = _first_policy()
 """Version 1, which applies until a network publishes another version."""
 
 
@@ -336,7 +336,7 @@ class Deadline:
             self.due_time += shift
             self.pause_time = None
 
-    def recount(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
+    def adapt(self, now: datetime, urgency: Urgency, calendar: Calendar) -> None:
         """Adapts the deadline to a new urgency, under its own version of the policy.
 
         A longer span prolongs the deadline. The new due time is reported when it passes, even if
@@ -345,22 +345,24 @@ class Deadline:
         knows about it. A deadline that begins later keeps its beginning. A span that would then end
         later than the present deadline changes nothing.
         """
-        due = partial(due_time, self.kind, urgency, calendar=calendar, version=self.policy_version)
-        present = self.pause_time or now
-        start = max(present, self.start_time)
-        if due(self.start_time) > self.due_time:
-            self.due_time = due(self.start_time)
+        due_from = partial(
+            due_time, self.kind, urgency, calendar=calendar, version=self.policy_version
+        )
+        present_time = self.pause_time or now
+        start = max(present_time, self.start_time)
+        if due_from(self.start_time) > self.due_time:
+            self.due_time = due_from(self.start_time)
             self.fired_percent = max(
                 (
                     level
                     for level in self._levels
                     if level <= self.fired_percent
-                    and (level == LEVELS[0] or self._time_of(level) <= present)
+                    and (level == LEVELS[0] or self._time_of(level) <= present_time)
                 ),
                 default=0,
             )
-        elif (sooner := due(start)) < self.due_time:
-            self.restart(start, sooner)
+        elif (sooner_time := due_from(start)) < self.due_time:
+            self.restart(start, sooner_time)
 
     def restart(self, start: datetime, due: datetime) -> None:
         """Starts the deadline again with new times; all levels will be reported again."""
@@ -375,11 +377,11 @@ class Deadline:
 
         Lower levels that were missed are not reported.
         """
-        reached = None
+        percent = None
         while (moment := self.next_time) is not None and moment <= now:
-            reached = self.next_percent
-            self.fired_percent = reached or 0
-        return reached
+            percent = self.next_percent
+            self.fired_percent = percent or 0
+        return percent
 
 
 def recent_assault_time(assault_time: datetime | None, now: datetime) -> datetime | None:
@@ -388,16 +390,16 @@ def recent_assault_time(assault_time: datetime | None, now: datetime) -> datetim
 
 
 def assault_to_the_hour(
-    path: str, time: datetime, now: datetime, stored: datetime | None
+    path: str, time: datetime, now: datetime, stored_time: datetime | None
 ) -> datetime:
     """Returns the time of an assault, rounded down to the hour.
 
     A more exact time is neither known nor needed. Refuses a time in the future, or a time so long
-    ago that no health deadline runs. The stored time may always be sent again, since a
-    form does that.
+    ago that no health deadline runs. The stored time may always be sent again, since a form does
+    that.
     """
     hour = time.replace(minute=0, second=0, microsecond=0)
-    if hour != stored:
+    if hour != stored_time:
         check_between(path, now - max(HEALTH.values()), time, now)
     return hour
 

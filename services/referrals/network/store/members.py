@@ -199,7 +199,8 @@ def lock_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
     """Returns whether a worker's account is active, and her organisation; None if she is not known.
 
     The organisation is "" if it is not known. The worker's row is locked, so that her account can't
-    end before the transaction does: what ends with it (`Lives.release`) then sees this transaction.
+    end before the transaction does. `Lives.release`, which runs when her account ends, then sees
+    the changes of this transaction.
     """
     row = tx.execute(
         "SELECT active, organization_id FROM members WHERE id = %s AND kind = 'worker' FOR SHARE",
@@ -234,7 +235,7 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
 def query_receiver(
     tx: Transaction, service_id: str, receiver_id: str, sender_id: str
 ) -> Callable[[], Receiver]:
-    """Queries what is known of a service and its organisation, as the receiver of a sender.
+    """Queries the known facts about a service and its organisation, as a receiver for a sender.
 
     Returns a function that waits for the result.
     """

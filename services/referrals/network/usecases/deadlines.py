@@ -41,7 +41,7 @@ Each try can delay the other deadlines by the whole time limit.
 """
 
 
-class Fired(Protocol):
+class FiredEvent(Protocol):
     """An event of a fired deadline."""
 
     @property
@@ -53,8 +53,8 @@ class Fired(Protocol):
         """Returns the kind of the deadline; None if the event does not name one."""
 
 
-AnyFired = TypeVar("AnyFired", bound=Fired)
-Held = TypeVar("Held")
+AnyEvent = TypeVar("AnyEvent", bound=FiredEvent)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class DeadlineFired:
     clock: DeadlineKind | None
 
 
-class Watched(Protocol):
-    """The objects of one kind that have deadlines, such as referrals."""
+class FiresDeadlines(Protocol):
+    """A use case that fires the deadlines of one kind of object, such as referrals."""
 
-    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Fired]:
+    def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[FiredEvent]:
         """Locks some due rows and records the levels that they reached; returns the events."""
 
 
@@ -101,9 +101,9 @@ def fire_each(
     loop: str,
     id_name: str,
     identifiers: Sequence[str],
-    fire: Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]],
+    fire: Callable[[Sequence[str]], list[tuple[str, list[AnyEvent]]]],
     put_aside: PutAside,
-) -> list[AnyFired]:
+) -> list[AnyEvent]:
     """Fires the deadlines of each row; records the events on the trail and returns them.
 
     `fire` returns each identifier with its events; `id_name` is the name of the identifier in the
@@ -114,23 +114,23 @@ def fire_each(
     more.
     """
 
-    def attempt(chosen: Sequence[str]) -> list[tuple[str, list[AnyFired]]]:
+    def attempt(batch: Sequence[str]) -> list[tuple[str, list[AnyEvent]]]:
         try:
             with savepoint(tx):
-                return fire(chosen)
+                return fire(batch)
         except LOST as error:
-            if len(chosen) > 1:
+            if len(batch) > 1:
                 raise
-            raise RowFailed(chosen[0], loop, id_name, put_aside) from error
+            raise RowFailed(batch[0], loop, id_name, put_aside) from error
         except Exception as error:  # whatever fails, the other deadlines must be fired
-            if half := len(chosen) // 2:
-                return attempt(chosen[:half]) + attempt(chosen[half:])
+            if half := len(batch) // 2:
+                return attempt(batch[:half]) + attempt(batch[half:])
             metrics.ROWS_PUT_ASIDE.labels(loop).inc()
-            log.get().error("clocks_put_aside", **{id_name: chosen[0]}, fault=log.fault(error))
-            return [(chosen[0], [])]
+            log.get().error("clocks_put_aside", **{id_name: batch[0]}, fault=log.fault(error))
+            return [(batch[0], [])]
 
-    fired = attempt(identifiers) if identifiers else []
-    for identifier, events in fired:
+    results = attempt(identifiers) if identifiers else []
+    for identifier, events in results:
         if not events:
             put_aside(tx, identifier, now, now + PUT_ASIDE)
     audit.record(
@@ -139,25 +139,25 @@ def fire_each(
         now,
         [
             Entry("fire_clock", identifier, "", (event.verb,))
-            for identifier, events in fired
+            for identifier, events in results
             for event in events
         ],
     )
-    return [event for _, events in fired for event in events]
+    return [event for _, events in results for event in events]
 
 
 def fire_singly(
-    fire: Callable[[str], list[AnyFired]],
-) -> Callable[[Sequence[str]], list[tuple[str, list[AnyFired]]]]:
+    fire: Callable[[str], list[AnyEvent]],
+) -> Callable[[Sequence[str]], list[tuple[str, list[AnyEvent]]]]:
     """Returns a `fire` for `fire_each` that fires the rows one by one."""
     return lambda identifiers: [(identifier, fire(identifier)) for identifier in identifiers]
 
 
 def fire_one_deadline(
     clock: DeadlineKind | None,
-    lock: Callable[[str], Held],
-    act: Callable[[Held], str],
-    save: Callable[[Held, str], None],
+    lock: Callable[[str], Item],
+    act: Callable[[Item], str],
+    save: Callable[[Item, str], None],
 ) -> Callable[[Sequence[str]], list[tuple[str, list[DeadlineFired]]]]:
     """Returns a `fire` for `fire_each`, for objects with one deadline each, of the kind `clock`.
 
@@ -166,10 +166,10 @@ def fire_one_deadline(
     """
 
     def fire(identifier: str) -> list[DeadlineFired]:
-        locked = lock(identifier)
-        verb = act(locked)
+        item = lock(identifier)
+        verb = act(item)
         if verb:
-            save(locked, verb)
+            save(item, verb)
         return [DeadlineFired(verb, clock)] if verb else []
 
     return fire_singly(fire)
@@ -183,13 +183,13 @@ class DeadlineScheduler:
 
     def __init__(
         self,
-        watched: Watched,
+        usecase: FiresDeadlines,
         database: Database,
         clock: Clock,
         next_time: Callable[[Transaction], datetime | None],
         name: str,
     ) -> None:
-        self._watched = watched
+        self._usecase = usecase
         self._database = database
         self._clock = clock
         self._next_time = next_time
@@ -199,41 +199,41 @@ class DeadlineScheduler:
         """Returns the loop that watches deadlines; the loop waits while the database is down."""
         return Loop(self._name, self._work, waits_for=LOST)
 
-    def fire(self, going_on: Callable[[], bool] = lambda: True) -> int:
+    def fire(self, may_continue: Callable[[], bool] = lambda: True) -> int:
         """Fires all deadlines that have reached a level; returns the number of events.
 
-        A batch that takes too long is fired again row by row. `going_on` returns False to stop.
+        A batch that takes too long is fired again row by row. `may_continue` returns False to stop.
         """
-        count, singles = 0, 0
-        while going_on():
-            limit, singles = (1, singles - 1) if singles else (_BATCH, 0)
+        count, singles_left = 0, 0
+        while may_continue():
+            limit, singles_left = (1, singles_left - 1) if singles_left else (_BATCH, 0)
             try:
                 events = self._fire_some(limit)
             except Late:
                 if limit == 1:
                     raise
-                singles = _BATCH
+                singles_left = _BATCH
             except RowFailed as failure:
                 self._put_aside(failure)
-                singles = 0
+                singles_left = 0
             else:
                 count += len(events)
-                if not events and not singles:
+                if not events and not singles_left:
                     break
         return count
 
-    def _fire_some(self, limit: int) -> Sequence[Fired]:
+    def _fire_some(self, limit: int) -> Sequence[FiredEvent]:
         """Fires some rows in one transaction.
 
         Raises RowFailed if a single row used up the time limit although the database responds.
         Raises Unavailable if the connection was lost before that, or the database does not respond.
         """
-        began = time.monotonic()
+        start = time.monotonic()
         try:
             with self._database.transaction(SYSTEM, timeout=_LIMIT) as tx:
-                events = self._watched.fire_deadlines(tx, self._clock.now(), limit)
+                events = self._usecase.fire_deadlines(tx, self._clock.now(), limit)
         except RowFailed as failure:
-            if time.monotonic() - began < _LIMIT - _GRACE or not self._database.answers:
+            if time.monotonic() - start < _LIMIT - _GRACE or not self._database.answers:
                 raise Unavailable("store_unavailable") from failure
             raise
         for event in events:

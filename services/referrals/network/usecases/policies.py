@@ -25,7 +25,7 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.store import policies
 
-# Shown before the first event, as in metrics.watch_loop.
+# Creates the counter before the first event, as metrics.watch_loop does.
 _MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
 
 
@@ -71,7 +71,7 @@ class Policies:
     """
 
     def __init__(self) -> None:
-        self._read = {FIRST_POLICY.version: FIRST_POLICY}
+        self._policies = {FIRST_POLICY.version: FIRST_POLICY}
 
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
         """Returns the calendar of a place, with its working days and the network's deadlines.
@@ -100,12 +100,12 @@ class Policies:
 
     def get(self, tx: Transaction, version: int) -> Policy:
         """Returns one version; raises NotFound if there is none."""
-        if version not in self._read:
+        if version not in self._policies:
             policy = policies.get(tx, version)
             if policy is None:
                 raise NotFound
-            self._read[version] = policy
-        return self._read[version]
+            self._policies[version] = policy
+        return self._policies[version]
 
     def of_deadline(self, tx: Transaction, version: int) -> Policy:
         """Returns the version that a deadline names; 0 means the newest.
@@ -132,8 +132,8 @@ class Policies:
         """Publishes the next version of the policy.
 
         Raises Stale unless `version` is the next number, so of two versions that are published at
-        the same time the second is refused. `spans` may include derived and
-        fixed spans only if they are those of the version before or of the new version.
+        the same time the second is refused. `spans` may include derived and fixed spans only if
+        they are those of the previous or of the new version.
         """
         advisory_lock(tx, "deadline_policies")
         newest = self.newest(tx)

@@ -111,13 +111,13 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
     return _five_hours_earlier(time, zone).hour + 5 in NIGHT
 
 
-def on_duty(acts: Iterable[datetime], day: date, zone: tzinfo) -> bool:
+def on_duty(duty_times: Iterable[datetime], day: date, zone: tzinfo) -> bool:
     """Returns whether a worker counts as on duty in the night of `day`.
 
-    `acts` are the times of her duty actions on the day and on the fourteen days before. She counts
-    as on duty if she acted in that night, or in at least two nights of the whole period.
+    `duty_times` are the times of her duty actions on the day and on the fourteen days before. She
+    counts as on duty if she acted in that night, or in at least two nights of the whole period.
     """
-    nights = {day_of(time, zone) for time in acts if is_night(time, zone)}
+    nights = {day_of(time, zone) for time in duty_times if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
 
 
@@ -131,15 +131,15 @@ def find_anomalies(
     count.
     """
     allowed_openings = [opening for opening in openings if not opening.refused]
-    others = {
+    other_files = {
         opening.object_id: opening.organization_id
         for opening in allowed_openings
         if opening.organization_id not in ("", own_organization_id)
     }
     counts = {
-        AnomalyKind.OUTSIDE_FILES: len(others) if len(others) > MAX_OTHER_FILES else 0,
-        AnomalyKind.ACROSS_ORGANIZATIONS: len(set(others.values()))
-        if len(set(others.values())) >= MANY_ORGANIZATIONS
+        AnomalyKind.OUTSIDE_FILES: len(other_files) if len(other_files) > MAX_OTHER_FILES else 0,
+        AnomalyKind.ACROSS_ORGANIZATIONS: len(set(other_files.values()))
+        if len(set(other_files.values())) >= MANY_ORGANIZATIONS
         else 0,
         AnomalyKind.AT_NIGHT: 0
         if on_duty_at_night

@@ -41,8 +41,9 @@ class Erasure:
     confirmed_by_worker_id: str = ""
     erase_time: datetime | None = None
     witness_time: datetime | None = None  # when the erasure was read back from the topic
-    destroyed: DestroyedCounts = field(default_factory=DestroyedCounts)
-    proposer_suspended: bool = False  # whether the first person's account was suspended since
+    destroyed_counts: DestroyedCounts = field(default_factory=DestroyedCounts)
+    # whether the first person's account has been suspended since
+    proposer_suspended: bool = False
 
     @property
     def confirm_until(self) -> datetime:

@@ -34,7 +34,7 @@ def daily_readings(
 
     `types` maps the id of an organisation to its type. `zone` is the time zone of the days.
     """
-    counted = Counter(
+    counts = Counter(
         Reading(
             row["time"].astimezone(zone).date(),
             types.get(row["organization_id"], ""),
@@ -45,7 +45,7 @@ def daily_readings(
         for row in rows
     )
     readings = sorted(
-        counted,
+        counts,
         key=lambda reading: (
             reading.organization_type,
             reading.need_group_code,
@@ -60,7 +60,7 @@ def daily_readings(
             reading.need_group_code,
             reading.field_groups,
             reading.allowed,
-            counted[reading],
+            counts[reading],
         )
         for reading in sorted(readings, key=lambda reading: reading.day, reverse=True)
     ]

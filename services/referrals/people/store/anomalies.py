@@ -82,9 +82,7 @@ def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) ->
     return [Opening(row["object_id"], "", row["time"], refused=True) for row in rows]
 
 
-def acts_of_duty(
-    tx: Transaction, worker_id: str, since: datetime, until: datetime
-) -> list[datetime]:
+def duty_times(tx: Transaction, worker_id: str, since: datetime, until: datetime) -> list[datetime]:
     """Returns the times of the worker's actions that show that she was on duty."""
     rows = tx.execute(
         "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
@@ -117,7 +115,7 @@ def note(tx: Transaction, anomaly: Anomaly) -> None:
 
 
 def get(tx: Transaction, identifier: str) -> Anomaly:
-    """Returns one anomaly, locked; raises NotFound outside the scope."""
+    """Locks and returns one anomaly; raises NotFound outside the scope."""
     row = tx.execute("SELECT * FROM anomalies WHERE id = %s FOR UPDATE", (identifier,)).fetchone()
     if row is None:
         raise NotFound
@@ -148,8 +146,8 @@ def page(
         " OR (create_time = %s::timestamptz AND id > %s)) ORDER BY create_time DESC, id LIMIT %s",
         (waiting, time, time, identifier, limit + 1),
     ).fetchall()
-    more = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
-    return [_read(row) for row in rows[:limit]], more
+    next_cursor = [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
+    return [_read(row) for row in rows[:limit]], next_cursor
 
 
 def _read(row: Row) -> Anomaly:

@@ -11,18 +11,20 @@ from chassis.errors import Stale
 from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
-from services.referrals.files.store.her import Her
+from services.referrals.files.store.person_ids import PersonIds
 from services.referrals.network.store import members
 from services.referrals.people.domain.erasure import DestroyedCounts, Erasure
-from services.referrals.people.store import hers
+from services.referrals.people.store import person_rows
 from services.referrals.people.wire.facts import erasure_fact
 
 CHANNEL = "erasures"
 """The channel that announces completed erasures."""
-_PLAIN = [
-    field.name for field in fields(Erasure) if field.name not in ("destroyed", "proposer_suspended")
+_PLAIN_COLUMNS = [
+    field.name
+    for field in fields(Erasure)
+    if field.name not in ("destroyed_counts", "proposer_suspended")
 ]
-_COLUMNS = [*_PLAIN, *(field.name for field in fields(DestroyedCounts))]
+_COLUMNS = [*_PLAIN_COLUMNS, *(field.name for field in fields(DestroyedCounts))]
 _UPSERT = (
     f"INSERT INTO erasures ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _COLUMNS)})"
@@ -75,48 +77,49 @@ def open_proposals(
     ] if len(rows) > limit else None
 
 
-def other_erasures(tx: Transaction, known: Collection[str]) -> list[Erasure]:
-    """Returns completed erasures whose ids are not `known`; at most 500, oldest first."""
+def other_erasures(tx: Transaction, known_ids: Collection[str]) -> list[Erasure]:
+    """Returns completed erasures whose ids are not in `known_ids`; at most 500, oldest first."""
     rows = tx.execute(
         "SELECT * FROM erasures WHERE erase_time IS NOT NULL AND NOT id = ANY(%s)"
         " ORDER BY erase_time LIMIT 500",
-        (list(known),),
+        (list(known_ids),),
     )
     return [_read(row) for row in rows]
 
 
-def has_work(tx: Transaction, known: Collection[str]) -> bool:
+def has_work(tx: Transaction, known_ids: Collection[str]) -> bool:
     """Returns whether the loop of erasures has work.
 
-    It has work if the id of a completed erasure is not `known`, or if this store has not caught up.
+    It has work if the id of a completed erasure is not in `known_ids`, or if this store has not
+    caught up.
     """
     row = tx.execute(
         f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE erase_time IS NOT NULL"
-        " AND NOT id = ANY(%s)) AS others",
-        (list(known),),
+        " AND NOT id = ANY(%s)) AS has_work",
+        (list(known_ids),),
     ).fetchone()
-    return bool(row and row["others"])
+    return bool(row and row["has_work"])
 
 
-def note_witnessed(tx: Transaction, published: Collection[str], now: datetime) -> None:
+def note_witnessed(tx: Transaction, published_ids: Collection[str], now: datetime) -> None:
     """Records that these erasures were received back from the topic."""
     tx.execute(
         "UPDATE erasures SET witness_time = %s WHERE id = ANY(%s) AND erase_time IS NOT NULL"
         " AND witness_time IS NULL",
-        (now, list(published)),
+        (now, list(published_ids)),
     )
 
 
-def people_without_erasure(tx: Transaction, people: Collection[str]) -> set[str]:
+def people_without_erasure(tx: Transaction, person_ids: Collection[str]) -> set[str]:
     """Returns the ids of the people whose erasure is missing in this store.
 
-    All `people` have been erased. If an erasure is missing, the store is a restored copy, which
+    All these people have been erased. If an erasure is missing, the store is a restored copy, which
     still has the person's file or never had it.
     """
     rows = tx.execute(
         "SELECT id FROM unnest(%s::text[]) AS person (id) WHERE NOT EXISTS (SELECT FROM erasures"
         " WHERE person_id = person.id AND erase_time IS NOT NULL)",
-        (list(people),),
+        (list(person_ids),),
     )
     return {row["id"] for row in rows}
 
@@ -143,8 +146,8 @@ def note_caught_up(tx: Transaction) -> None:
     )
 
 
-def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
-    """Destroys a person's key, and deletes or blanks her rows (hers.PARTS); returns the counts.
+def destroy(tx: Transaction, ids: PersonIds, now: datetime) -> DestroyedCounts:
+    """Destroys a person's key, and deletes or blanks her rows (PARTS); returns the counts.
 
     Sealed data that stay, such as notes in the history, can't be read without the key. Needs the
     scope of the whole service. If somebody destroys her key by hand instead, database triggers
@@ -152,17 +155,17 @@ def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM contacts WHERE note_sealed IS NOT NULL"
-        " AND id = ANY(%(contacts)s))"
+        " AND id = ANY(%(contact_ids)s))"
         " + (SELECT count(*) FROM referral_events e JOIN referrals r ON r.id = e.referral_id"
-        " WHERE r.person_id = ANY(%(people)s)"
+        " WHERE r.person_id = ANY(%(person_ids)s)"
         "   AND e.note_sealed IS NOT NULL) AS notes",
-        vars(her),
+        vars(ids),
     ).fetchone()
     assert row is not None
-    counts = hers.erase(tx, her)
+    counts = person_rows.erase(tx, ids)
     tx.execute(
         "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
-        (now, her.people),
+        (now, ids.person_ids),
     )
     return DestroyedCounts(
         sealed_parts=counts["person_sealed"],
@@ -173,14 +176,14 @@ def destroy(tx: Transaction, her: Her, now: datetime) -> DestroyedCounts:
 
 
 def _values(erasure: Erasure) -> dict[str, Any]:
-    return {name: getattr(erasure, name) for name in _PLAIN} | asdict(erasure.destroyed)
+    return {name: getattr(erasure, name) for name in _PLAIN_COLUMNS} | asdict(
+        erasure.destroyed_counts
+    )
 
 
 def _read(row: Row) -> Erasure:
-    destroyed = DestroyedCounts(
-        **{field.name: row[field.name] for field in fields(DestroyedCounts)}
-    )
-    plain = {name: row[name] for name in _PLAIN}
+    counts = DestroyedCounts(**{field.name: row[field.name] for field in fields(DestroyedCounts)})
+    values = {name: row[name] for name in _PLAIN_COLUMNS}
     return Erasure(
-        **plain, destroyed=destroyed, proposer_suspended=row.get("proposer_suspended", False)
+        **values, destroyed_counts=counts, proposer_suspended=row.get("proposer_suspended", False)
     )

@@ -56,24 +56,28 @@ class Anomalies:
         A day is judged by all its allowed accesses, including those in earlier rows. `actor` is a
         worker or an API key.
         """
-        own, worker = actor["organization_id"], actor["actor_id"]
-        zone = zone_of(*members.place(tx, own))
-        refused = anomalies.refused_by_quota(tx, worker, after, until)
+        organization_id, worker_id = actor["organization_id"], actor["actor_id"]
+        zone = zone_of(*members.place(tx, organization_id))
+        refused_openings = anomalies.refused_by_quota(tx, worker_id, after, until)
         day, last = day_of(actor["first"], zone), day_of(actor["last"], zone)
         while day <= last:
             start, end = span_of(day, zone)
-            duty = actor["actor_kind"] == "key" or on_duty(  # software works at night, too
-                anomalies.acts_of_duty(tx, worker, start - timedelta(days=DUTY_DAYS), end),
+            is_on_duty = actor["actor_kind"] == "key" or on_duty(  # software works at night, too
+                anomalies.duty_times(tx, worker_id, start - timedelta(days=DUTY_DAYS), end),
                 day,
                 zone,
             )
-            of_day = [
-                *anomalies.openings(tx, worker, start, end),
-                *(opening for opening in refused if start <= opening.time < end),
+            openings = [
+                *anomalies.openings(tx, worker_id, start, end),
+                *(opening for opening in refused_openings if start <= opening.time < end),
             ]
-            for kind, count in find_anomalies(of_day, own, zone, on_duty_at_night=duty).items():
+            counts = find_anomalies(openings, organization_id, zone, on_duty_at_night=is_on_duty)
+            for kind, count in counts.items():
                 anomalies.note(
-                    tx, Anomaly(new_id(), kind, worker, own, day, count, self._clock.now())
+                    tx,
+                    Anomaly(
+                        new_id(), kind, worker_id, organization_id, day, count, self._clock.now()
+                    ),
                 )
             day += timedelta(days=1)
 

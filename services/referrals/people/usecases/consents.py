@@ -11,8 +11,8 @@ from chassis.wire import PageTokens, moment, optional_id, page_size
 from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import DEFAULT, Receipt
 from services.referrals.files.store import emergencies
-from services.referrals.files.store.her import ids_of
 from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.person_ids import ids_of
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import receipt_message, receipt_values
 from services.referrals.network.domain.deadline import OVERRIDE_END
@@ -61,7 +61,9 @@ class Consents:
             create_time=now,
             until_time=until or now + DEFAULT,
             recorded_by_worker_id=caller.id,
-            about=self._receipts.circumstances(tx, person_id, values["recipient_organization_id"]),
+            circumstances=self._receipts.circumstances(
+                tx, person_id, values["recipient_organization_id"]
+            ),
             **values,
         )
         if receipt.in_her_stead:
@@ -122,12 +124,12 @@ class Consents:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         now = call.clock.now()
-        receipts, more = self._receipts.open_proposals(
+        receipts, next_cursor = self._receipts.open_proposals(
             call.tx, call.caller.organization_id, now, size, after
         )
         return pb.ListReceiptsResponse(
             receipts=[receipt_message(receipt, now) for receipt in receipts],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
@@ -137,7 +139,8 @@ class Consents:
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
         """Withdraws a receipt and ends what is based on it. A second call changes nothing.
 
-        With her last consent, what the file's organisation asks for her ends too.
+        If no other receipt of hers is live, her plans and the waiting enquiries of the file's
+        organisation end too.
         """
         now = call.clock.now()
         receipt = self._withdraw(
@@ -158,38 +161,39 @@ class Consents:
         """Withdraws a receipt and ends what is based on it; returns the receipt.
 
         `one_request` is True if the person stops one request by her reference. Her page promises
-        that the others continue, so the enquiries continue, even if this was her last consent.
+        that her other requests continue, so the enquiries continue, even if this was her last
+        consent.
         """
         receipt = self._lock_receipt(tx, identifier)
         if receipt.withdraw_time is not None:
             return receipt
         person_id = receipt.person_id
-        # a recipient may withdraw this receipt for the person, but sees none of the others
+        # a recipient may withdraw this receipt for the person, but sees none of her other receipts
         elevate_to_system_scope(tx)
         referrals.lock_of_person(tx, person_id)  # before enquiries and contacts, as steps do
-        others = [
+        other_receipts = [
             other
             for other in self._receipts.of_person(tx, person_id, for_update=True)
             if other.id != identifier
         ]
         # nobody else may continue to speak for an adult who has withdrawn a consent
-        ended = [receipt] + [
+        ended_receipts = [receipt] + [
             other
-            for other in others
+            for other in other_receipts
             if other.in_her_stead and other.withdraw_time is None and other.until_time > now
         ]
-        for each in ended:
-            each.withdraw(now)
-            self._receipts.change(tx, each, "withdrawn")
-            trail.append(Entry("withdraw_consent", person_id, "", (f"receipt:{each.id}",)))
-        was_last = not any(other.is_live(now) for other in others)
+        for ended_receipt in ended_receipts:
+            ended_receipt.withdraw(now)
+            self._receipts.change(tx, ended_receipt, "withdrawn")
+            trail.append(Entry("withdraw_consent", person_id, "", (f"receipt:{ended_receipt.id}",)))
+        was_last = not any(other.is_live(now) for other in other_receipts)
         if was_last and not one_request:
-            contact_ids = ids_of(tx, person_id).alone
+            contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
-        for each in ended:
-            based_on_it = referrals.live_of_person(tx, person_id, each.id)
-            self._lives.withdraw_consent(tx, actor, now, based_on_it)
-            self._end_emergencies(tx, now, person_id, each.recipient_organization_id)
+        for ended_receipt in ended_receipts:
+            referral_ids = referrals.live_of_person(tx, person_id, ended_receipt.id)
+            self._lives.withdraw_consent(tx, actor, now, referral_ids)
+            self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)
         if was_last:
             self._plans.close_on_withdrawal(tx, person_id, now)
         return receipt
@@ -201,13 +205,13 @@ class Consents:
 
         This is the person's own request, made with her reference.
         """
-        ended = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
+        ended_receipts = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
         trail.append(
             Entry(
                 "withdraw_consent",
                 person_id,
                 "",
-                tuple(f"receipt:{receipt.id}" for receipt in ended),
+                tuple(f"receipt:{receipt.id}" for receipt in ended_receipts),
             )
         )
 
@@ -219,12 +223,12 @@ class Consents:
         Needs the scope of the whole service.
         """
         self._files.lock(tx, person_id)
-        ended = [
+        ended_receipts = [
             receipt
             for receipt in self._receipts.of_person(tx, person_id, for_update=True)
             if receipt.withdraw_time is None
         ]
-        for receipt in ended:
+        for receipt in ended_receipts:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
@@ -232,10 +236,14 @@ class Consents:
             tx,
             actor,
             now,
-            [each.id for each in referrals.of_people(tx, [person_id]) if each.is_asked_for],
+            [
+                referral.id
+                for referral in referrals.of_people(tx, [person_id])
+                if referral.is_asked_for
+            ],
         )
         self._plans.close_on_withdrawal(tx, person_id, now)
-        return ended
+        return ended_receipts
 
     def withdraw_for(
         self,

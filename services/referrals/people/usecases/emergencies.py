@@ -26,7 +26,7 @@ from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import (
     Grants,
     check_after_withdrawal,
-    check_opens_people,
+    check_may_open_people,
     check_reached,
 )
 
@@ -43,9 +43,9 @@ class Emergencies:
     def OpenInEmergency(self, request: pb.OpenInEmergencyRequest, call: Call) -> pb.Emergency:
         """Opens a person's data in an emergency.
 
-        The referral must be live and sent to the caller's organisation, and no consent or confirmed
-        override may open the person's data already. The request is recorded on the trail first, so
-        that refused requests are on the trail as well.
+        The referral must be live and sent to the caller's organisation. Raises Conflict if a
+        consent or a confirmed override opens the person's data already. The request is recorded on
+        the trail first, so that refused requests are on the trail as well.
         """
         tx, caller, now = call.tx, call.caller, call.clock.now()
         reason = word(referrals_pb2.OverrideReason, request.reason_code, "reason_code")
@@ -58,10 +58,10 @@ class Emergencies:
                 (f"referral:{referral.id}", reason),
             )
         )
-        check_opens_people(tx, caller)
+        check_may_open_people(tx, caller)
         # so that the person can't withdraw a consent until this transaction ends
         self._files.lock(tx, referral.person_id)
-        person = self._grants.party(tx, caller, referral)
+        person = self._grants.person_for_party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound
         check_reached(tx, caller.organization_id)
@@ -96,7 +96,7 @@ class Emergencies:
         """
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
-        page, more = emergencies.page(
+        page, next_cursor = emergencies.page(
             call.tx,
             size,
             after,
@@ -104,9 +104,11 @@ class Emergencies:
             referral_id=optional_id(request.referral_id, "referral_id"),
             waiting=request.waiting,
         )
-        shown = [emergency_message(emergency, call.caller, call.clock.now()) for emergency in page]
+        messages = [
+            emergency_message(emergency, call.caller, call.clock.now()) for emergency in page
+        ]
         return pb.ListEmergenciesResponse(
-            emergencies=shown, next_page_token=self._pages.token(request, more)
+            emergencies=messages, next_page_token=self._pages.token(request, next_cursor)
         )
 
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
@@ -123,7 +125,7 @@ class Emergencies:
         if emergency.file_organization_id != call.caller.organization_id:
             return ""
         try:
-            check_opens_people(call.tx, call.caller)
+            check_may_open_people(call.tx, call.caller)
         except NotAllowed:
             return ""
         call.trail.append(

@@ -12,8 +12,8 @@ from chassis.tokens import Caller
 from chassis.wire import PageTokens, page_size
 from protos.referrals.v1 import erasures_pb2 as pb
 from services.referrals.files.domain.person import Person
-from services.referrals.files.store.her import ids_of
 from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.person_ids import ids_of
 from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import Contacts
@@ -47,7 +47,7 @@ class ErasureRpcs:
         now = call.clock.now()
         person_id = object_id(request.person_id)
         self._files.lock(tx, person_id)
-        person = self._own(tx, caller, person_id)
+        person = self._own_file(tx, caller, person_id)
         person.check_not_erased()
         erasure = erasures.of_person(tx, person_id, for_update=True)
         if erasure is None:
@@ -64,7 +64,7 @@ class ErasureRpcs:
         caller = call.caller
         now = call.clock.now()
         person_id = object_id(request.person_id)
-        person = self._own(tx, caller, person_id)
+        person = self._own_file(tx, caller, person_id)
         erasure = erasures.of_person(tx, person_id)
         if erasure is None:
             raise Conflict("nothing_to_confirm")
@@ -91,12 +91,12 @@ class ErasureRpcs:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         now = call.clock.now()
-        waiting, more = erasures.open_proposals(
+        proposals, next_cursor = erasures.open_proposals(
             call.tx, call.caller.organization_id, now - PROPOSED_FOR, size, after
         )
         return pb.ListErasuresResponse(
-            erasures=[erasure_message(erasure, now) for erasure in waiting],
-            next_page_token=self._pages.token(request, more),
+            erasures=[erasure_message(erasure, now) for erasure in proposals],
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def erase_again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
@@ -128,24 +128,24 @@ class ErasureRpcs:
         """
         self._files.lock(tx, person_id)
         referrals.lock_of_person(tx, person_id)
-        cancel_waiting(tx, now, ids_of(tx, person_id).alone, [person_id])
+        cancel_waiting(tx, now, ids_of(tx, person_id).sole_contact_ids, [person_id])
 
     def _destroy(
         self, tx: Transaction, now: datetime, actor: Actor, person: Person, erasure: Erasure
     ) -> None:
-        her = ids_of(tx, person.id)
-        live = len(referrals.live_of_person(tx, person.id))
+        ids = ids_of(tx, person.id)
+        live_count = len(referrals.live_of_person(tx, person.id))
         receipts = self._consents.end_all(tx, actor, now, person.id)
         callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
-        for contact_id in her.alone:
+        for contact_id in ids.sole_contact_ids:
             self._contacts.erase(tx, now, contact_id)
         # cancels enquiries made after the first cancellation and before the contact was closed
-        cancel_waiting(tx, now, her.alone, [person.id])
-        destroyed = erasures.destroy(tx, her, now)
-        erasure.destroyed = replace(destroyed, receipts=len(receipts), referrals=live)
+        cancel_waiting(tx, now, ids.sole_contact_ids, [person.id])
+        counts = erasures.destroy(tx, ids, now)
+        erasure.destroyed_counts = replace(counts, receipts=len(receipts), referrals=live_count)
         erasures.save(tx, erasure, "done")
 
-    def _own(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
+    def _own_file(self, tx: Transaction, caller: Caller, person_id: str) -> Person:
         person = self._files.get(tx, person_id)
         if person.organization_id != caller.organization_id:
             raise NotFound

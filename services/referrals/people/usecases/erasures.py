@@ -76,9 +76,8 @@ class Erasures:
         """Makes the loop.
 
         `trusted_signers` check the signatures of this service and of the witnesses; `folder` has
-        the keys.
-        `read_again` is the maximum number of seconds between two checks for changes that were not
-        announced.
+        the keys. `read_again` is the maximum number of seconds between two checks for changes that
+        were not announced.
         """
         self._read_again = read_again
         self._erasing = erasing
@@ -91,10 +90,10 @@ class Erasures:
         self._cluster = ""
         self._offsets: dict[int, int] = {}
         self._known: dict[str, tuple[Erasure, Record]] = {}  # by id, from any source
-        self._published: set[str] = set()  # ids that the topic has
-        self._filed: set[str] | None = None  # ids that the file has; None before it was read
+        self._published_ids: set[str] = set()  # ids that the topic has
+        self._filed_ids: set[str] | None = None  # ids that the file has; None before it was read
         self._question_id = ""
-        self._counts: dict[str, int] = {}  # erasures at each witness that answered
+        self._witness_counts: dict[str, int] = {}  # erasures at each witness that answered
         self._read_after_answers = False  # whether the topic was read to its end after all answers
         self._alarm: tuple[object, ...] = ()  # the last logged reason why the store stays closed
 
@@ -117,7 +116,7 @@ class Erasures:
         if self._question_id:
             loop.wait(_PAUSE_WHILE_CLOSED)
             return
-        is_unfinished = bool(self._known.keys() - self._published)
+        is_unfinished = bool(self._known.keys() - self._published_ids)
         pause = _PAUSE if is_unfinished else self._read_again
         while loop.turn():
             announced = wait_for_work(
@@ -135,30 +134,30 @@ class Erasures:
         Returns the number of files that were erased again. Raises BrokerLost.
         """
         cluster = self._broker.cluster_id or ""
-        # a new cluster has a topic of its own, which is read from its start and gets what it lacks
+        # the topic of a new cluster is read from its start, and gets the erasures that it lacks
         if cluster != self._cluster:
-            self._cluster, self._offsets, self._published = cluster, {}, set()
-            self._question_id, self._counts = "", {}
+            self._cluster, self._offsets, self._published_ids = cluster, {}, set()
+            self._question_id, self._witness_counts = "", {}
         self.remember()
-        answered = self._counts.keys() >= WITNESSES
+        answered = self._witness_counts.keys() >= WITNESSES
         self._read_topic(on_progress)
         self._write_file()
         self._read_after_answers = answered  # a witness publishes its erasures before its answer
         erased_again = self._apply()
         self._publish(
-            [record for id, (_, record) in self._known.items() if id not in self._published]
+            [record for id, (_, record) in self._known.items() if id not in self._published_ids]
         )
         self._open_or_ask()
         return erased_again
 
     def remember(self) -> None:
         """Reads new erasures from the database, and writes them to the file."""
-        if self._filed is None:
+        if self._filed_ids is None:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_first_store(tx)
-            own = erasures.other_erasures(tx, list(self._known))
-        for erasure in own:
+            new_erasures = erasures.other_erasures(tx, list(self._known))
+        for erasure in new_erasures:
             fact = erasure_fact(erasure, "done")
             self._known[erasure.id] = erasure, pack(fact, _SOURCE, self._signer)
         self._write_file()
@@ -166,7 +165,7 @@ class Erasures:
     # --- the file
 
     def _read_file(self) -> None:
-        self._filed = set()
+        self._filed_ids = set()
         lines = self._file.read_bytes().splitlines() if self._file.exists() else []
         for line in filter(None, lines):
             try:
@@ -177,7 +176,7 @@ class Erasures:
                 log.get().warning("erasure_unreadable", file=FILE)
                 continue
             self._known[erasure.id] = erasure, record
-            self._filed.add(erasure.id)
+            self._filed_ids.add(erasure.id)
 
     def _write_file(self) -> None:
         """Appends the missing erasures to the file.
@@ -185,7 +184,7 @@ class Erasures:
         Each record also begins with a line break, so that a truncated line does not spoil the next
         record.
         """
-        missing = self._known.keys() - (self._filed or set())
+        missing = self._known.keys() - (self._filed_ids or set())
         # in a cluster the folder of the keys is read-only
         if not missing or not os.access(self._file.parent, os.W_OK):
             return
@@ -202,7 +201,7 @@ class Erasures:
         except OSError as error:
             log.get().error("erasures_not_filed", error=type(error).__name__, count=len(missing))
             return
-        self._filed = (self._filed or set()) | missing
+        self._filed_ids = (self._filed_ids or set()) | missing
 
     # --- the topic
 
@@ -226,11 +225,11 @@ class Erasures:
         match message:
             case Answer(question_id=question_id):
                 if question_id == self._question_id:
-                    self._counts[message.witness] = message.count
+                    self._witness_counts[message.witness] = message.count
             case Fact():
                 erasure = erasure_of(message)
                 self._known[erasure.id] = erasure, witness.as_sent(record)
-                self._published.add(erasure.id)
+                self._published_ids.add(erasure.id)
             case Question():
                 pass
 
@@ -238,9 +237,11 @@ class Erasures:
         """Applies the known erasures to the present store, which may just have been restored."""
         known = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
-            lacking = erasures.people_without_erasure(tx, [erasure.person_id for erasure in known])
+            person_ids = erasures.people_without_erasure(
+                tx, [erasure.person_id for erasure in known]
+            )
         erased_again = 0
-        for erasure in [erasure for erasure in known if erasure.person_id in lacking]:
+        for erasure in [erasure for erasure in known if erasure.person_id in person_ids]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
                 if self._erasing.erase_again(tx, now, erasure):
@@ -253,7 +254,7 @@ class Erasures:
                     [Entry("erase_again", erasure.person_id, "", (f"erasure:{erasure.id}",))],
                 )
         with self._database.transaction(SYSTEM) as tx:
-            erasures.note_witnessed(tx, list(self._published), self._clock.now())
+            erasures.note_witnessed(tx, list(self._published_ids), self._clock.now())
         return erased_again
 
     def _publish(self, missing: list[Record]) -> None:
@@ -272,21 +273,21 @@ class Erasures:
         Until then, asks the witnesses, and logs what is missing.
         """
         with self._database.transaction(SYSTEM) as tx:
-            awaited = not erasures.is_caught_up(tx)
-            if awaited and self._is_complete():
+            is_awaited = not erasures.is_caught_up(tx)
+            if is_awaited and self._is_complete():
                 erasures.note_caught_up(tx)
-                awaited = False
-        metrics.ERASURES_AWAITED.set(awaited)
-        if not awaited:
-            self._question_id, self._counts, self._alarm = "", {}, ()
+                is_awaited = False
+        metrics.ERASURES_AWAITED.set(is_awaited)
+        if not is_awaited:
+            self._question_id, self._witness_counts, self._alarm = "", {}, ()
             return
         if not self._question_id:
             self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
             self._publish([question])
         alarm = silent, known, witnessed = (
-            sorted(WITNESSES - self._counts.keys()),
-            len(self._published),
-            max(self._counts.values(), default=0),
+            sorted(WITNESSES - self._witness_counts.keys()),
+            len(self._published_ids),
+            max(self._witness_counts.values(), default=0),
         )
         if alarm != self._alarm:
             log.get().error("erasures_missing", silent=silent, known=known, witnessed=witnessed)
@@ -298,4 +299,6 @@ class Erasures:
         This requires that each witness has answered, that the topic was read to its end after that,
         and that the topic has at least as many erasures as any witness keeps.
         """
-        return self._read_after_answers and len(self._published) >= max(self._counts.values())
+        return self._read_after_answers and len(self._published_ids) >= max(
+            self._witness_counts.values()
+        )

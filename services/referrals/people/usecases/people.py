@@ -45,7 +45,7 @@ from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.store import referrals
-from services.referrals.referrals.usecases.grants import Grants, check_knows_people
+from services.referrals.referrals.usecases.grants import Grants, check_may_know_people
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
 
@@ -142,12 +142,12 @@ class People:
             raise Invalid(("code", "malformed"))
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
-        people, more = self._files.page(
+        people, next_cursor = self._files.page(
             call.tx, call.caller.organization_id, size, after, code=request.code
         )
         return pb.ListPeopleResponse(
             people=[person_message(person) for person in people],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def SearchPeople(self, request: pb.SearchPeopleRequest, call: Call) -> pb.SearchPeopleResponse:
@@ -158,7 +158,7 @@ class People:
         """
         tx, caller = call.tx, call.caller
         call.trail.append(Entry("search_people", caller.organization_id))
-        check_knows_people(tx, caller)
+        check_may_know_people(tx, caller)
         self._searches.count(caller.id, Origin(), call.clock.now())
         people = self._files.find_by_words(
             tx, caller.organization_id, searched_words(request.name), MAX_RESULTS + 1
@@ -169,13 +169,15 @@ class People:
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         """Completes or corrects an identity."""
-        tx, now, newer = call.tx, call.clock.now(), read_identity(request.identity)
-        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
+        tx, now, newer_identity = call.tx, call.clock.now(), read_identity(request.identity)
+        person = self._changeable_person(
+            tx, call.caller, object_id(request.id), version(request.etag)
+        )
         today = day_at(now, person.coarse.country, person.coarse.department)
-        newer.check(today)
+        newer_identity.check(today)
         identity = self._files.identity(
             tx, Grant.of_file(person, call.caller.organization_id)
-        ).merged(newer)
+        ).merged(newer_identity)
         person.identify(identity, now, today)
         self._files.change(tx, person, identity=identity)
         return person_message(person)
@@ -209,7 +211,9 @@ class People:
     def SetSafeContact(self, request: pb.SetSafeContactRequest, call: Call) -> pb.Person:
         """Stores how the person may be contacted."""
         tx, now, plan = call.tx, call.clock.now(), read_safe_contact(request.safe_contact)
-        person = self._own(tx, call.caller, object_id(request.id), version(request.etag))
+        person = self._changeable_person(
+            tx, call.caller, object_id(request.id), version(request.etag)
+        )
         person.plan_contact(plan, now)
         self._files.change(tx, person, plan=plan)
         callbacks.end_forbidden(tx, now, person, call.caller.id)
@@ -222,7 +226,7 @@ class People:
         receipt, since knowing it keeps her safe and reveals nothing else about her.
         """
         referral = referrals.get(call.tx, object_id(request.referral_id))
-        person = self._grants.party(call.tx, call.caller, referral)
+        person = self._grants.person_for_party(call.tx, call.caller, referral)
         plan = person.contact_outline()
         if plan.channel_code != NOBODY_CALLS:
             self._grants.of_contact(call.tx, call.caller, call.clock.now(), referral, person)
@@ -237,7 +241,7 @@ class People:
         referral = referrals.get(tx, object_id(request.referral_id))
         details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
         trail.append(Entry("read_safe_contact", referral.person_id, referral.need_code, details))
-        person = self._grants.party(tx, caller, referral)
+        person = self._grants.person_for_party(tx, caller, referral)
         grant = self._grants.of_contact(tx, caller, now, referral, person)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         plan = self._files.safe_contact(tx, grant)
@@ -258,9 +262,10 @@ class People:
         rows = audit.accesses(
             call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
         )
-        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        next_cursor: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListReadingsResponse(
-            readings=map(_reading, rows[:size]), next_page_token=self._pages.token(request, more)
+            readings=map(_reading, rows[:size]),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
@@ -293,16 +298,18 @@ class People:
             pb.Export(person_id=row["object_id"], time=timestamp(row["time"]))
             for row in rows[:size]
         ]
-        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        next_cursor: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListOwnExportsResponse(
-            exports=exports, next_page_token=self._pages.token(request, more)
+            exports=exports, next_page_token=self._pages.token(request, next_cursor)
         )
 
     def _check_own(self, tx: Transaction, caller: Caller, person_id: str) -> None:
         if self._files.get(tx, person_id).organization_id != caller.organization_id:
             raise NotFound
 
-    def _own(self, tx: Transaction, caller: Caller, identifier: str, version: int) -> Person:
+    def _changeable_person(
+        self, tx: Transaction, caller: Caller, identifier: str, version: int
+    ) -> Person:
         person = self._files.get(tx, identifier, for_update=True)
         if person.organization_id != caller.organization_id:
             raise NotFound

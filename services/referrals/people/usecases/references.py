@@ -17,8 +17,8 @@ from chassis.wire import number, timestamp
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import FieldGroup
-from services.referrals.files.store.her import Her
 from services.referrals.files.store.people import People as Files
+from services.referrals.files.store.person_ids import PersonIds
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
@@ -57,17 +57,17 @@ _MAX_READINGS = 10_000
 class RequestsState:
     """The state of a caller's requests.
 
-    `files` is the number of files about her that were not erased. For each request, `items` has the
-    referral, its status as a word of ReferenceState, and whether the receiver may open the caller's
-    data now. `may_be_contacted` is True if there is a file about her, and the safe-contact plan in
-    each of her files names a channel.
+    `file_count` is the number of files about her that were not erased. For each request, `items`
+    has the referral, its status as a word of ReferenceState, and whether the receiver may open the
+    caller's data now. `may_be_contacted` is True if there is a file about her, and the safe-contact
+    plan in each of her files names a channel.
     """
 
-    files: int
+    file_count: int
     only_the_call: bool = False  # True if the caller may not speak for the person
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
     # receivers of referrals that may open the caller's data now
-    open_to: set[str] = field(default_factory=set)
+    receiver_ids_with_access: set[str] = field(default_factory=set)
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
@@ -75,7 +75,7 @@ class RequestsState:
     call: Callback | None = None  # the callback that a line owes the caller and that is due first
     call_utc_offset: timedelta = timedelta()  # offset of the caller's local time when it begins
     # the number of organisations that hold enquiry content about the caller
-    enquiry_holders: int = 0
+    enquiry_holder_count: int = 0
 
 
 class References:
@@ -118,13 +118,13 @@ class References:
         gave or made it.
         """
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        her = self._spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id))
+        ids = self._ids_spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id))
         if request.item_key:
             self._withdraw_one(
-                call, first, referrals.of_people(call.tx, her.people), request.item_key
+                call, first, referrals.of_people(call.tx, ids.person_ids), request.item_key
             )
         else:
-            self._withdraw_all(call, first, her)
+            self._withdraw_all(call, first, ids)
         return self._message(first, call)
 
     def ListReadingsByReference(
@@ -136,10 +136,13 @@ class References:
         """
         tx = call.tx
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        own = contacts.of_caller(tx, first.id)
+        callers_contacts = contacts.of_caller(tx, first.id)
         # an access to a contact may also be on the trail of a file, but must be counted only once
-        contact_codes = {f"contact:{contact.id}" for contact in own}
-        object_ids = [*self._spoken_for(tx, first, own).people, *(contact.id for contact in own)]
+        contact_codes = {f"contact:{contact.id}" for contact in callers_contacts}
+        object_ids = [
+            *self._ids_spoken_for(tx, first, callers_contacts).person_ids,
+            *(contact.id for contact in callers_contacts),
+        ]
         accesses = [
             row
             for object_id in object_ids
@@ -168,9 +171,9 @@ class References:
         """Records the hours in which the caller can be called."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
         hours = wish(request)
-        own = contacts.of_caller(call.tx, first.id, for_update=True)
-        people = self._spoken_for(call.tx, first, own).people
-        callbacks.ask(call.tx, self._files, call.clock.now(), own, people, hours)
+        callers_contacts = contacts.of_caller(call.tx, first.id, for_update=True)
+        person_ids = self._ids_spoken_for(call.tx, first, callers_contacts).person_ids
+        callbacks.ask(call.tx, self._files, call.clock.now(), callers_contacts, person_ids, hours)
         return self._message(first, call)
 
     def AddNoteByReference(
@@ -185,16 +188,16 @@ class References:
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()
-        own = contacts.of_caller(tx, first.id, for_update=True)
-        for contact in [contact for contact in own if not contact.erased]:
+        callers_contacts = contacts.of_caller(tx, first.id, for_update=True)
+        for contact in [contact for contact in callers_contacts if not contact.erased]:
             if (
                 contact_notes.count_between(tx, contact.id, now - NOTES_PERIOD, now + AHEAD)
                 >= MAX_NOTES
             ):
                 raise Conflict("too_much_said")
-            people = contacts.people_of(tx, [contact])
+            person_ids = contacts.person_ids_of(tx, [contact])
             self._notes.add(
-                tx, contact.id, contact.person_id or next(iter(people), ""), request.note, now
+                tx, contact.id, contact.person_id or next(iter(person_ids), ""), request.note, now
             )
             contact.reopen(
                 now, self._policies.calendar(tx, contact.line_country, contact.department)
@@ -205,37 +208,42 @@ class References:
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
         """Records the caller's answer to the question whether help came."""
         first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        people = self._spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id)).people
-        self._lives.confirm_help(call.tx, call.clock.now(), first.id, people, request.help_came)
+        person_ids = self._ids_spoken_for(
+            call.tx, first, contacts.of_caller(call.tx, first.id)
+        ).person_ids
+        self._lives.confirm_help(call.tx, call.clock.now(), first.id, person_ids, request.help_came)
         return self._message(first, call)
 
-    def _spoken_for(self, tx: Transaction, first: Contact, own: Sequence[Contact]) -> Her:
+    def _ids_spoken_for(
+        self, tx: Transaction, first: Contact, callers_contacts: Sequence[Contact]
+    ) -> PersonIds:
         """Returns the ids of the files and contacts for which the caller may speak.
 
         There are none unless the caller to whom the reference was given is the person herself, or
         is recorded as the guardian of a child and has given a consent for her.
         """
-        people, contact_ids = contacts.people_of(tx, own), [contact.id for contact in own]
+        person_ids = contacts.person_ids_of(tx, callers_contacts)
+        contact_ids = [contact.id for contact in callers_contacts]
         if first.speaker_code == HERSELF:
-            return Her.of_caller(people, contact_ids)
+            return PersonIds.of_caller(person_ids, contact_ids)
         wards = [
             person_id
-            for person_id in people
+            for person_id in person_ids
             if first.speaker_code == GUARDIAN
             and any(receipt.is_by_guardian for receipt in self._receipts.of_person(tx, person_id))
         ]
-        return Her.of_caller(wards, contact_ids if wards and wards == people else [])
+        return PersonIds.of_caller(wards, contact_ids if wards and wards == person_ids else [])
 
-    def _withdraw_all(self, call: Call, first: Contact, her: Her) -> None:
-        # in the order of the steps of referrals: people, referrals, enquiries, contacts
-        for person_id in her.people:
+    def _withdraw_all(self, call: Call, first: Contact, ids: PersonIds) -> None:
+        # locks in the same order as the steps of referrals: people, referrals, enquiries, contacts
+        for person_id in ids.person_ids:
             self._files.lock(call.tx, person_id)
-        for person_id in her.people:
+        for person_id in ids.person_ids:
             referrals.lock_of_person(call.tx, person_id)
-        cancel_waiting(call.tx, call.clock.now(), her.contacts, her.people)
-        for person_id in her.people:
+        cancel_waiting(call.tx, call.clock.now(), ids.contact_ids, ids.person_ids)
+        for person_id in ids.person_ids:
             self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
-        callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, her.contacts))
+        callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, ids.contact_ids))
 
     def _withdraw_one(
         self, call: Call, first: Contact, requests: Sequence[Referral], key: str
@@ -253,25 +261,29 @@ class References:
 
     def _state_of(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
-        own = contacts.of_caller(tx, first.id)
-        her = self._spoken_for(tx, first, own)
-        files = self._files.unerased(tx, her.people)
-        state = RequestsState(files=len(files), only_the_call=not (her.people or her.contacts))
+        callers_contacts = contacts.of_caller(tx, first.id)
+        ids = self._ids_spoken_for(tx, first, callers_contacts)
+        files = self._files.unerased(tx, ids.person_ids)
+        state = RequestsState(
+            file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)
+        )
         state.may_ask_for_call = callbacks.may_ask(files)
         if state.may_ask_for_call:
-            contact = callbacks.last_with_file(tx, self._files, own)
+            contact = callbacks.last_with_file(tx, self._files, callers_contacts)
             state.local_date = day_at(now, contact.line_country, contact.department).isoformat()
-        state.enquiry_holders = enquiries.holders(tx, her)
-        state.call = callback_book.first_owed(tx, [contact.id for contact in own])
+        state.enquiry_holder_count = enquiries.count_holders(tx, ids)
+        state.call = callback_book.first_owed(tx, [contact.id for contact in callers_contacts])
         if state.call:
-            contact = next(each for each in own if each.id == state.call.contact_id)
+            contact = next(
+                contact for contact in callers_contacts if contact.id == state.call.contact_id
+            )
             zone = zone_of(contact.line_country, contact.department)
             state.call_utc_offset = _offset_at(state.call.clock.start_time, zone)
         state.may_be_contacted = bool(files) and all(file.may_be_contacted for file in files)
         receipts = {
             receipt.id: receipt
-            for person in her.people
-            for receipt in self._receipts.of_person(tx, person)
+            for person_id in ids.person_ids
+            for receipt in self._receipts.of_person(tx, person_id)
         }
         for referral in referrals.of_people(tx, [file.id for file in files]):
             live = (
@@ -280,7 +292,7 @@ class References:
                 and receipts[referral.receipt_id].is_live(now)
             )
             if live:
-                state.open_to.add(referral.receiver_organization_id)
+                state.receiver_ids_with_access.add(referral.receiver_organization_id)
             status = (
                 "stopped"
                 if referral.need_close_reason_code
@@ -300,8 +312,8 @@ class References:
             state.may_withdraw |= referral.is_asked_for
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         state.may_withdraw |= bool(
-            callback_book.first_owed(tx, her.contacts)
-            or enquiries.waiting_of(tx, her.contacts, her.people)
+            callback_book.first_owed(tx, ids.contact_ids)
+            or enquiries.waiting_of(tx, ids.contact_ids, ids.person_ids)
         )
         return state
 
@@ -333,9 +345,9 @@ class References:
         return pb.ReferenceStatus(
             contact_time_band=number(pb.TimeBand, _band(contact, call.clock.now())),
             items=items,
-            organizations_with_access=len(state.open_to),
-            organizations_asked=state.enquiry_holders,
-            file_count=state.files,
+            organizations_with_access=len(state.receiver_ids_with_access),
+            organizations_asked=state.enquiry_holder_count,
+            file_count=state.file_count,
             may_withdraw=state.may_withdraw,
             may_ask_for_call=state.may_ask_for_call,
             only_the_call=state.only_the_call,

@@ -42,7 +42,7 @@ class Verdict:
 
     until: Head
     end: int
-    witnesses: int
+    witnessed_head_count: int
     findings: list[Finding]
 
 
@@ -53,9 +53,9 @@ class Audit:
     """
 
     def __init__(
-        self, witnessed: Callable[[], Mapping[int, Iterable[bytes]]], pages: PageTokens
+        self, witnessed_heads: Callable[[], Mapping[int, Iterable[bytes]]], pages: PageTokens
     ) -> None:
-        self._witnessed = witnessed
+        self._witnessed_heads = witnessed_heads
         self._pages = pages
 
     def ListTrail(self, request: pb.ListTrailRequest, call: Call) -> pb.ListTrailResponse:
@@ -74,17 +74,17 @@ class Audit:
             end=moment(request, "end_time", years=ANY_YEAR),
             refused=request.refused,
         )
-        more: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
+        next_cursor: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None
         return pb.ListTrailResponse(
-            rows=map(_row, rows[:size]), next_page_token=self._pages.token(request, more)
+            rows=map(_row, rows[:size]), next_page_token=self._pages.token(request, next_cursor)
         )
 
     def VerifyTrail(self, request: pb.VerifyTrailRequest, call: Call) -> pb.VerifyTrailResponse:
         """Verifies the chain, as far as one call can."""
         after = self._pages.cursor(request, int, str)
         start = Head(int(after[0]), bytes.fromhex(str(after[1]))) if after else START
-        verdict = verify(call.tx, start, self._witnessed())
-        more: Cursor | None = (
+        verdict = verify(call.tx, start, self._witnessed_heads())
+        next_cursor: Cursor | None = (
             [verdict.until.sequence, verdict.until.hash.hex()]
             if verdict.until.sequence < verdict.end
             else None
@@ -92,14 +92,14 @@ class Audit:
         return pb.VerifyTrailResponse(
             verified_sequence=verdict.until.sequence,
             last_sequence=verdict.end,
-            witnessed=verdict.witnesses,
+            witnessed=verdict.witnessed_head_count,
             findings=[
                 pb.TrailFinding(
                     sequence=finding.sequence, fault=number(pb.TrailFault, finding.reason)
                 )
                 for finding in verdict.findings[:_MAX_FINDINGS]
             ],
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def ListAnomalies(
@@ -113,10 +113,10 @@ class Audit:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         elevate_to_system_scope(call.tx)
-        page, more = anomalies.page(call.tx, size, after, waiting=request.waiting)
+        page, next_cursor = anomalies.page(call.tx, size, after, waiting=request.waiting)
         return pb.ListAnomaliesResponse(
             anomalies=map(anomaly_message, page),
-            next_page_token=self._pages.token(request, more),
+            next_page_token=self._pages.token(request, next_cursor),
         )
 
     def ReviewAnomaly(self, request: pb.ReviewAnomalyRequest, call: Call) -> pb.Anomaly:
@@ -133,25 +133,29 @@ class Audit:
         return anomaly_message(anomaly)
 
 
-def verify(tx: Transaction, after: Head, witnessed: Mapping[int, Iterable[bytes]]) -> Verdict:
+def verify(tx: Transaction, after: Head, witnessed_heads: Mapping[int, Iterable[bytes]]) -> Verdict:
     """Verifies the chain after the row `after`, as far as one call can.
 
     If the verification reaches the end of the trail, it also reports witnessed heads beyond that
-    end. `witnessed` are the heads of this trail that other services keep, by sequence
+    end. `witnessed_heads` are the heads of this trail that other services keep, by sequence
     (trail.heads). The heads must be read before this call. Otherwise, if a row is added after this
     call has read the end of the trail, the head of that row would seem to lie beyond the end.
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)
-    last, findings = chain.verify(tx, after, until, witnessed, chain.first_marked_sequence(tx))
+    last, findings = chain.verify(
+        tx, after, until, witnessed_heads, chain.first_marked_sequence(tx)
+    )
     if until == end.sequence:
         if last != end and not findings:
             findings.append(Finding(end.sequence, "altered"))
         findings += [
-            Finding(sequence, "cut") for sequence in sorted(witnessed) if sequence > last.sequence
+            Finding(sequence, "cut")
+            for sequence in sorted(witnessed_heads)
+            if sequence > last.sequence
         ]
         findings += chain.repeated_marks(tx)
-    verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed)
+    verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed_heads)
     return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
 
 

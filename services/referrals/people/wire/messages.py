@@ -26,7 +26,9 @@ def erasure_message(erasure: Erasure, now: datetime) -> erasures_pb2.Erasure:
         confirmed_by_worker_id=erasure.confirmed_by_worker_id,
         erase_time=timestamp(erasure.erase_time),
         witness_time=timestamp(erasure.witness_time),
-        destroyed=erasures_pb2.Destroyed(**vars(erasure.destroyed)) if erasure.erase_time else None,
+        destroyed=erasures_pb2.Destroyed(**vars(erasure.destroyed_counts))
+        if erasure.erase_time
+        else None,
     )
 
 

@@ -32,23 +32,23 @@ class Link:
 
 def whole_chain(plan: Plan, countries: Mapping[str, str]) -> list[Link]:
     """Returns the whole chain; `countries` are the countries of the receivers, by organisation."""
-    links, before = list[Link](), ""
+    links, previous_key = list[Link](), ""
     for step in plan.legs:
         referral, settled = plan.referral_of_leg(step.key), plan.steps[step.key].settled
-        waits = [] if before or plan.has_begun(step.key) else plan.arrivals_not_accepted()
+        waits = [] if previous_key or plan.has_begun(step.key) else plan.arrivals_not_accepted()
         # a receiver that has accepted the person may still have to wait for other legs
-        is_waiting = bool(waits) or bool(before and not plan.has_begun(before))
+        is_waiting = bool(waits) or bool(previous_key and not plan.has_begun(previous_key))
         links.append(
             Link(
                 step,
                 referral,
                 settled,
                 countries.get(referral.receiver_organization_id, "") if referral else "",
-                _acting(plan, referral, settled, is_waiting),
+                _acting_organization_id(plan, referral, settled, is_waiting),
                 waits,
             )
         )
-        before = step.key
+        previous_key = step.key
     return links
 
 
@@ -58,7 +58,7 @@ def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
     These legs show from whom the person comes, and to whom she goes. The list is empty if the
     referral is no leg of the chain.
     """
-    at = next(
+    position = next(
         (
             number
             for number, link in enumerate(links)
@@ -66,10 +66,12 @@ def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
         ),
         None,
     )
-    return [] if at is None else list(links[max(0, at - 1) : at + 2])
+    return [] if position is None else list(links[max(0, position - 1) : position + 2])
 
 
-def _acting(plan: Plan, referral: Referral | None, settled: bool, is_waiting: bool) -> str:
+def _acting_organization_id(
+    plan: Plan, referral: Referral | None, settled: bool, is_waiting: bool
+) -> str:
     if settled or plan.close_time:
         return ""
     if referral is None or referral.state in WAITS_FOR_SENDER or referral.receiver_is_out:

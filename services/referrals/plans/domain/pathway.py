@@ -279,31 +279,31 @@ class _Reader:
         return node
 
     def _map(
-        self, node: TextNode, needed: Iterable[str], possible: Iterable[str]
+        self, node: TextNode, required: Iterable[str], optional: Iterable[str]
     ) -> dict[str, TextNode]:
-        needed = list(needed)
+        required = list(required)
         if not isinstance(node.value, dict):
             self._require(False, node, "malformed")
             return {}
         parts = dict[str, TextNode]()
         for word, value in node.value.items():
-            if word.text not in (*needed, *possible):
+            if word.text not in (*required, *optional):
                 self.check.require(False, f"text.{word.line}", "unknown_field")
             elif word.text in parts:
                 self.check.require(False, f"text.{word.line}", "repeated")
             parts[word.text] = value
-        for name in needed:
+        for name in required:
             self.check.require(name in parts, f"text.{node.line}.{name}", "required")
         return parts
 
-    def _list(self, node: TextNode | None, most: int = 50) -> list[TextNode]:
+    def _list(self, node: TextNode | None, maximum: int = 50) -> list[TextNode]:
         if node is None:
             return []
         if not isinstance(node.value, list):
             self._require(False, node, "malformed")
             return []
-        self._require(len(node.value) <= most, node, "too_long")
-        return node.value[:most]
+        self._require(len(node.value) <= maximum, node, "too_long")
+        return node.value[:maximum]
 
     def _names(self, node: TextNode | None) -> dict[str, str]:
         if node is None:
@@ -351,25 +351,25 @@ def earlier_steps(step: Step) -> Iterator[str]:
 def _keys_in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
     """Returns the steps that wait for themselves, directly or through other steps.
 
-    First removes, again and again, the steps that wait for no remaining step. Of the remaining
-    steps, returns those from which the waiting leads back to the same step.
+    Repeatedly removes the steps that wait for no remaining step. Of the steps that are left,
+    returns those that wait for themselves.
     """
     remaining = dict(waits)
-    while free := [
+    while free_keys := [
         key for key, others in remaining.items() if not any(other in remaining for other in others)
     ]:
-        for key in free:
+        for key in free_keys:
             del remaining[key]
     return [key for key in remaining if _reaches(key, key, remaining)]
 
 
 def _reaches(start: str, goal: str, waits: Mapping[str, Collection[str]]) -> bool:
-    reached, queue = set[str](), [start]
+    visited_keys, queue = set[str](), [start]
     while queue:
         for other in waits.get(queue.pop(), ()):
             if other == goal:
                 return True
-            if other not in reached:
-                reached.add(other)
+            if other not in visited_keys:
+                visited_keys.add(other)
                 queue.append(other)
     return False

@@ -15,7 +15,7 @@ from services.referrals.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON,
 from services.referrals.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
-HELPED = frozenset({"fully_met", "partly_met"})
+OUTCOMES_WITH_HELP = frozenset({"fully_met", "partly_met"})
 """The outcomes of a referral with which its step is met.
 
 For any other outcome, a worker decides whether the step is met.
@@ -102,7 +102,7 @@ class Plan:
             identifier, person_id, organization_id, pathway, department, start or now, now, now
         )
         plan.steps = {step.key: PlanStep(step.key) for step in pathway.steps}
-        plan._set_times()
+        plan._set_due_times()
         return plan
 
     def waits_for(self, step: Step) -> list[str]:
@@ -117,7 +117,7 @@ class Plan:
         )
         return min(waiting, default=None) if self.close_time is None else None
 
-    def take(
+    def set_step_state(
         self,
         key: str,
         state: StepState,
@@ -153,13 +153,15 @@ class Plan:
         if step.leg is LegKind.DEPARTURE and (
             is_finished or (referral is not None and referral[1] is State.IN_PROGRESS)
         ):
-            self._check_accepted()
+            self._check_arrivals_accepted()
         if referral is not None and referral[1] not in LIVE | {State.DRAFT, State.CLOSED}:
             raise Conflict("illegal_transition")
         self._set_state(self.steps[key], state, now, referral[0] if referral else "", reason_code)
-        self._changed(now)
+        self._mark_changed(now)
 
-    def follow(self, referral_id: str, state: State, outcome_code: str, now: datetime) -> bool:
+    def update_steps(
+        self, referral_id: str, state: State, outcome_code: str, now: datetime
+    ) -> bool:
         """Updates the steps of a referral according to its state; returns whether a step changed.
 
         If the referral brought help, the step is met. If the referral was completed or ended, but
@@ -168,18 +170,18 @@ class Plan:
         """
         if self.close_time is not None:
             return False
-        helped = state in (State.COMPLETED, State.CLOSED) and outcome_code in HELPED
+        helped = state in (State.COMPLETED, State.CLOSED) and outcome_code in OUTCOMES_WITH_HELP
         live = state is State.DRAFT or (state in LIVE and state is not State.COMPLETED)
-        to = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
+        new_state = StepState.MET if helped else StepState.REFERRED if live else StepState.OPEN
         linked_steps = [step for step in self.steps.values() if step.referral_id == referral_id]
         for step in linked_steps:
             self._check_leg(step, state)
-        moved = [step for step in linked_steps if step.state is not to]
-        for step in moved:
-            self._set_state(step, to, now, referral_id, "")
-        if moved:
-            self._changed(now)
-        return bool(moved)
+        changed_steps = [step for step in linked_steps if step.state is not new_state]
+        for step in changed_steps:
+            self._set_state(step, new_state, now, referral_id, "")
+        if changed_steps:
+            self._mark_changed(now)
+        return bool(changed_steps)
 
     def replace(self, earlier: Referral, following: Referral) -> None:
         """Links the open steps of a referral that ended to the referral sent in its place.
@@ -211,31 +213,34 @@ class Plan:
         self.steps = {
             step.key: self.steps.get(step.key) or PlanStep(step.key) for step in pathway.steps
         }
-        self._changed(now)
+        self._mark_changed(now)
 
     def close(self, reason_code: str, now: datetime) -> None:
         """Closes the plan; its steps stay as they are."""
         self._check_running()
         self.close_time, self.close_reason_code = now, reason_code
-        self._changed(now)
+        self._mark_changed(now)
 
-    def end(self, reason_code: str, by: Second | None, now: datetime, *, of_a_child: bool) -> None:
+    def end(
+        self, reason_code: str, requester: Second | None, now: datetime, *, of_a_child: bool
+    ) -> None:
         """Ends the plan at somebody's request.
 
         A child's plan ends only when a second person gives the same reason as the first; the first
-        request is only a proposal. `by` is the person who makes the request, None for a system.
+        request is only a proposal. `requester` is None for a system.
         """
         self._check_running()
         if not of_a_child:
             self.close(reason_code, now)
-        elif by is None:
+        elif requester is None:
             raise Conflict("second_person_required")
         elif reason_code == self.close_proposed_reason_code:
-            check_second(by, self.close_proposed_by_worker_id, self.update_time)
+            check_second(requester, self.close_proposed_by_worker_id, self.update_time)
             self.close(reason_code, now)
         else:
-            self.close_proposed_reason_code, self.close_proposed_by_worker_id = reason_code, by.id
-            self._changed(now)
+            self.close_proposed_reason_code = reason_code
+            self.close_proposed_by_worker_id = requester.id
+            self._mark_changed(now)
 
     @property
     def legs(self) -> list[Step]:
@@ -273,15 +278,16 @@ class Plan:
             referral is not None and referral.first_contact_time is not None
         )
 
-    def lost_leg(self, moved: Iterable[Referral]) -> Referral | None:
+    def lost_leg(self, changed_referrals: Iterable[Referral]) -> Referral | None:
         """Returns the referral of the first leg that fails while the person is on her way.
 
-        `moved` are the referrals that have just changed. The person is on her way from the
-        departure until every leg has begun. This must be called before the plan follows the
-        referrals.
+        `changed_referrals` have just changed. The person is on her way from the departure until
+        every leg has begun. This must be called before the steps of the plan are updated.
         """
         legs = self.legs
-        ended = {changed.id: changed for changed in moved if changed.state in EXITS}
+        ended_referrals = {
+            referral.id: referral for referral in changed_referrals if referral.state in EXITS
+        }
         if (
             self.close_time
             or not legs
@@ -291,9 +297,9 @@ class Plan:
             return None
         return next(
             (
-                ended[referral.id]
+                ended_referrals[referral.id]
                 for leg in legs
-                if (referral := self.referral_of_leg(leg.key)) and referral.id in ended
+                if (referral := self.referral_of_leg(leg.key)) and referral.id in ended_referrals
             ),
             None,
         )
@@ -312,13 +318,13 @@ class Plan:
         own_legs = [key for key in legs if self.steps[key].referral_id == referral.id]
         for key in legs if own_legs else ():
             other = self.referral_of_leg(key)
-            same = (
+            shares_receipt = (
                 other is not None
                 and other.id != referral.id
                 and {other.state, referral.state} <= LIVE
                 and other.receipt_id == referral.receipt_id
             )
-            if same or key in own_legs[1:]:
+            if shares_receipt or key in own_legs[1:]:
                 raise Conflict("receipt_of_another_leg", key)
 
     def _is_taken_on(self, key: str) -> bool:
@@ -327,7 +333,7 @@ class Plan:
             referral is not None and referral.state in TAKEN_ON and not referral.receiver_is_out
         )
 
-    def _check_accepted(self) -> None:
+    def _check_arrivals_accepted(self) -> None:
         if missing := self.arrivals_not_accepted():
             raise Conflict("legs_not_accepted", *missing)
 
@@ -344,7 +350,7 @@ class Plan:
         ):
             return
         if step.key == keys[0]:
-            self._check_accepted()
+            self._check_arrivals_accepted()
         elif not self.has_begun(keys[0]):
             raise Conflict("step_waits", keys[0])
 
@@ -363,12 +369,12 @@ class Plan:
         elif not settled_before:
             step.settle_time = now
 
-    def _changed(self, now: datetime) -> None:
+    def _mark_changed(self, now: datetime) -> None:
         self.version += 1
         self.update_time = now
-        self._set_times()
+        self._set_due_times()
 
-    def _set_times(self) -> None:
+    def _set_due_times(self) -> None:
         """Sets the due time of each step.
 
         A due time counts from the start of the plan, or from the time another step was settled.

@@ -117,7 +117,7 @@ def of_person(
     return [_read(tx, row, pathway_of) for row in rows]
 
 
-def with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
+def ids_with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
     """Returns the ids of open plans with a step to which one of these referrals belongs.
 
     The ids are in the order in which the calling code must lock the plans.

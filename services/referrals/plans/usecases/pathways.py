@@ -91,7 +91,7 @@ def _line(mark: Any) -> int:
 
 
 @cache  # a process parses the same texts repeatedly, and each takes 50 ms
-def _shipped(text: str) -> Pathway:
+def _shipped_pathway(text: str) -> Pathway:
     return read(parse(text), LISTS, text, lambda _: 1)
 
 
@@ -105,7 +105,7 @@ def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
     for file in sorted(folder.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         try:
-            pathway = _shipped(text)
+            pathway = _shipped_pathway(text)
         except Invalid as refusal:
             faults = "; ".join(
                 f"line {field.removeprefix('text.')}: {reason}"
@@ -123,27 +123,30 @@ class Pathways:
 
     def __init__(self, shipped: dict[str, Pathway]) -> None:
         self._shipped = shipped
-        self._read = {(pathway.id, pathway.version): pathway for pathway in shipped.values()}
+        self._pathways = {(pathway.id, pathway.version): pathway for pathway in shipped.values()}
 
     def newest(self, tx: Transaction) -> list[Pathway]:
         """Returns the newest version of each pathway, ordered by id."""
-        return [self.get(tx, *latest) for latest in sorted(self._latest(tx).items())]
+        return [
+            self.get(tx, *id_and_version)
+            for id_and_version in sorted(self._newest_versions(tx).items())
+        ]
 
     def get(self, tx: Transaction, identifier: str, version: int = 0) -> Pathway:
         """Returns one version; 0 means the newest. Raises NotFound if there is none."""
-        if known := self._read.get((identifier, version)):
-            return known
-        newest = self._latest(tx).get(identifier, 0)
-        key = identifier, version or newest
-        if not 1 <= key[1] <= newest:
+        if pathway := self._pathways.get((identifier, version)):
+            return pathway
+        newest_version = self._newest_versions(tx).get(identifier, 0)
+        key = identifier, version or newest_version
+        if not 1 <= key[1] <= newest_version:
             raise NotFound
-        if key not in self._read:
+        if key not in self._pathways:
             text = plans.text_of(tx, *key)
-            self._read[key] = read(parse(text), LISTS, text)
-        return self._read[key]
+            self._pathways[key] = read(parse(text), LISTS, text)
+        return self._pathways[key]
 
     def versions(self, tx: Transaction, identifier: str) -> list[tuple[int, datetime | None]]:
-        """Returns (version, publish time) of each version, newest shipped.
+        """Returns (version, publish time) of each version, newest first.
 
         The time is None for a version that came with the service. Raises NotFound for an unknown
         pathway.
@@ -164,12 +167,14 @@ class Pathways:
         Each text names its version. If two texts name the same version, the second is refused.
         """
         advisory_lock(tx, "pathways")
-        latest = self._latest(tx)
-        pathway = read(parse(text), LISTS, text, lambda identifier: latest.get(identifier, 0) + 1)
+        newest_versions = self._newest_versions(tx)
+        pathway = read(
+            parse(text), LISTS, text, lambda identifier: newest_versions.get(identifier, 0) + 1
+        )
         plans.publish(tx, pathway, caller.id, now)
         return pathway
 
-    def _latest(self, tx: Transaction) -> dict[str, int]:
+    def _newest_versions(self, tx: Transaction) -> dict[str, int]:
         """Returns the number of each pathway's newest version, by id."""
         return dict.fromkeys(self._shipped, 1) | {
             row["pathway_id"]: row["version"] for row in plans.published_versions(tx)

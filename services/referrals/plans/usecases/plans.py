@@ -95,7 +95,8 @@ class Plans:
         versions = self._pathways.versions(call.tx, request.id)
         return pb.ListPathwayVersionsResponse(
             versions=[
-                pb.PathwayVersion(version=n, publish_time=timestamp(at)) for n, at in versions
+                pb.PathwayVersion(version=number, publish_time=timestamp(publish_time))
+                for number, publish_time in versions
             ]
         )
 
@@ -111,13 +112,13 @@ class Plans:
         both start a plan.
         """
         tx, start, person_id = call.tx, moment(request, "start_time"), object_id(request.person_id)
-        acknowledged = word_list(
+        acknowledged_codes = word_list(
             referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
         self._files.lock(tx, person_id)
         person = self._person(tx, call.caller, person_id)
         pathway = self._named_pathway(tx, "pathway_id", "unknown_code", request.pathway_id)
-        check_age_taken(pathway.takes(person.coarse.age_band), acknowledged)
+        check_age_taken(pathway.takes(person.coarse.age_band), acknowledged_codes)
         if plans.has_open_plan(tx, person.id, pathway.id):
             raise Conflict("plan_exists")
         department = person.coarse.department
@@ -131,8 +132,8 @@ class Plans:
             call.clock.now(),
         )
         plans.add(tx, plan)
-        if acknowledged:
-            details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged))
+        if acknowledged_codes:
+            details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged_codes))
             call.trail.append(Entry("begin_plan", person.id, "", details))
         return self._message(plan, call)
 
@@ -170,11 +171,13 @@ class Plans:
             plan.organization_id,
         ):
             raise NotFound
-        standing = (referral.id, referral.state) if referral else None
-        plan.take(request.step_key, state, now, reason_code=reason_code, referral=standing)
+        id_and_state = (referral.id, referral.state) if referral else None
+        plan.set_step_state(
+            request.step_key, state, now, reason_code=reason_code, referral=id_and_state
+        )
         if referral:
             plan.referrals[referral.id] = referral
-            plan.follow(referral.id, referral.state, referral.outcome_code, now)
+            plan.update_steps(referral.id, referral.state, referral.outcome_code, now)
             self._apply_leg_rules(tx, plan, referral)
         plans.change(tx, plan, base_version)
         return self._message(plan, call)
@@ -220,7 +223,7 @@ class Plans:
         """Lists late steps in the plans of the caller's organisation, the longest due first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str, str)
-        rows, more = plans.late_steps(
+        rows, next_cursor = plans.late_steps(
             call.tx, call.caller.organization_id, call.clock.now(), size, after
         )
         steps = [
@@ -228,7 +231,7 @@ class Plans:
             for row in rows
         ]
         return pb.ListLateStepsResponse(
-            steps=steps, next_page_token=self._pages.token(request, more)
+            steps=steps, next_page_token=self._pages.token(request, next_cursor)
         )
 
     def GetCompliance(self, request: pb.GetComplianceRequest, call: Call) -> pb.Compliance:
@@ -238,16 +241,16 @@ class Plans:
         numbers for their own organisation.
         """
         network = call.caller.has("COORDINATOR")
-        counted = self._compliance(call.tx, call.clock.now(), network=network)
+        counts = self._compliance(call.tx, call.clock.now(), network=network)
         groups = [
             pb.ComplianceGroup(
                 pathway_id=pathway_id,
                 version=number,
                 department=department,
                 plans=count,
-                steps=map(_step, steps),
+                steps=map(_step_message, steps),
             )
-            for (pathway_id, number, department), (count, steps) in counted.items()
+            for (pathway_id, number, department), (count, steps) in counts.items()
         ]
         return pb.Compliance(network=network, groups=groups)
 
@@ -264,40 +267,40 @@ class Plans:
             elevate_to_system_scope(tx)
         groups = defaultdict[Group, dict[str, Counter[str]]](lambda: defaultdict(Counter))
         for row in plans.compliance(tx, now):
-            counted = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
+            counts = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
             met = row["state"] == StepState.MET.value
             refused = row["state"] == StepState.REFUSED_BY_PERSON.value
-            counted += Counter({"plans": row["plans"], "late": row["late"]})
+            counts += Counter({"plans": row["plans"], "late": row["late"]})
             if met:
-                counted += Counter({"met": row["plans"], "on_time": row["on_time"]})
-            if skipped := row["reason_code"] or (row["state"] if refused else ""):
-                counted[_SKIPPED + skipped] += row["plans"]
+                counts += Counter({"met": row["plans"], "on_time": row["on_time"]})
+            if skip_reason := row["reason_code"] or (row["state"] if refused else ""):
+                counts[_SKIPPED + skip_reason] += row["plans"]
         return {
             group: (
                 _shown_count(network, number),
                 [
-                    self._counted(key, steps[key], network)
-                    for key in self._keys(tx, group)
+                    self._step_counts(key, steps[key], network)
+                    for key in self._step_keys(tx, group)
                     if key in steps
                 ],
             )
             for group, steps in groups.items()
-            if (number := max(counted["plans"] for counted in steps.values())) >= SMALLEST
+            if (number := max(counts["plans"] for counts in steps.values())) >= SMALLEST
             or not network
         }
 
-    def _keys(self, tx: Transaction, group: Group) -> list[str]:
+    def _step_keys(self, tx: Transaction, group: Group) -> list[str]:
         return [step.key for step in self._pathways.get(tx, group[0], group[1]).steps]
 
     @staticmethod
-    def _counted(key: str, counted: Counter[str], network: bool) -> StepCounts:
+    def _step_counts(key: str, counts: Counter[str], network: bool) -> StepCounts:
         skipped = sorted(
             (name.removeprefix(_SKIPPED), count)
-            for name, count in counted.items()
+            for name, count in counts.items()
             if name.startswith(_SKIPPED)
         )
         met, on_time, late = (
-            _shown_count(network, counted[name]) for name in ("met", "on_time", "late")
+            _shown_count(network, counts[name]) for name in ("met", "on_time", "late")
         )
         return StepCounts(
             key,
@@ -307,7 +310,7 @@ class Plans:
             [(reason, _shown_count(network, count)) for reason, count in skipped],
         )
 
-    def follow(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
+    def update_steps(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
         """Updates the plan steps to which these changed referrals belong.
 
         The calling code must have locked the referrals. Widens the scope, since an actor who
@@ -321,27 +324,27 @@ class Plans:
             if referral.state is State.SENT and referral.based_on_id
         }
         referral_ids = [referral.id for referral in changed_referrals]
-        for identifier in plans.with_referrals(tx, [*referral_ids, *earlier_ids.values()]):
+        for identifier in plans.ids_with_referrals(tx, [*referral_ids, *earlier_ids.values()]):
             plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
-            old_version, lost = plan.version, plan.lost_leg(changed_referrals)
+            old_version, lost_referral = plan.version, plan.lost_leg(changed_referrals)
             for referral in changed_referrals:
                 if referral.id in earlier_ids:
                     plan.replace(referrals.get(tx, earlier_ids[referral.id]), referral)
-                plan.follow(referral.id, referral.state, referral.outcome_code, now)
+                plan.update_steps(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
                     self._apply_leg_rules(tx, plan, referral)
             if plan.version != old_version:
                 plans.change(tx, plan, old_version)
-            if lost:
-                lost.note_leg_lost(now)
-                referrals.save(tx, lost, None)
+            if lost_referral:
+                lost_referral.note_leg_lost(now)
+                referrals.save(tx, lost_referral, None)
 
     @staticmethod
     def _apply_leg_rules(tx: Transaction, plan: Plan, referral: Referral) -> None:
         """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
-            referral.wait_for_her()
+            referral.postpone_first_contact()
             referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:
@@ -350,7 +353,7 @@ class Plans:
         The calling code must have locked the referral. Widens the scope.
         """
         elevate_to_system_scope(tx)
-        for identifier in plans.with_referrals(tx, [referral.id]):
+        for identifier in plans.ids_with_referrals(tx, [referral.id]):
             plans.get(tx, identifier, self._lookup(tx), for_update=True).check_own_receipt(referral)
 
     def _chain(self, tx: Transaction, plan: Plan) -> list[Link]:
@@ -375,7 +378,7 @@ class Plans:
 
     def _chain_with(self, tx: Transaction, referral: Referral) -> list[Link]:
         elevate_to_system_scope(tx)
-        for identifier in plans.with_referrals(tx, [referral.id]):
+        for identifier in plans.ids_with_referrals(tx, [referral.id]):
             links = self._chain(tx, plans.get(tx, identifier, self._lookup(tx)))
             if any(link.referral and link.referral.id == referral.id for link in links):
                 return links
@@ -383,12 +386,12 @@ class Plans:
 
     def receipts_of_other_legs(self, tx: Transaction, referral: Referral) -> set[str]:
         """Returns the receipts of other live legs, which this leg may not use. Widens the scope."""
-        others = [
+        other_referrals = [
             link.referral
             for link in self._chain_with(tx, referral)
             if link.referral and link.referral.id != referral.id
         ]
-        return {other.receipt_id for other in others if other.state in LIVE}
+        return {other.receipt_id for other in other_referrals if other.state in LIVE}
 
     def close_on_withdrawal(self, tx: Transaction, person_id: str, now: datetime) -> None:
         """Closes the plans of a person who withdrew her last consent.
@@ -442,7 +445,7 @@ def _shown_count(network: bool, count: int) -> int:
     return published_count(count) if network else count
 
 
-def _step(step: StepCounts) -> pb.ComplianceStep:
+def _step_message(step: StepCounts) -> pb.ComplianceStep:
     skipped = [referrals_pb2.Figure(code=code, count=count) for code, count in step.skipped]
     return pb.ComplianceStep(
         key=step.key, met=step.met, on_time=step.on_time, late=step.late, skipped=skipped

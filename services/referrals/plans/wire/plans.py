@@ -43,8 +43,11 @@ def pathway_message(pathway: Pathway, text: str = "") -> pb.StandardPathway:
     )
 
 
-def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
-    """Returns a plan as a message without legs; `latest` is its pathway's newest version."""
+def plan_message(plan: Plan, newest_version: int, now: datetime) -> pb.Plan:
+    """Returns a plan as a message without legs.
+
+    `newest_version` is the newest version of its pathway.
+    """
     times: dict[str, Any] = {
         name: timestamp(getattr(plan, name))
         for name in ("start_time", "next_due_time", "close_time", "create_time", "update_time")
@@ -54,23 +57,23 @@ def plan_message(plan: Plan, latest: int, now: datetime) -> pb.Plan:
         etag=etag(plan.version),
         person_id=plan.person_id,
         pathway=pathway_message(plan.pathway),
-        latest_version=latest,
+        latest_version=newest_version,
         close_reason_code=number(pb.PlanCloseReason, plan.close_reason_code),
         close_proposed_reason_code=number(pb.PlanCloseReason, plan.close_proposed_reason_code),
         close_proposed_by_worker_id=plan.close_proposed_by_worker_id,
         steps=[
             pb.PlanStep(
                 key=step.key,
-                state=STATES.number(standing.state),
-                referral_id=standing.referral_id,
-                reason_code=number(pb.SkipReason, standing.reason_code),
-                due_time=timestamp(standing.due_time),
-                settle_time=timestamp(standing.settle_time),
-                late=plan.close_time is None and standing.is_late(now),
-                waits_for_keys=[] if standing.settled else plan.waits_for(step),
+                state=STATES.number(plan_step.state),
+                referral_id=plan_step.referral_id,
+                reason_code=number(pb.SkipReason, plan_step.reason_code),
+                due_time=timestamp(plan_step.due_time),
+                settle_time=timestamp(plan_step.settle_time),
+                late=plan.close_time is None and plan_step.is_late(now),
+                waits_for_keys=[] if plan_step.settled else plan.waits_for(step),
             )
             for step in plan.pathway.steps
-            for standing in [plan.steps[step.key]]
+            for plan_step in [plan.steps[step.key]]
         ],
         **times,
     )

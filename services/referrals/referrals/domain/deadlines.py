@@ -23,8 +23,8 @@ class ReferralWithDeadlines(ReferralRecord):
     """A referral that keeps its deadlines in step with what happens to it."""
 
     def stop_deadlines(self, now: datetime, *kinds: DeadlineKind) -> None:
-        """Stops the running deadlines of these kinds."""
-        for deadline in self.running(*kinds):
+        """Stops the deadlines of these kinds that are not stopped yet."""
+        for deadline in self.unstopped_deadlines(*kinds):
             deadline.stop(now)
 
     def start_deadline(
@@ -36,16 +36,16 @@ class ReferralWithDeadlines(ReferralRecord):
         begins now, like any other deadline. If no appointment is open and `news` is True (there is
         news about the person), SILENCE lasts for SILENCE_AFTER_NEWS.
         """
-        silence = kind is DeadlineKind.SILENCE
-        start = max(now, self.appointment_time or now) if silence else now
+        is_silence = kind is DeadlineKind.SILENCE
+        start = max(now, self.appointment_time or now) if is_silence else now
         due = (
             start + SILENCE_AFTER_NEWS
-            if silence and news and self.appointment_time is None
+            if is_silence and news and self.appointment_time is None
             else self._due(kind, start, calendar)
         )
         self.deadlines.append(Deadline(kind, start, due, policy_version=calendar.policy().version))
 
-    def watch_need(self, now: datetime) -> None:
+    def update_need_deadlines(self, now: datetime) -> None:
         """Stops or continues the replacement and health deadlines, if the referral came back.
 
         The deadlines stop once the need is no longer open. They run again if the need is open
@@ -54,29 +54,35 @@ class ReferralWithDeadlines(ReferralRecord):
         """
         if self.state not in CAME_BACK:
             return
-        replacing = [other for other in self.deadlines if other.kind is DeadlineKind.REPLACE]
-        returned_at = replacing[-1].start_time if replacing else now  # starts with the return
+        replace_deadlines = [
+            deadline for deadline in self.deadlines if deadline.kind is DeadlineKind.REPLACE
+        ]
+        # REPLACE starts when the referral comes back
+        return_time = replace_deadlines[-1].start_time if replace_deadlines else now
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH):
                 if not self.need_is_open:
                     deadline.stop(now)
                 elif deadline.stop_time is not None and (
-                    deadline.kind is DeadlineKind.REPLACE or deadline.stop_time > returned_at
+                    deadline.kind is DeadlineKind.REPLACE or deadline.stop_time > return_time
                 ):
                     deadline.undo_stop()
 
-    def wait_for_her(self) -> None:
-        """Moves the first-contact deadline of a leg that was accepted in advance.
+    def postpone_first_contact(self) -> None:
+        """Moves the first-contact deadline of a leg that was accepted before the person arrives.
 
-        The deadline begins when the person is expected, so that nobody is late before her arrival.
+        The deadline then begins at the planned time, so that nobody is late before her arrival.
         """
-        planned = self.planned_first_contact_time
-        for deadline in self.running(DeadlineKind.FIRST_CONTACT):
-            if planned is not None and planned > deadline.start_time:
-                deadline.restart(planned, deadline.due_time + (planned - deadline.start_time))
+        planned_time = self.planned_first_contact_time
+        for deadline in self.unstopped_deadlines(DeadlineKind.FIRST_CONTACT):
+            if planned_time is not None and planned_time > deadline.start_time:
+                deadline.restart(
+                    planned_time, deadline.due_time + (planned_time - deadline.start_time)
+                )
 
-    def _watch_health(self, now: datetime) -> None:
-        for deadline in self.running(*HEALTH):  # they count from the time that was stated before
+    def _restart_health_deadlines(self, now: datetime) -> None:
+        # these deadlines count from an earlier stated time
+        for deadline in self.unstopped_deadlines(*HEALTH):
             deadline.stop(now)
         for kind, span in HEALTH.items():
             if self.assault_time and now < self.assault_time + span:
@@ -86,7 +92,7 @@ class ReferralWithDeadlines(ReferralRecord):
         self.urgency = urgency
         for deadline in self.deadlines:
             if deadline.stop_time is None and deadline.kind in BY_URGENCY:
-                deadline.recount(now, urgency, calendar)
+                deadline.adapt(now, urgency, calendar)
 
     def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
         if kind is DeadlineKind.REVIEW and self.review_time is not None:

@@ -30,10 +30,10 @@ class Draft:
     unsafe_organization_ids: tuple[str, ...] | None = None
     unsafe_departments: tuple[str, ...] | None = None
 
-    def unsafe(self, known: Unsafe) -> Unsafe | None:
+    def unsafe(self, stored: Unsafe) -> Unsafe | None:
         """Returns the person's answer about unsafe organisations and places, after this request.
 
-        Fields that the request leaves out are taken from `known`. Returns None if the request sets
+        Fields that the request leaves out are taken from `stored`. Returns None if the request sets
         none of the fields.
         """
         code = self.unsafe_code
@@ -42,9 +42,9 @@ class Draft:
         if code is None and organizations is None and departments is None:
             return None
         return Unsafe(
-            known.code if code is None else code,
-            known.organization_ids if organizations is None else organizations,
-            known.departments if departments is None else departments,
+            stored.code if code is None else code,
+            stored.organization_ids if organizations is None else organizations,
+            stored.departments if departments is None else departments,
         )
 
     def from_enquiry(self, enquiry: Enquiry) -> "Draft":

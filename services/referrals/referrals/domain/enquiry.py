@@ -102,8 +102,8 @@ class Content:
         content has a department. There is no variant with several languages, since adding a
         language that nobody speaks would make a new question.
         """
-        placed = replace(self, country=self.department.partition("-")[0] or self.country)
-        return [replace(placed, languages=(tag,)) for tag in self.languages] or [placed]
+        with_country = replace(self, country=self.department.partition("-")[0] or self.country)
+        return [replace(with_country, languages=(tag,)) for tag in self.languages] or [with_country]
 
     @property
     def question_text(self) -> str:
@@ -123,11 +123,11 @@ class Content:
 
     def without(self, attributes: Collection[Attribute]) -> "Content":
         """Returns the content without these attributes."""
-        nothing = Content(self.need_code, self.urgency)
-        empty: dict[str, Any] = {
-            attribute.field: getattr(nothing, attribute.field) for attribute in attributes
+        empty_content = Content(self.need_code, self.urgency)
+        empty_values: dict[str, Any] = {
+            attribute.field: getattr(empty_content, attribute.field) for attribute in attributes
         }
-        return replace(self, **empty)
+        return replace(self, **empty_values)
 
 
 def unused_attributes(content: Content, services: Sequence[Service]) -> tuple[Attribute, ...]:
@@ -145,7 +145,7 @@ def unused_attributes(content: Content, services: Sequence[Service]) -> tuple[At
     )
 
 
-def disclosed_count(senders: int, digest: bytes) -> int:
+def disclosed_count(sender_count: int, digest: bytes) -> int:
     """Returns a count of members with a similar case that is safe to disclose.
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
@@ -156,24 +156,28 @@ def disclosed_count(senders: int, digest: bytes) -> int:
     answer.
     """
     half = len(digest) // 2
-    noisy = senders + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
-    return min(max(noisy - noisy % FEW, 0), MAX_SIMILAR_CASES)
+    noisy_count = (
+        sender_count + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
+    )
+    return min(max(noisy_count - noisy_count % FEW, 0), MAX_SIMILAR_CASES)
 
 
 def _leading_zeros(data: bytes) -> int:
     return len(data) * 8 - int.from_bytes(data).bit_length()
 
 
-def attribute_to_omit(similar_count: int, without: Mapping[Attribute, int]) -> Attribute | None:
+def attribute_to_omit(
+    similar_count: int, counts_without: Mapping[Attribute, int]
+) -> Attribute | None:
     """Returns the attribute whose omission makes the most cases similar to the person's.
 
     Compares disclosed counts. If no omission raises the count, the first attribute is returned.
     Returns None if nothing needs to be hidden, or if there is no attribute to leave out.
     """
-    if similar_count >= FEW or not without:
+    if similar_count >= FEW or not counts_without:
         return None
-    best = max(without, key=lambda attribute: without[attribute])
-    return best if without[best] > similar_count else next(iter(without))
+    best = max(counts_without, key=lambda attribute: counts_without[attribute])
+    return best if counts_without[best] > similar_count else next(iter(counts_without))
 
 
 @dataclass
@@ -276,7 +280,7 @@ class Enquiry:
         return enquiry
 
     @property
-    def is_offered(self) -> bool:
+    def has_offer(self) -> bool:
         """Returns whether a service has made an offer."""
         return any(offer.answer in OFFERS for offer in self.offers)
 
@@ -300,10 +304,10 @@ class Enquiry:
         if (answer == NO) != bool(reason_code):
             raise Invalid(("reason_code", "required" if answer == NO else "out_of_range"))
         self._check_open()
-        first = answer in OFFERS and not self.is_offered
+        is_first_offer = answer in OFFERS and not self.has_offer
         offer.answer, offer.reason_code, offer.answer_time = answer, reason_code, now
         offer.version, offer.update_time = offer.version + 1, now
-        self._note("answered", now, organization_id, offer, first_offer=first)
+        self._note("answered", now, organization_id, offer, first_offer=is_first_offer)
         if all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
@@ -337,12 +341,12 @@ class Enquiry:
         The event names the offer that was taken, so that its service learns that nobody will come.
         It names the asker only if the asker cancelled the enquiry; otherwise the asker is notified.
         """
-        was_open, released = self.state is S.OPEN, self._offer(self.taken_service_id)
-        if released:
-            released.taken = False
+        was_open, released_offer = self.state is S.OPEN, self._offer(self.taken_service_id)
+        if released_offer:
+            released_offer.taken = False
         self.taken_service_id = ""
-        by = self.organization_id if reason_code == BY_ASKER else ""
-        self._end(S.CANCELLED, "cancelled", reason_code, now, by, released)
+        actor_organization_id = self.organization_id if reason_code == BY_ASKER else ""
+        self._end(S.CANCELLED, "cancelled", reason_code, now, actor_organization_id, released_offer)
         if was_open:
             self._note_not_taken(now)
 
@@ -390,7 +394,7 @@ class Enquiry:
         """
         if self.due_time is None or self.due_time > now:
             return
-        if self.state is S.OPEN and not self.is_offered:
+        if self.state is S.OPEN and not self.has_offer:
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
         elif self.reminded:
             self.withdraw(now, NOT_TAKEN if self.state is S.OPEN else NOT_REFERRED)
@@ -426,12 +430,12 @@ class Enquiry:
         verb: str,
         reason_code: str,
         now: datetime,
-        by: str = "",
-        released: Offer | None = None,
+        actor_organization_id: str = "",
+        released_offer: Offer | None = None,
     ) -> None:
         self.reason_code, self.due_time = reason_code, None
         self._close(state, now)
-        self._note(verb, now, by, released)
+        self._note(verb, now, actor_organization_id, released_offer)
 
     def _close(self, state: EnquiryState, now: datetime) -> None:
         self.state = state
@@ -442,24 +446,26 @@ class Enquiry:
 
     def _note_not_taken(self, now: datetime) -> None:
         """Records once for each organisation that made an offer that nobody will take it."""
-        notified = {offer.organization_id for offer in self.offers if offer.taken}
+        notified_ids = {offer.organization_id for offer in self.offers if offer.taken}
         for offer in self.offers:
-            if offer.answer in OFFERS and offer.organization_id not in notified:
-                notified.add(offer.organization_id)
+            if offer.answer in OFFERS and offer.organization_id not in notified_ids:
+                notified_ids.add(offer.organization_id)
                 self._note(NOT_TAKEN, now, offer=offer)
 
     def _note(
         self,
         verb: str,
         now: datetime,
-        by: str = "",
+        actor_organization_id: str = "",
         offer: Offer | None = None,
         *,
         first_offer: bool = False,
     ) -> None:
         self.version, self.update_time = self.version + 1, now
-        clock = None if by or verb == NOT_TAKEN else DeadlineKind.ACKNOWLEDGE
-        self.events.append(EnquiryEvent(self.version, verb, now, by, offer, first_offer, clock))
+        clock = None if actor_organization_id or verb == NOT_TAKEN else DeadlineKind.ACKNOWLEDGE
+        self.events.append(
+            EnquiryEvent(self.version, verb, now, actor_organization_id, offer, first_offer, clock)
+        )
 
 
 @dataclass(frozen=True)

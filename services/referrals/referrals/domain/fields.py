@@ -38,13 +38,13 @@ NOT_MET = "not_met"
 """The outcome with which help is completed although nothing was resolved."""
 
 
-def check_note(note: str, *, needed: bool) -> None:
-    """Refuses an empty note where a note is needed.
+def check_note(note: str, *, required: bool) -> None:
+    """Refuses an empty note if a note is required.
 
     The note of an override explains the override; the note with the code `other` says what no code
     expresses.
     """
-    if needed and not note.strip():
+    if required and not note.strip():
         raise Invalid(("note", "required"))
 
 
@@ -54,7 +54,7 @@ def check_delivered(outcome_code: str, need_codes: tuple[str, ...]) -> None:
         raise Invalid(("delivered_need_codes", "contradicts"))
 
 
-def stored(
+def stored_field(
     name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
 ) -> Field:
     """Returns a field whose value the referral stores under the same name."""
@@ -70,7 +70,7 @@ def moment(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
     def check(time: datetime | None, now: datetime) -> None:
         check_between(name, None if earliest is None else now + earliest, time, now + latest)
 
-    return stored(name, None, check)
+    return stored_field(name, None, check)
 
 
 def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
@@ -83,5 +83,5 @@ def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
 YEAR, AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
 NOTE, REASON = Field("note"), Field("reason_code")
 HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
-RESPONSIBLE_WORKER = stored("responsible_worker_id")
-DELIVERED = stored("delivered_need_codes", (), _check_delivered)
+RESPONSIBLE_WORKER = stored_field("responsible_worker_id")
+DELIVERED = stored_field("delivered_need_codes", (), _check_delivered)

@@ -99,11 +99,11 @@ def published_cells(counts: CellCounts) -> dict[Cell, int]:
     return {cell: published_count(count) for cell, count in counts.items() if count >= SMALLEST}
 
 
-def answer(published: CellCounts, until: str, question: Question) -> Answer:
+def answer(published_counts: CellCounts, until: str, question: Question) -> Answer:
     """Answers a question from published cells; `until` is the last quarter that was counted."""
-    cells = {cell: count for cell, count in published.items() if question.covers(cell)}
+    cells = {cell: count for cell, count in published_counts.items() if question.covers(cell)}
     by_quarter = _sums(cells, lambda cell: cell.quarter)
-    first = min((cell.quarter for cell in published), default=until)
+    first = min((cell.quarter for cell in published_counts), default=until)
     return Answer(
         total=sum(cells.values()) or FEW,
         by_quarter=[
@@ -115,11 +115,15 @@ def answer(published: CellCounts, until: str, question: Question) -> Answer:
         by_country=_ranked(_sums(cells, lambda cell: cell.country)),
         by_need_group=_ranked(_sums(cells, lambda cell: cell.need_group)),
         routes=_ranked(_sums(cells, lambda cell: (cell.exploitation_country, cell.country))),
-        years=sorted({cell.quarter[:4] for cell in published}),
+        years=sorted({cell.quarter[:4] for cell in published_counts}),
         countries=sorted(
-            {country for cell in published for country in (cell.exploitation_country, cell.country)}
+            {
+                country
+                for cell in published_counts
+                for country in (cell.exploitation_country, cell.country)
+            }
         ),
-        need_groups=sorted({cell.need_group for cell in published}),
+        need_groups=sorted({cell.need_group for cell in published_counts}),
     )
 
 
@@ -129,10 +133,10 @@ def quarter_of(moment: datetime) -> str:
     return f"{utc.year}-Q{(utc.month + 2) // 3}"
 
 
-def last_settled(now: datetime) -> str:
+def last_settled_quarter(now: datetime) -> str:
     """Returns the last quarter that may be counted."""
-    settled = now.astimezone(UTC) - SETTLING_TIME
-    start = settled.replace(month=(settled.month - 1) // 3 * 3 + 1, day=1)
+    settled_until = now.astimezone(UTC) - SETTLING_TIME
+    start = settled_until.replace(month=(settled_until.month - 1) // 3 * 3 + 1, day=1)
     return quarter_of(start - timedelta(days=1))
 
 

@@ -31,7 +31,7 @@ from services.referrals.referrals.domain.fields import (
     check_delivered,
     check_note,
     moment,
-    stored,
+    stored_field,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ REFER_AGAIN = "refer_again"
 This step is not a row of the table: it opens a new draft that is based on the referral.
 """
 PERSON_DECLINED = "person_declined"
-"""The reason for which the need of a person who withdrew everything is closed."""
+"""The reason with which the need of a person is closed after she withdrew her consent."""
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which the receiver has accepted the referral and is still responsible for it."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
@@ -164,7 +164,7 @@ class Step:
         for field in self.carries:
             if field.check:
                 field.check(values[field.name], now)
-        check_note(values.get("note", ""), needed=values.get(self.reason) == "other")
+        check_note(values.get("note", ""), required=values.get(self.reason) == "other")
         check_delivered(values.get("outcome_code", ""), values.get("delivered_need_codes", ()))
         return values
 
@@ -202,7 +202,7 @@ def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datet
 
 def deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
     """Refuses to confirm a deletion that is not expected, or that is already confirmed."""
-    _require(bool(referral.running(K.DELETION)))
+    _require(bool(referral.unstopped_deadlines(K.DELETION)))
 
 
 def appointment_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
@@ -224,7 +224,9 @@ def override_may_be_confirmed(referral: "ReferralRecord", actor: "Actor", now: d
     Refuses all actors if no override waits for confirmation, or once the time to confirm has
     passed.
     """
-    waits = any(now < deadline.due_time for deadline in referral.running(K.OVERRIDE_CONFIRM))
+    waits = any(
+        now < deadline.due_time for deadline in referral.unstopped_deadlines(K.OVERRIDE_CONFIRM)
+    )
     _require(waits and (actor.coordinates or actor.manages))
 
 
@@ -244,8 +246,8 @@ def error_is_recent(referral: "ReferralRecord", actor: "Actor", now: datetime) -
 
     The limit applies neither to drafts nor to coordinators.
     """
-    always = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
-    _require(always or now - referral.create_time <= ERROR_WINDOW)
+    is_exempt = referral.state is S.DRAFT or Side.COORDINATOR in referral.sides(actor)
+    _require(is_exempt or now - referral.create_time <= ERROR_WINDOW)
 
 
 def no_deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
@@ -254,7 +256,9 @@ def no_deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: dat
     The person's consent was withdrawn; a correction of the record must not spare the receiver the
     confirmation.
     """
-    _require(referral.state is not S.CONSENT_WITHDRAWN or not referral.running(K.DELETION))
+    _require(
+        referral.state is not S.CONSENT_WITHDRAWN or not referral.unstopped_deadlines(K.DELETION)
+    )
 
 
 # The effects.
@@ -262,7 +266,7 @@ def no_deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: dat
 
 def pause_decision(referral: "Referral", actor: "Actor", now: datetime, calendar: Calendar) -> None:
     """Pauses the deadline to decide while a question is open."""
-    for deadline in referral.running(K.DECIDE):
+    for deadline in referral.unstopped_deadlines(K.DECIDE):
         deadline.pause(now)
 
 
@@ -322,8 +326,9 @@ TRANSITIONS: tuple[Step, ...] = (
         stops=(K.ACKNOWLEDGE,), main=True),
     Step(
         "ask", "info_requested", UNDECIDED, S.INFO_REQUESTED, _RECEIVER,
-        carries=(stored("question_code"), NOTE), reason="question_code", guards=(not_asked_before,),
-        effects=(pause_decision,), starts=(K.ANSWER,), stops=(K.ACKNOWLEDGE,),
+        carries=(stored_field("question_code"), NOTE), reason="question_code",
+        guards=(not_asked_before,), effects=(pause_decision,), starts=(K.ANSWER,),
+        stops=(K.ACKNOWLEDGE,),
     ),
     Step(
         "answer", "answered", frozenset({S.INFO_REQUESTED}), S.ACKNOWLEDGED, _SENDER,
@@ -338,12 +343,12 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER,
-        carries=(stored("expected_wait_days", 0), moment("review_time", AT_ONCE, YEAR), NOTE),
+        carries=(stored_field("expected_wait_days", 0), moment("review_time", AT_ONCE, YEAR), NOTE),
         starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE),
     ),
     Step(
         "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
-        carries=(REASON, stored("alternative_service_id"), NOTE), reason="reason_code",
+        carries=(REASON, stored_field("alternative_service_id"), NOTE), reason="reason_code",
         attribution="provider", starts=_REPLACED, stops=_WAITS,
     ),
     Step(
@@ -393,7 +398,7 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "complete", "completed", frozenset({S.IN_PROGRESS}), S.COMPLETED, _RECEIVER,
-        carries=(stored("outcome_code"), DELIVERED, NOTE), reason="outcome_code",
+        carries=(stored_field("outcome_code"), DELIVERED, NOTE), reason="outcome_code",
         attribution="provider", starts=(K.CLOSE,), stops=(K.SILENCE,), main=True,
     ),
     Step(

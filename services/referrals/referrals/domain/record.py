@@ -66,7 +66,8 @@ class Event:
     attribution: str = ""
     clock: DeadlineKind | None = None
     note: str = ""
-    note_withheld: bool = False  # there is a note that this reader may not open, or nobody can
+    # True if there is a note that this reader may not open, or that nobody can open
+    note_withheld: bool = False
     changed_field_codes: tuple[str, ...] = ()  # fields amended after the referral was sent
     arrival: Arrival | None = None  # stated on sending, if nobody may contact the person
 
@@ -171,8 +172,8 @@ class ReferralRecord:
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
-        first = next(iter(self.allowed_verbs(actor, now) if allowed is None else allowed), "")
-        return first if first and self._moves_on(BY_VERB[first], actor, now) else ""
+        first_verb = next(iter(self.allowed_verbs(actor, now) if allowed is None else allowed), "")
+        return first_verb if first_verb and self._moves_on(BY_VERB[first_verb], actor, now) else ""
 
     @property
     def need_is_open(self) -> bool:
@@ -206,15 +207,15 @@ class ReferralRecord:
 
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
-        hidden = self._hidden_deadlines(actor)
+        hidden_kinds = self._hidden_kinds(actor)
         receives_only = self.is_only_receiver(actor)
         return [
             event
             for event in events
-            if event.clock not in hidden and not (receives_only and _is_about_need(event))
+            if event.clock not in hidden_kinds and not (receives_only and _is_about_need(event))
         ]
 
-    def _hidden_deadlines(self, actor: Actor) -> tuple[DeadlineKind, ...]:
+    def _hidden_kinds(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_only_receiver(actor):
             return (
                 DeadlineKind.REPLACE,
@@ -226,15 +227,21 @@ class ReferralRecord:
 
     def deadlines_for(self, actor: Actor) -> list[Deadline]:
         """Returns the deadlines that this actor may see, with the running deadlines first."""
-        hidden = self._hidden_deadlines(actor)
-        visible = [deadline for deadline in self.deadlines if deadline.kind not in hidden]
-        return sorted(visible, key=lambda deadline: (not deadline.running, deadline.due_time))
+        hidden_kinds = self._hidden_kinds(actor)
+        visible_deadlines = [
+            deadline for deadline in self.deadlines if deadline.kind not in hidden_kinds
+        ]
+        return sorted(
+            visible_deadlines, key=lambda deadline: (not deadline.running, deadline.due_time)
+        )
 
     def side_to_act(self, actor: Actor) -> Side | None:
         """Returns the side that has to act, as far as this actor may know; None if no side has."""
         if self.state in WAITS_FOR_SENDER or self.shows_open_need(actor):
             return Side.SENDER
-        if self.state is State.CONSENT_WITHDRAWN and self.running(DeadlineKind.DELETION):
+        if self.state is State.CONSENT_WITHDRAWN and self.unstopped_deadlines(
+            DeadlineKind.DELETION
+        ):
             return Side.RECEIVER
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 
@@ -264,7 +271,8 @@ class ReferralRecord:
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:
         if step.verb == "add_note":  # a note moves the referral on only once news is overdue
             return Side.RECEIVER in self.sides(actor) and any(
-                deadline.due_time <= now for deadline in self.running(DeadlineKind.SILENCE)
+                deadline.due_time <= now
+                for deadline in self.unstopped_deadlines(DeadlineKind.SILENCE)
             )
         return step.main
 
@@ -312,14 +320,15 @@ class ReferralRecord:
     def _check_receipt(self, receipt: Receipt, now: datetime) -> None:
         receipt.check_covers(self.receiver_organization_id, self.need_code, now)
 
-    def running(self, *kinds: DeadlineKind) -> list[Deadline]:
+    def unstopped_deadlines(self, *kinds: DeadlineKind) -> list[Deadline]:
+        """Returns the deadlines of these kinds that run or are paused."""
         return [
             deadline
             for deadline in self.deadlines
             if deadline.kind in kinds and deadline.stop_time is None
         ]
 
-    def _raised_after_assault(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
+    def _urgency_after_assault(self, urgency: Urgency | None, now: datetime) -> Urgency | None:
         if not self.recent_assault(now):
             return urgency
         return urgency if urgency and urgency.rank >= Urgency.EMERGENCY.rank else Urgency.EMERGENCY
@@ -330,8 +339,8 @@ class ReferralRecord:
         It is not below the urgency that follows from later answers of the contact, unless this
         referral has a reason for being less urgent.
         """
-        answered = None if self.urgency_reason_code else answered_urgency
-        return self._checked_urgency(None, answered, "")
+        minimum_urgency = None if self.urgency_reason_code else answered_urgency
+        return self._checked_urgency(None, minimum_urgency, "")
 
     def _checked_urgency(
         self,

@@ -75,7 +75,7 @@ class Referral(ReferralWithDeadlines):
         return referral
 
     def _begin(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        self._watch_health(now)
+        self._restart_health_deadlines(now)
         due = due_time(DeadlineKind.DRAFT, self.urgency or Urgency.NORMAL, now, calendar)
         self.deadlines.append(
             Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
@@ -120,8 +120,8 @@ class Referral(ReferralWithDeadlines):
         urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code, path)
         if hour != self.assault_time:
             self.assault_time = hour
-            self._watch_health(now)
-        urgency = self._raised_after_assault(urgency, now)
+            self._restart_health_deadlines(now)
+        urgency = self._urgency_after_assault(urgency, now)
         if need_code is not None:
             self.need_code = need_code
         if urgency is not None and urgency is not self.urgency:
@@ -166,7 +166,7 @@ class Referral(ReferralWithDeadlines):
             raise Conflict("unsafe_not_asked", "unsafe_code")
         if receipt is None:
             raise Conflict("receipt_missing")
-        check_note(note, needed=receipt.is_override)
+        check_note(note, required=receipt.is_override)
         # A receipt that opens nothing is refused first: without another receipt, no arrival is
         # needed.
         self._check_receipt(receipt, now)
@@ -234,21 +234,21 @@ class Referral(ReferralWithDeadlines):
         a reason, or below emergency after a recent assault.
         """
         step = self._check_step("amend", actor, now)
-        changed = [
+        changed_fields = [
             field.name
             for field in fields(Coarse)
             if getattr(coarse, field.name) != getattr(self.coarse, field.name)
         ]
         if urgency and urgency is not self.urgency:
-            if self._raised_after_assault(urgency, now) is not urgency:
+            if self._urgency_after_assault(urgency, now) is not urgency:
                 raise Invalid(("urgency", "out_of_range"))
             self._checked_urgency(urgency, answered_urgency, urgency_reason_code)
-            changed.append("urgency")
+            changed_fields.append("urgency")
             self._change_urgency(urgency, now, calendar)
-        if not changed:
+        if not changed_fields:
             raise Invalid(("urgency", "required"))
         self.coarse = coarse
-        self._move(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed))
+        self._move(step, actor, now, calendar, note=note, changed_field_codes=tuple(changed_fields))
 
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
@@ -267,11 +267,10 @@ class Referral(ReferralWithDeadlines):
         self._move(step, actor, now, calendar)
 
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
-        """Ends what the referral asks for, because the person withdrew her consent.
+        """Ends the referral because the person withdrew her consent.
 
         She may have withdrawn it through any worker, or with her reference. A draft ends as well,
-        of which no receiver has to delete anything; the open need of a referral that came back is
-        closed.
+        but no receiver has to delete data. If the referral came back, its open need is closed.
         """
         step = BY_VERB["withdraw_consent"]
         if self.need_is_open:
@@ -296,8 +295,8 @@ class Referral(ReferralWithDeadlines):
         """Ends the referral and returns a draft for another service.
 
         `service` is (service id, its organisation); `answered_urgency` follows from the contact's
-        answers (see `following_urgency`). The draft belongs to the sender, who can send
-        it on a consent for that service. Raises Conflict, and Invalid if the service is the same.
+        answers (see `following_urgency`). The draft belongs to the sender, who can send it
+        on a consent for that service. Raises Conflict, and Invalid if the service is the same.
         """
         step = self._check_step("reroute", actor, now)
         if service[0] == self.service_id:
@@ -347,19 +346,19 @@ class Referral(ReferralWithDeadlines):
             attribution="system",
         )
 
-    def note_standing(self, organization_id: str, now: datetime, *, out: bool) -> None:
+    def note_standing(self, organization_id: str, now: datetime, *, is_out: bool) -> None:
         """Records that a side is out (suspended, or no longer a member) or back.
 
         The event notifies the other side.
         """
         self.sides_out = (
             [*self.sides_out, organization_id]
-            if out
+            if is_out
             else [side for side in self.sides_out if side != organization_id]
         )
         system = Actor("system", "members", organization_id)
         self._note(
-            SIDE_OUT if out else SIDE_BACK,
+            SIDE_OUT if is_out else SIDE_BACK,
             self.state,
             self.state,
             system,
@@ -373,7 +372,7 @@ class Referral(ReferralWithDeadlines):
         Levels are 50 % (reminded), 100 % (breached) and 150 % (escalated); DECIDE also has 200 %,
         at which the referral expires.
         """
-        before = len(self.events)
+        old_count = len(self.events)
         system = Actor("system", "clock", "")
         for deadline in tuple(self.deadlines):
             percent = deadline.fire(now)
@@ -392,7 +391,7 @@ class Referral(ReferralWithDeadlines):
                     clock=deadline.kind,
                     attribution="system",
                 )
-        return self.events[before:]
+        return self.events[old_count:]
 
     def _use_receipt(self, receipt: Receipt, now: datetime) -> None:
         self._check_receipt(receipt, now)
@@ -413,28 +412,28 @@ class Referral(ReferralWithDeadlines):
         self.stop_deadlines(now, *step.stops)
         for kind in step.starts:
             self.start_deadline(kind, now, calendar, news=step.news)
-        before, self.state = self.state, step.target or self.state
+        state_before, self.state = self.state, step.target or self.state
         if self.state is not State.IN_PROGRESS:
             self.appointment_time = None
         if step.target in EXITS:
             self.reason_code = reason_code
         self._note(
             step.event_verb,
-            before,
+            state_before,
             self.state,
             actor,
             now,
             reason_code=reason_code,
             note=note,
             attribution=step.attribution,
-            changed=changed_field_codes,
+            changed_field_codes=changed_field_codes,
         )
 
     def _note(
         self,
         verb: str,
-        before: State,
-        after: State,
+        from_state: State,
+        to_state: State,
         actor: Actor,
         now: datetime,
         *,
@@ -442,7 +441,7 @@ class Referral(ReferralWithDeadlines):
         note: str = "",
         attribution: str = "",
         clock: DeadlineKind | None = None,
-        changed: tuple[str, ...] = (),
+        changed_field_codes: tuple[str, ...] = (),
     ) -> None:
         self.version += 1
         if clock is None and verb not in UNDECIDING:
@@ -452,14 +451,14 @@ class Referral(ReferralWithDeadlines):
             Event(
                 self.version,
                 verb,
-                before,
-                after,
+                from_state,
+                to_state,
                 now,
                 actor,
                 reason_code,
                 attribution,
                 clock,
                 note,
-                changed_field_codes=changed,
+                changed_field_codes=changed_field_codes,
             )
         )

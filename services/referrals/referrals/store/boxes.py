@@ -34,10 +34,10 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
 # The condition for a live referral with a side that can't act, since that side is suspended or has
 # left. Another service has to be asked for the person, or someone has to speak to the other side.
-_OUT = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
+_OUT_IDS = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
-    f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT}"
-    f" OR sender_organization_id IN {_OUT}))"
+    f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT_IDS}"
+    f" OR sender_organization_id IN {_OUT_IDS}))"
 )
 # In this state only the deletion deadline can run.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
@@ -55,7 +55,7 @@ MINE = (
     f"((receiver_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE}))"
     f" OR (sender_organization_id = %(organization)s AND ({_FOR_SENDER} OR {_UNANSWERED})))"
 )
-_OTHER = (
+_OTHER_SIDES = (
     f"((receiver_organization_id = %(organization)s AND {_FOR_SENDER} AND state <> 'draft')"
     f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})))"
 )
@@ -126,7 +126,7 @@ def _condition(query: Filter, part: _Part) -> str:
         (query.modified_after, "update_time > %(modified_after)s"),
         (query.live, f"({_LIVE} OR {_TO_DELETE})"),
         (query.waiting_for_me, MINE),
-        (query.waiting_for_other, _OTHER),
+        (query.waiting_for_other, _OTHER_SIDES),
         # An outsider does not see a person's id, and must not learn what became of the person by
         # filtering for the id.
         (
@@ -198,7 +198,7 @@ def find(
     ]
     columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "update_key"])
     rows = tx.execute(
-        f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS found ORDER BY {order}", values
+        f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS merged ORDER BY {order}", values
     ).fetchall()
     page = rows[:limit]
     next_cursor = None
@@ -219,7 +219,9 @@ def count(tx: Transaction, query: Filter) -> Row:
     All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
     only if the filter can match them.
     """
-    own_side, other = (MINE, _OTHER) if query.box != "network" else ("false", _FOR_RECEIVER)
+    own_turn, other_turn = (
+        (MINE, _OTHER_SIDES) if query.box != "network" else ("false", _FOR_RECEIVER)
+    )
     columns = (
         "state, next_due_time, need_code, department, sender_organization_id,"
         " receiver_organization_id"
@@ -239,8 +241,8 @@ def count(tx: Transaction, query: Filter) -> Row:
         f" FROM chosen{ended}) AS s GROUP BY 1)"
         " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
         " %(now)s AND due < %(soon)s) AS due_soon,"
-        f" count(*) FILTER (WHERE {own_side}) AS waiting_for_me, count(*) FILTER (WHERE {other}) AS"
-        " waiting_for_other,"
+        f" count(*) FILTER (WHERE {own_turn}) AS waiting_for_me,"
+        f" count(*) FILTER (WHERE {other_turn}) AS waiting_for_other,"
         " count(*) FILTER (WHERE state = 'sent') AS fresh, (SELECT coalesce(sum(n), 0)::int FROM"
         " states) AS total,"
         " (SELECT coalesce(jsonb_object_agg(state, n), '{}') FROM states) AS by_state,"
@@ -266,7 +268,7 @@ def count(tx: Transaction, query: Filter) -> Row:
 # row is among the newest 64, unless more rows change in the ten seconds that a transaction may
 # take. Each branch of the union reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
-_OWN = " UNION ALL ".join(
+_OWN_CHANGES = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
     for branch in (
         ("referrals", "sender_organization_id = %(organization)s"),
@@ -279,13 +281,13 @@ _OWN = " UNION ALL ".join(
 )
 # An organisation that is asked sees only its own copies, so the answers of other organisations must
 # not change its version.
-_OWN += (
+_OWN_CHANGES += (
     " UNION ALL"
     f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
 )
-_NETWORK = " UNION ALL ".join(
+_NETWORK_CHANGES = " UNION ALL ".join(
     (
-        _OWN,
+        _OWN_CHANGES,
         f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})",
         f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})",
     )
@@ -298,7 +300,7 @@ def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> st
     The lists hold the organisation's referrals, contacts, callbacks, plans and enquiries; with
     `network`, also all referrals that were sent and all exhausted enquiries.
     """
-    newest = _NETWORK if network else _OWN
+    newest = _NETWORK_CHANGES if network else _OWN_CHANGES
     row = tx.execute(
         "SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version"
         f" FROM ({newest}) AS newest",

@@ -20,17 +20,17 @@ _TYPES = {
     "policy_version": "integer",
     "next_time": "timestamptz",
 }
-_CHANGING = "rank start_time due_time stop_time pause_time fired_percent next_time".split()
+_CHANGEABLE = "rank start_time due_time stop_time pause_time fired_percent next_time".split()
 # Unchanged rows are left out first: ON CONFLICT would lock, and so write, each of them.
 _SAVE = (
     f"INSERT INTO clocks ({', '.join(_TYPES)}) SELECT * FROM unnest("
     f"{', '.join(f'%s::{type_}[]' for type_ in _TYPES.values())})"
     f" AS new ({', '.join(_TYPES)})"
     " WHERE NOT EXISTS (SELECT FROM clocks AS c WHERE c.referral_id = new.referral_id"
-    f" AND c.number = new.number AND ({', '.join(f'c.{name}' for name in _CHANGING)})"
-    f" IS NOT DISTINCT FROM ({', '.join(f'new.{name}' for name in _CHANGING)}))"
+    f" AND c.number = new.number AND ({', '.join(f'c.{name}' for name in _CHANGEABLE)})"
+    f" IS NOT DISTINCT FROM ({', '.join(f'new.{name}' for name in _CHANGEABLE)}))"
     " ON CONFLICT (referral_id, number) DO UPDATE SET"
-    f" {', '.join(f'{name} = excluded.{name}' for name in _CHANGING)}"
+    f" {', '.join(f'{name} = excluded.{name}' for name in _CHANGEABLE)}"
 )
 
 

@@ -14,7 +14,7 @@ from chassis.errors import NotFound, Stale
 from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.unsafe import Unsafe
-from services.referrals.files.store.her import Her
+from services.referrals.files.store.person_ids import PersonIds
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store.deadlines import announce
@@ -28,20 +28,27 @@ from services.referrals.referrals.domain.enquiry import (
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.wire.facts import enquiry_facts
 
-_CONTENT = [field.name for field in fields(Content)]
-_APART = {"content", "state", "offers", "events", "left_out", "unsafe"}
-_PLAIN = [field.name for field in fields(Enquiry) if field.name not in _APART]
+_CONTENT_FIELDS = [field.name for field in fields(Content)]
+_SPECIAL_FIELDS = {"content", "state", "offers", "events", "left_out", "unsafe"}
+_PLAIN_FIELDS = [field.name for field in fields(Enquiry) if field.name not in _SPECIAL_FIELDS]
 _COLUMNS = [
-    *_PLAIN,
-    *_CONTENT,
+    *_PLAIN_FIELDS,
+    *_CONTENT_FIELDS,
     "state",
     "left_out",
     "unsafe_code",
     "excluded_organization_ids",
     "unsafe_departments",
 ]
-_OFFER = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
-_OFFER_COLUMNS = ["enquiry_id", *_OFFER, *_CONTENT, "state", "due_time", "create_time"]
+_OFFER_FIELDS = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
+_OFFER_COLUMNS = [
+    "enquiry_id",
+    *_OFFER_FIELDS,
+    *_CONTENT_FIELDS,
+    "state",
+    "due_time",
+    "create_time",
+]
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO enquiries ({', '.join(_COLUMNS)})"
@@ -56,7 +63,7 @@ _UPDATE = (
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
 # since the offers of other services do not concern the organisation that is asked.
 _NEVER_UPDATED = ("enquiry_id", "service_id", "due_time", "create_time")
-_KEEP_OFFER = (
+_UPSERT_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _OFFER_COLUMNS)})"
     " ON CONFLICT (enquiry_id, service_id) DO UPDATE"
@@ -98,7 +105,9 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
     if not events:
         return
     former_version = events[0].version - 1
-    values = {name: getattr(enquiry, name) for name in _PLAIN} | _content_values(enquiry.content)
+    values = {name: getattr(enquiry, name) for name in _PLAIN_FIELDS} | _content_values(
+        enquiry.content
+    )
     values |= {"state": enquiry.state.value, "former_version": former_version}
     values |= {
         "left_out": [attribute.value for attribute in enquiry.left_out],
@@ -118,19 +127,21 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
 def save_copies(tx: Transaction, enquiry: Enquiry) -> None:
     """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
-        cursor.executemany(_KEEP_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
+        cursor.executemany(
+            _UPSERT_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers]
+        )
 
 
 def _content_values(content: Content | None) -> dict[str, Any]:
     if content is None:
-        return dict.fromkeys(_CONTENT)
-    values = {name: getattr(content, name) for name in _CONTENT}
+        return dict.fromkeys(_CONTENT_FIELDS)
+    values = {name: getattr(content, name) for name in _CONTENT_FIELDS}
     lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     return values | lists | {"urgency": content.urgency.value}
 
 
 def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
-    values = {name: getattr(offer, name) for name in _OFFER} | _content_values(offer.content)
+    values = {name: getattr(offer, name) for name in _OFFER_FIELDS} | _content_values(offer.content)
     times = {"due_time": enquiry.due_time, "create_time": enquiry.create_time}
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
@@ -150,10 +161,10 @@ def sent_by(
     """Returns an organisation's enquiries, newest first, and the cursor of the next page.
 
     `person_id` selects the enquiries for a person or for a contact of hers, `waiting` the enquiries
-    in which it is the organisation's turn, `live` those that no referral follows and that are not
-    over.
+    in which it is the organisation's turn, `live` the enquiries that are not over and that no
+    referral follows.
     """
-    offered = (
+    has_offer = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
         " AND o.answer = ANY(%(offers)s))"
     )
@@ -162,16 +173,16 @@ def sent_by(
         f"{' AND state = ANY(%(states)s)' if states else ''}{' AND contact_id = %(contact)s' if contact_id else ''}"  # noqa: E501
         + (_FOR_HER if person_id else "")
         + (
-            f" AND ((state = 'open' AND {offered}) OR (state = 'matched' AND referral_id = ''))"
+            f" AND ((state = 'open' AND {has_offer}) OR (state = 'matched' AND referral_id = ''))"
             if waiting
             else ""
         )
         + (" AND (state = 'open' OR (state = 'matched' AND referral_id = ''))" if live else "")
         + _AFTER.format(id="id"),
-        _page(organization_id, states, limit, after)
+        _page_values(organization_id, states, limit, after)
         | {"contact": contact_id, "person": person_id, "offers": list(OFFERS)},
     ).fetchall()
-    return _read(tx, rows[:limit]), _more(rows, limit)
+    return _read(tx, rows[:limit]), _next_cursor(rows, limit)
 
 
 def received_enquiries(
@@ -195,13 +206,13 @@ def received_enquiries(
         + _AFTER.format(id="enquiry_id").replace(
             " ORDER BY", " GROUP BY enquiry_id, create_time ORDER BY"
         ),
-        _page(organization_id, states, limit, after)
+        _page_values(organization_id, states, limit, after)
         | {"open": EnquiryState.OPEN.value, "none": ""},
     ).fetchall()
     copies: dict[str, list[Row]] = {row["id"]: [] for row in rows[:limit]}
     for row in _copies(tx, organization_id, list(copies)):
         copies[row["enquiry_id"]].append(row)
-    return list(copies.items()), _more(rows, limit)
+    return list(copies.items()), _next_cursor(rows, limit)
 
 
 _FOR_HER = (
@@ -216,7 +227,7 @@ _AFTER = (
 )
 
 
-def _page(
+def _page_values(
     organization_id: str, states: Collection[EnquiryState], limit: int, after: Cursor | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
@@ -230,7 +241,7 @@ def _page(
     }
 
 
-def _more(rows: Sequence[Row], limit: int) -> Cursor | None:
+def _next_cursor(rows: Sequence[Row], limit: int) -> Cursor | None:
     return [rows[limit - 1]["key"], rows[limit - 1]["id"]] if len(rows) > limit else None
 
 
@@ -297,9 +308,9 @@ def count_alike(
     the referrals that it sends or receives. The exact count could reveal that a certain person is
     in the network, so only the result of `domain.enquiry.disclosed_count` may be disclosed.
     """
-    stated = content.attributes
+    stated_attributes = content.attributes
 
-    def alike(attributes: Sequence[Attribute]) -> str:
+    def count_sql(attributes: Sequence[Attribute]) -> str:
         return (
             "count(DISTINCT sender) FILTER (WHERE"
             f" {' AND '.join(_ALIKE[attribute] for attribute in attributes) or 'true'})"
@@ -307,10 +318,11 @@ def count_alike(
 
     cases = _CASES.format(in_country=_IN_COUNTRY if content.country else "")
     counts = [
-        f"{alike(stated)} AS alike",
+        f"{count_sql(stated_attributes)} AS alike",
         *(
-            f"{alike([other for other in stated if other is not left_out])} AS {left_out.value}"
-            for left_out in stated
+            f"{count_sql([other for other in stated_attributes if other is not disregarded])}"
+            f" AS {disregarded.value}"
+            for disregarded in stated_attributes
         ),
     ]
     row = tx.execute(
@@ -320,7 +332,9 @@ def count_alike(
         _content_values(content) | {"organization": organization_id},
     ).fetchone()
     assert row is not None
-    return int(row["alike"]), {attribute: int(row[attribute.value]) for attribute in stated}
+    return int(row["alike"]), {
+        attribute: int(row[attribute.value]) for attribute in stated_attributes
+    }
 
 
 def count_unmet(tx: Transaction, since: datetime) -> list[Row]:
@@ -339,7 +353,7 @@ def count_unmet(tx: Transaction, since: datetime) -> list[Row]:
 def waiting_of(
     tx: Transaction,
     contact_ids: Collection[str],
-    people: Collection[str],
+    person_ids: Collection[str],
     organization_id: str = "",
 ) -> list[str]:
     """Returns the ids of waiting enquiries (see WAITS) for these contacts or people.
@@ -349,7 +363,7 @@ def waiting_of(
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND (contact_id = ANY(%s) OR person_id = ANY(%s))"
         " AND %s IN ('', organization_id) ORDER BY id",
-        (list(contact_ids), list(people), organization_id),
+        (list(contact_ids), list(person_ids), organization_id),
     ).fetchall()
     return [row["id"] for row in rows]
 
@@ -376,7 +390,7 @@ def ids_taken(tx: Transaction, organization_id: str, service_id: str) -> list[st
     return [row["id"] for row in rows]
 
 
-def open_of(tx: Transaction, organization_id: str) -> list[str]:
+def ids_open(tx: Transaction, organization_id: str) -> list[str]:
     """Returns the ids of an organisation's open enquiries, of which there are at most MAX_OPEN."""
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE organization_id = %s AND state = 'open' ORDER BY id",
@@ -385,11 +399,11 @@ def open_of(tx: Transaction, organization_id: str) -> list[str]:
     return [row["id"] for row in rows]
 
 
-def holders(tx: Transaction, her: Her) -> int:
+def count_holders(tx: Transaction, ids: PersonIds) -> int:
     """Returns how many organisations hold enquiry content about a person."""
     row = tx.execute(
         f"SELECT count(DISTINCT organization_id) AS count FROM enquiry_offers WHERE {COPIES}",
-        vars(her),
+        vars(ids),
     ).fetchone()
     assert row is not None
     return int(row["count"])
@@ -431,7 +445,8 @@ def content(row: Row) -> Content | None:
     if row["need_code"] is None:
         return None
     values: Row = {
-        name: tuple(value) if isinstance(value := row[name], list) else value for name in _CONTENT
+        name: tuple(value) if isinstance(value := row[name], list) else value
+        for name in _CONTENT_FIELDS
     }
     return Content(**values | {"urgency": Urgency(row["urgency"])})
 
@@ -439,7 +454,7 @@ def content(row: Row) -> Content | None:
 def offer(row: Row) -> Offer:
     """Returns the copy in a row."""
     return Offer(
-        **{name: row[name] for name in _OFFER},
+        **{name: row[name] for name in _OFFER_FIELDS},
         content=content(row),
         state=EnquiryState(row["state"]),
     )
@@ -458,7 +473,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
         assert enquiry_content is not None, "only copies are ever blanked"
         enquiries.append(
             Enquiry(
-                **{name: row[name] for name in _PLAIN},
+                **{name: row[name] for name in _PLAIN_FIELDS},
                 content=enquiry_content,
                 state=EnquiryState(row["state"]),
                 left_out=tuple(Attribute(code) for code in row["left_out"]),
@@ -473,10 +488,10 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
     return enquiries
 
 
-PERSON_ROWS = "person_id = ANY(%(people)s)"
+PERSON_ROWS = "person_id = ANY(%(person_ids)s)"
 
 
-ENQUIRY_ROWS = f"({PERSON_ROWS} OR contact_id = ANY(%(alone)s))"
+ENQUIRY_ROWS = f"({PERSON_ROWS} OR contact_id = ANY(%(sole_contact_ids)s))"
 
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {ENQUIRY_ROWS})"

@@ -51,7 +51,7 @@ def count_open_work(
 ) -> dict[str, int]:
     """Counts the open work of an organisation.
 
-    Open work is live referrals, what is due before `due_before` (referrals in which it is the
+    Open work is live referrals, work that is due before `due_before` (referrals in which it is the
     organisation's turn to act, open contacts and owed calls of a line), open enquiries that it
     made, open enquiries that it has not answered, and files and running plans as of the time
     `step`. The counts of files and plans are at least 1 once the organisation has had any, so that
@@ -123,9 +123,9 @@ def counted_until(tx: Transaction) -> str:
 def count_completed(tx: Transaction, start: datetime, end: datetime) -> dict[Cell, int]:
     """Counts the people for whom help was completed in [start, end), by cell.
 
-    Help that resolved nothing is not counted, nor is help of which it was found out later that it
-    had not been given, so that the referral was reopened. People whose country is not known, or
-    the country that they had been taken to, are in no cell.
+    Help that resolved nothing is not counted, and neither is help after which the referral was
+    reopened, since that help had not come. A person is in no cell if her country, or the country
+    that she had been taken to, is not known.
     """
     rows = tx.execute(
         "SELECT to_char(e.time AT TIME ZONE 'UTC', 'YYYY-\"Q\"Q') AS quarter,"

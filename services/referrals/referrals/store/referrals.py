@@ -25,7 +25,7 @@ from services.referrals.referrals.wire.facts import referral_facts
 
 # Attributes are stored in columns of the same name. Attributes other than words, numbers and times
 # are handled separately.
-_APART = {
+_SPECIAL_FIELDS = {
     "coarse",
     "state",
     "urgency",
@@ -36,15 +36,23 @@ _APART = {
     "events",
     "unsafe",
 }
-_PLAIN = [field.name for field in fields(Referral) if field.name not in _APART]
-_plain_values, _clock_values = itemgetter(*_PLAIN), itemgetter(*CLOCK_FIELDS)
+_PLAIN_FIELDS = [field.name for field in fields(Referral) if field.name not in _SPECIAL_FIELDS]
+_plain_values, _clock_values = itemgetter(*_PLAIN_FIELDS), itemgetter(*CLOCK_FIELDS)
 _CAME_BACK = {state.value for state in CAME_BACK}
 _COARSE = "age_band gender_code language dependants country department".split()
 _coarse_values = itemgetter(*_COARSE)
 _UNSAFE = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
 EVENTS = "events"
 """The channel that announces new events of referrals."""
-COLUMNS = [*_PLAIN, *_COARSE, *_UNSAFE, "state", "urgency", "delivered_need_codes", "next_due_time"]
+COLUMNS = [
+    *_PLAIN_FIELDS,
+    *_COARSE,
+    *_UNSAFE,
+    "state",
+    "urgency",
+    "delivered_need_codes",
+    "next_due_time",
+]
 """The columns of a referral's row that `read` needs."""
 # The states as literals of the statement, so that the partial index is used.
 _WITH_RESPONSIBLE = ", ".join(sorted(f"'{state.value}'" for state in BY_VERB["assign"].sources))
@@ -101,42 +109,59 @@ def save_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
     If any event has a note or an arrival, all referrals must be of the same person, since `key` is
     her key. Afterwards the referrals have no new events.
     """
-    changed = [referral for referral in referrals if referral.events]
-    if not changed:
+    changed_referrals = [referral for referral in referrals if referral.events]
+    if not changed_referrals:
         return
-    events = [(referral, referral.events) for referral in changed]
+    events = [(referral, referral.events) for referral in changed_referrals]
     with tx.cursor() as cursor:
         for statement, rows in (
             (
                 _INSERT,
-                [_values_of(referral) for referral in changed if referral.events[0].version == 1],
+                [
+                    _values_of(referral)
+                    for referral in changed_referrals
+                    if referral.events[0].version == 1
+                ],
             ),
             (
                 _UPDATE,
-                [_values_of(referral) for referral in changed if referral.events[0].version > 1],
+                [
+                    _values_of(referral)
+                    for referral in changed_referrals
+                    if referral.events[0].version > 1
+                ],
             ),
         ):
             if rows:
                 saving = tx.cursor()
                 saving.executemany(statement, rows)
                 expect_rows(tx, saving, len(rows))
-        deadlines.save(tx, changed)
+        deadlines.save(tx, changed_referrals)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
             " attribution, clock, note_sealed, changed_field_codes, arrival_sealed)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [_event_row(referral.id, event, key) for referral, new in events for event in new],
+            [
+                _event_row(referral.id, event, key)
+                for referral, new_events in events
+                for event in new_events
+            ],
         )
-    outbox.save(tx, [fact for referral, new in events for fact in referral_facts(referral, new)])
-    announce(tx, "clocks", *(d.next_time for referral in changed for d in referral.deadlines))
+    outbox.save(
+        tx,
+        [fact for referral, new_events in events for fact in referral_facts(referral, new_events)],
+    )
+    announce(
+        tx, "clocks", *(d.next_time for referral in changed_referrals for d in referral.deadlines)
+    )
     notify(tx, EVENTS)
-    for referral in changed:
+    for referral in changed_referrals:
         referral.events = []
 
 
 def _values_of(referral: Referral) -> dict[str, Any]:
-    values = {name: getattr(referral, name) for name in _PLAIN} | asdict(referral.coarse)
+    values = {name: getattr(referral, name) for name in _PLAIN_FIELDS} | asdict(referral.coarse)
     return values | {
         "state": referral.state.value,
         "urgency": referral.urgency.value if referral.urgency else None,
@@ -160,13 +185,13 @@ def save_deadlines(tx: Transaction, referral: Referral) -> None:
 
 
 def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[Any, ...]:
-    sealed = arrival = None
+    sealed_note = sealed_arrival = None
     if event.note:
         assert key is not None
-        sealed = key.seal(event.note, _context(referral_id, event.version, "note"))
+        sealed_note = key.seal(event.note, _context(referral_id, event.version, "note"))
     if event.arrival:
         assert key is not None
-        arrival = key.seal(
+        sealed_arrival = key.seal(
             json.dumps(asdict(event.arrival)), _context(referral_id, event.version, "arrival")
         )
     return (
@@ -182,9 +207,9 @@ def _event_row(referral_id: str, event: Event, key: SealingKey | None) -> tuple[
         event.reason_code,
         event.attribution,
         event.clock.value if event.clock else "",
-        sealed,
+        sealed_note,
         list(event.changed_field_codes),
-        arrival,
+        sealed_arrival,
     )
 
 
@@ -210,7 +235,8 @@ def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> 
 
     A text that can't be opened does not prevent other texts from being read.
     """
-    note, arrival = _opened(row, key if with_notes else None, "note"), _opened(row, key, "arrival")
+    note = _open_text(row, key if with_notes else None, "note")
+    arrival = _open_text(row, key, "arrival")
     return Event(
         row["version"],
         row["verb"],
@@ -228,7 +254,7 @@ def read_event(row: Row, key: SealingKey | None, *, with_notes: bool = True) -> 
     )
 
 
-def _opened(row: Row, key: SealingKey | None, field: str) -> str | None:
+def _open_text(row: Row, key: SealingKey | None, field: str) -> str | None:
     """Returns an event's text, opened; "" if it has none, and None if it can't be opened."""
     if row[f"{field}_sealed"] is None:
         return ""
@@ -236,8 +262,8 @@ def _opened(row: Row, key: SealingKey | None, field: str) -> str | None:
         return None
     try:
         return key.open(row[f"{field}_sealed"], _context(row["referral_id"], row["version"], field))
-    except CannotOpen as damaged:
-        damaged.alarm()
+    except CannotOpen as error:
+        error.alarm()
         return None
 
 
@@ -271,7 +297,7 @@ def ids_of_responsible(tx: Transaction, worker_id: str, limit: int) -> list[str]
     return [row["id"] for row in rows]
 
 
-def named_unsafe(
+def unsafe_answers(
     tx: Transaction, sender_id: str, person_id: str, contact_id: str, excluded_id: str = ""
 ) -> Iterator[Unsafe]:
     """Returns the unsafe organisations and places that a person or a contact's caller has named.
@@ -301,7 +327,7 @@ def named_unsafe(
 
 
 def ids_to_note_standing(
-    tx: Transaction, organization_id: str, limit: int, *, out: bool
+    tx: Transaction, organization_id: str, limit: int, *, is_out: bool
 ) -> list[str]:
     """Locks live referrals whose other side must be notified that an organisation is out or back.
 
@@ -316,7 +342,7 @@ def ids_to_note_standing(
         {
             "of": organization_id,
             "live": [state.value for state in LIVE],
-            "out": out,
+            "out": is_out,
             "limit": limit,
         },
     ).fetchall()
@@ -324,13 +350,13 @@ def ids_to_note_standing(
 
 
 def of_people(
-    tx: Transaction, people: Collection[str], *, for_update: bool = False
+    tx: Transaction, person_ids: Collection[str], *, for_update: bool = False
 ) -> list[Referral]:
     """Returns the referrals of some people, oldest first; `for_update` locks them."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE person_id = ANY(%s) ORDER BY create_time, id"
         + (" FOR UPDATE" if for_update else ""),
-        (list(people),),
+        (list(person_ids),),
     ).fetchall()
     return read(tx, rows)
 
@@ -374,7 +400,7 @@ def count_sent(tx: Transaction, organization_id: str) -> int:
     return int(row["n"]) if row else 0
 
 
-def locked_referrals(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
+def lock_all(tx: Transaction, identifiers: Sequence[str]) -> list[Referral]:
     """Locks referrals, and returns them in the order of `identifiers`."""
     rows = tx.execute(
         "SELECT * FROM referrals WHERE id = ANY(%s) FOR UPDATE", (list(identifiers),)
@@ -401,7 +427,7 @@ def read(
         )
     return [
         Referral(
-            **dict(zip(_PLAIN, _plain_values(row), strict=True)),
+            **dict(zip(_PLAIN_FIELDS, _plain_values(row), strict=True)),
             coarse=Coarse(*_coarse_values(row)),
             state=State(row["state"]),
             urgency=Urgency(row["urgency"]) if row["urgency"] else None,
@@ -420,16 +446,16 @@ def read(
 
 
 def note_following(tx: Transaction, referral: Referral) -> None:
-    """Notes on a referral that just came back which referral follows, if the scope shows it."""
+    """Sets the following referral of a referral that came back, if the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)
     )
 
 
-def already_replaced(tx: Transaction, draft: Referral) -> bool:
+def is_already_replaced(tx: Transaction, draft: Referral) -> bool:
     """Returns whether another referral was sent in place of the one that the draft is based on.
 
-    It is for the same group of needs, and has neither come back nor been ended otherwise. The
+    The other referral is for the same group of needs, and is live or closed. The
     calling code must have locked the person, so that of two drafts only one is sent.
     """
     return (

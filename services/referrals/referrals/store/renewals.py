@@ -6,7 +6,7 @@ from chassis.db import Transaction
 from services.referrals.network.store.deadlines import announce
 
 
-def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
+def schedule(tx: Transaction, referral_id: str, next_time: datetime) -> None:
     """Stores the time to report that a referral's consent ends soon; replaces an earlier time."""
     tx.execute(
         "INSERT INTO renewals (referral_id, next_time) VALUES (%s, %s)"
@@ -17,7 +17,7 @@ def watch(tx: Transaction, referral_id: str, next_time: datetime) -> None:
 
 
 def forget(tx: Transaction, referral_id: str) -> None:
-    """Stops watching the consent, whose end was reported or no longer matters."""
+    """Deletes the time for a consent whose end was reported or no longer matters."""
     tx.execute("DELETE FROM renewals WHERE referral_id = %s", (referral_id,))
 
 

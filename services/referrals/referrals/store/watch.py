@@ -66,12 +66,12 @@ def last_position(tx: Transaction) -> int:
     return int(row["last"])
 
 
-def changes(tx: Transaction, wanted: Filter, after: int, until: int, limit: int) -> list[Change]:
+def changes(tx: Transaction, query: Filter, after: int, until: int, limit: int) -> list[Change]:
     """Returns the events in the scope after one position and up to another, in order.
 
     Returns at most `limit` events. Only the sender sees the events of a draft.
     """
-    where, values = boxes.conditions(wanted)
+    where, values = boxes.conditions(query)
     rows = tx.execute(
         "SELECT e.*, (SELECT max(s.version) FROM referral_events s"
         " WHERE s.referral_id = e.referral_id AND s.version <= e.version AND s.clock = ''"

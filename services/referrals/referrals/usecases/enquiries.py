@@ -99,19 +99,21 @@ class Enquiries:
             tx, request.excluded_organization_ids, "excluded_organization_ids"
         )
         self._previews.count(caller.id, Origin(), call.clock.now())
-        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
-        unused = rules.unused_attributes(content, services)
-        content = content if request.keep_unused else content.without(unused)
+        services = self._services_to_ask(
+            tx, caller, request.service_ids, unsafe, person_id, contact_id
+        )
+        unused_attributes = rules.unused_attributes(content, services)
+        content = content if request.keep_unused else content.without(unused_attributes)
         # open cases of the whole network are counted, but only the safe count is returned
         elevate_to_system_scope(tx)
-        alike, coarser = self.similar(tx, content, caller.organization_id)
+        similar_count, attribute_to_omit = self.count_similar(tx, content, caller.organization_id)
         return pb.EnquiryPreview(
             service_count=len(services),
             organization_count=len({service.organization_id for service in services}),
-            few=alike < rules.FEW,
-            similar_cases=alike,
-            coarser_attribute=ATTRIBUTES.number(coarser),
-            unused_attributes=[ATTRIBUTES.number(attribute) for attribute in unused],
+            few=similar_count < rules.FEW,
+            similar_cases=similar_count,
+            coarser_attribute=ATTRIBUTES.number(attribute_to_omit),
+            unused_attributes=[ATTRIBUTES.number(attribute) for attribute in unused_attributes],
             due_time=timestamp(
                 due_time(
                     DeadlineKind.ACKNOWLEDGE,
@@ -122,7 +124,7 @@ class Enquiries:
             ),
         )
 
-    def similar(
+    def count_similar(
         self, tx: Transaction, content: Content, organization_id: str
     ) -> tuple[int, Attribute | None]:
         """Returns the disclosed count of other members with a similar case, and one attribute.
@@ -131,16 +133,17 @@ class Enquiries:
         `attribute_to_omit`); it is None if the count is high enough, or if the content states no
         attribute. Needs the scope of the whole service.
         """
-        alike: list[int] = []
-        without = dict.fromkeys(content.attributes, 0)
+        similar_counts: list[int] = []
+        counts_without = dict.fromkeys(content.attributes, 0)
         for question in content.questions:
             count, counts = enquiries.count_alike(tx, question, organization_id)
-            alike.append(self._disclosed_count(count, question))
-            for attribute, other in counts.items():
-                without[attribute] = max(
-                    without[attribute], self._disclosed_count(other, question.without([attribute]))
+            similar_counts.append(self._disclosed_count(count, question))
+            for attribute, count_without in counts.items():
+                counts_without[attribute] = max(
+                    counts_without[attribute],
+                    self._disclosed_count(count_without, question.without([attribute])),
                 )
-        return max(alike), rules.attribute_to_omit(max(alike), without)
+        return max(similar_counts), rules.attribute_to_omit(max(similar_counts), counts_without)
 
     def _disclosed_count(self, count: int, question: Content) -> int:
         return rules.disclosed_count(
@@ -183,7 +186,9 @@ class Enquiries:
                     )
                 )
         self._check_limit(tx, caller.organization_id, now)
-        services = self._asked(tx, caller, request.service_ids, unsafe, person_id, contact_id)
+        services = self._services_to_ask(
+            tx, caller, request.service_ids, unsafe, person_id, contact_id
+        )
         if not services:
             raise Conflict("service_unknown")
         enquiry = Enquiry.open(
@@ -210,7 +215,7 @@ class Enquiries:
         try:
             return asker_message(enquiries.get(call.tx, identifier))
         except NotFound:
-            return received_message(self._received(call.tx, call.caller, identifier))
+            return received_message(self._received_enquiry(call.tx, call.caller, identifier))
 
     def ListEnquiries(
         self, request: pb.ListEnquiriesRequest, call: Call
@@ -221,7 +226,7 @@ class Enquiries:
         """
         if request.box not in pb.EnquiryBox.values():
             raise Invalid(("box", "unknown_code"))
-        tx, own, waiting = call.tx, call.caller.organization_id, request.waiting_for_me
+        tx, organization_id, waiting = call.tx, call.caller.organization_id, request.waiting_for_me
         states = STATES.members(request.states, "states")
         subject_ids = {
             name: optional_id(getattr(request, name), name) for name in ("contact_id", "person_id")
@@ -229,21 +234,29 @@ class Enquiries:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         if request.box != pb.ENQUIRY_BOX_RECEIVED:
-            sent, more = enquiries.sent_by(
-                tx, own, states, size, after, **subject_ids, waiting=waiting, live=request.live
+            sent_enquiries, next_cursor = enquiries.sent_by(
+                tx,
+                organization_id,
+                states,
+                size,
+                after,
+                **subject_ids,
+                waiting=waiting,
+                live=request.live,
             )
-            messages = [asker_message(enquiry) for enquiry in sent]
-        elif members.on_probation(tx, own):
-            messages, more = [], None
+            messages = [asker_message(enquiry) for enquiry in sent_enquiries]
+        elif members.on_probation(tx, organization_id):
+            messages, next_cursor = [], None
         else:
-            received, more = enquiries.received_enquiries(
-                tx, own, states, size, after, waiting=waiting
+            received_enquiries, next_cursor = enquiries.received_enquiries(
+                tx, organization_id, states, size, after, waiting=waiting
             )
             messages = [
-                received_message(_received(identifier, rows)) for identifier, rows in received
+                received_message(_received_enquiry(identifier, rows))
+                for identifier, rows in received_enquiries
             ]
         return pb.ListEnquiriesResponse(
-            enquiries=messages, next_page_token=self._pages.token(request, more)
+            enquiries=messages, next_page_token=self._pages.token(request, next_cursor)
         )
 
     def AnswerEnquiry(self, request: pb.AnswerEnquiryRequest, call: Call) -> pb.Enquiry:
@@ -255,24 +268,24 @@ class Enquiries:
         service_id = object_id(request.service_id)
         answer = word(pb.OfferAnswer, request.answer, "answer")
         reason_code = word(referrals_pb2.DeclineReason, request.reason_code, "reason_code")
-        self._received(tx, caller, identifier)  # raises NotFound if the caller has no copy
+        self._received_enquiry(tx, caller, identifier)  # raises NotFound if the caller has no copy
         elevate_to_system_scope(tx)  # an answer changes the asker's enquiry
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        received = self._received(tx, caller, identifier)
+        received_enquiry = self._received_enquiry(tx, caller, identifier)
         if (
-            all(offer.state is EnquiryState.OPEN for offer in received.offers)
-            and received.version != base_version
+            all(offer.state is EnquiryState.OPEN for offer in received_enquiry.offers)
+            and received_enquiry.version != base_version
         ):
             raise Stale
         enquiry.answer(service_id, caller.organization_id, answer, reason_code, call.clock.now())
         enquiries.save(tx, enquiry)
-        return received_message(self._received(tx, caller, identifier))
+        return received_message(self._received_enquiry(tx, caller, identifier))
 
     def TakeOffer(self, request: pb.TakeOfferRequest, call: Call) -> pb.Enquiry:
         """Takes an offer. Of two calls at the same time, the second is refused.
 
-        Refuses an offer whose service can't be asked any more, since its member is suspended or no
-        longer offers it: taking the offer would close the copies of all other services.
+        Refuses an offer whose service can't be asked any more, because its member is suspended or
+        no longer offers the service: taking the offer would close the copies of all other services.
         """
         answer = word(pb.OfferAnswer, request.answer, "answer")
         identifier = object_id(request.id)
@@ -330,19 +343,19 @@ class Enquiries:
         person.check_not_erased()
 
     def _check_limit(self, tx: Transaction, organization_id: str, now: datetime) -> None:
-        most_open, most_a_day = rules.MAX_OPEN, rules.MAX_PER_DAY
+        max_open, max_per_day = rules.MAX_OPEN, rules.MAX_PER_DAY
         if members.on_probation(tx, organization_id):
-            most_open, most_a_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
+            max_open, max_per_day = rules.MAX_OPEN_ON_PROBATION, rules.MAX_PER_DAY_ON_PROBATION
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
         open_count, made_count = enquiries.count_of(
             tx, organization_id, now - rules.DAY, now + AHEAD
         )
-        if open_count >= most_open or made_count >= most_a_day:
+        if open_count >= max_open or made_count >= max_per_day:
             raise Conflict("too_many_enquiries")
 
     @staticmethod
-    def _asked(
+    def _services_to_ask(
         tx: Transaction,
         caller: Caller,
         service_ids: Sequence[str],
@@ -353,12 +366,12 @@ class Enquiries:
         """Returns the services to ask.
 
         Leaves out the caller's own services, and services that are unsafe for the person according
-        to this enquiry or the organisation's earlier records. Organisations that may have
-        the power to detain, charge or expel her may learn only what she has agreed to, so they are
-        never asked.
+        to this enquiry or the organisation's earlier records. Organisations that may have the power
+        to detain, charge or expel her are never asked, since they may learn only what she has
+        agreed to.
         """
         unsafe = unsafe.extended_by(
-            referrals.named_unsafe(tx, caller.organization_id, person_id, contact_id)
+            referrals.unsafe_answers(tx, caller.organization_id, person_id, contact_id)
         )
         return [
             service
@@ -373,16 +386,18 @@ class Enquiries:
         ]
 
     @staticmethod
-    def _received(tx: Transaction, caller: Caller, identifier: str) -> ReceivedEnquiry:
+    def _received_enquiry(tx: Transaction, caller: Caller, identifier: str) -> ReceivedEnquiry:
         if members.on_probation(tx, caller.organization_id):
             raise NotFound
-        return _received(identifier, enquiries.copies_of(tx, caller.organization_id, identifier))
+        return _received_enquiry(
+            identifier, enquiries.copies_of(tx, caller.organization_id, identifier)
+        )
 
     def _calendar(self, tx: Transaction, content: Content) -> Calendar:
         return self._policies.calendar(tx, content.country, content.department)
 
 
-def _received(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
+def _received_enquiry(identifier: str, rows: list[Row]) -> ReceivedEnquiry:
     return ReceivedEnquiry(
         identifier,
         [enquiries.offer(row) for row in rows],
@@ -401,7 +416,7 @@ def stop_asking(
     whether there may be more received copies. Needs the scope of the whole service.
     """
     received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
-    sent_ids = enquiries.open_of(tx, organization_id) if on_probation else []
+    sent_ids = enquiries.ids_open(tx, organization_id) if on_probation else []
     for identifier in received_ids + sent_ids:
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.organization_id == organization_id:
@@ -445,7 +460,7 @@ def cancel_waiting(
     tx: Transaction,
     now: datetime,
     contact_ids: Collection[str],
-    people: Collection[str],
+    person_ids: Collection[str],
     organization_id: str = "",
 ) -> None:
     """Cancels the waiting enquiries for contacts and people, after a withdrawal or an erasure.
@@ -453,7 +468,7 @@ def cancel_waiting(
     `organization_id` selects the enquiries of one organisation; "" selects all. Needs the scope of
     the whole service.
     """
-    for identifier in enquiries.waiting_of(tx, contact_ids, people, organization_id):
+    for identifier in enquiries.waiting_of(tx, contact_ids, person_ids, organization_id):
         enquiry = enquiries.get(tx, identifier, for_update=True)
         if enquiry.state in (EnquiryState.OPEN, EnquiryState.MATCHED):
             enquiry.withdraw(now)

@@ -13,7 +13,7 @@ from services.referrals.referrals.domain.figures import (
     Question,
     answer,
     end_of,
-    last_settled,
+    last_settled_quarter,
     published_cells,
 )
 from services.referrals.referrals.store import figures
@@ -42,7 +42,7 @@ class Statistics:
         now = call.clock.now()
         question = Question(request.period, request.country, request.need_group_code)
         question.check()
-        if figures.counted_until(tx) < last_settled(now):
+        if figures.counted_until(tx) < last_settled_quarter(now):
             _count(tx, now)
         until = figures.counted_until(tx)
         counts = answer(figures.stored_cells(tx), until, question)
@@ -82,8 +82,8 @@ class Statistics:
         counts = figures.count_open_work(
             call.tx, organization_id, now + timedelta(days=1), time_step_of(now)
         )
-        steps = {name: round_up(counts[name]) for name in ("most_people", "most_plans")}
-        return pb.MemberWork(**counts | steps)
+        rounded_counts = {name: round_up(counts[name]) for name in ("most_people", "most_plans")}
+        return pb.MemberWork(**counts | rounded_counts)
 
 
 def pilot(tx: Transaction) -> pb.PilotFigures:
@@ -93,16 +93,16 @@ def pilot(tx: Transaction) -> pb.PilotFigures:
     count below SMALLEST is withheld.
     """
     elevate_to_system_scope(tx)
-    counted = figures.count_assisted(tx, PILOT_START, PILOT_END)
+    counts = figures.count_assisted(tx, PILOT_START, PILOT_END)
     return pb.PilotFigures(
-        assisted=counted["assisted"],
-        from_chinandega=counted["by_department"].get("NI-CI", 0),
+        assisted=counts["assisted"],
+        from_chinandega=counts["by_department"].get("NI-CI", 0),
         period_start="2006-01",
         period_end="2006-10",
-        by_country=_safe(counted["by_country"]),
-        by_department=_safe(counted["by_department"]),
-        by_month=_safe(counted["by_month"]),
-        by_need_group=_safe(counted["by_need"]),
+        by_country=_published_figures(counts["by_country"]),
+        by_department=_published_figures(counts["by_department"]),
+        by_month=_published_figures(counts["by_month"]),
+        by_need_group=_published_figures(counts["by_need"]),
     )
 
 
@@ -112,16 +112,16 @@ def _count(tx: Transaction, now: datetime) -> None:
     A second call at the same time waits, and finds the count done.
     """
     advisory_lock(tx, "figures")
-    before, until = figures.counted_until(tx), last_settled(now)
-    if before < until:
+    counted_until, until = figures.counted_until(tx), last_settled_quarter(now)
+    if counted_until < until:
         elevate_to_system_scope(tx)
         counts = figures.count_completed(
-            tx, end_of(before) if before else EARLIEST_TIME, end_of(until)
+            tx, end_of(counted_until) if counted_until else EARLIEST_TIME, end_of(until)
         )
         figures.save(tx, published_cells(counts), until, now)
 
 
-def _safe(counts: dict[str, int]) -> list[pb.Figure]:
+def _published_figures(counts: dict[str, int]) -> list[pb.Figure]:
     return _figures(
         (code, count if count >= SMALLEST else -1)
         for code, count in sorted(counts.items())

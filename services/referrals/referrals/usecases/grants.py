@@ -45,7 +45,7 @@ class Grants:
         covers the groups, or else an emergency access by the caller that opens the groups. Raises
         NotFound, NotAllowed, Conflict or Invalid.
         """
-        check_opens_people(tx, caller)
+        check_may_open_people(tx, caller)
         person = self._people.get(tx, person_id)
         if person.organization_id == caller.organization_id:
             person.check_not_erased()
@@ -116,7 +116,7 @@ class Grants:
             referral.id,
         )
 
-    def party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
+    def person_for_party(self, tx: Transaction, caller: Caller, referral: Referral) -> Person:
         """Returns the person of a referral.
 
         The caller's organisation must hold the person's file, or be the receiver while the referral
@@ -154,15 +154,15 @@ def check_after_withdrawal(
     the earlier referrals. Raises Conflict, or Invalid if such a danger is declared although nothing
     was withdrawn.
     """
-    before = referrals.senders_before_withdrawal(
+    earlier_sender_ids = referrals.senders_before_withdrawal(
         tx, referral.person_id, referral.receiver_organization_id
     )
-    if before and (
+    if earlier_sender_ids and (
         reason != "danger_after_withdrawal"
-        or any(refusal(caller, sender_id) for sender_id in before)
+        or any(refusal(caller, sender_id) for sender_id in earlier_sender_ids)
     ):
         raise Conflict("override_after_withdrawal")
-    if reason == "danger_after_withdrawal" and not before:
+    if reason == "danger_after_withdrawal" and not earlier_sender_ids:
         raise Invalid((field, "unknown_code"))  # nothing was withdrawn
 
 
@@ -170,14 +170,14 @@ def _receives(caller: Caller, referral: Referral) -> bool:
     return referral.receiver_organization_id == caller.organization_id and referral.state in LIVE
 
 
-def check_opens_people(tx: Transaction, caller: Caller) -> None:
+def check_may_open_people(tx: Transaction, caller: Caller) -> None:
     """Refuses callers who do not work with people, or who may not know who a person is."""
     if not (caller.has("WORKER") or caller.has("OPERATOR") or "people.open" in caller.scopes):
         raise NotAllowed("right_missing")
-    check_knows_people(tx, caller)
+    check_may_know_people(tx, caller)
 
 
-def check_knows_people(tx: Transaction, caller: Caller) -> None:
+def check_may_know_people(tx: Transaction, caller: Caller) -> None:
     """Refuses coordinators, auditors and members on probation, who never learn who a person is."""
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")

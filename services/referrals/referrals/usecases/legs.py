@@ -17,7 +17,7 @@ from services.referrals.referrals.domain.referral import Referral
 class Legs(Protocol):
     """The legs of plans. Each method widens its transaction's scope to the whole service."""
 
-    def follow(self, tx: Transaction, now: datetime, *moved: Referral) -> None:
+    def update_steps(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
         """Updates the steps of plans after changes to referrals.
 
         The calling code must have locked the referrals.

@@ -36,7 +36,7 @@ class Lives:
         self._policies = policies
 
     @staticmethod
-    def watch_need(tx: Transaction, following: Referral, now: datetime) -> str:
+    def update_earlier_referral(tx: Transaction, following: Referral, now: datetime) -> str:
         """Updates the deadlines of the referral that `following` is based on.
 
         The need of the earlier referral is no longer open once `following` has been sent, and is
@@ -48,11 +48,11 @@ class Lives:
         if not following.based_on_id or following.send_time is None:
             return ""
         elevate_to_system_scope(tx)
-        before = referrals.get(tx, following.based_on_id, for_update=True)
-        if before.sender_organization_id == following.sender_organization_id:
-            before.watch_need(now)
-            referrals.save_deadlines(tx, before)
-        return before.contact_id
+        earlier = referrals.get(tx, following.based_on_id, for_update=True)
+        if earlier.sender_organization_id == following.sender_organization_id:
+            earlier.update_need_deadlines(now)
+            referrals.save_deadlines(tx, earlier)
+        return earlier.contact_id
 
     @staticmethod
     def release_offer(
@@ -71,26 +71,31 @@ class Lives:
             enquiry.withdraw(now, reason_code)
             enquiries.save(tx, enquiry)
 
-    def follow(
-        self, tx: Transaction, now: datetime, *moved: Referral, earlier_contact_id: str = ""
+    def update_dependents(
+        self,
+        tx: Transaction,
+        now: datetime,
+        *changed_referrals: Referral,
+        earlier_contact_id: str = "",
     ) -> None:
-        """Updates what depends on the state of the referrals: needs, steps of plans, contacts.
+        """Updates the needs, steps of plans and contacts that depend on the state of referrals.
 
-        `earlier_contact_id` is the contact of the earlier referral on which one of `moved` is
-        based; "" if there is none. This call must come last in a transaction.
+        `earlier_contact_id` is the contact of the earlier referral on which one of
+        `changed_referrals` is based; "" if there is none. This call must come last in a
+        transaction.
         """
-        self._legs.follow(tx, now, *moved)
-        for referral in moved:
+        self._legs.update_steps(tx, now, *changed_referrals)
+        for referral in changed_referrals:
             if referral.need_is_open:
                 referrals.note_following(tx, referral)
                 if referral.followed_up:  # another referral was sent before this one came back
-                    referral.watch_need(now)
+                    referral.update_need_deadlines(now)
                     referrals.save_deadlines(tx, referral)
-        self.follow_contacts(
-            tx, now, earlier_contact_id, *(referral.contact_id for referral in moved)
+        self.update_contacts(
+            tx, now, earlier_contact_id, *(referral.contact_id for referral in changed_referrals)
         )
 
-    def follow_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
+    def update_contacts(self, tx: Transaction, now: datetime, *identifiers: str) -> None:
         """Updates the outcome of contacts of the line according to the state of their referrals.
 
         An empty id is ignored. This call must come last in a transaction, since it widens the
@@ -100,7 +105,7 @@ class Lives:
             # a receiver's refusal may reopen the contact, but a receiver sees no contact of a line
             elevate_to_system_scope(tx)
             contact = contacts.lock(tx, identifier)
-            if contact.follow(
+            if contact.update_outcome(
                 still_to_refer(referrals.of_contact(tx, identifier)),
                 now,
                 self._policies.calendar(tx, contact.line_country, contact.department),
@@ -149,14 +154,14 @@ class Lives:
 
         The desk is notified of each referral. Returns whether there may be more such referrals.
         """
-        released = referrals.ids_of_responsible(tx, worker_id, _MAX_CHANGED)
-        for identifier in released:
+        referral_ids = referrals.ids_of_responsible(tx, worker_id, _MAX_CHANGED)
+        for identifier in referral_ids:
             referral = referrals.get(tx, identifier, for_update=True)
             referral.take(
                 "assign", Actor("system", "members", ""), now, self.calendar(tx, referral)
             )
             self.save(tx, referral)
-        return len(released) == _MAX_CHANGED
+        return len(referral_ids) == _MAX_CHANGED
 
     def note_standing(self, tx: Transaction, now: datetime, organization_id: str) -> bool:
         """Records on some live referrals, for the other side, that an organisation is out or back.
@@ -165,12 +170,14 @@ class Lives:
         referrals on which this is not recorded yet.
         """
         is_out = not members.is_active(tx, organization_id)
-        waiting = referrals.ids_to_note_standing(tx, organization_id, _MAX_CHANGED, out=is_out)
-        for identifier in waiting:
+        referral_ids = referrals.ids_to_note_standing(
+            tx, organization_id, _MAX_CHANGED, is_out=is_out
+        )
+        for identifier in referral_ids:
             referral = referrals.get(tx, identifier, for_update=True)
-            referral.note_standing(organization_id, now, out=is_out)
+            referral.note_standing(organization_id, now, is_out=is_out)
             self.save(tx, referral)
-        return len(waiting) == _MAX_CHANGED
+        return len(referral_ids) == _MAX_CHANGED
 
     def withdraw_consent(
         self, tx: Transaction, actor: Actor, now: datetime, identifiers: Sequence[str]
@@ -179,7 +186,7 @@ class Lives:
 
         A taken offer of a draft is released. The calling code must have locked the person.
         """
-        ended = []
+        ended_referrals = []
         for identifier in identifiers:
             referral = referrals.get(tx, identifier, for_update=True)
             if not referral.is_asked_for:
@@ -189,33 +196,33 @@ class Lives:
             if was_draft:
                 self.release_offer(tx, now, referral, CONSENT_WITHDRAWN)
             self.save(tx, referral)
-            ended.append(referral)
-        self.follow(tx, now, *ended)
+            ended_referrals.append(referral)
+        self.update_dependents(tx, now, *ended_referrals)
 
     def confirm_help(
         self,
         tx: Transaction,
         now: datetime,
         first_id: str,
-        people: Sequence[str],
+        person_ids: Sequence[str],
         help_came: bool,
     ) -> None:
         """Records the person's own answer to the question whether help came.
 
-        The answer applies to all completed referrals of `people`, her files; `first_id` is her
+        The answer applies to all completed referrals of `person_ids`, her files; `first_id` is her
         first contact. Raises Conflict if there is no completed referral.
         """
         actor = Actor("person", first_id, "")
-        for person_id in sorted(people):
+        for person_id in sorted(person_ids):
             self._people.lock(tx, person_id)
-        completed = [
+        completed_referrals = [
             referral
-            for referral in referrals.of_people(tx, people, for_update=True)
+            for referral in referrals.of_people(tx, person_ids, for_update=True)
             if referral.state is State.COMPLETED
         ]
-        if not completed:
+        if not completed_referrals:
             raise Conflict("nothing_to_confirm")
-        for referral in completed:
+        for referral in completed_referrals:
             referral.take(
                 "close",
                 actor,
@@ -224,17 +231,17 @@ class Lives:
                 help_came_code="yes" if help_came else "no",
             )
             self.save(tx, referral)
-        self.follow(tx, now, *completed)
+        self.update_dependents(tx, now, *completed_referrals)
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[Event]:
         """Records the levels that deadlines have reached; returns the events.
 
-        The claimed rows are locked by this transaction.
+        The rows are locked by this transaction.
         """
 
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
             calendar_at = self._policies.calendars(tx)  # one query, in the referrals' round trip
-            claimed = referrals.locked_referrals(tx, identifiers)
+            locked_referrals = referrals.lock_all(tx, identifiers)
             fired = [
                 (
                     referral.id,
@@ -242,19 +249,19 @@ class Lives:
                         now, calendar_at(referral.coarse.country, referral.coarse.department)
                     ),
                 )
-                for referral in claimed
+                for referral in locked_referrals
             ]
-            referrals.save_all(tx, claimed)
-            for referral, (_, events) in zip(claimed, fired, strict=True):
+            referrals.save_all(tx, locked_referrals)
+            for referral, (_, events) in zip(locked_referrals, fired, strict=True):
                 if ("clock_escalated", DeadlineKind.DRAFT) in ((e.verb, e.clock) for e in events):
                     self.release_offer(tx, now, referral, NOT_REFERRED)
             expired = [
                 referral
-                for referral, (_, events) in zip(claimed, fired, strict=True)
+                for referral, (_, events) in zip(locked_referrals, fired, strict=True)
                 if any(e.from_state is not e.to_state for e in events)
             ]
             if expired:
-                self.follow(tx, now, *expired)
+                self.update_dependents(tx, now, *expired)
             return fired
 
         return fire_each(

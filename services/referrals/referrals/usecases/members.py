@@ -12,7 +12,7 @@ _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
 _NO_MEMBER = ("APPLIED", "REJECTED")
 
 
-def organization_changed(
+def record_organization(
     tx: Transaction,
     now: datetime,
     identifier: str,
@@ -24,9 +24,9 @@ def organization_changed(
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
     A member that is on probation, suspended or gone answers no enquiry: the copies that it has
-    received are closed, so that nobody takes its offer and closes the others. Returns whether there
-    may be more to do. Nothing is recorded about an organisation that has only applied, or whose
-    application was rejected.
+    received are closed, so that nobody takes its offer and so closes all other copies. Returns
+    whether there may be more to do. Nothing is recorded about an organisation that has only
+    applied, or whose application was rejected.
     """
     if status in _NO_MEMBER:
         return False
@@ -45,17 +45,17 @@ def organization_changed(
     )
 
 
-def worker_changed(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
+def record_worker(tx: Transaction, identifier: str, organization_id: str, active: bool) -> None:
     """Records a worker's organisation, and whether her account is active."""
     members.note_member(tx, "worker", identifier, active, organization_id=organization_id)
 
 
-def key_changed(tx: Transaction, identifier: str, live: bool) -> None:
+def record_key(tx: Transaction, identifier: str, live: bool) -> None:
     """Records whether an API key is live."""
     members.note_member(tx, "key", identifier, live)
 
 
-def service_changed(
+def record_service(
     tx: Transaction,
     now: datetime,
     identifier: str,
@@ -68,7 +68,7 @@ def service_changed(
 ) -> None:
     """Records that a service was registered or changed.
 
-    The taken offers of a service that is no longer offered end: no referral can be sent to it.
+    If the service is no longer offered, its taken offers end, since no referral can be sent to it.
     """
     members.note_service(
         tx, identifier, organization_id, active, uses, ages, department, shelter=shelter

@@ -52,7 +52,7 @@ from services.referrals.referrals.wire.referrals import (
 _AND_NETWORK = "+network"
 # The maximum number of seconds that a stream waits for an event before it checks whether its caller
 # is still connected and still allowed.
-_LOOK = 0.5
+_MAX_WAIT = 0.5
 
 
 class Referrals(Steps):
@@ -99,7 +99,7 @@ class Referrals(Steps):
             raise NotFound
         person.check_not_erased()
         members.check_organizations(tx, request.unsafe_organization_ids, "unsafe_organization_ids")
-        before = referrals.get(tx, based_on_id) if based_on_id else None
+        earlier = referrals.get(tx, based_on_id) if based_on_id else None
         enquiry = _enquiry_of(tx, enquiry_id, person_id) if enquiry_id else None
         actor = actor_of(caller)
         calendar = calendar_at(person.coarse.country, person.coarse.department)
@@ -108,20 +108,20 @@ class Referrals(Steps):
         )
         urgency_checked = enquiry is not None and draft.urgency is None
         if (
-            before is not None
-            and draft.urgency is before.urgency
-            and (draft.contact_id or "") == before.contact_id
+            earlier is not None
+            and draft.urgency is earlier.urgency
+            and (draft.contact_id or "") == earlier.contact_id
         ):
-            urgency_checked, referral.urgency_reason_code = True, before.urgency_reason_code
-            answered = contacts.urgency_of(tx, before.contact_id)
-            draft = replace(draft, urgency=before.following_urgency(answered))
+            urgency_checked, referral.urgency_reason_code = True, earlier.urgency_reason_code
+            answered_urgency = contacts.urgency_of(tx, earlier.contact_id)
+            draft = replace(draft, urgency=earlier.following_urgency(answered_urgency))
         if (
-            before is not None
-            and before.sender_organization_id == caller.organization_id
-            and before.person_id == person_id
+            earlier is not None
+            and earlier.sender_organization_id == caller.organization_id
+            and earlier.person_id == person_id
         ):
-            draft = replace(draft, assault_time=draft.assault_time or before.recent_assault(now))
-            referral.unsafe = before.unsafe
+            draft = replace(draft, assault_time=draft.assault_time or earlier.recent_assault(now))
+            referral.unsafe = earlier.unsafe
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
             enquiry.refer(referral.id, person.id, now)
@@ -130,7 +130,7 @@ class Referrals(Steps):
                 enquiry.withdraw(now, BY_ASKER)
             enquiries.save(tx, enquiry)
         if draft != Draft():
-            self._change(
+            self._change_draft(
                 tx,
                 referral,
                 actor,
@@ -141,7 +141,7 @@ class Referrals(Steps):
                 urgency_checked=urgency_checked,
             )
         referrals.save(tx, referral, None)
-        self._lives.follow_contacts(tx, now, referral.contact_id)
+        self._lives.update_contacts(tx, now, referral.contact_id)
         if referral.contact_id:
             person = self._people.get(tx, person_id, for_update=True)
             callbacks.end_forbidden(tx, now, person, caller.id)
@@ -162,12 +162,12 @@ class Referrals(Steps):
                 "referral.unsafe_organization_ids",
             )
         contact_id, service_id = referral.contact_id, referral.service_id
-        self._change(call.tx, referral, actor, now, draft, calendar)
+        self._change_draft(call.tx, referral, actor, now, draft, calendar)
         referrals.save(call.tx, referral, None)
         if referral.service_id not in ("", service_id):
             self._lives.release_offer(call.tx, now, referral)
         if referral.contact_id != contact_id:
-            self._lives.follow_contacts(call.tx, now, contact_id, referral.contact_id)
+            self._lives.update_contacts(call.tx, now, contact_id, referral.contact_id)
             person = self._people.get(call.tx, referral.person_id, for_update=True)
             callbacks.end_forbidden(call.tx, now, person, call.caller.id)
         return referral_message(referral, actor, now)
@@ -246,7 +246,7 @@ class Referrals(Steps):
             person_id=request.person_id,
             contact_id=request.contact_id,
         )
-        wanted = filter(message, stream.caller, stream.clock.now(), "")
+        query = filter(message, stream.caller, stream.clock.now(), "")
         with self._changes.watching():
             with stream.transaction() as tx:
                 store, position = self._changes.begin(
@@ -259,7 +259,7 @@ class Referrals(Steps):
             )
             while stream.is_open():
                 with stream.transaction() as tx:
-                    changes, position = self._changes.changes(tx, stream.caller, wanted, position)
+                    changes, position = self._changes.changes(tx, stream.caller, query, position)
                 for change in changes:
                     yield change_message(
                         change.referral,
@@ -267,7 +267,7 @@ class Referrals(Steps):
                         change.step_version,
                         self._resume.token(request, scope, [store, change.position]),
                     )
-                self._changes.wait(position, min(_LOOK, stream.left))
+                self._changes.wait(position, min(_MAX_WAIT, stream.left))
             yield pb.WatchReferralsResponse(
                 resume_token=self._resume.token(request, scope, [store, position])
             )
@@ -343,7 +343,7 @@ class Referrals(Steps):
             lambda: self._grant(call, now, referral) is not None,
         )
 
-    def _change(
+    def _change_draft(
         self,
         tx: Transaction,
         referral: Referral,
@@ -358,14 +358,16 @@ class Referrals(Steps):
         """Changes a draft of a `person`, who is read if the calling code has not read her.
 
         `urgency_checked` is True if the urgency comes from the enquiry or referral that the draft
-        is based on, where it was checked before.
+        is based on, where it was checked earlier.
         """
         service = ("", "") if draft.service_id == "" else None
         if draft.service_id:
-            owner = members.owner_of_service(tx, draft.service_id, referral.sender_organization_id)
-            if owner is None:
+            owner_id = members.owner_of_service(
+                tx, draft.service_id, referral.sender_organization_id
+            )
+            if owner_id is None:
                 raise Conflict("service_unknown")
-            service = (draft.service_id, owner)
+            service = (draft.service_id, owner_id)
         if (
             draft.receipt_id
             and self._receipts.get(tx, draft.receipt_id).person_id != referral.person_id
@@ -383,28 +385,27 @@ class Referrals(Steps):
         # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the
         # requests of those contacts.
         if draft.contact_id:
-            known = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
+            recent_time = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
             if not draft.without_assault:
-                assault_time = assault_time or (None if referral.assault_time else known)
+                assault_time = assault_time or (None if referral.assault_time else recent_time)
         unsafe = draft.unsafe(referral.unsafe)
         # an unchanged value may be sent back, even if the person was not asked
         if unsafe is not None and unsafe != referral.unsafe:
             unsafe.check(path=draft.path)
         person = person or self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # a draft has the file's data until the draft is sent
-        fields = replace(draft, service_id=None)
         referral.change_draft(
             actor,
             now,
             calendar,
             path=draft.path,
-            need_code=fields.need_code,
-            urgency=fields.urgency,
+            need_code=draft.need_code,
+            urgency=draft.urgency,
             answered_urgency=answered_urgency,
-            urgency_reason_code=fields.urgency_reason_code,
+            urgency_reason_code=draft.urgency_reason_code,
             service=service,
-            receipt_id=fields.receipt_id,
-            contact_id=fields.contact_id,
+            receipt_id=draft.receipt_id,
+            contact_id=draft.contact_id,
             assault_time=assault_time,
             without_assault=draft.without_assault,
             unsafe=unsafe,

@@ -47,7 +47,7 @@ class Renewals:
         if referral.state not in LIVE or receipt is None:
             return []
         if not self._ends_soon(tx, receipt, now):
-            renewals.watch(tx, identifier, min(receipt.notice_time, now + AGE_CHECK))
+            renewals.schedule(tx, identifier, min(receipt.notice_time, now + AGE_CHECK))
             return []
         referral.note_consent_ending(now)
         events = list(referral.events)
@@ -62,7 +62,7 @@ class Renewals:
         return receipt if receipt.is_live(now) else None
 
     def _ends_soon(self, tx: Transaction, receipt: Receipt, now: datetime) -> bool:
-        """Returns whether the receipt ends soon, by its date or because she outgrows it."""
+        """Returns whether the receipt ends soon, by its date or because of the person's age."""
         return now >= receipt.notice_time or (
             receipt.ends_with_age_band
             and self._people.outgrows_band(tx, receipt.person_id, now, NOTICE.days)

@@ -56,18 +56,20 @@ class Steps:
         # a note never conflicts
         base_version = None if verb == "add_note" else version(request.etag)
         referral, calendar = self._lives.lock(call.tx, object_id(request.id), base_version)
-        before = referral.state, referral.need_is_open
+        state_before = referral.state, referral.need_is_open
         referral.take(verb, actor_of(call.caller), now, calendar, **fields)
         self._lives.save(call.tx, referral)
-        if before[0] is State.DRAFT:
+        if state_before[0] is State.DRAFT:
             self._lives.release_offer(call.tx, now, referral)
         earlier_contact_id = (
-            self._lives.watch_need(call.tx, referral, now)
+            self._lives.update_earlier_referral(call.tx, referral, now)
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
-        if (referral.state, referral.need_is_open) != before:
-            self._lives.follow(call.tx, now, referral, earlier_contact_id=earlier_contact_id)
+        if (referral.state, referral.need_is_open) != state_before:
+            self._lives.update_dependents(
+                call.tx, now, referral, earlier_contact_id=earlier_contact_id
+            )
         return referral_message(referral, actor_of(call.caller), now)
 
     def SendReferral(self, request: pb.SendReferralRequest, call: Call) -> pb.Referral:
@@ -75,38 +77,44 @@ class Steps:
         tx, caller, now = call.tx, call.caller, call.clock.now()
         identifier, base_version = object_id(request.id), version(request.etag)
         receipt_id = optional_id(request.receipt_id, "receipt_id")
-        override = word(pb.OverrideReason, request.override_reason_code, "override_reason_code")
-        acknowledged = word_list(
+        override_reason = word(
+            pb.OverrideReason, request.override_reason_code, "override_reason_code"
+        )
+        acknowledged_codes = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
         draft = referrals.get(tx, identifier)
         if draft.step_version != base_version:
             raise Stale
-        chosen = receipt_id or draft.receipt_id
+        chosen_receipt_id = receipt_id or draft.receipt_id
         # All these queries share a round trip with the query of the locked referral.
         self._people.lock(tx, draft.person_id)
         read_person = self._people.query(tx, draft.person_id)
         read_key = self._people.query_key(tx, draft.person_id)
-        read_receipt = self._receipts.query(tx, chosen) if chosen and not override else None
+        read_receipt = (
+            self._receipts.query(tx, chosen_receipt_id)
+            if chosen_receipt_id and not override_reason
+            else None
+        )
         read_receiver = members.query_receiver(
             tx, draft.service_id, draft.receiver_organization_id, draft.sender_organization_id
         )
-        named = referrals.named_unsafe(
+        unsafe_answers = referrals.unsafe_answers(
             tx, draft.sender_organization_id, draft.person_id, draft.contact_id, draft.id
         )
         referral, calendar = self._lives.lock(tx, identifier, base_version)
         person = read_person()
         person.check_not_erased()
         receiver = read_receiver()
-        _check_receiver(referral, person, receiver, named, acknowledged)
+        _check_receiver(referral, person, receiver, unsafe_answers, acknowledged_codes)
         if receiver.sender_on_probation:
             _check_limit(tx, referral.sender_organization_id)
-        if referral.based_on_id and referrals.already_replaced(tx, referral):
+        if referral.based_on_id and referrals.is_already_replaced(tx, referral):
             raise Conflict("already_replaced")
         receipt = (
-            _override(call, now, referral, person, override)
-            if override
-            else _checked(read_receipt(), referral)
+            _new_override(call, now, referral, person, override_reason)
+            if override_reason
+            else _checked_receipt(read_receipt(), referral)
             if read_receipt
             else None
         )
@@ -120,15 +128,23 @@ class Steps:
             nobody_calls=person.safe_contact_channel == NOBODY_CALLS,
             arrival=read_arrival(request.arrival) if request.HasField("arrival") else None,
         )
-        if override and receipt is not None:
+        if override_reason and receipt is not None:
             self._receipts.add(tx, receipt)
-        action, basis = ("send_override", override) if override else ("send", "receipt")
-        _record(call, action, referral, basis, *(f"acknowledged:{code}" for code in acknowledged))
+        action, basis = (
+            ("send_override", override_reason) if override_reason else ("send", "receipt")
+        )
+        _record(
+            call,
+            action,
+            referral,
+            basis,
+            *(f"acknowledged:{code}" for code in acknowledged_codes),
+        )
         self._lives.save(tx, referral, read_key)
         if receipt is not None and not receipt.is_override:
-            renewals.watch(tx, referral.id, receipt.watch_time(now))
-        earlier_contact_id = self._lives.watch_need(tx, referral, now)
-        self._lives.follow(tx, now, referral, earlier_contact_id=earlier_contact_id)
+            renewals.schedule(tx, referral.id, receipt.first_check_time(now))
+        earlier_contact_id = self._lives.update_earlier_referral(tx, referral, now)
+        self._lives.update_dependents(tx, now, referral, earlier_contact_id=earlier_contact_id)
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
@@ -163,16 +179,16 @@ class Steps:
         )
         if not receipt_id:
             raise Invalid(("receipt_id", "required"))
-        receipt = _checked(self._receipts.get(tx, receipt_id), referral)
-        replaced = referral.receipt_id
+        receipt = _checked_receipt(self._receipts.get(tx, receipt_id), referral)
+        former_receipt_id = referral.receipt_id
         referral.attach_consent(actor_of(call.caller), now, calendar, receipt)
-        former = self._receipts.get(tx, replaced, for_update=True)
-        if referrals.live_of_person(tx, referral.person_id, replaced) == [referral.id]:
-            former.end(now)
-            self._receipts.change(tx, former, "ended")
+        former_receipt = self._receipts.get(tx, former_receipt_id, for_update=True)
+        if referrals.live_of_person(tx, referral.person_id, former_receipt_id) == [referral.id]:
+            former_receipt.end(now)
+            self._receipts.change(tx, former_receipt, "ended")
         _record(call, "attach_consent", referral, f"receipt:{receipt.id}")
         self._lives.save(tx, referral)
-        renewals.watch(tx, referral.id, receipt.watch_time(now))
+        renewals.schedule(tx, referral.id, receipt.first_check_time(now))
         self._legs.check_receipt(tx, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
@@ -213,10 +229,10 @@ class Steps:
         now = call.clock.now()
         service_id = optional_id(request.service_id, "service_id")
         referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
-        owner = members.owner_of_service(tx, service_id, referral.sender_organization_id)
-        if owner is None:
+        owner_id = members.owner_of_service(tx, service_id, referral.sender_organization_id)
+        if owner_id is None:
             raise Conflict("service_unknown")
-        service = service_id, owner
+        service = service_id, owner_id
         # The draft belongs to the sender, so a coordinator could neither write it nor read its
         # contact.
         elevate_to_system_scope(tx)
@@ -231,7 +247,7 @@ class Steps:
         )
         self._lives.save(tx, referral)
         referrals.save(tx, following, None)
-        self._lives.follow(tx, now, referral)
+        self._lives.update_dependents(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
 
@@ -258,7 +274,7 @@ def _check_worker(call: Call, worker_id: str) -> None:
             raise NotAllowed("organization_not_active")
 
 
-def _checked(receipt: Receipt, referral: Referral) -> Receipt:
+def _checked_receipt(receipt: Receipt, referral: Referral) -> Receipt:
     """Returns the receipt. Refuses a receipt of another person."""
     if receipt.person_id != referral.person_id:
         raise NotFound
@@ -269,22 +285,23 @@ def _check_receiver(
     referral: Referral,
     person: Person,
     receiver: Receiver,
-    named: Iterable[Unsafe],
-    acknowledged: Collection[str],
+    unsafe_answers: Iterable[Unsafe],
+    acknowledged_codes: Collection[str],
 ) -> None:
     """Refuses a receiver to which the person can't be referred.
 
     Such a receiver is not active, does not exist for the sender, no longer offers the service, does
-    not accept her age, or is not safe for her. `named` are the answers in which she named somebody
-    unsafe before. The last two reasons do not count once the sender has acknowledged them.
+    not accept her age, or is not safe for her. `unsafe_answers` are the answers in which she
+    named somebody unsafe before. The last two reasons do not count once the sender has acknowledged
+    them.
     """
     if referral.service_id and not receiver.available:
         raise Conflict("receiver_not_active")
     if referral.service_id and not receiver.offered:
         raise Conflict("service_unknown")
-    check_age_taken(receiver.ages.takes(person.coarse.age_band), acknowledged)
-    referral.unsafe.extended_by(named).check_receiver(
-        referral.receiver_organization_id, receiver.department, acknowledged
+    check_age_taken(receiver.ages.takes(person.coarse.age_band), acknowledged_codes)
+    referral.unsafe.extended_by(unsafe_answers).check_receiver(
+        referral.receiver_organization_id, receiver.department, acknowledged_codes
     )
 
 
@@ -296,7 +313,7 @@ def _check_limit(tx: Transaction, organization_id: str) -> None:
         raise Conflict("referral_limit")
 
 
-def _override(
+def _new_override(
     call: Call, now: datetime, referral: Referral, person: Person, reason: str
 ) -> Receipt:
     check_may_override(call.caller)

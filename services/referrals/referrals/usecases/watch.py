@@ -19,10 +19,11 @@ from services.referrals.referrals.store.watch import Change
 from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
-_LOOK = 1.0  # longest wait for a notification, in seconds
-# Longest times between two rounds, in seconds: while a stream is open, as a fallback to LISTEN; and
-# while no stream is open, so that the first stream finds little to do.
-_LONGEST_WAIT, _UNWATCHED = 10.0, 60.0
+_MAX_WAIT = 1.0  # longest wait for a notification, in seconds
+# Seconds between two rounds. While a stream is open, this is the longest time, as a fallback to
+# LISTEN. While no stream is open, this is the shortest time; these rounds leave little to do for
+# the first stream.
+_LONGEST_WAIT, _PAUSE_WITHOUT_STREAM = 10.0, 60.0
 # Shortest time between two rounds, in seconds. Each round gives positions and wakes all streams, so
 # that events in quick succession are read together.
 _PACE = 0.1
@@ -37,14 +38,14 @@ class Watch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._last = 0
-        self._given = threading.Condition()
+        self._last_position = 0
+        self._position_given = threading.Condition()
         self._streams = 0
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Counts a stream while it is open. Positions are up to date when the block begins."""
-        with self._given:
+        with self._position_given:
             self._streams += 1
         try:
             count = 1
@@ -53,7 +54,7 @@ class Watch:
                     count = watch.give_positions(tx)
             yield
         finally:
-            with self._given:
+            with self._position_given:
                 self._streams -= 1
 
     def begin(self, tx: Transaction, known: Cursor | None) -> tuple[str, int]:
@@ -70,14 +71,14 @@ class Watch:
         return store, int(known[1])
 
     def changes(
-        self, tx: Transaction, caller: Caller, wanted: Filter, after: int
+        self, tx: Transaction, caller: Caller, query: Filter, after: int
     ) -> tuple[list[Change], int]:
         """Returns the next changes that the caller may see, and the position that they reach.
 
         Up to that position no change is missing.
         """
         until = min(watch.last_position(tx), after + watch.WINDOW)
-        changes = watch.changes(tx, wanted, after, until, _BATCH)
+        changes = watch.changes(tx, query, after, until, _BATCH)
         actor = actor_of(caller)
         visible = [
             change for change in changes if change.referral.events_for(actor, [change.event])
@@ -86,8 +87,8 @@ class Watch:
 
     def wait(self, after: int, seconds: float) -> None:
         """Waits until a position after `after` has been given, but no longer than `seconds`."""
-        with self._given:
-            self._given.wait_for(lambda: self._last > after, seconds)
+        with self._position_given:
+            self._position_given.wait_for(lambda: self._last_position > after, seconds)
 
     def give(self, connection: Transaction) -> None:
         """Gives positions to all events that have none, and wakes the waiting streams."""
@@ -96,10 +97,10 @@ class Watch:
             with connection.transaction():
                 count = watch.give_positions(connection)
         last = watch.last_position(connection)
-        with self._given:
-            if last != self._last:
-                self._last = last
-                self._given.notify_all()
+        with self._position_given:
+            if last != self._last_position:
+                self._last_position = last
+                self._position_given.notify_all()
 
     def loop(self) -> Loop:
         """Returns the loop that gives positions; it waits while the database is unavailable."""
@@ -112,12 +113,12 @@ class Watch:
             while loop.turn():
                 has_given, elapsed = False, time.monotonic() - given_at
                 if (self._streams and (due or elapsed > _LONGEST_WAIT)) or (
-                    due and elapsed > _UNWATCHED
+                    due and elapsed > _PAUSE_WITHOUT_STREAM
                 ):
                     self.give(connection)
                     due, given_at = False, time.monotonic()
                     loop.wait(_PACE)
                     has_given = True
-                if has_given or wait_for_input(connection, _LOOK):
+                if has_given or wait_for_input(connection, _MAX_WAIT):
                     while wait_for_notice(connection, 0.0):  # all that arrived meanwhile
                         due = True

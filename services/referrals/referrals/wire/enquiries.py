@@ -52,10 +52,10 @@ def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
     Partners' systems may name organisations without an answer. The answer is then NAMED, since the
     person must have been asked.
     """
-    parsed = unsafe_places(
+    answer = unsafe_places(
         request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code")
     )
-    return parsed if parsed.code or not parsed.organization_ids else replace(parsed, code=NAMED)
+    return answer if answer.code or not answer.organization_ids else replace(answer, code=NAMED)
 
 
 def unsafe_places(
@@ -105,7 +105,7 @@ def _turn(waits: bool, side: referrals_pb2.Turn.ValueType) -> referrals_pb2.Turn
 
 def asker_message(enquiry: Enquiry) -> pb.Enquiry:
     """Returns the message for the asking organisation, with the whole enquiry."""
-    shown: dict[str, Any] = {
+    plain_values: dict[str, Any] = {
         name: getattr(enquiry, name)
         for name in (
             "id",
@@ -120,12 +120,12 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
         name: timestamp(getattr(enquiry, name))
         for name in ("start_time", "due_time", "create_time", "update_time")
     }
-    may_be_referred = enquiry.is_offered and not enquiry.referral_id
+    is_senders_turn = enquiry.has_offer and not enquiry.referral_id
     running = enquiry.state is EnquiryState.OPEN or (
         enquiry.state is EnquiryState.MATCHED and not enquiry.referral_id
     )
     return pb.Enquiry(
-        **shown,
+        **plain_values,
         **times,
         etag=etag(enquiry.version),
         code=short_code(enquiry.id),
@@ -133,7 +133,7 @@ def asker_message(enquiry: Enquiry) -> pb.Enquiry:
         content=_content_message(enquiry.content),
         side=referrals_pb2.SIDE_SENDER,
         turn=_turn(
-            running, referrals_pb2.TURN_SENDER if may_be_referred else referrals_pb2.TURN_RECEIVER
+            running, referrals_pb2.TURN_SENDER if is_senders_turn else referrals_pb2.TURN_RECEIVER
         ),
         offers=[_offer_message(offer) for offer in enquiry.offers],
         left_out_attributes=[ATTRIBUTES.number(attribute) for attribute in enquiry.left_out],
@@ -151,7 +151,7 @@ def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     """
     states = {offer.state for offer in enquiry.offers}
     is_open = states == {EnquiryState.OPEN}
-    mine = any(not offer.answer for offer in enquiry.offers)
+    is_own_turn = any(not offer.answer for offer in enquiry.offers)
     return pb.Enquiry(
         id=enquiry.id,
         etag=etag(enquiry.version),
@@ -159,7 +159,9 @@ def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
         state=STATES.number(min(states, key=list(EnquiryState).index)),
         content=_content_message(enquiry.content),
         side=referrals_pb2.SIDE_RECEIVER,
-        turn=_turn(is_open, referrals_pb2.TURN_RECEIVER if mine else referrals_pb2.TURN_SENDER),
+        turn=_turn(
+            is_open, referrals_pb2.TURN_RECEIVER if is_own_turn else referrals_pb2.TURN_SENDER
+        ),
         due_time=timestamp(enquiry.due_time) if is_open else None,
         offers=[_offer_message(offer) for offer in enquiry.offers],
         taken_service_id=next((offer.service_id for offer in enquiry.offers if offer.taken), ""),

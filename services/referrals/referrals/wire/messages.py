@@ -50,46 +50,49 @@ def referral_message(
         if Side.RECEIVER in sides
         else referrals_pb2.SIDE_NETWORK
     )
-    party, alone = side != referrals_pb2.SIDE_NETWORK, referral.is_only_receiver(actor)
+    is_party, is_only_receiver = (
+        side != referrals_pb2.SIDE_NETWORK,
+        referral.is_only_receiver(actor),
+    )
     turn, deadlines = referral.side_to_act(actor), referral.deadlines_for(actor)
-    allowed = referral.allowed_verbs(actor, now)
+    allowed_verbs = referral.allowed_verbs(actor, now)
     fields: dict[str, Any] = {
         "etag": etag(referral.step_version),
         "code": short_code(referral.id),
-        "person_id": referral.person_id if party else "",
+        "person_id": referral.person_id if is_party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
-        "receipt_id": referral.receipt_id if party else "",
+        "receipt_id": referral.receipt_id if is_party else "",
         **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
         "person": coarse_message(referral.coarse),
-        "assault_time": timestamp(referral.assault_time) if party else None,
+        "assault_time": timestamp(referral.assault_time) if is_party else None,
         "clocks": [clock_message(deadline) for deadline in deadlines],
         "next_due_time": timestamp(
             min((deadline.due_time for deadline in deadlines if deadline.running), default=None)
         ),
-        "allowed_verbs": allowed,
+        "allowed_verbs": allowed_verbs,
         "side": side,
         "turn": _TURNS[turn],
-        "main_step": referral.main_step(actor, now, allowed),
+        "main_step": referral.main_step(actor, now, allowed_verbs),
         "unanswered": referral.shows_open_need(actor),
         "need_close_reason_code": 0
-        if alone
+        if is_only_receiver
         else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
         "following_id": ""
-        if alone or not (referral.followed_up or Side.SENDER in sides)
+        if is_only_receiver or not (referral.followed_up or Side.SENDER in sides)
         else referral.following_id,
         "live": referral.state in LIVE,
         "legs": legs,
         "remind_time": None
-        if alone and referral.state in CAME_BACK
+        if is_only_receiver and referral.state in CAME_BACK
         else timestamp(referral.remind_time),
     }
-    for name, numbers_of_words in _plain(tuple(fields)):
-        fields[name] = _converted(getattr(referral, name), numbers_of_words)
+    for name, numbers_of_words in _common_fields(tuple(fields)):
+        fields[name] = _convert(getattr(referral, name), numbers_of_words)
     return referrals_pb2.Referral(**fields)
 
 
 @cache
-def _plain(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
+def _common_fields(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
     """Returns the fields that the message and the domain have in common, except `excluded`.
 
     A field with a code list comes with the numbers of its words, any other field with None.
@@ -101,7 +104,7 @@ def _plain(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | Non
     ]
 
 
-def _converted(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
+def _convert(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
     """Returns the value of a field that the message and the domain have in common.
 
     Times, and words from a code list, are converted; other values stay.

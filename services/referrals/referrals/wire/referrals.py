@@ -99,28 +99,30 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     """Parses the fields that the mask names."""
     paths = mask_names(request.update_mask, _AMENDABLE)
-    sent = request.referral
+    message = request.referral
     path = "referral."
     ids: dict[str, Any] = {
-        name: optional_id(getattr(sent, name), path + name)
+        name: optional_id(getattr(message, name), path + name)
         for name in ("service_id", "receipt_id", "contact_id")
         if name in paths
     }
     return Draft(
         path,
-        need_code=sent.need_code if "need_code" in paths else None,
-        urgency=_required_urgency(sent.urgency, f"{path}urgency") if "urgency" in paths else None,
-        assault_time=moment(sent, "assault_time", f"{path}assault_time")
+        need_code=message.need_code if "need_code" in paths else None,
+        urgency=_required_urgency(message.urgency, f"{path}urgency")
+        if "urgency" in paths
+        else None,
+        assault_time=moment(message, "assault_time", f"{path}assault_time")
         if "assault_time" in paths
         else None,
-        without_assault="assault_time" in paths and not sent.HasField("assault_time"),
+        without_assault="assault_time" in paths and not message.HasField("assault_time"),
         urgency_reason_code=word(
-            pb.UrgencyReason, sent.urgency_reason_code, f"{path}urgency_reason_code"
+            pb.UrgencyReason, message.urgency_reason_code, f"{path}urgency_reason_code"
         )
         if "urgency_reason_code" in paths
         else "",
         **ids,
-        **_unsafe(sent, paths, path),
+        **_unsafe(message, paths, path),
     )
 
 
@@ -134,7 +136,7 @@ def _required_urgency(number: int, path: str) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, names: Collection[str], path: str = ""
 ) -> dict[str, Any]:
-    """Parses those of `names` that say who and where is unsafe for the person."""
+    """Parses the fields among `names` that say who and where is unsafe for the person."""
     code, organizations, departments = _UNSAFE
     values: dict[str, Callable[[], Any]] = {
         code: lambda: word(pb.UnsafeAnswer, message.unsafe_code, path + code),

@@ -18,9 +18,9 @@ from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
-from services.referrals.files.store.her import Her, ids_of
-from services.referrals.people.store import hers
-from services.referrals.people.store.hers import PARTS
+from services.referrals.files.store.person_ids import PersonIds, ids_of
+from services.referrals.people.store import person_rows
+from services.referrals.people.store.person_rows import PARTS
 from tests.builders import NOTHING_UNSAFE, refusal
 from tests.parts.postgres import Server as Postgres
 from tests.referrals.conftest import (
@@ -73,11 +73,13 @@ def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Pos
         for table in {part.table for part in PARTS}:
             parts = [part for part in PARTS if part.table == table]
             column_names = {
-                name for part in parts for name in (*part.kept.split(), *(part.erased or {}))
+                name
+                for part in parts
+                for name in (*part.kept_columns.split(), *(part.erased_values or {}))
             }
-            assert column_names == existing[table] or any(part.erased is None for part in parts), (
-                table
-            )
+            assert column_names == existing[table] or any(
+                part.erased_values is None for part in parts
+            ), table
 
 
 @pytest.mark.parametrize(
@@ -199,32 +201,34 @@ def take_offer(operator: Client, enquiry_id: str) -> e.Enquiry:
     return taken
 
 
-def live_tables(tx: Transaction, her: Her) -> list[str]:
+def live_tables(tx: Transaction, ids: PersonIds) -> list[str]:
     """Returns the tables of the list that have live rows about a person."""
     return [
         part.table
         for part in PARTS
-        if part.live
+        if part.live_condition
         and tx.execute(
-            f"SELECT FROM {part.table} WHERE ({part.hers}) AND {part.live}", vars(her)
+            f"SELECT FROM {part.table} WHERE ({part.condition}) AND {part.live_condition}",
+            vars(ids),
         ).fetchall()
     ]
 
 
-def rows_left(tx: Transaction, her: Her, part: hers.Part) -> list[dict[str, Any]]:
+def rows_left(tx: Transaction, ids: PersonIds, part: person_rows.Part) -> list[dict[str, Any]]:
     """Returns the rows of this part that an erasure has to change or delete."""
-    if part.erased is None:
+    if part.erased_values is None:
         differing = "true"
     else:
         differing = " OR ".join(
-            f"{name} IS DISTINCT FROM {value}" for name, value in part.erased.items()
+            f"{name} IS DISTINCT FROM {value}" for name, value in part.erased_values.items()
         )
     return tx.execute(
-        f"SELECT * FROM {part.table} WHERE ({part.hers}) AND ({differing or 'false'})", vars(her)
+        f"SELECT * FROM {part.table} WHERE ({part.condition}) AND ({differing or 'false'})",
+        vars(ids),
     ).fetchall()
 
 
-def ids_of_caller(service: Service, caller: CallerWithData) -> Her:
+def ids_of_caller(service: Service, caller: CallerWithData) -> PersonIds:
     with service.database.transaction(SYSTEM) as tx:
         return ids_of(tx, caller.person.id)
 
@@ -232,9 +236,9 @@ def ids_of_caller(service: Service, caller: CallerWithData) -> Her:
 def test_b10_an_erasure_removes_everything_that_the_list_names(
     service: Service, caller: CallerWithData
 ) -> None:
-    her = ids_of_caller(service, caller)
+    ids = ids_of_caller(service, caller)
     with service.database.transaction(SYSTEM) as tx:
-        before = {part.table for part in PARTS if rows_left(tx, her, part)}
+        before = {part.table for part in PARTS if rows_left(tx, ids, part)}
     assert before >= {
         "contacts",
         "enquiries",
@@ -247,8 +251,8 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
     }
     caller.erase()
     with service.database.transaction(SYSTEM) as tx:
-        assert {part.table: rows for part in PARTS if (rows := rows_left(tx, her, part))} == {}
-        assert live_tables(tx, her) == []
+        assert {part.table: rows for part in PARTS if (rows := rows_left(tx, ids, part))} == {}
+        assert live_tables(tx, ids) == []
     contact = caller.read_contact()
     assert (contact.person_id, contact.need_code, contact.triage, contact.note) == (
         "",
@@ -325,12 +329,12 @@ def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
 def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
     service: Service, caller: CallerWithData
 ) -> None:
-    her = ids_of_caller(service, caller)
+    ids = ids_of_caller(service, caller)
     with service.database.transaction(SYSTEM) as tx:
-        assert {"enquiries", "callbacks"} <= set(live_tables(tx, her))
+        assert {"enquiries", "callbacks"} <= set(live_tables(tx, ids))
     assert status(service.public(), caller.created).organizations_asked == 1, (
         "she sees how many organisations know of her"
     )
     service.public().WithdrawConsentByReference(**credentials(caller.created))
     with service.database.transaction(SYSTEM) as tx:
-        assert live_tables(tx, her) == []
+        assert live_tables(tx, ids) == []

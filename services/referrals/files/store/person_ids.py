@@ -6,20 +6,20 @@ from chassis.db import Transaction
 
 
 @dataclass(frozen=True)
-class Her:
+class PersonIds:
     """The ids of a person's files, of her contacts, and of the contacts about nobody but her."""
 
-    people: list[str]
-    contacts: list[str]
-    alone: list[str]
+    person_ids: list[str]
+    contact_ids: list[str]
+    sole_contact_ids: list[str]
 
     @classmethod
-    def of_caller(cls, people: list[str], contacts: list[str]) -> "Her":
+    def of_caller(cls, person_ids: list[str], contact_ids: list[str]) -> "PersonIds":
         """Returns the ids for a caller's reference; all contacts count as about her alone."""
-        return cls(people, contacts, contacts)
+        return cls(person_ids, contact_ids, contact_ids)
 
 
-def ids_of(tx: Transaction, person_id: str) -> Her:
+def ids_of(tx: Transaction, person_id: str) -> PersonIds:
     """Returns the ids of a person.
 
     Needs the scope of the whole service, since her contacts include contacts with other lines under
@@ -34,11 +34,11 @@ def ids_of(tx: Transaction, person_id: str) -> Her:
         " AND NOT EXISTS (SELECT FROM referrals r WHERE r.contact_id = contacts.id"
         " AND r.person_id <> %(person)s)"
         " AND NOT EXISTS (SELECT FROM enquiries e WHERE e.contact_id = contacts.id"
-        " AND e.person_id NOT IN ('', %(person)s)) AS alone"
+        " AND e.person_id NOT IN ('', %(person)s)) AS is_sole"
         " FROM contacts WHERE id IN (SELECT first FROM hers) OR (tied_to_id <> ''"
         " AND tied_to_id IN (SELECT first FROM hers)) ORDER BY id",
         {"person": person_id},
     ).fetchall()
-    return Her(
-        [person_id], [row["id"] for row in rows], [row["id"] for row in rows if row["alone"]]
+    return PersonIds(
+        [person_id], [row["id"] for row in rows], [row["id"] for row in rows if row["is_sole"]]
     )

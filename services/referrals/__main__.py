@@ -235,7 +235,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         only=only,
         other_topics=[subscriptions.TOPIC, erasures.TOPIC],
         view_of=view_of,
-        sealed_tables=[*SEALED_BY_PERSON, *(sealed.table for sealed in SEALED)],
+        sealed_tables=[*SEALED_BY_PERSON, *(column.table for column in SEALED)],
     )
     components = make(
         parts.database,

@@ -211,7 +211,7 @@ def _steps() -> list[str]:
             if step.sources == LIVE
             else _names(step.sources)
         )
-        sides = ", ".join(side.value for side in sorted(step.by, key=lambda side: side.value))
+        sides = ", ".join(side.value for side in sorted(step.sides, key=lambda side: side.value))
         fact = f"`enlace.referral.{step.event_verb}.v1`"
         rows.append(
             f"| {verb} | {sources} | {_target(step)} | {sides} | {CARRIES[step.verb]} |"
@@ -260,7 +260,7 @@ def _main_step(state: State, side: Side) -> str:
     steps = [
         f"`{step.verb}`"
         for step in TRANSITIONS
-        if step.main and state in step.sources and side in step.by
+        if step.main and state in step.sources and side in step.sides
     ]
     if state is State.IN_PROGRESS and steps:
         return (

@@ -165,7 +165,7 @@ def after(*verbs: str) -> Referral:
     referral = draft()
     for verb in verbs:
         sides = (Side.RECEIVER, Side.SYSTEM, Side.SENDER, Side.PERSON)
-        side = next(side for side in sides if side in BY_VERB[verb].by)
+        side = next(side for side in sides if side in BY_VERB[verb].sides)
         STEPS[verb](referral, ACTORS[side], NOON)
     return referral
 
@@ -207,7 +207,7 @@ def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_e
             if verb == "enter_in_error":  # refused while a deletion is expected
                 referral.stop_deadlines(NOON, DeadlineKind.DELETION)
             before = deepcopy(referral)
-            allowed = state in row.sources and side in row.by
+            allowed = state in row.sources and side in row.sides
             cell = f"{verb} in {state.value} by {side.value if side else 'a stranger'}"
             if not allowed:
                 with pytest.raises(Conflict) as caught:
@@ -231,7 +231,9 @@ def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_e
 def test_the_offered_steps_are_the_allowed_ones(side: Side | None) -> None:
     for state in State:
         referral = in_state(state)
-        offered = {t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.by}
+        offered = {
+            t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.sides
+        }
         if state is State.CONSENT_WITHDRAWN:  # in which a deletion is expected
             offered -= {"enter_in_error"}
         assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
@@ -396,7 +398,7 @@ def test_a_step_without_its_required_data_is_refused_and_changes_nothing(
 ) -> None:
     referral = in_state(state)
     before = deepcopy(referral)
-    side = Side.RECEIVER if Side.RECEIVER in BY_VERB[verb].by else Side.SENDER
+    side = Side.RECEIVER if Side.RECEIVER in BY_VERB[verb].sides else Side.SENDER
     violations = violations_of(lambda: referral.take(verb, ACTORS[side], NOON, DAYS, **carried))
     assert ([field for field, _ in violations], referral) == ([missing], before)
 
@@ -437,7 +439,7 @@ def test_a_referral_stores_the_fields_that_a_step_carries(
     verb: str, state: State, carried: dict[str, Any]
 ) -> None:
     referral = in_state(state)
-    [side] = BY_VERB[verb].by - {Side.SYSTEM}
+    [side] = BY_VERB[verb].sides - {Side.SYSTEM}
     referral.take(verb, ACTORS[side], NOON, DAYS, **carried)
     assert {name: getattr(referral, name) for name in carried} == carried
 

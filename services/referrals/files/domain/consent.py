@@ -248,9 +248,9 @@ class Receipt:
         check = Check()
         for number, code in enumerate(self.purpose_codes):
             check.need(f"receipt.purpose_codes.{number}", code, required=True)
-        longest = OVERRIDE_END if self.in_her_stead else LONGEST
+        max_duration = OVERRIDE_END if self.in_her_stead else LONGEST
         check.require(
-            self.create_time < self.until_time <= self.create_time + longest,
+            self.create_time < self.until_time <= self.create_time + max_duration,
             "receipt.until_time",
             "out_of_range",
         )

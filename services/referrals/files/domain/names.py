@@ -40,8 +40,12 @@ def words_of(given_name: str, family_name: str = "") -> frozenset[str]:
 
     The first word of a given name is a name, even if it is a particle elsewhere (Santa).
     """
-    given, family = _plain_words(given_name), _plain_words(family_name)
-    words = [*_without_particles(given), *_without_particles(family), *given[:1]]
+    given_words, family_words = _plain_words(given_name), _plain_words(family_name)
+    words = [
+        *_without_particles(given_words),
+        *_without_particles(family_words),
+        *given_words[:1],
+    ]
     return frozenset(map(_sound, words[:MAX_WORDS]))
 
 

@@ -40,9 +40,9 @@ class Unsafe:
                 else (path + organizations_field, "required")
             )
 
-    def extended_by(self, others: Iterable["Unsafe"]) -> "Unsafe":
+    def extended_by(self, other_answers: Iterable["Unsafe"]) -> "Unsafe":
         """Returns this answer, with the organisations and departments of other answers added."""
-        answers = [self, *others]
+        answers = [self, *other_answers]
         return Unsafe(
             self.code,
             tuple(

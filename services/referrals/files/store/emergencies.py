@@ -39,12 +39,12 @@ def add(tx: Transaction, emergency: EmergencyAccess, key: SealingKey, note: str)
 
 def change(tx: Transaction, emergency: EmergencyAccess, verb: str, now: datetime) -> None:
     """Saves a new version of an emergency access, with its fact. Raises Stale."""
-    changed = tx.execute(
+    row_count = tx.execute(
         f"UPDATE emergencies SET {', '.join(f'{c} = %({c})s' for c in _CHANGEABLE)}"
         " WHERE id = %(id)s AND version = %(version)s - 1",
         _values(emergency),
     ).rowcount
-    if changed != 1:
+    if row_count != 1:
         raise Stale
     outbox.save(tx, [emergency_fact(emergency, verb, now)])
     announce(tx, "emergencies", emergency.next_time)

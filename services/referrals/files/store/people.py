@@ -103,7 +103,7 @@ class People:
         plan: SafeContact | None = None,
     ) -> None:
         """Saves a new version of the file, with identity and plan if given. Raises Stale."""
-        changed = tx.execute(
+        row_count = tx.execute(
             "UPDATE people SET version = %(version)s, age_band = %(age_band)s, gender_code ="
             " %(gender_code)s, language = %(language)s,"
             " dependants = %(dependants)s, country = %(country)s, department = %(department)s,"
@@ -114,7 +114,7 @@ class People:
             " WHERE id = %(id)s AND version = %(version)s - 1",
             _values(person),
         ).rowcount
-        if changed != 1:
+        if row_count != 1:
             raise Stale
         key = self.key(tx, person.id)
         if identity is not None:
@@ -264,10 +264,10 @@ class People:
         The second value is the id after which the next batch begins; "" after the last batch. The
         files are locked for this transaction, so that two processes take different files.
         """
-        latest = latest_day(now)
+        latest_date = latest_day(now)
         day_of = {
             self._day_mark(day): day
-            for day in (latest - timedelta(days=back) for back in range(days))
+            for day in (latest_date - timedelta(days=back) for back in range(days))
         }
         rows = tx.execute(
             "SELECT * FROM people WHERE band_end = ANY(%s) AND NOT erased AND id > %s ORDER BY id"

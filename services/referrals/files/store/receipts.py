@@ -170,11 +170,11 @@ class Receipts:
                 "limit": limit + 1,
             },
         ).fetchall()
-        last = rows[limit - 1] if len(rows) > limit else None
+        last_row = rows[limit - 1] if len(rows) > limit else None
         return [self._read(row) for row in rows[:limit]], [
-            last["create_time"].isoformat(),
-            last["id"],
-        ] if last else None
+            last_row["create_time"].isoformat(),
+            last_row["id"],
+        ] if last_row else None
 
     def circumstances(
         self, tx: Transaction, person_id: str, recipient_organization_id: str

@@ -79,9 +79,9 @@ def count_between(tx: Transaction, contact_id: str, start: datetime, end: dateti
     return int(row["count"]) if row else 0
 
 
-def _open(key: SealingKey, sealed: bytes, context: str) -> str | None:
+def _open(key: SealingKey, sealed_note: bytes, context: str) -> str | None:
     try:
-        return key.open(sealed, context)
+        return key.open(sealed_note, context)
     except CannotOpen as error:
         error.alarm()
         return None

@@ -64,7 +64,8 @@ class AdviceRpcs:
         current_cards = [card for card in self._newest(call.tx).values() if not card.retired]
         return pb.ListAdviceCardsResponse(
             cards=[
-                card_message(card, opened=card.opens(triage, need_code)) for card in current_cards
+                card_message(card, is_opened=card.opens(triage, need_code))
+                for card in current_cards
             ]
         )
 

@@ -146,11 +146,15 @@ class Contacts(Callbacks):
         """
         values, note = new_contact(request.contact), request.contact.note
         if request.reference:
-            first = self._gate.enter(
+            first_contact = self._gate.enter(
                 call.tx, request.reference, request.pin, call.origin, call.trail
             )
             contact = self._add(
-                call, values, note, reference_hint=first.reference_hint, tied_to_id=first.id
+                call,
+                values,
+                note,
+                reference_hint=first_contact.reference_hint,
+                tied_to_id=first_contact.id,
             )
             call.trail.append(Entry("tie_contact", contact.id))
             return _create_response(contact, note, read_reference(request.reference), request.pin)
@@ -206,10 +210,12 @@ class Contacts(Callbacks):
 
         Raises NotFound if the line has no contact under this reference.
         """
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
         own_contacts = [
             contact
-            for contact in contacts.of_caller(call.tx, first.id)
+            for contact in contacts.of_caller(call.tx, first_contact.id)
             if contact.organization_id == call.caller.organization_id
         ]
         if not own_contacts:
@@ -285,7 +291,7 @@ class Contacts(Callbacks):
             lambda contact: contact.fire_clock(now),
             partial(contacts.save, tx),
         )
-        fired = fire_each(
+        events = fire_each(
             tx,
             now,
             "contacts",
@@ -294,7 +300,7 @@ class Contacts(Callbacks):
             fire,
             contacts.put_aside,
         )
-        return [*fired, *callbacks.fire_deadlines(tx, now, limit)]
+        return [*events, *callbacks.fire_deadlines(tx, now, limit)]
 
     def _add(
         self, call: Call, values: dict[str, Any], note: str, **reference_values: Any

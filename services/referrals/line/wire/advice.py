@@ -26,15 +26,15 @@ def _text(message: pb.AdviceText) -> Text:
     return Text(message.title.strip(), tuple(line.strip() for line in message.lines))
 
 
-def card_message(card: AdviceCard, *, opened: bool = False) -> pb.AdviceCard:
-    """Returns a card as a message; `opened` is True if the contact opens the card."""
+def card_message(card: AdviceCard, *, is_opened: bool = False) -> pb.AdviceCard:
+    """Returns a card as a message; `is_opened` is True if the contact opens the card."""
     message = pb.AdviceCard(
         id=card.id,
         version=card.version,
         opened_by=triage_message(card.opened_by),
         need_code=card.need_code,
         retired=card.retired,
-        open=opened,
+        open=is_opened,
         publish_time=timestamp(card.publish_time),
     )
     for language, text in card.texts.items():

@@ -207,12 +207,12 @@ class Policy:
         if violations:
             raise Invalid(*dict.fromkeys(violations))
 
-    def check_following(self, derived: Mapping[Key, Span], previous: "Policy") -> None:
-        """Refuses a derived or fixed span that is neither in this policy nor in `previous`.
+    def check_following(self, derived: Mapping[Key, Span], previous_policy: "Policy") -> None:
+        """Refuses a derived or fixed span that is neither in this policy nor in `previous_policy`.
 
         So nobody can change a fixed span.
         """
-        possible_spans = [dict(previous.all()), dict(self.all())]
+        possible_spans = [dict(previous_policy.all()), dict(self.all())]
         violations = [
             (path_of(key), "out_of_range")
             for key, span in derived.items()

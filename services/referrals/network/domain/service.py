@@ -47,9 +47,9 @@ class Receiver:
 AGE_NOT_TAKEN = "age_not_taken"
 
 
-def check_age_taken(taken: bool, acknowledged_codes: Collection[str]) -> None:
+def check_age_taken(is_taken: bool, acknowledged_codes: Collection[str]) -> None:
     """Refuses a person whose age is not accepted, unless the caller has acknowledged this."""
-    if not taken and AGE_NOT_TAKEN not in acknowledged_codes:
+    if not is_taken and AGE_NOT_TAKEN not in acknowledged_codes:
         raise Conflict(AGE_NOT_TAKEN)
 
 

@@ -170,10 +170,12 @@ def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
 
 def check_organizations(tx: Transaction, identifiers: Collection[str], path: str) -> None:
     """Refuses organisations that are not known; `path` is the list's path in the request."""
-    known = types(tx, identifiers) if identifiers else {}
-    unknown = [number for number, identifier in enumerate(identifiers) if identifier not in known]
-    if unknown:
-        raise Invalid(*((f"{path}.{number}", "unknown_code") for number in unknown))
+    type_by_id = types(tx, identifiers) if identifiers else {}
+    unknown_positions = [
+        number for number, identifier in enumerate(identifiers) if identifier not in type_by_id
+    ]
+    if unknown_positions:
+        raise Invalid(*((f"{path}.{number}", "unknown_code") for number in unknown_positions))
 
 
 def is_active(tx: Transaction, identifier: str) -> bool:

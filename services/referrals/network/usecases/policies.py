@@ -85,10 +85,12 @@ class Policies:
 
         Requests the newest version now, but waits for it only when a new deadline needs it.
         """
-        newest = policies.newest(tx)
+        read_newest_version = policies.newest(tx)
         # cached, so that the due time and the stored version number come from the same version
         policy_of = cache(
-            lambda version: self.of_deadline(tx, version or newest() or FIRST_POLICY.version)
+            lambda version: self.of_deadline(
+                tx, version or read_newest_version() or FIRST_POLICY.version
+            )
         )
         return lambda country, department: PlaceCalendar(
             country or department[:2] or "NI", department, policy_of
@@ -136,15 +138,15 @@ class Policies:
         they are those of the previous or of the new version.
         """
         advisory_lock(tx, "deadline_policies")
-        newest = self.newest(tx)
-        if version != newest.version + 1:
+        newest_policy = self.newest(tx)
+        if version != newest_policy.version + 1:
             raise Stale
         policy = Policy(
             version, {key: span for key, span in spans.items() if not is_fixed_or_derived(key)}
         )
         policy.check()
         policy.check_following(
-            {key: span for key, span in spans.items() if is_fixed_or_derived(key)}, newest
+            {key: span for key, span in spans.items() if is_fixed_or_derived(key)}, newest_policy
         )
         policies.add(tx, policy, caller.id, now)
         return policy

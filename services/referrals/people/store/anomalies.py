@@ -27,9 +27,9 @@ def claim_rows(tx: Transaction) -> tuple[int, int]:
     row = tx.execute("SELECT sequence FROM anomalies_looked FOR UPDATE").fetchone()
     assert row is not None, "the migration writes the only row"
     after = int(row["sequence"])
-    newest = tx.execute("SELECT coalesce(max(sequence), 0) AS newest FROM audit").fetchone()
-    assert newest is not None
-    until = min(int(newest["newest"]), after + _ROWS)
+    newest_row = tx.execute("SELECT coalesce(max(sequence), 0) AS newest FROM audit").fetchone()
+    assert newest_row is not None
+    until = min(int(newest_row["newest"]), after + _ROWS)
     if until > after:
         tx.execute("UPDATE anomalies_looked SET sequence = %s", (until,))
     return after, max(after, until)

@@ -42,13 +42,13 @@ class Anomalies:
 
     def search(self) -> None:
         """Searches all new rows of the trail."""
-        more = True
-        while more:
+        has_more = True
+        while has_more:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 after, until = anomalies.claim_rows(tx)
                 for actor in anomalies.actors_with_accesses(tx, after, until):
                     self._judge(tx, actor, after, until)
-            more = until > after
+            has_more = until > after
 
     def _judge(self, tx: Transaction, actor: Row, after: int, until: int) -> None:
         """Judges each day from the first to the last access of an actor in these rows.
@@ -59,8 +59,8 @@ class Anomalies:
         organization_id, worker_id = actor["organization_id"], actor["actor_id"]
         zone = zone_of(*members.place(tx, organization_id))
         refused_openings = anomalies.refused_by_quota(tx, worker_id, after, until)
-        day, last = day_of(actor["first"], zone), day_of(actor["last"], zone)
-        while day <= last:
+        day, last_day = day_of(actor["first"], zone), day_of(actor["last"], zone)
+        while day <= last_day:
             start, end = span_of(day, zone)
             is_on_duty = actor["actor_kind"] == "key" or on_duty(  # software works at night, too
                 anomalies.duty_times(tx, worker_id, start - timedelta(days=DUTY_DAYS), end),

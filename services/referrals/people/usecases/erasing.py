@@ -99,22 +99,24 @@ class ErasureRpcs:
             next_page_token=self._pages.token(request, next_cursor),
         )
 
-    def erase_again(self, tx: Transaction, now: datetime, known: Erasure) -> bool:
+    def erase_again(self, tx: Transaction, now: datetime, known_erasure: Erasure) -> bool:
         """Erases a file again after a restore; returns whether the restored database had the file.
 
         Needs the scope of the whole service.
         """
-        self._lock_and_stop_asking(tx, now, known.person_id)
-        stored = erasures.of_person(tx, known.person_id, for_update=True)
-        if stored and stored.erase_time is not None:
+        self._lock_and_stop_asking(tx, now, known_erasure.person_id)
+        stored_erasure = erasures.of_person(tx, known_erasure.person_id, for_update=True)
+        if stored_erasure and stored_erasure.erase_time is not None:
             return False
         # If the stored erasure has a different id, it was proposed after the restore. The file is
         # then erased under that id.
         erasure = replace(
-            known, id=stored.id if stored else known.id, version=stored.version + 1 if stored else 1
+            known_erasure,
+            id=stored_erasure.id if stored_erasure else known_erasure.id,
+            version=stored_erasure.version + 1 if stored_erasure else 1,
         )
         try:
-            person = self._files.get(tx, known.person_id)
+            person = self._files.get(tx, known_erasure.person_id)
         except NotFound:
             erasures.save(tx, erasure, "done")
             return False

@@ -139,10 +139,11 @@ class Erasures:
             self._cluster, self._offsets, self._published_ids = cluster, {}, set()
             self._question_id, self._witness_counts = "", {}
         self.remember()
-        answered = self._witness_counts.keys() >= WITNESSES
+        all_answered = self._witness_counts.keys() >= WITNESSES
         self._read_topic(on_progress)
         self._write_file()
-        self._read_after_answers = answered  # a witness publishes its erasures before its answer
+        # a witness publishes its erasures before its answer
+        self._read_after_answers = all_answered
         erased_again = self._apply()
         self._publish(
             [record for id, (_, record) in self._known.items() if id not in self._published_ids]
@@ -184,11 +185,13 @@ class Erasures:
         Each record also begins with a line break, so that a truncated line does not spoil the next
         record.
         """
-        missing = self._known.keys() - (self._filed_ids or set())
+        missing_ids = self._known.keys() - (self._filed_ids or set())
         # in a cluster the folder of the keys is read-only
-        if not missing or not os.access(self._file.parent, os.W_OK):
+        if not missing_ids or not os.access(self._file.parent, os.W_OK):
             return
-        text = b"".join(b"\n" + records.pack(*self._known[id][1]) + b"\n" for id in sorted(missing))
+        text = b"".join(
+            b"\n" + records.pack(*self._known[id][1]) + b"\n" for id in sorted(missing_ids)
+        )
         try:
             with os.fdopen(
                 os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -199,9 +202,11 @@ class Erasures:
                     raise OSError("short write")
                 os.fsync(file.fileno())
         except OSError as error:
-            log.get().error("erasures_not_filed", error=type(error).__name__, count=len(missing))
+            log.get().error(
+                "erasures_not_filed", error=type(error).__name__, count=len(missing_ids)
+            )
             return
-        self._filed_ids = (self._filed_ids or set()) | missing
+        self._filed_ids = (self._filed_ids or set()) | missing_ids
 
     # --- the topic
 
@@ -235,13 +240,13 @@ class Erasures:
 
     def _apply(self) -> int:
         """Applies the known erasures to the present store, which may just have been restored."""
-        known = [erasure for erasure, _ in self._known.values()]
+        known_erasures = [erasure for erasure, _ in self._known.values()]
         with self._database.transaction(SYSTEM) as tx:
             person_ids = erasures.people_without_erasure(
-                tx, [erasure.person_id for erasure in known]
+                tx, [erasure.person_id for erasure in known_erasures]
             )
         erased_again = 0
-        for erasure in [erasure for erasure in known if erasure.person_id in person_ids]:
+        for erasure in [erasure for erasure in known_erasures if erasure.person_id in person_ids]:
             with self._database.transaction(SYSTEM, timeout=30) as tx:
                 now = self._clock.now()
                 if self._erasing.erase_again(tx, now, erasure):
@@ -257,11 +262,11 @@ class Erasures:
             erasures.note_witnessed(tx, list(self._published_ids), self._clock.now())
         return erased_again
 
-    def _publish(self, missing: list[Record]) -> None:
-        if missing:
+    def _publish(self, missing_records: list[Record]) -> None:
+        if missing_records:
             producer = Producer(self._broker.settings)
             try:
-                producer.send_all(TOPIC, missing)
+                producer.send_all(TOPIC, missing_records)
             finally:
                 producer.discard()
 
@@ -284,13 +289,18 @@ class Erasures:
         if not self._question_id:
             self._question_id, question = witness.question(self._signer, _NAME, self._clock.now())
             self._publish([question])
-        alarm = silent, known, witnessed = (
+        alarm = silent_witnesses, known_count, witnessed_count = (
             sorted(WITNESSES - self._witness_counts.keys()),
             len(self._published_ids),
             max(self._witness_counts.values(), default=0),
         )
         if alarm != self._alarm:
-            log.get().error("erasures_missing", silent=silent, known=known, witnessed=witnessed)
+            log.get().error(
+                "erasures_missing",
+                silent=silent_witnesses,
+                known=known_count,
+                witnessed=witnessed_count,
+            )
             self._alarm = alarm
 
     def _is_complete(self) -> bool:

@@ -72,7 +72,8 @@ class RequestsState:
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
     local_date: str = ""  # today's date where she would be called, if she may ask for a call
-    call: Callback | None = None  # the callback that a line owes the caller and that is due first
+    # the callback that a line owes the caller and that is due first
+    call: Callback | None = None
     call_utc_offset: timedelta = timedelta()  # offset of the caller's local time when it begins
     # the number of organisations that hold enquiry content about the caller
     enquiry_holder_count: int = 0
@@ -117,15 +118,19 @@ class References:
         If `item_key` is empty, withdraws every consent, override and request about her, whoever
         gave or made it.
         """
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        ids = self._ids_spoken_for(call.tx, first, contacts.of_caller(call.tx, first.id))
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
+        ids = self._ids_spoken_for(
+            call.tx, first_contact, contacts.of_caller(call.tx, first_contact.id)
+        )
         if request.item_key:
             self._withdraw_one(
-                call, first, referrals.of_people(call.tx, ids.person_ids), request.item_key
+                call, first_contact, referrals.of_people(call.tx, ids.person_ids), request.item_key
             )
         else:
-            self._withdraw_all(call, first, ids)
-        return self._message(first, call)
+            self._withdraw_all(call, first_contact, ids)
+        return self._message(first_contact, call)
 
     def ListReadingsByReference(
         self, request: pb.ListReadingsByReferenceRequest, call: Call
@@ -135,12 +140,14 @@ class References:
         Equal accesses on one day are counted together (see Reading).
         """
         tx = call.tx
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
-        callers_contacts = contacts.of_caller(tx, first.id)
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
+        callers_contacts = contacts.of_caller(tx, first_contact.id)
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in callers_contacts}
         object_ids = [
-            *self._ids_spoken_for(tx, first, callers_contacts).person_ids,
+            *self._ids_spoken_for(tx, first_contact, callers_contacts).person_ids,
             *(contact.id for contact in callers_contacts),
         ]
         accesses = [
@@ -160,7 +167,7 @@ class References:
                 count=reading.count,
             )
             for reading in daily_readings(
-                rows, types, zone_of(first.line_country, first.department)
+                rows, types, zone_of(first_contact.line_country, first_contact.department)
             )
         ]
         return pb.ListReadingsByReferenceResponse(readings=readings)
@@ -169,12 +176,14 @@ class References:
         self, request: pb.AskForCallByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
         """Records the hours in which the caller can be called."""
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
         hours = wish(request)
-        callers_contacts = contacts.of_caller(call.tx, first.id, for_update=True)
-        person_ids = self._ids_spoken_for(call.tx, first, callers_contacts).person_ids
+        callers_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
+        person_ids = self._ids_spoken_for(call.tx, first_contact, callers_contacts).person_ids
         callbacks.ask(call.tx, self._files, call.clock.now(), callers_contacts, person_ids, hours)
-        return self._message(first, call)
+        return self._message(first_contact, call)
 
     def AddNoteByReference(
         self, request: pb.AddNoteByReferenceRequest, call: Call
@@ -184,11 +193,13 @@ class References:
         Each line then has to follow up its contact again.
         """
         tx = call.tx
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()
-        callers_contacts = contacts.of_caller(tx, first.id, for_update=True)
+        callers_contacts = contacts.of_caller(tx, first_contact.id, for_update=True)
         for contact in [contact for contact in callers_contacts if not contact.erased]:
             if (
                 contact_notes.count_between(tx, contact.id, now - NOTES_PERIOD, now + AHEAD)
@@ -203,19 +214,23 @@ class References:
                 now, self._policies.calendar(tx, contact.line_country, contact.department)
             )
             contacts.save(tx, contact, "told")
-        return self._message(first, call)
+        return self._message(first_contact, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
         """Records the caller's answer to the question whether help came."""
-        first = self._gate.enter(call.tx, request.reference, request.pin, call.origin, call.trail)
+        first_contact = self._gate.enter(
+            call.tx, request.reference, request.pin, call.origin, call.trail
+        )
         person_ids = self._ids_spoken_for(
-            call.tx, first, contacts.of_caller(call.tx, first.id)
+            call.tx, first_contact, contacts.of_caller(call.tx, first_contact.id)
         ).person_ids
-        self._lives.confirm_help(call.tx, call.clock.now(), first.id, person_ids, request.help_came)
-        return self._message(first, call)
+        self._lives.confirm_help(
+            call.tx, call.clock.now(), first_contact.id, person_ids, request.help_came
+        )
+        return self._message(first_contact, call)
 
     def _ids_spoken_for(
-        self, tx: Transaction, first: Contact, callers_contacts: Sequence[Contact]
+        self, tx: Transaction, first_contact: Contact, callers_contacts: Sequence[Contact]
     ) -> PersonIds:
         """Returns the ids of the files and contacts for which the caller may speak.
 
@@ -224,17 +239,17 @@ class References:
         """
         person_ids = contacts.person_ids_of(tx, callers_contacts)
         contact_ids = [contact.id for contact in callers_contacts]
-        if first.speaker_code == HERSELF:
+        if first_contact.speaker_code == HERSELF:
             return PersonIds.of_caller(person_ids, contact_ids)
         wards = [
             person_id
             for person_id in person_ids
-            if first.speaker_code == GUARDIAN
+            if first_contact.speaker_code == GUARDIAN
             and any(receipt.is_by_guardian for receipt in self._receipts.of_person(tx, person_id))
         ]
         return PersonIds.of_caller(wards, contact_ids if wards and wards == person_ids else [])
 
-    def _withdraw_all(self, call: Call, first: Contact, ids: PersonIds) -> None:
+    def _withdraw_all(self, call: Call, first_contact: Contact, ids: PersonIds) -> None:
         # locks in the same order as the steps of referrals: people, referrals, enquiries, contacts
         for person_id in ids.person_ids:
             self._files.lock(call.tx, person_id)
@@ -242,27 +257,31 @@ class References:
             referrals.lock_of_person(call.tx, person_id)
         cancel_waiting(call.tx, call.clock.now(), ids.contact_ids, ids.person_ids)
         for person_id in ids.person_ids:
-            self._consents.withdraw_all(call.tx, call.clock.now(), first.id, person_id, call.trail)
+            self._consents.withdraw_all(
+                call.tx, call.clock.now(), first_contact.id, person_id, call.trail
+            )
         callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, ids.contact_ids))
 
     def _withdraw_one(
-        self, call: Call, first: Contact, requests: Sequence[Referral], key: str
+        self, call: Call, first_contact: Contact, requests: Sequence[Referral], key: str
     ) -> None:
         """Withdraws one request; does nothing if the request has already ended."""
-        matching = [
-            referral for referral in requests if self._book.item_key(first.id, referral.id) == key
+        matching_referrals = [
+            referral
+            for referral in requests
+            if self._book.item_key(first_contact.id, referral.id) == key
         ]
-        if not matching:
+        if not matching_referrals:
             raise NotFound
-        if matching[0].is_asked_for:
+        if matching_referrals[0].is_asked_for:
             self._consents.withdraw_for(
-                call.tx, call.clock.now(), first.id, matching[0], call.trail
+                call.tx, call.clock.now(), first_contact.id, matching_referrals[0], call.trail
             )
 
-    def _state_of(self, tx: Transaction, now: datetime, first: Contact) -> RequestsState:
+    def _state_of(self, tx: Transaction, now: datetime, first_contact: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
-        callers_contacts = contacts.of_caller(tx, first.id)
-        ids = self._ids_spoken_for(tx, first, callers_contacts)
+        callers_contacts = contacts.of_caller(tx, first_contact.id)
+        ids = self._ids_spoken_for(tx, first_contact, callers_contacts)
         files = self._files.unerased(tx, ids.person_ids)
         state = RequestsState(
             file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)

@@ -143,20 +143,20 @@ def verify(tx: Transaction, after: Head, witnessed_heads: Mapping[int, Iterable[
     """
     end = audit.head(tx)
     until = min(end.sequence, after.sequence + _ROWS)
-    last, findings = chain.verify(
+    last_head, findings = chain.verify(
         tx, after, until, witnessed_heads, chain.first_marked_sequence(tx)
     )
     if until == end.sequence:
-        if last != end and not findings:
+        if last_head != end and not findings:
             findings.append(Finding(end.sequence, "altered"))
         findings += [
             Finding(sequence, "cut")
             for sequence in sorted(witnessed_heads)
-            if sequence > last.sequence
+            if sequence > last_head.sequence
         ]
         findings += chain.repeated_marks(tx)
     verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed_heads)
-    return Verdict(Head(until, last.hash), end.sequence, verified_heads, findings)
+    return Verdict(Head(until, last_head.hash), end.sequence, verified_heads, findings)
 
 
 def _row(row: dict[str, Any]) -> pb.TrailRow:

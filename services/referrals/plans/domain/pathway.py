@@ -356,7 +356,9 @@ def _keys_in_cycles(waits: Mapping[str, Collection[str]]) -> list[str]:
     """
     remaining = dict(waits)
     while free_keys := [
-        key for key, others in remaining.items() if not any(other in remaining for other in others)
+        key
+        for key, earlier_keys in remaining.items()
+        if not any(other in remaining for other in earlier_keys)
     ]:
         for key in free_keys:
             del remaining[key]

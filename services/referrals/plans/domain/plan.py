@@ -134,12 +134,12 @@ class Plan:
         self._check_running()
         if key not in self.steps:
             raise NotFound
-        for path, is_given, wanted in (
+        for path, is_given, is_required in (
             ("referral_id", referral is not None, state is StepState.REFERRED),
             ("reason_code", bool(reason_code), state is StepState.NOT_NEEDED),
         ):
-            if is_given != wanted:
-                raise Invalid((path, "required" if wanted else "out_of_range"))
+            if is_given != is_required:
+                raise Invalid((path, "required" if is_required else "out_of_range"))
         step = next(step for step in self.pathway.steps if step.key == key)
         is_finished = state is StepState.MET or (
             referral is not None and referral[1] in (State.COMPLETED, State.CLOSED)
@@ -334,8 +334,8 @@ class Plan:
         )
 
     def _check_arrivals_accepted(self) -> None:
-        if missing := self.arrivals_not_accepted():
-            raise Conflict("legs_not_accepted", *missing)
+        if arrival_keys := self.arrivals_not_accepted():
+            raise Conflict("legs_not_accepted", *arrival_keys)
 
     def _check_leg(self, step: PlanStep, state: State) -> None:
         """Refuses to begin a departure while `arrivals_not_accepted` returns arrivals.

@@ -268,12 +268,12 @@ class Plans:
         groups = defaultdict[Group, dict[str, Counter[str]]](lambda: defaultdict(Counter))
         for row in plans.compliance(tx, now):
             counts = groups[row["pathway_id"], row["version"], row["department"]][row["key"]]
-            met = row["state"] == StepState.MET.value
-            refused = row["state"] == StepState.REFUSED_BY_PERSON.value
+            is_met = row["state"] == StepState.MET.value
+            is_refused = row["state"] == StepState.REFUSED_BY_PERSON.value
             counts += Counter({"plans": row["plans"], "late": row["late"]})
-            if met:
+            if is_met:
                 counts += Counter({"met": row["plans"], "on_time": row["on_time"]})
-            if skip_reason := row["reason_code"] or (row["state"] if refused else ""):
+            if skip_reason := row["reason_code"] or (row["state"] if is_refused else ""):
                 counts[_SKIPPED + skip_reason] += row["plans"]
         return {
             group: (

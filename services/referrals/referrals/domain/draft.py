@@ -30,11 +30,11 @@ class Draft:
     unsafe_organization_ids: tuple[str, ...] | None = None
     unsafe_departments: tuple[str, ...] | None = None
 
-    def unsafe(self, stored: Unsafe) -> Unsafe | None:
+    def unsafe(self, stored_answer: Unsafe) -> Unsafe | None:
         """Returns the person's answer about unsafe organisations and places, after this request.
 
-        Fields that the request leaves out are taken from `stored`. Returns None if the request sets
-        none of the fields.
+        Fields that the request leaves out are taken from `stored_answer`. Returns None if the
+        request sets none of the fields.
         """
         code = self.unsafe_code
         organizations = self.unsafe_organization_ids
@@ -42,9 +42,9 @@ class Draft:
         if code is None and organizations is None and departments is None:
             return None
         return Unsafe(
-            stored.code if code is None else code,
-            stored.organization_ids if organizations is None else organizations,
-            stored.departments if departments is None else departments,
+            stored_answer.code if code is None else code,
+            stored_answer.organization_ids if organizations is None else organizations,
+            stored_answer.departments if departments is None else departments,
         )
 
     def from_enquiry(self, enquiry: Enquiry) -> "Draft":

@@ -135,7 +135,7 @@ class Step:
     event_verb: str
     sources: frozenset[State]
     target: State | None  # None: the state does not change
-    by: frozenset[Side]
+    sides: frozenset[Side]
     carries: tuple[Field, ...] = ()
     guards: tuple[Guard, ...] = ()
     effects: tuple[Effect, ...] = ()

@@ -164,15 +164,19 @@ class ReferralRecord:
             return False
         return not receipt.is_override
 
-    def main_step(self, actor: Actor, now: datetime, allowed: Sequence[str] | None = None) -> str:
+    def main_step(
+        self, actor: Actor, now: datetime, allowed_verbs: Sequence[str] | None = None
+    ) -> str:
         """Returns the verb with which this actor moves the referral on, or "" if there is none.
 
-        The verb can be REFER_AGAIN, which is no step. `allowed` is the result of `allowed_verbs`
-        for this actor, if the calling code knows it already.
+        The verb can be REFER_AGAIN, which is no step. `allowed_verbs` is the result of the method
+        of this name for this actor, if the calling code knows it already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
-        first_verb = next(iter(self.allowed_verbs(actor, now) if allowed is None else allowed), "")
+        first_verb = next(
+            iter(self.allowed_verbs(actor, now) if allowed_verbs is None else allowed_verbs), ""
+        )
         return first_verb if first_verb and self._moves_on(BY_VERB[first_verb], actor, now) else ""
 
     @property
@@ -281,13 +285,13 @@ class ReferralRecord:
         return [
             step
             for step in OFFERED_IN[self.state]
-            if not step.by.isdisjoint(sides)
+            if not step.sides.isdisjoint(sides)
             and (not step.guards or self._refusal(step, actor, now) is None)
         ]
 
     def _refusal(self, step: Step, actor: Actor, now: datetime) -> Conflict | None:
         """Returns the refusal of a step that the actor can't take now; None if the actor can."""
-        if self.state not in step.sources or not step.by & self.sides(actor):
+        if self.state not in step.sources or not step.sides & self.sides(actor):
             return Conflict(NOT_NOW)
         try:
             for guard in step.guards:
@@ -304,14 +308,14 @@ class ReferralRecord:
         step = step_of(verb, carried)
         refusal = self._refusal(step, actor, now)
         if refusal and refusal.reason == NOT_NOW:
-            allowed = (
+            details = (
                 f"allowed={allowed_step.verb}" for allowed_step in self._allowed_steps(actor, now)
             )
             raise Conflict(
                 NOT_NOW,
                 f"from={self.state.value}",
                 f"to={(step.target or self.state).value}",
-                *allowed,
+                *details,
             )
         if refusal:
             raise refusal

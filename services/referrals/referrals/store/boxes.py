@@ -203,12 +203,12 @@ def find(
     page = rows[:limit]
     next_cursor = None
     if len(rows) > limit:
-        last = page[-1]
+        last_row = page[-1]
         next_cursor = [
-            *([last["rank_key"]] if by_urgency else []),
-            last["due_key"],
-            last["update_key"],
-            last["id"],
+            *([last_row["rank_key"]] if by_urgency else []),
+            last_row["due_key"],
+            last_row["update_key"],
+            last_row["id"],
         ]
     return referrals.read(tx, page), next_cursor
 
@@ -227,18 +227,18 @@ def count(tx: Transaction, query: Filter) -> Row:
         " receiver_organization_id"
     )
     parts = [(part.due, _condition(query, part)) for part in _BOXES[query.box]]
-    chosen = " UNION ALL ".join(
+    open_rows = " UNION ALL ".join(
         f"SELECT {columns}, {due} AS due FROM referrals WHERE {where} AND {_OPEN}"
         for due, where in parts
     )
-    ended = "".join(
+    other_rows = "".join(
         f" UNION ALL SELECT state FROM referrals WHERE {where} AND NOT {_OPEN}"
         for _, where in ([] if query.is_open else parts)
     )
     unanswered = _UNANSWERED if query.box == "network" else f"{_SENT_BY} AND {_UNANSWERED}"
     row = tx.execute(
-        f"WITH chosen AS ({chosen}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
-        f" FROM chosen{ended}) AS s GROUP BY 1)"
+        f"WITH chosen AS ({open_rows}), states AS (SELECT state, count(*) AS n FROM (SELECT state"
+        f" FROM chosen{other_rows}) AS s GROUP BY 1)"
         " SELECT count(*) FILTER (WHERE due < %(now)s) AS late, count(*) FILTER (WHERE due >="
         " %(now)s AND due < %(soon)s) AS due_soon,"
         f" count(*) FILTER (WHERE {own_turn}) AS waiting_for_me,"
@@ -300,10 +300,10 @@ def queue_version(tx: Transaction, organization_id: str, *, network: bool) -> st
     The lists hold the organisation's referrals, contacts, callbacks, plans and enquiries; with
     `network`, also all referrals that were sent and all exhausted enquiries.
     """
-    newest = _NETWORK_CHANGES if network else _OWN_CHANGES
+    newest_rows = _NETWORK_CHANGES if network else _OWN_CHANGES
     row = tx.execute(
         "SELECT md5(coalesce(string_agg(id || version, ',' ORDER BY id, version), '')) AS version"
-        f" FROM ({newest}) AS newest",
+        f" FROM ({newest_rows}) AS newest",
         {"organization": organization_id, "exhausted": EnquiryState.EXHAUSTED.value},
     ).fetchone()
     assert row is not None

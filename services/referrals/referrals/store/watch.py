@@ -41,8 +41,8 @@ def give_positions(tx: Transaction) -> int:
     The events are ordered by time. Events of one referral keep the order of their versions, even if
     the machines that recorded their times had different clocks.
     """
-    last = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
-    assert last is not None, "the migration writes the only row"
+    row = tx.execute("SELECT last FROM places FOR UPDATE").fetchone()
+    assert row is not None, "the migration writes the only row"
     count = tx.execute(
         "WITH without AS (SELECT referral_id, version, max(time) OVER (PARTITION BY referral_id"
         " ORDER BY version) AS time FROM ("
@@ -52,7 +52,7 @@ def give_positions(tx: Transaction) -> int:
         " referral_id) AS number FROM without)"
         " UPDATE referral_events e SET place = %s + next.number FROM next"
         " WHERE e.referral_id = next.referral_id AND e.version = next.version",
-        (_BATCH, last["last"]),
+        (_BATCH, row["last"]),
     ).rowcount
     if count:
         tx.execute("UPDATE places SET last = last + %s", (count,))

@@ -242,7 +242,7 @@ class Lives:
         def fire(identifiers: Sequence[str]) -> list[tuple[str, list[Event]]]:
             calendar_at = self._policies.calendars(tx)  # one query, in the referrals' round trip
             locked_referrals = referrals.lock_all(tx, identifiers)
-            fired = [
+            events_by_referral = [
                 (
                     referral.id,
                     referral.fire_deadlines(
@@ -252,17 +252,17 @@ class Lives:
                 for referral in locked_referrals
             ]
             referrals.save_all(tx, locked_referrals)
-            for referral, (_, events) in zip(locked_referrals, fired, strict=True):
+            for referral, (_, events) in zip(locked_referrals, events_by_referral, strict=True):
                 if ("clock_escalated", DeadlineKind.DRAFT) in ((e.verb, e.clock) for e in events):
                     self.release_offer(tx, now, referral, NOT_REFERRED)
-            expired = [
+            expired_referrals = [
                 referral
-                for referral, (_, events) in zip(locked_referrals, fired, strict=True)
+                for referral, (_, events) in zip(locked_referrals, events_by_referral, strict=True)
                 if any(e.from_state is not e.to_state for e in events)
             ]
-            if expired:
-                self.update_dependents(tx, now, *expired)
-            return fired
+            if expired_referrals:
+                self.update_dependents(tx, now, *expired_referrals)
+            return events_by_referral
 
         return fire_each(
             tx,

@@ -57,18 +57,18 @@ class Watch:
             with self._position_given:
                 self._streams -= 1
 
-    def begin(self, tx: Transaction, known: Cursor | None) -> tuple[str, int]:
+    def begin(self, tx: Transaction, cursor: Cursor | None) -> tuple[str, int]:
         """Returns where a stream begins, as (store, position).
 
-        The stream begins after the position `known`, or after the last event so far if `known` is
-        None. Raises Conflict if `known` comes from another store.
+        The stream begins after the position `cursor`, or after the last event so far if `cursor` is
+        None. Raises Conflict if `cursor` comes from another store.
         """
         store = outbox.store(tx)
-        if known is None:
+        if cursor is None:
             return store, watch.last_position(tx)
-        if known[0] != store:
+        if cursor[0] != store:
             raise Conflict("resume_token_lost")
-        return store, int(known[1])
+        return store, int(cursor[1])
 
     def changes(
         self, tx: Transaction, caller: Caller, query: Filter, after: int
@@ -80,10 +80,10 @@ class Watch:
         until = min(watch.last_position(tx), after + watch.WINDOW)
         changes = watch.changes(tx, query, after, until, _BATCH)
         actor = actor_of(caller)
-        visible = [
+        visible_changes = [
             change for change in changes if change.referral.events_for(actor, [change.event])
         ]
-        return visible, changes[-1].position if len(changes) == _BATCH else until
+        return visible_changes, changes[-1].position if len(changes) == _BATCH else until
 
     def wait(self, after: int, seconds: float) -> None:
         """Waits until a position after `after` has been given, but no longer than `seconds`."""
@@ -96,10 +96,10 @@ class Watch:
         while count:
             with connection.transaction():
                 count = watch.give_positions(connection)
-        last = watch.last_position(connection)
+        last_position = watch.last_position(connection)
         with self._position_given:
-            if last != self._last_position:
-                self._last_position = last
+            if last_position != self._last_position:
+                self._last_position = last_position
                 self._position_given.notify_all()
 
     def loop(self) -> Loop:

@@ -70,7 +70,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
         active = worker.status_code == "ACTIVE"
         members.record_worker(tx, worker.worker_id, worker.organization_id, active)
         if not active:
-            return lives.release(tx, clock.now(), worker.worker_id)
+            return lives.hand_to_desk(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.record_key(tx, key.api_key_id, key.live)

@@ -201,8 +201,8 @@ def lock_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
     """Returns whether a worker's account is active, and her organisation; None if she is not known.
 
     The organisation is "" if it is not known. The worker's row is locked, so that her account can't
-    end before the transaction does. `Lives.release`, which runs when her account ends, then sees
-    the changes of this transaction.
+    end before the transaction does. `Lives.hand_to_desk`, which runs when her account ends, then
+    sees the changes of this transaction.
     """
     row = tx.execute(
         "SELECT active, organization_id FROM members WHERE id = %s AND kind = 'worker' FOR SHARE",

@@ -149,7 +149,7 @@ class Lives:
         """Returns the working days where the person is, and the network's deadlines."""
         return self._policies.calendar(tx, referral.coarse.country, referral.coarse.department)
 
-    def release(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
+    def hand_to_desk(self, tx: Transaction, now: datetime, worker_id: str) -> bool:
         """Makes the desk responsible for some of the referrals of a worker who has left.
 
         The desk is notified of each referral. Returns whether there may be more such referrals.

@@ -188,17 +188,17 @@ def servicers(
     password.
     """
     pages = PageTokens(keyring)
-    guesses = Guesses(
+    password_guesses = Guesses(
         database, keyring, "password", sessions.ACCOUNT_BUDGET, sessions.ADDRESS_BUDGET
     )
-    applications = Guesses(
+    application_guesses = Guesses(
         database, keyring, "application", membership.MAILBOX_BUDGET, membership.ADDRESS_BUDGET
     )
-    resets = Guesses(
+    reset_guesses = Guesses(
         database, keyring, "reset", password_resets.MAILBOX_BUDGET, password_resets.ADDRESS_BUDGET
     )
-    codes = Guesses(database, keyring, "code", CODE_BUDGET, CODE_BUDGET)
-    passkeys = Passkeys(site, guesses)
+    code_guesses = Guesses(database, keyring, "code", CODE_BUDGET, CODE_BUDGET)
+    passkeys = Passkeys(site, password_guesses)
     credentials = SignInCredentials()
     servicer = partial(
         Servicer,
@@ -213,7 +213,7 @@ def servicers(
         servicer(
             directory_pb2.DESCRIPTOR.services_by_name["Directory"],
             Organizations(keyring, mail, pages, refresh_all_of),
-            Membership(keyring, mail, applications, refresh_all_of),
+            Membership(keyring, mail, application_guesses, refresh_all_of),
             Services(pages, index),
         ),
         servicer(locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, pages)),
@@ -228,16 +228,18 @@ def servicers(
         ),
         servicer(
             accounts_pb2.DESCRIPTOR.services_by_name["Accounts"],
-            Accounts(mail, guesses),
-            PasswordResets(keyring, mail, resets),
-            SecondFactors(keyring, site, guesses, codes),
+            Accounts(mail, password_guesses),
+            PasswordResets(keyring, mail, reset_guesses),
+            SecondFactors(keyring, site, password_guesses, code_guesses),
             passkeys,
-            Proofs(keyring, site, guesses, codes, providers),
+            Proofs(keyring, site, password_guesses, code_guesses, providers),
             MadeLately(mail),
         ),
         servicer(
             members_pb2.DESCRIPTOR.services_by_name["Tokens"],
-            Sessions(issuer, keyring, site, guesses, codes, providers, strict=strict),
+            Sessions(
+                issuer, keyring, site, password_guesses, code_guesses, providers, strict=strict
+            ),
             passkeys,
             providers,
         ),
@@ -301,7 +303,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     organisations can give network roles themselves.
     """
 
-    def make(
+    def register(
         tx: Transaction,
         now: datetime,
         entry: OrganizationEntry,
@@ -310,7 +312,7 @@ def found_elsewhere(organization: str, country: str, email: str, name: str) -> N
     ) -> bool:
         return founding.add_second_coordinating_member(tx, now, entry, people[0], passwords[0])
 
-    if not _create_coordinators(organization, country, (email,), (name,), make):
+    if not _create_coordinators(organization, country, (email,), (name,), register):
         raise click.ClickException(
             "this network has no coordinators yet (run `found` first), or has them in several"
             " organisations (two of its coordinators can invite others)"
@@ -323,11 +325,11 @@ Founding = Callable[
 
 
 def _create_coordinators(
-    organization: str, country: str, emails: Sequence[str], names: Sequence[str], make: Founding
+    organization: str, country: str, emails: Sequence[str], names: Sequence[str], register: Founding
 ) -> bool:
     """Registers an organisation and its coordinators, and prints their first passwords.
 
-    Returns False if `make` refused.
+    Returns False if `register` refused.
     """
     if not re.fullmatch("[A-Z]{2}", country):
         raise click.UsageError("--country must be two capital letters, e.g. NI")
@@ -346,7 +348,7 @@ def _create_coordinators(
     ]
     try:
         with database.transaction(SYSTEM, timeout=30) as tx:
-            is_registered = make(
+            is_registered = register(
                 tx,
                 now,
                 OrganizationEntry(name=organization, type=OrganizationType.NGO, country=country),

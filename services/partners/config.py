@@ -19,20 +19,20 @@ class PartnersSettings:
 
 
 def load() -> PartnersSettings:
-    """Reads the environment. Raises WrongSettings that names all faults."""
+    """Reads the environment. Raises WrongSettings, which names all faults."""
     settings = Settings()
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     # Off on one machine, where the accounts of the demo network have only a password; on in a
     # cluster (deploy/k8s/base).
-    required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
+    second_factor_required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
     # Partners sends no e-mail itself: a sender's address means that notifications does. In
     # development, notifications writes e-mail to the outbox folder instead.
     mail_from = settings.text("ENLACE_MAIL_FROM", "", optional_file=True)
-    loaded = service_settings(settings)
+    service = service_settings(settings)
     settings.done()
     return PartnersSettings(
-        loaded if loaded.rpc_threads > 0 else replace(loaded, rpc_threads=1),
+        service if service.rpc_threads > 0 else replace(service, rpc_threads=1),
         public_url,
-        required,
-        bool(mail_from) or loaded.development,
+        second_factor_required,
+        bool(mail_from) or service.development,
     )

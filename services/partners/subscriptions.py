@@ -1,8 +1,8 @@
 """Subscription to the facts about referrals and enquiries.
 
 When a service declines for lack of room, takes in a person, or no longer houses her, the directory
-updates the service's room figure. It also counts kept and broken promises, and grants the sender of
-an accepted referral the address.
+updates the service's room figure. It also counts kept and broken promises, and gives the sender of
+an accepted referral access to the address.
 """
 
 import re
@@ -31,9 +31,10 @@ _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
 )
 _TYPE = re.compile(rf"enlace\.({_NOUNS})\.[a-z_]+\.v1")
-_DECLINED, _ANSWERED = "enlace.referral.declined.v1", "enlace.enquiry.answered.v1"
-_TAKES = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
-_LEAVES = tuple(
+_DECLINED = "enlace.referral.declined.v1"
+_ANSWERED = "enlace.enquiry.answered.v1"
+_TAKING_FACTS = ("enlace.referral.accepted.v1", "enlace.referral.reopened.v1")
+_LEAVING_FACTS = tuple(
     f"enlace.referral.{verb}.v1"
     for verb in (
         "completed",
@@ -57,16 +58,16 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
     """
     now = clock.now()
     if fact.type == _DECLINED:
-        declined = facts_pb2.ReferralFact.FromString(fact.payload)
-        if declined.reason_code == _NO_ROOM:
-            _mark_room_as_doubtful(tx, now, fact, declined, declined.sender_organization_id)
+        referral = facts_pb2.ReferralFact.FromString(fact.payload)
+        if referral.reason_code == _NO_ROOM:
+            _mark_room_as_doubtful(tx, now, fact, referral, referral.sender_organization_id)
     elif fact.type == _ANSWERED:
-        answered = facts_pb2.EnquiryFact.FromString(fact.payload)
-        if answered.reason_code == _NO_ROOM:
-            _mark_room_as_doubtful(tx, now, fact, answered, answered.organization_id)
-        elif answered.answer == enquiries_pb2.OFFER_ANSWER_YES:
-            note_yes(tx, answered.service_id, answered.actor_organization_id, fact.time)
-    elif fact.type in _TAKES:
+        enquiry = facts_pb2.EnquiryFact.FromString(fact.payload)
+        if enquiry.reason_code == _NO_ROOM:
+            _mark_room_as_doubtful(tx, now, fact, enquiry, enquiry.organization_id)
+        elif enquiry.answer == enquiries_pb2.OFFER_ANSWER_YES:
+            note_yes(tx, enquiry.service_id, enquiry.actor_organization_id, fact.time)
+    elif fact.type in _TAKING_FACTS:
         referral = facts_pb2.ReferralFact.FromString(fact.payload)
         take_places(
             tx,
@@ -86,10 +87,10 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
             referral.sender_organization_id,
             fact.time,
         )
-    elif fact.type in _LEAVES:
-        ended = facts_pb2.ReferralFact.FromString(fact.payload)
-        leave_places(tx, now, ended.referral_id, fact.time)
-        end_address(tx, ended.referral_id, fact.time)
+    elif fact.type in _LEAVING_FACTS:
+        referral = facts_pb2.ReferralFact.FromString(fact.payload)
+        leave_places(tx, now, referral.referral_id, fact.time)
+        end_address(tx, referral.referral_id, fact.time)
     elif not _TYPE.fullmatch(fact.type):
         raise NewerKind
 

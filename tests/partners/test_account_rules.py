@@ -56,7 +56,7 @@ def invitation(entry: InvitationEntry = INVITED, recent: int = 0) -> Invitation:
         NOON,
         first_manager=False,
         worker_id="first",
-        recent=recent,
+        recent_count=recent,
     )
 
 

@@ -281,7 +281,7 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
     invited(scene, first, "otra@ejemplo.org", COORDINATOR, device="hers")
     origins = scene.rows("SELECT * FROM account_origins")
     assert all(timedelta(0) <= scene.clock.now() - row["time"] for row in origins)
-    scene.clock.advance(independence.DEVICE_KEPT)
+    scene.clock.advance(independence.DEVICE_LIFE)
     scene.sweep()
     assert (
         scene.rows("SELECT * FROM account_devices"),

@@ -375,11 +375,11 @@ def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() ->
 
 def test_the_registrar_of_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
     registered = member(S.PROBATION, registered_by_worker_id="first")
-    own = partial(registered.check_invited_by, Person("first"))
+    own = partial(registered.check_inviter, Person("first"))
     assert conflict_of(own) == "second_person_required"
-    registered.check_invited_by(Person("second"))
-    member(S.APPROVED, registered_by_worker_id="first").check_invited_by(Person("first"))
-    member(S.PROBATION).check_invited_by(Person(""))
+    registered.check_inviter(Person("second"))
+    member(S.APPROVED, registered_by_worker_id="first").check_inviter(Person("first"))
+    member(S.PROBATION).check_inviter(Person(""))
 
 
 # The end of its agreement
@@ -406,7 +406,7 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
 ) -> None:
     assert due_warning(days, warned) == due
     organization = member(evidence=agreed(days), warned_days=warned)
-    organization.watch_agreement(LATER, TODAY)
+    organization.warn_or_restart_probation(LATER, TODAY)
     assert organization.warned_days == (due or warned)
     assert organization.facts == (["agreement_ending"] if due else [])
 
@@ -415,10 +415,10 @@ def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_s
     None
 ):
     ended = member(evidence=agreed(-1))
-    ended.watch_agreement(LATER, TODAY)
+    ended.warn_or_restart_probation(LATER, TODAY)
     assert (ended.status, ended.facts) == (S.PROBATION, ["agreement_expired"])
     without = member(evidence=ALL_SEEN[:1])
-    without.watch_agreement(LATER, TODAY)
+    without.warn_or_restart_probation(LATER, TODAY)
     assert (without.status, without.facts) == (S.APPROVED, [])
     assert (without.agreement_expire_date, without.agreement_days(TODAY)) == (None, None)
     assert ended.agreement_expire_date == TODAY - DAY
@@ -427,5 +427,5 @@ def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_s
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])
 def test_only_the_agreement_of_a_full_member_is_watched(status: OrganizationStatus) -> None:
     organization = member(status, evidence=agreed(-1))
-    organization.watch_agreement(LATER, TODAY)
+    organization.warn_or_restart_probation(LATER, TODAY)
     assert (organization.status, organization.facts) == (status, [])

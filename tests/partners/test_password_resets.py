@@ -238,14 +238,14 @@ def test_a_password_that_is_checked_while_it_changes_opens_no_session(
 
     No session is opened during the change.
     """
-    token, real = link(member), passwords.holds
+    token, real = link(member), passwords.matches_hash
 
     def slow(password_hash: str | None, password: str) -> bool:
         right = real(password_hash, password)
         reset(member, token)
         return right
 
-    monkeypatch.setattr(sessions, "holds", slow)
+    monkeypatch.setattr(sessions, "matches_hash", slow)
     assert refusal(lambda: sign_in(member)) == FAILED
     assert member.rows("SELECT FROM sessions") == []
 

@@ -105,11 +105,11 @@ def test_an_unknown_email_costs_the_same_work(
 ) -> None:
     checked = []
 
-    def holds(password_hash: str | None, password: str) -> bool:
+    def matches_hash(password_hash: str | None, password: str) -> bool:
         checked.append(password_hash)
-        return passwords.holds(password_hash, password)
+        return passwords.matches_hash(password_hash, password)
 
-    monkeypatch.setattr(sessions, "holds", holds)
+    monkeypatch.setattr(sessions, "matches_hash", matches_hash)
     for email in (EMAIL, "nadie@puentes.org"):
         assert refusal(partial(sign_in, member, email, "otra clave larga")) == FAILED
     assert len(checked) == 2
@@ -121,7 +121,7 @@ def test_checking_a_password_is_slow_whether_or_not_the_account_has_one() -> Non
     for slow_hash in (stored, passwords.unknown_hash()):
         assert slow_hash.startswith("$argon2id$v=19$m=32768,t=2,p=1$")
     hashes = (stored, None, "no hash")
-    assert [passwords.holds(hash, PASSWORD) for hash in hashes] == [True, False, False]
+    assert [passwords.matches_hash(hash, PASSWORD) for hash in hashes] == [True, False, False]
 
 
 def test_an_empty_request_is_invalid_and_does_not_count_as_an_attempt(member: Scene) -> None:

@@ -171,7 +171,7 @@ def test_an_email_about_an_account_waits_a_week_for_a_mail_server() -> None:
 
 
 def test_a_reset_link_is_valid_for_an_hour() -> None:
-    reset, second = PasswordReset.ask("reset", ANA, NOON), timedelta(seconds=1)
+    reset, second = PasswordReset.create("reset", ANA, NOON), timedelta(seconds=1)
     assert (reset.facts, reset.expire_time, reset.by_role) == (["reset_asked"], NOON + HOUR, "")
     for time, is_open in (
         (NOON + HOUR - second, True),

@@ -85,9 +85,9 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
         suspension,
         "held",
     )
-    organization.watch_proposals(NOON + DAY - HOUR, TODAY)
+    organization.end_expired_proposals(NOON + DAY - HOUR, TODAY)
     assert organization.facts == ["held"]
-    organization.watch_proposals(NOON + DAY, TODAY)
+    organization.end_expired_proposals(NOON + DAY, TODAY)
     assert (organization.status, organization.suspension, organization.last_hold) == (
         S.APPROVED,
         None,
@@ -175,7 +175,7 @@ def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation
     organization = member(evidence=agreed(-1))
     organization.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
     other = deepcopy(organization)
-    organization.watch_proposals(NOON + DAY, TODAY)
+    organization.end_expired_proposals(NOON + DAY, TODAY)
     assert (organization.status, organization.facts[-1]) == (S.PROBATION, "agreement_expired")
     other.reinstate(FIRST, NOON, TODAY)
     other.reinstate(SECOND, NOON, TODAY)
@@ -188,9 +188,9 @@ def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation
 def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
-    organization.watch_proposals(NOON + 7 * DAY - HOUR, TODAY)
+    organization.end_expired_proposals(NOON + 7 * DAY - HOUR, TODAY)
     assert organization.facts == ["suspension_proposed"]
-    organization.watch_proposals(NOON + 7 * DAY, TODAY)
+    organization.end_expired_proposals(NOON + 7 * DAY, TODAY)
     assert (organization.suspension, organization.last_hold, organization.facts) == (
         None,
         None,
@@ -202,7 +202,7 @@ def test_a_suspension_that_two_agreed_to_never_ends_by_itself() -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.suspend(SECOND, None, NOON)
-    organization.watch_proposals(NOON + 365 * DAY, TODAY)
+    organization.end_expired_proposals(NOON + 365 * DAY, TODAY)
     assert organization.stop == "suspended"
 
 

@@ -42,7 +42,7 @@ from demo.story import Story
 from keys import key_folder
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.store import workers
-from services.partners.members.usecases.passwords import holds
+from services.partners.members.usecases.passwords import matches_hash
 from services.referrals.network.domain.counts import SMALLEST
 from services.referrals.network.usecases.policies import PlaceCalendar
 from services.referrals.referrals.domain.figures import published_cells
@@ -233,7 +233,7 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
             worker_and_hash = workers.by_email(tx, account["email"])
             assert worker_and_hash
             assert account["role"] in worker_and_hash[0].entry.roles
-            assert account is not snapshots[0][0]["accounts"][0] or holds(
+            assert account is not snapshots[0][0]["accounts"][0] or matches_hash(
                 worker_and_hash[1], account["password"]
             )
     with _opened(network_stores.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:

@@ -20,7 +20,7 @@ from keys.sealing import Keyring
 from services.partners.directory.store import imports, open_hours, promises, services
 from services.partners.directory.store.directory_index import CHANGES, DirectoryIndex
 from services.partners.members.store import invitations, provenance, workers
-from services.partners.members.usecases.membership import end_proposals, watch_membership
+from services.partners.members.usecases.membership import end_proposals, enforce_deadlines
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
 # Minimum number of seconds between two refreshes. Queries also read changes, but thanks to this
@@ -45,7 +45,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
     return (
         services.refresh_outdated(tx, now)
         + open_hours.refresh_ending(tx, now)
-        + watch_membership(tx, now, services.refresh_all_of)
+        + enforce_deadlines(tx, now, services.refresh_all_of)
         + deleted
     )
 

@@ -150,7 +150,7 @@ class Services:
         service.set_capacity(room, now)
         services.save_capacity(call.tx, service, now)
         changed = changes_of(
-            before, service.capacity, worker_of(call.caller), now, part="capacity."
+            before, service.capacity, worker_of(call.caller), now, prefix="capacity."
         )
         field_changes.save(call.tx, service.id, service.organization_id, changed)
         return _message(service, call)

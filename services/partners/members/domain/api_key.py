@@ -16,7 +16,8 @@ from services.partners.network.domain.subject import Subject
 LIVE_KEYS = 2
 USUAL_LIFE = timedelta(days=365)
 LONGEST_LIFE = timedelta(days=2 * 365)
-TOUCH = timedelta(seconds=60)  # minimum time between two recorded uses of a key, to spare writes
+# minimum time between two recorded uses of a key, to spare writes
+TOUCH_INTERVAL = timedelta(seconds=60)
 _KEY_PATTERN = re.compile(r"^enl_([0-9a-f]{32})_([0-9a-f]{64})\Z")
 
 
@@ -71,17 +72,17 @@ class ApiKey(Subject):
         id: str,
         organization_id: str,
         entry: ApiKeyEntry,
-        live: int,
+        live_count: int,
         now: datetime,
         maker: Manager | None,
     ) -> "ApiKey":
         """Returns a new key.
 
-        `live`: the number of the organisation's keys that are neither revoked nor expired. `maker`:
-        None if the network's founding creates the key.
+        `live_count`: the number of the organisation's keys that are neither revoked nor expired.
+        `maker`: None if the network's founding creates the key.
         """
         entry.check(now)
-        if live >= LIVE_KEYS:
+        if live_count >= LIVE_KEYS:
             raise Conflict("too_many_keys")
         key = cls(
             id=id, create_time=now, update_time=now, organization_id=organization_id, entry=entry
@@ -128,7 +129,7 @@ class ApiKey(Subject):
         self.note("transferred", now)
 
     def limit(self, scopes: frozenset[str], now: datetime) -> None:
-        """Makes the key wait for a second manager if it exceeds its manager's changed rights.
+        """Makes the key wait for a second manager if its scopes exceed its manager's rights.
 
         `scopes`: the scopes whose rights she has now. Nothing changes if a second manager has
         agreed to the key.

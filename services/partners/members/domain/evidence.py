@@ -77,5 +77,9 @@ def due_warning(days_left: int, last_warning: int | None) -> int | None:
     the number whose warning was given last; None if no warning was given. If no check has run for a
     while, only the warning with the fewest days is due; skipped warnings no longer matter.
     """
-    due = min((days for days in WARNING_DAYS if days_left <= days), default=None)
-    return None if due is None or (last_warning is not None and last_warning <= due) else due
+    due_days = min((days for days in WARNING_DAYS if days_left <= days), default=None)
+    return (
+        None
+        if due_days is None or (last_warning is not None and last_warning <= due_days)
+        else due_days
+    )

@@ -11,7 +11,7 @@ INVITATION_KINSHIP = timedelta(days=30)
 For that time the invited account is also kin of the other accounts that the inviter invited
 within this time.
 """
-DEVICE_KEPT = timedelta(days=180)
+DEVICE_LIFE = timedelta(days=180)
 """How long a device is remembered after the last sign-in from it.
 
 The device keeps its cookie for the same time.

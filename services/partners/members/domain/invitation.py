@@ -97,13 +97,13 @@ class Invitation(Subject):
         *,
         first_manager: bool,
         worker_id: str,
-        recent: int,
+        recent_count: int,
     ) -> "Invitation":
         """Returns a new invitation, which is open, or waiting if it gives a network role.
 
-        `recent`: the number of unexpired invitations to the organisation.
+        `recent_count`: the number of unexpired invitations to the organisation.
         """
-        if recent >= MAX_INVITATIONS:
+        if recent_count >= MAX_INVITATIONS:
             raise Conflict("too_many_invitations")
         invitation = cls(
             id=id,

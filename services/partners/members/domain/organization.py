@@ -188,14 +188,14 @@ class Organization(Subject):
         if self.proposal is None:
             raise Conflict("nothing_to_confirm")
         check_second(second, self.proposal.worker_id)
-        confirmed, self.proposal = self.proposal, None
+        proposal, self.proposal = self.proposal, None
         self.approval_proposed_by_worker_id = ""
         self.entry = self._checked_entry(
             replace(
                 self.entry,
-                type=confirmed.type,
-                country=confirmed.country,
-                hotline_number=confirmed.hotline_number,
+                type=proposal.type,
+                country=proposal.country,
+                hotline_number=proposal.hotline_number,
             )
         )
         self.note("changed", now)
@@ -242,18 +242,20 @@ class Organization(Subject):
         if not self.is_active:
             raise Conflict("illegal_transition")
         evidence.check(today)
-        same = [
+        others_of_kind = [
             other
             for other in self.evidence
             if other.kind is evidence.kind
             and other.reference.casefold() != evidence.reference.casefold()
         ]
-        stays = (
-            same[-(evidence.kind.required_count - 1) :] if evidence.kind.required_count > 1 else []
+        remaining = (
+            others_of_kind[-(evidence.kind.required_count - 1) :]
+            if evidence.kind.required_count > 1
+            else []
         )
         self.evidence = (
             *(other for other in self.evidence if other.kind is not evidence.kind),
-            *stays,
+            *remaining,
             evidence,
         )
         self.approval_proposed_by_worker_id = ""
@@ -285,11 +287,11 @@ class Organization(Subject):
         self.approval_proposed_by_worker_id = ""
         self._become(OrganizationStatus.APPROVED, "approved", now, old=OrganizationStatus.PROBATION)
 
-    def check_invited_by(self, second: Second) -> None:
+    def check_inviter(self, second: Second) -> None:
         """Raises Conflict if the first manager's inviter may also have registered the member.
 
-        So two people vouch for each member that can act: its registrar can't invite the first
-        manager before another person has approved the member.
+        This way, two people vouch for each member that can act: its registrar can't invite the
+        first manager before another person has approved the member.
         """
         if self.status is OrganizationStatus.PROBATION and self.registered_by_worker_id:
             check_second(second, self.registered_by_worker_id)
@@ -301,31 +303,35 @@ class Organization(Subject):
 
         The first coordinator's call only proposes the suspension, with a reason; the second
         coordinator's call carries it out. `hold`: one coordinator alone stops access for a day.
-        Only a full member can be suspended: reinstatement makes a member a full member, which must
-        not be a way to end a probation.
+        Only a full member can be suspended: reinstatement makes a full member, so a member on
+        probation could otherwise become one without an approval.
         """
-        waiting = self.suspension if self.suspension and self.suspension.expire_time else None
+        open_suspension = (
+            self.suspension if self.suspension and self.suspension.expire_time else None
+        )
         is_stopped = self.status is OrganizationStatus.SUSPENDED
-        if not (waiting if is_stopped else self.status is OrganizationStatus.APPROVED):
+        if not (open_suspension if is_stopped else self.status is OrganizationStatus.APPROVED):
             raise Conflict("illegal_transition")
         if (
-            waiting
-            and not waiting.is_over(now)
-            and (is_stopped or not hold or waiting.first.allows_second(by))
+            open_suspension
+            and not open_suspension.is_over(now)
+            and (is_stopped or not hold or open_suspension.first.allows_second(by))
         ):
-            if not waiting.first.worker_id:
-                self.suspension = replace(waiting, first=FirstCoordinator.of(by, now))
+            if not open_suspension.first.worker_id:
+                self.suspension = replace(open_suspension, first=FirstCoordinator.of(by, now))
                 self.note("suspension_proposed", now)
                 return
-            waiting.first.check(by)
-            self.suspension = replace(waiting, expire_time=None, second_worker_id=by.person.id)
+            open_suspension.first.check(by)
+            self.suspension = replace(
+                open_suspension, expire_time=None, second_worker_id=by.person.id
+            )
             self.last_hold = self.reinstatement = None
             self.status = OrganizationStatus.SUSPENDED
             self.note("suspension_confirmed" if is_stopped else "suspended", now)
             return
         if is_stopped:  # the hold's time is over, but the sweeper has not yet ended the hold
             raise Conflict("illegal_transition")
-        reason = reason or (waiting.reason if waiting else None)
+        reason = reason or (open_suspension.reason if open_suspension else None)
         if reason is None:
             raise Invalid(("reason", "required"))
         if not hold:
@@ -344,7 +350,10 @@ class Organization(Subject):
         self._become(OrganizationStatus.SUSPENDED, "held", now, old=OrganizationStatus.APPROVED)
 
     def reinstate(self, by: Coordinator, now: datetime, today: date) -> None:
-        """Ends a suspension or a hold: the first coordinator proposes this, the second does it.
+        """Ends a suspension or a hold.
+
+        The first coordinator's call proposes the end, and the second coordinator's call carries it
+        out.
 
         If the agreement has ended meanwhile, the organisation goes on probation.
         """
@@ -356,7 +365,7 @@ class Organization(Subject):
             return
         self.reinstatement.check(by)
         self._restore_access("reinstated", now)
-        self.watch_agreement(now, today)
+        self.warn_or_restart_probation(now, today)
 
     def drop_proposals_of(self, worker_id: str, now: datetime) -> None:
         """Drops the proposals of a worker whose account was suspended.
@@ -369,13 +378,13 @@ class Organization(Subject):
                 setattr(self, name, None)
         if self.approval_proposed_by_worker_id == worker_id:
             self.approval_proposed_by_worker_id = ""
-        waiting = self.suspension
-        if waiting and waiting.expire_time and waiting.first.worker_id == worker_id:
-            former_coordinator = FirstCoordinator("", "", waiting.first.time)
-            self.suspension = replace(waiting, first=former_coordinator) if self.stop else None
+        suspension = self.suspension
+        if suspension and suspension.expire_time and suspension.first.worker_id == worker_id:
+            former_coordinator = FirstCoordinator("", "", suspension.first.time)
+            self.suspension = replace(suspension, first=former_coordinator) if self.stop else None
         self.note("proposal_dropped", now)
 
-    def watch_proposals(self, now: datetime, today: date) -> None:
+    def end_expired_proposals(self, now: datetime, today: date) -> None:
         """Ends a hold or a proposal to which no second coordinator agreed in time."""
         for name in ("reinstatement", "leaving"):
             first = getattr(self, name)
@@ -386,7 +395,7 @@ class Organization(Subject):
             return
         if self.status is OrganizationStatus.SUSPENDED:
             self._restore_access("hold_ended", now)
-            self.watch_agreement(now, today)
+            self.warn_or_restart_probation(now, today)
         else:
             self.suspension = None
             self.note("suspension_dropped", now)
@@ -416,7 +425,7 @@ class Organization(Subject):
         self.status = OrganizationStatus.LEFT
         self.note("left", now)
 
-    def watch_agreement(self, now: datetime, today: date) -> None:
+    def warn_or_restart_probation(self, now: datetime, today: date) -> None:
         """Gives each warning of the agreement's end once; after the end, starts a new probation.
 
         Nothing happens unless the organisation is approved and has an agreement on record.

@@ -14,7 +14,7 @@ MAX_IDLE = timedelta(minutes=15)
 MAX_SESSION = timedelta(hours=12)
 # The minimum time between two recorded uses of a session, to spare writes. A session may therefore
 # reach the idle limit early, by up to this time.
-TOUCH = timedelta(seconds=30)
+TOUCH_INTERVAL = timedelta(seconds=30)
 
 
 class Role(StrEnum):

@@ -11,19 +11,19 @@ from services.partners.members.domain.application import Application
 from services.partners.members.wire import messages
 
 
-def request(
+def add_request(
     tx: Transaction,
     keyring: Keyring,
     id: str,
     token_hash: bytes,
     reference: str,
-    sent: bytes,
+    message: bytes,
     expire_time: datetime,
     now: datetime,
 ) -> None:
     """Stores a request. Opening its link turns the request into an application.
 
-    `sent` is the applicant's message.
+    `message` is the applicant's message.
     """
     tx.execute(
         "INSERT INTO application_requests (id, token_hash, reference, sealed, expire_time,"
@@ -32,7 +32,7 @@ def request(
             id,
             token_hash,
             reference,
-            keyring.seal_bytes(sent, _request_context(id)),
+            keyring.seal_bytes(message, _request_context(id)),
             expire_time,
             now,
         ),

@@ -100,8 +100,9 @@ def open_of(tx: Transaction, organization_id: str, now: datetime) -> list[Invita
 def by_inviter(
     tx: Transaction, worker_id: str, since: datetime, now: datetime, *, lock: bool = False
 ) -> list[Invitation]:
-    """Returns the open and waiting invitations that a worker made at or after `since`; with `lock`
-    locked.
+    """Returns the open and waiting invitations that a worker made at or after `since`.
+
+    `lock`: the invitations are locked.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE invited_by_worker_id = %s AND create_time >= %s"

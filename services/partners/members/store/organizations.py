@@ -223,7 +223,7 @@ def page_by_name(
 def hotlines(tx: Transaction) -> list[Organization]:
     """Returns the hotline of each country: an approved hotline with a number.
 
-    If a country has several, the one that applied or was registered first is returned.
+    If a country has several, the hotline that applied or was registered first is returned.
     """
     rows = tx.execute(
         "SELECT DISTINCT ON (country) * FROM organizations WHERE type = 'HOTLINE'"
@@ -276,7 +276,7 @@ def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dic
     return dict(row)
 
 
-def with_proposal_over(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
+def with_expired_proposal(tx: Transaction, now: datetime, at_most: int) -> list[Organization]:
     """Returns members with a hold or a proposal to which nobody agreed in time, locked.
 
     Members that are locked already are left out.
@@ -305,12 +305,12 @@ def with_proposal_of(tx: Transaction, worker_id: str) -> list[Organization]:
     return [read(row) for row in rows]
 
 
-def unanswered_applicants(tx: Transaction, since: datetime, at_most: int) -> list[Organization]:
-    """Returns applicants that applied before `since` and have had no answer, locked."""
+def unanswered_applicants(tx: Transaction, before: datetime, at_most: int) -> list[Organization]:
+    """Returns applicants that applied before `before` and have had no answer, locked."""
     rows = tx.execute(
         "SELECT * FROM organizations WHERE status = 'APPLIED' AND create_time < %s"
         " ORDER BY create_time, id LIMIT %s FOR UPDATE SKIP LOCKED",
-        (since, at_most),
+        (before, at_most),
     ).fetchall()
     return [read(row) for row in rows]
 
@@ -347,9 +347,9 @@ def read(row: Row) -> Organization:
         if row["rejection_reason"]
         else None,
         suspension=_suspension(row),
-        last_hold=_first(row["asked_first"].get("last_hold")),
-        reinstatement=_first(row["asked_first"].get("reinstatement")),
-        leaving=_first(row["asked_first"].get("leaving")),
+        last_hold=_first_coordinator(row["asked_first"].get("last_hold")),
+        reinstatement=_first_coordinator(row["asked_first"].get("reinstatement")),
+        leaving=_first_coordinator(row["asked_first"].get("leaving")),
         entry=OrganizationEntry(
             name=row["name"],
             type=OrganizationType(row["type"]),
@@ -368,14 +368,14 @@ _FIRST_REQUESTS = ("last_hold", "reinstatement", "leaving")
 _LOCK_CLAUSES = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 
-def _evidence(stored: Row) -> Evidence:
+def _evidence(document: Row) -> Evidence:
     return Evidence(
-        EvidenceKind(stored["kind"]),
-        stored["reference"],
-        date.fromisoformat(stored["seen_date"]),
-        date.fromisoformat(stored["expire_date"]) if stored["expire_date"] else None,
-        stored["worker_id"],
-        datetime.fromisoformat(stored["time"]),
+        EvidenceKind(document["kind"]),
+        document["reference"],
+        date.fromisoformat(document["seen_date"]),
+        date.fromisoformat(document["expire_date"]) if document["expire_date"] else None,
+        document["worker_id"],
+        datetime.fromisoformat(document["time"]),
     )
 
 
@@ -387,12 +387,14 @@ def _plain(first: FirstCoordinator) -> dict[str, str]:
     }
 
 
-def _first(stored: Row | None) -> FirstCoordinator | None:
+def _first_coordinator(document: Row | None) -> FirstCoordinator | None:
     return (
         FirstCoordinator(
-            stored["worker_id"], stored["organization_id"], datetime.fromisoformat(stored["time"])
+            document["worker_id"],
+            document["organization_id"],
+            datetime.fromisoformat(document["time"]),
         )
-        if stored
+        if document
         else None
     )
 
@@ -410,13 +412,13 @@ def _suspension_text(suspension: Suspension | None) -> str | None:
 
 
 def _suspension(row: Row) -> Suspension | None:
-    stored = row["suspension"]
-    first = _first(stored["first"]) if stored else None
+    document = row["suspension"]
+    first = _first_coordinator(document["first"]) if document else None
     if first is None:
         return None
     return Suspension(
-        SuspensionReason(stored["reason"]),
+        SuspensionReason(document["reason"]),
         first,
         row["suspension_expire_time"],
-        stored["second_worker_id"],
+        document["second_worker_id"],
     )

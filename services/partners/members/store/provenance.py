@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis.db import Transaction
 from services.partners.members.domain.independence import (
-    DEVICE_KEPT,
+    DEVICE_LIFE,
     INVITATION_KINSHIP,
     MAX_RELATED,
 )
@@ -93,8 +93,8 @@ def related_accounts(tx: Transaction, worker_id: str, now: datetime) -> Iterator
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes devices from which nobody has signed in for DEVICE_KEPT; returns the number of rows.
+    """Deletes devices from which nobody has signed in for DEVICE_LIFE; returns the number of rows.
 
     Origins stay: they record how an account came about.
     """
-    return tx.execute("DELETE FROM account_devices WHERE time <= %s", (now - DEVICE_KEPT,)).rowcount
+    return tx.execute("DELETE FROM account_devices WHERE time <= %s", (now - DEVICE_LIFE,)).rowcount

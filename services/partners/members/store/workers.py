@@ -33,7 +33,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
     another account has the e-mail address.
     """
     entry = worker.entry
-    added = tx.execute(
+    inserted_rows = tx.execute(
         "INSERT INTO workers (id, version, organization_id, status, name, name_key, email,"
         " email_key, password_hash, roles, language,"
         " create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -54,10 +54,10 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
             worker.update_time,
         ),
     ).rowcount
-    if added:
+    if inserted_rows:
         provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
         _publish(tx, worker)
-    return bool(added)
+    return bool(inserted_rows)
 
 
 def release_address(tx: Transaction, id: str) -> None:
@@ -90,10 +90,10 @@ def save_status(tx: Transaction, worker: Worker) -> None:
 
 
 def drop_suspension_proposals(tx: Transaction, before: datetime, worker_id: str = "") -> int:
-    """Drops proposed suspensions of accounts from `before` and earlier, and all of this worker.
+    """Drops proposals to suspend an account; returns how many.
 
-    Returns how many. No other step of an active account changes `update_time` and leaves the
-    proposal as it is, so that time is the time of the proposal.
+    Drops the proposals that were made at `before` or earlier, and all proposals by this worker. The
+    time of a proposal is `update_time`: every other step that changes it also drops the proposal.
     """
     return tx.execute(
         "UPDATE workers SET suspension_proposed_by_worker_id = ''"
@@ -374,16 +374,20 @@ def sessions_of(tx: Transaction, worker_id: str) -> list[tuple[bytes, datetime, 
 
 
 def end_sessions_of(
-    tx: Transaction, *, worker_id: str = "", organization_id: str = "", but: bytes = b""
+    tx: Transaction,
+    *,
+    worker_id: str = "",
+    organization_id: str = "",
+    except_secret_hash: bytes = b"",
 ) -> None:
     """Ends all sessions of a worker, or of an organisation's workers.
 
-    `but`: the hash of the secret of a session that is not ended.
+    `except_secret_hash`: the hash of the secret of a session that is not ended.
     """
     tx.execute(
         "DELETE FROM sessions USING workers AS w WHERE w.id = sessions.worker_id AND (w.id = %s"
         " OR w.organization_id = %s) AND secret_hash <> %s",
-        (worker_id, organization_id, but),
+        (worker_id, organization_id, except_secret_hash),
     )
 
 

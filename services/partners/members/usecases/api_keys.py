@@ -66,7 +66,7 @@ class ApiKeys:
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
         """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
-        key, manager = _own(call, request.id)
+        key, manager = _own_key(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_confirm", key.id, detail_codes=key.entry.scopes))
@@ -74,7 +74,7 @@ class ApiKeys:
 
     def TransferApiKey(self, request: pb.TransferApiKeyRequest, call: Call) -> pb.ApiKey:
         """Takes over a key from another manager, so that it does not end with her account."""
-        key, manager = _own(call, request.id)
+        key, manager = _own_key(call, request.id)
         key.transfer(manager, call.clock.now())
         api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_transfer", key.id))
@@ -99,14 +99,17 @@ def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
 
 
 def limit_keys_of(tx: Transaction, now: datetime, worker: Worker) -> None:
-    """Makes the keys of a manager wait that exceed the rights of the roles that she has now."""
+    """Limits a manager's keys to the rights of her present roles.
+
+    Keys that exceed these rights wait for a second manager.
+    """
     scopes = scopes_within(frozenset(worker.entry.roles))
     for key in api_keys.ending_with(tx, worker.id):
         key.limit(scopes, now)
         api_keys.save(tx, key)
 
 
-def _own(call: Call, id: str) -> tuple[ApiKey, Manager]:
+def _own_key(call: Call, id: str) -> tuple[ApiKey, Manager]:
     """Returns a key of the caller's organisation, locked, and the caller as a manager.
 
     Raises NotFound if the organisation has no such key, or if the caller is not a worker.
@@ -127,8 +130,9 @@ def _fetch(tx: Transaction, id: str) -> ApiKey:
 def _manager(call: Call) -> Manager | None:
     """Returns the caller as the manager of a key; None if the caller is not a person.
 
-    Her account is locked: keys end with it, so none may be made while it ends. Raises NotAllowed if
-    it has ended, or if she no longer has a role for this, although her token says so.
+    Her account is locked, because no key may be created while the account ends. Raises NotAllowed
+    if the account has ended, or if she no longer has a role for this, although her token states
+    one.
     """
     caller = call.caller
     if caller.kind != "worker":

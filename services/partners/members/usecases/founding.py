@@ -71,10 +71,10 @@ def _create(
     organizations.save(tx, organization)
     organization.approve(now, messages.today_at(organization, now))
     organizations.save(tx, organization)
-    workers_created = [
-        create_worker(tx, now, organization.id, entry, password)
-        for entry, password in zip(coordinators, passwords, strict=True)
+    created_workers = [
+        create_worker(tx, now, organization.id, coordinator, password)
+        for coordinator, password in zip(coordinators, passwords, strict=True)
     ]
     audit.record(
-        tx, SYSTEM, now, [Entry("coordinator_found", worker.id) for worker in workers_created]
+        tx, SYSTEM, now, [Entry("coordinator_found", worker.id) for worker in created_workers]
     )

@@ -22,7 +22,7 @@ from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import limit_keys_of, revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import note_sign_in_device, with_present_kin
-from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
+from services.partners.members.usecases.passwords import check_new_password, hash_of, mark_of
 from services.partners.members.wire import messages
 
 
@@ -41,8 +41,8 @@ class Invitations:
     def CreateInvitation(self, request: pb.CreateInvitationRequest, call: Call) -> pb.Invitation:
         """Invites a person to the caller's organisation, or the first manager of another member.
 
-        Does not check whether the address has an account. Returns the invitation, with its link if
-        it is on paper and does not wait for a second coordinator.
+        Does not check whether the address has an account. Returns the invitation; if it is on paper
+        and does not wait for a second coordinator, its link is included.
         """
         tx = call.tx
         caller = call.caller
@@ -65,10 +65,10 @@ class Invitations:
             raise Conflict("illegal_transition")
         entry.check_delivery(by_email=not self._paper_url)
         if not for_own_organization:
-            organization.check_invited_by(with_present_kin(tx, caller, now))
+            organization.check_inviter(with_present_kin(tx, caller, now))
             if workers.has_manager(tx, owner):
                 raise Conflict("manager_exists")
-        recent = invitations.count_recent(tx, owner, now)
+        recent_count = invitations.count_recent(tx, owner, now)
         invitation = Invitation.create(
             new_id(),
             owner,
@@ -76,7 +76,7 @@ class Invitations:
             now,
             first_manager=not for_own_organization,
             worker_id=caller.id,
-            recent=recent,
+            recent_count=recent_count,
         )
         for other in invitations.replaced_by(tx, invitation, now):
             other.replace(now)
@@ -95,7 +95,7 @@ class Invitations:
     def ConfirmInvitation(self, request: pb.ConfirmInvitationRequest, call: Call) -> pb.Invitation:
         """Records a second coordinator's agreement to an invitation with a network role.
 
-        Returns the invitation, with its link if it is on paper.
+        Returns the invitation; if it is on paper, its link is included.
         """
         tx, now, id = call.tx, call.clock.now(), request.id
         unlocked_invitation = invitations.fetch(tx, id) if is_id(id) else None
@@ -179,8 +179,10 @@ class Invitations:
             raise Unauthenticated("invitation_invalid")
         if invitation.first_manager and workers.has_manager(tx, organization.id):
             raise Conflict("manager_exists")
-        check_new(request.password, (name, invitation.entry.email, organization.entry.name))
-        worker = _account(tx, now, self._credentials, invitation, name, request.password)
+        check_new_password(
+            request.password, (name, invitation.entry.email, organization.entry.name)
+        )
+        worker = _register_or_renew(tx, now, self._credentials, invitation, name, request.password)
         note_sign_in_device(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
         invitations.save(tx, invitation)
@@ -206,7 +208,7 @@ class Invitations:
         return message
 
 
-def _account(
+def _register_or_renew(
     tx: Transaction,
     now: datetime,
     credentials: Credentials,
@@ -218,11 +220,11 @@ def _account(
 
     Renewal gives access back to a worker who forgot her password or was suspended. An account in an
     organisation that has left for good does not keep its address: the organisation may be admitted
-    again, and its people go on elsewhere.
+    again, and its people may work for another organisation.
     """
-    invited = invitation.entry
-    entry = WorkerEntry(name, invited.email, invited.roles, invited.language)
-    account = workers.by_email(tx, invited.email, lock=True)
+    invited_entry = invitation.entry
+    entry = WorkerEntry(name, invited_entry.email, invited_entry.roles, invited_entry.language)
+    account = workers.by_email(tx, invited_entry.email, lock=True)
     if (
         account
         and organizations.status_of(tx, account[0].organization_id) is OrganizationStatus.LEFT
@@ -238,7 +240,7 @@ def _account(
     if worker.organization_id != invitation.organization_id:
         raise Conflict("email_taken")
     # one person alone can invite, so an invitation must not take away a network role
-    if contains_network_role(worker.entry.roles) and not contains_network_role(invited.roles):
+    if contains_network_role(worker.entry.roles) and not contains_network_role(invited_entry.roles):
         raise Unauthenticated("invitation_invalid")
     if (
         worker.status is WorkerStatus.SUSPENDED and worker.update_time >= invitation.create_time

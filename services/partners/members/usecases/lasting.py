@@ -48,10 +48,10 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
             fact = ROLE_GIVEN
         # The organisation whose managers are also notified. A proposal is left out here: another
         # e-mail notifies them of it, and explains how to object.
-        concerned = (
+        concerned_id = (
             request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
         )
-        notify_of_lasting(call, mail, fact, concerned)
+        notify_of_lasting(call, mail, fact, concerned_id)
 
     return notify
 

@@ -38,11 +38,11 @@ from services.partners.members.wire import facts, messages
 MAILBOX_BUDGET = Budget(3, timedelta(hours=1), timedelta(0))
 ADDRESS_BUDGET = Budget(5, timedelta(hours=1), timedelta(0))
 LINK_LIFE = timedelta(days=3)
-ANSWERED_WITHIN = timedelta(days=14)
-_UNANSWERED = timedelta(days=90)
-_CONTACT_KEPT = timedelta(days=180)
-_REJECTED_KEPT = timedelta(days=180)
-_AT_ONCE = 200
+ANSWER_PERIOD = timedelta(days=14)
+_UNANSWERED_LIFE = timedelta(days=90)
+_CONTACT_LIFE = timedelta(days=180)
+_REJECTED_LIFE = timedelta(days=180)
+_BATCH_SIZE = 200
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like other characters
 
 
@@ -73,7 +73,7 @@ class Membership:
         self._guesses.count(normalized_email(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
         reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
-        applications.request(
+        applications.add_request(
             call.tx,
             self._keyring,
             id,
@@ -89,7 +89,7 @@ class Membership:
         )
         outbox.save(call.tx, [facts.application_fact(id, letter, now + LINK_LIFE, now)])
         return pb.ApplyForMembershipResponse(
-            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+            reference=reference, answer_within_days=ANSWER_PERIOD.days
         )
 
     def ConfirmApplication(
@@ -105,8 +105,8 @@ class Membership:
         )
         if reference_and_request is None:
             raise NotFound
-        reference, sent = reference_and_request
-        application = pb.ApplyForMembershipRequest.FromString(sent)
+        reference, message = reference_and_request
+        application = pb.ApplyForMembershipRequest.FromString(message)
         organization = Organization.apply(new_id(), messages.applicant(application), now)
         organizations.save(call.tx, organization)
         applications.add(
@@ -116,7 +116,7 @@ class Membership:
             messages.application_contact(application, reference, now),
         )
         return pb.ConfirmApplicationResponse(
-            reference=reference, answer_within_days=ANSWERED_WITHIN.days
+            reference=reference, answer_within_days=ANSWER_PERIOD.days
         )
 
     def AdmitOrganization(
@@ -188,39 +188,42 @@ def end_proposals(tx: Transaction, mail: Keyring, now: datetime, refresh: Refres
 
     Notifies managers whose access is restored. Returns how many organisations were changed.
     """
-    expired = organizations.with_proposal_over(tx, now, _AT_ONCE)
-    for organization in expired:
+    changed_organizations = organizations.with_expired_proposal(tx, now, _BATCH_SIZE)
+    for organization in changed_organizations:
         before = organization.stop
-        organization.watch_proposals(now, messages.today_at(organization, now))
+        organization.end_expired_proposals(now, messages.today_at(organization, now))
         organizations.save(tx, organization)
         if organization.stop != before:
             refresh(tx, organization.id)
         notify_managers(tx, mail, organization, before, now)
-    return len(expired) + workers.drop_suspension_proposals(tx, now - PROPOSAL)
+    return len(changed_organizations) + workers.drop_suspension_proposals(tx, now - PROPOSAL)
 
 
-def watch_membership(tx: Transaction, now: datetime, refresh: Refresh) -> int:
-    """Warns of and ends agreements, rejects unanswered applications, and deletes expired data.
+def enforce_deadlines(tx: Transaction, now: datetime, refresh: Refresh) -> int:
+    """Enforces the deadlines of agreements and applications, and deletes expired data.
 
-    Returns the number of changed rows.
+    Publishes warnings before an agreement ends, and rejects unanswered applications. Returns the
+    number of changed rows.
     """
-    changed = 0
-    for organization in organizations.with_agreement_ending(tx, latest_day(now), _AT_ONCE):
+    change_count = 0
+    for organization in organizations.with_agreement_ending(tx, latest_day(now), _BATCH_SIZE):
         before, warned = organization.status, organization.warned_days
-        organization.watch_agreement(now, messages.today_at(organization, now))
+        organization.warn_or_restart_probation(now, messages.today_at(organization, now))
         if (organization.status, organization.warned_days) == (before, warned):
             continue  # the day has not started yet in the organisation's time zone
         organizations.save(tx, organization)
         if organization.status is not before:
             refresh(tx, organization.id)
-        changed += 1
-    for organization in organizations.unanswered_applicants(tx, now - _UNANSWERED, _AT_ONCE):
+        change_count += 1
+    for organization in organizations.unanswered_applicants(
+        tx, now - _UNANSWERED_LIFE, _BATCH_SIZE
+    ):
         organization.reject(RejectionReason.UNANSWERED, now)
         organizations.save(tx, organization)
-        changed += 1
-    changed += applications.forget_requests(tx, now)
+        change_count += 1
+    change_count += applications.forget_requests(tx, now)
     return (
-        changed
-        + applications.forget(tx, now - _CONTACT_KEPT)
-        + organizations.forget_rejected(tx, now - _REJECTED_KEPT)
+        change_count
+        + applications.forget(tx, now - _CONTACT_LIFE)
+        + organizations.forget_rejected(tx, now - _REJECTED_LIFE)
     )

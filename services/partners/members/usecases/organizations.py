@@ -34,7 +34,7 @@ from services.partners.network.wire.messages import etag_of, masked_fields
 _STEP = 5
 """The count of people at a member's services is rounded up to a multiple of this number.
 
-So most single arrivals and departures do not change the count.
+As a result, most single arrivals and departures do not change the count.
 """
 Refresh = Callable[[Transaction, str], None]
 """Computes the data by which the services of the organisation with this id are found.
@@ -315,8 +315,10 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
     """Returns the caller as a coordinator who takes part in a step that needs two coordinators."""
-    elsewhere = workers.coordinating_organizations(tx) - {caller.organization_id}
-    return Coordinator(with_present_kin(tx, caller, now), caller.organization_id, bool(elsewhere))
+    other_organizations = workers.coordinating_organizations(tx) - {caller.organization_id}
+    return Coordinator(
+        with_present_kin(tx, caller, now), caller.organization_id, bool(other_organizations)
+    )
 
 
 def notify_managers(

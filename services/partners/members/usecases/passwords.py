@@ -33,9 +33,9 @@ from services.partners.members.store import workers
 _HASHER = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1)
 
 
-# maximum number of characters that are checked; a check of more would take long, and further
-# characters would not make a password easier to guess
-_LONGEST = 72
+# maximum number of characters that are checked: a check of more characters would take long, and
+# further characters would not make a password easier to guess
+_MAX_CHECKED = 72
 # The lowest accepted score on zxcvbn's scale of 0 to 4. A million guesses find passwords with a
 # lower score, such as those in lists of stolen passwords.
 _MIN_SCORE = 2
@@ -43,7 +43,9 @@ _MIN_SCORE = 2
 _OWN_WORDS = ("enlace", "contraseña", "clave", "llamayvive", "nicaragua")
 
 
-def check_new(password: str, personal_words: Iterable[str], path: str = "password") -> None:
+def check_new_password(
+    password: str, personal_words: Iterable[str], path: str = "password"
+) -> None:
     """Raises Invalid if a password is too short, too long or easy to guess.
 
     Known passwords, words, names and adjacent keys are easy to guess (NIST SP 800-63B, 5.1.1.2).
@@ -61,7 +63,10 @@ def check_new(password: str, personal_words: Iterable[str], path: str = "passwor
             if len(part) > 2
         ),
     ]
-    if zxcvbn(normalized_password(password)[:_LONGEST], user_inputs=words)["score"] < _MIN_SCORE:
+    if (
+        zxcvbn(normalized_password(password)[:_MAX_CHECKED], user_inputs=words)["score"]
+        < _MIN_SCORE
+    ):
         raise Invalid((path, "too_easy"))
 
 
@@ -73,7 +78,7 @@ def own_account(tx: Transaction, caller: Caller) -> tuple[Worker, str]:
     return account
 
 
-def prove(
+def check_own_password(
     guesses: Guesses,
     worker: Worker,
     password_hash: str,
@@ -81,12 +86,14 @@ def prove(
     now: datetime,
     origin: Origin,
 ) -> None:
-    """Raises Invalid for a wrong password, and counts the guess; Exhausted after too many guesses.
+    """Checks a password and counts the guess.
+
+    Raises Invalid for a wrong password, and Exhausted after too many guesses.
 
     A session alone proves little: anybody may sit down at an open screen.
     """
     guess = guesses.begin(normalized_email(worker.entry.email), origin, now)
-    matches = holds(password_hash, password)
+    matches = matches_hash(password_hash, password)
     guesses.settle(guess, matches, now)
     if not matches:
         raise Invalid(("password", "wrong"))
@@ -102,7 +109,7 @@ def hash_of(password: str) -> str:
     return _HASHER.hash(normalized_password(password))
 
 
-def holds(password_hash: str | None, password: str) -> bool:
+def matches_hash(password_hash: str | None, password: str) -> bool:
     """Returns whether the password matches this hash.
 
     Without a hash, the function takes just as long and returns False.

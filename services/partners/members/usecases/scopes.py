@@ -12,7 +12,9 @@ from protos.stubs import FILES
 def scopes_within(roles: frozenset[str]) -> frozenset[str]:
     """Returns the scopes whose rpcs these roles may all call."""
     return frozenset(
-        scope for scope, needed in _NEEDED.items() if all(allowed & roles for allowed in needed)
+        scope
+        for scope, roles_of_rpcs in _ROLES_BY_SCOPE.items()
+        if all(roles_of_rpc & roles for roles_of_rpc in roles_of_rpcs)
     )
 
 
@@ -23,7 +25,7 @@ def _rules() -> Iterator[contract.Rules]:
 
 
 # a scope without an rpc of its own: it allows one form of SendReferral
-_NEEDED: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
+_ROLES_BY_SCOPE: dict[str, set[frozenset[str]]] = {"referrals.override": {frozenset({"EMERGENCY"})}}
 for _rule in _rules():
     if _rule.scope:
-        _NEEDED.setdefault(_rule.scope, set()).add(_rule.roles)
+        _ROLES_BY_SCOPE.setdefault(_rule.scope, set()).add(_rule.roles)

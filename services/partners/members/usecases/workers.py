@@ -58,15 +58,15 @@ class Workers:
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
-        """Suspends an account, or proposes to suspend it as the first of two coordinators."""
+        """Suspends an account, or records the first of two coordinators' proposal to suspend it."""
         worker = suspend(call, self._credentials, request.id, request.etag)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
-        proposed = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
+        proposal_codes = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
         call.trail.append(
             Entry(
                 "worker_suspend",
                 worker.id,
-                detail_codes=(*((reason,) if reason else ()), *proposed),
+                detail_codes=(*((reason,) if reason else ()), *proposal_codes),
             )
         )
         return messages.worker(worker)
@@ -85,7 +85,7 @@ class Workers:
             raise NotFound
         if worker.id == call.caller.id:
             raise Conflict("own_account")
-        role = _role_that_helps(tx, call.caller, worker)
+        role = _role_for_reset(tx, call.caller, worker)
         if worker.status is not WorkerStatus.ACTIVE:
             raise Conflict("illegal_transition")
         if self._credentials.end_second_factors(tx, id, now):
@@ -128,16 +128,16 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
         raise NotAllowed("right_missing")
     check_etag(etag, etag_of(worker), required=False)
     if has_network_role:
-        first = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
-        if first is None or now >= worker.update_time + PROPOSAL:
+        proposer = workers.fetch(tx, worker.suspension_proposed_by_worker_id)
+        if proposer is None or now >= worker.update_time + PROPOSAL:
             worker.propose_suspension(caller.id, now)
             workers.save_status(tx, worker)
             return worker
         check_second_coordinator(
             with_present_kin(tx, caller, now),
             caller.organization_id,
-            first.id,
-            first.organization_id,
+            proposer.id,
+            proposer.organization_id,
         )
     worker.suspend(now)
     workers.save_status(tx, worker)
@@ -156,7 +156,8 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     return worker
 
 
-def _role_that_helps(tx: Transaction, caller: Caller, worker: Worker) -> Role:
+def _role_for_reset(tx: Transaction, caller: Caller, worker: Worker) -> Role:
+    """Returns the role by which the caller may reset the worker's second factors."""
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
         # As with invitations: an account with a role that only the coordinators give must not
         # become easier to enter without the coordinators.

@@ -144,9 +144,9 @@ def application(application: Application) -> pb.OrganizationApplication:
     )
 
 
-def stored_application(stored: bytes) -> Application:
+def stored_application(data: bytes) -> Application:
     """Returns the application that a stored message contains."""
-    message = pb.OrganizationApplication.FromString(stored)
+    message = pb.OrganizationApplication.FromString(data)
     return Application(
         message.reference,
         message.contact_name,
@@ -174,20 +174,20 @@ def organization(
 ) -> pb.Organization:
     """Returns an organisation as a caller of this tier sees it.
 
-    With `own`, the message includes the end of the agreement, because the caller belongs to the
+    With `is_own`, the message includes the end of the agreement, because the caller belongs to the
     organisation. With `now`, the message includes the evidence, the kinds of evidence that are
     missing at this time, who proposed an approval, and why an application was rejected; the tier
     must be high enough to see them.
     """
-    entry, proposed = organization.entry, organization.proposal
-    proposal = None
-    if proposed is not None:
-        proposal = pb.OrganizationProposal(
-            type=TYPES.number(proposed.type),
-            country=proposed.country,
-            hotline_number=proposed.hotline_number,
-            worker_id=proposed.worker_id,
-            time=timestamp(proposed.time),
+    entry, proposal = organization.entry, organization.proposal
+    proposal_message = None
+    if proposal is not None:
+        proposal_message = pb.OrganizationProposal(
+            type=TYPES.number(proposal.type),
+            country=proposal.country,
+            hotline_number=proposal.hotline_number,
+            worker_id=proposal.worker_id,
+            time=timestamp(proposal.time),
         )
     message = pb.Organization(
         id=organization.id,
@@ -205,7 +205,7 @@ def organization(
         create_time=timestamp(organization.create_time),
         update_time=timestamp(organization.update_time),
         registered_by_worker_id=organization.registered_by_worker_id,
-        proposal=proposal,
+        proposal=proposal_message,
         agreement_expire_date=str(organization.agreement_expire_date or ""),
         shares_with=SHARES.number(shares_with(entry.type)),
         suspension=_suspension(organization.suspension) if organization.suspension else None,
@@ -234,7 +234,7 @@ def _suspension(suspension: Suspension) -> pb.Suspension:
 
 
 def today_at(organization: Organization, now: datetime) -> date:
-    """Returns the date in the organisation's time zone, which decides when its agreement ends."""
+    """Returns the date in the organisation's time zone. This date decides when agreements end."""
     return day_at(now, organization.entry.country, organization.entry.department)
 
 

@@ -25,29 +25,29 @@ class Check:
 
     def __init__(self, at: str = "") -> None:
         self._at = at
-        self._wrong: list[tuple[str, str]] = []
+        self._faults: list[tuple[str, str]] = []
 
     def refuse(self, path: str, reason: str) -> None:
         """Records the reason why a field is wrong."""
-        self._wrong.append((f"{self._at}.{path}" if self._at else path, reason))
+        self._faults.append((f"{self._at}.{path}" if self._at else path, reason))
 
     def done(self) -> None:
         """Raises Invalid if a fault was recorded."""
-        if self._wrong:
-            raise Invalid(*self._wrong)
+        if self._faults:
+            raise Invalid(*self._faults)
 
     def department(
         self,
         path: str,
         value: str,
         country: str,
-        knows: Callable[[str], bool] = lambda code: True,
+        is_area: Callable[[str], bool] = lambda code: True,
     ) -> None:
         """Checks that a department, which may be empty, belongs to the country, if one is given.
 
-        `knows` returns whether a code is that of an area.
+        `is_area` returns whether an area has this code.
         """
-        if value and not (value.startswith(f"{country}-" if country else "") and knows(value)):
+        if value and not (value.startswith(f"{country}-" if country else "") and is_area(value)):
             self.refuse(path, "unknown_code")
 
     def distinct(self, path: str, values: Sequence[str]) -> None:

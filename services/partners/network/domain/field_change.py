@@ -31,11 +31,11 @@ def changes_of(
     now: datetime,
     without_values: Collection[str] = (),
     *,
-    part: str = "",
+    prefix: str = "",
 ) -> list[FieldChange]:
     """Returns the changes between two states of an entry, in the order of its fields.
 
-    `without_values`: the fields whose values are not recorded. `part`: a prefix for the names of
+    `without_values`: the fields whose values are not recorded. `prefix`: a prefix for the names of
     the fields, such as "capacity.". Fields whose names end in "_time" are left out.
     """
     old, new = (
@@ -44,7 +44,7 @@ def changes_of(
     )
     return [
         FieldChange(
-            f"{part}{name}",
+            f"{prefix}{name}",
             now,
             worker_id,
             *((None, None) if name in without_values else (old[name], new[name])),

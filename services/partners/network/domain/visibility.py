@@ -39,13 +39,13 @@ class Viewer:
 ANYONE = Viewer(Tier.PUBLIC)
 
 
-def sees(tier: Tier, field_tier: Tier, narrowed: Tier | None) -> bool:
+def sees(tier: Tier, field_tier: Tier, chosen_tier: Tier | None) -> bool:
     """Returns whether a reader sees a field.
 
-    `tier`: the reader's tier; `field_tier`: the tier of the field in the contract; `narrowed`: the
-    member's choice (None: no choice), which can only restrict the field further.
+    `tier`: the reader's tier; `field_tier`: the tier of the field in the contract; `chosen_tier`:
+    the member's choice (None: no choice), which can only restrict the field further.
     """
-    return tier >= max(field_tier, narrowed or field_tier)
+    return tier >= max(field_tier, chosen_tier or field_tier)
 
 
-NOTHING_NARROWED: Mapping[str, Tier] = {}
+NO_CHOSEN_TIERS: Mapping[str, Tier] = {}

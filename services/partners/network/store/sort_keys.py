@@ -5,8 +5,10 @@ import unicodedata
 
 def fold(text: str) -> str:
     """Returns the text in lower case without accents."""
-    apart = unicodedata.normalize("NFKD", text.casefold())
-    return apart if apart.isascii() else "".join(c for c in apart if not unicodedata.combining(c))
+    decomposed_text = unicodedata.normalize("NFKD", text.casefold())
+    if decomposed_text.isascii():
+        return decomposed_text
+    return "".join(letter for letter in decomposed_text if not unicodedata.combining(letter))
 
 
 def sort_key(name: str) -> str:

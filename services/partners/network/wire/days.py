@@ -13,10 +13,10 @@ def day(path: str, text: str) -> date | None:
     if not text:
         return None
     try:
-        value = date.fromisoformat(text)
+        result = date.fromisoformat(text)
     except ValueError as error:
         raise Invalid((path, "malformed")) from error
     # schedules are computed day by day: a year such as 9999 would take too long
-    if not 1900 <= value.year <= 2200:
+    if not 1900 <= result.year <= 2200:
         raise Invalid((path, "out_of_range"))
-    return value
+    return result

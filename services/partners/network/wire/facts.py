@@ -6,8 +6,10 @@ from services.partners.network.domain.subject import Subject
 
 def facts_of(subject: Subject, kind: str, body: bytes) -> list[Fact]:
     """Returns the facts of one change. All have the same body: the state after the change."""
-    first = subject.version - len(subject.facts) + 1
+    first_version = subject.version - len(subject.facts) + 1
     return [
-        Fact(subject.id, first + number, f"enlace.{kind}.{word}.v1", body, subject.update_time)
-        for number, word in enumerate(subject.facts)
+        Fact(
+            subject.id, first_version + index, f"enlace.{kind}.{word}.v1", body, subject.update_time
+        )
+        for index, word in enumerate(subject.facts)
     ]

@@ -9,13 +9,13 @@ from chassis.wire import etag, mask_names
 from services.partners.network.domain.subject import Subject
 
 
-def masked_fields(mask: FieldMask, entry: Any, *besides: str) -> dict[str, Any]:
+def masked_fields(mask: FieldMask, entry: Any, *other_fields: str) -> dict[str, Any]:
     """Returns the values of those fields of an entry (a dataclass) that a mask names, by field.
 
-    The mask may also name the fields in `besides`; a field that the entry does not have gets None.
-    Raises Invalid if the mask is empty or names another field.
+    The mask may also name the fields in `other_fields`; a field that the entry does not have gets
+    None. Raises Invalid if the mask is empty or names another field.
     """
-    paths = mask_names(mask, [*(field.name for field in fields(entry)), *besides])
+    paths = mask_names(mask, [*(field.name for field in fields(entry)), *other_fields])
     return {path: getattr(entry, path, None) for path in sorted(paths)}
 
 

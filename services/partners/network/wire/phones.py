@@ -26,8 +26,7 @@ def phone(path: str, text: str, country: str = "") -> str:
 def _e164(text: str, country: str) -> str | None:
     """Returns the number in E.164; None if it is not possible.
 
-    Cached, because the numbers of an imported file are parsed twice: when the
-    cells are read, and again when the whole entry is parsed.
+    Cached, because many rows of an imported file may have the same number.
     """
     try:
         parsed = phonenumbers.parse(text, country or None)

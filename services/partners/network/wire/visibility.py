@@ -14,22 +14,22 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from protos.contract.v1 import contract_pb2
-from services.partners.network.domain.visibility import NOTHING_NARROWED, Tier, sees
+from services.partners.network.domain.visibility import NO_CHOSEN_TIERS, Tier, sees
 
 M = TypeVar("M", bound=Message)
 
 
-def visible_part(message: M, tier: Tier, narrowed: Mapping[str, Tier] = NOTHING_NARROWED) -> M:
+def visible_part(message: M, tier: Tier, chosen_tiers: Mapping[str, Tier] = NO_CHOSEN_TIERS) -> M:
     """Clears, in place, the fields that a reader of this tier may not see; returns the message.
 
-    `narrowed`: the tiers that the member chose, by field. Fields of parts of the message are not
-    checked.
+    `chosen_tiers`: the tiers that the member chose, by field. Fields of parts of the message are
+    not checked.
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)
     tier_by_field = tiers(message.DESCRIPTOR)
-    for name in narrowed.keys() & tier_by_field.keys():
-        if not sees(tier, tier_by_field[name], narrowed[name]):
+    for name in chosen_tiers.keys() & tier_by_field.keys():
+        if not sees(tier, tier_by_field[name], chosen_tiers[name]):
             message.ClearField(name)
     return message
 
@@ -45,12 +45,12 @@ def tiers(message: Descriptor) -> Mapping[str, Tier]:
 
     Raises TypeError if the message has no tier: a message that is shown must state who may see it.
     """
-    usual = message.GetOptions().Extensions[contract_pb2.tier]
-    if not usual:
+    message_tier = message.GetOptions().Extensions[contract_pb2.tier]
+    if not message_tier:
         raise TypeError(
             f"{message.full_name} has no option (contract.v1.tier) that states who may see it"
         )
     return {
-        field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or usual)
+        field.name: Tier(field.GetOptions().Extensions[contract_pb2.field].tier or message_tier)
         for field in message.fields
     }

@@ -34,7 +34,7 @@ class Passkey:
         self.sign_count, self.last_use_time = sign_count, now
 
 
-def check_count(known: int) -> None:
-    """Raises Conflict if an account with `known` passkeys can have no more."""
-    if known >= MAX_PASSKEYS:
+def check_count(count: int) -> None:
+    """Raises Conflict if an account with `count` passkeys can have no more."""
+    if count >= MAX_PASSKEYS:
         raise Conflict("too_many_passkeys")

@@ -13,7 +13,7 @@ class PasswordReset(AccountNotice):
     """A requested link."""
 
     @classmethod
-    def ask(cls, id: str, worker: Worker, now: datetime) -> Self:
+    def create(cls, id: str, worker: Worker, now: datetime) -> Self:
         """Returns a new link, which is open."""
         return cls.of(id, worker, "reset_asked", now, LINK_LIFE)
 

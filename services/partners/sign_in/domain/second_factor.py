@@ -38,11 +38,13 @@ class SecondFactor:
     last_step: int = 0
     recovery_hashes: tuple[bytes, ...] = ()
 
-    def steps(self, present: int) -> list[int]:
+    def steps(self, present_step: int) -> list[int]:
         """Returns the time steps whose codes are valid in the present step.
 
         Steps up to the last used step are left out.
         """
         return [
-            step for step in range(present - WINDOW, present + WINDOW + 1) if step > self.last_step
+            step
+            for step in range(present_step - WINDOW, present_step + WINDOW + 1)
+            if step > self.last_step
         ]

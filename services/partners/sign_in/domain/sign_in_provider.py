@@ -68,8 +68,10 @@ class ProviderEntry:
             or "#" in self.issuer
         ):
             raise Invalid(("provider.issuer", "malformed"))
-        local = development and parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")
-        if parts.scheme != "https" and not local:
+        is_local_http = (
+            development and parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")
+        )
+        if parts.scheme != "https" and not is_local_http:
             raise Invalid(("provider.issuer", "out_of_range"))
         if (
             host == "login.microsoftonline.com"

@@ -25,7 +25,7 @@ from chassis import deadline
 from chassis.egress import EgressClient
 from chassis.errors import Unavailable
 
-# Excluded are algorithms for which a public key could serve as a secret (HS256), and `none`.
+# Algorithms for which a public key could serve as a secret (HS256), and `none`, are excluded.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 LEEWAY = 60  # maximum number of seconds by which the provider's clock may be wrong
 # maximum number of seconds since the person authenticated at the provider; the same as our
@@ -34,7 +34,7 @@ MAX_AGE = 900
 # maximum number of seconds for all requests to the provider in one step of a sign-in: sending the
 # browser there, or exchanging the code
 PATIENCE = 3.5
-# maximum number of bytes of a document; the largest known documents have a fifth of this
+# maximum number of bytes of a document; the largest known documents have a fifth of this size
 _MAX_DOCUMENT = 262_144
 _TRUST_SECONDS = 300.0  # seconds for which fetched data is trusted
 # minimum number of seconds between two fetches after a failure or for an unknown key, so that
@@ -42,7 +42,7 @@ _TRUST_SECONDS = 300.0  # seconds for which fetched data is trusted
 _RETRY_AFTER = 10.0
 # maximum number of threads per process that may wait for providers, so that a hanging provider
 # cannot tie up all threads
-_AT_ONCE = 4
+_MAX_REQUESTS = 4
 _MAX_ID_TOKEN = 16_384  # maximum number of characters of a token
 _MIN_RSA_BITS = 2048  # minimum number of bits of an RSA key
 _BUSY = "busy"
@@ -99,9 +99,9 @@ class _Unusable(Exception):
 class _CachedDocument:
     """The time of a fetch, and its result, or the reason why the fetch failed."""
 
-    at: float
+    fetch_time: float
     value: Any
-    why: str = ""
+    reason: str = ""
 
 
 class RelyingParty:
@@ -112,8 +112,8 @@ class RelyingParty:
         self._development = development
         self._patience = patience
         # The key is (issuer, address), so that no issuer can affect the data of another issuer.
-        self._known: dict[tuple[str, str], _CachedDocument] = {}
-        self._waiting = threading.BoundedSemaphore(_AT_ONCE)
+        self._cache: dict[tuple[str, str], _CachedDocument] = {}
+        self._request_slots = threading.BoundedSemaphore(_MAX_REQUESTS)
 
     def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
         """Returns the address at the provider to which the browser is sent.
@@ -123,7 +123,7 @@ class RelyingParty:
         the person again.
         """
         end = deadline.after(self._patience)
-        parts = {
+        parameters = {
             "response_type": "code",
             "scope": "openid email",
             "client_id": client.id,
@@ -138,7 +138,7 @@ class RelyingParty:
             "claims": _CLAIMS,
         }
         endpoint = self._provider(client.issuer, end).authorization_endpoint
-        return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(parts)}"
+        return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(parameters)}"
 
     def answer(
         self, client: Client, secret: str, code: str, issuer: str, now: datetime
@@ -184,8 +184,8 @@ class RelyingParty:
         now: datetime,
         end: float,
     ) -> Identity:
-        def key_of(signed: GuestProtocol) -> Any:
-            return self._key(client.issuer, provider.jwks_uri, signed.headers(), end)
+        def key_of(token_object: GuestProtocol) -> Any:
+            return self._key(client.issuer, provider.jwks_uri, token_object.headers(), end)
 
         registry = jwt.JWTClaimsRegistry(
             now=int(now.timestamp()),
@@ -210,7 +210,7 @@ class RelyingParty:
         keys: list[Any] = self._fetch(issuer, address, end, _keys)
         # the issuer may have added a key since the last fetch
         if kid is not None and all(candidate.kid != kid for candidate in keys):
-            keys = self._fetch(issuer, address, end, _keys, trusted=_RETRY_AFTER)
+            keys = self._fetch(issuer, address, end, _keys, trust_seconds=_RETRY_AFTER)
         matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
             raise NotBelieved
@@ -273,11 +273,11 @@ class RelyingParty:
         end: float,
         read: Callable[[dict[str, Any]], Any],
         *,
-        trusted: float = _TRUST_SECONDS,
+        trust_seconds: float = _TRUST_SECONDS,
     ) -> Any:
-        cached = self._known.get((issuer, address))
-        if cached is None or time.monotonic() - cached.at > (
-            trusted if cached.value is not None else _RETRY_AFTER
+        cached = self._cache.get((issuer, address))
+        if cached is None or time.monotonic() - cached.fetch_time > (
+            trust_seconds if cached.value is not None else _RETRY_AFTER
         ):
             value, cause = None, ""
             try:
@@ -290,23 +290,23 @@ class RelyingParty:
                 if refusal.cause == _BUSY:  # no request was sent
                     raise
                 cause = refusal.cause
-            self._known[issuer, address] = cached = _CachedDocument(time.monotonic(), value, cause)
+            self._cache[issuer, address] = cached = _CachedDocument(time.monotonic(), value, cause)
         if cached.value is None:
-            raise Unavailable("provider_unavailable", cached.why)
+            raise Unavailable("provider_unavailable", cached.reason)
         return cached.value
 
     def _ask(
         self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b""
     ) -> dict[str, Any]:
         remaining = end - time.monotonic()
-        if remaining <= 0 or not self._waiting.acquire(blocking=False):
+        if remaining <= 0 or not self._request_slots.acquire(blocking=False):
             raise Unavailable("provider_unavailable", _BUSY)
         try:
             client = EgressClient(development=self._development, timeout=remaining)
             answer = client.send(method, address, headers, body, max_bytes=_MAX_DOCUMENT)
             client.close()
         finally:
-            self._waiting.release()
+            self._request_slots.release()
         if answer.error == "http" and 400 <= answer.code < 500:
             raise NotBelieved
         if answer.error:
@@ -325,7 +325,7 @@ def _keys(document: dict[str, Any]) -> list[Any]:
 
     Symmetric keys, keys that are too short, and keys of unknown kinds are left out.
     """
-    usable = []
+    keys = []
     for entry in document["keys"]:
         if (
             isinstance(entry, dict)
@@ -335,10 +335,10 @@ def _keys(document: dict[str, Any]) -> list[Any]:
             try:
                 [key] = KeySet.import_key_set({"keys": [entry]}).keys
                 if not isinstance(key, RSAKey) or key.public_key.key_size >= _MIN_RSA_BITS:
-                    usable.append(key)
+                    keys.append(key)
             except (JoseError, KeyError, TypeError, ValueError):
                 continue
-    return usable
+    return keys
 
 
 def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity:
@@ -346,14 +346,14 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
 
     Raises NotBelieved.
     """
-    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-    if claims.get("azp", None if several else client.id) != client.id:
+    has_several_audiences = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if claims.get("azp", None if has_several_audiences else client.id) != client.id:
         raise NotBelieved
-    proved = claims.get("auth_time")
+    auth_time = claims.get("auth_time")
     if (
-        not isinstance(proved, int | float)
-        or isinstance(proved, bool)
-        or now.timestamp() - proved > MAX_AGE + LEEWAY
+        not isinstance(auth_time, int | float)
+        or isinstance(auth_time, bool)
+        or now.timestamp() - auth_time > MAX_AGE + LEEWAY
     ):
         raise NotBelieved
     subject, email, amr = claims["sub"], claims.get("email"), claims.get("amr")
@@ -361,18 +361,20 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
         raise NotBelieved
     # Microsoft's claim for a verified address (xms_edov) states that the organisation has proved
     # that it owns the address's domain.
-    proved_email = claims.get("email_verified") is True or claims.get("xms_edov") in (
+    is_email_proved = claims.get("email_verified") is True or claims.get("xms_edov") in (
         True,
         "1",
         "true",
     )
-    verified = proved_email and isinstance(email, str) and len(email) <= 254 and email.isprintable()
-    verified_email = email if verified and isinstance(email, str) else ""
+    is_email_verified = (
+        is_email_proved and isinstance(email, str) and len(email) <= 254 and email.isprintable()
+    )
+    verified_email = email if is_email_verified and isinstance(email, str) else ""
     return Identity(
         subject,
         verified_email,
         isinstance(amr, list) and "mfa" in amr,
-        datetime.fromtimestamp(proved, UTC),
+        datetime.fromtimestamp(auth_time, UTC),
     )
 
 

@@ -92,7 +92,7 @@ class Site:
             data = self._server.register_complete(
                 _state(challenge, verified=False), json.loads(response)
             )
-            assert data.credential_data is not None, "the library looked"
+            assert data.credential_data is not None, "the library has checked it"
             return Credential(
                 data.credential_data.credential_id, bytes(data.credential_data), data.counter
             )

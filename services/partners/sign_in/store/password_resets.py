@@ -16,7 +16,7 @@ REQUESTS = "password_reset_requests"
 """The channel that announces requests."""
 
 
-def request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
+def add_request(tx: Transaction, keyring: Keyring, email: str, now: datetime) -> None:
     """Stores a request without checking whether the account exists."""
     id = new_id()
     tx.execute(
@@ -91,9 +91,11 @@ def end(tx: Transaction, reset: PasswordReset, sealed_letter: bytes = b"") -> No
 
 def forget(tx: Transaction, now: datetime) -> int:
     """Deletes expired links, and requests that were not handled for LINK_LIFE; returns how many."""
-    deleted = tx.execute("DELETE FROM password_resets WHERE expire_time <= %s", (now,)).rowcount
+    deleted_links = tx.execute(
+        "DELETE FROM password_resets WHERE expire_time <= %s", (now,)
+    ).rowcount
     return (
-        deleted
+        deleted_links
         + tx.execute(
             "DELETE FROM password_reset_requests WHERE create_time <= %s", (now - LINK_LIFE,)
         ).rowcount

@@ -29,7 +29,7 @@ def fetch(
 
 
 def proposed_by(tx: Transaction, worker_id: str, *, lock: bool = False) -> list[SignInProvider]:
-    """Returns the providers with a proposal that this worker made; with `lock` locked."""
+    """Returns the providers with a proposal that this worker made; locked if `lock` is set."""
     rows = tx.execute(
         "SELECT * FROM sign_in_providers WHERE proposed_by_worker_id = %s ORDER BY id"
         f"{' FOR UPDATE' if lock else ''}",

@@ -12,11 +12,11 @@ from services.partners.members.domain.worker import session_lives
 from services.partners.members.store import workers
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import (
-    check_new,
+    check_new_password,
+    check_own_password,
     hash_of,
     mark_of,
     own_account,
-    prove,
 )
 from services.partners.sign_in.store import second_factors
 from services.partners.sign_in.usecases.password_resets import end_link
@@ -41,12 +41,14 @@ class Accounts:
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))
         worker, password_hash = own_account(tx, call.caller)
-        check_new(request.new_password, (worker.entry.name, worker.entry.email), "new_password")
-        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        check_new_password(
+            request.new_password, (worker.entry.name, worker.entry.email), "new_password"
+        )
+        check_own_password(self._guesses, worker, password_hash, request.password, now, call.origin)
         workers.set_password(tx, worker.id, hash_of(request.new_password))
         second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
         mark = mark_of(request.session_secret)
-        workers.end_sessions_of(tx, worker_id=worker.id, but=mark)
+        workers.end_sessions_of(tx, worker_id=worker.id, except_secret_hash=mark)
         if ways_of(tx, call.caller).only_password:  # then the request has just proved the session
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
@@ -58,29 +60,29 @@ class Accounts:
 
         `current` marks the session that the request comes from.
         """
-        now, current = call.clock.now(), mark_of(request.session_secret)
+        now, current_mark = call.clock.now(), mark_of(request.session_secret)
         return pb.ListSessionsResponse(
             sessions=[
                 pb.Session(
                     id=_id(mark),
-                    create_time=timestamp(created),
-                    last_use_time=timestamp(last_used),
-                    current=mark == current,
+                    create_time=timestamp(create_time),
+                    last_use_time=timestamp(last_use_time),
+                    current=mark == current_mark,
                 )
-                for mark, created, last_used in workers.sessions_of(call.tx, call.caller.id)
-                if session_lives(created, last_used, now)
+                for mark, create_time, last_use_time in workers.sessions_of(call.tx, call.caller.id)
+                if session_lives(create_time, last_use_time, now)
             ]
         )
 
     def EndSessions(self, request: pb.EndSessionsRequest, call: Call) -> pb.EndSessionsResponse:
         """Ends the session with this id, or all sessions except the caller's; returns how many."""
         call.trail.append(Entry("sessions_end", call.caller.id))
-        current = mark_of(request.session_secret)
+        current_mark = mark_of(request.session_secret)
         sessions = workers.sessions_of(call.tx, call.caller.id)
         marks = [
             mark
             for mark, *_ in sessions
-            if (_id(mark) == request.id if request.id else mark != current)
+            if (_id(mark) == request.id if request.id else mark != current_mark)
         ]
         for mark in marks:
             workers.end_session(call.tx, mark)

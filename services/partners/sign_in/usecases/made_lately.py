@@ -21,7 +21,7 @@ from services.partners.sign_in.domain.made_lately import LastingResult, MadeKind
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
 from services.partners.sign_in.usecases.credentials import SignInCredentials
 
-LONGEST = timedelta(days=366)
+LONGEST_PERIOD = timedelta(days=366)
 _KINDS = EnumCodec(pb.MadeKind, MadeKind)
 
 
@@ -58,19 +58,19 @@ class MadeLately:
         """
         if not request.ids:
             raise Invalid(("ids", "required"))
-        ended = [
+        results = [
             item
             for item in _results(call, _since(request))
             if item.id in request.ids and item.can_end
         ]
-        for result in ended:
+        for result in results:
             _end(call, result)
-        if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in ended):
+        if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in results):
             notify_of_lasting(call, self._mail, "sign_in_changed")
         call.trail += [
-            Entry("made_lately_end", item.id, detail_codes=(item.kind,)) for item in ended
+            Entry("made_lately_end", item.id, detail_codes=(item.kind,)) for item in results
         ] or [Entry("made_lately_end", call.caller.id)]
-        return pb.EndMadeLatelyResponse(ended=len(ended))
+        return pb.EndMadeLatelyResponse(ended=len(results))
 
 
 def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datetime:
@@ -82,7 +82,7 @@ def _since(request: pb.ListMadeLatelyRequest | pb.EndMadeLatelyRequest) -> datet
 
 def _results(call: Call, since: datetime) -> list[LastingResult]:
     tx, caller, now = call.tx, call.caller, call.clock.now()
-    if since < now - LONGEST:
+    if since < now - LONGEST_PERIOD:
         raise Invalid(("since_time", "out_of_range"))
     results = [
         LastingResult(

@@ -15,7 +15,7 @@ from chassis.ids import new_id
 from chassis.rpc import Call
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2, members_pb2
-from services.partners.members.usecases.passwords import mark_of, own_account, prove
+from services.partners.members.usecases.passwords import check_own_password, mark_of, own_account
 from services.partners.sign_in.domain.passkey import Passkey, check_count
 from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
 from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, named_ids
@@ -34,19 +34,20 @@ class Passkeys:
         self, request: accounts_pb2.BeginPasskeyRequest, call: Call
     ) -> accounts_pb2.BeginPasskeyResponse:
         """Returns a challenge, and the options for the browser.
-        Needs the password, because otherwise an open screen would be enough to create another way
-        in.
+
+        Needs the password, because otherwise an open screen would be enough to create another
+        sign-in method.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("passkey_begin", call.caller.id))
         worker, password_hash = own_account(tx, call.caller)
-        prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+        check_own_password(self._guesses, worker, password_hash, request.password, now, call.origin)
         if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
-        existing = passkeys.by_worker(tx, worker.id)
-        check_count(len(existing))
-        secret, mark = challenge(tx, Purpose.PASSKEY, now, worker.id)
-        credential_ids = [passkey.credential_id for passkey in existing]
+        present_passkeys = passkeys.by_worker(tx, worker.id)
+        check_count(len(present_passkeys))
+        secret, mark = create_challenge(tx, Purpose.PASSKEY, now, worker.id)
+        credential_ids = [passkey.credential_id for passkey in present_passkeys]
         options = self._site.creation_options(
             mark, worker.id, worker.entry.email, worker.entry.name, credential_ids
         )
@@ -87,7 +88,7 @@ class Passkeys:
     ) -> accounts_pb2.SecondFactor:
         """Removes a passkey. Needs the password, so that an open screen is not enough."""
         call.trail.append(Entry("passkey_end", call.caller.id))
-        prove(
+        check_own_password(
             self._guesses,
             *own_account(call.tx, call.caller),
             request.password,
@@ -104,7 +105,7 @@ class Passkeys:
         """Returns a challenge, and the options for the browser of a user who is not known yet."""
         if not self._site.supports_passkeys:
             raise Conflict("passkeys_unavailable")
-        secret, mark = challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
+        secret, mark = create_challenge(call.tx, Purpose.PASSKEY_SIGN_IN, call.clock.now())
         return members_pb2.BeginPasskeySignInResponse(
             challenge=secret, passkey_options=self._site.signing_options(mark, [])
         )
@@ -154,7 +155,7 @@ def signer(
     return passkey.worker_id
 
 
-def challenge(
+def create_challenge(
     tx: Transaction, purpose: Purpose, now: datetime, worker_id: str | None = None
 ) -> tuple[str, bytes]:
     """Stores the hash of a new challenge; returns the challenge's secret, and the hash."""

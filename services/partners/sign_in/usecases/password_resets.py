@@ -1,8 +1,8 @@
 """Forgotten passwords: a link is requested, sent to the account's mailbox, and used once.
 
-A request is counted, and its address is stored sealed, without looking for an account. A moment
-later, a loop of this service checks whether the account exists. So neither the response nor its
-duration reveals anything about anybody.
+A request is counted, and its address is stored sealed, before anything looks for an account. A
+moment later, a loop of this service checks whether the account exists. So neither the response nor
+its duration reveals whether anybody has an account.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import Worker, normalized_email
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.notices import sealed_letter
-from services.partners.members.usecases.passwords import check_new, hash_of, mark_of
+from services.partners.members.usecases.passwords import check_new_password, hash_of, mark_of
 from services.partners.network.domain.check import MAX_EMAIL
 from services.partners.sign_in.domain.password_reset import LINK_LIFE, PasswordReset
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
@@ -34,7 +34,7 @@ from services.partners.sign_in.store import password_resets, second_factors, sig
 MAILBOX_BUDGET = Budget(3, timedelta(hours=1), timedelta(0))
 # A whole office, or all customers of a phone company, may share one IP address.
 ADDRESS_BUDGET = Budget(30, timedelta(minutes=2), timedelta(0))
-_AT_ONCE = 20
+_BATCH_SIZE = 20
 
 
 class PasswordResets:
@@ -64,7 +64,7 @@ class PasswordResets:
             self._guesses.count(normalized_email(email), call.origin, now)
         except Exhausted:
             return pb.RequestPasswordResetResponse()
-        password_resets.request(call.tx, self._keyring, email, now)
+        password_resets.add_request(call.tx, self._keyring, email, now)
         return pb.RequestPasswordResetResponse()
 
     def ResetPassword(
@@ -91,7 +91,7 @@ class PasswordResets:
         ):
             raise Unauthenticated("reset_not_valid")
         worker = account[0]
-        check_new(
+        check_new_password(
             request.password, (worker.entry.name, worker.entry.email, organization.entry.name)
         )
         workers.set_password(tx, worker.id, hash_of(request.password))
@@ -110,7 +110,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
 
     Returns the number of requests, including those that get no link.
     """
-    requests, trail = password_resets.take_requests(tx, keyring, _AT_ONCE), []
+    requests, trail = password_resets.take_requests(tx, keyring, _BATCH_SIZE), []
     # Accounts are locked in a fixed order, so that two processes can't deadlock.
     for email, create_time in sorted(requests, key=lambda request: normalized_email(request[0])):
         account = (
@@ -122,7 +122,7 @@ def send_links(tx: Transaction, keyring: Keyring, mail: Keyring, now: datetime) 
             continue
         worker = account[0]
         end_link(tx, worker.id, now)
-        reset, token = PasswordReset.ask(new_id(), worker, now), secrets.token_urlsafe(32)
+        reset, token = PasswordReset.create(new_id(), worker, now), secrets.token_urlsafe(32)
         password_resets.add(tx, reset, mark_of(token), sealed_letter(mail, reset, worker, token))
         trail.append(Entry("password_reset_ask", worker.id))
     if trail:

@@ -19,12 +19,12 @@ from keys.sealing import Keyring
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import session_lives
 from services.partners.members.store import workers
-from services.partners.members.usecases.passwords import mark_of, own_account, prove
+from services.partners.members.usecases.passwords import check_own_password, mark_of, own_account
 from services.partners.sign_in.domain.passkey import Passkey
 from services.partners.sign_in.domain.second_factor import Purpose
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
-from services.partners.sign_in.usecases.passkeys import challenge, signer
+from services.partners.sign_in.usecases.passkeys import create_challenge, signer
 from services.partners.sign_in.usecases.second_factors import use_code
 from services.partners.sign_in.usecases.sign_in_providers import SignInProviders
 
@@ -55,14 +55,14 @@ class Proofs:
         keyring: Keyring,
         site: Site,
         guesses: Guesses,
-        codes: Guesses,
+        code_guesses: Guesses,
         providers: SignInProviders,
     ) -> None:
-        """Sets up the handlers; `guesses` counts wrong passwords, `codes` wrong codes."""
+        """Sets up the handlers; `guesses` counts wrong passwords, `code_guesses` wrong codes."""
         self._keyring = keyring
         self._site = site
         self._guesses = guesses
-        self._codes = codes
+        self._code_guesses = code_guesses
         self._providers = providers
 
     def BeginProof(self, request: pb.BeginProofRequest, call: Call) -> pb.BeginProofResponse:
@@ -75,14 +75,14 @@ class Proofs:
             return pb.BeginProofResponse(challenge=secret, authorization_url=address)
         if not ways.passkeys:
             return pb.BeginProofResponse(asks_code=ways.code, asks_password=ways.only_password)
-        secret, mark = challenge(call.tx, Purpose.PROOF, now, call.caller.id)
+        secret, mark = create_challenge(call.tx, Purpose.PROOF, now, call.caller.id)
         options = self._site.signing_options(
             mark, [passkey.credential_id for passkey in ways.passkeys]
         )
         return pb.BeginProofResponse(asks_code=ways.code, challenge=secret, passkey_options=options)
 
     def ProveSession(self, request: pb.ProveSessionRequest, call: Call) -> pb.ProveSessionResponse:
-        """Proves a session of the caller with her answer; returns until when the proof is valid.
+        """Proves a session of the caller with her answer; returns when the proof expires.
 
         Raises Invalid with the field that is wrong.
         """
@@ -102,14 +102,18 @@ class Proofs:
         elif ways.only_password:
             if not request.password:
                 raise Invalid(("password", "required"))
-            prove(self._guesses, worker, password_hash, request.password, now, call.origin)
+            check_own_password(
+                self._guesses, worker, password_hash, request.password, now, call.origin
+            )
         elif ways.passkeys and (request.passkey or not ways.code):
             self._check_passkey(request, call)
         elif not request.code:
             raise Invalid(("code", "required"))
         else:
             origin = Origin(organization_id=caller.organization_id)
-            if not use_code(tx, self._keyring, self._codes, now, caller.id, request.code, origin):
+            if not use_code(
+                tx, self._keyring, self._code_guesses, now, caller.id, request.code, origin
+            ):
                 raise Invalid(("code", "wrong"))
         workers.prove_session(tx, mark_of(request.session_secret), caller.id, time)
         return pb.ProveSessionResponse(expire_time=timestamp(time + PROOF_LIFE))
@@ -130,14 +134,14 @@ class Proofs:
         """Returns when the caller proved her identity to her organisation's provider."""
         answer, now = request.provider, call.clock.now()
         try:
-            arrived = self._providers.finish(
+            returned_worker = self._providers.finish(
                 call.tx, now, request.challenge, answer.state, answer.code, answer.issuer
             )
         except Unauthenticated:
             raise Invalid(("challenge", "wrong")) from None
-        if arrived.worker.id != call.caller.id:
+        if returned_worker.worker.id != call.caller.id:
             raise Invalid(("challenge", "wrong"))
-        return min(arrived.prove_time, now)
+        return min(returned_worker.prove_time, now)
 
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:

@@ -24,7 +24,7 @@ from services.partners.members.domain import api_key
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import (
     SECOND_FACTOR_ROLES,
-    TOUCH,
+    TOUCH_INTERVAL,
     Worker,
     WorkerStatus,
     normalized_email,
@@ -32,7 +32,7 @@ from services.partners.members.domain.worker import (
 )
 from services.partners.members.store import api_keys, organizations, workers
 from services.partners.members.usecases.independence import note_sign_in_device
-from services.partners.members.usecases.passwords import holds, mark_of
+from services.partners.members.usecases.passwords import mark_of, matches_hash
 from services.partners.members.wire import messages
 from services.partners.sign_in.protocols.passkeys import Site
 from services.partners.sign_in.usecases import second_factors
@@ -69,21 +69,21 @@ class Sessions:
         keyring: Keyring,
         site: Site,
         guesses: Guesses,
-        codes: Guesses,
+        code_guesses: Guesses,
         providers: SignInProviders,
         *,
         strict: bool,
     ) -> None:
         """Sets up the handlers.
 
-        `guesses` counts wrong passwords, `codes` wrong codes; `strict`: some roles must prove more
-        than a password.
+        `guesses` counts wrong passwords, `code_guesses` wrong codes; `strict`: some roles must
+        prove more than a password.
         """
         self._issuer = issuer
         self._keyring = keyring
         self._site = site
         self._guesses = guesses
-        self._codes = codes
+        self._code_guesses = code_guesses
         self._providers = providers
         self._strict = strict
 
@@ -100,7 +100,9 @@ class Sessions:
         tx, now, email = call.tx, call.clock.now(), request.email
         guess = self._guesses.begin(normalized_email(email), call.origin, now)
         worker_and_hash = workers.by_email(tx, email) if "\x00" not in email else None
-        password_matches = holds(worker_and_hash[1] if worker_and_hash else None, request.password)
+        password_matches = matches_hash(
+            worker_and_hash[1] if worker_and_hash else None, request.password
+        )
         # the check takes long, so the password may have changed meanwhile
         if password_matches and worker_and_hash:
             password_matches = workers.still_has_password(
@@ -130,14 +132,18 @@ class Sessions:
         If the account needs more than the provider's proof, returns the missing factors instead.
         """
         now = call.clock.now()
-        arrived = self._providers.finish(
+        returned_worker = self._providers.finish(
             call.tx, now, request.challenge, request.state, request.code, request.issuer
         )
-        organization = organizations.fetch(call.tx, arrived.worker.organization_id)
-        if organization is None or not _may_enter(arrived.worker, organization):
+        organization = organizations.fetch(call.tx, returned_worker.worker.organization_id)
+        if organization is None or not _may_enter(returned_worker.worker, organization):
             raise Unauthenticated("sign_in_failed")
         return self._challenge_or_open(
-            arrived.worker, organization, now, call, several_factors=arrived.several_factors
+            returned_worker.worker,
+            organization,
+            now,
+            call,
+            several_factors=returned_worker.several_factors,
         )
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
@@ -147,7 +153,7 @@ class Sessions:
         """
         now = call.clock.now()
         worker_id, recovery_codes = second_factors.complete(
-            call.tx, self._keyring, self._site, self._codes, now, request
+            call.tx, self._keyring, self._site, self._code_guesses, now, request
         )
         worker = workers.fetch(call.tx, worker_id)
         organization = organizations.fetch(call.tx, worker.organization_id) if worker else None
@@ -164,18 +170,20 @@ class Sessions:
         now = call.clock.now()
         match request.WhichOneof("credential"):
             case "session_secret":
-                proven = self._from_session(request, now, call)
+                proven_caller = self._from_session(request, now, call)
             case "api_key":
-                proven = _from_api_key(call.tx, now, request.api_key)
+                proven_caller = _from_api_key(call.tx, now, request.api_key)
             case _:
                 raise Invalid(("credential", "required"))
-        tokens, expire_time = self._issue(proven.caller, now)
+        tokens, expire_time = self._issue(proven_caller.caller, now)
         return pb.IssueTokenResponse(
             tokens=tokens,
             expire_time=timestamp(expire_time),
-            worker=messages.worker(proven.worker) if proven.worker else None,
-            organization=messages.organization_ref(proven.organization),
-            scopes=[number(contract_pb2.Scope, scope) for scope in sorted(proven.caller.scopes)],
+            worker=messages.worker(proven_caller.worker) if proven_caller.worker else None,
+            organization=messages.organization_ref(proven_caller.organization),
+            scopes=[
+                number(contract_pb2.Scope, scope) for scope in sorted(proven_caller.caller.scopes)
+            ],
         )
 
     def EndSession(self, request: pb.EndSessionRequest, call: Call) -> pb.EndSessionResponse:
@@ -196,13 +204,13 @@ class Sessions:
 
         `several_factors`: the first proof already used more than one factor.
         """
-        required = (
+        must_set_up = (
             self._strict
             and not several_factors
             and not SECOND_FACTOR_ROLES.isdisjoint(worker.entry.roles)
         )
         challenge = second_factors.required_factors(
-            call.tx, self._keyring, self._site, worker, now, required=required
+            call.tx, self._keyring, self._site, worker, now, must_set_up=must_set_up
         )
         return self._open(worker, organization, now, call) if challenge is None else challenge
 
@@ -241,7 +249,7 @@ class Sessions:
             worker, organization
         ):
             raise Unauthenticated("session_ended")
-        if not request.passive and abs(now - last_use_time) >= TOUCH:
+        if not request.passive and abs(now - last_use_time) >= TOUCH_INTERVAL:
             workers.touch_session(call.tx, mark, now)
         return ProvenCaller(
             _caller(call.tx, now, worker, prove_time, strict=self._strict), organization, worker
@@ -249,9 +257,11 @@ class Sessions:
 
     def _issue(self, caller: Caller, since: datetime) -> tuple[dict[str, str], datetime]:
         """Returns a token for each service, and the earliest of their expiries."""
-        issued = {audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES}
-        return {audience: token for audience, (token, _) in issued.items()}, min(
-            end for _, end in issued.values()
+        tokens_and_ends = {
+            audience: self._issuer.issue(caller, audience, since) for audience in AUDIENCES
+        }
+        return {audience: token for audience, (token, _) in tokens_and_ends.items()}, min(
+            end for _, end in tokens_and_ends.values()
         )
 
 
@@ -273,7 +283,7 @@ def _from_api_key(tx: Transaction, now: datetime, presented_key: str) -> ProvenC
     organization = organizations.fetch(tx, key.organization_id)
     if organization is None or not organization.is_active:
         raise Unauthenticated("key_invalid")
-    if key.last_use_time is None or abs(now - key.last_use_time) >= api_key.TOUCH:
+    if key.last_use_time is None or abs(now - key.last_use_time) >= api_key.TOUCH_INTERVAL:
         api_keys.touch(tx, key.id, now)
     language = organization.entry.languages[0] if organization.entry.languages else "es"
     return ProvenCaller(

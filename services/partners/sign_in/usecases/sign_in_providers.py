@@ -182,16 +182,16 @@ class SignInProviders:
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
         with self._database.transaction(SYSTEM) as own_tx:  # committed even if this call is refused
-            sent = sign_in_providers.take_question(own_tx, mark_of(secret), now)
-        provider = sign_in_providers.fetch(tx, id=sent[0]) if sent else None
+            question = sign_in_providers.take_question(own_tx, mark_of(secret), now)
+        provider = sign_in_providers.fetch(tx, id=question[0]) if question else None
         client = self._client(tx, provider) if provider else None
         # If the provider was replaced meanwhile, the new provider can't check the answer of the old
         # provider.
         if (
-            sent is None
+            question is None
             or provider is None
             or client is None
-            or provider.confirm_time != sent[1]
+            or provider.confirm_time != question[1]
             or not code
         ):
             raise Unauthenticated("sign_in_failed")
@@ -274,9 +274,9 @@ def _bound_worker(
     At her first sign-in, the worker is found by the e-mail address that the issuer has verified.
     Returns None if no active account is found, or if it is bound to another subject of the issuer.
     """
-    bound = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
-    if bound is not None:
-        worker = workers.fetch(tx, bound)
+    bound_worker_id = sign_in_providers.account(tx, organization_id, issuer, subject_hash)
+    if bound_worker_id is not None:
+        worker = workers.fetch(tx, bound_worker_id)
     else:
         account = workers.by_email(tx, email, lock=True) if email else None
         worker = account[0] if account else None

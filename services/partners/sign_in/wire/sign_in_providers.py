@@ -7,14 +7,14 @@ from services.partners.sign_in.domain.sign_in_provider import SignInProvider
 
 def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
     """Returns an organisation's provider as a message, without its secret."""
-    entry, proposed = provider.entry, provider.proposal
-    proposal = None
-    if proposed is not None:
-        proposal = pb.ProposedSignInProvider(
-            issuer=proposed.entry.issuer,
-            client_id=proposed.entry.client_id,
-            worker_id=proposed.worker_id,
-            time=timestamp(proposed.time),
+    entry, proposal = provider.entry, provider.proposal
+    proposal_message = None
+    if proposal is not None:
+        proposal_message = pb.ProposedSignInProvider(
+            issuer=proposal.entry.issuer,
+            client_id=proposal.entry.client_id,
+            worker_id=proposal.worker_id,
+            time=timestamp(proposal.time),
         )
     return pb.SignInProvider(
         provider_id=provider.id,
@@ -23,5 +23,5 @@ def sign_in_provider(provider: SignInProvider) -> pb.SignInProvider:
         issuer=entry.issuer if entry else "",
         client_id=entry.client_id if entry else "",
         confirm_time=timestamp(provider.confirm_time),
-        proposal=proposal,
+        proposal=proposal_message,
     )

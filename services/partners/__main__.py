@@ -162,7 +162,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
         server,
         loops,
         for_calls=[index_loop],
-        ready=lambda: index.loaded or index_loop.state not in WELL,
+        ready=lambda: index.is_loaded or index_loop.state not in WELL,
     )
 
 

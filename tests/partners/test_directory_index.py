@@ -132,9 +132,9 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
             assert go_on.wait(20)
         return real(tx, seen, after, due)
 
-    assert not index.loaded
+    assert not index.is_loaded
     refresh()
-    assert index.loaded
+    assert index.is_loaded
     for number in range(3):
         scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
     monkeypatch.setattr(directory_index, "_changes", slow)
@@ -145,7 +145,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
         refresh()
     go_on.set()
     first.join()
-    with scene.database.transaction(SYSTEM) as tx, index.current(tx, NOW) as content:
+    with scene.database.transaction(SYSTEM) as tx, index.current_content(tx, NOW) as content:
         assert len(content.ranking) == len(content.search) == 3
 
 
@@ -170,7 +170,7 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
             second_asks.set()
-            with index.current(tx, NOW) as content:
+            with index.current_content(tx, NOW) as content:
                 sizes[threading.current_thread()] = len(content.ranking)
 
     monkeypatch.setattr(directory_index, "_by_name", slow)
@@ -254,7 +254,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
             yield tx
 
     def first_name() -> str:
-        with scene.database.transaction(SYSTEM) as tx, index.current(tx, NOW) as content:
+        with scene.database.transaction(SYSTEM) as tx, index.current_content(tx, NOW) as content:
             return content.search.page(content.search.slots_with("listed", True), [], 1, None)[0][1]
 
     def rename(name: str) -> None:

@@ -83,7 +83,7 @@ class Chance(random.Random):
             Lexeme(self.choice([*WORDS, "cas", "lun", "zzz"]), self.random() < 0.5)
             for _ in range(self.randint(1, 2))
         ]
-        return Word(tuple(lexemes), must=True)
+        return Word(tuple(lexemes), is_required=True)
 
 
 def page_by_page(
@@ -177,8 +177,8 @@ def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuil
     index, service = SearchIndex(), replace(Chance(1).said("a"), name="a")
     index.fill([service.entry()])
     for number in range(3):
-        assert not index.outgrown
+        assert not index.is_outgrown
         index.put([replace(service, name=f"b{number}").entry()])
         index.put([replace(service, name=f"b{number}", age=number + 10).entry()])
-    assert index.outgrown
+    assert index.is_outgrown
     assert len(index) == 1

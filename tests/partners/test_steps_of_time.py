@@ -165,7 +165,7 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_
     for now, with_room in ((shelters.scene.clock.now(), 2), (NOON + STEP, 1)):
         with (
             shelters.scene.database.transaction(SYSTEM) as tx,
-            DirectoryIndex().current(tx, now) as content,
+            DirectoryIndex().current_content(tx, now) as content,
         ):
             assert len(content.search.slots_with("room", True)) == with_room
 
@@ -186,11 +186,11 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
     now = shelters.scene.clock.now()
     with (
         shelters.scene.database.transaction(SYSTEM) as tx,
-        DirectoryIndex().current(tx, now) as content,
+        DirectoryIndex().current_content(tx, now) as content,
     ):
-        content.waiting = waiting = Counted(content.waiting)
-        assert (content.due(now), waiting.readings) == ([], 0)
-        assert content.due(NOON + STEP) == [shelters.service.id]
+        content.waiting_shelters = waiting = Counted(content.waiting_shelters)
+        assert (content.due_ids(now), waiting.readings) == ([], 0)
+        assert content.due_ids(NOON + STEP) == [shelters.service.id]
 
 
 def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened(

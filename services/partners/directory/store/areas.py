@@ -14,6 +14,9 @@ def areas() -> Areas:
         for code, name in DEPARTMENTS.items()
         for area in (
             Area(code, code[:2], name),
-            *(Area(town, code, own) for town, own in MUNICIPALITIES[code].items()),
+            *(
+                Area(town_code, code, town_name)
+                for town_code, town_name in MUNICIPALITIES[code].items()
+            ),
         )
     )

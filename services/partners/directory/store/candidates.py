@@ -17,7 +17,7 @@ from services.partners.directory.store.directory_index import (
     DirectoryIndex,
     candidate,
 )
-from services.partners.directory.store.services import FROM, SEEN
+from services.partners.directory.store.services import FROM, READ_COLUMNS
 
 
 def match(
@@ -31,7 +31,7 @@ def match(
 ) -> list[tuple[Match, Service]]:
     """Returns the best services that may meet the need, in their present state, best first."""
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
+        with index.current_content(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             content.ranking.advance(now)
             ids = content.ranking.best(question, size, sees_shelters=sees_shelters)
         rows = _rows(tx, question, ids, sees_shelters=sees_shelters)
@@ -46,7 +46,7 @@ def _rows(
 ) -> dict[str, Row]:
     """Returns the rows of the services that are offered now and may be shown, by id."""
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
+        f"SELECT {READ_COLUMNS}, s.shelter FROM {FROM} WHERE s.id = ANY(%s) AND s.listed AND (%s"
         " OR NOT s.shelter)"
         " AND NOT s.organization_id = ANY(%s) AND NOT s.department = ANY(%s)",
         (

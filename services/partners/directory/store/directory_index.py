@@ -36,7 +36,7 @@ _BATCH = 2000
 _MAX_TRANSACTION_ID = 2**64 - 1  # an id greater than that of any transaction
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
-# longest wait, in seconds, for another thread that is reading many changes or everything
+# maximum number of seconds to wait for another thread that is reading many changes or everything
 _MAX_WAIT = 30.0
 # this many opening hours, about a megabyte, may be stored beyond twice the number in use
 _SPARE_HOURS = 1000
@@ -58,7 +58,7 @@ Begin = Callable[[], AbstractContextManager[Transaction]]
 class Content:
     """All services, indexed for matching and for searching."""
 
-    seen: int  # the changes of all committed transactions with lower ids are in the content
+    read_below: int  # the changes of all committed transactions with lower ids are in the content
     filenode: int  # identifies the file in which the database stores the table of services
     ranking: Ranking = field(default_factory=Ranking)
     search: SearchIndex = field(default_factory=SearchIndex)
@@ -66,37 +66,37 @@ class Content:
     """The distinct opening hours by hash, as (beginnings, ends) in Unix seconds."""
     # the ids of services that have changed, with the number of the last change applied to each
     numbers: dict[str, int] = field(default_factory=dict)
-    waiting: dict[str, datetime] = field(default_factory=dict)
+    waiting_shelters: dict[str, datetime] = field(default_factory=dict)
     """The ids of shelters with a new figure, with the time step in which the figure changed.
 
     Other organisations see the new figure from the next time step on.
     """
-    first_step: datetime = _LATEST  # the earliest time step in `waiting`
-    latest: datetime = _EARLIEST  # the latest time for which rows were applied
+    first_step: datetime = _LATEST  # the earliest time step in `waiting_shelters`
+    latest_time: datetime = _EARLIEST  # the latest time for which rows were applied
 
     @property
-    def outgrown(self) -> bool:
+    def is_outgrown(self) -> bool:
         """Returns whether reading everything again is cheaper than keeping this content."""
         return (
-            self.search.outgrown
+            self.search.is_outgrown
             or len(self.hours) > 2 * len(self.search.values("hours")) + _SPARE_HOURS
         )
 
     def is_of_another_database(self, state: Row) -> bool:
-        """Returns whether the content was read from another database than the given state.
+        """Returns whether the given state belongs to another database than the content.
 
         A lower transaction id, or another file for the table of services, means that the database
         was replaced (or that the table was rewritten).
         """
-        return bool(state["filenode"] != self.filenode or state["oldest"] < self.seen)
+        return bool(state["filenode"] != self.filenode or state["oldest"] < self.read_below)
 
     def open_at(self, time: datetime) -> list[int]:
         """Returns the hashes of the opening hours (see `hours`) that contain the time."""
-        at = time.timestamp()
+        seconds = time.timestamp()
         return [
             key
             for key, (begins, ends) in self.hours.items()
-            if (last := bisect_right(begins, at)) and at < ends[last - 1]
+            if (last := bisect_right(begins, seconds)) and seconds < ends[last - 1]
         ]
 
     def fill(self, pages: Iterable[tuple[Sequence[Row], dict[int, Hours]]], now: datetime) -> None:
@@ -108,25 +108,25 @@ class Content:
                 self._rank(rows, now)
                 yield from (_entry(row, now) for row in rows)
 
-        self.latest = now
+        self.latest_time = now
         self.search.fill(entries())
 
     def apply(self, rows: Sequence[Row], hours: dict[int, Hours], now: datetime) -> None:
         """Applies the rows of changed services, with their new opening hours."""
         # Another thread may have read later than this thread and applied its changes first, so
-        # only rows with a newer change are applied. A shelter in `waiting` may have been read again
-        # because of the time alone; its row is applied even if it has no newer change.
-        now = self.latest = max(now, self.latest)
+        # only rows with a newer change are applied. A shelter in `waiting_shelters` may have been
+        # read again because of the time alone; its row is applied even if it has no newer change.
+        now = self.latest_time = max(now, self.latest_time)
         newer_rows = [
             row
             for row in rows
             if row["number"]
-            > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting)
+            > self.numbers.get(row["service_id"], 0) - (row["service_id"] in self.waiting_shelters)
         ]
         for row in newer_rows:
-            self.waiting.pop(row["service_id"], None)
+            self.waiting_shelters.pop(row["service_id"], None)
         if newer_rows:
-            self.first_step = min(self.waiting.values(), default=_LATEST)
+            self.first_step = min(self.waiting_shelters.values(), default=_LATEST)
         self.numbers |= {row["service_id"]: row["number"] for row in newer_rows}
         self.hours |= hours
         self.ranking.drop(row["service_id"] for row in newer_rows if not row["listed"])
@@ -134,15 +134,15 @@ class Content:
         self.search.drop(row["service_id"] for row in newer_rows if not row["id"])
         self.search.put(_entry(row, now) for row in newer_rows if row["id"])
 
-    def due(self, now: datetime) -> list[str]:
+    def due_ids(self, now: datetime) -> list[str]:
         """Returns the ids of shelters whose new figure is now visible to other organisations."""
         current_step = time_step_of(now)
         if self.first_step >= current_step:  # every query asks, and thousands may wait
             return []
-        return sorted(id for id, step in self.waiting.items() if step < current_step)
+        return sorted(id for id, step in self.waiting_shelters.items() if step < current_step)
 
     def _rank(self, rows: Sequence[Row], now: datetime) -> None:
-        readable = []
+        candidates = []
         current_step = time_step_of(now)
         new_figures = {
             row["id"]: current_step
@@ -150,18 +150,18 @@ class Content:
             if row["shelter"] and row["figure_step"] == current_step
         }
         if new_figures:
-            self.waiting |= new_figures
+            self.waiting_shelters |= new_figures
             self.first_step = min(self.first_step, current_step)
         for row in rows:
             if row["listed"]:
                 try:
-                    readable.append(candidate(row, now))
+                    candidates.append(candidate(row, now))
                 except ValueError:
                     # The row has a value that this version does not know. All other services are
                     # still matched and found.
                     log.get().error("service_unreadable", service_id=row["id"])
                     self.ranking.drop([row["id"]])
-        self.ranking.put(readable, now)
+        self.ranking.put(candidates, now)
 
 
 class DirectoryIndex:
@@ -172,12 +172,14 @@ class DirectoryIndex:
         self._content: Content | None = None
 
     @property
-    def loaded(self) -> bool:
+    def is_loaded(self) -> bool:
         """Returns whether the directory has been read. Until then, queries wait."""
         return self._content is not None
 
     @contextmanager
-    def current(self, tx: Transaction, now: datetime, *, reload: bool = False) -> Iterator[Content]:
+    def current_content(
+        self, tx: Transaction, now: datetime, *, reload: bool = False
+    ) -> Iterator[Content]:
         """Yields the content, refreshed with everything committed so far.
 
         Holds the lock until the block ends.
@@ -198,10 +200,10 @@ class DirectoryIndex:
         """Refreshes the content in as many transactions as necessary.
 
         A loop calls this method, so that queries have little left to read. `begin_transaction`
-        begins a transaction. Reads everything again if the content is `outgrown`.
+        begins a transaction. Reads everything again if the content is outgrown.
         """
         self._read(
-            begin_transaction, now, reload=self._content is not None and self._content.outgrown
+            begin_transaction, now, reload=self._content is not None and self._content.is_outgrown
         )
 
     def has_due(self, now: datetime) -> bool:
@@ -210,7 +212,7 @@ class DirectoryIndex:
         Does not query the database.
         """
         with self._content_lock:
-            return self._content is not None and bool(self._content.due(now))
+            return self._content is not None and bool(self._content.due_ids(now))
 
     def _read(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
         if not reload and self._read_few(begin_transaction, now):
@@ -224,15 +226,15 @@ class DirectoryIndex:
     def _read_few(self, begin_transaction: Begin, now: datetime) -> bool:
         """Applies the changes and returns True if there are fewer than _BATCH of them.
 
-        Otherwise changes nothing and returns False; also if everything must be read, or if another
-        thread has just read everything.
+        Otherwise changes nothing and returns False. Also returns False if everything must be read,
+        or if another thread has just read everything.
         """
         content = self._content
         if content is None:
             return False
         with begin_transaction() as tx:
-            state, due = _state(tx, content.seen), content.due(now)
-            rows = _changes(tx, content.seen, due=due) if state["changed"] or due else []
+            state, due = _state(tx, content.read_below), content.due_ids(now)
+            rows = _changes(tx, content.read_below, due=due) if state["changed"] or due else []
             if len(rows) == _BATCH or content.is_of_another_database(state):
                 return False
             hours = _new_hours(tx, content, rows)
@@ -240,16 +242,16 @@ class DirectoryIndex:
             if self._content is not content:
                 return False
             content.apply(rows, hours, now)
-            content.seen = max(content.seen, state["oldest"])
+            content.read_below = max(content.read_below, state["oldest"])
         return True
 
     def _read_many(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
         content, oldest, after = self._content, 0, ""
-        due = content.due(now) if content else []
-        while not reload and content is not None and not content.outgrown:
+        due = content.due_ids(now) if content else []
+        while not reload and content is not None and not content.is_outgrown:
             with begin_transaction() as tx:
-                state = _state(tx, content.seen)
-                rows = _changes(tx, content.seen, after, due)
+                state = _state(tx, content.read_below)
+                rows = _changes(tx, content.read_below, after, due)
                 hours = _new_hours(tx, content, rows)
             if content.is_of_another_database(state):
                 break
@@ -257,7 +259,7 @@ class DirectoryIndex:
             with self._content_lock:
                 content.apply(rows, hours, now)
                 if len(rows) < _BATCH:
-                    content.seen = max(content.seen, oldest)
+                    content.read_below = max(content.read_below, oldest)
                     return
             after = rows[-1]["service_id"]
         self._load(begin_transaction, now)
@@ -343,12 +345,12 @@ def _facets(texts: tuple[str, ...]) -> frozenset[Fact]:
     return frozenset((kind, value) for kind, _, value in (facet.partition(":") for facet in texts))
 
 
-def _state(tx: Transaction, seen: int) -> Row:
+def _state(tx: Transaction, read_below: int) -> Row:
     """Returns the state of the database now.
 
     `oldest`: the id of the oldest running transaction; transactions with lower ids have all ended;
-    `filenode`: the file that stores services; `changed`: whether any service has changed since
-    `seen`.
+    `filenode`: the file that stores services; `changed`: whether the transaction `read_below` or a
+    later transaction changed a service.
     """
     row = tx.execute(
         "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
@@ -357,15 +359,18 @@ def _state(tx: Transaction, seen: int) -> Row:
         # third of them match, and reads the whole table.
         " coalesce((SELECT changed FROM service_changes ORDER BY changed DESC"
         " LIMIT 1) >= %s::text::xid8, false) AS changed",
-        (str(seen),),
+        (str(read_below),),
     ).fetchone()
     assert row is not None
     return row
 
 
-def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
-    """Returns the services that changed since `seen` or are `due`, _BATCH at most, ordered by id.
+def _changes(
+    tx: Transaction, read_below: int, after: str = "", due: Sequence[str] = ()
+) -> list[Row]:
+    """Returns at most _BATCH services that have changed or are `due`, ordered by id.
 
+    A service has changed if the transaction `read_below` or a later transaction changed it.
     `after`: only services with higher ids. A row without an id is a service that was deleted.
     """
     return tx.execute(
@@ -373,7 +378,7 @@ def _changes(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = (
         " JOIN services AS s ON s.id = c.service_id"
         f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''})"
         " AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
-        (str(seen), *([list(due)] if due else []), after, _BATCH),
+        (str(read_below), *([list(due)] if due else []), after, _BATCH),
     ).fetchall()
 
 

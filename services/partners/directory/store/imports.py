@@ -1,4 +1,5 @@
 """Background imports: pending jobs, the claims of the processes that work on them, and reports.
+
 Files and reports are sealed.
 """
 
@@ -62,7 +63,7 @@ def add(tx: Transaction, keyring: Keyring, job: ImportJob, caller: Caller, file:
 
 
 def lock_queue(tx: Transaction) -> None:
-    """Locks the queue: until this transaction ends, no other one claims or adds an import."""
+    """Keeps other transactions from claiming or adding an import until this transaction ends."""
     advisory_lock(tx, "imports")
 
 
@@ -150,18 +151,18 @@ def claim(tx: Transaction, claim: str, now: datetime) -> tuple[ImportJob, Caller
     ).fetchone()
     if row is None:
         return None
-    stored = row["caller"]
+    caller_fields = row["caller"]
     token = (
-        Evidence(stored["token"][0], datetime.fromisoformat(stored["token"][1]))
-        if stored.get("token")
+        Evidence(caller_fields["token"][0], datetime.fromisoformat(caller_fields["token"][1]))
+        if caller_fields.get("token")
         else None
     )
     caller = Caller(
-        stored["id"],
-        stored["kind"],
-        stored["organization_id"],
-        frozenset(stored["roles"]),
-        frozenset(stored["scopes"]),
+        caller_fields["id"],
+        caller_fields["kind"],
+        caller_fields["organization_id"],
+        frozenset(caller_fields["roles"]),
+        frozenset(caller_fields["scopes"]),
         token=token,
     )
     return _read(row), caller
@@ -201,7 +202,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
     Returns False if the import has ended or another process has claimed it, or if the new state is
     DONE although cancellation was requested: the caller must then roll back.
     """
-    done = tx.execute(
+    cursor = tx.execute(
         "UPDATE imports SET state = %s, rows_done = %s, rows_total = %s, failure_code = %s,"
         " end_time = %s, report = %s,"
         " claim = NULL, claim_time = NULL WHERE id = %s AND claim = %s AND end_time IS NULL"
@@ -219,7 +220,7 @@ def finish(tx: Transaction, keyring: Keyring, claim: str, job: ImportJob) -> boo
         ),
     )
     announce(tx, CHANNEL, AT_ONCE)  # another import may be waiting
-    return done.rowcount == 1
+    return cursor.rowcount == 1
 
 
 def forget(tx: Transaction, now: datetime) -> int:
@@ -243,7 +244,7 @@ def _read(row: Row) -> ImportJob:
         dry_run=row["dry_run"],
         create_time=row["create_time"],
         encoding=Encoding(row["encoding"]) if row["encoding"] else None,
-        answers={(file, number): id for file, number, id in answers},
+        answers={(file, row_number): id for file, row_number, id in answers},
         state=ImportState(row["state"]),
         rows_done=row["rows_done"],
         rows_total=row["rows_total"],

@@ -35,26 +35,24 @@ _UPSERT = (
     for name in _COLUMNS
     if name not in ("id", "organization_id", "create_time")
 )
-_SEALED_AT = "locations/{}/secret"
+_CONTEXT = "locations/{}/secret"
 
 
 def save(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Stores a place.
 
-    If the place is confidential, the sealed fields for which the entry has values are sealed; the
-    others stay as they are.
+    If the place is confidential, the fields in SEALED for which the entry has values are sealed;
+    the stored values of the other fields in SEALED stay as they are.
     """
     entry = location.entry
     values = _values(location)
     if entry.confidential:
-        new = {name: getattr(entry, name) for name in SEALED}
+        new_values = {name: getattr(entry, name) for name in SEALED}
         secret = address(tx, keyring, location.id) | {
-            name: value for name, value in new.items() if value
+            name: value for name, value in new_values.items() if value
         }
         values |= dict.fromkeys(SEALED, "") | {
-            "secret": keyring.seal_bytes(
-                json.dumps(secret).encode(), _SEALED_AT.format(location.id)
-            )
+            "secret": keyring.seal_bytes(json.dumps(secret).encode(), _CONTEXT.format(location.id))
         }
     tx.execute(_UPSERT, values)
     # Facts about places are not published: no other service needs them.
@@ -91,8 +89,10 @@ def address(tx: Transaction, keyring: Keyring, id: str) -> dict[str, str]:
     row = tx.execute("SELECT secret FROM locations WHERE id = %s", (id,)).fetchone()
     if row is None or row["secret"] is None:
         return dict.fromkeys(SEALED, "")
-    stored: dict[str, str] = json.loads(keyring.open_bytes(row["secret"], _SEALED_AT.format(id)))
-    return dict.fromkeys(SEALED, "") | stored
+    sealed_values: dict[str, str] = json.loads(
+        keyring.open_bytes(row["secret"], _CONTEXT.format(id))
+    )
+    return dict.fromkeys(SEALED, "") | sealed_values
 
 
 def _values(location: Location) -> Row:
@@ -134,13 +134,13 @@ def page_of(
     size: int,
     after: Cursor | None,
     *,
-    shelters: bool,
-    own: bool,
+    sees_shelters: bool,
+    is_owner: bool,
 ) -> tuple[list[Location], Cursor | None]:
     """Returns a page of an organisation's places, and the position of the next page.
 
-    The oldest places come first. `shelters`: confidential places, and places of shelters, are
-    included. `own`: open places that would lead to a hidden service are included.
+    The oldest places come first. `sees_shelters`: confidential places, and places of shelters, are
+    included. `is_owner`: open places that would lead to a hidden service are included.
     """
     rows = tx.execute(
         "SELECT * FROM locations AS l WHERE organization_id = %(owner)s AND (%(shelters)s"
@@ -150,8 +150,8 @@ def page_of(
         " ORDER BY create_time, id LIMIT %(limit)s",
         {
             "owner": organization_id,
-            "shelters": shelters,
-            "own": own,
+            "shelters": sees_shelters,
+            "own": is_owner,
             "after": after,
             "limit": size + 1,
         },
@@ -164,15 +164,15 @@ def page_of(
     return [_read(row) for row in rows[:size]], next_cursor
 
 
-def leads_to_hidden(tx: Transaction, id: str, *, shelters: bool) -> bool:
+def leads_to_hidden(tx: Transaction, id: str, *, sees_shelters: bool) -> bool:
     """Returns whether an open place would lead to a hidden service.
 
-    `shelters`: whether the caller sees shelters of other members.
+    `sees_shelters`: whether the caller sees shelters of other members.
     """
     return (
         tx.execute(
             f"SELECT 1 FROM locations AS l WHERE id = %(id)s AND {_LEADS_TO_HIDDEN}",
-            {"id": id, "shelters": shelters},
+            {"id": id, "shelters": sees_shelters},
         ).fetchone()
         is not None
     )

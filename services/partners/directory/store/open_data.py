@@ -59,7 +59,11 @@ class PublicEntry:
 def page(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[PublicEntry], int]:
     """Returns a page of public services, ordered by id, and the total."""
     rows, total = _page(
-        tx, f"{services.SEEN}, s.public_time", f"{services.FROM} WHERE {_WANTED}", "s.id", terms
+        tx,
+        f"{services.READ_COLUMNS}, s.public_time",
+        f"{services.FROM} WHERE {_WANTED}",
+        "s.id",
+        terms,
     )
     return _with_places(tx, rows), total
 
@@ -85,7 +89,7 @@ def page_by_name(
     # read whole.
     ids = f"SELECT s.id FROM {source}{after_condition} ORDER BY s.name_key, s.id LIMIT %(more)s"
     rows = tx.execute(
-        f"SELECT {services.SEEN}, s.name_key, s.public_time FROM ({ids}) AS page"
+        f"SELECT {services.READ_COLUMNS}, s.name_key, s.public_time FROM ({ids}) AS page"
         f" JOIN ({services.FROM}) ON s.id = page.id ORDER BY s.name_key, s.id",
         values,
     ).fetchall()
@@ -110,7 +114,9 @@ def page_of_places(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[Publ
         " JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
         f" WHERE {_WANTED} AND (%(id)s = '' OR a.id = %(id)s)"
     )
-    rows, total = _page(tx, f"{services.SEEN}, s.public_time, a.id AS at_id", source, "a.id", terms)
+    rows, total = _page(
+        tx, f"{services.READ_COLUMNS}, s.public_time, a.id AS at_id", source, "a.id", terms
+    )
     by_row = zip(rows, _with_places(tx, rows), strict=True)
     return [
         replace(entry, places=[pair for pair in entry.places if pair[0].id == row["at_id"]])
@@ -121,7 +127,8 @@ def page_of_places(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[Publ
 def public_service(tx: Transaction, id: str) -> PublicEntry | None:
     """Returns a service if it is public, otherwise None."""
     rows = tx.execute(
-        f"SELECT {services.SEEN}, s.public_time FROM {services.FROM} WHERE s.id = %s AND {_PUBLIC}",
+        f"SELECT {services.READ_COLUMNS}, s.public_time FROM {services.FROM}"
+        f" WHERE s.id = %s AND {_PUBLIC}",
         (id,),
     ).fetchall()
     return next(iter(_with_places(tx, rows)), None)

@@ -15,10 +15,12 @@ from chassis.local_time import zone_of
 from chassis.public_holidays import is_public_holiday
 from services.partners.directory.domain.schedule import Schedule, hours
 
-AHEAD, RENEWAL = timedelta(days=35), timedelta(days=14)
-"""How far ahead times are computed, and how much of that time is left when they are recomputed.
+COMPUTED_PERIOD = timedelta(days=35)
+"""The period for which times are computed in advance."""
+RENEWAL_PERIOD = timedelta(days=14)
+"""The rest of that period at which the times are computed again.
 
-So even if the sweeper stops for two weeks, there are times for every service.
+Even if the sweeper stops for two weeks, there are times for every service.
 """
 BATCH = 200  # maximum number of services whose times are recomputed in one run
 OPEN = "CASE WHEN s.open_until > %s THEN s.open_hours @> %s::timestamptz END"
@@ -66,13 +68,13 @@ def refresh_many(tx: Transaction, service_ids: Sequence[str], now: datetime) -> 
         ).append(row["id"])
     for key, ids in ids_by_sources.items():
         sources = json.loads(key)
-        open_at = (
+        hours_literal = (
             _literal([span for source in sources for span in times(*source)]) if sources else None
         )
         tx.execute(
             "UPDATE services SET open_hours = %s::tstzmultirange, open_until = %s"
             " WHERE id = ANY(%s)",
-            (open_at, now + AHEAD if sources else None, ids),
+            (hours_literal, now + COMPUTED_PERIOD if sources else None, ids),
         )
 
 
@@ -85,18 +87,18 @@ def computed_hours(
     """
     if not schedules:
         return None, None
-    return _literal(_times(schedules, country, department, now.date())), now + AHEAD
+    return _literal(_times(schedules, country, department, now.date())), now + COMPUTED_PERIOD
 
 
 def refresh_ending(tx: Transaction, now: datetime) -> int:
     """Recomputes times that end soon; returns the number of services, BATCH at most."""
-    ending = tx.execute(
+    rows = tx.execute(
         "SELECT id FROM services WHERE open_until < %s ORDER BY open_until"
         " LIMIT %s FOR UPDATE SKIP LOCKED",
-        (now + RENEWAL, BATCH),
+        (now + RENEWAL_PERIOD, BATCH),
     ).fetchall()
-    refresh_many(tx, [row["id"] for row in ending], now)
-    return len(ending)
+    refresh_many(tx, [row["id"] for row in rows], now)
+    return len(rows)
 
 
 def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bool]:
@@ -111,11 +113,11 @@ def open_now(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, bo
 def _times(
     schedules: Sequence[Schedule], country: str, department: str, today: date
 ) -> list[tuple[datetime, datetime]]:
-    last = today + AHEAD + timedelta(days=1)
+    last_day = today + COMPUTED_PERIOD + timedelta(days=1)
     return hours(
         schedules,
         today - timedelta(days=1),
-        last,
+        last_day,
         zone_of(country, department),
         partial(is_public_holiday, country),
     )
@@ -123,5 +125,10 @@ def _times(
 
 def _literal(times: Sequence[tuple[datetime, datetime]]) -> str:
     return (
-        "{" + ",".join(f"[{begins.isoformat()},{ends.isoformat()})" for begins, ends in times) + "}"
+        "{"
+        + ",".join(
+            f"[{opening_time.isoformat()},{closing_time.isoformat()})"
+            for opening_time, closing_time in times
+        )
+        + "}"
     )

@@ -6,17 +6,17 @@ from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.partners.directory.domain.service import Service
 from services.partners.directory.domain.truth import RESULT_LIFE
-from services.partners.directory.store.services import FIGURE_BEFORE, FROM, SEEN, read
+from services.partners.directory.store.services import FIGURE_BEFORE, FROM, READ_COLUMNS, read
 from services.partners.network.domain.time_step import time_step_of
 
-_COUNTED = (
+_COUNT_PROMISES = (
     "UPDATE services SET kept = p.kept, broken = p.broken"
     " FROM (SELECT s.id, count(*) FILTER (WHERE p.kept) AS kept,"
     " count(*) FILTER (WHERE NOT p.kept) AS broken FROM services AS s LEFT"
     " JOIN promises AS p ON p.service_id = s.id"
     " WHERE s.id = ANY(%s) GROUP BY s.id) AS p WHERE services.id = p.id"
 )
-AT_ONCE = 1000
+BATCH_SIZE = 1000
 
 
 def save(
@@ -26,17 +26,17 @@ def save(
 
     `subject_id`: the referral or enquiry, which counts only once; `at`: when the service answered.
     """
-    added = tx.execute(
+    inserted_rows = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
         (subject_id, service_id, at, kept),
     ).rowcount
-    if added:
+    if inserted_rows:
         tx.execute(
             f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s",
             {"id": service_id, "step": time_step_of(now)},
         )
-        tx.execute(_COUNTED, ([service_id],))
+        tx.execute(_COUNT_PROMISES, ([service_id],))
 
 
 def yes_time(tx: Transaction, service_id: str) -> datetime | None:
@@ -54,18 +54,18 @@ def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes at most AT_ONCE results older than RESULT_LIFE, and counts those that remain.
+    """Deletes at most BATCH_SIZE results older than RESULT_LIFE, and counts the remaining results.
 
     Returns how many results were deleted.
     """
-    deleted = tx.execute(
+    deleted_rows = tx.execute(
         "DELETE FROM promises WHERE ctid IN (SELECT ctid FROM promises WHERE answer_time < %s"
         " LIMIT %s) RETURNING service_id",
-        (now - RESULT_LIFE, AT_ONCE),
+        (now - RESULT_LIFE, BATCH_SIZE),
     ).fetchall()
-    if deleted:
-        tx.execute(_COUNTED, (sorted({row["service_id"] for row in deleted}),))
-    return len(deleted)
+    if deleted_rows:
+        tx.execute(_COUNT_PROMISES, (sorted({row["service_id"] for row in deleted_rows}),))
+    return len(deleted_rows)
 
 
 def offered_services(
@@ -83,7 +83,7 @@ def offered_services(
     broke more promises than they kept.
     """
     rows = tx.execute(
-        f"SELECT {SEEN}, s.name_key FROM {FROM} WHERE s.active"
+        f"SELECT {READ_COLUMNS}, s.name_key FROM {FROM} WHERE s.active"
         " AND o.status IN ('PROBATION', 'APPROVED')"
         " AND (%(owner)s::text IS NULL OR s.organization_id = %(owner)s)"
         " AND (%(since)s::timestamptz IS NULL OR s.assured_time IS NULL"

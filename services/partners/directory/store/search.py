@@ -20,7 +20,7 @@ from services.partners.directory.domain.service import Gender, Service
 from services.partners.directory.store.directory_index import MAX_ATTEMPTS, Content, DirectoryIndex
 from services.partners.directory.store.open_hours import OPEN
 from services.partners.directory.store.search_index import Hit, SearchIndex
-from services.partners.directory.store.services import FROM, SEEN, read
+from services.partners.directory.store.services import FROM, READ_COLUMNS, read
 from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
@@ -47,7 +47,7 @@ class Results:
     """
 
     services: list[Service]
-    more: Cursor | None
+    next_cursor: Cursor | None
     total: int
     departments: dict[str, int] = field(default_factory=dict)
     open_now: dict[str, bool] = field(default_factory=dict)
@@ -72,15 +72,15 @@ def find(
     has been renamed, the search is repeated, up to MAX_ATTEMPTS searches in all.
     """
     words = words_of_search(tx, terms.words, sees_shelters=sees_others_shelters)
-    near = _ids_near(tx, terms.near) if terms.near else None
+    ids_near = _ids_near(tx, terms.near) if terms.near else None
     after_hit = _hit(*after) if after else None
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        with index.current(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
+        with index.current_content(tx, now, reload=attempt == MAX_ATTEMPTS) as content:
             hits = _hits_by_facts(
                 content, terms, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted
             )
-            if near is not None:
-                hits &= content.search.slots_of(near)
+            if ids_near is not None:
+                hits &= content.search.slots_of(ids_near)
             hits, tests = _hits_with_words(content.search, hits, words)
             page = content.search.page(hits, tests, size + 1, after_hit)
             departments = _departments(content.search, hits, terms.count_country)
@@ -133,8 +133,8 @@ def _takes_age(age: int, limits: tuple[int | None, int | None]) -> bool:
     return (minimum is None or minimum <= age) and (maximum is None or age <= maximum)
 
 
-def _takes_gender(gender: Gender, accepted: tuple[Gender, ...]) -> bool:
-    return not accepted or gender in accepted
+def _takes_gender(gender: Gender, accepted_genders: tuple[Gender, ...]) -> bool:
+    return not accepted_genders or gender in accepted_genders
 
 
 def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -> bool:
@@ -147,13 +147,15 @@ def _hits_with_words(
 ) -> tuple[BitMap, list[list[BitMap]]]:
     """Returns the hits with all required words, and the sets by which these hits are ordered."""
     sets_by_word = [index.slots_containing(word) for word in words]
-    anywhere = [BitMap.union(*by_weight) for by_weight in sets_by_word]
-    for word, matches in zip(words, anywhere, strict=True):
-        if word.must:
+    slots_by_word = [BitMap.union(*by_weight) for by_weight in sets_by_word]
+    for word, matches in zip(words, slots_by_word, strict=True):
+        if word.is_required:
             hits &= matches
-    optional = [matches for word, matches in zip(words, anywhere, strict=True) if not word.must]
+    optional_sets = [
+        matches for word, matches in zip(words, slots_by_word, strict=True) if not word.is_required
+    ]
     return hits, [
-        optional,
+        optional_sets,
         *(list(by_word) for by_word in list(zip(*sets_by_word, strict=True))[:-1]),
     ]
 
@@ -195,8 +197,8 @@ def _rows(
 ) -> dict[str, Row]:
     """Returns the rows of the hits that may be shown now, by id."""
     rows = tx.execute(
-        f"SELECT {SEEN}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s) AND (%s OR s.listed)"
-        " AND (%s OR NOT s.shelter)",
+        f"SELECT {READ_COLUMNS}, {OPEN} AS open_now FROM {FROM} WHERE s.id = ANY(%s)"
+        " AND (%s OR s.listed) AND (%s OR NOT s.shelter)",
         (now, now, [id for _, _, id in page], sees_unlisted, sees_shelters),
     )
     return {row["id"]: row for row in rows}

@@ -22,8 +22,8 @@ Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
 # the parts of an entry that contain words: name, organisation's name, names of needs, description
 WEIGHTS = "ABCD"
-# At least this many entries may be at the end. Their names are compared one by one, in 2 ms.
-_MANY_LATER = 2000
+# Up to this many entries may always be at the end. Their names are compared one by one, in 2 ms.
+_SPARE_SLOTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class SearchIndex:
         return len(self._slots)
 
     @property
-    def outgrown(self) -> bool:
+    def is_outgrown(self) -> bool:
         """Returns whether so many entries were added at the end that a new index is faster."""
-        return len(self._names) - self._in_order > max(_MANY_LATER, self._in_order // 8)
+        return len(self._names) - self._in_order > max(_SPARE_SLOTS, self._in_order // 8)
 
     def fill(self, entries: Iterable[Entry]) -> None:
         """Adds the first entries, which must be in the order of their names."""
@@ -70,21 +70,21 @@ class SearchIndex:
         An entry with another name or other words gets a new slot at the end; its old slot matches
         nothing.
         """
-        first, same = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
+        first_new_slot, equal_facts = len(self._names), dict[frozenset[Fact], frozenset[Fact]]()
         # Collects slots by token first, because many tokens occur again and again.
         slots_by_token: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
         for entry in entries:
-            facts, document = same.setdefault(entry.facts, entry.facts), hash(entry.document)
+            facts, document = equal_facts.setdefault(entry.facts, entry.facts), hash(entry.document)
             slot = self._slots.get(entry.id)
             if (
                 slot is not None
                 and self._documents[slot] == document
                 and self._names[slot][0] == entry.name_key
             ):
-                self._set_facts(slot, facts, first)
+                self._set_facts(slot, facts, first_new_slot)
                 continue
             if slot is not None:
-                self._set_facts(slot, frozenset(), first)
+                self._set_facts(slot, frozenset(), first_new_slot)
             slot = self._slots[entry.id] = len(self._names)
             self._names.append((entry.name_key, entry.id))
             self._documents.append(document)
@@ -92,7 +92,7 @@ class SearchIndex:
             for token in entry.document.split(" "):
                 slots_by_token[token].append(slot)
         slots_by_facts: defaultdict[frozenset[Fact], array[int]] = defaultdict(lambda: array("I"))
-        for slot in range(first, len(self._names)):
+        for slot in range(first_new_slot, len(self._names)):
             slots_by_facts[self._facts_of[slot]].append(slot)
         for facts, slots in slots_by_facts.items():
             for kind, value in facts:
@@ -111,12 +111,14 @@ class SearchIndex:
 
         The caller owns the returned set.
         """
-        known = self._facts[kind]
-        return BitMap.union(BitMap(), *(known[value] for value in values if value in known))
+        slots_by_value = self._facts[kind]
+        return BitMap.union(
+            BitMap(), *(slots_by_value[value] for value in values if value in slots_by_value)
+        )
 
-    def slots_matching(self, kind: str, fits: Callable[[Any], bool]) -> BitMap:
-        """Returns the slots whose value of the fact passes `fits`. Each value is tested once."""
-        return self.slots_with(kind, *filter(fits, self._facts[kind]))
+    def slots_matching(self, kind: str, accepts: Callable[[Any], bool]) -> BitMap:
+        """Returns the slots whose value of the fact passes `accepts`. Each value is tested once."""
+        return self.slots_with(kind, *filter(accepts, self._facts[kind]))
 
     def values(self, kind: str) -> list[Hashable]:
         """Returns every value that occurs for the fact."""
@@ -158,55 +160,60 @@ class SearchIndex:
         return page
 
     def _add_words(self, slots_by_token: Mapping[str, Sequence[int]]) -> None:
-        new = set()
+        new_lexemes = set()
         for token, slots in slots_by_token.items():
             weight, lexeme = _token(token)
-            if not any(lexeme in known for known in self._words):
-                new.add(lexeme)
+            if not any(lexeme in slots_by_lexeme for slots_by_lexeme in self._words):
+                new_lexemes.add(lexeme)
             self._words[weight].setdefault(lexeme, BitMap()).update(slots)
-        if len(new) > len(self._lexemes) // 8:
-            self._lexemes = sorted({*self._lexemes, *new})
+        if len(new_lexemes) > len(self._lexemes) // 8:
+            self._lexemes = sorted({*self._lexemes, *new_lexemes})
             return
-        for lexeme in new:
+        for lexeme in new_lexemes:
             insort(self._lexemes, lexeme)
 
-    def _set_facts(self, slot: int, facts: frozenset[Fact], first: int) -> None:
+    def _set_facts(self, slot: int, facts: frozenset[Fact], first_new_slot: int) -> None:
         """Sets the facts of a slot.
 
-        For slots from `first` on, `put` itself adds the facts to the sets.
+        For slots from `first_new_slot` on, `put` itself adds the facts to the sets.
         """
-        before, self._facts_of[slot] = self._facts_of[slot], facts
-        if slot >= first:
+        former_facts, self._facts_of[slot] = self._facts_of[slot], facts
+        if slot >= first_new_slot:
             return
-        for kind, value in before - facts:
+        for kind, value in former_facts - facts:
             slots = self._facts[kind][value]
             slots.discard(slot)
             if not slots:
                 del self._facts[kind][value]
-        for kind, value in facts - before:
+        for kind, value in facts - former_facts:
             self._facts[kind][value].add(slot)
 
     def _slots_by_weight(self, lexeme: Lexeme) -> list[BitMap]:
         if not lexeme.begins:
-            return [known.get(lexeme.text, BitMap()) for known in self._words]
+            return [slots_by_lexeme.get(lexeme.text, BitMap()) for slots_by_lexeme in self._words]
         first = bisect_left(self._lexemes, lexeme.text)
-        matching = list(
+        matching_lexemes = list(
             takewhile(lambda text: text.startswith(lexeme.text), islice(self._lexemes, first, None))
         )
         return [
-            BitMap.union(BitMap(), *(known[text] for text in matching if text in known))
-            for known in self._words
+            BitMap.union(
+                BitMap(),
+                *(slots_by_lexeme[text] for text in matching_lexemes if text in slots_by_lexeme),
+            )
+            for slots_by_lexeme in self._words
         ]
 
     def _by_name(
         self, slots: BitMap, size: int, after: tuple[str, str] | None
     ) -> list[tuple[str, str]]:
         start = bisect_right(self._names, after, hi=self._in_order) if after else 0
-        first = takewhile(lambda slot: slot < self._in_order, slots.iter_equal_or_larger(start))
-        later = (self._names[slot] for slot in slots.iter_equal_or_larger(self._in_order))
-        ordered = [self._names[slot] for slot in islice(first, size)]
+        ordered_slots = takewhile(
+            lambda slot: slot < self._in_order, slots.iter_equal_or_larger(start)
+        )
+        later_names = (self._names[slot] for slot in slots.iter_equal_or_larger(self._in_order))
+        first_names = [self._names[slot] for slot in islice(ordered_slots, size)]
         return nsmallest(
-            size, [*ordered, *(name for name in later if after is None or name > after)]
+            size, [*first_names, *(name for name in later_names if after is None or name > after)]
         )
 
 

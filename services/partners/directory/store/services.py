@@ -21,7 +21,7 @@ from services.partners.directory.domain.service import (
 )
 from services.partners.directory.store import open_hours
 from services.partners.directory.store.taxonomy import edition, taxonomy, type_synonyms
-from services.partners.directory.store.words import learn
+from services.partners.directory.store.words import store_words
 from services.partners.directory.wire import facts
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.network.domain.time_step import time_step_of
@@ -96,12 +96,12 @@ _UPSERT = (
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_COMPUTED) if name not in _FIXED)},"  # noqa: E501
     f" {_PUBLIC_TIME}"
 )
-# maximum number of services whose words are computed at once; they are locked for less than a
-# second
-AT_ONCE = 500
+# maximum number of services whose words are computed in one transaction; this locks them for less
+# than a second
+BATCH_SIZE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
-SEEN = (
+READ_COLUMNS = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
     + f", {FIGURE}, s.overfull, s.public_time, o.name AS organization_name,"
     " o.type AS organization_type"
@@ -129,28 +129,31 @@ def save(tx: Transaction, service: Service) -> None:
 
 
 def save_many(
-    tx: Transaction, new: Sequence[Service], changed: Sequence[Service], now: datetime
+    tx: Transaction,
+    new_services: Sequence[Service],
+    changed_services: Sequence[Service],
+    now: datetime,
 ) -> None:
     """Stores many services at once, new services with their hours.
 
     Steps that would take a lock for each service run once for all of them. The caller must have
     locked the organisations.
     """
-    written, hours = [*new, *changed], cache(open_hours.computed_hours)
-    if not written:
+    written_services, hours = [*new_services, *changed_services], cache(open_hours.computed_hours)
+    if not written_services:
         return
     with_hours = [
         (item, hours(item.entry.schedules, item.entry.country, item.entry.department, now))
-        for item in new
+        for item in new_services
     ]
     rows = [
         _values(item) | {"open_hours": times, "open_until": until}
         for item, (times, until) in with_hours
     ]
-    _write(tx, rows + [_values(item) for item in changed])
-    _add_words(tx, written)
-    outbox.save(tx, [fact for service in written for fact in facts.service_facts(service)])
-    for service in written:
+    _write(tx, rows + [_values(item) for item in changed_services])
+    _add_words(tx, written_services)
+    outbox.save(tx, [fact for service in written_services for fact in facts.service_facts(service)])
+    for service in written_services:
         service.facts.clear()
 
 
@@ -191,7 +194,7 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
     the organisation's new type, a fact about the service is published.
     """
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter, o.update_time AS refresh_time FROM {FROM}"
+        f"SELECT {READ_COLUMNS}, s.shelter, o.update_time AS refresh_time FROM {FROM}"
         " WHERE o.id = %s ORDER BY s.id FOR UPDATE OF s",
         (organization_id,),
     ).fetchall()
@@ -201,31 +204,34 @@ def refresh_all_of(tx: Transaction, organization_id: str) -> None:
 def refresh_outdated(tx: Transaction, now: datetime) -> int:
     """Computes the search data of services whose words come from another edition of the taxonomy.
 
-    Returns how many services were updated, AT_ONCE at most.
+    Returns how many services were updated, BATCH_SIZE at most.
     """
     rows = tx.execute(
-        f"SELECT {SEEN}, s.shelter, %s AS refresh_time FROM {FROM} WHERE s.edition <> %s"
+        f"SELECT {READ_COLUMNS}, s.shelter, %s AS refresh_time FROM {FROM} WHERE s.edition <> %s"
         " ORDER BY s.id LIMIT %s FOR UPDATE OF s SKIP LOCKED",
-        (now, edition(), AT_ONCE),
+        (now, edition(), BATCH_SIZE),
     ).fetchall()
     _refresh_rows(tx, rows)
     return len(rows)
 
 
 def _refresh_rows(tx: Transaction, rows: Sequence[Row]) -> None:
-    changed = [read(row) for row in rows]
-    for service, row in zip(changed, rows, strict=True):
+    refreshed_services = [read(row) for row in rows]
+    for service, row in zip(refreshed_services, rows, strict=True):
         if service.is_shelter != row["shelter"]:
             service.note("changed", row["refresh_time"])
-    _write(tx, [_values(service) for service in changed])
-    _add_words(tx, changed)
-    outbox.save(tx, [fact for service in changed for fact in facts.service_facts(service)])
+    _write(tx, [_values(service) for service in refreshed_services])
+    _add_words(tx, refreshed_services)
+    outbox.save(
+        tx, [fact for service in refreshed_services for fact in facts.service_facts(service)]
+    )
 
 
 def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Service | None:
     """Returns a service; with `lock` its row is locked until the transaction ends."""
     row = tx.execute(
-        f"SELECT {SEEN} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if lock else ''}", (id,)
+        f"SELECT {READ_COLUMNS} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if lock else ''}",
+        (id,),
     ).fetchone()
     return read(row) if row else None
 
@@ -238,14 +244,15 @@ def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
 def fetch_many(tx: Transaction, ids: Sequence[str], *, lock: bool = False) -> list[Service]:
     """Returns the services with these ids that exist, ordered by id; with `lock`, locked.
 
-    Without an order, the answer would show which row was written last, and would so reveal that the
-    free places of a shelter have changed.
+    Without an order, the answer would show which row was written last, and so reveal that the free
+    places of a shelter have changed.
     """
-    locking = "FOR UPDATE OF s" if lock else ""
+    lock_clause = "FOR UPDATE OF s" if lock else ""
     return [
         read(row)
         for row in tx.execute(
-            f"SELECT {SEEN} FROM {FROM} WHERE s.id = ANY(%s) ORDER BY s.id {locking}", (list(ids),)
+            f"SELECT {READ_COLUMNS} FROM {FROM} WHERE s.id = ANY(%s) ORDER BY s.id {lock_clause}",
+            (list(ids),),
         )
     ]
 
@@ -288,7 +295,7 @@ def read(row: Row) -> Service:
 
 
 def eligibility(row: Row) -> Eligibility:
-    """Returns whom the service takes, as stored in a row."""
+    """Returns the eligibility that a row describes."""
     return Eligibility(
         minimum_age=row["minimum_age"],
         maximum_age=row["maximum_age"],
@@ -303,7 +310,7 @@ def eligibility(row: Row) -> Eligibility:
 
 
 def capacity(row: Row) -> Capacity:
-    """Returns the room figure in a row."""
+    """Returns the room figure that a row describes."""
     intake = Intake(row["intake"]) if row["intake"] else None
     return Capacity(
         intake,
@@ -316,14 +323,19 @@ def capacity(row: Row) -> Capacity:
 
 
 def _figure_before(row: Row) -> Figure | None:
-    before = row["figure_before"]
-    if before is None:
+    former_values = row["figure_before"]
+    if former_values is None:
         return None
     times = {
-        name: datetime.fromisoformat(before[name]) if before[name] else None
+        name: datetime.fromisoformat(former_values[name]) if former_values[name] else None
         for name in ("capacity_time", "declined_time")
     }
-    return Figure(capacity(before | times), before["kept"], before["broken"], row["figure_step"])
+    return Figure(
+        capacity(former_values | times),
+        former_values["kept"],
+        former_values["broken"],
+        row["figure_step"],
+    )
 
 
 def others_figure(row: Row, now: datetime) -> Figure:
@@ -331,8 +343,8 @@ def others_figure(row: Row, now: datetime) -> Figure:
 
     In a search or a match, even the service's own organisation sees this figure.
     """
-    live = Figure(capacity(row), row["kept"], row["broken"])
-    return for_others(live, _figure_before(row), now) if row["shelter"] else live
+    live_figure = Figure(capacity(row), row["kept"], row["broken"])
+    return for_others(live_figure, _figure_before(row), now) if row["shelter"] else live_figure
 
 
 def found_description(entry: ServiceEntry) -> str:
@@ -349,7 +361,7 @@ def facets(entry: ServiceEntry) -> list[str]:
 
     `need` includes the groups of the needs; `exactly` does not.
     """
-    spoken = {
+    language_tags = {
         part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"
     }
     return [
@@ -360,7 +372,7 @@ def facets(entry: ServiceEntry) -> list[str]:
             f"area:{area.partition('.')[0]}"
             for area in (entry.department or entry.country, *entry.area_codes)
         ),
-        *(f"language:{tag}" for tag in sorted(spoken)),
+        *(f"language:{tag}" for tag in sorted(language_tags)),
     ]
 
 
@@ -384,14 +396,18 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
         "SELECT id FROM services WHERE id = ANY(%s) AND listed",
         ([service.id for service in services],),
     )
-    listed = {row["id"] for row in rows}
+    listed_ids = {row["id"] for row in rows}
     for shelter in (False, True):
-        offered = [
+        offered_services = [
             service
             for service in services
-            if service.id in listed and service.is_shelter is shelter
+            if service.id in listed_ids and service.is_shelter is shelter
         ]
-        learn(tx, [words for service in offered for words in _texts_of(service)], shelter=shelter)
+        store_words(
+            tx,
+            [words for service in offered_services for words in _texts_of(service)],
+            shelter=shelter,
+        )
 
 
 def _texts_of(service: Service) -> list[str]:

@@ -21,11 +21,11 @@ class Lexeme:
 class Word:
     """A word of a search. A service contains the word if it contains any of the lexemes.
 
-    `must`: the word is required. If it is not, the services that contain the word come first.
+    If the word is not required (`is_required`), the services that contain it come first.
     """
 
     lexemes: tuple[Lexeme, ...]
-    must: bool
+    is_required: bool
 
 
 _LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
@@ -43,7 +43,7 @@ _FILLER_WORDS = frozenset(
 )
 # Words for the people concerned. Most services do not contain them; services that do come first.
 # They are required only if there are no other words.
-_FOR_WHOM = frozenset(
+_PEOPLE_WORDS = frozenset(
     "mujer mujeres hijo hijos hija hijas nino ninos nina ninas bebe bebes woman women child"
     " children kid kids baby daughter son"
     " femme femmes enfant enfants fille fils".split()
@@ -55,7 +55,8 @@ _MAX_LENGTH = 40
 _CANDIDATES = 20
 # at a similarity of 0.75 (of at most 1), three of four letters are the same and in the same order
 _MIN_SIMILARITY = 0.75
-_TOLERANCE = 0.1  # how much less similar than the closest word another word may be
+# maximum difference in similarity between the closest word and another word that is accepted
+_TOLERANCE = 0.1
 
 
 def split(text: str) -> list[str]:
@@ -63,7 +64,7 @@ def split(text: str) -> list[str]:
     return list(dict.fromkeys(word[:_MAX_LENGTH] for word in _WORD.findall(fold(text))))
 
 
-def learn(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
+def store_words(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
     """Stores the words in these texts, by which offered services are found.
 
     The words are sorted, so that two writers can't deadlock.
@@ -107,7 +108,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
         " AS as_beginning FROM unnest(%s::text[]) AS typed",
         (query_words,),
     ).fetchall()
-    similar = _stems_of_similar(
+    stems_by_word = _stems_of_similar(
         tx,
         words_table,
         [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3],
@@ -118,7 +119,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
         # "com", and "community" begins with it, too.
         stems = [
             row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"],
-            *similar.get(row["typed"], ()),
+            *stems_by_word.get(row["typed"], ()),
         ]
         lexemes = [
             Lexeme(text.replace("''", "'"), bool(begins))
@@ -126,9 +127,13 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
             for text, begins in _LEXEME.findall(stem)
         ]
         if lexemes:
-            words.append(Word(tuple(dict.fromkeys(lexemes)), must=row["typed"] not in _FOR_WHOM))
+            words.append(
+                Word(tuple(dict.fromkeys(lexemes)), is_required=row["typed"] not in _PEOPLE_WORDS)
+            )
     return (
-        words if any(word.must for word in words) else [replace(word, must=True) for word in words]
+        words
+        if any(word.is_required for word in words)
+        else [replace(word, is_required=True) for word in words]
     )
 
 
@@ -161,12 +166,14 @@ def _closest(query_word: str, words: Sequence[str]) -> list[str]:
     The words were found by their trigrams, which is quick but rates words with swapped letters too
     low. So the words are compared again here.
     """
-    close = {
-        word: ratio
+    similarities = {
+        word: similarity
         for word in words
-        if (ratio := SequenceMatcher(None, query_word, word, autojunk=False).ratio())
+        if (similarity := SequenceMatcher(None, query_word, word, autojunk=False).ratio())
         >= _MIN_SIMILARITY
     }
     return [
-        word for word in words if word in close and close[word] >= max(close.values()) - _TOLERANCE
+        word
+        for word in words
+        if word in similarities and similarities[word] >= max(similarities.values()) - _TOLERANCE
     ]

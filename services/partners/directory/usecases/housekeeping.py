@@ -23,30 +23,30 @@ from services.partners.members.store import invitations, provenance, workers
 from services.partners.members.usecases.membership import end_proposals, enforce_deadlines
 from services.partners.sign_in.store import password_resets, second_factors, sign_in_providers
 
-# Minimum number of seconds between two refreshes. Queries also read changes, but thanks to this
-# loop only a few.
-_EVERY = 1.0
+# Minimum number of seconds between two refreshes. Queries also read changes, but because of this
+# loop they find only a few.
+_REFRESH_INTERVAL = 1.0
 
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Deletes or updates rows that are due; returns the number of rows."""
-    deleted = (
+    deleted_rows = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
         + guesses.forget(tx, now)
         + invitations.forget(tx, now)
     )
-    deleted += (
+    deleted_rows += (
         promises.forget(tx, now)
         + sign_in_providers.forget(tx, now)
         + password_resets.forget(tx, now)
     )
-    deleted += imports.forget(tx, now) + provenance.forget(tx, now)
+    deleted_rows += imports.forget(tx, now) + provenance.forget(tx, now)
     return (
         services.refresh_outdated(tx, now)
         + open_hours.refresh_ending(tx, now)
         + enforce_deadlines(tx, now, services.refresh_all_of)
-        + deleted
+        + deleted_rows
     )
 
 
@@ -61,14 +61,14 @@ def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
 def keeping_up(
     database: Database, clock: Clock, index: DirectoryIndex, *, read_again: float = READ_AGAIN
 ) -> Loop:
-    """Returns the loop that reads the directory into the index, and from then on its changes."""
+    """Returns the loop that reads the directory into the index, and then keeps reading changes."""
 
     def work(loop: Loop) -> None:
         with database.dedicated() as connection:
             listen(connection, CHANGES)
             while loop.turn():
                 index.keep_up(lambda: nullcontext(connection), clock.now())
-                loop.wait(_EVERY)
+                loop.wait(_REFRESH_INTERVAL)
                 wait_for_work(
                     loop,
                     connection,

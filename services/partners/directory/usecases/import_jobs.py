@@ -82,7 +82,7 @@ class Imports:
             answers,
         )
         if request.source_import_id and not content:
-            source = _own(call, self._keyring, request.source_import_id)
+            source = _own_job(call, self._keyring, request.source_import_id)
             content = imports.file_of(tx, self._keyring, source.id) or b""
             if not content:
                 raise NotFound
@@ -101,7 +101,7 @@ class Imports:
 
     def GetImport(self, request: pb.GetImportRequest, call: Call) -> pb.Import:
         """Returns an import. Raises NotFound."""
-        return message(_own(call, self._keyring, request.id))
+        return message(_own_job(call, self._keyring, request.id))
 
     def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
         """Lists the last imports of the caller's organisation, newest first, without reports."""
@@ -110,13 +110,13 @@ class Imports:
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
         """Requests the cancellation of an import. Raises NotFound."""
-        job = _own(call, self._keyring, request.id, lock=True)
+        job = _own_job(call, self._keyring, request.id, lock=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
         return message(job)
 
 
-def _own(call: Call, keyring: Keyring, id: str, *, lock: bool = False) -> ImportJob:
+def _own_job(call: Call, keyring: Keyring, id: str, *, lock: bool = False) -> ImportJob:
     job = imports.fetch(call.tx, keyring, id, lock=lock) if is_id(id) else None
     if job is None or not may_act_for(call.caller, job.importer_id):
         raise NotFound
@@ -161,40 +161,42 @@ def run_import(
     claim = new_id()
     with database.transaction(SYSTEM) as tx:
         imports.lock_queue(tx)
-        claimed = imports.claim(tx, claim, clock.now())
-    if claimed is None:
+        job_and_caller = imports.claim(tx, claim, clock.now())
+    if job_and_caller is None:
         return False
-    job, caller = claimed
-    with _Watch(database, clock, claim, job, keep_going) as watch:
+    job, caller = job_and_caller
+    with _ClaimRenewer(database, clock, claim, job, keep_going) as renewer:
         try:
             if job.attempts > MAX_ATTEMPTS:
                 raise _Failed("interrupted")
-            _do(database, keyring, clock, job, caller, claim, watch)
+            _read_and_write(database, keyring, clock, job, caller, claim, renewer)
             return True
         except _Stopped:
             pass
         # a dependency is unavailable or overloaded, which is not the import's fault
         except (Unavailable, Exhausted):
-            watch.stop_reason = watch.stop_reason or "waiting"
+            renewer.stop_reason = renewer.stop_reason or "waiting"
         except (_Failed, Refusal, TooMuchWork, ReadingInterrupted) as error:
-            watch.failure = _failure(error)
+            renewer.failure = _failure(error)
         except Exception as error:
             log.get().error("import_failed", import_id=job.id, fault=log.fault(error))
-            watch.failure = "fault"
+            renewer.failure = "fault"
     with database.transaction(SYSTEM) as tx:
-        if watch.stop_reason == "cancelled":
+        if renewer.stop_reason == "cancelled":
             job.end(ImportState.CANCELLED, clock.now())
-        elif watch.failure:
-            job.end(ImportState.FAILED, clock.now(), watch.failure)
+        elif renewer.failure:
+            job.end(ImportState.FAILED, clock.now(), renewer.failure)
         if job.has_ended:
             imports.finish(tx, keyring, claim, job)
         else:
-            imports.release(tx, claim, job, counts=watch.stop_reason not in ("stopping", "waiting"))
+            imports.release(
+                tx, claim, job, counts=renewer.stop_reason not in ("stopping", "waiting")
+            )
     return job.has_ended
 
 
 class _Stopped(Exception):
-    """The import must stop; `_Watch.stop_reason` says why."""
+    """The import must stop; `_ClaimRenewer.stop_reason` is the reason."""
 
 
 class _Failed(Exception):
@@ -219,32 +221,34 @@ def _failure(error: Exception) -> str:
     return "fault"
 
 
-def _do(
+def _read_and_write(
     database: Database,
     keyring: Keyring,
     clock: Clock,
     job: ImportJob,
     caller: Caller,
     claim: str,
-    watch: "_Watch",
+    renewer: "_ClaimRenewer",
 ) -> None:
     with database.transaction(SYSTEM) as tx:
         owner = target_of(tx, caller, job.organization_id)
         file = imports.file_of(tx, keyring, job.id) or b""
     country = owner.entry.country if owner else ""
-    watch.check()
-    parsed = read_apart(file, CellReader(taxonomy(), areas(), country), job.encoding, watch.check)
-    job.state, job.rows_total = ImportState.WRITING, len(parsed.services)
+    renewer.check()
+    parsed_file = read_apart(
+        file, CellReader(taxonomy(), areas(), country), job.encoding, renewer.check
+    )
+    job.state, job.rows_total = ImportState.WRITING, len(parsed_file.services)
     with database.transaction(caller, timeout=_MAX_SECONDS) as tx:
         now = clock.now()
         check_standing(tx, caller, now)
-        imported = _import_parsed(tx, keyring, caller, now, parsed, job, watch)
-        done = replace(job, report=report(imported).SerializeToString())
-        done.end(ImportState.DONE, now)
-        if not imports.finish(tx, keyring, claim, done):
+        import_report = _import_file(tx, keyring, caller, now, parsed_file, job, renewer)
+        finished_job = replace(job, report=report(import_report).SerializeToString())
+        finished_job.end(ImportState.DONE, now)
+        if not imports.finish(tx, keyring, claim, finished_job):
             raise _Stopped  # cancelled, or taken over: this transaction is rolled back
         # last, because a writer to the trail blocks other writers until its transaction ends
-        if imported.written:
+        if import_report.written:
             audit.record(
                 tx,
                 caller,
@@ -253,25 +257,25 @@ def _do(
             )
 
 
-def _import_parsed(
+def _import_file(
     tx: Transaction,
     keyring: Keyring,
     caller: Caller,
     now: datetime,
-    parsed: ParsedFile,
+    parsed_file: ParsedFile,
     job: ImportJob,
-    watch: "_Watch",
+    renewer: "_ClaimRenewer",
 ) -> Report:
     def row_done() -> None:
         job.rows_done += 1
-        watch.check()
+        renewer.check()
 
     return import_directory(
         tx,
         keyring,
         caller,
         now,
-        parsed,
+        parsed_file,
         job.organization_id,
         dry_run=job.dry_run,
         answers=job.answers,
@@ -279,7 +283,7 @@ def _import_parsed(
     )
 
 
-class _Watch:
+class _ClaimRenewer:
     """Renews the claim on an import every second, with its progress, from a thread of its own.
 
     `stop_reason` is "" while the import continues, otherwise cancelled, lost (another process has
@@ -302,16 +306,16 @@ class _Watch:
         self._claim = claim
         self._job = job
         self._keep_going = keep_going
-        self._over = threading.Event()
+        self._stop_event = threading.Event()
         self._thread = threading.Thread(target=self._run, name="imports-watch", daemon=True)
 
-    def __enter__(self) -> "_Watch":
-        self._beat()
+    def __enter__(self) -> "_ClaimRenewer":
+        self._renew_claim()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop_event.set()
         self._thread.join()
 
     def check(self) -> None:
@@ -320,19 +324,19 @@ class _Watch:
             raise _Stopped
 
     def _run(self) -> None:
-        while not self._over.wait(_RENEW_INTERVAL):
-            self._beat()
+        while not self._stop_event.wait(_RENEW_INTERVAL):
+            self._renew_claim()
 
-    def _beat(self) -> None:
+    def _renew_claim(self) -> None:
         if not self._keep_going():
             self.stop_reason = self.stop_reason or "stopping"
         try:
             with self._database.transaction(SYSTEM, timeout=5) as tx:
-                cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
+                is_cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
         except Exception as error:
             log.get().info("import_beat_failed", import_id=self._job.id, error=type(error).__name__)
             return
-        if cancelled is None:
+        if is_cancelled is None:
             self.stop_reason = self.stop_reason or "lost"
-        elif cancelled:
+        elif is_cancelled:
             self.stop_reason = "cancelled"

@@ -37,10 +37,10 @@ def with_members(
 ) -> list[tuple[Organization, ServiceDraft]]:
     """Returns each draft with its member. Refuses rows that do not name a member.
 
-    If there is an `owner`, rows may only name the owner or nobody; in a file that names just one
-    organisation, all rows are the owner's, whatever the name. An organisation that was never
-    admitted is not a member, even if it applied under the name of one. If several organisations
-    have the same name, those that have left do not count.
+    If there is an `owner`, rows may only name the owner or no organisation; in a file that names
+    just one organisation, all rows are the owner's, whatever the name. An organisation that was
+    never admitted is not a member, even if it applied under the name of a member. If several
+    organisations have the same name, those that have left do not count.
     """
     named_members = {
         (draft.organization_id, draft.organization_name)
@@ -48,34 +48,42 @@ def with_members(
         if draft.organization_id or draft.organization_name
     }
     if owner is not None:
-        alone = len(named_members) <= 1
+        names_one_member = len(named_members) <= 1
         members = {owner.id: owner}
     else:
-        alone = False
+        names_one_member = False
         members = {
             organization.id: organization
             for organization in organizations.by_id_or_name(
-                tx, [id for id, _ in named_members if is_id(id)], [n for _, n in named_members if n]
+                tx,
+                [id for id, _ in named_members if is_id(id)],
+                [name for _, name in named_members if name],
             )
             if organization.was_admitted
         }
     by_name: dict[str, list[Organization]] = {}
     for member in members.values():
         by_name.setdefault(fold(member.entry.name), []).append(member)
-    assigned = []
+    members_with_drafts = []
     for draft in drafts:
-        same = by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
-        if len(same) > 1:
-            same = [member for member in same if member.status is not OrganizationStatus.LEFT]
-        member_or_none = members.get(draft.organization_id) or (same[0] if len(same) == 1 else None)
+        namesakes = (
+            by_name.get(fold(draft.organization_name), []) if draft.organization_name else []
+        )
+        if len(namesakes) > 1:
+            namesakes = [
+                member for member in namesakes if member.status is not OrganizationStatus.LEFT
+            ]
+        member_or_none = members.get(draft.organization_id) or (
+            namesakes[0] if len(namesakes) == 1 else None
+        )
         if (
             member_or_none is None
             and owner is not None
-            and (alone or not (draft.organization_id or draft.organization_name))
+            and (names_one_member or not (draft.organization_id or draft.organization_name))
         ):
             member_or_none = owner
         if member_or_none is None:
             draft.line.refuse("organization", "unknown_organization")
         else:
-            assigned.append((member_or_none, draft))
-    return assigned
+            members_with_drafts.append((member_or_none, draft))
+    return members_with_drafts

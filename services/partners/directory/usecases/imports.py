@@ -43,7 +43,7 @@ from services.partners.directory.usecases.locations import change_location
 from services.partners.directory.usecases.services import (
     becomes_confidential,
     entry_changes,
-    forget_revealing,
+    forget_revealing_values,
 )
 from services.partners.members.domain.organization import Organization
 from services.partners.members.usecases.standing import worker_of
@@ -55,7 +55,7 @@ T = TypeVar("T", Service, Location)
 Answers = Mapping[tuple[str, int], str]
 """For (file, row), the id of the service that the row refers to; "" for a new service."""
 
-_LONGEST_ID = 200  # maximum number of characters of an id in a file
+_MAX_ID_LENGTH = 200  # maximum number of characters of an id in a file
 
 
 @dataclass
@@ -63,8 +63,8 @@ class _Work:
     """The services and places that the rows of a file may refer to, and the changes to write.
 
     `known_ids`: our ids by the ids in earlier files; `ids_by_name`: the ids of services by their
-    names; `at`, `new_at`: services at places, by (service id, place id); `places_of`: the ids of
-    each service's places; `place_by_draft`: the places to which this file's places refer.
+    names; `offers`, `new_offers`: services at places, by (service id, place id); `places_of`: the
+    ids of each service's places; `place_by_draft`: the places to which this file's places refer.
     """
 
     now: datetime
@@ -75,7 +75,7 @@ class _Work:
     ids_by_name: dict[Key, list[str]]
     services: dict[str, Service]
     places: dict[str, Location]
-    at: dict[tuple[str, str], ServiceAtLocation]
+    offers: dict[tuple[str, str], ServiceAtLocation]
     places_of: dict[str, list[str]] = field(default_factory=dict)
     ids: dict[Key, str] = field(default_factory=dict)
     # the services and places that an earlier row of this file refers to
@@ -84,14 +84,14 @@ class _Work:
     new_services: list[Service] = field(default_factory=list)
     changed_services: list[Service] = field(default_factory=list)
     changes: list[tuple[str, str, list[FieldChange]]] = field(default_factory=list)
-    now_confidential: list[str] = field(default_factory=list)  # ids of services
+    newly_confidential_ids: list[str] = field(default_factory=list)  # of services
     new_places: list[Location] = field(default_factory=list)
     changed_places: dict[str, PlaceDraft] = field(default_factory=dict)
     place_by_draft: dict[int, Location] = field(default_factory=dict)
-    new_at: dict[tuple[str, str], ServiceAtLocation] = field(default_factory=dict)
+    new_offers: dict[tuple[str, str], ServiceAtLocation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for service_id, place_id in self.at:
+        for service_id, place_id in self.offers:
             self.places_of.setdefault(service_id, []).append(place_id)
 
 
@@ -100,7 +100,7 @@ def import_directory(
     keyring: Keyring,
     caller: Caller,
     now: datetime,
-    parsed: ParsedFile,
+    parsed_file: ParsedFile,
     organization_id: str,
     *,
     dry_run: bool,
@@ -113,24 +113,30 @@ def import_directory(
     file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, lock="UPDATE")
-    drafts = with_members(tx, parsed.services, owner)
+    drafts = with_members(tx, parsed_file.services, owner)
     work = _begin_work(tx, caller, now, drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
-    for member, draft in sorted(drafts, key=lambda assigned: not assigned[1].source_id):
+    for member, draft in sorted(
+        drafts, key=lambda member_and_draft: not member_and_draft[1].source_id
+    ):
         _settle(work, member, draft)
         row_done()
-    unsettled = any(line.outcome in (Outcome.REFUSED, Outcome.ASKED) for line in parsed.lines)
-    written = not (dry_run or unsettled or (parsed.decoding and parsed.decoding.guessed))
-    if written:
+    has_unsettled_rows = any(
+        line.outcome in (Outcome.REFUSED, Outcome.ASKED) for line in parsed_file.lines
+    )
+    is_written = not (
+        dry_run or has_unsettled_rows or (parsed_file.decoding and parsed_file.decoding.guessed)
+    )
+    if is_written:
         _write(tx, keyring, caller, work)
     else:
-        for line in parsed.lines:
+        for line in parsed_file.lines:
             line.subject_id = (
                 ""
                 if line.outcome in (Outcome.CREATED, Outcome.REFUSED, Outcome.ASKED)
                 else line.subject_id
             )
-    return Report(parsed.lines, written, parsed.ignored_columns, parsed.decoding)
+    return Report(parsed_file.lines, is_written, parsed_file.ignored_columns, parsed_file.decoding)
 
 
 def _begin_work(
@@ -142,15 +148,20 @@ def _begin_work(
 ) -> _Work:
     """Fetches and locks the services and places that the rows may refer to."""
     members = {member.id: member for member, _ in drafts}
-    sources = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
-    nameless = {_key(draft) for _, draft in drafts if not draft.source_id}
-    known_ids = imported_ids.fetch(tx, caller.organization_id, list(members), list(sources))
+    source_keys = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
+    keys_without_id = {_key(draft) for _, draft in drafts if not draft.source_id}
+    known_ids = imported_ids.fetch(tx, caller.organization_id, list(members), list(source_keys))
     ids_by_name = imported_ids.ids_by_key(tx, members)
-    ids = {*known_ids.values(), *(id for id in sources if is_id(id))}
-    ids |= {id for (_, _, source), like in ids_by_name.items() if source in nameless for id in like}
-    existing = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), lock=True)}
-    at = locations.of_services(tx, list(existing))
-    ids |= {place_id for _, place_id in at}
+    ids = {*known_ids.values(), *(id for id in source_keys if is_id(id))}
+    ids |= {
+        id
+        for (_, _, source), ids_of_key in ids_by_name.items()
+        if source in keys_without_id
+        for id in ids_of_key
+    }
+    stored_services = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), lock=True)}
+    offers = locations.of_services(tx, list(stored_services))
+    ids |= {place_id for _, place_id in offers}
     return _Work(
         now=now,
         worker_id=worker_of(caller),
@@ -158,17 +169,17 @@ def _begin_work(
         answers=answers,
         known_ids=known_ids,
         ids_by_name=ids_by_name,
-        services=existing,
+        services=stored_services,
         places={entry.id: entry for entry in locations.fetch_many(tx, sorted(ids))},
-        at=at,
+        offers=offers,
     )
 
 
 def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     """Decides the outcome of a row."""
     key = (member.id, "service", _key(draft))
-    if id_error := _wrong_id(draft.source_id):
-        draft.line.refuse("id", id_error)
+    if error_code := _id_error(draft.source_id):
+        draft.line.refuse("id", error_code)
     elif key in work.lines:
         draft.line.refuse("id" if draft.source_id else "name", "duplicate")
     else:
@@ -183,25 +194,30 @@ def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
 def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> None:
     if draft.source_id:
         service = next(
-            _untaken(work, (work.known_ids.get(key, ""), draft.source_id), work.services, member),
+            _unused_candidates(
+                work, (work.known_ids.get(key, ""), draft.source_id), work.services, member
+            ),
             None,
         )
     else:
-        twins = list(
-            _untaken(
+        candidates = list(
+            _unused_candidates(
                 work,
                 (work.known_ids.get(key, ""), *work.ids_by_name.get(key, ())),
                 work.services,
                 member,
             )
         )
-        service = next((twin for twin in twins if not _differs(work, member, draft, twin)), None)
-        if service is None and twins:
+        service = next(
+            (candidate for candidate in candidates if not _differs(work, member, draft, candidate)),
+            None,
+        )
+        if service is None and candidates:
             answer = work.answers.get((draft.line.file, draft.line.row))
             if answer is None:
-                draft.line.mark_ambiguous([twin.id for twin in twins])
+                draft.line.mark_ambiguous([candidate.id for candidate in candidates])
                 return
-            service = next((twin for twin in twins if twin.id == answer), None)
+            service = next((candidate for candidate in candidates if candidate.id == answer), None)
             if answer and service is None:
                 draft.line.refuse("id", "unknown_code")
                 return
@@ -213,16 +229,16 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.used_ids.add(service.id)
-    for at in draft.places:
-        _offer(work, member, draft, service, at)
+    for offer_draft in draft.places:
+        _offer(work, member, draft, service, offer_draft)
 
 
-def _untaken(
-    work: _Work, ids: Iterable[str], among: Mapping[str, T], member: Organization
+def _unused_candidates(
+    work: _Work, ids: Iterable[str], entries: Mapping[str, T], member: Organization
 ) -> Iterator[T]:
     """Yields the member's candidates among these ids that no earlier row refers to."""
     for id in dict.fromkeys(ids):
-        candidate = among.get(id)
+        candidate = entries.get(id)
         if (
             candidate is not None
             and candidate.organization_id == member.id
@@ -235,12 +251,12 @@ def _differs(work: _Work, member: Organization, draft: ServiceDraft, service: Se
     """Returns whether a row differs from the stored service or its places."""
     if _trial(draft, service, work.now).facts:
         return True
-    for at in draft.places:
-        place = _known_place(work, member, draft, service, at.place)
+    for offer_draft in draft.places:
+        place = _known_place(work, member, draft, service, offer_draft.place)
         if (
             place is None
-            or _place_trial(at.place, place, work.now).facts
-            or _stated_offer(work, service, place, at)[1]
+            or _place_trial(offer_draft.place, place, work.now).facts
+            or _stated_offer(work, service, place, offer_draft)[1]
         ):
             return True
     return False
@@ -277,113 +293,136 @@ def _create_service(work: _Work, member: Organization, draft: ServiceDraft) -> S
 def _change_service(
     work: _Work, member: Organization, draft: ServiceDraft, service: Service
 ) -> Service:
-    after = _trial(draft, service, work.now)
-    if after.facts:
-        work.changed_services.append(after)
+    changed_service = _trial(draft, service, work.now)
+    if changed_service.facts:
+        work.changed_services.append(changed_service)
         work.changes.append(
             (
                 service.id,
                 member.id,
-                entry_changes(service.entry, after.entry, work.worker_id, work.now),
+                entry_changes(service.entry, changed_service.entry, work.worker_id, work.now),
             )
         )
-        if becomes_confidential(service.entry, after.entry):
-            work.now_confidential.append(service.id)
-    draft.line.record(Outcome.CHANGED if after.facts else Outcome.UNCHANGED)
-    return after
+        if becomes_confidential(service.entry, changed_service.entry):
+            work.newly_confidential_ids.append(service.id)
+    draft.line.record(Outcome.CHANGED if changed_service.facts else Outcome.UNCHANGED)
+    return changed_service
 
 
 def _offer(
-    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: ServiceAtPlace
+    work: _Work,
+    member: Organization,
+    draft: ServiceDraft,
+    service: Service,
+    offer_draft: ServiceAtPlace,
 ) -> None:
-    place = work.place_by_draft.get(id(at.place)) or _place(work, member, draft, service, at.place)
-    work.place_by_draft[id(at.place)] = place
-    offer, is_new = _stated_offer(work, service, place, at)
+    place = work.place_by_draft.get(id(offer_draft.place)) or _place(
+        work, member, draft, service, offer_draft.place
+    )
+    work.place_by_draft[id(offer_draft.place)] = place
+    offer, is_changed = _stated_offer(work, service, place, offer_draft)
     pair = (service.id, place.id)
-    if pair not in work.at and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
+    if pair not in work.offers and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
-    if service.entry.confidential and not _will_be_confidential(place, at):
+    if service.entry.confidential and not _will_be_confidential(place, offer_draft):
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
-    if pair not in work.at:
+    if pair not in work.offers:
         work.places_of[service.id].append(place.id)
-    if is_new:
-        work.new_at[pair] = offer
+    if is_changed:
+        work.new_offers[pair] = offer
         draft.line.record(Outcome.CHANGED)
 
 
 def _stated_offer(
-    work: _Work, service: Service, place: Location, at: ServiceAtPlace
+    work: _Work, service: Service, place: Location, offer_draft: ServiceAtPlace
 ) -> tuple[ServiceAtLocation, bool]:
     """Returns the service at the place as the row states it, and whether that is a change."""
-    before = work.at.get((service.id, place.id))
-    offer = before or ServiceAtLocation(new_id(), service.id, place.id)
+    stored_offer = work.offers.get((service.id, place.id))
+    offer = stored_offer or ServiceAtLocation(new_id(), service.id, place.id)
     offer = replace(
         offer,
-        phones=offer.phones if at.phones is None else at.phones,
-        schedules=offer.schedules if at.schedules is None else at.schedules,
-        languages=offer.languages if at.languages is None else at.languages,
+        phones=offer.phones if offer_draft.phones is None else offer_draft.phones,
+        schedules=offer.schedules if offer_draft.schedules is None else offer_draft.schedules,
+        languages=offer.languages if offer_draft.languages is None else offer_draft.languages,
     )
-    offer = offer.discreet() if _will_be_confidential(place, at) else offer
-    return offer, offer != before
+    offer = offer.discreet() if _will_be_confidential(place, offer_draft) else offer
+    return offer, offer != stored_offer
 
 
-def _will_be_confidential(place: Location, at: ServiceAtPlace) -> bool:
+def _will_be_confidential(place: Location, offer_draft: ServiceAtPlace) -> bool:
     """Returns whether the place is confidential once the row has been written."""
-    return place.entry.confidential or at.place.entry.confidential
+    return place.entry.confidential or offer_draft.place.entry.confidential
 
 
 def _place(
-    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
+    work: _Work,
+    member: Organization,
+    draft: ServiceDraft,
+    service: Service,
+    place_draft: PlaceDraft,
 ) -> Location:
-    if reason := _wrong_id(at.source_id):
+    if reason := _id_error(place_draft.source_id):
         raise Invalid(("service.location_id", reason))
-    place = _known_place(work, member, draft, service, at)
+    place = _known_place(work, member, draft, service, place_draft)
     if place is None:
         place = Location.register(
-            new_id(), member.id, at.entry.in_country(member.entry.country), areas(), work.now
+            new_id(),
+            member.id,
+            place_draft.entry.in_country(member.entry.country),
+            areas(),
+            work.now,
         )
         work.new_places.append(place)
-        at.line.record(Outcome.CREATED if at.line.file else Outcome.CHANGED)
+        place_draft.line.record(Outcome.CREATED if place_draft.line.file else Outcome.CHANGED)
     else:
-        changes = bool(_place_trial(at, place, work.now).facts)
-        if changes:
-            work.changed_places[place.id] = at
-        at.line.record(Outcome.CHANGED if changes else Outcome.UNCHANGED)
-    work.ids[(member.id, "location", _place_keys(draft, at)[0])] = place.id
+        is_changed = bool(_place_trial(place_draft, place, work.now).facts)
+        if is_changed:
+            work.changed_places[place.id] = place_draft
+        place_draft.line.record(Outcome.CHANGED if is_changed else Outcome.UNCHANGED)
+    work.ids[(member.id, "location", _place_keys(draft, place_draft)[0])] = place.id
     work.used_ids.add(place.id)
     work.places[place.id] = place
-    if at.line.file:
-        at.line.subject_id = place.id
+    if place_draft.line.file:
+        place_draft.line.subject_id = place.id
     return place
 
 
 def _known_place(
-    work: _Work, member: Organization, draft: ServiceDraft, service: Service, at: PlaceDraft
+    work: _Work,
+    member: Organization,
+    draft: ServiceDraft,
+    service: Service,
+    place_draft: PlaceDraft,
 ) -> Location | None:
     """Returns the stored place that the row refers to; None if the place is new.
 
     If the row has a place id, this is the place with that id. Otherwise it is the place of this
     service to which an earlier import of the row referred, or which has the same name.
     """
-    key, *former = ((member.id, "location", key) for key in _place_keys(draft, at))
-    if at.source_id:
+    key, *former_keys = ((member.id, "location", key) for key in _place_keys(draft, place_draft))
+    if place_draft.source_id:
         return next(
-            _untaken(work, (work.known_ids.get(key, ""), at.source_id), work.places, member), None
+            _unused_candidates(
+                work, (work.known_ids.get(key, ""), place_draft.source_id), work.places, member
+            ),
+            None,
         )
     own_places = work.places_of.get(service.id, [])
-    name = key_of(at.entry.name, at.entry.department)
+    name = key_of(place_draft.entry.name, place_draft.entry.department)
     ids = [
         work.known_ids.get(key, ""),
-        *(work.known_ids.get(former_key, "") for former_key in former),
+        *(work.known_ids.get(former_key, "") for former_key in former_keys),
     ]
     ids += [
         id
         for id in own_places
         if (entry := work.places[id].entry) and key_of(entry.name, entry.department) == name
     ]
-    return next(_untaken(work, (id for id in ids if id in own_places), work.places, member), None)
+    return next(
+        _unused_candidates(work, (id for id in ids if id in own_places), work.places, member), None
+    )
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
@@ -392,42 +431,44 @@ def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
     A file can't change where a confidential place is: only workers of its own organisation can do
     that, one place at a time.
     """
-    hidden = (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
+    hidden_fields = (
+        (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
+    )
     return {
         name: getattr(draft.entry, name)
         for name in draft.stated_fields
-        if name not in hidden and getattr(draft.entry, name) != getattr(place.entry, name)
+        if name not in hidden_fields and getattr(draft.entry, name) != getattr(place.entry, name)
     }
 
 
 def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:
     services.save_many(tx, work.new_services, work.changed_services, work.now)
     field_changes.save_many(tx, work.changes)
-    for id in work.now_confidential:
-        forget_revealing(tx, id)
+    for id in work.newly_confidential_ids:
+        forget_revealing_values(tx, id)
     locations.save_many(tx, keyring, work.new_places)
     for id, draft in work.changed_places.items():
         place = work.places[id]
         change_location(tx, keyring, caller, work.now, place, place_changes(draft, place))
-    locations.save_services(tx, list(work.new_at.values()))
+    locations.save_services(tx, list(work.new_offers.values()))
     imported_ids.save(
         tx,
         caller.organization_id,
         {key: id for key, id in work.ids.items() if work.known_ids.get(key) != id},
     )
-    touched = {service_id for service_id, _ in work.new_at}
+    ids_with_new_offers = {service_id for service_id, _ in work.new_offers}
     services.touch_public(
-        tx, sorted(touched - {service.id for service in work.new_services}), work.now
+        tx, sorted(ids_with_new_offers - {service.id for service in work.new_services}), work.now
     )
-    hours = touched | {service.id for service in work.changed_services}
-    open_hours.refresh_many(tx, sorted(hours), work.now)
+    ids_with_new_hours = ids_with_new_offers | {service.id for service in work.changed_services}
+    open_hours.refresh_many(tx, sorted(ids_with_new_hours), work.now)
 
 
-def _wrong_id(source_id: str) -> str:
+def _id_error(source_id: str) -> str:
     """Returns the reason why an id in a file can't be stored; "" if it can."""
     return (
         "too_long"
-        if len(source_id) > _LONGEST_ID
+        if len(source_id) > _MAX_ID_LENGTH
         else ""
         if source_id.isprintable()
         else "malformed"
@@ -445,7 +486,7 @@ def _place_keys(draft: ServiceDraft, *places: PlaceDraft) -> list[str]:
     service, and the key that earlier versions stored.
     """
     keys = list[str]()
-    for place in places or (at.place for at in draft.places):
+    for place in places or (offer_draft.place for offer_draft in draft.places):
         name = key_of(place.entry.name, place.entry.department)
         keys += [place.source_id] if place.source_id else [f"of:{_key(draft)}/{name}", name]
     return keys

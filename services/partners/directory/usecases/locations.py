@@ -69,7 +69,7 @@ class Locations:
         location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
         locations.save(call.tx, self._keyring, location)
         call.trail.append(Entry("location_create", location.id))
-        return _message(_stored(call.tx, location.id), call.caller)
+        return _message(_stored_location(call.tx, location.id), call.caller)
 
     def GetLocation(self, request: pb.GetLocationRequest, call: Call) -> pb.Location:
         """Returns a place."""
@@ -84,7 +84,7 @@ class Locations:
         """Returns a page of an organisation's places.
 
         Members on probation see no places of shelters, and no confidential places, except their
-        own. Nobody else sees an open place at which only confidential services are offered.
+        own. Only the owner sees an open place at which only confidential services are offered.
         """
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
@@ -94,7 +94,7 @@ class Locations:
         if not is_id(owner) or (not sees_all and organizations.shelters(call.tx, [owner])):
             return pb.ListLocationsResponse()
         page, next_cursor = locations.page_of(
-            call.tx, owner, size, after, shelters=sees_all, own=is_owner
+            call.tx, owner, size, after, sees_shelters=sees_all, is_owner=is_owner
         )
         return pb.ListLocationsResponse(
             locations=[_message(location, call.caller) for location in page],
@@ -112,24 +112,24 @@ class Locations:
             path: getattr(entry, path, None)
             for path in sorted(mask_names(request.update_mask, LocationEntry.__dataclass_fields__))
         }
-        location = _locked(call, request.location.id)
+        location = _locked_location(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         is_owner = call.caller.organization_id == location.organization_id
-        sealed = [name for name in SEALED if name in changes and location.entry.confidential]
-        if sealed and not is_owner:
-            raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed))
+        sealed_fields = [name for name in SEALED if name in changes and location.entry.confidential]
+        if sealed_fields and not is_owner:
+            raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed_fields))
         # An empty text is refused, because the store keeps a sealed field if its new text is empty.
-        if empty := [name for name in sealed if not changes[name]]:
-            raise Invalid(*((f"location.{name}", "required") for name in empty))
+        if empty_fields := [name for name in sealed_fields if not changes[name]]:
+            raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
-        return _message(_stored(call.tx, location.id), call.caller)
+        return _message(_stored_location(call.tx, location.id), call.caller)
 
     def DeleteLocation(
         self, request: pb.DeleteLocationRequest, call: Call
     ) -> pb.DeleteLocationResponse:
         """Deletes a place at which nothing is offered."""
-        location = _locked(call, request.id)
+        location = _locked_location(call, request.id)
         check_etag(request.etag, etag_of(location))
         if locations.is_used(call.tx, location.id):
             raise Conflict("location_in_use")
@@ -143,11 +143,16 @@ class Locations:
         """States that a service is offered at a place of the same organisation."""
         offer = messages.service_at_location(request.service_at_location, new_id())
         service = locked_service(call.tx, call.caller, offer.service_id)
-        location = _locked(call, offer.location_id)
+        location = _locked_location(call, offer.location_id)
         if service.organization_id != location.organization_id:
             raise NotFound
-        before = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        if before is None and len(locations.places_of_service(call.tx, service.id)) >= MAX_PLACES:
+        former_offer = locations.fetch_service(
+            call.tx, service_id=service.id, location_id=location.id
+        )
+        if (
+            former_offer is None
+            and len(locations.places_of_service(call.tx, service.id)) >= MAX_PLACES
+        ):
             raise Invalid(("service_at_location.location_id", "too_long"))
         offer.check()
         if service.entry.confidential and not location.entry.confidential:
@@ -158,13 +163,15 @@ class Locations:
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if not location.entry.confidential and (
-            before is None or _in_public(before) != _in_public(offer)
+            former_offer is None or _public_part(former_offer) != _public_part(offer)
         ):
             services.touch_public(call.tx, [service.id], call.clock.now())
-        stored = locations.fetch_service(call.tx, service_id=service.id, location_id=location.id)
-        assert stored is not None, "it was saved"
-        call.trail.append(Entry("service_at_location_set", stored.id))
-        return _offer_message(stored, location, call.caller)
+        stored_offer = locations.fetch_service(
+            call.tx, service_id=service.id, location_id=location.id
+        )
+        assert stored_offer is not None, "it was saved"
+        call.trail.append(Entry("service_at_location_set", stored_offer.id))
+        return _offer_message(stored_offer, location, call.caller)
 
     def ListServiceAtLocations(
         self, request: pb.ListServiceAtLocationsRequest, call: Call
@@ -176,14 +183,15 @@ class Locations:
         service = visible_service(call.tx, call.caller, request.service_id)
         # After a service has become confidential, other members no longer see its open places, not
         # even those that they see because of another service.
-        hides = (
+        hides_open_places = (
             service.entry.confidential and service.organization_id != call.caller.organization_id
         )
         return pb.ListServiceAtLocationsResponse(
             service_at_locations=[
                 _offer_message(offer, location, call.caller)
                 for offer, location in locations.places_of_service(call.tx, service.id)
-                if _is_visible(call, location) and (location.entry.confidential or not hides)
+                if _is_visible(call, location)
+                and (location.entry.confidential or not hides_open_places)
             ]
         )
 
@@ -218,18 +226,18 @@ class Locations:
         if not sees_shelters(call.tx, call.caller):
             raise NotAllowed("member_on_probation")
         service = services.fetch(call.tx, grant.service_id)
-        hidden = [
+        hidden_places = [
             location
             for _, location in locations.places_of_service(call.tx, grant.service_id)
             if location.entry.confidential or (service and service.entry.confidential)
         ]
-        if not hidden:
+        if not hidden_places:
             raise NotFound  # there is nothing to open, so the worker's one opening is not used up
         grant.open(call.caller.id, call.clock.now())
         address_grants.save(call.tx, grant)
-        addresses = [self._address(call, location) for location in hidden]
+        addresses = [self._address(call, location) for location in hidden_places]
         call.trail.extend(
-            Entry("address_open", location.id, purpose_code=id) for location in hidden
+            Entry("address_open", location.id, purpose_code=id) for location in hidden_places
         )
         return pb.OpenAddressResponse(addresses=addresses)
 
@@ -259,11 +267,11 @@ class Locations:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         now = call.clock.now()
-        own = call.caller.organization_id
+        own_id = call.caller.organization_id
         sees_all = sees_inactive_members(call.caller)
-        if not sees_all and request.organization_id not in ("", own):
+        if not sees_all and request.organization_id not in ("", own_id):
             return pb.ListTruthScoresResponse()
-        owner = request.organization_id or None if sees_all else own
+        owner = request.organization_id or None if sees_all else own_id
         page, next_cursor = promises.offered_services(
             call.tx,
             owner,
@@ -321,9 +329,12 @@ def change_location(
     location.change(changes, areas(), now)
     after = location.entry
     locations.save(tx, keyring, location)
-    hidden = _REVEALING_FIELDS if after.confidential else ()
+    hidden_fields = _REVEALING_FIELDS if after.confidential else ()
     field_changes.save(
-        tx, id, location.organization_id, changes_of(before, after, worker_of(caller), now, hidden)
+        tx,
+        id,
+        location.organization_id,
+        changes_of(before, after, worker_of(caller), now, hidden_fields),
     )
     if after.confidential and not before.confidential:
         field_changes.forget_values(tx, id, _REVEALING_FIELDS)
@@ -371,19 +382,19 @@ def _offer_message(
     )
 
 
-def _in_public(offer: ServiceAtLocation) -> tuple[object, ...]:
+def _public_part(offer: ServiceAtLocation) -> tuple[object, ...]:
     """Returns the part of a service at a place that is public unless the place is confidential."""
     return offer.phones, offer.schedules, offer.languages
 
 
-def _stored(tx: Transaction, id: str) -> Location:
+def _stored_location(tx: Transaction, id: str) -> Location:
     """Returns the place as it is stored: without its sealed fields."""
     location = locations.fetch(tx, id)
     assert location is not None, "it was saved"
     return location
 
 
-def _locked(call: Call, id: str) -> Location:
+def _locked_location(call: Call, id: str) -> Location:
     """Returns a place, locked. Raises NotFound if the caller may not act for its organisation."""
     location = locations.fetch(call.tx, id, lock=True) if is_id(id) else None
     if location is None or not may_act_for(call.caller, location.organization_id):
@@ -395,7 +406,7 @@ def _is_visible(call: Call, location: Location) -> bool:
     if location.organization_id == call.caller.organization_id:
         return True
     sees_all = sees_shelters(call.tx, call.caller)
-    if locations.leads_to_hidden(call.tx, location.id, shelters=sees_all):
+    if locations.leads_to_hidden(call.tx, location.id, sees_shelters=sees_all):
         return False
     if sees_all:
         return True

@@ -126,10 +126,10 @@ class Services:
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
         services.save(call.tx, service)
-        changed = entry_changes(before, service.entry, worker_of(call.caller), now)
-        field_changes.save(call.tx, service.id, service.organization_id, changed)
+        recorded_changes = entry_changes(before, service.entry, worker_of(call.caller), now)
+        field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
         if becomes_confidential(before, service.entry):
-            forget_revealing(call.tx, service.id)
+            forget_revealing_values(call.tx, service.id)
         if _hours_of(before) != _hours_of(service.entry):
             open_hours.refresh(call.tx, service.id, now)
         call.trail.append(Entry("service_change", service.id, detail_codes=tuple(changes)))
@@ -149,10 +149,10 @@ class Services:
         before = service.capacity
         service.set_capacity(room, now)
         services.save_capacity(call.tx, service, now)
-        changed = changes_of(
+        recorded_changes = changes_of(
             before, service.capacity, worker_of(call.caller), now, prefix="capacity."
         )
-        field_changes.save(call.tx, service.id, service.organization_id, changed)
+        field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
         return _message(service, call)
 
     def SearchServices(
@@ -172,8 +172,8 @@ class Services:
         terms.check(taxonomy())
         if terms.organization_id and not is_id(terms.organization_id):
             return pb.SearchServicesResponse()
-        own = terms.organization_id == caller.organization_id
-        others_shelters = sees_shelters(call.tx, caller)
+        is_own = terms.organization_id == caller.organization_id
+        sees_others_shelters = sees_shelters(call.tx, caller)
         page = search.find(
             call.tx,
             self._index,
@@ -181,9 +181,9 @@ class Services:
             now,
             size,
             after,
-            sees_shelters=own or others_shelters,
-            sees_others_shelters=others_shelters,
-            sees_unlisted=bool(terms.organization_id) and (own or sees_inactive_members(caller)),
+            sees_shelters=is_own or sees_others_shelters,
+            sees_others_shelters=sees_others_shelters,
+            sees_unlisted=bool(terms.organization_id) and (is_own or sees_inactive_members(caller)),
         )
         return pb.SearchServicesResponse(
             services=[
@@ -192,7 +192,7 @@ class Services:
                 )
                 for service in page.services
             ],
-            next_page_token=self._pages.token(request, page.more),
+            next_page_token=self._pages.token(request, page.next_cursor),
             total_size=page.total,
             departments=[
                 pb.DepartmentCount(department=department, count=count)
@@ -214,13 +214,17 @@ class Services:
         matches = candidates.match(
             call.tx, self._index, question, now, size, sees_shelters=sees_all
         )
-        is_open = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
+        open_by_id = open_hours.open_now(call.tx, [service.id for _, service in matches], now)
         return pb.MatchServicesResponse(
             matches=[
                 messages.match(
-                    match, matched, viewer(call.caller), now, open_now=is_open.get(matched.id)
+                    match,
+                    matched_service,
+                    viewer(call.caller),
+                    now,
+                    open_now=open_by_id.get(matched_service.id),
                 )
-                for match, matched in matches
+                for match, matched_service in matches
             ]
         )
 
@@ -239,7 +243,7 @@ def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:
     return after.confidential and not before.confidential
 
 
-def forget_revealing(tx: Transaction, id: str) -> None:
+def forget_revealing_values(tx: Transaction, id: str) -> None:
     """Deletes revealing values from the history of a service that has become confidential."""
     field_changes.forget_values(tx, id, _REVEALING_FIELDS)
 
@@ -249,7 +253,7 @@ def doubt_capacity(
     now: datetime,
     id: str,
     organization_id: str,
-    declined: datetime,
+    decline_time: datetime,
     *,
     subject_id: str,
     asked_by: str,
@@ -263,8 +267,8 @@ def doubt_capacity(
     service = services.fetch(tx, id, lock=True)
     if service is None or service.organization_id != organization_id:
         return
-    _count_promise(tx, service, subject_id, asked_by, declined, now, kept=False)
-    if service.doubt_capacity(declined):
+    _count_promise(tx, service, subject_id, asked_by, decline_time, now, kept=False)
+    if service.doubt_capacity(decline_time):
         services.save_capacity(tx, service, now)
 
 
@@ -294,10 +298,10 @@ def take_places(
     if service is None or service.organization_id != organization_id:
         return
     _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
-    before = places.lock_room(tx, referral_id)
-    if before and (before["leave_time"] is None or at <= before["leave_time"]):
+    former_stay = places.lock_room(tx, referral_id)
+    if former_stay and (former_stay["leave_time"] is None or at <= former_stay["leave_time"]):
         return
-    people = before["places"] if before else max(1, people)
+    people = former_stay["places"] if former_stay else max(1, people)
     places.take(tx, referral_id, id, people, at)
     if service.add_free_places(-people, at):
         services.save_capacity(tx, service, now)
@@ -305,12 +309,12 @@ def take_places(
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
     """Frees any places that a referral took, after the help has ended or failed to begin."""
-    before = places.lock_room(tx, referral_id)
-    if before is None or before["leave_time"] is not None or at < before["take_time"]:
+    stay = places.lock_room(tx, referral_id)
+    if stay is None or stay["leave_time"] is not None or at < stay["take_time"]:
         return
     places.leave(tx, referral_id, at)
-    service = services.fetch(tx, before["service_id"], lock=True)
-    if service is not None and service.add_free_places(before["places"], at):
+    service = services.fetch(tx, stay["service_id"], lock=True)
+    if service is not None and service.add_free_places(stay["places"], at):
         services.save_capacity(tx, service, now)
 
 
@@ -340,9 +344,9 @@ def _message(service: Service, call: Call) -> pb.Service:
 def _messages(entries: Sequence[Service], call: Call) -> list[pb.Service]:
     """Returns the services as the caller sees them."""
     now = call.clock.now()
-    is_open = open_hours.open_now(call.tx, [service.id for service in entries], now)
+    open_by_id = open_hours.open_now(call.tx, [service.id for service in entries], now)
     return [
-        messages.service(service, viewer(call.caller), now, open_now=is_open.get(service.id))
+        messages.service(service, viewer(call.caller), now, open_now=open_by_id.get(service.id))
         for service in entries
     ]
 
@@ -362,9 +366,9 @@ def _count_promise(
     Requests of the service's own organisation don't count, so that no member can improve its own
     reputation.
     """
-    yes = promises.yes_time(tx, service.id)
+    yes_time = promises.yes_time(tx, service.id)
     if asked_by != service.organization_id and has_promised(
-        service.capacity, service.entry.need_codes, yes, at
+        service.capacity, service.entry.need_codes, yes_time, at
     ):
         promises.save(tx, subject_id, service.id, at, now, kept=kept)
 

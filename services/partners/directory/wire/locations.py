@@ -48,13 +48,13 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
     place. Other callers learn no more of its location than the department.
     """
     entry = location.entry
-    hidden = entry.confidential and tier < Tier.COORDINATOR
+    is_hidden = entry.confidential and tier < Tier.COORDINATOR
     return visible_part(
         locations_pb2.Location(
             id=location.id,
             etag=tag,
             organization_id=location.organization_id,
-            name="" if hidden else entry.name,
+            name="" if is_hidden else entry.name,
             country=entry.country,
             department=entry.department,
             area_code=entry.area_code,
@@ -102,11 +102,11 @@ def service_at_location(message: locations_pb2.ServiceAtLocation, id: str) -> Se
 
 
 def service_at_location_message(
-    offer: ServiceAtLocation, where: locations_pb2.Location | None, tier: Tier
+    offer: ServiceAtLocation, location: locations_pb2.Location | None, tier: Tier
 ) -> locations_pb2.ServiceAtLocation:
     """Returns a service at a place as a caller of this tier sees it.
 
-    `where`: the place as the same caller sees it; None leaves the place out.
+    `location`: the place as the same caller sees it; None leaves the place out.
     """
     return visible_part(
         locations_pb2.ServiceAtLocation(
@@ -128,7 +128,7 @@ def service_at_location_message(
             ],
             schedules=[schedule(hours) for hours in offer.schedules],
             languages=offer.languages,
-            location=where,
+            location=location,
         ),
         tier,
     )

@@ -59,9 +59,9 @@ def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
         accessibility=tuple(ACCESSIBILITY.members(message.accessibility, "service.accessibility")),
         public=message.public,
         tiers=tuple(
-            (narrowed.field, Tier(narrowed.tier))
-            for narrowed in message.tiers
-            if narrowed.tier in contract_pb2.Tier.values()
+            (field_tier.field, Tier(field_tier.tier))
+            for field_tier in message.tiers
+            if field_tier.tier in contract_pb2.Tier.values()
         ),
     )
 
@@ -80,7 +80,7 @@ def capacity(message: pb.Capacity, at: str) -> Capacity:
 
 
 def question(message: pb.MatchServicesRequest) -> Question:
-    """Returns the need and the attributes of the person to be matched, and what is excluded."""
+    """Returns the need and the attributes of the person to be matched, and what to leave out."""
     return Question(
         need_code=message.need_code,
         country=message.country,
@@ -198,19 +198,24 @@ def service(
 
 
 def match(
-    match: Match, matched: Service, viewer: Viewer, now: datetime, *, open_now: bool | None = None
+    match: Match,
+    matched_service: Service,
+    viewer: Viewer,
+    now: datetime,
+    *,
+    open_now: bool | None = None,
 ) -> pb.Match:
     """Returns a matched service with its verdict and the reasons for the verdict."""
     return pb.Match(
-        service=service(matched, viewer, now, open_now=open_now),
+        service=service(matched_service, viewer, now, open_now=open_now),
         verdict=_VERDICTS.number(match.verdict),
         reasons=[
             pb.MatchReason(
-                criterion=number(pb.Criterion, r.criterion),
-                verdict=_VERDICTS.number(r.verdict),
-                reason_code=r.code,
+                criterion=number(pb.Criterion, reason.criterion),
+                verdict=_VERDICTS.number(reason.verdict),
+                reason_code=reason.code,
             )
-            for r in match.reasons
+            for reason in match.reasons
         ],
     )
 

@@ -64,6 +64,6 @@ def page_and_size(
     return max(1, request.page), page_size(request.page_size, default=50, maximum=200)
 
 
-def _place(where: Location) -> locations_pb2.Location:
-    assert not where.entry.confidential, "the store leaves them out"
-    return locations.location(where, "", ANYONE.tier)
+def _place(location: Location) -> locations_pb2.Location:
+    assert not location.entry.confidential, "the store leaves them out"
+    return locations.location(location, "", ANYONE.tier)

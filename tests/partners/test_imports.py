@@ -127,7 +127,7 @@ def test_hours_that_can_be_read_in_two_ways_are_not_guessed(
     text: str, read: str | list[str]
 ) -> None:
     if isinstance(read, str):
-        with pytest.raises(hours.Unclear, match=f"^{read}$"):
+        with pytest.raises(hours.UnclearHours, match=f"^{read}$"):
             hours.schedules(text)
         return
     assert [

@@ -14,7 +14,7 @@ from services.partners.directory.domain.imports import Encoding
 MAX_UNFINISHED = 5
 """The maximum number of unfinished imports that an organisation may have at once."""
 MAX_ATTEMPTS = 3
-"""The maximum number of attempts at an import, since an import may crash the process."""
+"""The maximum number of attempts at an import; an import may crash the process."""
 FILE_RETENTION = timedelta(days=1)
 """How long a file is stored after its import has ended, so that another import can use the file."""
 REPORT_RETENTION = timedelta(days=30)
@@ -36,11 +36,9 @@ class ImportJob:
     """An import.
 
     `importer_id`: the organisation that sent the file. `organization_id`: the organisation to which
-    all services in the file belong, "" if each row names the owner of its service.
-
-    `answers`: what the importer answered about ambiguous rows: for (file, row), the id of the
-    service that the row means, "" for a new service.
-    `report`: the outcome of each row, as a serialised message.
+    all services in the file belong, "" if each row names the owner of its service. `answers`: the
+    importer's answers about ambiguous rows: for (file, row), the id of the service that the row
+    means, "" for a new service. `report`: the outcome of each row, as a serialised message.
     """
 
     id: str

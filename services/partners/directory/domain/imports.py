@@ -128,7 +128,7 @@ class ServiceDraft:
     places: list[ServiceAtPlace] = field(default_factory=list)
     has_area: bool = True
 
-    def changes(self, before: ServiceEntry) -> dict[str, Any]:
+    def changes(self, stored_entry: ServiceEntry) -> dict[str, Any]:
         """Returns the fields whose value would change, with their new values.
 
         A field that the file does not state keeps its value.
@@ -141,10 +141,14 @@ class ServiceDraft:
         }
         if eligibility_fields:
             new_values[_GROUP] = replace(
-                before.eligibility,
+                stored_entry.eligibility,
                 **{name: getattr(self.entry.eligibility, name) for name in eligibility_fields},
             )
-        return {name: value for name, value in new_values.items() if value != getattr(before, name)}
+        return {
+            name: value
+            for name, value in new_values.items()
+            if value != getattr(stored_entry, name)
+        }
 
 
 @dataclass

@@ -124,7 +124,7 @@ class Candidate:
 
     @property
     def times(self) -> "StatementTimes":
-        """Returns when the service made its statements."""
+        """Returns the times at which the service made its statements."""
         return StatementTimes(
             self.capacity.update_time, figure_validity(self.need_codes), self.assured_time
         )
@@ -132,7 +132,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class StatementTimes:
-    """When a service made its statements.
+    """The times at which a service made its statements.
 
     `figure_time`: when the service stated the figure about its room; `validity`: how long this
     figure can be relied on; `assured_time`: when the entry was last confirmed.
@@ -220,14 +220,14 @@ def _order(match: Match) -> tuple[object, ...]:
         reason.criterion: (reason.verdict, reason.rank)
         for reason in (*match.reasons, *match.hidden_reasons)
     }
-    ordering = [ranks[criterion] for criterion in ORDERING_CRITERIA if criterion in ranks]
-    return match.verdict, ordering, match.candidate.name_key, match.candidate.service_id
+    ordering_ranks = [ranks[criterion] for criterion in ORDERING_CRITERIA if criterion in ranks]
+    return match.verdict, ordering_ranks, match.candidate.name_key, match.candidate.service_id
 
 
-def _need(need: str, offered: tuple[str, ...]) -> Reason:
-    if need in offered:
+def _need(need: str, offered_codes: tuple[str, ...]) -> Reason:
+    if need in offered_codes:
         return Reason("need", Verdict.FITS, "need_offered")
-    if any(code.startswith(f"{need}.") for code in offered):
+    if any(code.startswith(f"{need}.") for code in offered_codes):
         return Reason("need", Verdict.FITS, "need_offered_in_part", 1)
     # the service states "medical care", but not which kind
     return Reason("need", Verdict.ASK, "need_group_only")
@@ -246,10 +246,10 @@ def _age(age: int | None, statement: tuple[int | None, int | None]) -> Reason:
     return Reason("age", Verdict.FITS, "age_in_range")
 
 
-def _gender(gender: Gender | None, served: tuple[Gender, ...]) -> Reason:
-    if not served:
+def _gender(gender: Gender | None, served_genders: tuple[Gender, ...]) -> Reason:
+    if not served_genders:
         return Reason("gender", Verdict.ASK, "gender_not_stated")
-    if set(served) == set(Gender) or gender in served:
+    if set(served_genders) == set(Gender) or gender in served_genders:
         return Reason("gender", Verdict.FITS, "gender_served")
     if gender is None:
         return Reason("gender", Verdict.ASK, "gender_unknown")
@@ -274,15 +274,15 @@ def _dependants(dependants: int | None, statement: tuple[bool | None, int | None
     return Reason("dependants", Verdict.FITS, "dependants_taken")
 
 
-def _language(language: str, spoken: tuple[str, ...]) -> Reason:
-    if not spoken:
+def _language(language: str, spoken_languages: tuple[str, ...]) -> Reason:
+    if not spoken_languages:
         return Reason("language", Verdict.ASK, "language_not_stated", 1)
-    if _base_language(language) in spoken:
+    if _base_language(language) in spoken_languages:
         return Reason("language", Verdict.FITS, "language_spoken")
     return Reason("language", Verdict.ASK, "language_other", 2)  # an interpreter may help
 
 
-def _stated(criterion: str, accepts: bool | None) -> Reason:
+def _attribute(criterion: str, accepts: bool | None) -> Reason:
     """Judges whether a service takes people with an attribute; None means that it does not say."""
     if accepts is None:
         return Reason(criterion, Verdict.ASK, f"{criterion}_not_stated")
@@ -303,8 +303,10 @@ def _boys(age: int | None, max_age: int | None) -> Reason:
     return Reason("boys", Verdict.FITS, "boys_taken")
 
 
-def _accessibility(needed: tuple[Accessibility, ...], offered: tuple[Accessibility, ...]) -> Reason:
-    if set(needed) <= set(offered):
+def _accessibility(
+    needed_means: tuple[Accessibility, ...], offered_means: tuple[Accessibility, ...]
+) -> Reason:
+    if set(needed_means) <= set(offered_means):
         return Reason("accessibility", Verdict.FITS, "accessibility_there")
     return Reason("accessibility", Verdict.ASK, "accessibility_not_stated")
 
@@ -314,14 +316,18 @@ def _truth(level: int) -> Reason:
 
 
 def _area(department: str, statement: tuple[str, tuple[str, ...]]) -> Reason:
-    home, covered = statement
-    if department and department != home and (department in covered or department[:2] in covered):
+    own_department, covered_areas = statement
+    if (
+        department
+        and department != own_department
+        and (department in covered_areas or department[:2] in covered_areas)
+    ):
         return Reason("area", Verdict.FITS, "area_covered", 1)
-    if not home:
+    if not own_department:
         return Reason("area", Verdict.FITS, "whole_country", 1)
     if not department:
         return Reason("area", Verdict.FITS, "country_same", 2)
-    if department == home:
+    if department == own_department:
         return Reason("area", Verdict.FITS, "department_same")
     # the person may be glad to be far away, or unable to travel
     return Reason("area", Verdict.ASK, "department_other")
@@ -372,12 +378,12 @@ def _room(dependants: int | None, room: Room) -> Reason:
 
 
 def _freshness(freshness: tuple[FigureAge, bool]) -> Reason:
-    age, confirmed = freshness
+    age, is_confirmed = freshness
     if age is FigureAge.NONE:
         return Reason("freshness", Verdict.ASK, "figure_none", 2)
     if age is FigureAge.OLD:
         return Reason("freshness", Verdict.ASK, "figure_old", 1)
-    if not confirmed:
+    if not is_confirmed:
         return Reason("freshness", Verdict.ASK, "entry_not_confirmed")
     return Reason("freshness", Verdict.FITS, "figure_fresh")
 
@@ -427,15 +433,15 @@ CRITERIA = {
     ),
     "pregnancy": Rule(
         lambda candidate, now: candidate.eligibility.takes_pregnant,
-        lambda question, statement: _stated("pregnancy", statement),
+        lambda question, statement: _attribute("pregnancy", statement),
     ),
     "addiction": Rule(
         lambda candidate, now: candidate.eligibility.takes_with_addiction,
-        lambda question, statement: _stated("addiction", statement),
+        lambda question, statement: _attribute("addiction", statement),
     ),
     "papers": Rule(
         lambda candidate, now: candidate.eligibility.takes_without_papers,
-        lambda question, statement: _stated("papers", statement),
+        lambda question, statement: _attribute("papers", statement),
     ),
     "boys": Rule(
         lambda candidate, now: candidate.eligibility.maximum_age_of_boys,

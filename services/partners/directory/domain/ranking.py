@@ -29,7 +29,8 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]  # a criterion and what a service states about it
 Flips = defaultdict[str, defaultdict[int, list[int]]]  # slots by group and statement number
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-# up to this number of services, the slots are listed one by one instead of filtering all names
+# maximum number of services for which the slots are listed one by one; for more services, all
+# names are filtered
 _FEW = 50
 
 
@@ -39,7 +40,8 @@ class _Entry:
 
     `statements`: the numbers of the statements that the service makes on all shelves; `needs`: for
     each group, the numbers of the statements that it makes only on that group's shelf; `slots`: its
-    slot on each shelf, in the order of `needs`; `until`: when `times` next change a statement.
+    slot on each shelf, in the order of `needs`; `valid_until`: when `times` next change a
+    statement.
     """
 
     name: tuple[str, str]
@@ -48,7 +50,7 @@ class _Entry:
     needs: dict[str, tuple[int, ...]]
     slots: tuple[int, ...]
     times: StatementTimes
-    until: datetime | None
+    valid_until: datetime | None
 
     @property
     def slot_by_group(self) -> dict[str, int]:
@@ -107,7 +109,7 @@ class _Shelf:
             )
         return outcomes
 
-    def first(self, bits: int, size: int) -> list[str]:
+    def first_ids(self, bits: int, size: int) -> list[str]:
         """Returns the ids of at most `size` of these services, in the order of their names."""
         if bits.bit_count() <= _FEW:
             return [id for _, id in sorted(self.names[slot] for slot in _slots(bits))[:size]]
@@ -155,16 +157,16 @@ class Ranking:
         while self._ends and self._ends[0][0] < now:
             end, id = heapq.heappop(self._ends)
             entry = self._entries.get(id)
-            if entry is not None and entry.until == end:
-                aged = replace(
+            if entry is not None and entry.valid_until == end:
+                aged_entry = replace(
                     entry,
                     statements=self._aged_statements(entry, now),
-                    until=entry.times.unchanged_until(now),
+                    valid_until=entry.times.unchanged_until(now),
                 )
                 for group, slot in entry.slot_by_group.items():
-                    for statement in {*entry.statements} ^ {*aged.statements}:
+                    for statement in {*entry.statements} ^ {*aged_entry.statements}:
                         flips[group][statement].append(slot)
-                self._store(id, aged)
+                self._store(id, aged_entry)
         self._flip(flips)
 
     def best(self, question: Question, size: int, *, sees_shelters: bool) -> list[str]:
@@ -196,13 +198,13 @@ class Ranking:
             name: shelf.bits_by_outcome(name, question)
             for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
-        excluded = _union(
+        excluded_bits = _union(
             bits
             for outcome in verdicts.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
-        uncertain = _union(
+        uncertain_bits = _union(
             bits
             for outcome in verdicts.values()
             for (verdict, _), bits in outcome.items()
@@ -214,9 +216,13 @@ class Ranking:
             if name in verdicts
         ]
         ids: list[str] = []
-        for part in (pool & ~excluded & ~uncertain, pool & uncertain & ~excluded, pool & excluded):
-            for equal in _in_order(part, levels):
-                ids += shelf.first(equal, size - len(ids))
+        for part in (
+            pool & ~excluded_bits & ~uncertain_bits,
+            pool & uncertain_bits & ~excluded_bits,
+            pool & excluded_bits,
+        ):
+            for equal_bits in _in_order(part, levels):
+                ids += shelf.first_ids(equal_bits, size - len(ids))
                 if len(ids) >= size:
                     return ids
         return ids
@@ -269,21 +275,21 @@ class Ranking:
         return tuple(map(self._number, statements.items()))
 
     def _put_or_remove(self, id: str, entry: _Entry | None, flips: Flips) -> None:
-        before = self._entries.pop(id, None)
-        if before is not None:
-            self._ids_by_organization[before.organization_id].discard(id)
-            for group, slot in before.slot_by_group.items():
-                for statement in (*before.statements, *before.needs[group]):
+        former_entry = self._entries.pop(id, None)
+        if former_entry is not None:
+            self._ids_by_organization[former_entry.organization_id].discard(id)
+            for group, slot in former_entry.slot_by_group.items():
+                for statement in (*former_entry.statements, *former_entry.needs[group]):
                     flips[group][statement].append(slot)
                 if entry is None or group not in entry.needs:
                     self._shelves[group].clear(slot)
         if entry is None:
             return
-        slots_before = before.slot_by_group if before else {}
+        former_slots = former_entry.slot_by_group if former_entry else {}
         entry = replace(
             entry,
             slots=tuple(
-                self._shelves[group].put(entry.name, slots_before.get(group))
+                self._shelves[group].put(entry.name, former_slots.get(group))
                 for group in entry.needs
             ),
         )
@@ -295,8 +301,8 @@ class Ranking:
 
     def _store(self, id: str, entry: _Entry) -> None:
         self._entries[id] = entry
-        if entry.until is not None:
-            heapq.heappush(self._ends, (entry.until, id))
+        if entry.valid_until is not None:
+            heapq.heappush(self._ends, (entry.valid_until, id))
 
     def _number(self, statement: Statement) -> int:
         """Returns the number of a statement.

@@ -21,7 +21,7 @@ _MONTHLY = re.compile(r"^(-1|[1-5])(MO|TU|WE|TH|FR|SA|SU)\Z")
 _DAY = timedelta(days=1)
 _LAST = -1
 _ANY_DAY = date(2024, 1, 1)
-_FIRST = date(1900, 1, 1)  # no schedule starts before this day
+_FIRST_DAY = date(1900, 1, 1)  # no schedule starts before this day
 # 430 days: of fourteen months in a row, at least one begins on each day of the week
 _WEEKLY_SPAN, _MONTHLY_SPAN = 8 * _DAY, 430 * _DAY
 
@@ -72,8 +72,8 @@ class Schedule:
 
     def times_of(self, day: date) -> tuple[datetime, datetime]:
         """Returns the opening and closing times of hours that begin on this day."""
-        ends = day if self.closes_at > self.opens_at else day + _DAY
-        return datetime.combine(day, self.opens_at), datetime.combine(ends, self.closes_at)
+        closing_day = day if self.closes_at > self.opens_at else day + _DAY
+        return datetime.combine(day, self.opens_at), datetime.combine(closing_day, self.closes_at)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the schedule as a JSON object, the form in which it is stored."""
@@ -88,26 +88,28 @@ class Schedule:
         }
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Schedule":
+    def from_dict(cls, fields: dict[str, Any]) -> "Schedule":
         """Returns the schedule that `to_dict` returned."""
-        first, last = (
-            date.fromisoformat(stored[name]) if stored[name] else None
+        valid_from, valid_to = (
+            date.fromisoformat(fields[name]) if fields[name] else None
             for name in ("valid_from", "valid_to")
         )
-        opens, closes = (time.fromisoformat(stored[name]) for name in ("opens_at", "closes_at"))
+        opens_at, closes_at = (
+            time.fromisoformat(fields[name]) for name in ("opens_at", "closes_at")
+        )
         return cls(
-            Frequency(stored["freq"]),
-            opens,
-            closes,
-            tuple(stored["byday"]),
-            first,
-            last,
-            stored["holidays"],
+            Frequency(fields["freq"]),
+            opens_at,
+            closes_at,
+            tuple(fields["byday"]),
+            valid_from,
+            valid_to,
+            fields["holidays"],
         )
 
 
 def check_schedules(schedules: Sequence[Schedule], check: Check, path: str) -> None:
-    """Records what is wrong with each schedule, and at least one schedule of those that overlap.
+    """Records what is wrong with each schedule. If schedules overlap, records at least one of them.
 
     If two schedules overlap, nobody knows which one applies.
     """
@@ -131,14 +133,18 @@ def hours(
     are left out.
     """
     times = sorted(
-        (begins.replace(tzinfo=zone), ends.replace(tzinfo=zone))
+        (opening_time.replace(tzinfo=zone), closing_time.replace(tzinfo=zone))
         for day in _days(first - _DAY, last)
         for schedule in schedules
         if schedule.begins_on(day) and (schedule.holidays or not is_holiday(day))
-        for begins, ends in (schedule.times_of(day),)
+        for opening_time, closing_time in (schedule.times_of(day),)
     )
-    # Times in one zone are compared as local times, so the moments are compared.
-    return [(begins, ends) for begins, ends in times if begins.timestamp() < ends.timestamp()]
+    # Python compares datetimes of one zone as local times, so the moments are compared instead.
+    return [
+        (opening_time, closing_time)
+        for opening_time, closing_time in times
+        if opening_time.timestamp() < closing_time.timestamp()
+    ]
 
 
 def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
@@ -156,7 +162,7 @@ def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
     )
     ends = [schedule.valid_to for schedule in schedules if schedule.valid_to]
     starts = {
-        schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST) - span for end in ends)])
+        schedule.valid_from or min([_ANY_DAY, *(max(end, _FIRST_DAY) - span for end in ends)])
         for schedule in schedules
     }
     overlapping = set()

@@ -132,25 +132,30 @@ class Figure:
     """
 
 
-def for_others(live: Figure, before: Figure | None, now: datetime) -> Figure:
+def for_others(live_figure: Figure, former_figure: Figure | None, now: datetime) -> Figure:
     """Returns the figure that other organisations see for a shelter.
 
     It is the figure at the beginning of the current time step; its times are rounded down to time
-    steps. `before`: the figure at the beginning of the last time step with a change; None if the
-    live figure is the first one, which others see at once.
+    steps. `former_figure`: the figure at the beginning of the last time step with a change; None if
+    the live figure is the first figure, which others see at once.
     """
-    figure = before if before is not None and before.step == time_step_of(now) else live
-    stated, declined = figure.capacity.update_time, figure.capacity.declined_time
-    coarse = replace(
-        figure.capacity,
-        update_time=stated and time_step_of(stated),
-        declined_time=declined and time_step_of(declined),
+    figure = (
+        former_figure
+        if former_figure is not None and former_figure.step == time_step_of(now)
+        else live_figure
     )
-    return replace(figure, capacity=coarse, step=None)
+    stated_time, declined_time = figure.capacity.update_time, figure.capacity.declined_time
+    rounded_capacity = replace(
+        figure.capacity,
+        update_time=stated_time and time_step_of(stated_time),
+        declined_time=declined_time and time_step_of(declined_time),
+    )
+    return replace(figure, capacity=rounded_capacity, step=None)
 
 
-FRESH_SHELTER = timedelta(hours=24)  # a bed that is free in the morning may be occupied at night
-FRESH = timedelta(days=7)
+# a bed that is free in the morning may be occupied at night
+SHELTER_FIGURE_VALIDITY = timedelta(hours=24)
+FIGURE_VALIDITY = timedelta(days=7)
 
 
 def stale_time(capacity: Capacity, need_codes: Sequence[str]) -> datetime | None:
@@ -170,7 +175,7 @@ def offers_shelter(need_codes: Sequence[str]) -> bool:
 
 def figure_validity(need_codes: Sequence[str]) -> timedelta:
     """Returns how long a figure can be relied on."""
-    return FRESH_SHELTER if offers_shelter(need_codes) else FRESH
+    return SHELTER_FIGURE_VALIDITY if offers_shelter(need_codes) else FIGURE_VALIDITY
 
 
 @dataclass(frozen=True)
@@ -195,20 +200,21 @@ class ServiceEntry:
 
     @property
     def limiting_criteria(self) -> tuple[str, ...]:
-        """Returns the criteria by which the entry limits whom the service takes.
+        """Returns the criteria by which the entry limits the people that the service takes.
 
         Only age, gender, dependants, language and area are considered.
         """
-        stated = self.eligibility
+        eligibility = self.eligibility
         limits = {
-            "age": bool(stated.minimum_age)
-            or (stated.maximum_age is not None and stated.maximum_age < ANY_AGE),
-            "gender": bool(stated.genders) and set(stated.genders) != set(Gender),
-            "dependants": stated.takes_dependants is False or stated.maximum_dependants is not None,
+            "age": bool(eligibility.minimum_age)
+            or (eligibility.maximum_age is not None and eligibility.maximum_age < ANY_AGE),
+            "gender": bool(eligibility.genders) and set(eligibility.genders) != set(Gender),
+            "dependants": eligibility.takes_dependants is False
+            or eligibility.maximum_dependants is not None,
             "language": bool(self.languages),
             "area": bool(self.department),
         }
-        return tuple(name for name, limited in limits.items() if limited)
+        return tuple(name for name, is_limited in limits.items() if is_limited)
 
     @property
     def is_shelter(self) -> bool:
@@ -263,7 +269,10 @@ class Service(Subject):
     organization_name: str = ""
     organization_type: OrganizationType | None = None
     overfull: int = 0
-    """How many people came although no free place was stated: their places are not free again."""
+    """The number of people who came although no free place was stated.
+
+    When as many people leave, no place becomes free.
+    """
     kept: int = 0
     broken: int = 0
     figure_before: Figure | None = None
@@ -298,7 +307,7 @@ class Service(Subject):
             assured_time=now,
         )
         if capacity != NOT_STATED:
-            service.capacity = service._stamped(capacity, now, at="service")
+            service.capacity = service._stated_now(capacity, now, at="service")
         service.note("registered", now)
         return service
 
@@ -310,38 +319,38 @@ class Service(Subject):
         If `assured_time` is among them, the changed entry is confirmed at the present time; the
         given value is ignored.
         """
-        rest = {path: value for path, value in changes.items() if path != "assured_time"}
-        assures = len(rest) < len(changes)
+        entry_changes = {path: value for path, value in changes.items() if path != "assured_time"}
+        confirms = len(entry_changes) < len(changes)
         entry = (
             self.entry
-            if assures and not rest
-            else _discreet(with_changes(self.entry, rest, "service"))
+            if confirms and not entry_changes
+            else _discreet(with_changes(self.entry, entry_changes, "service"))
         )
         entry.check(taxonomy, areas)
-        if entry == self.entry and not assures:
+        if entry == self.entry and not confirms:
             return
         self.entry = entry
-        if assures:
+        if confirms:
             self.assured_time = now
         self.entry_time = now
         self.note("changed", now)
 
     def set_capacity(self, capacity: Capacity, now: datetime) -> None:
         """Sets the figure as stated now. Stating the same figure again makes it fresh."""
-        self.capacity, self.overfull = self._stamped(capacity, now), 0
+        self.capacity, self.overfull = self._stated_now(capacity, now), 0
         self.note("capacity_changed", now)
 
-    def doubt_capacity(self, declined: datetime) -> bool:
+    def doubt_capacity(self, decline_time: datetime) -> bool:
         """Marks the figure as doubtful after somebody was declined for lack of room.
 
-        The figure itself stays as stated, and is doubtful until it is stated again. `declined`: the
-        time of the refusal. Returns False if there is no figure, or if the refusal is not later
-        than the figure and than the refusal that is already recorded.
+        The figure itself stays as stated, and is doubtful until it is stated again. `decline_time`:
+        the time of the refusal. Returns False if there is no figure, or if the refusal is not later
+        than both the figure and the refusal that is already recorded.
         """
-        known = self.capacity.declined_time or self.capacity.update_time
-        if known is None or declined <= known:
+        last_time = self.capacity.declined_time or self.capacity.update_time
+        if last_time is None or decline_time <= last_time:
             return False
-        self.capacity = replace(self.capacity, declined_time=declined)
+        self.capacity = replace(self.capacity, declined_time=decline_time)
         return True
 
     def add_free_places(self, free: int, at: datetime) -> bool:
@@ -385,8 +394,12 @@ class Service(Subject):
         For a shelter, only its own organisation sees the live figure; others see the figure of
         `for_others`.
         """
-        live = Figure(self.capacity, self.kept, self.broken)
-        return live if self.is_live_for(viewer) else for_others(live, self.figure_before, now)
+        live_figure = Figure(self.capacity, self.kept, self.broken)
+        return (
+            live_figure
+            if self.is_live_for(viewer)
+            else for_others(live_figure, self.figure_before, now)
+        )
 
     def is_live_for(self, viewer: Viewer) -> bool:
         """Returns whether a viewer sees changes to the service's room at once."""
@@ -398,15 +411,15 @@ class Service(Subject):
         These are the name and type of the organisation, the time of the refusal that put the room
         figure in doubt, and the number of free places.
         """
-        declined, free = self.capacity.declined_time, self.capacity.available
+        declined_time, available = self.capacity.declined_time, self.capacity.available
         return (
             self.organization_name,
             self.organization_type or "",
-            declined.isoformat() if declined else "",
-            "" if free is None else str(free),
+            declined_time.isoformat() if declined_time else "",
+            "" if available is None else str(available),
         )
 
-    def _stamped(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
+    def _stated_now(self, capacity: Capacity, now: datetime, at: str = "") -> Capacity:
         check = Check(at)
         capacity.check(check)
         check.done()

@@ -44,11 +44,11 @@ class ReliabilityScore:
         times that old. From then on it is 0. It is also 0 if there is no figure, or if the figure
         is in doubt.
         """
-        stated, stale = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
-        if stated is None or stale is None or self.capacity.declined_time is not None:
+        stated_time, end = self.capacity.update_time, stale_time(self.capacity, self.need_codes)
+        if stated_time is None or end is None or self.capacity.declined_time is not None:
             return 0
-        fresh = stale - stated
-        return round(100 * min(1.0, max(0.0, 1 - (now - stale) / (3 * fresh))))
+        validity = end - stated_time
+        return round(100 * min(1.0, max(0.0, 1 - (now - end) / (3 * validity))))
 
     def score(self, now: datetime) -> int:
         """Returns the score: the reliability, reduced by up to half if the figure is not fresh."""
@@ -75,12 +75,12 @@ def has_promised(
     """
     if yes_time is not None and yes_time <= at < yes_time + YES_VALIDITY:
         return True
-    stale = stale_time(capacity, need_codes)
+    end = stale_time(capacity, need_codes)
     return (
         capacity.intake is Intake.OPEN
         and capacity.available != 0
         and capacity.declined_time is None
         and capacity.update_time is not None
-        and stale is not None
-        and capacity.update_time <= at < stale
+        and end is not None
+        and capacity.update_time <= at < end
     )

@@ -21,9 +21,9 @@ _MAX_PROBLEMS = 5  # maximum number of problems reported for a row
 def parse(content: bytes, reader: CellReader, encoding: Encoding | None = None) -> ParsedFile:
     """Returns the drafts from a file. Raises Invalid for `content`."""
     file = read(content, encoding)
-    parsed = _parse_content(file.content, reader)
-    parsed.decoding = file.decoding
-    return parsed
+    parsed_file = _parse_content(file.content, reader)
+    parsed_file.decoding = file.decoding
+    return parsed_file
 
 
 def _parse_content(content: Any, reader: CellReader) -> ParsedFile:

@@ -81,10 +81,10 @@ def read_apart(
     if child.returncode != 0:
         raise ReadingInterrupted
     # The data comes from a child of this process.
-    parsed: ParsedFile | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
-    if not isinstance(parsed, ParsedFile):
-        raise Invalid(*parsed)
-    return parsed
+    result: ParsedFile | list[tuple[str, str]] = pickle.loads(answer)  # noqa: S301
+    if not isinstance(result, ParsedFile):
+        raise Invalid(*result)
+    return result
 
 
 def _send(pipe: IO[bytes], request: bytes) -> None:

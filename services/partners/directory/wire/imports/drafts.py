@@ -28,7 +28,7 @@ from services.partners.network.wire.phones import phone
 
 # Signs of a wrong encoding: two bytes of UTF-8 read as Windows-1252 ("Ã³" for "ó"), a null
 # character, or the replacement character for a lost letter.
-_BROKEN = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
+_WRONG_ENCODING = re.compile("\0|[ÃÂ][\u0080-\u00bf\u0152-\u0161\u2013-\u203a\u20ac\u2122]|\ufffd")
 _YES, _NO = frozenset("si yes oui true 1 x s y".split()), frozenset("no non false 0 n".split())
 _COUNTRIES = {
     "nicaragua": "NI",
@@ -116,10 +116,10 @@ class CellReader:
                 stated_fields |= set(self._read_cell(line, message, name, text, country))
         message.country = country if texts.get("country", "").strip() else ""
         if add_fields:
-            before = {field.name for field, _ in message.ListFields()}
+            fields_before = {field.name for field, _ in message.ListFields()}
             add_fields(message)
             stated_fields |= (
-                {field.name for field, _ in message.ListFields()} - before - {"eligibility"}
+                {field.name for field, _ in message.ListFields()} - fields_before - {"eligibility"}
             )
             stated_fields |= {
                 f"eligibility.{field.name}" for field, _ in message.eligibility.ListFields()
@@ -265,7 +265,7 @@ class CellReader:
             return _SERVICE[name](self, message, name, text, country)
         except CellError as error:
             line.refuse(name, str(error))
-        except hours.Unclear as error:
+        except hours.UnclearHours as error:
             line.refuse(name, str(error))
         except Invalid as error:
             for _, reason in error.violations:
@@ -274,7 +274,7 @@ class CellReader:
 
     @staticmethod
     def _check_encoding(text: str) -> None:
-        if _BROKEN.search(text):
+        if _WRONG_ENCODING.search(text):
             raise CellError("malformed")
 
     # One method for each kind of cell. Each method puts the cell into the message (a phone number:
@@ -346,9 +346,9 @@ class CellReader:
         raise CellError("malformed")
 
     def _genders(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
-        words = numbers(pb.Gender.DESCRIPTOR)
+        number_by_word = numbers(pb.Gender.DESCRIPTOR)
         genders = [
-            _GENDER_BY_WORD.get(fold(part)) or words.get(fold(part))
+            _GENDER_BY_WORD.get(fold(part)) or number_by_word.get(fold(part))
             for part in _SEPARATOR.split(text)
             if part.strip()
         ]

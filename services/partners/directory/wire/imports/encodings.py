@@ -25,7 +25,7 @@ _CODECS = {
     Encoding.IBM850: "cp850",
 }
 _ENCODINGS = {codec: encoding for encoding, codec in _CODECS.items()}
-_GUESSED = ("cp1252", "mac_roman", "cp850")
+_CANDIDATE_CODECS = ("cp1252", "mac_roman", "cp850")
 # Letters and signs of texts in Spanish, English and French. Letters count more than signs, because
 # a byte that is a sign in one encoding may be a letter in another.
 _LETTERS = frozenset("áéíóúüñÁÉÍÓÚÜÑàâçèêëîïôùûœÀÂÇÈÊËÎÏÔÙÛŒ")
@@ -49,29 +49,38 @@ def detect(texts: Sequence[bytes], encoding: Encoding | None) -> DecodingInfo:
             return DecodingInfo(Encoding.UTF_16)
     if encoding is not None:
         return DecodingInfo(encoding)
-    other = [text for text in texts if not _decodes(text, "utf-8")]
-    if not other:
+    undecided_texts = [text for text in texts if not _decodes(text, "utf-8")]
+    if not undecided_texts:
         return DecodingInfo(Encoding.UTF_8)
-    lines = [line for text in other for line in re.split(rb"[\r\n]+", text) if not line.isascii()]
+    lines = [
+        line
+        for text in undecided_texts
+        for line in re.split(rb"[\r\n]+", text)
+        if not line.isascii()
+    ]
     matches = from_bytes(
-        b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_GUESSED), enable_fallback=False
+        b"\n".join(lines)[:_SAMPLE], cp_isolation=list(_CANDIDATE_CODECS), enable_fallback=False
     )
-    fitting = [match for match in matches if all(_decodes(text, match.encoding) for text in other)]
-    ranked = sorted(
-        fitting,
+    fitting_matches = [
+        match
+        for match in matches
+        if all(_decodes(text, match.encoding) for text in undecided_texts)
+    ]
+    ranked_matches = sorted(
+        fitting_matches,
         key=lambda match: (
             _unusual_letters_score(str(match)),
             match.chaos,
             -match.coherence,
-            _GUESSED.index(match.encoding),
+            _CANDIDATE_CODECS.index(match.encoding),
         ),
     )
-    if not ranked:
+    if not ranked_matches:
         raise Invalid(("content", "malformed"))
-    guess = _ENCODINGS[ranked[0].encoding]
+    guess = _ENCODINGS[ranked_matches[0].encoding]
     words = dict.fromkeys(
         word[:_WORD_LENGTH]
-        for text in other
+        for text in undecided_texts
         for word in _WORD.findall(decode(text, guess))
         if re.search(r"\w", word)
     )

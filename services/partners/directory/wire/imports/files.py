@@ -83,13 +83,14 @@ def check_size(content: bytes) -> None:
 
 
 def _text(content: bytes, encoding: Encoding | None) -> File:
-    decoded = encodings.detect([content], encoding)
-    text = encodings.decode(content, decoded.encoding)
+    decoding = encodings.detect([content], encoding)
+    text = encodings.decode(content, decoding.encoding)
     if text.lstrip()[:1] in ("{", "["):
-        # Half a surrogate pair, from a text that was cut, becomes a sign of a wrong encoding.
+        # Half a surrogate pair, from a text that was cut off, becomes a replacement character; a
+        # cell with this character is refused.
         encoded = json.dumps(json.loads(text), ensure_ascii=False).encode("utf-16", "surrogatepass")
-        return File(json.loads(encoded.decode("utf-16", "replace")), decoded)
-    return File(_csv(text), decoded)
+        return File(json.loads(encoded.decode("utf-16", "replace")), decoding)
+    return File(_csv(text), decoding)
 
 
 def _csv(text: str) -> Table:
@@ -116,10 +117,10 @@ def _archive(content: bytes, encoding: Encoding | None) -> File:
         }
     if "services.csv" not in texts:
         raise Invalid(("content", "malformed"))
-    decoded = encodings.detect(list(texts.values()), encoding)
+    decoding = encodings.detect(list(texts.values()), encoding)
     return File(
-        {name: _csv(encodings.decode(text, decoded.encoding)) for name, text in texts.items()},
-        decoded,
+        {name: _csv(encodings.decode(text, decoding.encoding)) for name, text in texts.items()},
+        decoding,
     )
 
 
@@ -172,23 +173,23 @@ def _bounded(rows: Iterator[tuple[int, list[str]]]) -> Table:
     Raises Invalid if there are none or too many, or if a cell is too long. Looks at
     20 * MAX_ROWS rows at most, because a sheet may claim a million empty rows.
     """
-    filled = list(
+    filled_rows = list(
         islice(
             (
-                (n, cells[:_MAX_COLUMNS])
-                for n, cells in islice(rows, 20 * MAX_ROWS)
+                (number, cells[:_MAX_COLUMNS])
+                for number, cells in islice(rows, 20 * MAX_ROWS)
                 if any(map(str.strip, cells))
             ),
             MAX_ROWS + 2,
         )
     )
-    if len(filled) > MAX_ROWS + 1:
+    if len(filled_rows) > MAX_ROWS + 1:
         raise Invalid(("content", "too_long"))
-    if not filled:
+    if not filled_rows:
         raise Invalid(("content", "required"))
-    if any(len(cell) > _MAX_CELL for _, cells in filled for cell in cells):
+    if any(len(cell) > _MAX_CELL for _, cells in filled_rows for cell in cells):
         raise Invalid(("content", "too_long"))
-    return Table(filled)
+    return Table(filled_rows)
 
 
 def column_letters(index: int) -> str:
@@ -196,6 +197,6 @@ def column_letters(index: int) -> str:
     text = ""
     index += 1
     while index:
-        index, rest = divmod(index - 1, 26)
-        text = chr(65 + rest) + text
+        index, letter_index = divmod(index - 1, 26)
+        text = chr(65 + letter_index) + text
     return text

@@ -72,13 +72,13 @@ def parse(document: Any, reader: CellReader) -> ParsedFile:
     ]
     if len(services) > MAX_ROWS:
         raise Invalid(("content", "too_long"))
-    parsed = ParsedFile()
+    parsed_file = ParsedFile()
     places: dict[str, PlaceDraft] = {}
     for number, service in enumerate(services, 1):
         line = Line("", number)
-        parsed.lines.append(line)
-        _add(parsed, places, Node(service, line), reader)
-    return parsed
+        parsed_file.lines.append(line)
+        _add_service(parsed_file, places, Node(service, line), reader)
+    return parsed_file
 
 
 def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
@@ -87,25 +87,29 @@ def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
     A row that belongs to no service or place of the package is ignored, except that a row of
     service_at_locations is then refused.
     """
-    read = {name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()}
-    if sum(map(len, read.values())) > 4 * MAX_ROWS:
+    nodes_by_table = {
+        name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()
+    }
+    if sum(map(len, nodes_by_table.values())) > 4 * MAX_ROWS:
         raise Invalid(("content", "too_long"))
-    by_id = {name: {node.get("id", ""): node for node in nodes} for name, nodes in read.items()}
+    by_id = {
+        name: {node.get("id", ""): node for node in nodes} for name, nodes in nodes_by_table.items()
+    }
     terms = by_id.get("taxonomy_terms", {})
-    for attribute in read.get("attributes", []):
+    for attribute in nodes_by_table.get("attributes", []):
         attribute["taxonomy_term"] = terms.get(
             attribute.get("taxonomy_term_id", ""), {"id": attribute.get("taxonomy_term_id", "")}
         )
         attribute["service_id"] = attribute.get("service_id") or attribute.get("link_id", "")
     for name in _CHILDREN:
-        for node in read.get(name, []):
+        for node in nodes_by_table.get(name, []):
             owner = next(
                 (by_id.get(table, {}).get(node[key]) for key, table in _OWNERS if node.get(key)),
                 None,
             )
             if owner is not None:
                 owner.setdefault(name, []).append(node)
-    for node in read.get("service_at_locations", []):
+    for node in nodes_by_table.get("service_at_locations", []):
         owner = by_id["services"].get(node.get("service_id", ""))
         node["location"] = by_id.get("locations", {}).get(node.get("location_id", ""))
         if owner is None:
@@ -114,23 +118,25 @@ def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
             node.line.refuse("location_id", "unknown_code")
         else:
             owner.setdefault("service_at_locations", []).append(node)
-    parsed, places = ParsedFile(), dict[str, PlaceDraft]()
-    for service in read["services"]:
+    parsed_file, places = ParsedFile(), dict[str, PlaceDraft]()
+    for service in nodes_by_table["services"]:
         service["organization"] = by_id.get("organizations", {}).get(
             service.get("organization_id", ""), {"id": service.get("organization_id")}
         )
-        parsed.lines.append(service.line)
-        _add(parsed, places, service, reader)
+        parsed_file.lines.append(service.line)
+        _add_service(parsed_file, places, service, reader)
     # Places are reported with their own rows; rows of other tables only if they are wrong.
-    parsed.lines += [draft.line for draft in places.values() if draft.line.file == "locations.csv"]
-    reported = {id(line) for line in parsed.lines}
-    parsed.lines += [
-        node.line
-        for nodes in read.values()
-        for node in nodes
-        if node.line.problems and id(node.line) not in reported
+    parsed_file.lines += [
+        draft.line for draft in places.values() if draft.line.file == "locations.csv"
     ]
-    return parsed
+    reported_ids = {id(line) for line in parsed_file.lines}
+    parsed_file.lines += [
+        node.line
+        for nodes in nodes_by_table.values()
+        for node in nodes
+        if node.line.problems and id(node.line) not in reported_ids
+    ]
+    return parsed_file
 
 
 def _nodes(name: str, table: Table) -> list[Node]:
@@ -140,14 +146,20 @@ def _nodes(name: str, table: Table) -> list[Node]:
     }
     return [
         Node(
-            {h: cell.strip() for h, cell in zip(headings, cells, strict=False) if cell.strip()},
+            {
+                heading: cell.strip()
+                for heading, cell in zip(headings, cells, strict=False)
+                if cell.strip()
+            },
             Line(name, row, columns),
         )
         for row, cells in table.rows[1:]
     ]
 
 
-def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: CellReader) -> None:
+def _add_service(
+    parsed_file: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: CellReader
+) -> None:
     line = node.line
     organization = _dict(node, "organization")
     extras = {name: _text(node.get(f"x_{name}")) for name in _EXTRAS}
@@ -172,10 +184,12 @@ def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: 
     def add_fields(message: pb.Service) -> None:
         message.schedules.extend(_schedules(line, node))
 
-    read = reader.service(line, {name: text for name, text in texts.items() if text}, add_fields)
-    if read is None:
+    entry_and_fields = reader.service(
+        line, {name: text for name, text in texts.items() if text}, add_fields
+    )
+    if entry_and_fields is None:
         return
-    entry, stated_fields = read
+    entry, stated_fields = entry_and_fields
     draft = ServiceDraft(
         line,
         plain_id(_text(node.get("id"))),
@@ -185,50 +199,50 @@ def _add(parsed: ParsedFile, places: dict[str, PlaceDraft], node: Node, reader: 
         stated_fields,
         has_area=bool(texts["department"] or _departments(node)),
     )
-    for at in _list(node, "service_at_locations"):
-        offer = _service_at_place(at, places, line, reader, hidden=entry.is_shelter)
-        if offer is not None:
-            draft.places.append(offer)
-    parsed.services.append(draft)
+    for offer_node in _list(node, "service_at_locations"):
+        offer_draft = _service_at_place(offer_node, places, line, reader, hidden=entry.is_shelter)
+        if offer_draft is not None:
+            draft.places.append(offer_draft)
+    parsed_file.services.append(draft)
 
 
 def _service_at_place(
-    at: Mapping[str, Any],
+    offer_node: Mapping[str, Any],
     places: dict[str, PlaceDraft],
     line: Line,
     reader: CellReader,
     *,
     hidden: bool,
 ) -> ServiceAtPlace | None:
-    location = _dict(at, "location")
+    location = _dict(offer_node, "location")
     if not location:
         return None
-    source = plain_id(_text(location.get("id")))
+    source_id = plain_id(_text(location.get("id")))
     place_line = location.line if isinstance(location, Node) else line
-    own_line = at.line if isinstance(at, Node) else line
-    if source not in places or not source:
+    own_line = offer_node.line if isinstance(offer_node, Node) else line
+    if source_id not in places or not source_id:
         texts = _place_texts(location)
         if texts["address"] and not (texts["department"] or texts["area_code"]):
             address = _list(location, "addresses")[0]
             if isinstance(address, Node):  # so that the problem names the row of the address
                 address.line.refuse("state_province", "required")
-        read = reader.place(place_line, texts, hidden=hidden)
-        if read is None:
+        entry_and_fields = reader.place(place_line, texts, hidden=hidden)
+        if entry_and_fields is None:
             line.refuse("service_at_locations", "malformed")
             return None
-        places[source] = PlaceDraft(place_line, source, *read)
+        places[source_id] = PlaceDraft(place_line, source_id, *entry_and_fields)
     elif hidden:  # an earlier service of the file is at the same place, and need not be hidden
-        places[source].hide()
+        places[source_id].hide()
     offer = reader.offer(
         own_line,
-        [number for item in _list(at, "phones") if (number := _text(item.get("number")))],
-        _schedules(own_line, at),
-        ",".join(_languages(at)),
+        [number for item in _list(offer_node, "phones") if (number := _text(item.get("number")))],
+        _schedules(own_line, offer_node),
+        ",".join(_languages(offer_node)),
     )
     if offer is None:
         return None
     return ServiceAtPlace(
-        places[source], offer.phones or None, offer.schedules or None, offer.languages or None
+        places[source_id], offer.phones or None, offer.schedules or None, offer.languages or None
     )
 
 
@@ -257,14 +271,15 @@ def _department(node: Mapping[str, Any]) -> str:
 
 def _departments(node: Mapping[str, Any]) -> set[str]:
     return {
-        _place_texts(_dict(at, "location"))["department"]
-        for at in _list(node, "service_at_locations")
+        _place_texts(_dict(offer_node, "location"))["department"]
+        for offer_node in _list(node, "service_at_locations")
     } - {""}
 
 
 def _country(node: Mapping[str, Any]) -> str:
     countries = {
-        _place_texts(_dict(at, "location"))["country"] for at in _list(node, "service_at_locations")
+        _place_texts(_dict(offer_node, "location"))["country"]
+        for offer_node in _list(node, "service_at_locations")
     } - {""}
     return countries.pop() if len(countries) == 1 else ""
 

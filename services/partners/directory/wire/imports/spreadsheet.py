@@ -52,32 +52,32 @@ _PLACE_FIELDS = ("address", "area_code", "latitude", "longitude")
 
 def parse(table: Table, reader: CellReader) -> ParsedFile:
     """Returns the drafts of the rows; none if the table has no column for the name."""
-    parsed = ParsedFile()
-    number, headings = table.rows[0]
+    parsed_file = ParsedFile()
+    heading_row, headings = table.rows[0]
     fields: dict[int, str] = {}
     for index, heading in enumerate(headings):
         field = _FIELD.get(fold(heading).replace("_", " ").strip(" *:?"))
         if field and field not in fields.values():
             fields[index] = field
         elif heading.strip():
-            parsed.ignored_columns.append(column_letters(index))
+            parsed_file.ignored_columns.append(column_letters(index))
     columns = {field: column_letters(index) for index, field in fields.items()}
     if "name" not in columns:
-        line = Line("", number)
+        line = Line("", heading_row)
         line.refuse("name", "required")
-        parsed.lines.append(line)
-        return parsed
+        parsed_file.lines.append(line)
+        return parsed_file
     for row, cells in table.rows[1:]:
         texts = {
             field: cells[index].strip() if index < len(cells) else ""
             for index, field in fields.items()
         }
         line = Line("", row, columns)
-        parsed.lines.append(line)
+        parsed_file.lines.append(line)
         draft = _service(line, texts, reader)
         if draft:
-            parsed.services.append(draft)
-    return parsed
+            parsed_file.services.append(draft)
+    return parsed_file
 
 
 def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> ServiceDraft | None:
@@ -88,10 +88,10 @@ def _service(line: Line, texts: Mapping[str, str], reader: CellReader) -> Servic
             line.refuse(name, "required")
     if texts.get("area_code") and not texts.get("department"):
         texts = {**texts, "department": reader.department_of(texts["area_code"], line, texts)}
-    read = reader.service(line, texts)
-    if read is None:
+    entry_and_fields = reader.service(line, texts)
+    if entry_and_fields is None:
         return None
-    entry, stated_fields = read
+    entry, stated_fields = entry_and_fields
     draft = ServiceDraft(
         line,
         texts.get("id", ""),

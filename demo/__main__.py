@@ -21,7 +21,7 @@ from demo.network import Member, Network, id_of, network
 from demo.secret_words import Words
 from keys import key_folder
 from keys.sealing import Keyring
-from services.notifications.domain.desk import Desk, check
+from services.notifications.domain.desk import Desk, check_desk
 from services.notifications.store import desks
 
 SERVICES = ("partners", "referrals", "notifications")
@@ -100,7 +100,7 @@ def _count_received(database: Database, members: list[str], services: list[str])
 def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now: datetime) -> None:
     def save_desk(member: Member) -> None:
         desk = Desk(member.id, "en" if member.country == "US" else "es", member.desk)
-        check(desk)
+        check_desk(desk)
         with database.transaction(SYSTEM) as tx:
             if not tx.execute(
                 "SELECT 1 FROM desks WHERE organization_id = %s", (member.id,)

@@ -98,11 +98,11 @@ def servicers(
 
     return [
         Servicer(
-            descriptors[name], *nouns,
+            descriptors[name], *implementation,
             database=database, verifier=verifier, idempotency=idempotency, clock=clock,
             check_standing=check_standing, notify=notify,
         )
-        for name, nouns in implementations.items()
+        for name, implementation in implementations.items()
     ]  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
     database, clock, development = parts.database, parts.clock, settings.service.development
     letter_key = Keyring(key_folder.secret(settings.service.keys, "mail"))
 
-    sending = DeliveryQueue(
+    queue = DeliveryQueue(
         database,
         parts.keyring,
         letter_key,
@@ -172,12 +172,12 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
             for source, topic, handle in handlers
         ),
         WebhookSender(
-            database, sending, clock, slow=False, threads=QUICK_THREADS, development=development
+            database, queue, clock, slow=False, threads=QUICK_THREADS, development=development
         ).loop(),
         WebhookSender(
-            database, sending, clock, slow=True, threads=SLOW_THREADS, development=development
+            database, queue, clock, slow=True, threads=SLOW_THREADS, development=development
         ).loop(),
-        *([MailSender(database, sending, mailbox, clock).loop()] if mailbox else []),
+        *([MailSender(database, queue, mailbox, clock).loop()] if mailbox else []),
     ]
     return parts.run(server, loops)
 

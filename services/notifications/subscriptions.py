@@ -20,8 +20,9 @@ from services.notifications.usecases import consume
 REFERRALS = "enlace.referrals.v1"
 PARTNERS = "enlace.partners.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""The topic and type of the facts that this service witnesses: it stores them as the referrals
-service signed them.
+"""The topic and type of the facts that this service witnesses.
+
+It stores these facts as the referrals service signed them.
 """
 TOPIC = "enlace.notifications.v1"
 
@@ -37,8 +38,10 @@ Handler = Callable[[Transaction, Fact], None]
 def _other_subject(
     tx: Transaction, fact: Fact, topic: str, now: datetime, *, by_email: bool
 ) -> None:
-    """Handles a fact about a subject without a handler of its own: writes the messages, if the
-    subject and verb have a notice. Raises NewerKind for a subject that the contract does not name.
+    """Handles a fact about a subject without a handler of its own.
+
+    Writes the messages if the subject and the verb have a notice. Raises NewerKind for a subject
+    that the contract does not name.
     """
     name = next((name for name in _SUBJECTS[topic] if wire.verb_of(fact, name)), "")
     if not name:

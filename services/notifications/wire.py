@@ -1,5 +1,4 @@
-"""Converts between this service's objects and messages: received and published facts, answers, and
-webhook bodies.
+"""Converts this service's objects to and from messages: facts, answers and webhook bodies.
 
 Only the fields that this module lists are copied from a fact. A field that is added to a fact later
 is not passed on by itself.
@@ -12,7 +11,7 @@ from typing import Any
 
 from chassis.wire import EnumCodec, etag, moment, names, number, timestamp, words
 from facts.outbox import Fact
-from protos.notifications.v1 import facts_pb2 as told_pb2
+from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.partners.v1 import letters_pb2
@@ -189,7 +188,7 @@ def letter(plaintext: bytes) -> letters_pb2.InvitationLetter:
 
 def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
     """Returns a fact that states that no channel reached the recipient of a message."""
-    payload = told_pb2.MessageFact(
+    payload = facts_pb2.MessageFact(
         message_id=message.id,
         referral_id=message.referral_id,
         organization_id=message.organization_id,
@@ -256,9 +255,7 @@ def test_body(webhook: Webhook, now: datetime) -> str:
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
-    """Returns the webhook body that informs an organisation's endpoints that one of them was
-    disabled.
-    """
+    """Returns the webhook body that reports a disabled endpoint to its organisation's endpoints."""
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 

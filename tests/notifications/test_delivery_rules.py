@@ -21,7 +21,7 @@ from services.notifications.domain.delivery import (
     judge,
     wait,
 )
-from services.notifications.domain.desk import Desk, check
+from services.notifications.domain.desk import Desk, check_desk
 from tests.builders import NOON, violations_of
 
 FAILED = Outcome("http", 500)
@@ -89,7 +89,7 @@ def test_waiting_times_grow_up_to_a_limit_and_vary_by_a_fifth(
 
 def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() -> None:
     assert verdict(Channel.EMAIL, Outcome(code=250)).status is Status.DELIVERED
-    assert verdict(Channel.EMAIL, Outcome("smtp", 550, hopeless=True)).status is Status.DEAD
+    assert verdict(Channel.EMAIL, Outcome("smtp", 550, is_permanent=True)).status is Status.DEAD
 
 
 @pytest.mark.parametrize(
@@ -179,15 +179,17 @@ def test_development_may_call_loopback_but_no_other_internal_address() -> None:
     ],
 )  # fmt: skip
 def test_an_email_of_a_desk_has_to_be_a_single_address(email: str) -> None:
-    assert violations_of(lambda: check(Desk("1" * 32, "es", email))) == [
+    assert violations_of(lambda: check_desk(Desk("1" * 32, "es", email))) == [
         ("desk.email", "malformed")
     ]
 
 
 def test_a_desk_needs_a_known_language_but_no_email() -> None:
-    check(Desk("1" * 32, "fr", ""))
-    check(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
-    assert violations_of(lambda: check(Desk("1" * 32, "miq", "a@" + "b" * 250 + ".example"))) == [
+    check_desk(Desk("1" * 32, "fr", ""))
+    check_desk(Desk("1" * 32, "es", "mesa.turno+noche@ong.example"))
+    assert violations_of(
+        lambda: check_desk(Desk("1" * 32, "miq", "a@" + "b" * 250 + ".example"))
+    ) == [
         ("desk.language", "unknown_code"),
         ("desk.email", "malformed"),
     ]

@@ -368,7 +368,7 @@ def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> N
         claim = world.service.sending.next_email(connection, world.service.clock.now())
     assert claim is not None
     world.service.sending.finish(
-        Channel.EMAIL, claim, Outcome("smtp", 550, hopeless=True), world.service.clock.now()
+        Channel.EMAIL, claim, Outcome("smtp", 550, is_permanent=True), world.service.clock.now()
     )
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     record = world.record(TOPIC, row["id"])

@@ -335,7 +335,7 @@ def test_emails_are_stored_for_viewing_in_development(service: Service) -> None:
 def test_the_development_mail_folder_keeps_the_latest_emails_and_each_only_once(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mail_folder, "KEPT", 2)
+    monkeypatch.setattr(mail_folder, "MAX_MAILS", 2)
     monkeypatch.setattr(mail_folder, "_SPARE", 1)
     folder = mail_folder.MailFolder(tmp_path / "mail", service.clock)
     assert folder.mails() == []

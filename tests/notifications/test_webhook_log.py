@@ -12,7 +12,7 @@ from psycopg.errors import ForeignKeyViolation
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
-from services.notifications.usecases.sending import ATTEMPTS_KEPT
+from services.notifications.usecases.sending import ATTEMPT_LIFE
 from services.notifications.usecases.webhooks import MAX_SHOWN_ATTEMPTS
 from tests.builders import NOT_FOUND, refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
@@ -186,7 +186,7 @@ def test_the_hours_of_another_organisations_endpoint_are_not_found(service: Serv
 
 def test_attempts_are_deleted_after_a_month_and_the_delivery_is_kept(service: Service) -> None:
     _, created = service.send_to_new_webhook()
-    for step, left in ((ATTEMPTS_KEPT - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
+    for step, left in ((ATTEMPT_LIFE - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
         service.clock.advance(step)
         service.sweep()
         delivery = delivery_of(service, created.webhook.id)

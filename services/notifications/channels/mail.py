@@ -20,7 +20,7 @@ from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Unavailable
 from chassis.supervisor import Loop
-from services.notifications.channels.waiting import show_counts, wait_until_due
+from services.notifications.channels.waiting import create_counts, wait_until_due
 from services.notifications.domain.delivery import Channel, EmailClaim, Outcome
 from services.notifications.domain.mail_server import MailServer
 from services.notifications.domain.texts import Mail
@@ -76,15 +76,15 @@ class Smtp:
         Once a connection could not be opened or has broken, the rest of the batch fails without an
         attempt, since each e-mail would wait for the same timeout.
         """
-        started = time.perf_counter()
+        start_time = time.perf_counter()
         was_open = self._connection is not None
         error, code, is_permanent = self._try(mail)
-        if was_open and self._broken and time.perf_counter() - started < self._timeout:
+        if was_open and self._broken and time.perf_counter() - start_time < self._timeout:
             # Many servers end a connection after some e-mails: try a fresh one. If the e-mail
             # arrives twice, the mailbox recognises it by its id.
             self._broken = False
             error, code, is_permanent = self._try(mail)
-        return Outcome(error, code, int((time.perf_counter() - started) * 1000), is_permanent)
+        return Outcome(error, code, int((time.perf_counter() - start_time) * 1000), is_permanent)
 
     def close(self) -> None:
         """Ends the connection with QUIT, if there is one."""
@@ -152,7 +152,7 @@ class Smtp:
         try:
             if server.security == "starttls":
                 connection.starttls(context=self._trust)
-            connection.ehlo_or_helo_if_needed()  # else a refusal would be one of the e-mail
+            connection.ehlo_or_helo_if_needed()  # otherwise a refusal would count for the e-mail
             if server.user:
                 connection.login(server.user, server.password)
         except BaseException:
@@ -186,7 +186,7 @@ class MailSender:
     def __init__(
         self,
         database: Database,
-        sending: DeliveryQueue,
+        queue: DeliveryQueue,
         mailbox: Mailbox,
         clock: Clock,
         *,
@@ -199,10 +199,10 @@ class MailSender:
         """
         self._read_again = read_again
         self._database = database
-        self._sending = sending
+        self._queue = queue
         self._mailbox = mailbox
         self._clock = clock
-        show_counts(Channel.EMAIL)
+        create_counts(Channel.EMAIL)
 
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
@@ -221,7 +221,7 @@ class MailSender:
                 count = self.send_batch(connection, loop)
                 if count:
                     loop.wait(_GATHER)
-                # After a batch that was not full, no e-mail is due that was not announced since.
+                # If the batch was not full, each e-mail that is due now was announced since.
                 if count < _BATCH:
                     self._wait(loop, connection)
 
@@ -232,9 +232,9 @@ class MailSender:
                 loop,
                 connection,
                 self._clock,
-                self._sending,
+                self._queue,
                 Channel.EMAIL,
-                lambda: self._sending.next_email_time(connection),
+                lambda: self._queue.next_email_time(connection),
                 self._read_again,
             )
 
@@ -247,7 +247,7 @@ class MailSender:
         count = 0
         try:
             while count < _BATCH and (loop is None or loop.turn()):
-                claim = self._sending.next_email(connection, self._clock.now())
+                claim = self._queue.next_email(connection, self._clock.now())
                 if claim is None:
                     break
                 with trace.under(claim.trace):
@@ -259,16 +259,16 @@ class MailSender:
 
     def _send(self, connection: Transaction, claim: EmailClaim) -> None:
         try:
-            mail = self._sending.mail_of(claim)
+            mail = self._queue.mail_of(claim)
             if mail is None:
-                self._sending.discard(claim)
+                self._queue.discard(claim)
                 return
             outcome = self._mailbox.put(mail)
             now = self._clock.now()
             if outcome.arrived:
-                status = self._sending.finish_sent_email(connection, claim, outcome, now)
+                status = self._queue.finish_sent_email(connection, claim, outcome, now)
             else:
-                status = self._sending.finish(Channel.EMAIL, claim, outcome, now)
+                status = self._queue.finish(Channel.EMAIL, claim, outcome, now)
         except (*LOST, Unavailable, Exhausted, Late):
             raise
         except Exception as error:

@@ -12,9 +12,10 @@ from services.notifications.domain.delivery import Channel, Status
 from services.notifications.usecases.sending import DeliveryQueue
 
 
-def show_counts(channel: Channel) -> None:
-    """Shows the counts of a channel's deliveries before the first one, so that the first one that
-    is given up is an increase.
+def create_counts(channel: Channel) -> None:
+    """Creates the counts of a channel's deliveries, each with the value zero.
+
+    So the first delivery that is given up shows as an increase.
     """
     for status in (Status.DELIVERED, Status.RETRYING, Status.DEAD):
         metrics.DELIVERIES.labels(channel.value, status.value)
@@ -31,14 +32,14 @@ def wait_until_due(
 ) -> None:
     """Waits until a delivery of a channel is announced or due, or the loop is stopped.
 
-    Also returns when a delivery waits and `queue` has to limit waiting times again. `next_time`
+    Also returns when a delivery waits and `queue` has to shorten waits again. `next_time`
     returns when the next delivery is due, and is called at least every `read_again` seconds.
     """
     due_time: datetime | None = None
 
     def is_due() -> bool:
         now = clock.now()
-        return due_time is not None and (due_time <= now or queue.is_to_bound(channel, now))
+        return due_time is not None and (due_time <= now or queue.must_shorten_waits(channel, now))
 
     while loop.turn():
         due_time = next_time()

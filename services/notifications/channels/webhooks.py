@@ -18,7 +18,7 @@ from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
 from chassis.supervisor import Loop
-from services.notifications.channels.waiting import show_counts, wait_until_due
+from services.notifications.channels.waiting import create_counts, wait_until_due
 from services.notifications.domain.delivery import (
     BUSY,
     GONE,
@@ -50,7 +50,7 @@ class EgressClient(egress.EgressClient):
             answer.error,
             answer.code,
             answer.duration_ms,
-            hopeless=answer.code == GONE,
+            is_permanent=answer.code == GONE,
             retry_after=answer.retry_after if answer.code in BUSY else 0.0,
         )
 
@@ -61,7 +61,7 @@ class WebhookSender:
     def __init__(
         self,
         database: Database,
-        sending: DeliveryQueue,
+        queue: DeliveryQueue,
         clock: Clock,
         *,
         slow: bool,
@@ -78,17 +78,17 @@ class WebhookSender:
         self._read_again = read_again
         self.name = "webhooks-slow" if slow else "webhooks"
         self._database = database
-        self._sending = sending
+        self._queue = queue
         self._clock = clock
         self._slow = slow
         self._development = development
         self._timeout = timeout
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
-        self._free = threading.Semaphore(threads)
+        self._idle_threads = threading.Semaphore(threads)
         self._idle_clients: dict[str, EgressClient] = {}  # open, by webhook id
-        self._in_use: set[EgressClient] = set()
-        show_counts(Channel.WEBHOOK)
+        self._clients_in_use: set[EgressClient] = set()
+        create_counts(Channel.WEBHOOK)
 
     def loop(self) -> Loop:
         """Returns the loop, which runs until it is stopped.
@@ -122,18 +122,18 @@ class WebhookSender:
             # the flush would add a millisecond or more to each delivery.
             connection.execute("SET synchronous_commit = off")
             while loop.turn():
-                free_threads = self._reserve_threads()
-                if not free_threads:
+                thread_count = self._reserve_threads()
+                if not thread_count:
                     continue
                 claims: list[WebhookClaim] = []
                 try:
-                    claims = self._sending.next_webhooks(
-                        connection, self._clock.now(), slow=self._slow, limit=free_threads
+                    claims = self._queue.next_webhooks(
+                        connection, self._clock.now(), slow=self._slow, limit=thread_count
                     )
                 finally:
-                    self._release_threads(free_threads - len(claims))
+                    self._release_threads(thread_count - len(claims))
                 for claim in claims:
-                    self._pool.submit(self._send_and_free, claim)
+                    self._pool.submit(self._send_and_release, claim)
                 if not claims:
                     self._wait(loop, connection)
 
@@ -147,9 +147,9 @@ class WebhookSender:
             loop,
             connection,
             self._clock,
-            self._sending,
+            self._queue,
             Channel.WEBHOOK,
-            lambda: self._sending.next_webhook_time(connection, slow=self._slow),
+            lambda: self._queue.next_webhook_time(connection, slow=self._slow),
             self._read_again,
         )
 
@@ -158,18 +158,18 @@ class WebhookSender:
 
         Waits for the first idle thread; returns 0 if there is none after half a second.
         """
-        if not self._free.acquire(timeout=0.5):
+        if not self._idle_threads.acquire(timeout=0.5):
             return 0
-        free_threads = 1
-        while free_threads < self._threads and self._free.acquire(blocking=False):
-            free_threads += 1
-        return free_threads
+        thread_count = 1
+        while thread_count < self._threads and self._idle_threads.acquire(blocking=False):
+            thread_count += 1
+        return thread_count
 
     def _release_threads(self, count: int) -> None:
         if count:
-            self._free.release(count)
+            self._idle_threads.release(count)
 
-    def _send_and_free(self, claim: WebhookClaim) -> None:
+    def _send_and_release(self, claim: WebhookClaim) -> None:
         trace.begin(claim.trace)
         try:
             self.send(claim)
@@ -193,28 +193,28 @@ class WebhookSender:
                 fault=log.fault(error),
             )
         finally:
-            self._free.release()
+            self._idle_threads.release()
 
     def send(self, claim: WebhookClaim) -> None:
         """Makes one attempt and records it."""
         now = self._clock.now()
         signatures = (
             Signature(secret).sign(claim.id, now, claim.body)
-            for secret in self._sending.secrets(claim)
+            for secret in self._queue.secrets(claim)
         )
-        sent = SignedTime(now, " ".join(signatures))
+        signed_time = SignedTime(now, " ".join(signatures))
         # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
         # endpoint's client.
         client = self._idle_clients.pop(claim.webhook_id, None) or EgressClient(
             development=self._development, timeout=self._timeout
         )
-        self._in_use.add(client)
+        self._clients_in_use.add(client)
         try:
-            outcome = client.post(claim.url, headers(claim.id, sent), claim.body.encode())
+            outcome = client.post(claim.url, headers(claim.id, signed_time), claim.body.encode())
         finally:
-            self._in_use.discard(client)
+            self._clients_in_use.discard(client)
         self._keep_open(claim.webhook_id, client)
-        status = self._sending.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), sent)
+        status = self._queue.finish(Channel.WEBHOOK, claim, outcome, self._clock.now(), signed_time)
         metrics.DELIVERIES.labels(Channel.WEBHOOK.value, status.value).inc()
         if outcome.arrived:
             log.get().info(
@@ -238,5 +238,5 @@ class WebhookSender:
             client.close()
 
     def _cut_all(self) -> None:
-        for client in list(self._in_use):
+        for client in list(self._clients_in_use):
             client.cut()

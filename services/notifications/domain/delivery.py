@@ -136,7 +136,7 @@ SPREAD = 0.2  # fraction of a wait by which chance may shorten or lengthen the w
 GONE = 410  # the status with which a receiver states that it wants no more deliveries
 BUSY = (429, 503)  # the statuses with which a receiver may state when to try again
 # The longest wait that a receiver can ask for: no receiver can put a notice off for a day.
-LONGEST_ASKED = timedelta(hours=1)
+MAX_RETRY_AFTER = timedelta(hours=1)
 BACK_OFFS = {Channel.EMAIL: EMAIL_BACK_OFF, Channel.WEBHOOK: WEBHOOK_BACK_OFF}
 
 
@@ -151,7 +151,7 @@ class Outcome:
     error: str = ""
     code: int = 0  # HTTP status or SMTP reply
     duration_ms: int = 0
-    hopeless: bool = False  # another attempt would get the same answer
+    is_permanent: bool = False  # another attempt would get the same answer
     retry_after: float = 0.0  # the seconds that the receiver asks to wait
 
     @property
@@ -168,7 +168,7 @@ class SignedTime:
     signature: str
 
 
-def headers(id: str, sent: SignedTime) -> dict[str, str]:
+def headers(id: str, signed_time: SignedTime) -> dict[str, str]:
     """Returns all headers of a webhook except those that depend on its address and length.
 
     The headers that an HTTP client would add by itself are included, so that the owner of the
@@ -181,8 +181,8 @@ def headers(id: str, sent: SignedTime) -> dict[str, str]:
         "content-type": "application/json",
         "user-agent": "Enlace/1",
         "webhook-id": id,
-        "webhook-timestamp": str(int(sent.time.timestamp())),
-        "webhook-signature": sent.signature,
+        "webhook-timestamp": str(int(signed_time.time.timestamp())),
+        "webhook-signature": signed_time.signature,
     }
 
 
@@ -210,13 +210,14 @@ def judge(
     """
     if outcome.arrived:
         return Verdict(Status.DELIVERED)
-    if outcome.hopeless:
+    if outcome.is_permanent:
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
-    requested_pause = timedelta(seconds=min(outcome.retry_after, LONGEST_ASKED.total_seconds()))
+    requested_pause = timedelta(seconds=min(outcome.retry_after, MAX_RETRY_AFTER.total_seconds()))
     pause = max(wait(back_off, tries, chance), requested_pause)
-    # No sender ran for the time beyond the longest waits, e.g. after a power cut. Without this
-    # limit, one failure after a weekend without power would end a delivery tried for a minute.
+    # In the time beyond the longest waits, no sender ran, e.g. after a power cut. Without this
+    # limit, one failure after a weekend without power would end a delivery that was tried for a
+    # minute.
     longest_waits = sum((wait(back_off, number, 1.0) for number in range(1, tries)), timedelta())
     if min(now - first_try_time, longest_waits) + pause > back_off.patience:
         return Verdict(Status.DEAD)
@@ -225,7 +226,7 @@ def judge(
 
 def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
     """Returns the time until the next attempt."""
-    grown = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
+    seconds = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
     return timedelta(
-        seconds=min(grown, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance)
+        seconds=min(seconds, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance)
     )

@@ -28,7 +28,7 @@ def is_address(text: str) -> bool:
     return bool(_EMAIL.fullmatch(text))
 
 
-def check(desk: Desk) -> None:
+def check_desk(desk: Desk) -> None:
     """Raises Invalid for an unknown language, and for an invalid address that is not empty."""
     violations = []
     if desk.language not in LANGUAGES:

@@ -20,8 +20,9 @@ class Standing:
 
 
 def check_standing(standing: Standing) -> None:
-    """Raises NotAllowed for an organisation or a worker that is suspended or has left, and for a
-    revoked key.
+    """Raises NotAllowed if the organisation, the worker or the key may no longer act.
+
+    The organisation or the worker is suspended or has left, or the key is revoked.
     """
     if (
         standing.organization_status in INACTIVE

@@ -85,7 +85,7 @@ def messages_of(event: ReferralEvent, recipients: list[Recipient]) -> list[Messa
     The ids are derived from that time, too, since a referrals service that was restored from a
     backup may use the same version again for another event.
     """
-    personal = {
+    worker_ids = {
         (recipient.kind, recipient.organization_id): recipient.worker_id
         for recipient in recipients
         if recipient.audience is Audience.WORKER
@@ -99,7 +99,7 @@ def messages_of(event: ReferralEvent, recipients: list[Recipient]) -> list[Messa
             recipient.audience,
             recipient.organization_id,
             recipient.worker_id,
-            personal.get((recipient.kind, recipient.organization_id), "")
+            worker_ids.get((recipient.kind, recipient.organization_id), "")
             if recipient.audience is Audience.DESK
             else "",
             recipient.kind,
@@ -120,10 +120,10 @@ def about_unreached(message: Message, now: datetime) -> Message:
     The coordinators are expected to phone the organisation.
     """
     recipient = Recipient(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
-    identity = derived_id(message.id, recipient)
+    id = derived_id(message.id, recipient)
     parties = (message.sender_organization_id, message.receiver_organization_id)
     return Message(
-        identity,
+        id,
         recipient.audience,
         "",
         "",
@@ -192,7 +192,7 @@ def about_enquiry(
 
     Only a message to the asking organisation names that organisation.
     """
-    personal = {
+    worker_ids = {
         recipient.organization_id: recipient.worker_id
         for recipient in recipients
         if recipient.audience is Audience.WORKER
@@ -203,7 +203,7 @@ def about_enquiry(
             recipient.audience,
             recipient.organization_id,
             recipient.worker_id,
-            personal.get(recipient.organization_id, "")
+            worker_ids.get(recipient.organization_id, "")
             if recipient.audience is Audience.DESK
             else "",
             recipient.kind,

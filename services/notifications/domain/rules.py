@@ -95,8 +95,8 @@ LETTERS_WHILE_INACTIVE = frozenset(
 )
 """The kinds of letters that are sent although the organisation is suspended or has left.
 
-They inform its managers of the suspension, and of proposals to which they can object: otherwise one
-coordinator could propose, and hold back the letter by a hold.
+They inform its managers of the suspension, and of proposals to which they can object. Otherwise one
+coordinator could make a proposal, and prevent its letter by means of a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
@@ -172,7 +172,7 @@ def recipients_of_enquiry(
     verb: str,
     asker: tuple[str, str],
     asked_ids: Sequence[str],
-    chosen_organization_id: str,
+    service_organization_id: str,
     *,
     first_offer: bool,
     by_asker: bool,
@@ -180,10 +180,10 @@ def recipients_of_enquiry(
     """Returns the recipients of a fact about an enquiry.
 
     The organisations in `asked_ids` are notified when the enquiry opens. The organisation
-    `chosen_organization_id` is notified when its offer is taken, when no referral will follow, and
-    when its offer was not taken although the enquiry is closed. `asker` (organisation, worker) gets
-    all other notices, but none about further offers after the first, and none about its own
-    cancellation. The coordinators are also notified when nobody could help.
+    `service_organization_id`, which offered help, is notified when its offer is taken, when no
+    referral will follow, and when the enquiry is closed and its offer was not taken. `asker`
+    (organisation, worker) gets all other notices, but none about further offers after the first,
+    and none about its own cancellation. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 
@@ -204,15 +204,15 @@ def recipients_of_enquiry(
     if verb == "offers_waiting":
         return to_asker(ENQUIRY_OFFERS_WAITING)
     if verb == "matched":
-        return list(_desk(ENQUIRY_MATCHED, chosen_organization_id))
+        return list(_desk(ENQUIRY_MATCHED, service_organization_id))
     if verb == "not_taken":
-        return list(_desk(ENQUIRY_NOT_TAKEN, chosen_organization_id))
+        return list(_desk(ENQUIRY_NOT_TAKEN, service_organization_id))
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     if verb == "cancelled":
         return [
             *([] if by_asker else to_asker(ENQUIRY_CANCELLED)),
-            *_desk(ENQUIRY_RELEASED, chosen_organization_id),
+            *_desk(ENQUIRY_RELEASED, service_organization_id),
         ]
     return []
 

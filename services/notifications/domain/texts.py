@@ -1,5 +1,6 @@
-"""The texts of e-mails in the language of the code; the catalogues (services/notifications/words)
-have the other languages.
+"""The texts of e-mails in Spanish.
+
+The catalogues (services/notifications/words) have the other languages.
 
 An e-mail to a desk says only that there is a task: somebody who looks over a shoulder or reads the
 mailbox learns that an account exists, and no more. In each language, the e-mails to desks differ
@@ -226,7 +227,7 @@ ACCOUNT = {
 }
 """The e-mails to a worker about her own account or organisation, by the kind of the notice."""
 
-PLACES = {
+PAGES = {
     "provider_proposed": "sign-in-provider",
     "entry_proposed": "inbox",
     "key_made": "keys",
@@ -239,5 +240,6 @@ PLACES = {
     "member_reinstated": "",
 }
 """The page that a letter without a token links to, by the kind of the notice; "" is the home page.
+
 All other letters without a token link to the page on which a worker asks for a new password.
 """

@@ -20,7 +20,7 @@ ROTATION = timedelta(hours=24)
 PATIENCE = timedelta(days=3)  # time of uninterrupted failure before an endpoint is switched off
 # The time without an attempt after which a failure starts a new series: nothing was due, or this
 # service did not run. Longer than any wait between two attempts of one delivery.
-QUIET = timedelta(days=1)
+SERIES_GAP = timedelta(days=1)
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
 DISABLED_BY_OWNER, DISABLED_FOR_FAILING = "by_owner", "failing"
 """The values of `Webhook.disabled_reason`; "" while the endpoint is enabled."""

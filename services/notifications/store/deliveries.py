@@ -1,11 +1,11 @@
-"""Deliveries: a sender claims them for a lease and finishes them within it, and the owner of an
-endpoint lists them.
+"""Deliveries, which senders claim and finish, and which the owner of an endpoint lists.
 
-A claim moves `next_attempt_time` to the end of the lease, so the delivery of a sender that dies
-becomes due again by itself. A finish does not change a delivery that was claimed again or discarded
-in the meantime. A transaction that changes an endpoint and its deliveries locks the endpoint first:
-otherwise a manager who disables the endpoint and a sender that records an attempt would wait for
-each other, and PostgreSQL would end one of the two transactions.
+A sender claims a delivery for a lease, and finishes it within the lease. A claim moves
+`next_attempt_time` to the end of the lease, so the delivery of a sender that dies becomes due again
+by itself. A finish does not change a delivery that was claimed again or discarded in the meantime.
+A transaction that changes an endpoint and its deliveries locks the endpoint first: otherwise a
+manager who disables the endpoint and a sender that records an attempt would wait for each other,
+and PostgreSQL would end one of the two transactions.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from chassis.wire import Cursor
 from services.notifications.domain.delivery import (
     BACK_OFFS,
     BUSY,
-    LONGEST_ASKED,
+    MAX_RETRY_AFTER,
     SPREAD,
     Channel,
     Delivery,
@@ -26,9 +26,9 @@ from services.notifications.domain.delivery import (
     WebhookClaim,
 )
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
-from services.notifications.domain.webhook import QUIET, SLOW_MS, TEST, Webhook
+from services.notifications.domain.webhook import SERIES_GAP, SLOW_MS, TEST, Webhook
 
-_SHOWN = (
+_COLUMNS = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
     " encode(sha256(convert_to(body, 'UTF8')), 'hex') AS body_sha256,"
     " create_time, next_attempt_time, delivery_time"
@@ -108,13 +108,13 @@ SELECT (SELECT count(*) FROM done) AS done,
 """
 
 
-def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
+def shorten_waits(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
     """Shortens waits of deliveries and of busy endpoints that a wrong clock has made too long.
 
     A delivery that would wait longer than is possible if all clocks were right becomes due at once,
     and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
-    length `lease` plus the longest pause after the delivery's number of tries, or the longest that
-    the receiver may have asked for; a second lease is added for clocks that differ.
+    length `lease` plus the longest pause after the delivery's number of tries, or plus the longest
+    pause that the receiver may have asked for. A second lease is added for clocks that differ.
     """
     back_off = BACK_OFFS[channel]
     values = {
@@ -125,7 +125,7 @@ def bound(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) ->
         "factor": back_off.factor,
         "longest": back_off.longest.total_seconds() * (1 + SPREAD),
         "busy": list(BUSY),
-        "asked": LONGEST_ASKED.total_seconds(),
+        "asked": MAX_RETRY_AFTER.total_seconds(),
     }
     if channel is Channel.WEBHOOK:
         tx.execute(
@@ -195,7 +195,7 @@ def finish(
     now: datetime,
     *,
     webhook_id: str | None = None,
-    sent: SignedTime | None = None,
+    signed_time: SignedTime | None = None,
 ) -> bool:
     """Records an attempt and its result.
 
@@ -215,10 +215,10 @@ def finish(
             "duration": outcome.duration_ms,
             "arrived": outcome.arrived,
             "webhook": webhook_id,
-            "sent": sent.time if sent else None,
-            "signature": sent.signature if sent else None,
+            "sent": signed_time.time if signed_time else None,
+            "signature": signed_time.signature if signed_time else None,
             "slow": not outcome.arrived or outcome.duration_ms > SLOW_MS,
-            "earliest": now - QUIET,
+            "earliest": now - SERIES_GAP,
         },
     ).fetchone()
     return bool(row and row["done"])
@@ -234,8 +234,9 @@ def discard_of_webhook(tx: Transaction, webhook_id: str) -> None:
 
 
 def discard_of_organization(tx: Transaction, organization_id: str) -> None:
-    """Discards the open deliveries to an organisation that is suspended or has left, except for the
-    letters that inform its managers of this.
+    """Discards the open deliveries to an organisation that is suspended or has left.
+
+    Letters of LETTERS_WHILE_INACTIVE are not discarded.
     """
     tx.execute(
         "SELECT FROM webhooks WHERE organization_id = %s ORDER BY id FOR UPDATE", (organization_id,)
@@ -263,7 +264,7 @@ def add_test(tx: Transaction, id: str, webhook: Webhook, body: str, now: datetim
     row = tx.execute(
         "INSERT INTO deliveries (id, channel, organization_id, webhook_id, kind, body, status,"
         " next_attempt_time, create_time)"
-        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_SHOWN}",
+        f" VALUES (%s, 'webhook', %s, %s, %s, %s, 'WAITING', %s, %s) RETURNING {_COLUMNS}",
         (id, webhook.organization_id, webhook.id, TEST, body, now, now),
     ).fetchone()
     _wake(tx)
@@ -279,7 +280,7 @@ def resend(tx: Transaction, organization_id: str, id: str, now: datetime) -> Del
     row = tx.execute(
         "UPDATE deliveries SET status = 'WAITING', next_attempt_time = %s, tries = 0,"
         " first_try_time = NULL WHERE id = %s AND organization_id = %s"
-        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_SHOWN}",
+        f" AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id) RETURNING {_COLUMNS}",
         (now, id, organization_id),
     ).fetchone()
     _wake(tx)
@@ -289,7 +290,7 @@ def resend(tx: Transaction, organization_id: str, id: str, now: datetime) -> Del
 def fetch(tx: Transaction, organization_id: str, id: str) -> tuple[Delivery, str] | None:
     """Returns a delivery and its body; None if the delivery or its endpoint does not exist."""
     row = tx.execute(
-        f"SELECT {_SHOWN}, body FROM deliveries WHERE id = %s AND organization_id = %s"
+        f"SELECT {_COLUMNS}, body FROM deliveries WHERE id = %s AND organization_id = %s"
         " AND EXISTS (SELECT FROM webhooks WHERE webhooks.id = webhook_id)",
         (id, organization_id),
     ).fetchone()
@@ -305,7 +306,7 @@ def of_webhook(
     """Returns the deliveries to an endpoint, newest first."""
     time, id = after or (None, "")
     rows: list[Row] = tx.execute(
-        f"SELECT {_SHOWN} FROM deliveries WHERE webhook_id = %(webhook)s"
+        f"SELECT {_COLUMNS} FROM deliveries WHERE webhook_id = %(webhook)s"
         " AND (%(time)s::timestamptz IS NULL OR (create_time, id) < (%(time)s, %(id)s))"
         " ORDER BY create_time DESC, id DESC LIMIT %(limit)s",
         {"webhook": webhook_id, "time": time, "id": id, "limit": limit},

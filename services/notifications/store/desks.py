@@ -29,9 +29,9 @@ def fetch(tx: Transaction, keyring: Keyring, organization_id: str) -> Desk:
 
 
 def save(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
-    """Saves the desk. Raises Stale if the stored version is not the one before `desk.version`."""
+    """Saves the desk. Raises Stale if the stored version is not `desk.version` - 1."""
     sealed = keyring.seal(desk.email, _email_context(desk.organization_id)) if desk.email else None
-    changed = tx.execute(
+    row_count = tx.execute(
         "INSERT INTO desks (organization_id, language, email, update_time, version)"
         " VALUES (%s, %s, %s, %s, %s)"
         " ON CONFLICT (organization_id) DO UPDATE"
@@ -40,7 +40,7 @@ def save(tx: Transaction, keyring: Keyring, desk: Desk, now: datetime) -> None:
         " version = excluded.version WHERE desks.version = excluded.version - 1",
         (desk.organization_id, desk.language, sealed, now, desk.version),
     ).rowcount
-    if changed != 1:
+    if row_count != 1:
         raise Stale
 
 

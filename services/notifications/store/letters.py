@@ -18,11 +18,11 @@ LETTER = "letter"
 def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> None:
     """Adds the letter, due at once, as a delivery of the message.
 
-    Nothing is added if the letter is there already, or if the organisation is suspended or has
-    left, unless the letter informs its managers of this.
+    Nothing is added if the letter is stored already, or if the organisation is suspended or has
+    left, unless the letter is one of LETTERS_WHILE_INACTIVE.
     """
     id = letter_id(message_id)
-    added = tx.execute(
+    inserted_rows = tx.execute(
         "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status,"
         " next_attempt_time, create_time, trace)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
@@ -40,7 +40,7 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             "anyway": letter.kind in LETTERS_WHILE_INACTIVE,
         },
     ).rowcount
-    if added:
+    if inserted_rows:
         tx.execute(
             "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time, kind)"
             " VALUES (%s, %s, %s, %s, %s)",

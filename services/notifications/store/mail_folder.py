@@ -14,7 +14,7 @@ from chassis.clock import Clock
 from services.notifications.domain.delivery import Outcome
 from services.notifications.domain.texts import Mail
 
-KEPT = 200  # e-mails that the development page shows; older files are deleted
+MAX_MAILS = 200  # e-mails that the development page shows; older files are deleted
 _SPARE = 50  # e-mails stored between two deletions, since a deletion lists the whole folder
 
 
@@ -27,15 +27,15 @@ class MailFolder:
         self._until_deletion = 0
 
     def put(self, mail: Mail) -> Outcome:
-        """Stores an e-mail, and returns that it has arrived."""
+        """Stores an e-mail, and returns the outcome of a successful attempt."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._folder / f"{mail.id}.new"
-        new.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))
-        new.replace(self._folder / f"{mail.id}.json")
+        new_file = self._folder / f"{mail.id}.new"
+        new_file.write_text(json.dumps(asdict(mail) | {"time": self._clock.now().isoformat()}))
+        new_file.replace(self._folder / f"{mail.id}.json")
         self._until_deletion -= 1
         if self._until_deletion < 0:
             self._until_deletion = _SPARE
-            for file in self._files()[KEPT:]:
+            for file in self._files()[MAX_MAILS:]:
                 file.unlink(missing_ok=True)
         return Outcome()
 
@@ -43,12 +43,12 @@ class MailFolder:
         """Does nothing: no connection is open."""
 
     def mails(self) -> list[tuple[Mail, datetime]]:
-        """Returns the latest KEPT e-mails with the time of each, newest first.
+        """Returns the latest MAX_MAILS e-mails with the time of each, newest first.
 
         Leaves out files that a sender deletes meanwhile.
         """
         mails = []
-        for file in self._files()[:KEPT]:
+        for file in self._files()[:MAX_MAILS]:
             with suppress(FileNotFoundError):
                 fields = json.loads(file.read_text())
                 time = datetime.fromisoformat(fields.pop("time"))

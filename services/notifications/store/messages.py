@@ -82,7 +82,7 @@ SELECT pg_notify(channel || 's', '') FROM (SELECT DISTINCT channel FROM sent) AS
 def save(
     tx: Transaction, messages: Sequence[Message], body: str, now: datetime, *, by_email: bool
 ) -> None:
-    """Writes the messages that are not there yet, with their deliveries.
+    """Writes the messages that are not stored yet, with their deliveries.
 
     There is a delivery to each webhook and e-mail address that is to get the message. The senders
     are woken at the commit.
@@ -97,17 +97,13 @@ def save(
         "kind",
         "referral_id",
         "urgency",
-    )
-    parties = (
         "sender_organization_id",
         "receiver_organization_id",
         "create_time",
         "need_code",
         "enquiry_id",
     )
-    values = {
-        name: [getattr(message, name) for message in messages] for name in (*columns, *parties)
-    }
+    values = {name: [getattr(message, name) for message in messages] for name in columns}
     values |= {"audience": [message.audience.value for message in messages]}
     tx.execute(
         _INSERT_MESSAGES,
@@ -162,7 +158,7 @@ def inbox(
     return [_message(row) for row in rows]
 
 
-def unread(tx: Transaction, reader: dict[str, object]) -> int:
+def count_unread(tx: Transaction, reader: dict[str, object]) -> int:
     """Returns how many messages that `reader` sees are unread."""
     row = tx.execute(_COUNT, reader).fetchone()
     assert row is not None
@@ -228,11 +224,10 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
 
 
 def note_unreached(tx: Transaction, message_id: str) -> Message | None:
-    """Marks a message as unreached if none of its deliveries has arrived or can still arrive, and
-    returns it.
+    """Marks a message as unreached, and returns it.
 
-    Returns None otherwise, and if the message was marked before or is itself about an unreached
-    message.
+    Returns None, and does nothing, if one of its deliveries has arrived or can still arrive, if the
+    message was marked before, or if it is itself about an unreached message.
     """
     # The last two deliveries may be given up at the same time; the lock lets the second transaction
     # see the result of the first.

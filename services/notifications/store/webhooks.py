@@ -34,8 +34,8 @@ def add(tx: Transaction, keyring: Keyring, webhook: Webhook, secret: str) -> Non
     )
 
 
-def lock_organization(tx: Transaction, organization_id: str) -> int:
-    """Returns the number of an organisation's endpoints, and keeps it from growing.
+def lock_and_count(tx: Transaction, organization_id: str) -> int:
+    """Returns the number of an organisation's endpoints, and prevents additions.
 
     Until this transaction ends, no other transaction can add an endpoint to the organisation, so
     that the limit holds.
@@ -85,7 +85,8 @@ def fetch(
 def save(tx: Transaction, webhook: Webhook) -> None:
     """Saves a changed endpoint.
 
-    The owner has just attended to the endpoint, so its failures and its slowness are forgotten.
+    The owner has just attended to the endpoint, so the records of its failures and its slowness are
+    reset.
     """
     tx.execute(
         "UPDATE webhooks SET url = %s, kinds = %s, enabled = %s, disabled_reason = %s, version ="

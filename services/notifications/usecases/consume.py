@@ -60,8 +60,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
 
     The table of notices names the recipients: the organisation's desk, or its managers and the
     worker who acted, or the auditors, or the coordinators. The coordinators may also be added to
-    the others. There is no message about a
-    fact that is not in the table, names no organisation, or is older than HISTORY.
+    the others. There is no message about a fact that is not in the table, names no organisation, or
+    is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if (
@@ -138,8 +138,8 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
 def organization(tx: Transaction, fact: Fact) -> None:
     """Records the standing of an organisation.
 
-    Once an organisation is suspended or has left, only the letters that inform its managers of this
-    are still sent to it.
+    Once an organisation is suspended or has left, only letters of LETTERS_WHILE_INACTIVE are still
+    sent to it.
     """
     body = wire.organization_fact(fact)
     members.save_organization(tx, body.organization_id, body.status_code)

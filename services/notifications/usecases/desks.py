@@ -12,8 +12,7 @@ from chassis.wire import version
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
-from services.notifications.domain import desk as rules
-from services.notifications.domain.desk import Desk
+from services.notifications.domain.desk import Desk, check_desk
 from services.notifications.store import desks
 from services.notifications.store.mail_folder import MailFolder
 
@@ -43,19 +42,19 @@ class Desks:
         invalid address.
         """
         requested = request.desk
-        base = version(requested.etag, "desk.etag")
-        before = desks.fetch(
+        expected_version = version(requested.etag, "desk.etag")
+        stored_desk = desks.fetch(
             call.tx, self._keyring, _organization_id(call.caller, requested.organization_id)
         )
-        if base != before.version:
+        if expected_version != stored_desk.version:
             raise Stale
         desk = Desk(
-            before.organization_id,
+            stored_desk.organization_id,
             requested.language or SOURCE,
             requested.email,
-            before.version + 1,
+            stored_desk.version + 1,
         )
-        rules.check(desk)
+        check_desk(desk)
         desks.save(call.tx, self._keyring, desk, call.clock.now())
         return wire.desk_answer(desk)
 

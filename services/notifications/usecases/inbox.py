@@ -45,10 +45,13 @@ class Inbox:
 
         Also returns the version of the caller's scope, and a token to watch it.
         """
-        scope, unread = _scope(call.caller), messages.unread(call.tx, _reader(call.caller))
+        scope = _scope(call.caller)
+        unread_count = messages.count_unread(call.tx, _reader(call.caller))
         token = self._watch.token(scope, call.clock.now())
         return pb.CountUnreadResponse(
-            unread=unread, version=_unread_versions(call.tx, [scope])[scope], watch_token=token
+            unread=unread_count,
+            version=_unread_versions(call.tx, [scope])[scope],
+            watch_token=token,
         )
 
     def BatchGetUnreadVersions(
@@ -94,7 +97,7 @@ class Inbox:
 
 
 def _scope(caller: Caller) -> str:
-    """Returns the caller's scope, all of whose callers share one version of the unread messages.
+    """Returns the caller's scope. All callers in a scope share one version of the unread messages.
 
     The scope is the caller's organisation, for a coordinator together with the coordinators' inbox.
     """

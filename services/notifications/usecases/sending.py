@@ -11,7 +11,6 @@ from chassis.tokens import SYSTEM
 from facts import outbox
 from keys.sealing import Keyring
 from services.notifications import wire
-from services.notifications.domain import delivery as rules
 from services.notifications.domain.delivery import (
     Channel,
     Claim,
@@ -19,7 +18,9 @@ from services.notifications.domain.delivery import (
     Outcome,
     SignedTime,
     Status,
+    Verdict,
     WebhookClaim,
+    judge,
 )
 from services.notifications.domain.desk import is_address
 from services.notifications.domain.message import (
@@ -37,9 +38,9 @@ WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 # longer than an attempt: 10 s, or 20 s if an idle connection turns out to be broken
 WEBHOOK_LEASE = timedelta(seconds=30)
 EMAIL_LEASE = timedelta(minutes=4)  # longer than an attempt, which may take three minutes
-BOUND_EVERY = timedelta(minutes=1)
+SHORTEN_INTERVAL = timedelta(minutes=1)
 # The time for which the owner of an endpoint can see why a delivery did not arrive.
-ATTEMPTS_KEPT = timedelta(days=30)
+ATTEMPT_LIFE = timedelta(days=30)
 
 _chance = secrets.SystemRandom().random
 
@@ -61,7 +62,7 @@ class DeliveryQueue:
         self._letter_key = letter_key
         self._public_url = public_url
         self._by_email = by_email
-        self._bounded: dict[Channel, datetime] = {}
+        self._last_shortened: dict[Channel, datetime] = {}
 
     def next_webhooks(
         self, connection: Transaction, now: datetime, *, slow: bool, limit: int
@@ -70,7 +71,7 @@ class DeliveryQueue:
 
         `connection` may be in autocommit, because the claim is one statement.
         """
-        self._bound(connection, now, Channel.WEBHOOK, WEBHOOK_LEASE)
+        self._shorten_waits(connection, now, Channel.WEBHOOK, WEBHOOK_LEASE)
         return deliveries.claim_webhooks(
             connection, now, now + WEBHOOK_LEASE, slow=slow, limit=limit
         )
@@ -80,26 +81,24 @@ class DeliveryQueue:
 
         If a sender dies, the e-mail that it had claimed becomes due again at the end of the lease.
         """
-        self._bound(connection, now, Channel.EMAIL, EMAIL_LEASE)
+        self._shorten_waits(connection, now, Channel.EMAIL, EMAIL_LEASE)
         return deliveries.claim_email(connection, now, now + EMAIL_LEASE)
 
-    def _bound(
+    def _shorten_waits(
         self, connection: Transaction, now: datetime, channel: Channel, lease: timedelta
     ) -> None:
-        """Limits the waiting times of deliveries, at most once a minute.
+        """Shortens waits that are too long, at most once a minute.
 
-        If the clock was set back, the waiting times are limited at once.
+        If the clock was set back, the waits are shortened at once.
         """
-        if self.is_to_bound(channel, now):
-            deliveries.bound(connection, now, channel, lease)
-            self._bounded[channel] = now
+        if self.must_shorten_waits(channel, now):
+            deliveries.shorten_waits(connection, now, channel, lease)
+            self._last_shortened[channel] = now
 
-    def is_to_bound(self, channel: Channel, now: datetime) -> bool:
-        """Returns True if the next claim has to limit the waiting times of a channel's
-        deliveries.
-        """
-        bounded = self._bounded.get(channel)
-        return bounded is None or not timedelta(0) <= now - bounded < BOUND_EVERY
+    def must_shorten_waits(self, channel: Channel, now: datetime) -> bool:
+        """Returns whether the next claim has to shorten the waits of a channel's deliveries."""
+        last_time = self._last_shortened.get(channel)
+        return last_time is None or not timedelta(0) <= now - last_time < SHORTEN_INTERVAL
 
     def next_webhook_time(self, connection: Transaction, *, slow: bool) -> datetime | None:
         """Returns when the next delivery of a lane is due; None if none waits."""
@@ -185,7 +184,7 @@ class DeliveryQueue:
         claim: Claim,
         outcome: Outcome,
         now: datetime,
-        sent: SignedTime | None = None,
+        signed_time: SignedTime | None = None,
     ) -> Status:
         """Records an attempt, with its time and signature if it was a webhook.
 
@@ -198,7 +197,14 @@ class DeliveryQueue:
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
         with self._database.transaction(SYSTEM) as tx:
             is_recorded = deliveries.finish(
-                tx, claim.id, claim.lease, outcome, verdict, now, webhook_id=webhook_id, sent=sent
+                tx,
+                claim.id,
+                claim.lease,
+                outcome,
+                verdict,
+                now,
+                webhook_id=webhook_id,
+                signed_time=signed_time,
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_failing(tx, webhook_id, now)
@@ -253,8 +259,8 @@ class DeliveryQueue:
         messages.save(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
 
 
-def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> rules.Verdict:
-    return rules.judge(
+def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Verdict:
+    return judge(
         channel,
         outcome,
         tries=claim.tries + 1,
@@ -267,5 +273,5 @@ def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) ->
 def sweep(tx: Transaction, now: datetime) -> None:
     """Deletes secrets and letters that are no longer used, and old attempts."""
     webhooks.forget_former_secrets(tx, now)
-    attempts.forget(tx, now - ATTEMPTS_KEPT)
+    attempts.forget(tx, now - ATTEMPT_LIFE)
     letters.forget(tx, now)

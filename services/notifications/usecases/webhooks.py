@@ -14,13 +14,13 @@ from chassis.wire import PageTokens, mask_names, page_size, version
 from keys.sealing import Keyring
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import wire
-from services.notifications.domain import webhook as rules
+from services.notifications.domain import webhook as webhook_rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
 
 MAX_SHOWN_ATTEMPTS = 100  # maximum number of attempts shown with a delivery, newest first
 HOURS = 24  # hours for which attempts are counted
-_CHANGEABLE = ("url", "kinds", "enabled")
+_CHANGEABLE_FIELDS = ("url", "kinds", "enabled")
 
 
 class Webhooks:
@@ -39,9 +39,9 @@ class Webhooks:
     ) -> pb.CreateWebhookResponse:
         """Creates an endpoint; returns it with its secret, which can't be read again."""
         requested, organization_id = request.webhook, call.caller.organization_id
-        existing_count = webhooks.lock_organization(call.tx, organization_id)
+        existing_count = webhooks.lock_and_count(call.tx, organization_id)
         now, reach = call.clock.now(), self._reach
-        webhook = rules.new_webhook(
+        webhook = webhook_rules.new_webhook(
             new_id(),
             organization_id,
             requested.url,
@@ -79,12 +79,13 @@ class Webhooks:
         An endpoint that is switched off loses its waiting deliveries. A test, or a delivery that is
         sent again by hand, is sent even while the endpoint is off.
         """
-        requested, paths = request.webhook, mask_names(request.update_mask, _CHANGEABLE)
-        webhook_id, base = object_id(requested.id), version(requested.etag, "webhook.etag")
-        before = _fetch(call, webhook_id, to_change=True)
-        webhook = rules.change(
-            before,
-            base,
+        requested, paths = request.webhook, mask_names(request.update_mask, _CHANGEABLE_FIELDS)
+        webhook_id = object_id(requested.id)
+        expected_version = version(requested.etag, "webhook.etag")
+        stored_webhook = _fetch(call, webhook_id, to_change=True)
+        webhook = webhook_rules.change(
+            stored_webhook,
+            expected_version,
             call.clock.now(),
             url=requested.url if "url" in paths else None,
             kinds=list(requested.kinds) if "kinds" in paths else None,
@@ -92,7 +93,7 @@ class Webhooks:
             reach=self._reach,
         )
         webhooks.save(call.tx, webhook)
-        if before.enabled and not webhook.enabled:
+        if stored_webhook.enabled and not webhook.enabled:
             deliveries.discard_of_webhook(call.tx, webhook.id)
         return wire.webhook_answer(webhook)
 
@@ -104,7 +105,7 @@ class Webhooks:
         Of two calls at the same time, the second waits for the first, and is refused unless one of
         them sets `at_once`.
         """
-        webhook = rules.rotate(
+        webhook = webhook_rules.rotate(
             _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once
         )
         secret = _new_secret()

@@ -1,5 +1,6 @@
-"""Notices and e-mails in the reader's language: the texts of the domain, translated with the
-catalogues next to this file.
+"""Notices and e-mails in the reader's language.
+
+The texts of the domain are translated with the catalogues next to this file.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from services.notifications.domain.texts import (
     ACCOUNT,
     APPLICATION,
     INVITATION,
-    PLACES,
+    PAGES,
     TASK,
     Mail,
     MailText,
@@ -58,8 +59,9 @@ def invitation_mail(
 def application_mail(
     delivery_id: str, recipient: str, token: str, language: str, public_url: str
 ) -> Mail:
-    """Returns the e-mail to an applicant. It contains nothing that was entered into the form, since
-    the mailbox may be a stranger's.
+    """Returns the e-mail to an applicant.
+
+    It contains nothing that was entered into the form, since the mailbox may be a stranger's.
     """
     mail_language = language_of(language)
     link = f"{public_url}/join/confirm?lang={mail_language}#{token}"
@@ -69,21 +71,21 @@ def application_mail(
 def account_mail(
     delivery_id: str, kind: str, recipient: str, token: str, language: str, public_url: str
 ) -> Mail | None:
-    """Returns the e-mail to a worker about her own account or organisation; None for a kind that
-    only a later version knows.
+    """Returns the e-mail to a worker about her own account or organisation.
 
-    A token stands after the # of the link, as in an invitation.
+    A token stands after the # of the link, as in an invitation. Returns None for a kind that only a
+    later version knows.
     """
     if kind not in ACCOUNT:
         return None
     mail_language = language_of(language)
-    place = (
+    page = (
         f"reset?lang={mail_language}#{token}"
         if token
-        else PLACES.get(kind, "forgot") + f"?lang={mail_language}"
+        else PAGES.get(kind, "forgot") + f"?lang={mail_language}"
     )
     return _mail(
-        delivery_id, recipient, ACCOUNT[kind], mail_language, f"{public_url}/{place}", token
+        delivery_id, recipient, ACCOUNT[kind], mail_language, f"{public_url}/{page}", token
     )
 
 

@@ -1,5 +1,7 @@
-"""The table of notices: one row for each notice, with the fact that causes it, its recipients, and
-its text in Spanish. The catalogues (services/notifications/words) have the other languages.
+"""The table of notices.
+
+Each row has the fact that causes the notice, its recipients, and its text in Spanish. The
+catalogues (services/notifications/words) have the other languages.
 
 The texts are constant and reviewed like code; nothing in them depends on a person, a place or a
 need. They are shown in the inbox, behind a sign-in, so they may say what happened.

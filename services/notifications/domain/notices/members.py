@@ -1,6 +1,4 @@
-"""Notices about member organisations, their accounts, and the channels through which notices
-reach them.
-"""
+"""Notices about member organisations, their accounts, and the channels of their notices."""
 
 from chassis.languages import N_
 from services.notifications.domain.notices.notice import Notice, Party

@@ -94,13 +94,10 @@ class Schedule:
             date.fromisoformat(fields[name]) if fields[name] else None
             for name in ("valid_from", "valid_to")
         )
-        opens_at, closes_at = (
-            time.fromisoformat(fields[name]) for name in ("opens_at", "closes_at")
-        )
         return cls(
             Frequency(fields["freq"]),
-            opens_at,
-            closes_at,
+            time.fromisoformat(fields["opens_at"]),
+            time.fromisoformat(fields["closes_at"]),
             tuple(fields["byday"]),
             valid_from,
             valid_to,

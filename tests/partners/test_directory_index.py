@@ -243,7 +243,7 @@ def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_
 def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    monkeypatch.setattr(search_index, "_SPARE_SLOTS", 2)
     created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
     index, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
 
@@ -288,7 +288,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
 def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_missed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    monkeypatch.setattr(search_index, "_SPARE_SLOTS", 2)
     monkeypatch.setattr(directory_index, "_BATCH", 2)
     assert found_names(scene) == []
     for number in range(9):

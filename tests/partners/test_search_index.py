@@ -99,7 +99,7 @@ def page_by_page(
 def test_hits_and_their_order_equal_those_of_checking_each_service(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_index, "_MANY_LATER", 10)
+    monkeypatch.setattr(search_index, "_SPARE_SLOTS", 10)
     chance, index = Chance(seed), SearchIndex()
     directory = {
         f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))
@@ -173,7 +173,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
 def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuilt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search_index, "_MANY_LATER", 2)
+    monkeypatch.setattr(search_index, "_SPARE_SLOTS", 2)
     index, service = SearchIndex(), replace(Chance(1).said("a"), name="a")
     index.fill([service.entry()])
     for number in range(3):

@@ -31,7 +31,7 @@ TIMEOUT = 15.0  # seconds within which the server must give each answer
 _PAUSE = 1.0
 _BATCH = 20  # maximum number of e-mails sent over one connection
 # Seconds between two batches: e-mails that are written meanwhile share a connection.
-_GATHER = 0.25
+_BATCH_INTERVAL = 0.25
 # Seconds that one e-mail may take before the loop counts as stuck: a server may take up to TIMEOUT
 # for each of up to nine answers.
 _LIMIT = 180.0
@@ -73,8 +73,9 @@ class Smtp:
     def put(self, mail: Mail) -> Outcome:
         """Makes one attempt and returns its result.
 
-        Once a connection could not be opened or has broken, the rest of the batch fails without an
-        attempt, since each e-mail would wait for the same timeout.
+        If a connection that served earlier e-mails breaks before the timeout, a fresh connection is
+        tried once. If a connection can't be opened, or breaks in any other way, the rest of the
+        batch fails without an attempt, since each e-mail would wait for the same timeout.
         """
         start_time = time.perf_counter()
         was_open = self._connection is not None
@@ -220,7 +221,7 @@ class MailSender:
             while loop.turn():
                 count = self.send_batch(connection, loop)
                 if count:
-                    loop.wait(_GATHER)
+                    loop.wait(_BATCH_INTERVAL)
                 # If the batch was not full, each e-mail that is due now was announced since.
                 if count < _BATCH:
                     self._wait(loop, connection)

@@ -148,12 +148,17 @@ _READ_ALL = (
 
 
 def inbox(
-    tx: Transaction, reader: dict[str, object], *, unread: bool, after: Cursor | None, limit: int
+    tx: Transaction,
+    reader: dict[str, object],
+    *,
+    unread_only: bool,
+    after: Cursor | None,
+    limit: int,
 ) -> list[Message]:
     """Returns the messages that `reader` (organization, me, coordinator) sees, newest first."""
     time, id = after or (None, "")
     rows = tx.execute(
-        _LIST, {**reader, "time": time, "id": id, "unread": unread, "limit": limit}
+        _LIST, {**reader, "time": time, "id": id, "unread": unread_only, "limit": limit}
     ).fetchall()
     return [_message(row) for row in rows]
 

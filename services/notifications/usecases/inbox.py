@@ -28,15 +28,20 @@ class Inbox:
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         rows = messages.inbox(
-            call.tx, _reader(call.caller), unread=request.unread_only, after=after, limit=size + 1
+            call.tx,
+            _reader(call.caller),
+            unread_only=request.unread_only,
+            after=after,
+            limit=size + 1,
         )
-        last = rows[size - 1] if len(rows) > size else None
+        last_message = rows[size - 1] if len(rows) > size else None
         return pb.ListMessagesResponse(
             messages=[
                 wire.message_answer(message, call.caller.language) for message in rows[:size]
             ],
             next_page_token=self._pages.token(
-                request, [last.create_time.isoformat(), last.id] if last else None
+                request,
+                [last_message.create_time.isoformat(), last_message.id] if last_message else None,
             ),
         )
 
@@ -79,9 +84,9 @@ class Inbox:
 
         `until_time` is the time of the newest message that the caller saw. Returns the new count.
         """
-        until = moment(request, "until_time")
-        assert until  # it is required
-        messages.mark_all_read(call.tx, _reader(call.caller), until, call.clock.now())
+        until_time = moment(request, "until_time")
+        assert until_time  # it is required
+        messages.mark_all_read(call.tx, _reader(call.caller), until_time, call.clock.now())
         return self.CountUnread(pb.CountUnreadRequest(), call)
 
     def ListNotices(self, request: pb.ListNoticesRequest, call: Call) -> pb.ListNoticesResponse:

@@ -137,11 +137,14 @@ class Webhooks:
         after = self._pages.cursor(request, str, str)
         _fetch(call, webhook_id)
         rows = deliveries.of_webhook(call.tx, webhook_id, after=after, limit=size + 1)
-        last = rows[size - 1] if len(rows) > size else None
+        last_delivery = rows[size - 1] if len(rows) > size else None
         return pb.ListDeliveriesResponse(
             deliveries=[wire.delivery_answer(delivery) for delivery in rows[:size]],
             next_page_token=self._pages.token(
-                request, [last.create_time.isoformat(), last.id] if last else None
+                request,
+                [last_delivery.create_time.isoformat(), last_delivery.id]
+                if last_delivery
+                else None,
             ),
         )
 

@@ -194,26 +194,29 @@ class Ranking:
             for organization_id in set(question.excluded_organization_ids)
             for id in self._ids_by_organization.get(organization_id, ())
         )
-        verdicts = {
+        outcomes_by_criterion = {
             name: shelf.bits_by_outcome(name, question)
             for name in (*criteria(question), *HIDDEN_CRITERIA)
         }
         excluded_bits = _union(
             bits
-            for outcome in verdicts.values()
+            for outcome in outcomes_by_criterion.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.DOES_NOT_FIT
         )
         uncertain_bits = _union(
             bits
-            for outcome in verdicts.values()
+            for outcome in outcomes_by_criterion.values()
             for (verdict, _), bits in outcome.items()
             if verdict is Verdict.ASK
         )
         levels = [
-            [verdicts[name][outcome] for outcome in sorted(verdicts[name])]
+            [
+                outcomes_by_criterion[name][outcome]
+                for outcome in sorted(outcomes_by_criterion[name])
+            ]
             for name in ORDERING_CRITERIA
-            if name in verdicts
+            if name in outcomes_by_criterion
         ]
         ids: list[str] = []
         for part in (

@@ -382,16 +382,16 @@ def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
     return entry.schedules, entry.country, entry.department
 
 
-def _visible(tx: Transaction, caller: Caller, unfiltered: list[Service]) -> list[Service]:
+def _visible(tx: Transaction, caller: Caller, fetched_services: list[Service]) -> list[Service]:
     """Returns the services that the caller may see.
 
     A caller on probation sees no shelters of other members.
     """
-    hidden = [
+    hidden_services = [
         service
-        for service in unfiltered
+        for service in fetched_services
         if service.is_shelter and service.organization_id != caller.organization_id
     ]
-    if not hidden or sees_shelters(tx, caller):
-        return unfiltered
-    return [service for service in unfiltered if service not in hidden]
+    if not hidden_services or sees_shelters(tx, caller):
+        return fetched_services
+    return [service for service in fetched_services if service not in hidden_services]

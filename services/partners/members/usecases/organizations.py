@@ -284,7 +284,7 @@ def visible_to(
     """
     if sees_inactive_members(caller):
         return [*candidates]
-    hidden = (
+    hidden_ids = (
         set()
         if sees_shelters(tx, caller)
         else organizations.shelters(tx, [organization.id for organization in candidates])
@@ -293,7 +293,7 @@ def visible_to(
     return [
         organization
         for organization in candidates
-        if organization.was_admitted and organization.id not in hidden
+        if organization.was_admitted and organization.id not in hidden_ids
     ]
 
 

@@ -115,7 +115,9 @@ class RelyingParty:
         self._cache: dict[tuple[str, str], _CachedDocument] = {}
         self._request_slots = threading.BoundedSemaphore(_MAX_REQUESTS)
 
-    def question(self, client: Client, secret: str, state: str, max_age: int = MAX_AGE) -> str:
+    def authorization_url(
+        self, client: Client, secret: str, state: str, max_age: int = MAX_AGE
+    ) -> str:
         """Returns the address at the provider to which the browser is sent.
 
         The nonce and the verifier are derived from `secret`; the provider sees the verifier only
@@ -140,7 +142,7 @@ class RelyingParty:
         endpoint = self._provider(client.issuer, end).authorization_endpoint
         return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(parameters)}"
 
-    def answer(
+    def exchange_code(
         self, client: Client, secret: str, code: str, issuer: str, now: datetime
     ) -> Identity:
         """Exchanges the code and returns the person's identity.

@@ -164,7 +164,7 @@ class SignInProviders:
             raise NotFound
         secret = token_urlsafe(32)
         with _logging_failure(provider):
-            address = self._party.question(
+            address = self._party.authorization_url(
                 client, secret, _state(secret), **({"max_age": 0} if reauthenticate else {})
             )
         sign_in_providers.add_question(tx, mark_of(secret), provider, now)
@@ -197,7 +197,7 @@ class SignInProviders:
             raise Unauthenticated("sign_in_failed")
         try:
             with _logging_failure(provider):
-                identity = self._party.answer(client, secret, code, issuer, now)
+                identity = self._party.exchange_code(client, secret, code, issuer, now)
         except NotBelieved:
             raise Unauthenticated("sign_in_failed") from None
         worker = _bound_worker(

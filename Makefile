@@ -133,7 +133,7 @@ words: $(VENV)/.dev ## Update the catalogues from the code; a text without trans
 	@$(PY) -m tests.words
 
 tables: $(VENV)/.dev ## Print the tables of the gateway's guide: rights, refusals and their reasons
-	@$(PY) -c "from services.gateway.api import printed as tables; \
+	@$(PY) -c "from services.gateway.api import tables; \
 		print(tables.rights(), tables.refusals(), sep='\n')"
 
 # ARGS="--docs" takes those of the README.

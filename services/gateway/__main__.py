@@ -41,10 +41,10 @@ def serve(only: str | None) -> None:
     server = Server(
         app,
         f"{settings.host}:{settings.port}",
-        settings.proxies,
+        settings.proxy_count,
         refuse=app.extensions["limits"].refuse,
         quick_reply=app.extensions.get("answers_without_app"),
-        farewell=settings.farewell_seconds,
+        farewell_seconds=settings.farewell_seconds,
     )
 
     def stop(number: int, frame: FrameType | None) -> None:

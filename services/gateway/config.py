@@ -43,10 +43,10 @@ class Settings:
     public_url: str
     development: bool
     metrics_listen: str
-    proxies: int
+    proxy_count: int
     caller_rate: int = CALLER_RATE
     farewell_seconds: int = 0
-    addresses: AddressSigner | None = None
+    address_signer: AddressSigner | None = None
     """Signs the address of a caller without a token, for the services.
 
     Only development may do without a signer; the services then count all such callers under the
@@ -66,15 +66,15 @@ def from_environment(*, with_site: bool = True) -> Settings:
     settings = config.Settings()
     development = settings.flag("ENLACE_DEVELOPMENT")
     folder = settings.path("ENLACE_KEYS", "var/keys")
-    addresses = _addresses(folder)
-    if addresses is None and not development:
+    address_signer = _address_signer(folder)
+    if address_signer is None and not development:
         settings.refuse(
             "ENLACE_KEYS has no calls.gateway.jwk. Without it, all callers without a token count as"
             " one address. Create it with `python -m services.partners print-key calls.gateway`"
             " (docs/operations.md)"
         )
     host, _, port = settings.listen("ENLACE_HTTP_LISTEN", "127.0.0.1:8080").rpartition(":")
-    loaded = Settings(
+    gateway_settings = Settings(
         host=host,
         port=int(port) if port.isdecimal() else 0,
         partners=settings.text("ENLACE_PARTNERS_ADDRESS", "127.0.0.1:9091"),
@@ -85,15 +85,15 @@ def from_environment(*, with_site: bool = True) -> Settings:
         metrics_listen=settings.listen("ENLACE_METRICS_LISTEN", ""),
         # With too few proxies, everybody behind a proxy counts as one address; with too many, a
         # caller can invent an address.
-        proxies=settings.number("ENLACE_PROXIES", 0),
+        proxy_count=settings.number("ENLACE_PROXIES", 0),
         # To be set behind a proxy that keeps connections to several gateways.
         farewell_seconds=settings.number("ENLACE_FAREWELL_SECONDS", 0),
         caller_rate=settings.number("ENLACE_CALLER_RATE", CALLER_RATE, least=1),
-        addresses=addresses,
+        address_signer=address_signer,
         site=_site(settings, folder) if with_site else None,
     )
     settings.done()
-    return loaded
+    return gateway_settings
 
 
 def _site(settings: config.Settings, folder: Path) -> SiteSettings:
@@ -124,7 +124,7 @@ def _signing_key(settings: config.Settings, keys: Path) -> bytes:
     return secrets.token_bytes(32)
 
 
-def _addresses(folder: Path) -> AddressSigner | None:
+def _address_signer(folder: Path) -> AddressSigner | None:
     """Returns the signer for addresses, with the newest key that every service has seen.
 
     If there is no key, logs an error and returns None. All callers without a token then count as

@@ -14,7 +14,7 @@ from chassis import contract
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import locations_pb2, members_pb2
 from protos.referrals.v1 import referrals_pb2
-from services.gateway.api import printed
+from services.gateway.api import tables
 from services.gateway.edge.problems import REASONS
 from tests.refusals import METHODS, undeclared, unprovoked
 
@@ -94,7 +94,7 @@ def test_every_declared_refusal_is_explained() -> None:
 
 
 def test_the_page_of_rights_has_each_rpc_with_its_refusals() -> None:
-    rows = [line for line in printed.rights().splitlines() if line.startswith("| `")]
+    rows = [line for line in tables.rights().splitlines() if line.startswith("| `")]
     refusing = [name for name, method in METHODS.items() if contract.rules(method).refusals]
     assert len(rows) == len(METHODS) + len(refusing)
     assert "| `SignIn` | `sign_in_failed`, `too_many_attempts` |" in rows

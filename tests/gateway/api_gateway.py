@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
 from services.gateway.api import register
-from services.gateway.edge.clients import AUDIENCES, Caller, calling
+from services.gateway.edge.clients import AUDIENCES, Caller, current_caller
 from services.gateway.edge.credentials import Exchange
 from services.gateway.edge.limits import Limits
 
@@ -77,7 +77,7 @@ class Stub:
         def call(request: Message) -> Message:
             request.SerializeToString()  # an unserialisable request is the gateway's fault
             sent = copy.deepcopy(request)  # the caller may use the same message again
-            self._played.calls.append((rpc, sent, calling.get()))
+            self._played.calls.append((rpc, sent, current_caller.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
                 raise answer

@@ -22,7 +22,7 @@ import requests
 from chassis import errors
 from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway.edge import gates
-from services.gateway.edge.clients import FAREWELLS, Clients
+from services.gateway.edge.clients import MAX_ENDING_SESSIONS, Clients
 from services.gateway.edge.gates import CAPACITIES, FAILURES, THREADS, Gate
 from tests.gateway.api_gateway import JWT, KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
@@ -298,7 +298,7 @@ def test_leaving_takes_no_time_however_many_leave_while_partners_is_down(
     for _ in range(2000):
         clients.end_session_later(SECRET)
     assert time.monotonic() - begin < 1
-    assert clients._leaving.qsize() <= FAREWELLS
+    assert clients._sessions_to_end.qsize() <= MAX_ENDING_SESSIONS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import calling
+from services.gateway.edge.clients import current_caller
 from services.gateway.site.backend import lists, names
 from tests.gateway.api_gateway import ID, OUTPUTS, filled
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, referral, sound
@@ -75,7 +75,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     played: PlayedServices, app: Flask
 ) -> None:
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
-    calling.set(calling.get())
+    current_caller.set(current_caller.get())
     with app.test_request_context("/"):
         known = names.names(organizations, services, workers)
     assert [*map(known.organization, organizations)] == [f"O {id_}" for id_ in organizations]

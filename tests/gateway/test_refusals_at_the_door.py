@@ -125,10 +125,10 @@ def test_other_callers_are_answered_while_refusals_are_delayed(
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     lines = [gateway.send(request_bytes("greedy")) for _ in range(50)]
-    until(lambda: len(gateway.server._refused) == 50)
+    until(lambda: len(gateway.server._refused_channels) == 50)
     assert gateway.get("modest").text == "modest"
-    gateway.server._refused = type(gateway.server._refused)(
-        (0.0, channel) for _, channel in gateway.server._refused
+    gateway.server._refused_channels = type(gateway.server._refused_channels)(
+        (0.0, channel) for _, channel in gateway.server._refused_channels
     )
     gateway.server.pull_trigger()
     for line in lines:
@@ -143,7 +143,7 @@ def test_a_flood_holds_only_a_limited_number_of_connections(
     monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     with gateway.send(request_bytes("greedy")), gateway.send(request_bytes("greedy")):
-        until(lambda: len(gateway.server._refused) == 2)
+        until(lambda: len(gateway.server._refused_channels) == 2)
         with gateway.send(request_bytes("greedy")) as line:
             assert line.recv(65536).startswith(b"HTTP/1.1 429")
 

@@ -9,7 +9,7 @@ import pytest
 
 from chassis.errors import Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
-from services.gateway.edge.clients import NOBODY, Caller, Clients, calling
+from services.gateway.edge.clients import NOBODY, Caller, Clients, current_caller
 from tests.gateway.served_gateway import Service, refusing
 
 DRAFT = referrals_pb2.CreateReferralRequest()
@@ -22,7 +22,7 @@ def clients(service: Service) -> Iterator[Clients]:
     created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
     yield created
     created.close()
-    calling.set(NOBODY)
+    current_caller.set(NOBODY)
 
 
 def refuse_old_token(rpc: str, context: grpc.ServicerContext) -> None:
@@ -34,7 +34,9 @@ def refuse_old_token(rpc: str, context: grpc.ServicerContext) -> None:
 def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
     clients: Clients, service: Service
 ) -> None:
-    calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"}))
+    current_caller.set(
+        Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "new"})
+    )
     clients.referrals.CreateReferral(DRAFT)
     assert service.calls == ["CreateReferral"] * 2
     clients.referrals.CreateReferral(DRAFT)  # the rest of the request uses the fresh token
@@ -44,14 +46,16 @@ def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
 def test_a_fresh_token_that_expires_too_is_reported_as_a_busy_service_and_not_as_unauthenticated(
     clients: Clients, service: Service
 ) -> None:
-    calling.set(Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"}))
+    current_caller.set(
+        Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"})
+    )
     with pytest.raises(Unavailable, match="service_busy"):
         clients.referrals.CreateReferral(DRAFT)
     assert service.calls == ["CreateReferral"] * 2
 
 
 def test_a_caller_who_brought_a_token_has_to_renew_it(clients: Clients, service: Service) -> None:
-    calling.set(Caller({"enlace.referrals": "old"}))
+    current_caller.set(Caller({"enlace.referrals": "old"}))
     with pytest.raises(Unauthenticated, match="token_expired"):
         clients.referrals.CreateReferral(DRAFT)
     assert service.calls == ["CreateReferral"]
@@ -61,6 +65,6 @@ def test_a_caller_whose_key_was_revoked_gets_no_fresh_token(clients: Clients) ->
     def revoked() -> dict[str, str]:
         raise Unauthenticated("key_invalid")
 
-    calling.set(Caller({"enlace.referrals": "old"}, renew=revoked))
+    current_caller.set(Caller({"enlace.referrals": "old"}, renew=revoked))
     with pytest.raises(Unauthenticated, match="key_invalid"):
         clients.referrals.CreateReferral(DRAFT)

@@ -31,10 +31,10 @@ def test_without_the_key_that_signs_addresses_the_gateway_starts_only_in_develop
     ):
         from_environment()
     monkeypatch.setenv("ENLACE_DEVELOPMENT", "1")
-    assert from_environment().addresses is None
+    assert from_environment().address_signer is None
     monkeypatch.delenv("ENLACE_DEVELOPMENT")
     key_folder.create(folder, ())
-    assert from_environment().addresses
+    assert from_environment().address_signer
 
 
 @pytest.mark.parametrize("content", ["", "c2hvcnQ=", "half of a k"])
@@ -63,9 +63,9 @@ def test_in_a_cluster_the_gateway_signs_with_the_key_in_its_secret(
     for place, contents in ((folder, values["keys-gateway"]), (public, values["keys-partners"])):
         for file, content in contents.items():
             (place / file.replace("calls.gateway", name)).write_bytes(content)
-    addresses = from_environment().addresses
-    assert addresses
+    signer = from_environment().address_signer
+    assert signer
     reader = AddressReader(
         partial(key_folder.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock()
     )
-    assert reader.read(addresses.sign("192.0.2.7", "enlace.partners")) == "192.0.2.7"
+    assert reader.read(signer.sign("192.0.2.7", "enlace.partners")) == "192.0.2.7"

@@ -219,7 +219,7 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
 # D24
 def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() -> None:
     clock = Clock()
-    server = http.Server(pages(PlayedServices()), "127.0.0.1:0", farewell=5.0)
+    server = http.Server(pages(PlayedServices()), "127.0.0.1:0", farewell_seconds=5.0)
     server.clock = clock
     thread = threading.Thread(target=server.serve)
     thread.start()

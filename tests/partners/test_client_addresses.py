@@ -11,7 +11,7 @@ import pytest
 
 from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
-from services.gateway.edge.clients import Caller, Clients, calling
+from services.gateway.edge.clients import Caller, Clients, current_caller
 from tests.builders import refusal
 from tests.partners.scene import Scene
 
@@ -47,14 +47,14 @@ def gateway(scene: Scene) -> Iterator[Clients]:
     created = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere, signer=scene.gateway)
     yield created
     created.close()
-    calling.set(Caller())
+    current_caller.set(Caller())
 
 
 def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
     scene: Scene, gateway: Clients
 ) -> None:
     def address_heard(address: str, number: int) -> str:
-        calling.set(Caller(origin={"client-address": address, "client-device": ""}))
+        current_caller.set(Caller(origin={"client-address": address, "client-device": ""}))
         try:
             gateway.tokens.SignIn(
                 pb.SignInRequest(email=f"nadie{number}@ejemplo.org", password="una clave que no es")

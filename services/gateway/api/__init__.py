@@ -25,7 +25,7 @@ PATHS = ("/api/", hsds.PREFIX)
 
 def register(app: Flask) -> None:
     """Adds the API to the app."""
-    # Otherwise a doubled slash would be a redirect, and a problem names no address to go to.
+    # Otherwise Flask would answer a doubled slash with a redirect, which a problem cannot express.
     app.url_map.merge_slashes = False
     reserve_for_systems(app, *PATHS)
     app.before_request(no_route)

@@ -20,12 +20,12 @@ from chassis import contract
 from chassis.shape import shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
-from services.gateway.api.patches import Given, complete
+from services.gateway.api.patches import JsonObject, complete
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
-_NAMES = {parameter: name for name, parameter in PARAMETERS.items()}
+_FIELD_OF_PARAMETER = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 # The name of a single item, by collection, if it is not the collection's name without the s.
 _ITEM_NAMES = {
@@ -144,7 +144,7 @@ class Binding:
             role.lower() for role in ("MANAGER", "COORDINATOR", "AUDITOR") if role in rules.roles
         )
 
-    def request(self, given: Given, variables: Mapping[str, str]) -> Any:
+    def request(self, input_values: JsonObject, variables: Mapping[str, str]) -> Any:
         """Returns the request message, from a body or query that the schema has accepted."""
         request: Any = GetMessageClass(self.rpc.input_type)()
         target = request if self.body in ("", "*") else getattr(request, self.body)
@@ -153,11 +153,11 @@ class Binding:
             (target if "etag" in self.target.fields_by_name else request).etag = if_match(
                 self.needs_etag
             )
-        masked = "update_mask" in self.rpc.input_type.fields_by_name
+        has_mask = "update_mask" in self.rpc.input_type.fields_by_name
         values = (
-            complete(given, lambda: self._current(variables))
-            if masked and self.verb == "patch"
-            else given
+            complete(input_values, lambda: self._read_current(variables))
+            if has_mask and self.verb == "patch"
+            else input_values
         )
         for name, value in values.items():
             message, field = next(_destinations(request, target, name))
@@ -165,8 +165,8 @@ class Binding:
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
-        if masked:
-            request.update_mask.paths.extend(sorted(given))
+        if has_mask:
+            request.update_mask.paths.extend(sorted(input_values))
         if "request_id" in self.rpc.input_type.fields_by_name:
             request.request_id = request_key()
         return request
@@ -187,7 +187,7 @@ class Binding:
             f"Get{self.rpc.name.removeprefix('Create')}"
         )
 
-    def _current(self, variables: Mapping[str, str]) -> Message:
+    def _read_current(self, variables: Mapping[str, str]) -> Message:
         """Reads the current resource, into which the merge patch is merged."""
         get_method = self.rpc.containing_service.methods_by_name[
             f"Get{self.rpc.name.removeprefix('Update')}"
@@ -227,10 +227,10 @@ def _destinations(request: Message, target: Message, name: str) -> Iterator[tupl
 
     Looks in the body's message, in the request, and in the request's filter, in this order.
     """
-    named = [name, _NAMES.get(name, name)]
+    field_names = [name, _FIELD_OF_PARAMETER.get(name, name)]
     # mypy does not know the fields of a message
     inner = [getattr(request, "filter")] if "filter" in request.DESCRIPTOR.fields_by_name else []  # noqa: B009
     for message in (target, request, *inner):
-        for field in named:
-            if field in message.DESCRIPTOR.fields_by_name:
-                yield message, field
+        for field_name in field_names:
+            if field_name in message.DESCRIPTOR.fields_by_name:
+                yield message, field_name

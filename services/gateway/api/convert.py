@@ -68,7 +68,9 @@ def _field_to_json(field: FieldType, value: Any) -> Any:
     if is_map(field):
         return {key: value[key] for key in sorted(value)}
     if field.is_repeated:
-        return [converted for item in value if (converted := _json_value(field, item)) is not None]
+        return [
+            json_value for item in value if (json_value := _json_value(field, item)) is not None
+        ]
     return _json_value(field, value)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from services.gateway.api import printed
+from services.gateway.api import tables
 from services.gateway.api.answers import PREFIX
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,20 +29,20 @@ class Page:
 
     file: str
     title: str
-    printed: Callable[[], str] | None = None
+    make_tables: Callable[[], str] | None = None
 
     def text(self) -> str:
         """Returns the whole page as Markdown."""
-        written = (ROOT / self.file).read_text(encoding="utf-8")
-        return f"{written}\n{self.printed()}" if self.printed else written
+        file_text = (ROOT / self.file).read_text(encoding="utf-8")
+        return f"{file_text}\n{self.make_tables()}" if self.make_tables else file_text
 
 
 PAGES = {
-    "": Page("docs/api.md", "Guide", printed.refusals),
+    "": Page("docs/api.md", "Guide", tables.refusals),
     "quickstart": Page("docs/quickstart.md", "Quick start"),
     "grpc": Page("docs/grpc.md", "gRPC"),
     "codes": Page("docs/codes.md", "Codes"),
-    "rights": Page("docs/rights.md", "Rights", printed.rights),
+    "rights": Page("docs/rights.md", "Rights", tables.rights),
     "contract": Page("protos/README.md", "Contract"),
     "versioning": Page("docs/versioning.md", "Versions"),
     "changelog": Page("docs/api_changelog.md", "Changes"),
@@ -101,19 +101,19 @@ def _rewrite_links(children: Sequence[Token], folder: str) -> None:
 
     A link to a file that is not served becomes plain text.
     """
-    dropped = False
+    is_dropped = False
     for token in children:
         if token.type == "link_open":
             file, _, fragment = str(token.attrGet("href") or "").partition("#")
             address = ADDRESSES.get(posixpath.normpath(posixpath.join(folder, file)))
-            dropped = (
+            is_dropped = (
                 bool(file)
                 and address is None
                 and "://" not in file
                 and not file.startswith(f"{PREFIX}/")
             )
-            token.hidden = dropped
+            token.hidden = is_dropped
             if file and address:
                 token.attrSet("href", f"{address}#{fragment}" if fragment else address)
         elif token.type == "link_close":
-            token.hidden = dropped
+            token.hidden = is_dropped

@@ -12,10 +12,10 @@ from google.protobuf.message import Message
 
 from services.gateway.api.convert import to_json
 
-Given = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def complete(patch: Given, read: Callable[[], Message]) -> Given:
+def complete(patch: JsonObject, read: Callable[[], Message]) -> JsonObject:
     """Returns the patch with nested objects completed from the current resource.
 
     Calls `read` only if the patch has nested objects.

@@ -18,7 +18,7 @@ from chassis.errors import Invalid, Stale, Unauthenticated
 from chassis.ids import new_id
 from chassis.languages import SOURCE, known
 from services.gateway.edge import bodies, limits
-from services.gateway.edge.clients import AUDIENCES, Caller, calling
+from services.gateway.edge.clients import AUDIENCES, Caller, current_caller
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.edge.problems import NAME, HttpRefusal
 
@@ -74,15 +74,15 @@ class Parser(FlaskParser):
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
         """Returns the parameters. Refuses several values of a parameter that has only one."""
-        sent = super().load_querystring(req, schema)
-        repeated = [
+        parameters = super().load_querystring(req, schema)
+        repeated_names = [
             name
             for name, values in req.args.lists()
-            if len(values) > 1 and name in schema.fields and name not in sent.multiple_keys
+            if len(values) > 1 and name in schema.fields and name not in parameters.multiple_keys
         ]
-        if repeated:
-            raise Invalid(*((name, "malformed") for name in repeated))
-        return sent
+        if repeated_names:
+            raise Invalid(*((name, "malformed") for name in repeated_names))
+        return parameters
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_options: Any
@@ -134,12 +134,14 @@ def admit(needs_credential: bool) -> None:
     service rejects a key or session.
     """
     # The credential itself is exchanged in nobody's name.
-    sent = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
-    mark = fingerprint(sent) if sent else ""
-    calling.set(Caller(request_id=g.request_id, language=language(), mark=mark or limits.address()))
-    limits.admit(mark, exchange().knows(sent))
+    secret = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
+    mark = fingerprint(secret) if secret else ""
+    current_caller.set(
+        Caller(request_id=g.request_id, language=language(), mark=mark or limits.address())
+    )
+    limits.admit(mark, exchange().knows(secret))
     if needs_credential:
-        calling.set(in_the_name_of(credential(), language()))
+        current_caller.set(in_the_name_of(credential(), language()))
 
 
 def language() -> str:
@@ -157,15 +159,15 @@ def credential() -> SignedIn:
 
     The services verify a caller token; here only its form is checked.
     """
-    kind, _, sent = request.headers.get("Authorization", "").partition(" ")
-    if not kind:
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+    if not scheme:
         raise Unauthenticated("token_missing")
-    if kind.lower() == "bearer" and API_KEY.match(sent):
-        return exchange().api_key(sent)
-    if kind.lower() == "bearer" and SESSION.match(sent):
-        return exchange().session(sent)
-    if kind.lower() == "bearer" and JWT.match(sent):
-        return SignedIn(dict.fromkeys(AUDIENCES, sent))
+    if scheme.lower() == "bearer" and API_KEY.match(secret):
+        return exchange().api_key(secret)
+    if scheme.lower() == "bearer" and SESSION.match(secret):
+        return exchange().session(secret)
+    if scheme.lower() == "bearer" and JWT.match(secret):
+        return SignedIn(dict.fromkeys(AUDIENCES, secret))
     raise Unauthenticated("token_invalid")
 
 
@@ -174,27 +176,27 @@ def request_key() -> str:
 
     Without the header, a repeated request counts as a new one.
     """
-    sent = request.headers.get("Idempotency-Key")
-    if sent is None:
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
         return new_id()
     # The IETF draft puts the key in quotes; most clients do not.
-    key = sent.strip().removeprefix('"').removesuffix('"')
+    key = header.strip().removeprefix('"').removesuffix('"')
     if not IDEMPOTENCY_KEY.match(key):
         raise Invalid(("Idempotency-Key", "malformed"))
     return key
 
 
-def if_match(needed: bool = True) -> str:
+def if_match(required: bool = True) -> str:
     """Returns the etag that a change is based on; "" if none was sent and none is needed.
 
     Raises Stale for a weak or empty etag, several etags, or `*`, because these do not name one
     version. Raises HttpRefusal etag_required if an etag is needed and none was sent.
     """
-    strong = list(request.if_match.as_set())
-    if len(strong) == 1 and strong[0]:
-        return str(strong[0])
+    strong_etags = list(request.if_match.as_set())
+    if len(strong_etags) == 1 and strong_etags[0]:
+        return str(strong_etags[0])
     if "If-Match" in request.headers:
         raise Stale
-    if needed:
+    if required:
         raise HttpRefusal("etag_required")
     return ""

@@ -74,13 +74,13 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator
         yield from _fields(document, content["schema"], "", DEPTH)
 
 
-def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int) -> Iterator[Row]:
+def _fields(document: Mapping[str, Any], schema: Schema, prefix: str, depth: int) -> Iterator[Row]:
     resolved = _resolved(document, schema)
     for name, field_schema in resolved.get("properties", {}).items():
         if field_schema.get("readOnly"):
             continue
         yield _row(
-            document, within + name, "body", field_schema, name in resolved.get("required", ())
+            document, prefix + name, "body", field_schema, name in resolved.get("required", ())
         )
         inner = _resolved(document, field_schema)
         is_list = "items" in inner
@@ -88,7 +88,7 @@ def _fields(document: Mapping[str, Any], schema: Schema, within: str, depth: int
             yield from _fields(
                 document,
                 inner["items"] if is_list else inner,
-                f"{within}{name}{'[]' if is_list else ''}.",
+                f"{prefix}{name}{'[]' if is_list else ''}.",
                 depth - 1,
             )
 
@@ -144,12 +144,12 @@ def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
     """Returns a schema or parameter with its outermost references resolved."""
     for part in schema.get("allOf", []):
         schema = {**schema, **part}
-    referred: Any = document
+    target: Any = document
     if "$ref" not in schema:
         return schema
     for name in schema["$ref"].removeprefix("#/").split("/"):
-        referred = referred[name]
+        target = target[name]
     return {
-        **referred,
+        **target,
         **{key: value for key, value in schema.items() if key not in ("$ref", "allOf")},
     }

@@ -23,7 +23,7 @@ from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, list_response, resource_response
 from services.gateway.api.binding import Binding, bindings
 from services.gateway.api.convert import to_json
-from services.gateway.api.patches import Given
+from services.gateway.api.patches import JsonObject
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import documented_headers, response_name
 from services.gateway.edge import bodies, limits, origin
@@ -67,17 +67,17 @@ class Routes(Blueprint):  # type: ignore[misc]
     def _add(self, binding: Binding) -> None:
         method = binding.verb.upper()
         body_schema = schemas.body(binding)
-        query = schemas.query(binding)
-        answers = schemas.answer(binding.rpc.output_type)
-        status = 201 if binding.creates else 204 if answers is None else 200
-        needed = body_schema is not None and needs_body(body_schema, method, status)
+        query_schema = schemas.query(binding)
+        answer_schema = schemas.answer(binding.rpc.output_type)
+        status = 201 if binding.creates else 204 if answer_schema is None else 200
+        requires_body = body_schema is not None and needs_body(body_schema, method, status)
 
-        def view(given: Given | None = None, **variables: str) -> Response:
+        def view(input_values: JsonObject | None = None, **variables: str) -> Response:
             # The service counts wrong guesses by the address that they come from. Only calls that
             # can be a guess carry the address.
             if "too_many_attempts" in binding.rules.refusals:
                 origin.attach()
-            return answer_of(binding, binding.ask(binding.request(given or {}, variables)))
+            return answer_of(binding, binding.ask(binding.request(input_values or {}, variables)))
 
         view.__name__ = binding.operation_id
         summary, _, description = comment(binding.rpc).partition(". ")
@@ -87,15 +87,17 @@ class Routes(Blueprint):  # type: ignore[misc]
             else summary.removesuffix(".")
         )
         inner: View = self.response(
-            status, answers, headers=documented_headers(*answer_headers(binding, answers))
+            status,
+            answer_schema,
+            headers=documented_headers(*answer_headers(binding, answer_schema)),
         )(view)
         if body_schema is not None:
             kind = MERGE_PATCH if method == "PATCH" else "application/json"
             inner = self.arguments(
-                body_schema, location="json", required=needed, content_type=kind
+                body_schema, location="json", required=requires_body, content_type=kind
             )(inner)
-        if query is not None:
-            inner = self.arguments(query, location="query")(inner)
+        if query_schema is not None:
+            inner = self.arguments(query_schema, location="query")(inner)
         operation = {
             "x-right": binding.required_right,
             "x-refusals": sorted(binding.rules.refusals),
@@ -108,37 +110,39 @@ class Routes(Blueprint):  # type: ignore[misc]
         )(inner)
 
         @wraps(inner)
-        def admitted(*args: Any, **kwargs: Any) -> Response:
+        def admit_and_answer(*args: Any, **kwargs: Any) -> Response:
             deprecation.add_headers(binding.rules)
             admit(needs_credential=not binding.rules.public)
             request.max_content_length = bodies.maximum_size(request.path)
             g.wrapped_in, g.request_type = binding.body, binding.rpc.input_type
             sent_back.allow(binding)
-            if body_schema is not None and needed and not request.get_data(cache=True):
+            if body_schema is not None and requires_body and not request.get_data(cache=True):
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}
             if body_schema is None and method != "GET":
                 self.ARGUMENTS_PARSER.parse(Nothing, request, location="json")
             return inner(*args, **kwargs)
 
-        named = {
+        accepted_headers = {
             "IDEMPOTENCY_KEY": binding.is_repeatable,
             "IF_MATCH": binding.takes_etag and binding.needs_etag,
             "IF_MATCH_OPTIONAL": binding.takes_etag and not binding.needs_etag,
             "IF_NONE_MATCH": method == "GET",
         }
-        documentation: Given = admitted._apidoc  # type: ignore[attr-defined]
-        documentation["headers"] = [name for name, needed in named.items() if needed]
+        documentation: JsonObject = admit_and_answer._apidoc  # type: ignore[attr-defined]
+        documentation["headers"] = [
+            name for name, is_accepted in accepted_headers.items() if is_accepted
+        ]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
         # each response, schemas and headers included. The copying would take a fifth of the
         # start-up time.
-        refused = {
-            refusal: [response_name(refusal)] for refusal in statuses(binding, body_schema or query)
+        refusal_responses = {
+            code: [response_name(code)] for code in statuses(binding, body_schema or query_schema)
         }
         documentation["response"]["responses"].update(
-            refused | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
+            refusal_responses | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
         )
         self.route(binding.flask_route, methods=[method], tags=[self.name], endpoint=view.__name__)(
-            admitted
+            admit_and_answer
         )
 
 
@@ -152,21 +156,21 @@ def answer_of(binding: Binding, message: Message) -> Response:
     if not output.fields:
         return Response(status=204)
     status = 201 if binding.creates else 200
-    listing, wrapped = schemas.listed_field(output), schemas.wrapped_field(output)
-    if listing is not None:
-        rest: Given = {
+    list_field, resource_field = schemas.listed_field(output), schemas.wrapped_field(output)
+    if list_field is not None:
+        rest: JsonObject = {
             field.name: [to_json(entry) for entry in getattr(message, field.name)]
             if field.is_repeated
             else getattr(message, field.name)
             for field in output.fields
         }
-        return list_response(rest.pop(listing.name), rest.pop("next_page_token", ""), rest)
-    if wrapped is not None:
+        return list_response(rest.pop(list_field.name), rest.pop("next_page_token", ""), rest)
+    if resource_field is not None:
         body = to_json(message)
         return resource_response(
-            {**body.pop(wrapped.name, {}), **body},
+            {**body.pop(resource_field.name, {}), **body},
             status=status,
-            location=binding.location_of(getattr(message, wrapped.name)),
+            location=binding.location_of(getattr(message, resource_field.name)),
         )
     return resource_response(
         to_json(message),
@@ -176,9 +180,9 @@ def answer_of(binding: Binding, message: Message) -> Response:
     )
 
 
-def answer_headers(binding: Binding, answers: Schema | None) -> Iterator[str]:
+def answer_headers(binding: Binding, answer_schema: Schema | None) -> Iterator[str]:
     """Yields the names, in spec.RESPONSE_HEADERS, of the headers that not every answer has."""
-    fields = answers._declared_fields if answers else {}
+    fields = answer_schema._declared_fields if answer_schema else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
     if binding.creates and binding.read_rpc:
@@ -190,7 +194,7 @@ def answer_headers(binding: Binding, answers: Schema | None) -> Iterator[str]:
 
 
 def add_headers(doc: dict[str, Any], doc_info: dict[str, Any], **_others: Any) -> dict[str, Any]:
-    """Adds a route's headers to its OpenAPI.
+    """Adds a route's headers to its entry in the OpenAPI document.
 
     Runs last, because flask-smorest replaces the parameters with those of the schemas.
     """
@@ -213,15 +217,17 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     )
 
 
-def statuses(binding: Binding, body_schema: type[Schema] | None) -> list[int]:
+def statuses(binding: Binding, input_schema: type[Schema] | None) -> list[int]:
     """Returns the statuses with which a route may refuse, because of its input or its rpc."""
-    refusals = {429, 503, 504} | binding.statuses
-    refusals |= set() if binding.rules.public else {401, 403}
-    refusals |= {404} if binding.variables else set()
-    refusals |= {400} if body_schema or binding.is_repeatable else set()
-    refusals |= {422} if binding.is_repeatable else set()
-    refusals |= ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
-    return sorted(refusals)
+    refusal_statuses = {429, 503, 504} | binding.statuses
+    refusal_statuses |= set() if binding.rules.public else {401, 403}
+    refusal_statuses |= {404} if binding.variables else set()
+    refusal_statuses |= {400} if input_schema or binding.is_repeatable else set()
+    refusal_statuses |= {422} if binding.is_repeatable else set()
+    refusal_statuses |= (
+        ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
+    )
+    return sorted(refusal_statuses)
 
 
 def install(app: Flask, services: Sequence[Routes]) -> Blueprint:

@@ -19,7 +19,7 @@ from marshmallow.validate import Length, OneOf, Range
 from chassis.shape import CONTROL, MASK_FIELD, TIME, FieldType, Kind, Shape, is_map, shape
 from services.gateway.api.binding import Binding
 from services.gateway.api.convert import MessageType, words
-from services.gateway.api.values import File, Flag, Fraction, Number, Object, Text, Time, Whole
+from services.gateway.api.values import File, Flag, Fraction, FullMatch, Number, Object, Text, Time
 from services.gateway.edge.comments import comment
 from services.gateway.edge.problems import BODY_NAMES, PARAMETERS
 
@@ -50,7 +50,7 @@ def body(binding: Binding) -> type[Schema] | None:
     if not binding.body:
         return None
     request = binding.rpc.input_type
-    patch = binding.verb == "patch"
+    is_patch = binding.verb == "patch"
     mask = request.fields_by_name.get(MASK_FIELD)
     limits = [
         shape(field)
@@ -60,10 +60,14 @@ def body(binding: Binding) -> type[Schema] | None:
     only = [name for limit in limits for name in limit.only]
     without = [name for limit in limits for name in limit.without]
     # Fields under a mask may be sent in part; a merge patch can also clear them.
-    make = partial(_input_field, in_part=bool(mask or patch), clearing=bool(mask and patch))
-    name = f"{binding.target.name}Patch" if patch else f"{request.name.removesuffix('Request')}Body"
+    make_field = partial(
+        _input_field, in_part=bool(mask or is_patch), null_clears=bool(mask and is_patch)
+    )
+    name = (
+        f"{binding.target.name}Patch" if is_patch else f"{request.name.removesuffix('Request')}Body"
+    )
     fields_by_name = {
-        BODY_NAMES.get(field.name, field.name): make(field)
+        BODY_NAMES.get(field.name, field.name): make_field(field)
         for field in _sendable(binding.target, binding)
         if (not only or field.name in only)
         and field.name not in without
@@ -71,7 +75,7 @@ def body(binding: Binding) -> type[Schema] | None:
     }
     if binding.body != "*":
         fields_by_name |= {
-            field.name: make(field)
+            field.name: make_field(field)
             for field in _sendable(request, binding)
             if field.name != binding.body
         }
@@ -121,8 +125,8 @@ def answer(output: MessageType) -> Schema | None:
     """
     if not output.fields:
         return None
-    if listing := listed_field(output):
-        item = listing.message_type
+    if list_field := listed_field(output):
+        item = list_field.message_type
         is_unpaged = "next_page_token" not in output.fields_by_name
         entries = fields.List(
             fields.Nested(answer_schema(item)),
@@ -132,9 +136,9 @@ def answer(output: MessageType) -> Schema | None:
         rest = {
             field.name: _answer_field(field)
             for field in output.fields
-            if field is not listing and field.name != "next_page_token"
+            if field is not list_field and field.name != "next_page_token"
         }
-        following = (
+        cursor_field = (
             {}
             if is_unpaged
             else {
@@ -148,15 +152,19 @@ def answer(output: MessageType) -> Schema | None:
         return _schema(
             f"{item.name}{'List' if is_unpaged else 'Page'}",
             "",
-            {"items": entries, **rest, **following},
+            {"items": entries, **rest, **cursor_field},
             EXCLUDE,
         )()
-    if wrapped := wrapped_field(output):
-        rest = {field.name: _answer_field(field) for field in output.fields if field is not wrapped}
-        inner = {field.name: _answer_field(field) for field in wrapped.message_type.fields}
+    if resource_field := wrapped_field(output):
+        rest = {
+            field.name: _answer_field(field)
+            for field in output.fields
+            if field is not resource_field
+        }
+        inner = {field.name: _answer_field(field) for field in resource_field.message_type.fields}
         return _schema(
             output.name.removesuffix("Response"),
-            comment(output) or comment(wrapped.message_type),
+            comment(output) or comment(resource_field.message_type),
             inner | rest,
             EXCLUDE,
         )()
@@ -208,12 +216,12 @@ def answer_schema(message: Descriptor) -> type[Schema]:
 
 
 @cache
-def _input_schema(message: Descriptor, in_part: bool, clearing: bool) -> type[Schema]:
+def _input_schema(message: Descriptor, in_part: bool, null_clears: bool) -> type[Schema]:
     return _schema(
         f"{message.name}{'Patch' if in_part else 'Input'}",
         comment(message),
         {
-            field.name: _input_field(field, in_part=in_part, clearing=clearing)
+            field.name: _input_field(field, in_part=in_part, null_clears=null_clears)
             for field in _sendable(message)
         },
         RAISE,
@@ -230,12 +238,12 @@ def _schema(
 def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[FieldType]:
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
-    carried = {"id", "etag", "request_id", MASK_FIELD, *in_path}
-    # The publisher of the next version must name the version that it replaces.
+    names_elsewhere = {"id", "etag", "request_id", MASK_FIELD, *in_path}
+    # A request to publish names the resource of which it publishes the next version.
     if binding and binding.rpc.name.startswith("Publish"):
-        carried.remove("id")
+        names_elsewhere.remove("id")
     for field in message.fields:
-        if field.name not in carried and not shape(field).output_only and not is_map(field):
+        if field.name not in names_elsewhere and not shape(field).output_only and not is_map(field):
             yield field
 
 
@@ -259,7 +267,7 @@ def _answer_field(field: FieldType) -> AnyField:
     field_shape = shape(field)
     options: dict[str, Any] = {
         "required": _is_always_present(field, field_shape),
-        "metadata": _about(field, field_shape),
+        "metadata": _metadata(field, field_shape),
     }
     if is_map(field):
         value = field.message_type.fields_by_name["value"]
@@ -271,18 +279,18 @@ def _answer_field(field: FieldType) -> AnyField:
     return _value(field, answer_schema, **options)
 
 
-def _input_field(field: FieldType, *, in_part: bool = False, clearing: bool = False) -> AnyField:
+def _input_field(field: FieldType, *, in_part: bool = False, null_clears: bool = False) -> AnyField:
     """Returns a field of a body or query, with all its checks.
 
-    If the body may be sent `in_part`, the field may be left out. With `clearing`, null clears a
+    If the body may be sent `in_part`, the field may be left out. With `null_clears`, null clears a
     field that can be empty.
     """
     field_shape = shape(field)
-    part = partial(_input_schema, in_part=in_part, clearing=clearing)
+    part = partial(_input_schema, in_part=in_part, null_clears=null_clears)
     options: dict[str, Any] = {
         "required": field_shape.required and not in_part,
-        "allow_none": clearing and not _refuses_null(field, field_shape),
-        "metadata": _about(field, field_shape, for_input=True),
+        "allow_none": null_clears and not _refuses_null(field, field_shape),
+        "metadata": _metadata(field, field_shape, for_input=True),
     }
     if field.is_repeated:
         checks = {
@@ -322,7 +330,7 @@ def _validators(
             validators.append(Length(min=max(1, least), error="too_short" if least else "required"))
         return [
             *validators,
-            Whole(field_shape.kind.pattern or PLAIN, error=field_shape.kind.reason),
+            FullMatch(field_shape.kind.pattern or PLAIN, error=field_shape.kind.reason),
         ]
     if field.type in _NUMBERS:
         least, most = (
@@ -368,7 +376,7 @@ def _is_always_present(field: FieldType, field_shape: Shape) -> bool:
     )
 
 
-def _about(field: FieldType, field_shape: Shape, *, for_input: bool = False) -> dict[str, Any]:
+def _metadata(field: FieldType, field_shape: Shape, *, for_input: bool = False) -> dict[str, Any]:
     metadata: dict[str, Any] = {"description": comment(field)}
     kind: Kind | None = None if field.is_repeated else field_shape.kind
     # protoc makes a oneof of its own for each optional field; its name begins with an underscore.

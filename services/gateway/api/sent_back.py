@@ -47,15 +47,15 @@ def _writable(binding: Binding, body: Any, schema: Schema) -> Any:
     return _part(body, schema, resource)
 
 
-def _part(sent: Any, schema: Schema, message: Any) -> Any:
-    """Returns `sent` without those fields that the message has but the schema does not accept.
+def _part(resource_part: Any, schema: Schema, message: Any) -> Any:
+    """Returns the part without those fields that the message has but the schema does not accept.
 
     An unknown field, which neither of them has, is kept so that the schema refuses it.
     """
-    if not isinstance(sent, dict):
-        return sent
+    if not isinstance(resource_part, dict):
+        return resource_part
     writable = {}
-    for name, value in sent.items():
+    for name, value in resource_part.items():
         schema_field, field = schema.fields.get(name), message.fields_by_name.get(name)
         if schema_field is None and field is not None:
             continue

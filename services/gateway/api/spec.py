@@ -190,17 +190,17 @@ _WITH_STATUS = {
 }
 
 
-def _described(
+def _described_field(
     description: str,
     example: str | int | None = None,
     *,
-    number: bool = False,
+    is_number: bool = False,
     required: bool = True,
 ) -> fields.Field[Any]:
     metadata = {"description": description, **({} if example is None else {"examples": [example]})}
     return (
         fields.Integer(required=required, metadata=metadata)
-        if number
+        if is_number
         else fields.String(required=required, metadata=metadata)
     )
 
@@ -208,15 +208,15 @@ def _described(
 class ProblemErrorSchema(Schema):
     """A wrong field. One of pointer, parameter and header names its place."""
 
-    pointer = _described(
+    pointer = _described_field(
         "JSON pointer into the body (RFC 6901); empty for the body as a whole.",
         "/need_code",
         required=False,
     )
-    parameter = _described("Name of a query parameter.", required=False)
-    header = _described("Name of a header.", required=False)
-    reason = _described("The reason.", "unknown_code")
-    list = _described(
+    parameter = _described_field("Name of a query parameter.", required=False)
+    header = _described_field("Name of a header.", required=False)
+    reason = _described_field("The reason.", "unknown_code")
+    list = _described_field(
         "For a field with codes: the name of its code list on the page of code lists.",
         "DeclineReason",
         required=False,
@@ -226,13 +226,13 @@ class ProblemErrorSchema(Schema):
 class ProblemSchema(Schema):
     """A refusal (RFC 9457)."""
 
-    type = _described(
+    type = _described_field(
         "The address at which the reason is explained.", "/api/v1/docs#invalid_fields"
     )
-    title = _described("The meaning of the reason.", "Some fields are wrong.")
-    status = _described("The HTTP status.", 400, number=True)
-    reason = _described("A stable word that a program can rely on.", "invalid_fields")
-    request_id = _described(
+    title = _described_field("The meaning of the reason.", "Some fields are wrong.")
+    status = _described_field("The HTTP status.", 400, is_number=True)
+    reason = _described_field("A stable word that a program can rely on.", "invalid_fields")
+    request_id = _described_field(
         "The id of the request, as in X-Request-Id.", "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
     )
     about = fields.List(

@@ -13,7 +13,7 @@ from marshmallow.validate import Regexp
 
 from chassis.shape import FORBIDDEN
 
-_EXACT = 2**53  # from this number on, whole numbers are not exact in JSON
+_EXACT_LIMIT = 2**53  # from this number on, whole numbers are not exact in JSON
 
 
 class Text(fields.String):
@@ -30,7 +30,7 @@ class Number(fields.Integer):
     """A whole number, which JSON may write as 3.0."""
 
     def _validated(self, value: Any) -> Any:
-        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_LIMIT
         return super()._validated(int(value) if is_whole else value)
 
 
@@ -85,7 +85,7 @@ class Flag(fields.Boolean):
         return bool(super()._deserialize(value, attr, data, **kwargs))
 
 
-class Whole(Regexp):
+class FullMatch(Regexp):
     """A pattern that the whole text must match.
 
     Python's `$` would accept a final line break; ECMAScript's does not.
@@ -110,11 +110,11 @@ class Object(Schema):
         return self
 
     @validates_schema
-    def refuse_second_of_a_oneof(self, given: dict[str, Any], **_options: Any) -> None:
+    def refuse_second_of_a_oneof(self, values: dict[str, Any], **_options: Any) -> None:
         """Raises malformed for the second field of a oneof."""
-        chosen: dict[str, str] = {}
-        for name in given:
+        field_by_group: dict[str, str] = {}
+        for name in values:
             if group := self.fields[name].metadata.get("x-one-of"):
-                if group in chosen:
+                if group in field_by_group:
                     raise ValidationError("malformed", name)
-                chosen[group] = name
+                field_by_group[group] = name

@@ -44,7 +44,10 @@ def make(settings: Settings, clients: Clients | None = None) -> Flask:
         settings,
         clients
         or Clients(
-            settings.partners, settings.referrals, settings.notifications, signer=settings.addresses
+            settings.partners,
+            settings.referrals,
+            settings.notifications,
+            signer=settings.address_signer,
         ),
     )
     app.before_request(begin)
@@ -87,7 +90,7 @@ def is_for_people() -> bool:
 
 def begin() -> None:
     """Gives the request its id, and limits the size of its body."""
-    g.request_id, g.started = new_id(), time.monotonic()
+    g.request_id, g.start_time = new_id(), time.monotonic()
     trace.begin(g.request_id)
     request.max_content_length = bodies.maximum_size(request.path)
 
@@ -103,7 +106,7 @@ def finish(response: Response) -> Response:
             "Cache-Control": g.get("cache_control", "no-store"),
         }
     )
-    log_request(response.status_code, time.monotonic() - g.started)
+    log_request(response.status_code, time.monotonic() - g.start_time)
     return response
 
 

@@ -1,11 +1,12 @@
-"""The only door to gRPC: every call of the gateway to a service goes through here.
+"""Calls the gRPC services. Every call of the gateway to a service goes through this module.
 
 A call carries the caller's token and a deadline. A stub's method is called like a function: it
 returns the answer or raises a refusal of chassis.errors; any other failure raises a `ServiceFault`.
-Every call passes the gate of its service (gates.py), which refuses calls to a service that is down
-or busy. Reads are repeated when their connection was lost. Writes are not, because the person at
-the page can see what happened. One set of channels serves all threads of the process. Limitation:
-calls block the thread, and there are no streams.
+The gate of a service (gates.py) refuses calls to a service that is down or busy; only health checks
+and calls that end a session in the background pass no gate. A read is repeated if its connection
+was lost. A write is not repeated, because the person at the page can see whether it was done. One
+set of channels serves all threads of the process. Limitation: calls block the thread, and there are
+no streams.
 """
 
 import contextlib
@@ -32,20 +33,20 @@ from chassis.contract import words_of
 from chassis.tokens import AddressSigner
 from protos.partners.v1 import members_pb2
 from protos.stubs import FILES, NotificationsStubs, PartnersStubs, ReferralsStubs
-from services.gateway.edge.gates import CAPACITIES, SPARE, Gate
+from services.gateway.edge.gates import CAPACITIES, SPARE_THREADS, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# seconds allowed for ending a session in the background; a restart of the service takes less
-FAREWELL_SECONDS = 60.0
+# seconds that the end of a session in the background may take; a restart of the service takes less
+END_SESSION_SECONDS = 60.0
 # sessions that may be ending at a time; the same number may wait, and any further session ends when
 # it reaches its idle limit
-FAREWELLS = 200
+MAX_ENDING_SESSIONS = 200
 READ_ATTEMPTS = 3
 READING_VERBS = ("Get", "List", "Count", "Batch", "Search", "Match", "Preview", "IssueToken")
-NAMES = ("partners", "referrals", "notifications")
+SERVICE_NAMES = ("partners", "referrals", "notifications")
 # audiences of the caller tokens: each token is valid at only one service
-AUDIENCES = tuple(f"enlace.{name}" for name in NAMES)
+AUDIENCES = tuple(f"enlace.{name}" for name in SERVICE_NAMES)
 
 
 class ServiceFault(Exception):
@@ -74,7 +75,7 @@ class Caller:
 NOBODY = Caller()
 # Set at the start of each HTTP request (session.py, api); read by every later call on the same
 # thread.
-calling: ContextVar[Caller] = ContextVar("calling", default=NOBODY)
+current_caller: ContextVar[Caller] = ContextVar("current_caller", default=NOBODY)
 
 
 READS = frozenset(
@@ -129,10 +130,10 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
     Raises the refusal that the service sent.
     """
 
-    def __init__(self, gate: Gate, audience: str, addresses: AddressSigner | None) -> None:
+    def __init__(self, gate: Gate, audience: str, address_signer: AddressSigner | None) -> None:
         self._gate = gate
         self._audience = audience
-        self._addresses = addresses
+        self._address_signer = address_signer
 
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
@@ -145,7 +146,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         call then raises Unavailable service_busy, so that no signed-in caller is refused as
         unknown.
         """
-        caller = calling.get()
+        caller = current_caller.get()
         end = time.monotonic() + (client_call_details.timeout or DEADLINE_SECONDS)
         try:
             return self._ask(continuation, client_call_details, request, caller, end)
@@ -153,7 +154,7 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             if refusal.reason not in ("token_expired", "step_up_required") or caller.renew is None:
                 raise
         renewed_caller = replace(caller, tokens=caller.renew())
-        calling.set(renewed_caller)
+        current_caller.set(renewed_caller)
         try:
             return self._ask(continuation, client_call_details, request, renewed_caller, end)
         except errors.Unauthenticated as refusal:
@@ -203,8 +204,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
         for name, value in caller.origin.items():
             if name != "client-address":
                 yield name, value
-            elif self._addresses is not None:
-                yield name, self._addresses.sign(value, self._audience)
+            elif self._address_signer is not None:
+                yield name, self._address_signer.sign(value, self._audience)
 
 
 def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
@@ -271,12 +272,13 @@ def details_of(
         error_details_pb2.BadRequest(),
         error_details_pb2.RetryInfo(),
     )
-    # Raised if the trailing metadata contradicts the status; the gateway can't repair that.
+    # A ValueError means that the trailing metadata contradicts the status. The gateway can't repair
+    # that.
     with contextlib.suppress(ValueError):
         status = rpc_status.from_call(cast(grpc.Call, error))
-        for packed in status.details if status else ():
+        for packed_detail in status.details if status else ():
             for detail in details:
-                packed.Unpack(detail)  # changes nothing if the detail is of another kind
+                packed_detail.Unpack(detail)  # changes nothing if the detail is of another kind
     return details
 
 
@@ -332,9 +334,9 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         PartnersStubs.__init__(self, channels["partners"])
         ReferralsStubs.__init__(self, channels["referrals"])
         NotificationsStubs.__init__(self, channels["notifications"])
-        self._leaving = queue.Queue[str](FAREWELLS)
-        threading.Thread(target=self._end_sessions, name="farewells", daemon=True).start()
-        self._wait_slots, self._check_lock = threading.BoundedSemaphore(SPARE), threading.Lock()
+        self._sessions_to_end = queue.Queue[str](MAX_ENDING_SESSIONS)
+        threading.Thread(target=self._end_sessions, name="end-sessions", daemon=True).start()
+        self._slots, self._check_lock = threading.BoundedSemaphore(SPARE_THREADS), threading.Lock()
         self._standing, self._checked_at = dict[str, Standing](), -HEALTH_SECONDS
 
     def standing(self) -> dict[str, Standing]:
@@ -344,7 +346,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         second, so only a few threads may wait for the result; raises Unavailable service_busy in
         any further thread.
         """
-        if not self._wait_slots.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise errors.Unavailable("service_busy")
         try:
             with self._check_lock:
@@ -365,7 +367,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
                     for name, standing in self._standing.items()
                 }
         finally:
-            self._wait_slots.release()
+            self._slots.release()
 
     def end_session_later(self, secret: str) -> None:
         """Ends a session in the background, within a minute, without waiting. Passes no gate.
@@ -374,22 +376,22 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
         the session ends when it reaches its idle limit.
         """
         with contextlib.suppress(queue.Full):
-            self._leaving.put_nowait(secret)
+            self._sessions_to_end.put_nowait(secret)
 
     def _end_sessions(self) -> None:
         end_session: Any = PartnersStubs(self._plain["partners"]).tokens.EndSession
-        under_way = threading.BoundedSemaphore(FAREWELLS)
-        while secret := self._leaving.get():
+        under_way = threading.BoundedSemaphore(MAX_ENDING_SESSIONS)
+        while secret := self._sessions_to_end.get():
             under_way.acquire()
             request = members_pb2.EndSessionRequest(session_secret=secret)
             try:
-                call = end_session.future(request, timeout=FAREWELL_SECONDS, wait_for_ready=True)
+                call = end_session.future(request, timeout=END_SESSION_SECONDS, wait_for_ready=True)
             except ValueError:  # the channel is closed
                 return
             call.add_done_callback(lambda _call: under_way.release())
 
     def close(self) -> None:
-        """Stops the farewells and the gates, and closes all channels."""
+        """Stops the thread that ends sessions, stops the gates, and closes all channels."""
         self.end_session_later("")
         for gate in self._gates.values():
             gate.close()

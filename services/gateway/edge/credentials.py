@@ -17,7 +17,7 @@ from flask import current_app
 from chassis import wire
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
-from services.gateway.edge.clients import Caller, calling, clients
+from services.gateway.edge.clients import Caller, clients, current_caller
 
 # Seconds for which a token is cached. A token is valid for three seconds; the remaining time is for
 # the calls that carry it.
@@ -100,14 +100,14 @@ class Exchange:
         """
         with self._lock:
             for was_passive in (False, True)[: 1 + passive]:
-                until, cached_answer = self._known.get((mark, was_passive), (0.0, None))
-                if cached_answer is not None and time.monotonic() < until:
+                valid_until, cached_answer = self._known.get((mark, was_passive), (0.0, None))
+                if cached_answer is not None and time.monotonic() < valid_until:
                     return cached_answer
         return None
 
     def _fetch(self, request: members_pb2.IssueTokenRequest, mark: str, now: float) -> SignedIn:
         answer = clients().tokens.IssueToken(request)
-        fresh = SignedIn(
+        signed_in = SignedIn(
             tokens=dict(answer.tokens),
             renew=lambda: self._fetch(request, mark, time.monotonic()).tokens,
             worker_id=answer.worker.id,
@@ -123,8 +123,8 @@ class Exchange:
         with self._lock:
             if len(self._known) >= CACHE_SIZE:
                 self._known.clear()
-            self._known[mark, request.passive] = (now + CACHE_SECONDS, fresh)
-        return fresh
+            self._known[mark, request.passive] = (now + CACHE_SECONDS, signed_in)
+        return signed_in
 
 
 def fingerprint(secret: str) -> str:
@@ -140,7 +140,7 @@ def exchange() -> Exchange:
 def in_the_name_of(signed_in: SignedIn | None, language: str) -> Caller:
     """Returns the caller for the calls of this request."""
     return replace(
-        calling.get(),
+        current_caller.get(),
         tokens=signed_in.tokens if signed_in else {},
         language=language,
         renew=signed_in.renew if signed_in else None,

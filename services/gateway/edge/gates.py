@@ -26,10 +26,10 @@ from chassis.errors import Refusal, Unavailable
 # Calls that may be under way at once. A call takes 5 to 20 ms, so this allows several hundred calls
 # a second, more than one process needs for all the pages that it can render.
 CAPACITIES = {"partners": 8, "referrals": 8, "notifications": 4}
-SPARE = 4  # threads that no gate can occupy
+SPARE_THREADS = 4  # threads that no gate can occupy
 THREADS = (
-    sum(2 * capacity for capacity in CAPACITIES.values()) + SPARE
-)  # calls under way and waiting, and SPARE
+    sum(2 * capacity for capacity in CAPACITIES.values()) + SPARE_THREADS
+)  # calls under way and waiting, and SPARE_THREADS
 PATIENCE = 0.5  # seconds that a call waits at the gate
 # seconds for which a failure caused by the service counts as recent, unless the same method
 # succeeds in the meantime
@@ -76,7 +76,7 @@ class Gate:
         # two tabs, and a ministry's system makes more than one call at a time
         self._share = max(2, capacity // 4)
         self._inside_by, self._waiting_by = Counter[str](), Counter[str]()
-        self._away = self._watched = False
+        self._away = self._is_checking = False
         self._closed = threading.Event()
         BACKEND_AWAY.labels(name).set(0)
 
@@ -88,18 +88,18 @@ class Gate:
         sent.
         """
         self._enter(caller_mark)
-        failed = broken = False
+        seems_down = service_at_fault = False
         try:
             yield
         except Refusal as refusal:
-            failed = isinstance(refusal, Unavailable) and refusal.reason in AWAY_REASONS
-            broken = isinstance(refusal, Unavailable)
+            seems_down = isinstance(refusal, Unavailable) and refusal.reason in AWAY_REASONS
+            service_at_fault = isinstance(refusal, Unavailable)
             raise
         except Exception:
-            broken = True
+            service_at_fault = True
             raise
         finally:
-            self._leave(caller_mark, method, failed, broken)
+            self._leave(caller_mark, method, seems_down, service_at_fault)
 
     def fails(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
@@ -119,7 +119,7 @@ class Gate:
             return True
         # During a health check new calls wait for its result, so that they don't all run into the
         # same timeout as the failed call.
-        return self._watched or self._inside >= (
+        return self._is_checking or self._inside >= (
             1 if self._failures >= FAILURES else self._capacity
         )
 
@@ -145,29 +145,31 @@ class Gate:
             self._inside += 1
             self._inside_by[caller_mark] += 1
 
-    def _leave(self, caller_mark: str, method: str, failed: bool, broken: bool) -> None:
+    def _leave(
+        self, caller_mark: str, method: str, seems_down: bool, service_at_fault: bool
+    ) -> None:
         with self._condition:
-            if broken:
+            if service_at_fault:
                 self._failed_at[method] = self._clock()
             else:
                 self._failed_at.pop(method, None)
             self._inside -= 1
             self._inside_by -= Counter([caller_mark])
-            self._failures = self._failures + 1 if failed else 0
-            if failed and not self._watched:
+            self._failures = self._failures + 1 if seems_down else 0
+            if seems_down and not self._is_checking:
                 threading.Thread(
-                    target=self._watch, name=f"health-{self._name}", daemon=True
+                    target=self._check_health, name=f"health-{self._name}", daemon=True
                 ).start()
-                self._watched = True
+                self._is_checking = True
             self._condition.notify_all()
 
-    def _watch(self) -> None:
+    def _check_health(self) -> None:
         while not self._closed.is_set():
-            is_ready = self._answers()
+            is_ready = self._is_ready()
             with self._condition:
                 has_changed, self._away = self._away == is_ready, not is_ready
                 if is_ready:
-                    self._watched = False
+                    self._is_checking = False
                     if (
                         has_changed
                     ):  # the service was down, so its earlier failures no longer matter
@@ -183,7 +185,7 @@ class Gate:
                 return
             self._closed.wait(self._pause)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             return self._healthy()
         except Exception as error:  # always return a result, because new calls wait for it

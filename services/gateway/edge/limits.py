@@ -1,8 +1,8 @@
 """The quotas of callers at the gateway: one for each key or session, and one for each address.
 
 The quota of an address counts requests without a credential, or with one that is not verified yet.
-Quick exit, the status page, the probes and static files are never counted. Addresses are stored as
-keyed hashes, in this process's memory only.
+Quick exit, the status page, the probes, static files, the API's docs pages, and answers to valid
+live tickets are never counted. Addresses are stored as keyed hashes, in this process's memory only.
 """
 
 import hashlib
@@ -55,8 +55,8 @@ class Limits:
 
         Does not count the request. The refusal is neither logged nor timed.
         """
-        sent = authorization.partition(" ")[2] if path.startswith("/api/") else ""
-        quota = self._limiters["caller"].peek(fingerprint(sent)) if sent else None
+        secret = authorization.partition(" ")[2] if path.startswith("/api/") else ""
+        quota = self._limiters["caller"].peek(fingerprint(secret)) if secret else None
         if quota is None or not quota.wait:
             return None
         return refusal(429, "rate_limited", quota.wait, **fields("caller", quota))
@@ -80,10 +80,10 @@ def refusal(status: int, reason: str, seconds: float, **headers: str) -> Reply:
 
 
 def admit(mark: str, is_known: bool) -> None:
-    """Counts a request by the hash of its credential, if it has one.
+    """Counts a request by its credential, by its address, or by both.
 
-    If the credential is missing or not yet verified, counts the request by its address. Raises
-    Exhausted rate_limited if a quota is used up.
+    A request is counted by the hash of its credential if it has one, and by its address if the
+    credential is missing or not yet verified. Raises Exhausted rate_limited if a quota is used up.
     """
     limits: Limits = current_app.extensions["limits"]
     if not is_known:

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 from services.gateway.edge import limits
-from services.gateway.edge.clients import calling
+from services.gateway.edge.clients import current_caller
 
 
 def attach(device: str = "") -> None:
     """Sets the origin for the calls of this request. The address is sent signed (clients.py)."""
-    calling.set(
-        replace(calling.get(), origin={"client-address": limits.network(), "client-device": device})
+    current_caller.set(
+        replace(
+            current_caller.get(),
+            origin={"client-address": limits.network(), "client-device": device},
+        )
     )

@@ -90,8 +90,9 @@ HTTP_REASONS = {
 def problem(error: Exception) -> Response:
     """Returns the response to an exception, as problem+json.
 
-    The problem of a refusal has the refusal's reason; that of an HTTP error has the reason for its
-    status. Anything else is a fault; its details are logged and not shown.
+    For a refusal, the problem names the refusal's reason. For an HTTP error, the problem names the
+    reason that belongs to the HTTP status. Anything else is a fault; its details are logged and not
+    shown.
     """
     if isinstance(error, errors.Refusal):
         return _of_refusal(error)
@@ -166,8 +167,8 @@ def _answer(
         body["about"] = list(about)
     if violations:
         body["errors"] = [
-            {**location_of(field, why), "reason": why, **code_list_of(field)}
-            for field, why in violations
+            {**location_of(field, field_reason), "reason": field_reason, **code_list_of(field)}
+            for field, field_reason in violations
         ]
     return Response(json.dumps(body), status, content_type=MEDIA_TYPE)
 

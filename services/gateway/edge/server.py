@@ -44,8 +44,8 @@ LINGER_SECONDS = 2.0  # time after a refusal for bytes that are still on their w
 # delay before a caller whose quota is used up is refused, to slow down a caller that repeats its
 # request at once
 REFUSAL_SECONDS = 0.25
-# number of waiting refusals from which further ones are sent at once; delaying more would hold too
-# many connections
+# refusals that may be delayed at a time; any further refusal is sent at once, because delaying more
+# refusals would hold too many connections
 MAX_DELAYED_REFUSALS = 200
 CONNECTIONS = 1000
 HEADER_BYTES = 16 * 1024
@@ -192,12 +192,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             )
         return now - self.wait_started > IDLE_SECONDS
 
-    def drained(self, late: bool) -> bool:
+    def drained(self, ignores_arriving: bool) -> bool:
         """Returns whether nothing is under way on this connection.
 
-        With `late`, a request that is still arriving is ignored.
+        With `ignores_arriving`, a request that is still arriving is ignored.
         """
-        return not (self.requests or self.total_outbufs_len) and (late or self.request is None)
+        return not (self.requests or self.total_outbufs_len) and (
+            ignores_arriving or self.request is None
+        )
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]
@@ -210,27 +212,27 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self,
         app: Flask,
         address: str,
-        proxies: int = 0,
+        proxy_count: int = 0,
         *,
         refuse: Callable[[str, str], Reply | None] = lambda path, authorization: None,
         quick_reply: Callable[[str, Mapping[str, str]], Reply | None] | None = None,
-        farewell: float = 0.0,
+        farewell_seconds: float = 0.0,
     ) -> None:
         """Listens at `address`, which is host:port; an IPv6 host is written in brackets.
 
-        `proxies` is the number of our own proxies in front of this server: REMOTE_ADDR is then the
-        address that the outermost proxy saw. `refuse` returns the refusal for a path and an
+        `proxy_count` is the number of our own proxies in front of this server: REMOTE_ADDR is then
+        the address that the outermost proxy saw. `refuse` returns the refusal for a path and an
         Authorization header, or None. It is called before the app handles the request, because a
         flood must cost next to nothing. `quick_reply` answers very frequent requests just as
         cheaply, given the path and the headers (whose names are upper case with underscores). For
-        `farewell` seconds after `stop`, the server keeps serving, but each answer closes its
+        `farewell_seconds` after `stop`, the server keeps serving, but each answer closes its
         connection, so that a proxy opens its next connection elsewhere.
         """
         self._refuse, self._quick_reply = refuse, quick_reply or (lambda path, headers: None)
-        self._under_way, self._counting = Counter[str](), threading.Lock()
-        self._known = deque[Channel]()  # channels whose answer is known already
+        self._under_way, self._count_lock = Counter[str](), threading.Lock()
+        self._ready_channels = deque[Channel]()  # channels whose answer is known already
         # refused channels, with the time at which each is answered
-        self._refused = deque[tuple[float, Channel]]()
+        self._refused_channels = deque[tuple[float, Channel]]()
         # waitress would log paths, which hold ids
         logging.getLogger("waitress").setLevel(logging.CRITICAL)
         # 128 handles are reserved for channels to services, logs and libraries
@@ -238,7 +240,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._express = ThreadedTaskDispatcher()
         self._express.set_thread_count(EXPRESS_THREADS)
         self._stop_requested_at: float | None = None
-        self._farewell = farewell
+        self._farewell_seconds = farewell_seconds
         super().__init__(
             app,
             threads=THREADS,
@@ -252,7 +254,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             inbuf_overflow=2 * BODY_BYTES,  # so large that a body is never written to a file
             cleanup_interval=1,
             asyncore_use_poll=True,
-            **(_PROXY_OPTIONS | {"trusted_proxy_count": proxies} if proxies else {}),
+            **(_PROXY_OPTIONS | {"trusted_proxy_count": proxy_count} if proxy_count else {}),
             ident=None,
         )
 
@@ -271,30 +273,30 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             dispatcher.add_task(channel)
         elif quick_reply := self._quick_reply(request.path, request.headers):
             request.reply = quick_reply
-            self._known.append(channel)
-        elif refused := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
-            request.reply = refused
-            if len(self._refused) < MAX_DELAYED_REFUSALS:
-                self._refused.append((self.clock() + REFUSAL_SECONDS, channel))
+            self._ready_channels.append(channel)
+        elif early_refusal := self._refuse(request.path, request.headers.get("AUTHORIZATION", "")):
+            request.reply = early_refusal
+            if len(self._refused_channels) < MAX_DELAYED_REFUSALS:
+                self._refused_channels.append((self.clock() + REFUSAL_SECONDS, channel))
             else:
-                self._known.append(channel)
-        elif not self._has_room(channel):
+                self._ready_channels.append(channel)
+        elif not self._try_to_admit(channel):
             request.reply = refusal(503, "service_busy", RETRY_SECONDS)
-            self._known.append(channel)
+            self._ready_channels.append(channel)
         else:
             dispatcher.add_task(channel)
 
-    def _has_room(self, channel: Channel) -> bool:
-        """Returns whether a system's request would be answered soon, and counts it if so.
+    def _try_to_admit(self, channel: Channel) -> bool:
+        """Counts a system's request, if it would be answered soon. Returns whether it was counted.
 
-        There is always room for requests outside of /api/, such as people's pages: they cannot
-        flood the server, because each session and each address has a quota.
+        For a request outside of /api/, such as for a page, returns True without counting it. Such
+        requests cannot flood the server, because each session and each address has a quota.
         """
         request = channel.requests[0]
         if not request.path.startswith("/api/"):
             return True
         credential = request.headers.get("AUTHORIZATION", "")
-        with self._counting:
+        with self._count_lock:
             if self._under_way.total() >= MAX_UNDER_WAY or (
                 credential and self._under_way[credential] >= MAX_PER_CALLER
             ):
@@ -305,7 +307,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def forget(self, credential: str) -> None:
         """Counts a request with this credential as answered."""
-        with self._counting:
+        with self._count_lock:
             self._under_way -= Counter([credential])
 
     def maintenance(self, now: float) -> None:
@@ -321,26 +323,28 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def handle_accept(self) -> None:
         """Accepts a connection.
 
-        If every connection is in use, closes the one whose client has kept the server waiting
-        longest.
+        If every connection is in use, closes the connection whose client has kept the server
+        waiting longest.
         """
         super().handle_accept()
         if len(self.active_channels) > self._limit:
-            waiting = [channel for channel in self.active_channels.values() if not channel.requests]
-            if waiting:
-                min(waiting, key=lambda channel: channel.wait_started).handle_close()
+            candidates = [
+                channel for channel in self.active_channels.values() if not channel.requests
+            ]
+            if candidates:
+                min(candidates, key=lambda channel: channel.wait_started).handle_close()
 
     def serve(self) -> None:
         """Serves until `stop`, then through the farewell, then lets requests under way end."""
         while (
             self._stop_requested_at is None
-            or self.clock() < self._stop_requested_at + self._farewell
+            or self.clock() < self._stop_requested_at + self._farewell_seconds
         ):
             self._turn(1.0)
         self.del_channel()  # no new connections
         self.socket.close()
         start_time = self.clock()
-        while not self._drained(self.clock() - start_time):
+        while not self._close_drained(self.clock() - start_time):
             self._turn(0.05)
 
     def stop(self) -> None:
@@ -351,16 +355,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
 
     def _turn(self, seconds: float) -> None:
         """Handles the sockets for at most `seconds`, and sends the replies that are due."""
-        if self._refused:
-            seconds = min(seconds, max(0.0, self._refused[0][0] - self.clock()))
-        wasyncore.poll2(0.0 if self._known else seconds, self._map)
-        while self._known:
-            self._known.popleft().service()
-        while self._refused and self._refused[0][0] <= self.clock():
-            self._refused.popleft()[1].service()
+        if self._refused_channels:
+            seconds = min(seconds, max(0.0, self._refused_channels[0][0] - self.clock()))
+        wasyncore.poll2(0.0 if self._ready_channels else seconds, self._map)
+        while self._ready_channels:
+            self._ready_channels.popleft().service()
+        while self._refused_channels and self._refused_channels[0][0] <= self.clock():
+            self._refused_channels.popleft()[1].service()
 
-    def _drained(self, seconds: float) -> bool:
+    def _close_drained(self, seconds: float) -> bool:
+        """Closes the connections on which nothing is under way. Returns whether `serve` may end."""
         for channel in list(self.active_channels.values()):
-            if channel.drained(late=seconds > LAST_BYTES_SECONDS):
+            if channel.drained(ignores_arriving=seconds > LAST_BYTES_SECONDS):
                 channel.handle_close()
         return not self.active_channels or seconds > GRACE_SECONDS

@@ -197,15 +197,15 @@ def _query_parameters(allowed: Iterable[str]) -> Parameters:
     Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
     mistaken for the right answer.
     """
-    sent: dict[str, Any] = dict(request.args)
+    raw_parameters: dict[str, Any] = dict(request.args)
     if request.method == "POST" and request.get_data(cache=True):
         body = request.get_json(silent=True)
         if not isinstance(body, dict):
             raise Invalid(("", "malformed"))
-        sent |= body
+        raw_parameters |= body
     parameters = {
         name: ("true" if value else "false") if isinstance(value, bool) else str(value)
-        for name, value in sent.items()
+        for name, value in raw_parameters.items()
     }
     violations = [
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
@@ -328,15 +328,15 @@ def _page_of(entries: list[dict[str, Any]], parameters: Parameters) -> Response:
 
 def _page(contents: list[dict[str, Any]], total: int, parameters: Parameters) -> Response:
     number, size = _paging(parameters)
-    pages = -(-total // size)
+    page_count = -(-total // size)
     return json_response(
         {
             "total_items": total,
-            "total_pages": pages,
+            "total_pages": page_count,
             "page_number": number,
             "size": len(contents),
             "first_page": number == 1,
-            "last_page": number >= pages,
+            "last_page": number >= page_count,
             "empty": not contents,
             "contents": contents,
         }

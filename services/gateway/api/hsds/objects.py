@@ -39,7 +39,7 @@ def uuid(id: str) -> str:
 
 
 def derived_id(*path: str) -> str:
-    """Returns an id for an object for which we have none, derived from its owner's id."""
+    """Returns an id, derived from the owner's id, for an object for which we have no id."""
     return str(uuid5(_NAMESPACE, "/".join(path)))
 
 
@@ -138,7 +138,9 @@ def service(
         "attributes": [
             _attribute(code, listed_service.id, terms) for code in listed_service.need_codes
         ],
-        "service_at_locations": [_at(at) for at in message.service_at_locations],
+        "service_at_locations": [
+            _service_at_location(place) for place in message.service_at_locations
+        ],
         "x_accessibility": [
             words(d.Accessibility.DESCRIPTOR)[code] for code in listed_service.accessibility
         ],
@@ -153,8 +155,12 @@ def service_at_location(
 
     The message holds only this location.
     """
-    at = message.service_at_locations[0]
-    core = _at(at) if full else {"id": uuid(at.id), "location": _location(at.location)}
+    place = message.service_at_locations[0]
+    core = (
+        _service_at_location(place)
+        if full
+        else {"id": uuid(place.id), "location": _location(place.location)}
+    )
     return {**core, "service": service(message, terms)}
 
 
@@ -197,7 +203,7 @@ def term(message: d.TaxonomyTerm, *, full: bool = True) -> JsonObject:
     )
 
 
-def _at(message: l.ServiceAtLocation) -> JsonObject:
+def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
     return _filled(
         {
             "id": uuid(message.id),

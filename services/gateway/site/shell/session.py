@@ -16,7 +16,7 @@ from chassis import log
 from chassis.errors import NotAllowed, Refusal, Unauthenticated
 from protos.partners.v1 import members_pb2
 from services.gateway.edge import limits
-from services.gateway.edge.clients import Caller, ServiceFault, calling, clients
+from services.gateway.edge.clients import Caller, ServiceFault, clients, current_caller
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import cookies
@@ -50,7 +50,7 @@ def recognise(needed: bool) -> None:
     g.me = None
     secret, g.language_choice = read_cookie()
     mark = fingerprint(secret) if secret else ""
-    calling.set(Caller(request_id=g.request_id, mark=mark or limits.address()))
+    current_caller.set(Caller(request_id=g.request_id, mark=mark or limits.address()))
     if request.endpoint not in WITHOUT_SESSION:
         limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in WITHOUT_SESSION:
@@ -61,7 +61,7 @@ def recognise(needed: bool) -> None:
         except (Refusal, ServiceFault):
             if needed:
                 raise
-    calling.set(in_the_name_of(g.me, i18n.language()))
+    current_caller.set(in_the_name_of(g.me, i18n.language()))
 
 
 def is_background_request() -> bool:

@@ -143,7 +143,7 @@ def dead_directory() -> PlayedServices:
 
 
 def known(lines: Lines, services: PlayedServices) -> dict[str, str]:
-    return {line.country: line.number for line in lines.known(cast(Clients, services))}
+    return {line.country: line.number for line in lines.hotlines(cast(Clients, services))}
 
 
 def test_d17_the_last_numbers_survive_a_restart_and_the_configured_ones_hold_until_the_first_answer(

@@ -30,9 +30,9 @@ from services.gateway.edge.credentials import SignedIn
 from services.gateway.edge.gates import THREADS
 from services.gateway.site.shell import live as without_app
 from services.gateway.site.shell.live import (
+    ABSENCE_SECONDS,
     FRESH_SECONDS,
-    KEPT_SECONDS,
-    LEFT_SECONDS,
+    MAX_AGE_SECONDS,
     RENEW_SECONDS,
     Answer,
     Live,
@@ -87,7 +87,7 @@ def fetched_version(
 
 
 def test_a_viewer_with_a_ticket_of_her_session_is_answered_from_memory(live: Live) -> None:
-    assert live.known("rosa", fetched_version(live)) == "1."
+    assert live.cached_version("rosa", fetched_version(live)) == "1."
 
 
 def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
@@ -97,19 +97,22 @@ def test_one_viewers_request_refreshes_the_version_for_her_whole_organisation(
     fetched_version(live)
     assert live.version(colleague, must_not_be_called, must_not_be_called) == "1."
     time.return_value += FRESH_SECONDS + 0.1
-    answers = live.known("rosa", live.ticket(ROSA)), live.known("ana", live.ticket(colleague))
+    answers = (
+        live.cached_version("rosa", live.ticket(ROSA)),
+        live.cached_version("ana", live.ticket(colleague)),
+    )
     assert answers == (None, "1."), "one viewer has to refresh the version, the other need not wait"
     fetched_version(live, "2")
-    assert live.known("ana", live.ticket(colleague)) == "2."
+    assert live.cached_version("ana", live.ticket(colleague)) == "2."
 
 
 def test_a_version_that_could_not_be_refreshed_is_not_given_out_as_current(
     live: Live, time: Mock
 ) -> None:
     ticket = fetched_version(live)
-    time.return_value += KEPT_SECONDS + 0.1
-    assert live.known("rosa", ticket) is None
-    assert live.last(ROSA) == "1."  # a page is at least as new as that
+    time.return_value += MAX_AGE_SECONDS + 0.1
+    assert live.cached_version("rosa", ticket) is None
+    assert live.last_version(ROSA) == "1."  # a page is at least as new as that
 
 
 ANA = replace(ROSA, organization_id="b" * 32, secret="ana")
@@ -122,15 +125,15 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
     rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
     fetched_version(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
     for _ in range(4):
-        time.return_value += LEFT_SECONDS / 4
-        live.known("rosa", rosa), live.known("ana", ana)
+        time.return_value += ABSENCE_SECONDS / 4
+        live.cached_version("rosa", rosa), live.cached_version("ana", ana)
     for_all = Mock(side_effect=lambda tokens: [answer("new", token) for token in tokens])
     assert live.version(ROSA, must_not_be_called, for_all) == "new."
     # no version for organisations that nobody has watched for ten seconds
     for_all.assert_called_once_with([OURS, THEIRS])
-    assert live.known("ana", ana) == "new."
+    assert live.cached_version("ana", ana) == "new."
     time.return_value += FRESH_SECONDS + 0.1
-    assert [live.known("ana", ana), live.known("rosa", rosa)] == [None, "new."], (
+    assert [live.cached_version("ana", ana), live.cached_version("rosa", rosa)] == [None, "new."], (
         "only one of the viewers has to refresh the versions"
     )
 
@@ -153,7 +156,11 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
     # as if other requests had just refreshed all versions
     live._groups[without_app._group(ANA)].requested_at = time.return_value
     live._groups[without_app._group(ROSA)].requested_at = time.return_value
-    answers = live.known("rosa", rosa), live.known("rosa", rosa), live.known("ana", ana)
+    answers = (
+        live.cached_version("rosa", rosa),
+        live.cached_version("rosa", rosa),
+        live.cached_version("ana", ana),
+    )
     assert answers == (None, "1.", None), (
         "a viewer of each organisation is sent to renew the tokens, and only once"
     )
@@ -169,7 +176,11 @@ def test_another_organisation_or_another_view_has_another_version(live: Live) ->
     }
     for version, worker in workers.items():
         fetched_version(live, version, worker)
-    assert [live.last(worker) for worker in workers.values()] == ["own.", "network.", "other."]
+    assert [live.last_version(worker) for worker in workers.values()] == [
+        "own.",
+        "network.",
+        "other.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,20 +190,20 @@ def test_another_organisation_or_another_view_has_another_version(live: Live) ->
 )
 def test_a_made_up_ticket_or_one_of_another_key_is_refused(live: Live, ticket: str) -> None:
     fetched_version(live)
-    assert live.known("rosa", ticket) is None
+    assert live.cached_version("rosa", ticket) is None
 
 
 def test_a_ticket_of_another_session_is_refused(live: Live) -> None:
-    assert live.known("ana", fetched_version(live)) is None
+    assert live.cached_version("ana", fetched_version(live)) is None
 
 
 def test_a_ticket_expires_after_three_minutes(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = fetched_version(live)
     timestamp = Mock(return_value=live._signer.get_timestamp() + without_app.TICKET_SECONDS)
     monkeypatch.setattr(live._signer, "get_timestamp", timestamp)
-    assert live.known("rosa", ticket) == "1."
+    assert live.cached_version("rosa", ticket) == "1."
     timestamp.return_value += 1
-    assert live.known("rosa", ticket) is None
+    assert live.cached_version("rosa", ticket) is None
 
 
 def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, service: Service) -> None:

@@ -341,7 +341,7 @@ def test_the_history_words_a_reason_as_the_form_of_its_step_does(
     verb: str, reason: str, expected: str
 ) -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        assert steps.why(r.ReferralEvent(verb=verb, reason_code=reason)) == expected
+        assert steps.reason_text(r.ReferralEvent(verb=verb, reason_code=reason)) == expected
 
 
 @pytest.mark.parametrize(

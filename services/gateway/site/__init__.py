@@ -64,8 +64,8 @@ def register(app: Flask, settings: SiteSettings) -> None:
 
     From then on, requests that no route handles are answered by an error page.
     """
-    here = Path(__file__).parent
-    app.template_folder, app.static_folder = str(here / "templates"), str(here / "static")
+    folder = Path(__file__).parent
+    app.template_folder, app.static_folder = str(folder / "templates"), str(folder / "static")
     app.add_url_rule("/static/<path:filename>", "static", app.send_static_file)
     app.config.update(
         DEMO=settings.demo,

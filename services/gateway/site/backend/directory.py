@@ -28,7 +28,7 @@ def provider_of(service: d.Service) -> str:
     return f"{service.organization_name}{words.shares(service)}"
 
 
-def services_of(organization_id: str) -> lists.Listed[d.Service]:
+def services_of(organization_id: str) -> lists.Rows[d.Service]:
     return lists.all_of(d.SearchServicesRequest(organization_id=organization_id))
 
 
@@ -38,16 +38,16 @@ def matches(
     home: str,
     years: int | None = None,
     limit: int = 30,
-    unsafe: Sequence[str] = (),
-    excluded: Sequence[str] = (),
-    support: Sequence[d.Accessibility.ValueType] = (),
+    unsafe_departments: Sequence[str] = (),
+    excluded_organization_ids: Sequence[str] = (),
+    needed_support: Sequence[d.Accessibility.ValueType] = (),
 ) -> list[d.Match]:
     """Returns services with a verdict and its reasons, from the person's coarse attributes alone.
 
-    Without `years`, her age is taken from BAND_AGES. Services in departments that
-    are not safe for her (`unsafe`) and services of organisations that she named (`excluded`) are
-    left out. `home` is the country to search if her own country is unknown. `support` lists what
-    she needs to be able to use a place.
+    Without `years`, her age is taken from BAND_AGES. Services in departments that are not safe for
+    her and services of organisations that she named (`excluded_organization_ids`) are left out.
+    `home` is the country to search if her own country is unknown. `needed_support` lists what she
+    needs to be able to use a place.
     """
     request = d.MatchServicesRequest(
         need_code=need_code,
@@ -58,9 +58,9 @@ def matches(
         ),
         language=person.language,
         limit=limit,
-        excluded_areas=unsafe,
-        excluded_organization_ids=excluded,
-        accessibility=support,
+        excluded_areas=unsafe_departments,
+        excluded_organization_ids=excluded_organization_ids,
+        accessibility=needed_support,
     )
     if person.HasField("dependants"):
         request.dependants = person.dependants

@@ -11,31 +11,31 @@ MOST = 2000
 PAGE = 200  # maximum number of rows that one call may request
 
 
-class Listed(list[Row]):
-    """Rows of a list. `more`: there are further rows that were not fetched."""
+class Rows(list[Row]):
+    """Rows of a list. `more` is set if there are further rows that were not fetched."""
 
     more = False
 
 
-def only(rows: Listed[Row], condition: Callable[[Row], bool]) -> Listed[Row]:
+def filter_rows(rows: Rows[Row], condition: Callable[[Row], bool]) -> Rows[Row]:
     """Returns the rows that meet `condition`. The result keeps `more`."""
-    matching = Listed(row for row in rows if condition(row))
+    matching = Rows(row for row in rows if condition(row))
     matching.more = rows.more
     return matching
 
 
-def all_of(question: Any, most: int = 0) -> Listed[Any]:
+def all_of(list_request: Any, most: int = 0) -> Rows[Any]:
     """Fetches the rows of all pages of a list, up to `most` rows, by default MOST.
 
     The first field of an answer holds its rows, as in every list of the contract (AIP-158).
     """
-    page_request, listed = type(question)(), Listed[Any]()
-    page_request.CopyFrom(question)
+    page_request, rows = type(list_request)(), Rows[Any]()
+    page_request.CopyFrom(list_request)
     page_request.page_size = PAGE
     while True:
         answer = send(page_request)
-        listed.extend(getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name))
+        rows.extend(getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name))
         page_request.page_token = answer.next_page_token
-        listed.more = bool(page_request.page_token)
-        if not listed.more or len(listed) >= (most or MOST):
-            return listed
+        rows.more = bool(page_request.page_token)
+        if not rows.more or len(rows) >= (most or MOST):
+            return rows

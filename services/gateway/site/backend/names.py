@@ -23,14 +23,14 @@ def names(
 ) -> Names:
     """Fetches all names of a page, in batches as large as the contract allows."""
     fields = {"organization_ids": organizations, "service_ids": services, "worker_ids": workers}
-    requested = [
+    all_ids = [
         (field, identifier)
         for field, ids in fields.items()
         for identifier in sorted({id_ for id_ in ids if id_})
     ]
     page_names = Names()
-    for start in range(0, len(requested), BATCH):
-        batch = requested[start : start + BATCH]
+    for start in range(0, len(all_ids), BATCH):
+        batch = all_ids[start : start + BATCH]
         ids_of_batch = {
             field: [identifier for kind, identifier in batch if kind == field] for field in fields
         }
@@ -45,12 +45,14 @@ def names(
 
 def names_of(referrals: Iterable[Referral], organizations: Iterable[str] = ()) -> Names:
     """Fetches the names that a list of referrals needs, and the names of further organisations."""
-    listed = list(referrals)
-    both = {r.sender_organization_id for r in listed} | {r.receiver_organization_id for r in listed}
+    all_referrals = list(referrals)
+    organization_ids = {r.sender_organization_id for r in all_referrals} | {
+        r.receiver_organization_id for r in all_referrals
+    }
     return names(
-        {*both, *organizations},
-        (r.service_id for r in listed),
-        (r.responsible_worker_id for r in listed),
+        {*organization_ids, *organizations},
+        (r.service_id for r in all_referrals),
+        (r.responsible_worker_id for r in all_referrals),
     )
 
 
@@ -68,7 +70,7 @@ def terms() -> dict[str, TaxonomyTerm]:
     return _terms(int(time.monotonic() // TAXONOMY_SECONDS))
 
 
-def called(names: Mapping[str, str]) -> str:
+def name_in_language(names: Mapping[str, str]) -> str:
     """Returns the name in the reader's language; the Spanish name if there is none.
 
     `names` holds the names of one object by language.
@@ -79,7 +81,7 @@ def called(names: Mapping[str, str]) -> str:
 def need(code: str) -> str:
     """Returns a need's name in the reader's language; its code if the taxonomy lacks the need."""
     term = terms().get(code)
-    return called(term.names) if term else (code or "–")
+    return name_in_language(term.names) if term else (code or "–")
 
 
 def need_group(code: str) -> str:
@@ -89,13 +91,13 @@ def need_group(code: str) -> str:
 
 def needs() -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Returns the groups with their needs, for a form: code, name, [(code, name)]."""
-    listed = terms().values()
+    all_terms = terms().values()
     return [
         (
             group.code,
             need(group.code),
-            [(term.code, need(term.code)) for term in listed if term.parent_code == group.code],
+            [(term.code, need(term.code)) for term in all_terms if term.parent_code == group.code],
         )
-        for group in listed
+        for group in all_terms
         if not group.parent_code
     ]

@@ -6,15 +6,15 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.backend import lists
 
 
-def calls_owed() -> lists.Listed[c.Callback]:
+def calls_owed() -> lists.Rows[c.Callback]:
     """Returns the calls that the line owes, the nearest due time first."""
     return lists.all_of(c.ListCallbacksRequest())
 
 
-def open_contacts() -> lists.Listed[c.Contact]:
+def open_contacts() -> lists.Rows[c.Contact]:
     """Returns the line's open contacts.
 
-    Contacts without an urgency come first, because their case may turn out to be urgent. The rated
+    Contacts without an urgency come first, because their case may turn out to be urgent. The other
     contacts follow, the most urgent first. Within the same urgency, the newest contact comes first.
     """
     contacts = lists.all_of(c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN))
@@ -22,7 +22,7 @@ def open_contacts() -> lists.Listed[c.Contact]:
     return contacts
 
 
-def enquiries_received() -> lists.Listed[e.Enquiry]:
+def enquiries_received() -> lists.Rows[e.Enquiry]:
     """Returns the enquiries that wait for this desk's answer, the nearest deadline first."""
     enquiries = lists.all_of(
         e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
@@ -31,7 +31,7 @@ def enquiries_received() -> lists.Listed[e.Enquiry]:
     return enquiries
 
 
-def enquiries_sent() -> lists.Listed[e.Enquiry]:
+def enquiries_sent() -> lists.Rows[e.Enquiry]:
     """Returns the desk's own enquiries that are open, or matched without a referral yet.
 
     Enquiries that wait for this desk come first.
@@ -49,5 +49,7 @@ def enquiries_sent() -> lists.Listed[e.Enquiry]:
 
 def follows_taken_offer(draft: r.Referral) -> bool:
     """Returns whether a service whose offer was taken waits for this draft."""
-    matched = e.ListEnquiriesRequest(states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id)
-    return any(enquiry.referral_id == draft.id for enquiry in lists.all_of(matched))
+    list_request = e.ListEnquiriesRequest(
+        states=[e.ENQUIRY_STATE_MATCHED], person_id=draft.person_id
+    )
+    return any(enquiry.referral_id == draft.id for enquiry in lists.all_of(list_request))

@@ -24,10 +24,10 @@ def fetch(identifier: str) -> r.Referral:
 
 
 def fetch_draft(identifier: str, *, or_allowing: str = "") -> r.Referral:
-    """Returns a draft, or a referral that allows the verb `or_allowing`. Redirects to any other
-    referral; refuses a form with not_a_draft.
+    """Returns a draft, or a referral that allows the verb `or_allowing`.
 
-    A browser's Back leads to the pages of a draft even after the draft was sent.
+    For any other referral, redirects to the referral's page or, if a form was sent, raises Conflict
+    not_a_draft. A browser's Back leads to the pages of a draft even after the draft was sent.
     """
     draft = fetch(identifier)
     if draft.state != r.STATE_DRAFT and or_allowing not in draft.allowed_verbs:
@@ -42,7 +42,7 @@ def file_of(person_id: str) -> p.Person:
     return clients().people.GetPerson(p.GetPersonRequest(id=person_id, outline_only=True))
 
 
-def matching(filter_: r.ReferralFilter) -> lists.Listed[r.Referral]:
+def matching(filter_: r.ReferralFilter) -> lists.Rows[r.Referral]:
     """Returns all referrals that match a filter, the nearest deadline first."""
     return lists.all_of(r.ListReferralsRequest(filter=filter_))
 
@@ -57,7 +57,7 @@ def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     return r.ReferralFilter(box=box, live=not is_own, waiting_for_me=is_own)
 
 
-def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
+def update_draft(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
     """Writes some fields of the draft, and returns the changed draft."""
     return clients().referrals.UpdateReferral(
         r.UpdateReferralRequest(
@@ -71,10 +71,10 @@ def change(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 def redirect_to_next_page(draft: r.Referral, after: str = "") -> Response:
     """Redirects to the first page on which the draft still lacks an answer, or else to the check.
 
-    A referral that is no draft any more has no such page; its own page is shown.
-    `after` names the page that was just answered. After a change of the need, or if the chosen
-    service has just been named as unsafe, the choice of a service counts as lacking. After the
-    choice of a service, the consent counts as lacking.
+    A referral that is no draft any more has no such page; its own page is shown. `after` names the
+    page that was just answered. After a change of the need, or if the chosen service has just been
+    named as unsafe, the choice of a service counts as lacking. After the choice of a service, the
+    consent counts as lacking.
     """
     if draft.state != r.STATE_DRAFT:
         page = "referral.show"

@@ -33,23 +33,26 @@ def choices(
     """
     search_text = answers.get(SEARCH_TEXT, "").strip()
     answer = search(search_text) if search_text else d.SearchServicesResponse()
-    listed = list(services)
+    fitting_services = list(services)
     hits = {service.organization_id: provider_of(service) for service in answer.services}
-    named = {service.organization_id: provider_of(service) for service in listed} | dict(
-        list(hits.items())[:MOST]
-    )
-    ticked = [
-        value for value in answers.getlist(organizations_field) if value and value not in named
+    names_by_id = {
+        service.organization_id: provider_of(service) for service in fitting_services
+    } | dict(list(hits.items())[:MOST])
+    ticked_ids = [
+        value
+        for value in answers.getlist(organizations_field)
+        if value and value not in names_by_id
     ]
-    names_ = names.names(ticked)
-    named |= {value: names_.organization(value) for value in ticked}
-    near = {service.department for service in listed if service.department} | {
-        value for value in answers.getlist(DEPARTMENTS) if value
-    }
+    page_names = names.names(ticked_ids)
+    names_by_id |= {value: page_names.organization(value) for value in ticked_ids}
+    department_codes = {
+        service.department for service in fitting_services if service.department
+    } | {value for value in answers.getlist(DEPARTMENTS) if value}
     return {
-        "organizations": sorted(named.items(), key=itemgetter(1)),
+        "organizations": sorted(names_by_id.items(), key=itemgetter(1)),
         "departments": sorted(
-            ((code, words.department_abroad(code)) for code in near), key=itemgetter(1, 0)
+            ((code, words.department_abroad(code)) for code in department_codes),
+            key=itemgetter(1, 0),
         ),
         "searched_text": search_text,
         "more": len(hits) > MOST or bool(answer.next_page_token),

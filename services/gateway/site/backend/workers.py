@@ -25,7 +25,7 @@ def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
         on_paper=forms.flag("on_paper"),
     )
     try:
-        created = clients().members.CreateInvitation(
+        stored_invitation = clients().members.CreateInvitation(
             m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id())
         )
     except Conflict as refusal:
@@ -33,7 +33,7 @@ def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
             raise
         forms.refuse({"on_paper": words.conflict(refusal.reason)})
     return (
-        render_template("invitation_paper.html", invitation=created)
+        render_template("invitation_paper.html", invitation=stored_invitation)
         if invitation.on_paper
         else None
     )

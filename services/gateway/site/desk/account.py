@@ -88,23 +88,23 @@ def begin_second_factor() -> access.Answer:
     """
     origin.attach(devices.secret())
     try:
-        begun = send(forms.filled(pb.BeginSecondFactorRequest()))
+        second_factor = send(forms.filled(pb.BeginSecondFactorRequest()))
     except Conflict:  # the second factor is in use already: it was confirmed in another window
         return redirect(url_for("account.show"), 303)
-    return show(part="code", begun=begun)
+    return show(part="code", begun=second_factor)
 
 
 @pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(show, part="code"))
 def confirm_second_factor() -> access.Answer:
     """Confirms the second factor.
 
-    The recovery codes, for the case that the app is lost, appear only in this answer.
+    The recovery codes, in case the app is lost, appear only in this answer.
     """
     try:
-        confirmed = send(forms.filled(pb.ConfirmSecondFactorRequest()))
+        answer = send(forms.filled(pb.ConfirmSecondFactorRequest()))
     except Conflict:
         return redirect(url_for("account.show"), 303)
-    return show(part="code", codes=confirmed.recovery_codes)
+    return show(part="code", codes=answer.recovery_codes)
 
 
 @pages.post(
@@ -133,10 +133,10 @@ def begin_passkey() -> str:
 )
 def create_passkey() -> None:
     """Stores the passkey that the browser created."""
-    created = forms.filled(pb.CreatePasskeyRequest(credential=forms.text("passkey")))
-    created.label = created.label or _("Mi llave")
+    rpc_request = forms.filled(pb.CreatePasskeyRequest(credential=forms.text("passkey")))
+    rpc_request.label = rpc_request.label or _("Mi llave")
     try:
-        clients().accounts.CreatePasskey(created)
+        clients().accounts.CreatePasskey(rpc_request)
     except Invalid:
         forms.refuse({"_form": _("La llave no se guardó. Empiece otra vez.")})
 
@@ -173,7 +173,7 @@ def page_of_made(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") ->
         made=clients().accounts.ListMadeLately(pb.ListMadeLatelyRequest(since_time=start)).made,
         exports=lists.all_of(p.ListOwnExportsRequest(since_time=start))
         if session.me().may(*access.SENDERS)
-        else lists.Listed(),
+        else lists.Rows(),
         since=i18n.stamp_for_field(start)[:10],
         errors=errors,
     )
@@ -201,14 +201,14 @@ def go_on() -> Response:
 @pages.get("/account/proof/provider", access.EVERYONE)
 def leave_for_provider() -> Response:
     """Redirects to the organisation's own provider, which asks the worker to sign in again."""
-    begun = clients().accounts.BeginProof(pb.BeginProofRequest())
-    if not begun.authorization_url:
+    proof = clients().accounts.BeginProof(pb.BeginProofRequest())
+    if not proof.authorization_url:
         raise NotFound
-    response = redirect(begun.authorization_url, 303)
+    response = redirect(proof.authorization_url, 303)
     cookies.write(
         response,
         signing_in.PROVIDER_COOKIE,
-        signing_in.PROOF + begun.challenge,
+        signing_in.PROOF + proof.challenge,
         signing_in.PROVIDER_KEPT,
     )
     return response

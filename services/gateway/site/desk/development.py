@@ -48,16 +48,16 @@ def row(state: int) -> r.Referral:
     )
 
 
-def hour(back: int) -> DeliveryHour:
-    """Returns the attempts of one hour, `back` hours ago."""
-    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+def hour(hours_ago: int) -> DeliveryHour:
+    """Returns the attempts of the hour that began `hours_ago` hours before the current hour."""
+    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
     return DeliveryHour(
-        start_time=timestamp(start), delivered=back * 7 % 23, failed=max(0, back % 9 - 6)
+        start_time=timestamp(start), delivered=hours_ago * 7 % 23, failed=max(0, hours_ago % 9 - 6)
     )
 
 
-def clock(gone: float, minutes: int) -> r.Clock:
-    start = i18n.now() - timedelta(minutes=gone * minutes)
+def clock(elapsed_share: float, minutes: int) -> r.Clock:
+    start = i18n.now() - timedelta(minutes=elapsed_share * minutes)
     return r.Clock(
         kind=r.CLOCK_KIND_DECIDE,
         start_time=timestamp(start),

@@ -51,7 +51,7 @@ def search(
     organisation. `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or d.SearchServicesRequest()
-    queried = answer is not None or errors
+    has_searched = answer is not None or errors
     counts = {row.department: row.count for row in answer.departments} if answer else {}
     return render_template(
         "directory.html",
@@ -61,7 +61,7 @@ def search(
         counts=counts,
         counted=question.count_country,
         map_=pictures.map_of(question.count_country, counts) if counts else None,
-        own=[] if queried else directory.services_of(session.me().organization_id),
+        own=[] if has_searched else directory.services_of(session.me().organization_id),
         narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
         or question.HasField("age"),
         errors=errors,
@@ -70,11 +70,15 @@ def search(
 
 def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns the filters that one tap turns on or off: label, and fields of the question."""
-    here = session.me().department
+    department = session.me().department
     return {
         "room": (_("Hay lugar"), {"has_room": True}),
         "open": (_("Abierto ahora"), {"open_now": True}),
-        **({"here": (words.department(here), {"department": here})} if here else {}),
+        **(
+            {"here": (words.department(department), {"department": department})}
+            if department
+            else {}
+        ),
         "mothers": (
             _("Mujeres con hijos"),
             {"gender": d.GENDER_FEMININE, "dependants": max(1, question.dependants)},
@@ -83,7 +87,7 @@ def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str,
 
 
 def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
-    """Returns the filters: name, label, whether it is on."""
+    """Returns the filters: name, label, and whether the filter is on."""
     return [
         (name, label, all(getattr(question, field) == value for field, value in fields.items()))
         for name, (label, fields) in filters(question).items()
@@ -92,10 +96,10 @@ def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
 
 def tap(question: d.SearchServicesRequest, chip: str) -> None:
     """Turns a filter on, or off if it was on."""
-    on = {name for name, _label, is_on in chips(question) if is_on}
+    names_on = {name for name, _label, is_on in chips(question) if is_on}
     _label, fields = filters(question).get(chip, ("", {}))
     for field, value in fields.items():
-        if chip in on:
+        if chip in names_on:
             question.ClearField(field)  # type: ignore[arg-type]
         else:
             setattr(question, field, value)
@@ -197,8 +201,10 @@ def members() -> str:
             status=d.OrganizationStatus.ValueType(status),
         )
     )
-    first = not (status or request.args.get("page"))
-    scores = lists.all_of(lo.ListTruthScoresRequest(doubtful=True)) if first else lists.Listed()
+    is_first_page = not (status or request.args.get("page"))
+    scores = (
+        lists.all_of(lo.ListTruthScoresRequest(doubtful=True)) if is_first_page else lists.Rows()
+    )
     return render_template(
         "members.html",
         organizations=answer.organizations,
@@ -210,13 +216,15 @@ def members() -> str:
             )
             for state in _BOARD
         }
-        if first
+        if is_first_page
         else {},
-        waiting=lists.all_of(d.ListOrganizationsRequest(waits_for_second=True)) if first else [],
+        waiting=lists.all_of(d.ListOrganizationsRequest(waits_for_second=True))
+        if is_first_page
+        else [],
         ending=lists.all_of(
             d.ListOrganizationsRequest(agreement_expire_before_date=str(i18n.today() + SOON))
         )
-        if first
+        if is_first_page
         else [],
         doubtful=scores,
         names=names.names(
@@ -239,9 +247,9 @@ def capacity(identifier: str) -> access.Answer:
         abort(404)
     errors: dict[str, str] = {}
     if request.method == "POST":
-        stated = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
+        reported_capacity = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
         try:
-            send(forms.filled(d.SetCapacityRequest(id=identifier, capacity=stated)))
+            send(forms.filled(d.SetCapacityRequest(id=identifier, capacity=reported_capacity)))
             if forms.text("back") == "today":
                 return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(

@@ -45,7 +45,7 @@ EXCLUDED = "excluded_organization_ids"
 
 @pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
 def listing() -> str:
-    """Shows the enquiries that this desk received, or that it sent: all, or those not yet over."""
+    """Shows the enquiries that this desk received or sent; by default, only those not yet over."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}
     box = request.args.get("box", "")
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
@@ -81,9 +81,9 @@ def answers_of(enquiry: e.Enquiry) -> list[tuple[int, str]]:
 
     Services that have not answered count, too. Answers with no offers are left out.
     """
-    counted = Counter(offer.answer for offer in enquiry.offers)
+    counts = Counter(offer.answer for offer in enquiry.offers)
     return [
-        (counted[answer], words.code("offer_answer", answer)) for answer in ORDER if counted[answer]
+        (counts[answer], words.code("offer_answer", answer)) for answer in ORDER if counts[answer]
     ]
 
 
@@ -138,12 +138,16 @@ def new() -> access.Answer:
     if errors:
         return ask(answers, errors)
     try:
-        everywhere = fitting(rpc_request.content)
-        unsafe = list(rpc_request.unsafe_departments)
-        services = fitting(rpc_request.content, unsafe) if unsafe else everywhere
+        services_everywhere = find_services(rpc_request.content)
+        unsafe_departments = list(rpc_request.unsafe_departments)
+        services = (
+            find_services(rpc_request.content, unsafe_departments)
+            if unsafe_departments
+            else services_everywhere
+        )
         rpc_request.service_ids.extend(service.id for service in services)
-        sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
-        if sure and not unsafe_problems:
+        is_sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
+        if is_sure and not unsafe_problems:
             return redirect(
                 url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303
             )
@@ -152,8 +156,8 @@ def new() -> access.Answer:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(answers, forms.problems(refusal))
-    choices = unsafe_choices.choices(everywhere, answers, EXCLUDED)
-    unsafe_problems = unsafe_problems if sure else {}
+    choices = unsafe_choices.choices(services_everywhere, answers, EXCLUDED)
+    unsafe_problems = unsafe_problems if is_sure else {}
     return render_template(
         "enquiry_check.html",
         content=rpc_request.content,
@@ -200,7 +204,9 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
     ), 422 if errors else 200
 
 
-def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.Listed[d.Service]:
+def find_services(
+    content: e.EnquiryContent, unsafe_departments: Sequence[str] = ()
+) -> lists.Rows[d.Service]:
     """Returns at most MOST services that fit or may fit, the best first.
 
     Services of the reader's own organisation are left out, and so are services in departments that
@@ -219,14 +225,20 @@ def fitting(content: e.EnquiryContent, unsafe: Sequence[str] = ()) -> lists.List
         person,
         session.me().country,
         limit=MATCHES,
-        unsafe=unsafe,
+        unsafe_departments=unsafe_departments,
         # The two enumerations have the same words and the same numbers.
-        support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
+        needed_support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
     )
-    fit = [match.service for match in matches if match.verdict != d.VERDICT_DOES_NOT_FIT]
-    others = [service for service in fit if service.organization_id != session.me().organization_id]
-    services = lists.Listed(others[:MOST])
-    services.more = len(others) > MOST or len(fit) >= MATCHES
+    fitting_services = [
+        match.service for match in matches if match.verdict != d.VERDICT_DOES_NOT_FIT
+    ]
+    services_of_others = [
+        service
+        for service in fitting_services
+        if service.organization_id != session.me().organization_id
+    ]
+    services = lists.Rows(services_of_others[:MOST])
+    services.more = len(services_of_others) > MOST or len(fitting_services) >= MATCHES
     return services
 
 
@@ -323,7 +335,9 @@ def refer(identifier: str) -> access.Answer:
         )
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
-    begin = r.CreateReferralRequest(
+    rpc_request = r.CreateReferralRequest(
         person_id=person_id, enquiry_id=identifier, request_id=forms.request_id()
     )
-    return referrals.redirect_to_next_page(clients().referrals.CreateReferral(begin), "services")
+    return referrals.redirect_to_next_page(
+        clients().referrals.CreateReferral(rpc_request), "services"
+    )

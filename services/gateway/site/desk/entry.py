@@ -43,7 +43,12 @@ _SERVICE = (
     " accessibility schedules confidential active"
 ).split()
 _LOCATION = "name department area_code address transportation accessibility confidential".split()
-_STATED = ("takes_dependants", "takes_pregnant", "takes_with_addiction", "takes_without_papers")
+_YES_NO_FIELDS = (
+    "takes_dependants",
+    "takes_pregnant",
+    "takes_with_addiction",
+    "takes_without_papers",
+)
 # fields whose changes the history shows without the values
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
@@ -116,16 +121,16 @@ def service(identifier: str) -> access.Answer:
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
-    confirmed = d.Service(id=_own_service(identifier).id, etag=forms.etag())
+    own_service = d.Service(id=_own_service(identifier).id, etag=forms.etag())
     try:
         send(
             d.UpdateServiceRequest(
-                service=confirmed,
+                service=own_service,
                 update_mask=FieldMask(paths=["assured_time"]),
                 request_id=forms.request_id(),
             )
         )
-    except Stale:  # it was changed, so the manager would confirm data that she has not read
+    except Stale:  # somebody changed it, so the manager would confirm data that she has not read
         problem = _("Otra persona acaba de cambiarlo: mírelo antes de confirmarlo.")
         return show(errors={"_form": problem}), 412
     return None
@@ -151,9 +156,9 @@ def _save_place(before: pb.Location, typed: pb.Location) -> None:
         send(pb.CreateLocationRequest(location=typed, request_id=forms.request_id()))
         return
     # Sealed fields are not shown, so an empty field means that the value stays.
-    sealed = ("address", "transportation") if before.confidential else ()
+    sealed_fields = ("address", "transportation") if before.confidential else ()
     mask = FieldMask(
-        paths=[path for path in _LOCATION if path not in sealed or getattr(typed, path)]
+        paths=[path for path in _LOCATION if path not in sealed_fields or getattr(typed, path)]
     )
     send(pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=forms.request_id()))
 
@@ -229,19 +234,19 @@ def service_form(
 
     `place_ids` names the places where the service is offered.
     """
-    simple = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
+    simple_schedules = [schedule for schedule in shown_service.schedules if _is_simple(schedule)]
     return render_template(
         "entry_service.html",
         shown=merging.encode(shown_service if base is None else base),
         service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         place_ids=place_ids,
-        rows=[*simple, *[d.Schedule()] * max(1, HOURS - len(simple))],
+        rows=[*simple_schedules, *[d.Schedule()] * max(1, HOURS - len(simple_schedules))],
         days=words.options("weekday"),
         towns=[
             *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()
         ],
-        others=len(shown_service.schedules) - len(simple),
+        others=len(shown_service.schedules) - len(simple_schedules),
         narrowed={tier.field for tier in shown_service.tiers},
         errors=errors,
         concurrent_changes=concurrent_changes,
@@ -286,11 +291,11 @@ def history(identifier: str) -> list[dict[str, Any]]:
         .locations.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=identifier, page_size=20))
         .changes
     )
-    people = names.names(workers=[change.worker_id for change in changes if change.worker_id])
+    page_names = names.names(workers=[change.worker_id for change in changes if change.worker_id])
     return [
         {
             "field": words.word("field", change.field.rpartition(".")[2]),
-            "who": people.worker(change.worker_id) if change.worker_id else "",
+            "who": page_names.worker(change.worker_id) if change.worker_id else "",
             "time": change.change_time,
             "old": _readable(change.field, change.old_value),
             "new": _readable(change.field, change.new_value),
@@ -301,15 +306,15 @@ def history(identifier: str) -> list[dict[str, Any]]:
 
 def changed_since(identifier: str) -> list[dict[str, Any]]:
     """Returns those of the last 20 changes that were made since the form was shown."""
-    shown = Timestamp()
+    shown_time = Timestamp()
     try:
-        shown.FromJsonString(forms.text("seen"))
+        shown_time.FromJsonString(forms.text("seen"))
     except ValueError:  # no valid time in the form, so show all changes
         return history(identifier)
     return [
         change
         for change in history(identifier)
-        if change["time"].ToNanoseconds() > shown.ToNanoseconds()
+        if change["time"].ToNanoseconds() > shown_time.ToNanoseconds()
     ]
 
 
@@ -325,14 +330,14 @@ def _readable(field: str, value: str) -> str:
     if isinstance(values, dict):
         return ""
     entries = values if isinstance(values, list) else [values]
-    kind = {
+    converters = {
         "need_codes": names.need,
         "languages": words.language,
         "department": words.department,
         "area_codes": words.area,
         "area_code": words.area,
     }
-    return ", ".join(map(kind.get(field, str), entries))
+    return ", ".join(map(converters.get(field, str), entries))
 
 
 def _own_service(identifier: str) -> d.Service:
@@ -357,10 +362,10 @@ def _own_place(identifier: str) -> pb.Location:
 
 def _offered_at(service_id: str) -> dict[str, str]:
     """Returns the ids of a service's offers at places, by the id of the place."""
-    listed = clients().locations.ListServiceAtLocations(
+    answer = clients().locations.ListServiceAtLocations(
         pb.ListServiceAtLocationsRequest(service_id=service_id)
     )
-    return {at.location_id: at.id for at in listed.service_at_locations}
+    return {offer.location_id: offer.id for offer in answer.service_at_locations}
 
 
 def _service_in_form(before: d.Service) -> d.Service:
@@ -370,7 +375,7 @@ def _service_in_form(before: d.Service) -> d.Service:
     )
     typed.eligibility.SetInParent()
     eligibility: Any = typed.eligibility
-    for name in _STATED:
+    for name in _YES_NO_FIELDS:
         eligibility.ClearField(name)
         if answer := forms.text(name):
             setattr(eligibility, name, answer == "yes")

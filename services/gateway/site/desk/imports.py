@@ -19,7 +19,7 @@ pages = access.Pages("imports")
 MOST_SHOWN = 200  # rows shown of a report; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
 _NEW = "new"
-_FIRST = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
+_ORDER = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
 _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
 
@@ -40,8 +40,8 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=form)
 def create() -> access.Answer:
     """Uploads a file, for a trial run or for takeover."""
-    sent = request.files.get("content")
-    content = sent.read() if sent else b""
+    upload = request.files.get("content")
+    content = upload.read() if upload else b""
     if not content:
         forms.refuse({"content": words.violation("required")})
     return _create_and_show(
@@ -59,7 +59,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the progress or the result of an import."""
     job = clients().imports.GetImport(o.GetImportRequest(id=identifier))
     lines: Sequence[o.ImportLine] = sorted(
-        job.report.lines, key=lambda line: _FIRST.get(line.outcome, 2)
+        job.report.lines, key=lambda line: _ORDER.get(line.outcome, 2)
     )
     return render_template(
         "import_report.html",
@@ -81,7 +81,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
 def proceed(identifier: str) -> access.Answer:
     """Imports the same file with the form's answers, as a trial run or for takeover."""
-    given = (
+    answers = (
         (name.removeprefix("answer-").partition("-"), value)
         for name, value in request.form.items()
         if name.startswith("answer-") and value
@@ -100,7 +100,7 @@ def proceed(identifier: str) -> access.Answer:
                     row=int(row) if row.isdecimal() and len(row) < 8 else 0,
                     subject_id="" if value == _NEW else value,
                 )
-                for (row, _dash, file), value in given
+                for (row, _dash, file), value in answers
             ],
             request_id=forms.request_id(),
         )
@@ -121,7 +121,7 @@ pages.sends(
 def problem_of(problem: o.ImportProblem) -> str:
     """Describes the problem of a cell.
 
-    A file offers no options to choose from, so the text names the page that lists them.
+    A file offers no options to choose from, so the text names the page that lists the options.
     """
     reason = (
         _("no es una de las opciones; escríbala como en «Agregar un servicio»")

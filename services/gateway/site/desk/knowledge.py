@@ -43,10 +43,10 @@ def printed(identifier: str) -> Response:
     from services.gateway.site.parts import sheet  # loads reportlab, as in parts.poster
 
     clients().people.ExportPerson(p.ExportPersonRequest(id=identifier))
-    known = knowledge(identifier)
+    data = knowledge(identifier)
     parts = [
-        *(sheet.Part(entry["organization"], lines=entry["lines"]) for entry in known["held"]),
-        sheet.Part(_("Quién miró su expediente"), texts=known["readings"] or [_("Nadie todavía.")]),
+        *(sheet.Part(entry["organization"], lines=entry["lines"]) for entry in data["held"]),
+        sheet.Part(_("Quién miró su expediente"), texts=data["readings"] or [_("Nadie todavía.")]),
         sheet.Part(
             _("Cómo lo cambia"),
             texts=[
@@ -58,8 +58,8 @@ def printed(identifier: str) -> Response:
         ),
     ]
     lead = [
-        _("Su expediente lo guarda: %(organization)s.", organization=known["holder"]),
-        *([] if known["held"] else [_("Nadie más sabe nada de usted por esta red.")]),
+        _("Su expediente lo guarda: %(organization)s.", organization=data["holder"]),
+        *([] if data["held"] else [_("Nadie más sabe nada de usted por esta red.")]),
         _(
             "Este papel no dice su nombre, pero nombra a quienes la ayudan."
             " Llévelo solo si nadie peligroso puede leerlo."
@@ -69,13 +69,13 @@ def printed(identifier: str) -> Response:
         sheet.pdf(
             i18n.language(),
             _("Quién sabe qué de usted, y hasta cuándo"),
-            known["person"].id,
+            data["person"].id,
             lead,
             parts,
             i18n.today_text(),
         ),
         mimetype="application/pdf",
-        headers={"Content-Disposition": f'attachment; filename="{known["person"].code}.pdf"'},
+        headers={"Content-Disposition": f'attachment; filename="{data["person"].code}.pdf"'},
     )
 
 
@@ -91,14 +91,14 @@ def knowledge(identifier: str) -> dict[str, Any]:
         abort(404)
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MOST)
-    sent = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
+    sent_referrals = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
     copies = all_copies(identifier)
     page_names = names.names(
         {person.organization_id, *copies}
         | {receipt.recipient_organization_id for receipt in receipts}
         | {reading.organization_id for reading in readings}
     )
-    rows = [data_by_receipt(receipt, page_names, readings, sent) for receipt in receipts]
+    rows = [data_by_receipt(receipt, page_names, readings, sent_referrals) for receipt in receipts]
     rows += [
         data_by_enquiries(page_names.organization(organization), enquiries)
         for organization, enquiries in copies.items()
@@ -125,16 +125,16 @@ def data_by_receipt(
     receipt: p.Receipt,
     page_names: names.Names,
     readings: Iterable[p.Reading],
-    sent: Iterable[r.Referral],
+    sent_referrals: Iterable[r.Referral],
 ) -> dict[str, Any]:
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
     The deletion is described by the receiver's confirmation that it keeps nothing, or by the
     deadline for that confirmation.
     """
-    until = i18n.moment(receipt.until_time)
-    confirm_until = i18n.moment(receipt.confirm_until_time)
-    opened = [
+    until_time = i18n.moment(receipt.until_time)
+    confirm_until_time = i18n.moment(receipt.confirm_until_time)
+    openings = [
         reading
         for reading in readings
         if reading.allowed
@@ -149,9 +149,12 @@ def data_by_receipt(
             _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time)),
         ),
         (receipt.live, _("Hasta el %(day)s.", day=last_day)),
-        (until and until <= i18n.now(), _("Terminó el %(day)s: ya no abre nada.", day=last_day)),
         (
-            confirm_until and confirm_until > i18n.now(),
+            until_time and until_time <= i18n.now(),
+            _("Terminó el %(day)s: ya no abre nada.", day=last_day),
+        ),
+        (
+            confirm_until_time and confirm_until_time > i18n.now(),
             _("No abre nada mientras otra persona no lo confirme."),
         ),
         (True, _("Ahora no abre nada.")),
@@ -168,14 +171,15 @@ def data_by_receipt(
         ),
         (
             _("Lo abrieron"),
-            ngettext("%(num)d vez", "%(num)d veces", len(opened)) + f", {i18n.day(opened[0].time)}"
-            if opened
+            ngettext("%(num)d vez", "%(num)d veces", len(openings))
+            + f", {i18n.day(openings[0].time)}"
+            if openings
             else _("Nunca."),
         ),
     ]
     deletions = [
         clock
-        for referral in sent
+        for referral in sent_referrals
         if referral.receipt_id == receipt.id
         for clock in referral.clocks
         if clock.kind == r.CLOCK_KIND_DELETION
@@ -186,27 +190,29 @@ def data_by_receipt(
         "organization": page_names.organization(receipt.recipient_organization_id),
         "receipt_id": receipt.id,
         "live": receipt.live,
-        "ends_soon": receipt.live and until and until - i18n.now() < SOON,
+        "ends_soon": receipt.live and until_time and until_time - i18n.now() < SOON,
         "lines": lines,
     }
 
 
 def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
     """Describes whether a receiver has confirmed for all its referrals that it keeps nothing."""
-    waiting = [clock for clock in deletions if not i18n.moment(clock.stop_time)]
-    if not waiting:
-        last = max(deletions, key=lambda clock: clock.stop_time.ToDatetime())
-        return _("Confirmaron el %(day)s que ya no guardan nada.", day=i18n.day(last.stop_time))
-    first = min(waiting, key=lambda clock: clock.due_time.ToDatetime())
-    if i18n.is_past(first.due_time):
+    open_clocks = [clock for clock in deletions if not i18n.moment(clock.stop_time)]
+    if not open_clocks:
+        last_clock = max(deletions, key=lambda clock: clock.stop_time.ToDatetime())
+        return _(
+            "Confirmaron el %(day)s que ya no guardan nada.", day=i18n.day(last_clock.stop_time)
+        )
+    first_clock = min(open_clocks, key=lambda clock: clock.due_time.ToDatetime())
+    if i18n.is_past(first_clock.due_time):
         return _(
             "Tenían que confirmar hasta el %(when)s que ya no guardan nada, y todavía no lo"
             " hicieron.",
-            when=i18n.dated(first.due_time),
+            when=i18n.dated(first_clock.due_time),
         )
     return _(
         "Tienen que confirmar hasta el %(when)s que ya no guardan nada.",
-        when=i18n.dated(first.due_time),
+        when=i18n.dated(first_clock.due_time),
     )
 
 
@@ -239,19 +245,19 @@ def data_by_enquiries(organization: str, enquiries: Sequence[e.Enquiry]) -> dict
 
 def shared_attributes(enquiry: e.Enquiry) -> list[str]:
     """Returns the names of the attributes that the receivers' copies of an enquiry hold."""
-    left_out = set(enquiry.left_out_attributes)
-    further = [
+    left_out_attributes = set(enquiry.left_out_attributes)
+    further_names = [
         *([_("País")] if enquiry.content.country else []),
         *([_("Acceso")] if enquiry.content.accessibility_codes else []),
     ]
-    stated = [
+    stated_names = [
         words.word("enquiry_attribute", number)
         for number in e.EnquiryAttribute.values()
         if number
-        and number not in left_out
+        and number not in left_out_attributes
         and is_stated(enquiry.content, words.code("enquiry_attribute", number))
     ]
-    return [word.lower() for word in [*stated, *further]]
+    return [word.lower() for word in [*stated_names, *further_names]]
 
 
 def is_stated(content: e.EnquiryContent, attribute: str) -> bool:

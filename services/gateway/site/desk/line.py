@@ -87,10 +87,10 @@ def save_even_without_code(
     except Invalid as refusal:
         if {field for field, _reason in refusal.violations} != {"contact.placement_code"}:
             raise
-        rest = c.Contact()
-        rest.CopyFrom(typed)
-        rest.ClearField("placement_code")
-        answer = save(rest, forms.part_of(forms.request_id(), "without_code"))
+        without_code = c.Contact()
+        without_code.CopyFrom(typed)
+        without_code.ClearField("placement_code")
+        answer = save(without_code, forms.part_of(forms.request_id(), "without_code"))
         return answer, forms.problems(refusal)
 
 
@@ -180,16 +180,16 @@ def hand_over(identifier: str) -> None:
 
     If she was connected, the contact ends as handed over.
     """
-    changed = forms.filled(c.Contact(id=identifier))
+    changes = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
-    if changed.connected_live == c.ANSWER_YES:
-        changed.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
+    if changes.connected_live == c.ANSWER_YES:
+        changes.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
-    if not changed.connected_live:
+    if not changes.connected_live:
         forms.refuse({"connected_live": words.violation("required", "connected_live")})
     clients().contacts.UpdateContact(
         c.UpdateContactRequest(
-            contact=changed, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
+            contact=changes, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
         )
     )
 
@@ -225,7 +225,7 @@ def find_file(identifier: str) -> access.Answer:
     if not term:
         forms.refuse({"q": words.violation("required", "q")})
     by_name, by_code = p.SearchPeopleResponse(), p.ListPeopleResponse()
-    if len(term.replace(" ", "").replace("-", "")) == 6:  # a name may have letters of no code
+    if len(term.replace(" ", "").replace("-", "")) == 6:  # a name may have letters that no code has
         by_code = answer_or(by_code, p.ListPeopleRequest(code=term), Invalid)
     may_be_name = not any(character.isdigit() for character in term)
     if may_be_name:
@@ -281,14 +281,14 @@ def page(
 ) -> str:
     """Renders the contact with its triage.
 
-    `reference` and `pin` are set only right after the contact was recorded. `known` holds the
-    reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
+    `reference` and `pin` are set only right after the contact was recorded. `credentials` holds
+    the reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
     (merging.encode) from which the form was made; None stands for the state of `contact`.
     """
-    related = (
+    contact_referrals = (
         referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id))
         if contact.id
-        else lists.Listed()
+        else lists.Rows()
     )
     return render_template(
         "contact.html",
@@ -301,16 +301,18 @@ def page(
         reference=reference,
         pin=pin,
         known=credentials,
-        referrals=related,
+        referrals=contact_referrals,
         enquiries=lists.all_of(e.ListEnquiriesRequest(contact_id=contact.id))
         if contact.id
-        else lists.Listed(),
+        else lists.Rows(),
         calls=[call for call in queues.calls_owed() if call.contact_id == contact.id]
         if contact.id
         else [],
         cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,
         local_date=day_at(i18n.now(), contact.line_country, contact.department).isoformat(),
-        names=names.names_of(related, organizations=[contact.handed_over_organization_id]),
+        names=names.names_of(
+            contact_referrals, organizations=[contact.handed_over_organization_id]
+        ),
     )
 
 
@@ -320,8 +322,8 @@ def create() -> access.Answer:
 
     Reference and PIN appear only in the answer to this form.
     """
-    if refused := refuse_time():
-        return refused
+    if page_again := refuse_time():
+        return page_again
     if closes():  # nothing is stored yet, so the urgency is not known
         return refuse_to_close(contact())
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
@@ -329,7 +331,7 @@ def create() -> access.Answer:
         # The right reference and PIN came from this device a moment ago.
         origin.attach(devices.secret())
     try:
-        answer, unsaved = save_even_without_code(
+        answer, code_problems = save_even_without_code(
             typed,
             lambda part, request_id: clients().contacts.CreateContact(
                 c.CreateContactRequest(
@@ -346,8 +348,8 @@ def create() -> access.Answer:
             raise
         return page(typed, {"_form": references.problem_of(refusal)}), 422
     secrets = ("", "") if reference else (answer.reference, answer.pin)
-    if unsaved:
-        return page_with_code(answer.contact, unsaved, *secrets)
+    if code_problems:
+        return page_with_code(answer.contact, code_problems, *secrets)
     return page(answer.contact, forms.NO_PROBLEMS, *secrets)
 
 
@@ -368,15 +370,15 @@ def agree_on_call(identifier: str) -> None:
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> access.Answer:
     """Saves the current answers. The service derives the urgency from them again."""
-    if refused := refuse_time(identifier):
-        return refused
+    if page_again := refuse_time(identifier):
+        return page_again
     if closes() and not may_close(
         clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     ):
         return refuse_to_close(contact(identifier))
     typed = contact(identifier, close=closes())
     try:
-        _answer, unsaved = save_even_without_code(
+        _answer, code_problems = save_even_without_code(
             typed,
             lambda part, request_id: clients().contacts.UpdateContact(
                 c.UpdateContactRequest(
@@ -395,9 +397,9 @@ def save(identifier: str) -> access.Answer:
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         return page(typed, forms.problems(refusal), shown=forms.text("shown")), 422
-    if unsaved:
+    if code_problems:
         stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
-        return page_with_code(stored, unsaved)
+        return page_with_code(stored, code_problems)
     return redirect(
         url_for("line.queue", done="saved")
         if closes()
@@ -411,15 +413,15 @@ def merged_contact(typed: c.Contact, stored: c.Contact) -> c.Contact:
 
     If both changed the note, the result has both notes.
     """
-    old = merging.original(c.Contact)
-    both = merging.merge(
+    original = merging.original(c.Contact)
+    result = merging.merge(
         typed, stored, [path for path in CHANGEABLE if path not in ("triage", "note")]
     )
     for question in c.Triage.DESCRIPTOR.fields_by_name:
-        if getattr(typed.triage, question) != getattr(old.triage, question):
-            setattr(both.triage, question, getattr(typed.triage, question))
-    if stored.note == old.note or stored.note in typed.note:
-        both.note = typed.note
+        if getattr(typed.triage, question) != getattr(original.triage, question):
+            setattr(result.triage, question, getattr(typed.triage, question))
+    if stored.note == original.note or stored.note in typed.note:
+        result.note = typed.note
     elif typed.note not in stored.note:
-        both.note = f"{stored.note}\n{typed.note}"
-    return both
+        result.note = f"{stored.note}\n{typed.note}"
+    return result

@@ -42,11 +42,11 @@ def _fetch_versions() -> Answer:
 
 def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
     """Returns the versions for the tokens of several groups, with one call to each service."""
-    queues, bells = zip(*tokens, strict=True)
+    queue_tokens, unread_tokens = zip(*tokens, strict=True)
     versions = (
         clients()
         .referrals.BatchGetQueueVersions(
-            BatchGetQueueVersionsRequest(watch_tokens=queues), timeout=2.0
+            BatchGetQueueVersionsRequest(watch_tokens=queue_tokens), timeout=2.0
         )
         .versions
     )
@@ -54,10 +54,10 @@ def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
         unread = list(
             clients()
             .notifications.BatchGetUnreadVersions(
-                BatchGetUnreadVersionsRequest(watch_tokens=bells), timeout=1.0
+                BatchGetUnreadVersionsRequest(watch_tokens=unread_tokens), timeout=1.0
             )
             .versions
         )
     except (Refusal, ServiceFault):
-        unread = [""] * len(bells)
+        unread = [""] * len(unread_tokens)
     return [Answer(*parts) for parts in zip(versions, unread, tokens, strict=True)]

@@ -34,7 +34,7 @@ def listing() -> str:
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    own_unreviewed = [
+    unreviewed = [
         emergency
         for emergency in lists.all_of(em.ListEmergenciesRequest(waiting=True))
         if emergency.file_organization_id == session.me().organization_id
@@ -45,8 +45,8 @@ def listing() -> str:
         next_page=answer.next_page_token,
         erasures=lists.all_of(er.ListErasuresRequest()),
         proposed=lists.all_of(p.ListProposedReceiptsRequest()),
-        emergencies=own_unreviewed,
-        names=names.names({emergency.organization_id for emergency in own_unreviewed}),
+        emergencies=unreviewed,
+        names=names.names({emergency.organization_id for emergency in unreviewed}),
     )
 
 
@@ -84,39 +84,42 @@ def show(
         p.GetPersonRequest(id=identifier, outline_only=not plan_opened)
     )
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
-    own = person.organization_id == session.me().organization_id
+    is_own = person.organization_id == session.me().organization_id
     readings_page = (
         clients().people.ListReadings(p.ListReadingsRequest(person_id=identifier, page_size=100))
-        if own
+        if is_own
         else p.ListReadingsResponse()
     )
-    listed = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
+    person_referrals = referrals.matching(r.ReferralFilter(box=r.BOX_MINE, person_id=identifier))
     emergencies = (
-        lists.all_of(em.ListEmergenciesRequest(person_id=identifier)) if own else lists.Listed()
+        lists.all_of(em.ListEmergenciesRequest(person_id=identifier)) if is_own else lists.Rows()
     )
     return render_template(
         "person.html",
         file=person,
-        own=own,
+        own=is_own,
         receipts=receipts,
         readings=group_readings(readings_page.readings),
         more_readings=readings_page.next_page_token,
         emergencies=emergencies,
-        rows_=listed,
+        rows_=person_referrals,
         plans_=clients().plans.ListPlans(pb.ListPlansRequest(person_id=identifier)).plans
-        if own
+        if is_own
         else [],
-        pathways=pathways(person.coarse.age_band) if own and not person.erased else [],
+        pathways=pathways(person.coarse.age_band) if is_own and not person.erased else [],
         names=names.names(
             {receipt.recipient_organization_id for receipt in receipts}
             | {reading.organization_id for reading in readings_page.readings}
             | {emergency.organization_id for emergency in emergencies}
             | {
-                o
-                for referral in listed
-                for o in (referral.sender_organization_id, referral.receiver_organization_id)
+                organization_id
+                for referral in person_referrals
+                for organization_id in (
+                    referral.sender_organization_id,
+                    referral.receiver_organization_id,
+                )
             },
-            {referral.service_id for referral in listed},
+            {referral.service_id for referral in person_referrals},
             {reading.actor_id for reading in readings_page.readings}
             | {receipt.recorded_by_worker_id for receipt in receipts},
         ),
@@ -136,7 +139,7 @@ def show(
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
     """Returns the pathways with which a plan may begin; pathways for another age come last."""
     return [
-        (pathway.id, names.called(pathway.names))
+        (pathway.id, names.name_in_language(pathway.names))
         for pathway in sorted(
             clients().plans.ListPathways(pb.ListPathwaysRequest()).pathways,
             key=lambda pathway: bool(pathway.age_bands) and age_band not in pathway.age_bands,

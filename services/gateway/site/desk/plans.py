@@ -42,7 +42,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
         file=referrals.file_of(plan.person_id),
         standings=standings,
         settled=[key for key, standing in standings.items() if standing.state in SETTLED],
-        step_names={step.key: names.called(step.names) for step in plan.pathway.steps},
+        step_names={step.key: names.name_in_language(step.names) for step in plan.pathway.steps},
         due_of_step=partial(due_of_step, plan, standings),
         referrals=sent_referrals,
         candidates=partial(candidates, list(sent_referrals.values())),
@@ -84,17 +84,17 @@ def due_of_step(
     )
 
 
-def candidates(sent: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
+def candidates(sent_referrals: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
     """Returns the person's live, draft and closed referrals, which could carry out a step.
 
     Referrals for the same need come first.
     """
-    possible = [
+    possible_referrals = [
         referral
-        for referral in sent
+        for referral in sent_referrals
         if referral.live or referral.state in (r.STATE_DRAFT, r.STATE_CLOSED)
     ]
-    possible.sort(
+    possible_referrals.sort(
         key=lambda referral: (
             referral.need_code != step.need_code,
             referral.need_code[:3] != step.need_code[:3],
@@ -106,7 +106,7 @@ def candidates(sent: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[s
             f"{referral.code} · {names.need(referral.need_code)}"
             f" · {words.word('state', referral.state)}",
         )
-        for referral in possible
+        for referral in possible_referrals
     ]
 
 

@@ -118,12 +118,15 @@ def version(referral: r.Referral) -> str:
 
 
 def render(
-    referral: r.Referral, verb: str = "", errors: forms.Problems = forms.NO_PROBLEMS, **opened: Any
+    referral: r.Referral,
+    verb: str = "",
+    errors: forms.Problems = forms.NO_PROBLEMS,
+    **opened_data: Any,
 ) -> str:
     """Renders the page.
 
-    `verb` and `errors` belong to a form that is shown again. `opened` has the data that were just
-    opened: the `identity`, the safe-contact `plan`, or the `addresses`.
+    `verb` and `errors` belong to a form that is shown again. `opened_data` were just opened: the
+    `identity`, the safe-contact `plan`, or the `addresses`.
     """
     events = history(referral)
     notices = notices_of(referral)
@@ -142,14 +145,16 @@ def render(
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    own = page_names.organizations.get(session.me().organization_id)
-    probation = own is not None and own.status == ORGANIZATION_STATUS_PROBATION
-    plan, no_plan = safe_contact(referral, opened.get("plan"))
+    own_organization = page_names.organizations.get(session.me().organization_id)
+    probation = (
+        own_organization is not None and own_organization.status == ORGANIZATION_STATUS_PROBATION
+    )
+    plan, no_plan = safe_contact(referral, opened_data.get("plan"))
     receipt = receipt_of(referral)
     receipt_basis = basis_of(receipt) if receipt else ""
     erased = is_erased(referral)
     groups, basis = ([], "") if probation or erased else openable(referral, receipt)
-    allowed = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
+    allowed_verbs = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
     return render_template(
         "referral.html",
         referral=referral,
@@ -157,12 +162,12 @@ def render(
         events=events,
         notices=notices,
         names=page_names,
-        allowed=allowed,
+        allowed=allowed_verbs,
         FORMS=step_forms.STEPS,
         alternatives=directory.alternatives(referral)
-        if {"decline", "reroute"} & set(allowed)
+        if {"decline", "reroute"} & set(allowed_verbs)
         else [],
-        colleagues=colleagues() if {"accept", "assign"} & set(allowed) else [],
+        colleagues=colleagues() if {"accept", "assign"} & set(allowed_verbs) else [],
         group_needs=group_needs(referral.need_code),
         openable=groups,
         basis=basis,
@@ -177,7 +182,7 @@ def render(
         no_plan=no_plan,
         may_open=may_open(),
         elsewhere=referral.main_step in steps.WITH_OWN_PAGE,
-        filled={"verb": verb, "errors": errors, **opened},
+        filled={"verb": verb, "errors": errors, **opened_data},
         now=i18n.now(),
     )
 
@@ -185,7 +190,7 @@ def render(
 def is_erased(referral: r.Referral) -> bool:
     """Returns whether the sender's own file of the person was erased; False for other readers.
 
-    The erasure of a file ends its live referrals, so that a live referral needs no call.
+    The erasure of a file ends its live referrals, so the file of a live referral is not fetched.
     """
     return (
         referral.side == r.SIDE_SENDER
@@ -201,14 +206,14 @@ def may_open() -> bool:
 
 
 def safe_contact(
-    referral: r.Referral, opened: p.SafeContact | None
+    referral: r.Referral, opened_plan: p.SafeContact | None
 ) -> tuple[p.SafeContact | None, str]:
-    """Returns the safe-contact plan for a reader who may call the person, or the `opened` plan.
+    """Returns the safe-contact plan for a reader who may call the person, or `opened_plan`.
 
     If the plan cannot be shown, returns None and the reason; "" if the reason is not worth showing.
     """
-    if opened or not (referral.live and referral.person_id):
-        return opened, ""
+    if opened_plan or not (referral.live and referral.person_id):
+        return opened_plan, ""
     try:
         return clients().people.GetSafeContact(p.GetSafeContactRequest(referral_id=referral.id)), ""
     except Refusal as refusal:
@@ -238,16 +243,16 @@ def openable(referral: r.Referral, receipt: p.Receipt | None) -> tuple[list[tupl
     if not may_open() or receipt is None:
         return [], ""
     basis = basis_of(receipt)
-    named = (
+    codes = (
         UNCONFIRMED
         if basis == "unconfirmed"
         else {words.code("field_group", group) for group in receipt.field_groups}
     )
-    if basis in ("emergency", "unconfirmed") and (opened := opened_in_emergency(referral)):
-        basis, named = "emergency", opened
+    if basis in ("emergency", "unconfirmed") and (emergency_codes := opened_in_emergency(referral)):
+        basis, codes = "emergency", emergency_codes
     elif basis == "emergency":
-        named = frozenset()
-    return [(code, word) for code, word in groups if code in named], basis
+        codes = frozenset()
+    return [(code, word) for code, word in groups if code in codes], basis
 
 
 def basis_of(receipt: p.Receipt) -> str:
@@ -298,7 +303,9 @@ def notices_of(referral: r.Referral) -> list[Notice]:
 def group_needs(code: str) -> list[tuple[str, str]]:
     """Returns the needs in this need's group, for recording which help was given."""
     group = code.partition(".")[0]
-    needs = next((children for known, _name, children in names.needs() if known == group), [])
+    needs = next(
+        (children for code_of_group, _name, children in names.needs() if code_of_group == group), []
+    )
     return needs or [(code, names.need(code))]
 
 

@@ -34,8 +34,8 @@ def form(
 ) -> str:
     """Shows the search form, with the results of a search.
 
-    `results` has the referrals and the files, whether there are more files (`incomplete`), or the
-    `problem` for which files were not searched; it is None before a search. If the term may be a
+    `results` has the referrals and the files, and says whether there are more files (`incomplete`)
+    or why files were not searched (`problem`); it is None before a search. If the term may be a
     `reference`, the page asks for its PIN; `problem` says why the last attempt with a PIN failed.
     """
     return render_template(
@@ -55,17 +55,17 @@ def find() -> access.Answer:
     term = forms.text("q")
     if not term:
         return form(errors={"q": words.violation("required", "q")}), 422
-    plain = term.replace(" ", "").replace("-", "")
-    codes = plain.isascii() and plain.isalnum()
-    referrals = by_code(plain) if codes and len(plain) == 6 else []
+    plain_term = term.replace(" ", "").replace("-", "")
+    may_be_code = plain_term.isascii() and plain_term.isalnum()
+    referrals = by_code(plain_term) if may_be_code and len(plain_term) == 6 else []
     if len(referrals) == 1:
         return redirect(url_for("referral.show", identifier=referrals[0].id), 303)
-    sender = session.me().may(*access.SENDERS)
-    by_name = sender and not any(character.isdigit() for character in term)
+    is_sender = session.me().may(*access.SENDERS)
+    by_name = is_sender and not any(character.isdigit() for character in term)
     return form(
         term,
         {"referrals": referrals, **(people_named(term) if by_name else {})},
-        reference=term if sender and codes and len(plain) == 8 else "",
+        reference=term if is_sender and may_be_code and len(plain_term) == 8 else "",
     )
 
 

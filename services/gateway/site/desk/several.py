@@ -45,10 +45,12 @@ def ticked_rows() -> list[dict[str, Any]]:
     A row has the fields of a step's request: the id, the version that the list showed, and a
     request id, which stays the same if the form is sent again.
     """
-    ticked = [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
+    ticked_values = (
+        [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
+    )
     return [
         {"id": id, "etag": etag, "request_id": f"{forms.request_id()}-{id}"}
-        for id, _colon, etag in (value.partition(":") for value in dict.fromkeys(ticked))
+        for id, _colon, etag in (value.partition(":") for value in dict.fromkeys(ticked_values))
         if id and etag
     ][:MOST]
 
@@ -87,7 +89,9 @@ def reason(error: Exception) -> str:
         case Reused():
             return _("Ya se había enviado, con otros datos. Mire cómo está.")
         case Invalid():
-            return "; ".join(words.violation(why, path) for path, why in error.violations)
+            return "; ".join(
+                words.violation(reason_code, path) for path, reason_code in error.violations
+            )
         case Exhausted():
             return words.wait(error.retry_after)
         case Unavailable() if error.reason not in ("service_unreachable", "deadline_exceeded"):
@@ -97,18 +101,18 @@ def reason(error: Exception) -> str:
 
 def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
     """Takes the steps, and renders the page with each result; failures come first."""
-    done = [take(step) for step in steps]
+    results = [take(step) for step in steps]
     try:
         page_names = names.names_of(
-            referral for _id, referral, _why in done if referral is not None
+            referral for _id, referral, _failure in results if referral is not None
         )
     except (Unavailable, ServiceFault):
         page_names = names.Names()  # the results are shown without names
     return render_template(
         "several.html",
         step=verb,
-        outcomes=sorted(done, key=lambda result: not result[2]),
-        failed=sum(1 for _id, _referral, why in done if why),
+        outcomes=sorted(results, key=lambda result: not result[2]),
+        failed=sum(1 for _id, _referral, failure in results if failure),
         back=back,
         names=page_names,
     )

@@ -21,19 +21,19 @@ def sheet() -> str:
 
     The referrals that wait for others are only counted: most of them go on for weeks.
     """
-    waiting = referrals.matching(referrals.turn_of(r.BOX_MINE))
+    waiting_referrals = referrals.matching(referrals.turn_of(r.BOX_MINE))
     take_overs = send(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
         contacts=queues.open_contacts(),
         calls=queues.calls_owed(),
         enquiries=queues.enquiries_sent(),
-        referrals=waiting,
+        referrals=waiting_referrals,
         with_others=send(
             r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
         ).waiting_for_other,
         taken=take_overs,
-        names=names.names_of(waiting),
+        names=names.names_of(waiting_referrals),
         workers=names.names(workers=[take_over.worker_id for take_over in take_overs]),
         date=f"{i18n.weekday_and_day(i18n.now())}, {i18n.time_of_day(i18n.now())}",
     )

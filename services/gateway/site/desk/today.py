@@ -41,7 +41,7 @@ def filter_of(show: str, box: r.Box.ValueType) -> r.ReferralFilter | None:
     }.get(show)
 
 
-def returned_referrals(box: r.Box.ValueType) -> lists.Listed[r.Referral]:
+def returned_referrals(box: r.Box.ValueType) -> lists.Rows[r.Referral]:
     """Returns referrals that came back without help and still wait for another service.
 
     The most urgent come first; within the same urgency, those with the nearest deadline.
@@ -59,16 +59,16 @@ def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[
     A row can't wait if it is due within the hour, or if it is overdue and so urgent that a life may
     depend on it.
     """
-    now, later, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
+    now_rows, later_rows, limit = list[r.Referral](), list[r.Referral](), i18n.now() + HOUR
     for row in rows:
         due_time = i18n.moment(row.next_due_time)
-        pressing = (
+        is_pressing = (
             due_time is not None
             and due_time < limit
             and (due_time > i18n.now() or row.urgency >= r.URGENCY_EMERGENCY)
         )
-        (now if pressing else later).append(row)
-    return sorted(now, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later
+        (now_rows if is_pressing else later_rows).append(row)
+    return sorted(now_rows, key=lambda row: (-row.urgency, row.next_due_time.seconds)), later_rows
 
 
 def count_referrals(**filters: Any) -> r.CountReferralsResponse:
@@ -96,7 +96,7 @@ def beds() -> list[d.Service]:
     ]
 
 
-def fetch_other_rows() -> dict[str, lists.Listed[Any]]:
+def fetch_other_rows() -> dict[str, lists.Rows[Any]]:
     """Returns the open work of the reader's desk besides its referrals, by kind.
 
     The kinds are the line's contacts and calls, the enquiries that the desk received or sent, and
@@ -104,11 +104,11 @@ def fetch_other_rows() -> dict[str, lists.Listed[Any]]:
     """
     at_line, desk = session.me().may("operator"), session.me().may("worker", "operator")
     return {
-        "contacts": queues.open_contacts() if at_line else lists.Listed(),
-        "calls": queues.calls_owed() if at_line else lists.Listed(),
-        "received": queues.enquiries_received() if desk else lists.Listed(),
-        "asking": queues.enquiries_sent() if desk else lists.Listed(),
-        "overdue": lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Listed(),
+        "contacts": queues.open_contacts() if at_line else lists.Rows(),
+        "calls": queues.calls_owed() if at_line else lists.Rows(),
+        "received": queues.enquiries_received() if desk else lists.Rows(),
+        "asking": queues.enquiries_sent() if desk else lists.Rows(),
+        "overdue": lists.all_of(pb.ListLateStepsRequest()) if desk else lists.Rows(),
     }
 
 
@@ -118,8 +118,8 @@ def is_counted(show: str, kind: str, row: Any) -> bool:
         return show == "late"
     if kind == "asking" and int(row.turn) != int(row.side):
         return False
-    running = due.of_enquiry(row) if kind in ("received", "asking") else due.due(row)
-    return running is not None and running.level == show
+    deadline = due.of_enquiry(row) if kind in ("received", "asking") else due.due(row)
+    return deadline is not None and deadline.level == show
 
 
 @pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
@@ -140,21 +140,23 @@ def today() -> str:
     live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
     waiting = count_referrals(box=box, pressing=network, waiting_for_me=not network)
-    unanswered = (
+    returned = (
         returned_referrals(r.BOX_NETWORK if network else r.BOX_OUTBOX)
         if not show and (me.may("worker", "operator") or network)
         else []
     )
-    open_needs = {row.id for row in unanswered}
+    returned_ids = {row.id for row in returned}
     other_rows = fetch_other_rows()
     counted = {
         number: {
-            kind: lists.only(rows, partial(is_counted, number, kind))
+            kind: lists.filter_rows(rows, partial(is_counted, number, kind))
             for kind, rows in other_rows.items()
         }
         for number in ("late", "soon")
     }
-    now, later = within_the_hour(row for row in answer.referrals if row.id not in open_needs)
+    now_rows, later_rows = within_the_hour(
+        row for row in answer.referrals if row.id not in returned_ids
+    )
     return render_template(
         "today.html",
         counts=waiting,
@@ -164,11 +166,11 @@ def today() -> str:
         beside=counted.get(show, {}) if show else other_rows,
         fresh=(live_counts if network else waiting).fresh,
         live_counts=live_counts,
-        now=[] if show else now,
-        later=list(answer.referrals) if show else later,
-        unanswered=unanswered,
+        now=[] if show else now_rows,
+        later=list(answer.referrals) if show else later_rows,
+        unanswered=returned,
         beds=[] if show else beds(),
-        names=names.names_of([*answer.referrals, *unanswered]),
+        names=names.names_of([*answer.referrals, *returned]),
         show=show,
         network=network,
         date=i18n.weekday_and_day(i18n.now()),

@@ -43,14 +43,17 @@ def listing(
 
 def days(identifier: str = "") -> dict[str, list[n.DeliveryHour]]:
     """Returns the last 24 hours of one endpoint, or of every endpoint with attempts, by id."""
-    counted: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
+    hours_by_webhook: dict[str, list[n.DeliveryHour]] = {identifier: []} if identifier else {}
     for hour in (
         clients()
         .webhooks.ListDeliveryHours(n.ListDeliveryHoursRequest(webhook_id=identifier))
         .hours
     ):
-        counted.setdefault(hour.webhook_id, []).append(hour)
-    return {webhook_id: pictures.day(hours, i18n.now()) for webhook_id, hours in counted.items()}
+        hours_by_webhook.setdefault(hour.webhook_id, []).append(hour)
+    return {
+        webhook_id: pictures.day(hours, i18n.now())
+        for webhook_id, hours in hours_by_webhook.items()
+    }
 
 
 def kinds() -> list[tuple[str, str]]:
@@ -82,14 +85,14 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, secret: st
             webhook_id=identifier, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    former = i18n.moment(webhook.former_secret_expire_time)
+    former_secret_end = i18n.moment(webhook.former_secret_expire_time)
     return render_template(
         "webhook.html",
         webhook=webhook,
         day=days(identifier)[identifier],
         deliveries=answer.deliveries,
         next_page=answer.next_page_token,
-        rotating=former is not None and former > i18n.now(),
+        rotating=former_secret_end is not None and former_secret_end > i18n.now(),
         errors=errors,
         secret=secret,
     )
@@ -115,21 +118,21 @@ def delivery(webhook_id: str, identifier: str) -> str:
     )
 
 
-def curl(url: str, sent: n.DeliveryContent) -> str:
+def curl(url: str, content: n.DeliveryContent) -> str:
     """Returns the last attempt as a shell command; "" if there was no attempt.
 
     Each part is quoted, because a worker typed the address.
     """
-    if not sent.attempts:
+    if not content.attempts:
         return ""
     parts = [
         f"curl -i {shlex.quote(url)}",
         *(
             f"-H {shlex.quote(f'{name}: {value}')}"
-            for name, value in sorted(sent.attempts[0].headers.items())
+            for name, value in sorted(content.attempts[0].headers.items())
             if name not in NOT_REPEATED
         ),
-        f"--data-raw {shlex.quote(sent.body)}",
+        f"--data-raw {shlex.quote(content.body)}",
     ]
     return " \\\n  ".join(parts)
 
@@ -192,8 +195,8 @@ def keys(errors: forms.Problems = forms.NO_PROBLEMS, secret: str = "") -> str:
 @pages.post("/keys", access.MANAGERS, again=keys)
 def create_key() -> str:
     """Makes a key and shows its secret, once."""
-    own_key = m.CreateApiKeyRequest(organization_id=session.me().organization_id)
-    return keys(secret=send(forms.filled(own_key)).secret)
+    rpc_request = m.CreateApiKeyRequest(organization_id=session.me().organization_id)
+    return keys(secret=send(forms.filled(rpc_request)).secret)
 
 
 # Confirms a key as the second manager.

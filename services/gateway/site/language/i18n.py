@@ -102,14 +102,14 @@ def moment(stamp: Timestamp | None) -> datetime | None:
     return stamp.ToDatetime(tzinfo=UTC) if stamp and (stamp.seconds or stamp.nanos) else None
 
 
-def format_time(at: datetime, pattern: str, there: tzinfo | None = None) -> str:
-    """Formats a time in the reader's language, with a CLDR pattern, in her zone or in `there`."""
-    return str(format_datetime(at.astimezone(there or zone()), pattern, locale=locale()))
+def format_time(time: datetime, pattern: str, other_zone: tzinfo | None = None) -> str:
+    """Formats a time with a CLDR pattern for the reader, in her zone or in `other_zone`."""
+    return str(format_datetime(time.astimezone(other_zone or zone()), pattern, locale=locale()))
 
 
-def time_of_day(at: datetime) -> str:
+def time_of_day(time: datetime) -> str:
     """Formats the time of day in the reader's zone."""
-    return format_time(at, "HH:mm")
+    return format_time(time, "HH:mm")
 
 
 def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
@@ -117,34 +117,34 @@ def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
 
     The time is in the reader's zone, unless an offset from UTC is given.
     """
-    at = moment(stamp)
-    if at is None:
+    time = moment(stamp)
+    if time is None:
         return "–"
-    there = _zone_at(utc_offset_minutes)
-    local, day = at.astimezone(there), now().astimezone(there).date()
-    clock = format_time(at, "HH:mm", there)
-    named = {
+    local_zone = _zone_at(utc_offset_minutes)
+    local, day = time.astimezone(local_zone), now().astimezone(local_zone).date()
+    clock = format_time(time, "HH:mm", local_zone)
+    near_days = {
         -1: _("ayer, %(clock)s", clock=clock),
         0: _("hoy, %(clock)s", clock=clock),
         1: _("mañana, %(clock)s", clock=clock),
     }
     pattern = "d MMM, HH:mm" if local.year == day.year else "d MMM y, HH:mm"
-    return named.get((local.date() - day).days) or format_time(at, pattern, there)
+    return near_days.get((local.date() - day).days) or format_time(time, pattern, local_zone)
 
 
 def time_after(stamp: Timestamp | None, hours: int) -> str:
     """Formats the time that is `hours` after `stamp`, for the time limits of medicines."""
-    at = moment(stamp)
-    return format_time(at + timedelta(hours=hours), "EEE d MMM, HH:mm") if at else "–"
+    time = moment(stamp)
+    return format_time(time + timedelta(hours=hours), "EEE d MMM, HH:mm") if time else "–"
 
 
 def day(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
     """Formats the date of a time, with the year.
 
-    The date is the one in the reader's zone, unless an offset from UTC is given.
+    The date is that of the reader's zone, unless an offset from UTC is given.
     """
-    at = moment(stamp)
-    return format_time(at, "d MMM y", _zone_at(utc_offset_minutes)) if at else "–"
+    time = moment(stamp)
+    return format_time(time, "d MMM y", _zone_at(utc_offset_minutes)) if time else "–"
 
 
 def _zone_at(utc_offset_minutes: int | None) -> tzinfo:
@@ -161,7 +161,8 @@ def full_date(text: str) -> str:
 def weekday(text: str, days: int) -> str:
     """Returns the weekday of the day that is `days` days after a full-date (RFC 3339).
 
-    Without a date, which a service of an older version does not send, it is the reader's own.
+    If the text is empty, because a service of an older version sends no date, counts from the
+    reader's current day.
     """
     start = date.fromisoformat(text) if text else today()
     return str(format_date(start + timedelta(days), "EEEE", locale=locale()))
@@ -174,19 +175,19 @@ def today_text() -> str:
 
 def dated(stamp: Timestamp | None) -> str:
     """Formats a time with its full date, for paper, which may be read on another day."""
-    at = moment(stamp)
-    return format_time(at, "d MMMM y, HH:mm") if at else "–"
+    time = moment(stamp)
+    return format_time(time, "d MMMM y, HH:mm") if time else "–"
 
 
-def weekday_and_day(at: datetime) -> str:
+def weekday_and_day(time: datetime) -> str:
     """Formats the date of a time with the weekday and without the year."""
-    return format_time(at, _("EEEE d 'de' MMMM"))
+    return format_time(time, _("EEEE d 'de' MMMM"))
 
 
 def ago(stamp: Timestamp | None) -> str:
     """Formats how long ago a time was, in words."""
-    at = moment(stamp)
-    return _("hace %(span)s", span=span(now() - at)) if at else "–"
+    time = moment(stamp)
+    return _("hace %(span)s", span=span(now() - time)) if time else "–"
 
 
 def span(length: timedelta) -> str:
@@ -206,12 +207,12 @@ def local_to_stamp(text: str) -> Timestamp | None:
     holds no time. Raises OverflowError for a year that nobody can mean (chassis.wire.MEANT_YEARS).
     """
     try:
-        naive = datetime.fromisoformat(text.strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    if naive.year not in MEANT_YEARS:
+    if time.year not in MEANT_YEARS:
         raise OverflowError
-    return timestamp(naive if naive.tzinfo else naive.replace(tzinfo=zone()))
+    return timestamp(time if time.tzinfo else time.replace(tzinfo=zone()))
 
 
 def start_of_day(text: str) -> Timestamp | None:
@@ -224,16 +225,16 @@ def start_of_day(text: str) -> Timestamp | None:
 
 def is_past(stamp: Timestamp) -> bool:
     """Returns whether a protobuf time is past; False if the time is not set."""
-    at = moment(stamp)
-    return at is not None and at < now()
+    time = moment(stamp)
+    return time is not None and time < now()
 
 
 def stamp_for_field(stamp: Timestamp | None) -> str:
     """Formats a protobuf time for a form field; "" if the time is not set."""
-    at = moment(stamp)
-    return for_field(at) if at else ""
+    time = moment(stamp)
+    return for_field(time) if time else ""
 
 
-def for_field(at: datetime, pattern: str = "%Y-%m-%dT%H:%M") -> str:
+def for_field(time: datetime, pattern: str = "%Y-%m-%dT%H:%M") -> str:
     """Formats a time for a form field, in the reader's zone."""
-    return at.astimezone(zone()).strftime(pattern)
+    return time.astimezone(zone()).strftime(pattern)

@@ -32,7 +32,7 @@ from services.gateway.site.language.i18n import _
 from services.gateway.site.language.vocabulary.line import REVERSED
 
 # Names of tables that differ from the names of their enums.
-_SHORT = {
+_TABLE_NAMES = {
     "clock_kind": "clock",
     "actor_kind": "actor",
     "delivery_status": "delivery",
@@ -65,8 +65,8 @@ def snake(text: str) -> str:
 
 def kind_of(enum: EnumDescriptor) -> str:
     """Returns the name of the table for an enum."""
-    named = snake(enum.name)
-    return _SHORT.get(named, named)
+    table_name = snake(enum.name)
+    return _TABLE_NAMES.get(table_name, table_name)
 
 
 ENUMS: Mapping[str, Any] = {
@@ -91,7 +91,7 @@ ENUMS: Mapping[str, Any] = {
 """Enums by kind, for the kinds that have a table in the vocabulary."""
 
 
-def made_up() -> str:
+def demo_statement() -> str:
     """Returns the statement that all data are invented; "" unless this is a demo network.
 
     Every page and every file of a demo network shows it.
@@ -240,8 +240,8 @@ def area(code: str) -> str:
 
 def place(subdivision: str, alpha2: str) -> str:
     """Returns the names of department and country; only the country's for an unknown department."""
-    named = vocabulary.DEPARTMENTS.get(subdivision)
-    return f"{named}, {country(alpha2)}" if named else country(alpha2)
+    name = vocabulary.DEPARTMENTS.get(subdivision)
+    return f"{name}, {country(alpha2)}" if name else country(alpha2)
 
 
 def department_abroad(subdivision: str) -> str:
@@ -287,11 +287,11 @@ def field(path: str) -> str:
 def violation(reason: str, name: str = "") -> str:
     """Returns a text with the problem of a field, and with what to do.
 
-    Some reasons have a table with the fields' own words; `missing` is that of `required`.
+    Some reasons have a table with the fields' own words; the table of `required` is `missing`.
     """
-    own = "missing" if reason == "required" else reason
-    if name in vocabulary.TABLES.get(own, {}):
-        return word(own, name)
+    table = "missing" if reason == "required" else reason
+    if name in vocabulary.TABLES.get(table, {}):
+        return word(table, name)
     return (
         word("violation", reason) if reason in vocabulary.TABLES["violation"] else _("no es válido")
     )
@@ -302,9 +302,9 @@ def conflict(reason: str, about: Sequence[str] = ()) -> str:
 
     Some reasons have a table of their own; the first known word of `about` selects its text.
     """
-    closer = vocabulary.TABLES.get(reason, {})
+    own_texts = vocabulary.TABLES.get(reason, {})
     advice = next(
-        (closer[word] for word in about if word in closer),
+        (own_texts[word] for word in about if word in own_texts),
         vocabulary.TABLES["conflict"].get(reason),
     )
     return (

@@ -24,7 +24,7 @@ def listing() -> str:
 def show(identifier: str) -> str:
     """Shows one version of a card, in each language."""
     card = clients().advice.GetAdviceCard(
-        pb.GetAdviceCardRequest(id=identifier, version=forms.version_asked())
+        pb.GetAdviceCardRequest(id=identifier, version=forms.version_in_address())
     )
     return render_template(
         "advice_card.html",
@@ -54,7 +54,7 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         "advice_publish.html",
         card=card,
         texts={language: advice.text_in(card, language) for language in LANGUAGES},
-        required=advice.REQUIRED,
+        required=advice.REQUIRED_LANGUAGES,
         opening_questions={
             answer: [question for question, opening in opened_by if opening == answer]
             for answer in ANSWERS
@@ -73,10 +73,10 @@ def publish() -> access.Answer:
             " Vuelva a abrir la tarjeta y mire qué cambió."
         ),
     ):
-        published = clients().advice.PublishAdviceCard(
+        card = clients().advice.PublishAdviceCard(
             pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.request_id())
         )
-    return redirect(url_for("advice.show", identifier=published.id, done="card_published"), 303)
+    return redirect(url_for("advice.show", identifier=card.id, done="card_published"), 303)
 
 
 def card_in_form() -> pb.AdviceCard:
@@ -92,7 +92,7 @@ def card_in_form() -> pb.AdviceCard:
             line.strip() for line in forms.text(f"lines_{language}").splitlines() if line.strip()
         ]
         title = forms.text(f"title_{language}")
-        if title or lines or language in advice.REQUIRED:
+        if title or lines or language in advice.REQUIRED_LANGUAGES:
             advice.text_in(card, language).MergeFrom(pb.AdviceText(title=title, lines=lines))
     for answer in ANSWERS:
         for question in forms.texts(answer):

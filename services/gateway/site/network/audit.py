@@ -38,16 +38,16 @@ def show(
             waiting=not everything, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    urgent = lists.all_of(em.ListEmergenciesRequest(waiting=not everything))
+    emergencies = lists.all_of(em.ListEmergenciesRequest(waiting=not everything))
     return render_template(
         "audit.html",
-        emergencies=urgent,
+        emergencies=emergencies,
         anomalies=answer.anomalies,
         next_page=answer.next_page_token,
         everything=everything,
         names=names.names(
             {anomaly.organization_id for anomaly in answer.anomalies}
-            | {emergency.organization_id for emergency in urgent}
+            | {emergency.organization_id for emergency in emergencies}
         ),
         verdict=verdict,
         errors=errors,
@@ -77,11 +77,13 @@ def verify() -> str:
 
 
 def zone_of_day(organization_id: str) -> tzinfo:
-    """Returns the zone in which a day begins: of the organisation of the filter, as for an unusual
-    event, or else of the auditor.
+    """Returns the zone in which a day of the trail begins.
+
+    This is the zone of the organisation in the filter, as for an unusual event; without one, it is
+    the auditor's zone.
     """
-    chosen = names.names([organization_id] if is_id(organization_id) else [])
-    organization = chosen.organizations.get(organization_id)
+    page_names = names.names([organization_id] if is_id(organization_id) else [])
+    organization = page_names.organizations.get(organization_id)
     return zone_of(organization.country, organization.department) if organization else i18n.zone()
 
 
@@ -108,10 +110,10 @@ def trail() -> str:
         morning = start.astimezone(i18n.zone()).replace(tzinfo=zone) + MORNING
         request_.start_time.FromDatetime(morning)
         request_.end_time.FromDatetime(morning + timedelta(days=1))
-    sound = all(is_id(filters[name]) for name in IDS if filters[name]) and (
+    is_well_formed = all(is_id(filters[name]) for name in IDS if filters[name]) and (
         start is not None or not filters["day"]
     )
-    answer = clients().audit.ListTrail(request_) if sound else a.ListTrailResponse()
+    answer = clients().audit.ListTrail(request_) if is_well_formed else a.ListTrailResponse()
     return render_template(
         "trail.html",
         rows_=answer.rows,

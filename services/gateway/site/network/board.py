@@ -31,15 +31,15 @@ SLOWEST = 8  # number of organisations whose response times are shown unfolded
 def board() -> str:
     """Shows the board; from the second page on, only the queue."""
     token = request.args.get("page", "")
-    pressing = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
+    pressing_filter = r.ReferralFilter(box=r.BOX_NETWORK, pressing=True)
     answer = clients().referrals.ListReferrals(
         r.ListReferralsRequest(
-            filter=pressing, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
+            filter=pressing_filter, order_by=r.ORDER_URGENCY, page_size=50, page_token=token
         )
     )
     # The counts leave out referrals that are over, because their number grows for ever, and the
     # board does not show it.
-    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing))
+    counts = clients().referrals.CountReferrals(r.CountReferralsRequest(filter=pressing_filter))
     queue = {
         "queue": answer,
         "callee": callee,
@@ -50,7 +50,7 @@ def board() -> str:
         return render_template(
             "board.html", **queue, names=names.names_of(answer.referrals), first=False
         )
-    live = clients().referrals.CountReferrals(
+    live_counts = clients().referrals.CountReferrals(
         r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_NETWORK, live=True))
     )
     times = clients().statistics.GetResponseTimes(r.GetResponseTimesRequest()).organizations
@@ -73,7 +73,7 @@ def board() -> str:
         first=True,
         counts=counts,
         emergencies=emergencies,
-        running=sum(live.live_by_need_group.values()),
+        running=sum(live_counts.live_by_need_group.values()),
         needs=needs,
         map_=pictures.map_of(COUNTRY, dict(needs["by_department"])),
         upcoming=upcoming,

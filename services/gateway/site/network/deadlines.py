@@ -32,7 +32,7 @@ NAMES = (*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS
 def show() -> str:
     """Shows one version as a table."""
     policy = clients().referrals.GetDeadlinePolicy(
-        pb.GetDeadlinePolicyRequest(version=forms.version_asked())
+        pb.GetDeadlinePolicyRequest(version=forms.version_in_address())
     )
     return render_template(
         "deadlines.html",
@@ -108,16 +108,16 @@ def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
     if deadline.working_days:
         return deadline.working_days, "working_days"
     # 24 h is clearer than one day
-    fitting = ["days"] * (deadline.seconds >= 3 * UNITS["days"][1]) + ["hours", "minutes"]
-    unit = next(unit for unit in fitting if not deadline.seconds % UNITS[unit][1])
+    units = ["days"] * (deadline.seconds >= 3 * UNITS["days"][1]) + ["hours", "minutes"]
+    unit = next(unit for unit in units if not deadline.seconds % UNITS[unit][1])
     return deadline.seconds // UNITS[unit][1], unit
 
 
 def deadline_in_form(name: str) -> pb.PolicyDeadline:
     """Returns a deadline from the form. An invalid number becomes 0, and an unknown unit hours."""
     urgency, _dot, clock = name.rpartition(".")
-    typed = forms.text(name)
-    number = int(typed) if typed.isdecimal() and len(typed) < 6 else 0
+    typed_number = forms.text(name)
+    number = int(typed_number) if typed_number.isdecimal() and len(typed_number) < 6 else 0
     _word, seconds = UNITS.get(forms.text(f"{name}.unit"), UNITS["hours"])
     return pb.PolicyDeadline(
         urgency=pb.Urgency.ValueType(words.number("urgency", urgency)),

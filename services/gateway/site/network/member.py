@@ -90,10 +90,10 @@ def provider(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str
 )
 def change_provider(identifier: str) -> None:
     """Proposes a provider, confirms the proposal, or ends the provider."""
-    kind = PROVIDER_STEPS.get(forms.text("step"))
-    if kind is None:
+    request_type = PROVIDER_STEPS.get(forms.text("step"))
+    if request_type is None:
         abort(404)
-    send(forms.filled(kind(organization_id=identifier)))
+    send(forms.filled(request_type(organization_id=identifier)))
 
 
 @pages.get("/sign-in-provider", access.MANAGERS)

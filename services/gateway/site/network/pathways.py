@@ -32,7 +32,7 @@ def show(identifier: str) -> str:
     """Shows one version, step by step."""
     return render_template(
         "pathway.html",
-        pathway=send(pb.GetPathwayRequest(id=identifier, version=forms.version_asked())),
+        pathway=send(pb.GetPathwayRequest(id=identifier, version=forms.version_in_address())),
         step_names=step_names,
         deadline_text=deadline_text,
         versions=send(pb.ListPathwayVersionsRequest(id=identifier)).versions,
@@ -40,16 +40,16 @@ def show(identifier: str) -> str:
 
 
 def step_names(pathway: pb.StandardPathway) -> dict[str, str]:
-    return {step.key: names.called(step.names) for step in pathway.steps}
+    return {step.key: names.name_in_language(step.names) for step in pathway.steps}
 
 
 def deadline_text(step: pb.PathwayStep, step_names: Mapping[str, str]) -> str:
     """Returns the deadline of a step in words, with the names of the pathway's steps."""
     span = i18n.span(timedelta(hours=step.deadline_hours))
-    before = step_names.get(step.deadline_from_key, step.deadline_from_key)
+    earlier_step = step_names.get(step.deadline_from_key, step.deadline_from_key)
     return (
-        _("%(span)s después de «%(step)s»", span=span, step=before)
-        if before
+        _("%(span)s después de «%(step)s»", span=span, step=earlier_step)
+        if earlier_step
         else _("%(span)s desde el comienzo", span=span)
     )
 
@@ -68,12 +68,12 @@ def publish() -> access.Answer:
     """Publishes the next version."""
     text = request.form.get("text", "").replace("\r\n", "\n")
     try:
-        published = clients().plans.PublishPathway(
+        pathway = clients().plans.PublishPathway(
             pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
         )
     except Invalid as refusal:
         raise forms.Incomplete(problems(refusal, text.splitlines())) from refusal
-    return redirect(url_for("pathways.show", identifier=published.id, done="published"), 303)
+    return redirect(url_for("pathways.show", identifier=pathway.id, done="published"), 303)
 
 
 def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
@@ -81,28 +81,31 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
 
     A problem that belongs to no line is shown for the text as a whole.
     """
-    wrong = {}
+    problem_texts = {}
     for number, (field, reason) in enumerate(
         sorted(refusal.violations, key=lambda violation: _place(violation[0])[0])
     ):
         line, word = _place(field)
         if not line:
-            wrong["text"] = words.violation(reason)
+            problem_texts["text"] = words.violation(reason)
             continue
-        shown = lines[line - 1].strip()[:MAX_SHOWN] if line <= len(lines) else ""
-        wrong[f"_{number}"] = _(
+        shown_line = lines[line - 1].strip()[:MAX_SHOWN] if line <= len(lines) else ""
+        problem_texts[f"_{number}"] = _(
             "Línea %(line)s: %(problem)s. «%(said)s»",
             line=line,
             problem=_("falta la palabra «%(word)s»", word=word)
             if word
             else words.word("line_problem", reason),
-            said=shown,
+            said=shown_line,
         )
-    return wrong
+    return problem_texts
 
 
 def _place(field: str) -> tuple[int, str]:
-    """Returns the line in text.LINE or text.LINE.WORD, with the missing word; 0 if it has none."""
+    """Returns the line and the missing word that text.LINE or text.LINE.WORD names.
+
+    The line is 0, and the word "", if the path names none.
+    """
     _text, number, word = (*field.split("."), "", "")[:3]
     return (int(number), word) if number.isdecimal() else (0, "")
 

@@ -4,7 +4,7 @@ from chassis.languages import LANGUAGES, in_language
 from protos.referrals.v1 import advice_pb2 as pb
 from services.gateway.site.language import i18n, words
 
-REQUIRED = frozenset(
+REQUIRED_LANGUAGES = frozenset(
     field.name
     for field in pb.AdviceCard.DESCRIPTOR.fields
     if field.message_type is pb.AdviceText.DESCRIPTOR and not field.is_repeated
@@ -31,7 +31,7 @@ def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
 
     A change to the returned text changes the card.
     """
-    if language in REQUIRED:
+    if language in REQUIRED_LANGUAGES:
         text: pb.AdviceText = getattr(card, language)
         return text
     known = (text for text in card.translations if text.language == language)

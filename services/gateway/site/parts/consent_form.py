@@ -64,15 +64,15 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
                 " Explíqueselo otra vez."
             )
         }
-    shown = forms.text("page")
+    shown_page = forms.text("page")
     if "back" in request.form:
-        return PREVIOUS_PAGE.get(shown, "points"), {}
+        return PREVIOUS_PAGE.get(shown_page, "points"), {}
     for page in FIELDS_OF_PAGE:
         if errors := _missing(page, age):
             return page, errors
         if page == "answers" and not agreed_groups():
             return "refused", {}
-        if page == shown and page in NEXT_PAGE:
+        if page == shown_page and page in NEXT_PAGE:
             return NEXT_PAGE[page], {}
     return "", {}
 
@@ -81,26 +81,26 @@ def _missing(page: str, age: str) -> dict[str, str]:
     """Returns the questions of a page that have no answer yet, each with its problem."""
     not_asked = child_not_asked()
     if page == "points":
-        explained = POINTS if age != ADULT and not_asked else forms.texts("explained_codes")
+        explained_codes = POINTS if age != ADULT and not_asked else forms.texts("explained_codes")
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
-            if code not in explained
+            if code not in explained_codes
         }
     if page == "answers":
         rest = "no" if forms.flag("no_to_the_rest") else ""
-        open_ = {
+        open_answers = {
             name: _("falta su respuesta: sí o no")
             for name in ANSWERS
             if (forms.text(name) or rest) not in ("yes", "no")
         }
         no_purpose = {"purpose_codes": words.violation("required")}
-        return open_ if forms.text("purpose_codes") else open_ | no_purpose
-    unknown_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
-    minor = age == CHILD or (age == UNKNOWN and unknown_minor)
+        return open_answers if forms.text("purpose_codes") else open_answers | no_purpose
+    may_be_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
+    is_minor = age == CHILD or (age == UNKNOWN and may_be_minor)
     questions = {
-        "giver_code": age != UNKNOWN or minor,
-        "assent_code": minor,
+        "giver_code": age != UNKNOWN or is_minor,
+        "assent_code": is_minor,
         "adult_ground_code": age == UNKNOWN and not not_asked,
         "manner_code": True,
     }

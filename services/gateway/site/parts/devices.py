@@ -20,8 +20,8 @@ _SECRET = re.compile(r"[\w-]{43}", re.ASCII)
 
 def secret() -> str:
     """Returns the device's secret; a fresh one if the browser sent none."""
-    sent = cookies.read(COOKIE)
-    return sent if _SECRET.fullmatch(sent) else secrets.token_urlsafe(32)
+    cookie_value = cookies.read(COOKIE)
+    return cookie_value if _SECRET.fullmatch(cookie_value) else secrets.token_urlsafe(32)
 
 
 def remember(response: Response, secret: str) -> None:

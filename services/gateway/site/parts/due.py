@@ -45,16 +45,20 @@ class Due:
     length: int = 1
 
 
-def due(watched: Referral | Contact | Callback) -> Due | None:
+def due(record: Referral | Contact | Callback) -> Due | None:
     """Returns the earliest running deadline of a referral, a contact or a callback.
 
     Returns None if no deadline is running.
     """
-    running = [clock for clock in watched.clocks if not i18n.moment(clock.stop_time)]
-    return of_clock(min(running, key=lambda clock: clock.due_time.seconds)) if running else None
+    running_clocks = [clock for clock in record.clocks if not i18n.moment(clock.stop_time)]
+    return (
+        of_clock(min(running_clocks, key=lambda clock: clock.due_time.seconds))
+        if running_clocks
+        else None
+    )
 
 
-def overridden(referral: Referral) -> bool:
+def is_overridden(referral: Referral) -> bool:
     """Returns whether the referral is based on an override, and the person is yet to be asked."""
     return any(
         clock.kind == CLOCK_KIND_OVERRIDE_END and not i18n.moment(clock.stop_time)
@@ -67,9 +71,9 @@ def of_clock(clock: Clock) -> Due:
     return deadline_between(clock.start_time, clock.due_time, words.word("clock", clock.kind))
 
 
-def deadline_between(begun: Timestamp, ends: Timestamp, act: str) -> Due:
-    """Returns the deadline from `begun` to `ends`, the time at which `act` is due."""
-    start, end, now = i18n.moment(begun), i18n.moment(ends), i18n.now()
+def deadline_between(start_time: Timestamp, due_time: Timestamp, act: str) -> Due:
+    """Returns the deadline from `start_time` to `due_time`, the time at which `act` is due."""
+    start, end, now = i18n.moment(start_time), i18n.moment(due_time), i18n.now()
     if end is None:
         return Due("calm", 100, "", act, "")
     remaining = end - now
@@ -79,7 +83,7 @@ def deadline_between(begun: Timestamp, ends: Timestamp, act: str) -> Due:
         level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
     else:
         level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
-    return Due(level, percent_left, text, act, i18n.when(ends), ends.seconds, int(duration))
+    return Due(level, percent_left, text, act, i18n.when(due_time), due_time.seconds, int(duration))
 
 
 def of_enquiry(enquiry: Enquiry) -> Due | None:
@@ -102,15 +106,15 @@ def planned_events(referral: Referral) -> list[tuple[str, str, bool]]:
     fields with the planned times. An event planned in the field planned_X_time has happened once
     the field X_time is set.
     """
-    planned = []
+    events = []
     for name in vocabulary.TABLES["ahead"] if referral.live else ():
         stamp, actual_name = getattr(referral, name), name.removeprefix("planned_")
         time = i18n.moment(stamp)
         if time and (actual_name == name or not i18n.moment(getattr(referral, actual_name))):
-            planned.append(
+            events.append(
                 (words.word("ahead", name), i18n.when(stamp), time + EVENT_LENGTH < i18n.now())
             )
-    return planned
+    return events
 
 
 def proposed_time(now: datetime) -> datetime:
@@ -127,13 +131,13 @@ def answer_times(policy: DeadlinePolicy) -> dict[str, str]:
     The times come from the network's policy.
     """
     return {
-        words.code("urgency", deadline.urgency): _within(deadline)
+        words.code("urgency", deadline.urgency): _answer_time(deadline)
         for deadline in policy.deadlines
         if deadline.clock == CLOCK_KIND_ACKNOWLEDGE
     }
 
 
-def _within(deadline: PolicyDeadline) -> str:
+def _answer_time(deadline: PolicyDeadline) -> str:
     if deadline.working_days:
         return ngettext(
             "Respuesta en %(num)d día hábil.",

@@ -89,7 +89,7 @@ def text(name: str) -> str:
     """Returns a text without surrounding white space; "" if none was sent.
 
     The text is never cut off, because the service refuses a text that is too long. A browser sends
-    two characters for the end of a line, which its limit counts as one.
+    two characters for the end of a line, but counts them as one for its limit.
     """
     return request.form.get(name, "").replace("\r\n", "\n").strip()
 
@@ -111,7 +111,7 @@ def whole_number(name: str) -> int | None:
     return int(value) if value.isdecimal() and len(value) < 10 else None
 
 
-def version_asked() -> int:
+def version_in_address() -> int:
     """Returns the version that the address names, or else 0, which means the newest version."""
     number = request.args.get("version", "")
     return int(number) if number.isdecimal() and len(number) < 9 else 0

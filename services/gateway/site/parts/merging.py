@@ -33,16 +33,16 @@ def original(kind: type[M]) -> M:
     return entry
 
 
-def merge(typed: M, fresh: M, paths: Sequence[str]) -> M:
-    """Returns the fresh object, with the changed fields of the form applied to it.
+def merge(typed: M, stored: M, paths: Sequence[str]) -> M:
+    """Returns the stored object, with the changed fields of the form applied to it.
 
-    A field that the form did not change keeps its fresh value.
+    A field that the form did not change keeps its stored value.
     """
-    old = original(type(typed))
+    original_entry = original(type(typed))
     result = type(typed)()
-    result.CopyFrom(fresh)
-    changed = [path for path in paths if _part(typed, path) != _part(old, path)]
-    FieldMask(paths=changed).MergeMessage(
+    result.CopyFrom(stored)
+    changed_paths = [path for path in paths if _part(typed, path) != _part(original_entry, path)]
+    FieldMask(paths=changed_paths).MergeMessage(
         typed, result, replace_message_field=True, replace_repeated_field=True
     )
     return result

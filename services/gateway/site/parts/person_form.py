@@ -36,7 +36,7 @@ def age_problems() -> dict[str, str]:
     """
     if not forms.text("age"):
         return {}
-    years, chosen = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
+    years, chosen_band = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
     if years is None or years > MOST_YEARS:
         return {
             "age": _(
@@ -46,7 +46,7 @@ def age_problems() -> dict[str, str]:
         }
     return (
         {"age_band": _("no coincide con los años; deje solo uno de los dos")}
-        if chosen not in (0, band(years))
+        if chosen_band not in (0, band(years))
         else {}
     )
 
@@ -54,20 +54,29 @@ def age_problems() -> dict[str, str]:
 def birth_problems() -> dict[str, str]:
     """Returns a problem if the birth date contradicts the age in years or the band.
 
-    The age band of a file follows the birth date, so that a wrong year would silently turn an adult
-    into a child. The service itself rejects a date that nobody can be born on.
+    The age band of a file follows the birth date, so a wrong year would silently turn an adult into
+    a child. The service itself rejects a date that nobody can be born on.
     """
     try:
-        born = date.fromisoformat(forms.text("birth_date"))
+        birth_date = date.fromisoformat(forms.text("birth_date"))
     except ValueError:
         return {}
     today = i18n.today()
-    years = today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+    years = (
+        today.year
+        - birth_date.year
+        - ((today.month, today.day) < (birth_date.month, birth_date.day))
+    )
     if not 0 <= years <= MOST_YEARS:
         return {}
-    typed, chosen = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
-    same = typed == years if typed is not None else chosen in (0, band(years))
-    return {} if same else {"birth_date": _("no coincide con la edad; deje solo una de las dos")}
+    typed_age = forms.whole_number("age")
+    chosen_band = words.number("age_band", forms.text("age_band"))
+    is_consistent = typed_age == years if typed_age is not None else chosen_band in (0, band(years))
+    return (
+        {}
+        if is_consistent
+        else {"birth_date": _("no coincide con la edad; deje solo una de las dos")}
+    )
 
 
 def band(years: int) -> r.AgeBand.ValueType:

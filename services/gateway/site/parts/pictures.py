@@ -21,8 +21,8 @@ FEW = "<10"
 """Stands for a figure that is too small to be shown, because it could reveal a person."""
 SHADES = 5
 COLUMNS = 5  # columns (departments) for which a phone has room beside the names of the needs
-STACKED = 6  # dots that may be stacked; further dots are shown as a number
-STEPS = 48  # slots on a strip
+MAX_STACKED = 6  # dots that may be stacked; further dots are shown as a number
+SLOTS = 48  # slots on a strip
 
 
 def count_text(count: int) -> str:
@@ -50,13 +50,13 @@ def map_of(country: str, counts: Mapping[str, int]) -> dict[str, Any] | None:
 
     Returns None for a country without outlines.
     """
-    if (drawn := _outlines(country)) is None:
+    if (outlines := _outlines(country)) is None:
         return None
     most = max(counts.values(), default=0)
-    counted = [(area, counts.get(area["code"], 0)) for area in drawn["subdivisions"]]
-    return drawn | {
+    counts_by_area = [(area, counts.get(area["code"], 0)) for area in outlines["subdivisions"]]
+    return outlines | {
         "subdivisions": [
-            area | {"count": count, "shade": shade(count, most)} for area, count in counted
+            area | {"count": count, "shade": shade(count, most)} for area, count in counts_by_area
         ]
     }
 
@@ -72,22 +72,23 @@ def heat(needs: Iterable[UnansweredNeed]) -> dict[str, Any]:
         cells[need.need_group_code, need.department] += need.count
         departments[need.department] += need.count
         groups[need.need_group_code] += need.count
-    ranked = sorted(departments, key=lambda code: (-departments[code], code))
-    shown = ranked if len(ranked) <= COLUMNS + 1 else ranked[:COLUMNS]
+    ranked_codes = sorted(departments, key=lambda code: (-departments[code], code))
+    shown_codes = ranked_codes if len(ranked_codes) <= COLUMNS + 1 else ranked_codes[:COLUMNS]
     numbers = {
-        group: [cells[group, code] for code in shown]
-        + [sum(cells[group, code] for code in ranked[len(shown) :])] * (shown != ranked)
+        group: [cells[group, code] for code in shown_codes]
+        + [sum(cells[group, code] for code in ranked_codes[len(shown_codes) :])]
+        * (shown_codes != ranked_codes)
         for group in sorted(groups, key=lambda group: (-groups[group], group))
     }
     most = max((count for row in numbers.values() for count in row), default=0)
     return {
-        "departments": shown,
-        "others": shown != ranked,
+        "departments": shown_codes,
+        "others": shown_codes != ranked_codes,
         "rows": [
             (group, [(count, shade(count, most)) for count in row])
             for group, row in numbers.items()
         ],
-        "by_department": [(code, departments[code]) for code in ranked],
+        "by_department": [(code, departments[code]) for code in ranked_codes],
         "total": sum(departments.values()),
     }
 
@@ -103,23 +104,23 @@ def strip(referrals: Iterable[Referral], now: datetime, span: timedelta) -> dict
     for referral in referrals:
         due = i18n.moment(referral.next_due_time)
         if due is not None and now <= due < now + span:
-            slots.setdefault(int((due - now) / span * STEPS), []).append(
+            slots.setdefault(int((due - now) / span * SLOTS), []).append(
                 words.code("urgency", referral.urgency)
             )
-    rank = {code: at for at, code in enumerate(vocabulary.TABLES["urgency"])}
+    rank = {code: position for position, code in enumerate(vocabulary.TABLES["urgency"])}
     dots = []
     for slot, urgencies in slots.items():
-        at = round((slot + 0.5) / STEPS * 100, 2)
+        position = round((slot + 0.5) / SLOTS * 100, 2)
         urgencies.sort(key=lambda urgency: rank[urgency])
-        dots += [(at, row, urgency, 0) for row, urgency in enumerate(urgencies[:STACKED])]
-        if len(urgencies) > STACKED:
-            dots.append((at, STACKED, "", len(urgencies) - STACKED))
-    counted = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
+        dots += [(position, row, urgency, 0) for row, urgency in enumerate(urgencies[:MAX_STACKED])]
+        if len(urgencies) > MAX_STACKED:
+            dots.append((position, MAX_STACKED, "", len(urgencies) - MAX_STACKED))
+    counts = Counter(urgency for urgencies in slots.values() for urgency in urgencies)
     return {
         "dots": dots,
         "hours": [(part * 25.0, i18n.time_of_day(now + span * part / 4)) for part in range(1, 5)],
-        "rows": max((row + 1 for _at, row, *_ in dots), default=0),
-        "by_urgency": sorted(counted.items(), key=lambda item: rank[item[0]]),
+        "rows": max((row + 1 for _position, row, *_ in dots), default=0),
+        "by_urgency": sorted(counts.items(), key=lambda item: rank[item[0]]),
     }
 
 
@@ -150,24 +151,24 @@ def arcs(routes: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
     The countries stand below one another from north to south. A route is a line, an arrowhead, and
     a width. Lines to the south are on the right, lines to the north on the left.
     """
-    listed = list(routes)
-    countries = {code for origin, destination, _ in listed for code in (origin, destination)}
-    ranked = sorted(
+    all_routes = list(routes)
+    countries = {code for origin, destination, _ in all_routes for code in (origin, destination)}
+    ranked_codes = sorted(
         countries,
         key=lambda code: (
             NORTH_TO_SOUTH.index(code) if code in NORTH_TO_SOUTH else len(NORTH_TO_SOUTH),
             code,
         ),
     )
-    heights = {code: ROW // 2 + ROW * at for at, code in enumerate(ranked)}
-    most = max((count for *_, count in listed), default=1)
+    heights = {code: ROW // 2 + ROW * index for index, code in enumerate(ranked_codes)}
+    most = max((count for *_, count in all_routes), default=1)
     return {
         "width": MIDDLE * 2,
-        "height": ROW * len(ranked),
+        "height": ROW * len(ranked_codes),
         "countries": list(heights.items()),
         "arcs": [
             _arc(heights[origin], heights[destination], 2 + 8 * count / most)
-            for origin, destination, count in listed
+            for origin, destination, count in all_routes
         ],
     }
 
@@ -178,8 +179,8 @@ def _arc(start: int, end: int, width: float) -> tuple[str, str, float]:
     x, half = MIDDLE + side * HALF_WIDTH, round(3 + width / 2, 1)
     # A line leaves and arrives on the side of the other country, so that the lines of a country in
     # between do not meet.
-    apart = 7 if end > start else -7 if end < start else -9
-    begin, stop = start + apart, end - apart
+    offset = 7 if end > start else -7 if end < start else -9
+    begin, stop = start + offset, end - offset
     reach = min(MIDDLE - HALF_WIDTH - 18, 18 + abs(stop - begin) // 3)
     return (
         f"M{x} {begin}h{side * 9}A{reach} {abs(stop - begin) / 2:g} 0 0 1 {x + side * 9} {stop}",
@@ -191,14 +192,14 @@ def _arc(start: int, end: int, width: float) -> tuple[str, str, float]:
 HOURS = 24
 
 
-def day(counted: Iterable[DeliveryHour], now: datetime) -> list[DeliveryHour]:
+def day(hours: Iterable[DeliveryHour], now: datetime) -> list[DeliveryHour]:
     """Returns the current hour of an endpoint and the 23 hours before it, the oldest first.
 
     An hour without attempts has no counts.
     """
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
     starts = [first + timedelta(hours=number) for number in range(HOURS)]
-    by_start = {hour.start_time.seconds: hour for hour in counted}
+    by_start = {hour.start_time.seconds: hour for hour in hours}
     return [
         by_start.get(int(start.timestamp())) or DeliveryHour(start_time=timestamp(start))
         for start in starts

@@ -100,16 +100,16 @@ def pdf(
             )
         )
 
-    def symbol(canvas: Any, _document: Any) -> None:
+    def draw_symbol(canvas: Any, _document: Any) -> None:
         for box in poster.qr(code, A4[0] - MARGIN - 84, MARGIN - 10, 84):
             canvas.setFillColor(HexColor(box.color))
             canvas.rect(box.x, A4[1] - box.y - box.height, box.width, box.height, stroke=0, fill=1)
-        footer(canvas, _document)
+        draw_footer(canvas, _document)
 
-    def footer(canvas: Any, _document: Any) -> None:
+    def draw_footer(canvas: Any, _document: Any) -> None:
         canvas.setFillColor(HexColor(poster.INK))
         canvas.setFont(poster.PLAIN, 9)
         canvas.drawString(MARGIN, MARGIN / 2, f"{foot} · {canvas.getPageNumber()}")
 
-    document.build(flowables, onFirstPage=symbol, onLaterPages=footer)
+    document.build(flowables, onFirstPage=draw_symbol, onLaterPages=draw_footer)
     return file.getvalue()

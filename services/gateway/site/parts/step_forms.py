@@ -38,7 +38,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class Ask:
+class Question:
     """A question in a form.
 
     `kind` is choice, note, moment, now, next, date, days, worker, needs or service; `table` names
@@ -53,9 +53,9 @@ class Ask:
     @property
     def choices(self) -> list[tuple[str, str]]:
         """Returns the codes of a choice with their words; a reason `other` asks for a note."""
-        explained = "other" if self.table.endswith("_reason") else ""
+        code_with_note = "other" if self.table.endswith("_reason") else ""
         return [
-            (code, _("%(reason)s (explíquelo)", reason=word) if code == explained else word)
+            (code, _("%(reason)s (explíquelo)", reason=word) if code == code_with_note else word)
             for code, word in words.options(self.table)
         ]
 
@@ -68,7 +68,7 @@ class StepForm:
     """
 
     rpc: MethodDescriptor
-    asks: tuple[Ask, ...]
+    asks: tuple[Question, ...]
     grave: bool
 
     def request(self, **known: str) -> Message:
@@ -80,41 +80,41 @@ class StepForm:
 
         The page can then show them before a service refuses.
         """
-        filled = {field.name for field, _value in self.request().ListFields()}
+        filled_names = {field.name for field, _value in self.request().ListFields()}
         return {
             ask.name: words.violation("required", ask.name)
             for ask in self.asks
-            if ask.required and ask.name not in filled
+            if ask.required and ask.name not in filled_names
         }
 
 
-def _ask(field: FieldDescriptor) -> Ask:
+def _question(field: FieldDescriptor) -> Question:
     enum: Any = field.enum_type
-    usual = {
+    usual_kinds = {
         FieldDescriptor.TYPE_ENUM: "choice",
         FieldDescriptor.TYPE_MESSAGE: "moment",
         FieldDescriptor.TYPE_INT32: "days",
     }
-    return Ask(
+    return Question(
         field.name,
-        _KINDS.get(field.name) or usual.get(field.type, "needs"),
+        _KINDS.get(field.name) or usual_kinds.get(field.type, "needs"),
         words.kind_of(enum) if enum else "",
         shape(field).required,
     )
 
 
-def _asks(rpc: MethodDescriptor) -> tuple[Ask, ...]:
+def _questions(rpc: MethodDescriptor) -> tuple[Question, ...]:
     """Returns the questions of a step: required questions first, the note last."""
     return tuple(
         sorted(
-            (_ask(field) for field in rpc.input_type.fields if field.name not in _CARRIED),
+            (_question(field) for field in rpc.input_type.fields if field.name not in _CARRIED),
             key=lambda ask: (ask.kind == "note", not ask.required),
         )
     )
 
 
 STEPS: dict[str, StepForm] = {
-    step: StepForm(rpc, _asks(rpc), step in _GRAVE)
+    step: StepForm(rpc, _questions(rpc), step in _GRAVE)
     for rpc in r.DESCRIPTOR.services_by_name["Referrals"].methods
     if (path := rpc.GetOptions().Extensions[annotations_pb2.http].post).startswith(_STEP)
     and (step := path.removeprefix(_STEP).replace("-", "_")) not in _WITH_OWN_PAGE

@@ -44,14 +44,14 @@ def progress(referral: r.Referral) -> list[tuple[str, str, bool]]:
             ),
             (words.word("state", state), "stopped", True),
         ]
-    reached = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
+    reached_index = _REACHED.get(state, _WAY.index(state) if state in _WAY else 0)
     return [
         (
-            words.word("state", state if at == reached else point),
-            "past" if at < reached else "",
-            at == reached,
+            words.word("state", state if index == reached_index else point),
+            "past" if index < reached_index else "",
+            index == reached_index,
         )
-        for at, point in enumerate(_WAY)
+        for index, point in enumerate(_WAY)
     ]
 
 
@@ -77,13 +77,13 @@ def next_step(referral: r.Referral) -> dict[str, Any] | None:
         }
     if step not in step_forms.STEPS:  # there is no main step, or it is newer than this gateway
         return None
-    post = not step_forms.STEPS[step].asks  # a step without questions is taken with one tap
+    is_post = not step_forms.STEPS[step].asks  # a step without questions is taken with one tap
     return {
         "label": words.word("verb", step),
         "href": url_for("referral.act", identifier=referral.id, verb=step)
-        if post
+        if is_post
         else url_for("referral.show", identifier=referral.id, _anchor=step),
-        "post": post,
+        "post": is_post,
     }
 
 
@@ -108,7 +108,7 @@ def who_acts(referral: r.Referral, names: Names) -> str:
     )
 
 
-def why(event: r.ReferralEvent) -> str:
+def reason_text(event: r.ReferralEvent) -> str:
     """Returns the reason that was given with a step, in words; "" if there was none."""
     for step, form in step_forms.STEPS.items():
         question = next((ask for ask in form.asks if ask.kind == "choice"), None)

@@ -35,10 +35,10 @@ def placed(code: str) -> str:
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
-    known = hotlines()
-    if not known:
+    all_lines = hotlines()
+    if not all_lines:
         raise Unavailable("service_unreachable")
-    return public_page(known[0].country, None)
+    return public_page(all_lines[0].country, None)
 
 
 @pages.get("/lines/<country>/poster-<paper>.<form>", access.ANYBODY)
@@ -114,6 +114,6 @@ def poster_texts(line: Hotline, placement: pb.Placement | None) -> poster.Words:
         address_hint=_("Con el teléfono: qué pasa cuando llama."),
         code=_("Al llamar puede decir: %(code)s", code=placement.code) if placement else "",
         warning=_("Demostración: este número no contesta.")
-        if words.made_up() or line.number.startswith("000-")
+        if words.demo_statement() or line.number.startswith("000-")
         else "",
     )

@@ -50,16 +50,16 @@ def figures() -> str:
 
     The figures are the same for every reader.
     """
-    query, published = network()
+    query, network_figures = network()
     return render_template(
         "figures.html",
         query=query,
-        total=pictures.count_text(published.total),
-        until=quarter(published.counted_until),
-        charts=charts(query, published),
-        countries=[(code, words.country(code)) for code in published.countries],
-        periods=[(year, year) for year in reversed(published.periods)],
-        needs_=[(code, names.need(code)) for code in published.need_group_codes],
+        total=pictures.count_text(network_figures.total),
+        until=quarter(network_figures.counted_until),
+        charts=charts(query, network_figures),
+        countries=[(code, words.country(code)) for code in network_figures.countries],
+        periods=[(year, year) for year in reversed(network_figures.periods)],
+        needs_=[(code, names.need(code)) for code in network_figures.need_group_codes],
         method=method(),
     )
 
@@ -70,16 +70,23 @@ def table() -> Response:
 
     The file also states the query, the method of counting, and the date of the file.
     """
-    query, published = network()
+    query, network_figures = network()
     return sheet(
         "enlace",
-        [("total", "all", _("ayudas recibidas, al menos"), pictures.count_text(published.total))],
-        charts(query, published, all_quarters=True),
+        [
+            (
+                "total",
+                "all",
+                _("ayudas recibidas, al menos"),
+                pictures.count_text(network_figures.total),
+            )
+        ],
+        charts(query, network_figures, all_quarters=True),
         {
             "period": query.period,
             "country": query.country,
             "need": query.need_group_code,
-            "counted_until": published.counted_until,
+            "counted_until": network_figures.counted_until,
         },
         method(),
         unit="at_least",
@@ -131,8 +138,8 @@ def sheet(
     unit: str = "people",
 ) -> Response:
     """Returns a file with a row for each figure, and with notes on the figures."""
-    demo = {"demo": words.made_up()} if words.made_up() else {}
-    about = {**notes, **demo, "method": method, "date": i18n.today().isoformat()}
+    demo = {"demo": words.demo_statement()} if words.demo_statement() else {}
+    all_notes = {**notes, **demo, "method": method, "date": i18n.today().isoformat()}
     text = StringIO()
     csv.writer(text).writerows(
         [
@@ -143,7 +150,7 @@ def sheet(
                 for chart in charts
                 for bar in chart.bars
             ),
-            *(("note", name, value, "") for name, value in about.items()),
+            *(("note", name, value, "") for name, value in all_notes.items()),
         ]
     )
     return Response(
@@ -179,24 +186,24 @@ def pilot_method() -> str:
 
 
 def charts(
-    query: r.GetFiguresRequest, published: r.Figures, all_quarters: bool = False
+    query: r.GetFiguresRequest, network_figures: r.Figures, all_quarters: bool = False
 ) -> list[Chart]:
     """Returns all charts of the network; none if the total is too small to be shown.
 
     `all_quarters` includes the quarters for which a page has no room.
     """
-    if published.total < 0:
+    if network_figures.total < 0:
         return []
-    quarters = list(published.by_quarter)[0 if all_quarters else -COLUMNS :]
+    quarters = list(network_figures.by_quarter)[0 if all_quarters else -COLUMNS :]
     routes = [
         r.Figure(code=f"{route.exploitation_country}>{route.country}", count=route.count)
-        for route in published.routes
+        for route in network_figures.routes
     ]
     charts = [
         Chart(
             "quarter",
             _("Por trimestre"),
-            bars(quarters, quarter, in_order=True, short=partial(quarter, skeleton="yQQQ")),
+            bars(quarters, quarter, in_order=True, short_label=partial(quarter, skeleton="yQQQ")),
             columns=True,
         ),
         Chart(
@@ -205,26 +212,26 @@ def charts(
             [*bars(routes, route), rest(_("Cualquier otra ruta"))],
             arcs=pictures.arcs(
                 (route.exploitation_country, route.country, route.count)
-                for route in published.routes
+                for route in network_figures.routes
             ),
         ),
         Chart(
             "need",
             _("Qué ayuda recibieron"),
-            [*bars(published.by_need_group, names.need), rest(_("Cualquier otra ayuda"))],
+            [*bars(network_figures.by_need_group, names.need), rest(_("Cualquier otra ayuda"))],
         ),
         Chart(
             "taken_to",
             _("A dónde las habían llevado"),
             [
-                *bars(published.by_exploitation_country, words.country),
+                *bars(network_figures.by_exploitation_country, words.country),
                 rest(_("Cualquier otro país")),
             ],
         ),
         Chart(
             "country",
             _("Dónde están"),
-            [*bars(published.by_country, words.country), rest(_("Cualquier otro país"))],
+            [*bars(network_figures.by_country, words.country), rest(_("Cualquier otro país"))],
         ),
     ]
     return [chart for chart in charts if chart.code != "need" or not query.need_group_code]
@@ -247,7 +254,7 @@ def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
                 months(pilot_figures),
                 month,
                 in_order=True,
-                short=lambda code: month(code, "abbreviated").partition(" ")[0],
+                short_label=lambda code: month(code, "abbreviated").partition(" ")[0],
             ),
             columns=True,
         ),
@@ -259,7 +266,7 @@ def bars(
     figures: Iterable[r.Figure],
     label: Callable[[str], str],
     in_order: bool = False,
-    short: Callable[[str], str] = lambda code: "",
+    short_label: Callable[[str], str] = lambda code: "",
 ) -> list[Bar]:
     """Returns the rows of a chart, the longest first unless `in_order`.
 
@@ -274,7 +281,7 @@ def bars(
             share=0 if row.count < 0 else round(row.count / most * 100, 1),
             hidden=row.count < 0,
             code=row.code,
-            short=short(row.code),
+            short=short_label(row.code),
         )
         for row in rows
     ]
@@ -298,18 +305,18 @@ def quarter(code: str, skeleton: str = "yQQQQ") -> str:
     """Returns a quarter such as 2026-Q3 in words, in the style of the CLDR skeleton."""
     if not re.fullmatch(r"\d{4}-Q[1-4]", code):
         return code
-    first = datetime(int(code[:4]), int(code[-1]) * 3 - 2, 1, tzinfo=UTC)
-    return str(format_skeleton(skeleton, first, locale=i18n.locale()))
+    first_day = datetime(int(code[:4]), int(code[-1]) * 3 - 2, 1, tzinfo=UTC)
+    return str(format_skeleton(skeleton, first_day, locale=i18n.locale()))
 
 
 def months(pilot_figures: r.PilotFigures) -> list[r.Figure]:
     """Returns every month of the period, with or without a count; none if no month has a count."""
-    counted = {row.code: row.count for row in pilot_figures.by_month}
+    counts_by_month = {row.code: row.count for row in pilot_figures.by_month}
     codes = [f"{year}-{number:02d}" for year in years(pilot_figures) for number in range(1, 13)]
     return [
-        r.Figure(code=code, count=counted.get(code, 0))
+        r.Figure(code=code, count=counts_by_month.get(code, 0))
         for code in codes
-        if pilot_figures.period_start <= code <= pilot_figures.period_end and counted
+        if pilot_figures.period_start <= code <= pilot_figures.period_end and counts_by_month
     ]
 
 
@@ -324,9 +331,9 @@ def years(pilot_figures: r.PilotFigures) -> range:
 def month(code: str, width: str = "wide") -> str:
     """Returns a month such as 2006-01 in words."""
     year, _dash, number = code.partition("-")
-    named = (
+    month_name = (
         i18n.locale().months["stand-alone"][width].get(int(number or 0), "")
         if number.isdecimal()
         else ""
     )
-    return f"{named} {year}".strip()
+    return f"{month_name} {year}".strip()

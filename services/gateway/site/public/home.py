@@ -38,9 +38,9 @@ def status() -> str:
 
     The HTTP status is always 200, because the page itself is available.
     """
-    by_name = clients().standing()
-    service_standings = [by_name[name] for name in PARTS]
-    parts = [(name, label, *words_of(by_name[name])) for name, label in PARTS.items()]
+    standings = clients().standing()
+    service_standings = [standings[name] for name in PARTS]
+    parts = [(name, label, *words_of(standings[name])) for name, label in PARTS.items()]
     return render_template(
         "status.html",
         parts=parts,

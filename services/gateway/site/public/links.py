@@ -47,7 +47,10 @@ def accept_invitation() -> access.Answer:
 
 @pages.get("/forgot", access.ANYBODY)
 def forgotten(errors: forms.Problems = forms.NO_PROBLEMS, sent: bool = False) -> str:
-    """Shows the form that requests a link for a new password; if `sent`, where to look for it."""
+    """Shows the form that requests a link for a new password.
+
+    If `sent`, shows where the reader should look for the link instead.
+    """
     return render_template("forgot.html", errors=errors, sent=sent)
 
 

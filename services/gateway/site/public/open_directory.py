@@ -1,8 +1,8 @@
 """The open directory: services that members want anybody to find, without an account.
 
-The pages call only the open-data rpcs, which never read data that are not for everybody. Search
-terms never appear in an address or a log. For housing, neither place nor description is shown,
-because either could lead somebody to the house.
+Services and members are read only by the open-data rpcs, which never read data that are not for
+everybody. Search terms never appear in an address or a log. For housing, neither place nor
+description is shown, because either could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,15 +40,15 @@ def search(
     `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or o.ListPublicServicesRequest()
-    here = country_of_the_browser()
+    country = country_of_the_browser()
     return render_template(
         "open_directory.html",
         away=False,
         question=question,
         answer=answer,
-        services=shown(answer.services) if answer else [],
+        services=hide_places_of_housing(answer.services) if answer else [],
         needs_=names.needs(),
-        here=here if here in CAMPAIGN_COUNTRIES else "NI",
+        here=country if country in CAMPAIGN_COUNTRIES else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
         errors=errors,
     )
@@ -100,7 +100,7 @@ def organization(identifier: str) -> str:
         where=""
         if any(is_housing(listed.service) for listed in answer.services)
         else words.place(members[0].department, members[0].country),
-        services=shown(answer.services),
+        services=hide_places_of_housing(answer.services),
         question=rpc_request,
         answer=answer,
     )
@@ -108,7 +108,7 @@ def organization(identifier: str) -> str:
 
 @pages.blueprint.errorhandler(Unavailable)
 def away(refusal: Unavailable) -> Response:
-    """Shows a person who looks for help what to do for now, rather than which part is down."""
+    """Tells a person who looks for help what to do now; does not tell which service is down."""
     return Response(
         render_template(
             "open_directory.html",
@@ -137,14 +137,14 @@ def is_housing(service: d.Service) -> bool:
     return any(code.partition(".")[0] == HOUSING for code in service.need_codes)
 
 
-def shown(services: Iterable[o.PublicService]) -> list[o.PublicService]:
-    """Returns the services; housing without its places and its description."""
-    listed = list(services)
-    for housing in (public for public in listed if is_housing(public.service)):
+def hide_places_of_housing(services: Iterable[o.PublicService]) -> list[o.PublicService]:
+    """Clears the places and the description of housing. Returns the services."""
+    public_services = list(services)
+    for housing in (public for public in public_services if is_housing(public.service)):
         housing.ClearField("service_at_locations")
         for field in ("description", "department", "country"):
             housing.service.ClearField(field)
-    return listed
+    return public_services
 
 
 @pages.blueprint.app_template_global()
@@ -160,15 +160,21 @@ def hours(schedules: Iterable[d.Schedule]) -> list[str]:
     If some schedules are not weekly, the last text only says that there are other days.
     """
     today = i18n.today().isoformat()
-    valid = [
+    valid_schedules = [
         schedule
         for schedule in schedules
         if (schedule.valid_from or today) <= today <= (schedule.valid_to or today)
     ]
-    weekly = [schedule for schedule in valid if schedule.freq == d.FREQUENCY_WEEKLY]
+    weekly_schedules = [
+        schedule for schedule in valid_schedules if schedule.freq == d.FREQUENCY_WEEKLY
+    ]
     return [
-        *(f"{days(schedule.byday)}: {span(schedule)}" for schedule in weekly),
-        *([_("otros días del mes: pregunte")] if len(weekly) < len(valid) else []),
+        *(f"{days(schedule.byday)}: {span(schedule)}" for schedule in weekly_schedules),
+        *(
+            [_("otros días del mes: pregunte")]
+            if len(weekly_schedules) < len(valid_schedules)
+            else []
+        ),
     ]
 
 
@@ -185,12 +191,12 @@ def days(byday: Sequence[str]) -> str:
 
     Three or more days, all in a row, are shown as first to last.
     """
-    at = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
-    if len(at) in (0, 7):
+    indices = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
+    if len(indices) in (0, 7):
         return _("todos los días")
-    called = [words.word("weekday", WEEK[number]) for number in at]
+    day_names = [words.word("weekday", WEEK[number]) for number in indices]
     return (
-        _("%(first)s a %(last)s", first=called[0], last=called[-1])
-        if len(at) > 2 and at[-1] - at[0] == len(at) - 1
-        else ", ".join(called)
+        _("%(first)s a %(last)s", first=day_names[0], last=day_names[-1])
+        if len(indices) > 2 and indices[-1] - indices[0] == len(indices) - 1
+        else ", ".join(day_names)
     )

@@ -38,7 +38,7 @@ def form() -> access.Answer:
     """Shows the form; redirects a worker who is already signed in."""
     if g.me:
         return redirect(signing_in.safe_target(request.args.get("to", "")))
-    by_provider = {
+    problem_texts = {
         "unknown": _("Por este enlace no se entra. Pida el enlace a quien dirige su organización."),
         "away": _(
             "Su organización no responde ahora. Espere unos minutos, o entre con su correo y su"
@@ -53,7 +53,7 @@ def form() -> access.Answer:
         "signin.html",
         to=request.args.get("to", ""),
         ended=request.args.get("ended"),
-        problem=by_provider.get(request.args.get("by", ""), ""),
+        problem=problem_texts.get(request.args.get("by", ""), ""),
     )
 
 
@@ -66,7 +66,7 @@ def enter() -> access.Answer:
     email = request.form.get("email", "").strip()
     target = request.form.get("to", "")
     device = devices.secret()
-    written = request.form.get("kept", "")
+    sealed_form = request.form.get("kept", "")
     origin.attach(device)
     try:
         answer = clients().tokens.SignIn(
@@ -82,12 +82,14 @@ def enter() -> access.Answer:
         problem, status = words.wait(refusal.retry_after), 429
     else:
         return (
-            render_template("signin_code.html", to=target, kept=written, asked=answer, problem="")
+            render_template(
+                "signin_code.html", to=target, kept=sealed_form, asked=answer, problem=""
+            )
             if answer.challenge
             else signing_in.finish(answer, device)
         )
     return render_template(
-        "signin.html", to=target, ended=None, problem=problem, email=email, kept=written
+        "signin.html", to=target, ended=None, problem=problem, email=email, kept=sealed_form
     ), status
 
 
@@ -95,20 +97,22 @@ def enter() -> access.Answer:
 def begin_with_passkey() -> access.Answer:
     """Starts a sign-in and shows the page that asks the browser for a passkey of any account.
 
-    Shows the sign-in page with the reason, as a 422, if partners refuses.
+    If the partners service refuses, shows the sign-in page with the reason (422).
     """
-    to, written = request.form.get("to", ""), request.form.get("kept", "")
+    target, sealed_form = request.form.get("to", ""), request.form.get("kept", "")
     try:
         challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
     except Conflict as refusal:
         return render_template(
             "signin.html",
-            to=to,
+            to=target,
             ended=None,
             problem=forms.problems(refusal)["_form"],
-            kept=written,
+            kept=sealed_form,
         ), 422
-    return render_template("signin_code.html", to=to, kept=written, asked=challenge, problem="")
+    return render_template(
+        "signin_code.html", to=target, kept=sealed_form, asked=challenge, problem=""
+    )
 
 
 @pages.post("/sign-in/code", access.ANYBODY)
@@ -157,15 +161,15 @@ def enter_code() -> access.Answer:
 @pages.get("/sign-in/with/<identifier>", access.ANYBODY)
 def leave_for_provider(identifier: str) -> Response:
     try:
-        begun = clients().tokens.BeginProviderSignIn(
+        sign_in = clients().tokens.BeginProviderSignIn(
             BeginProviderSignInRequest(provider_id=identifier)
         )
     except NotFound:
         return back_with_problem("unknown")
     except Unavailable:
         return back_with_problem("away")
-    response = redirect(begun.authorization_url, 303)
-    cookies.write(response, signing_in.PROVIDER_COOKIE, begun.challenge, signing_in.PROVIDER_KEPT)
+    response = redirect(sign_in.authorization_url, 303)
+    cookies.write(response, signing_in.PROVIDER_COOKIE, sign_in.challenge, signing_in.PROVIDER_KEPT)
     return response
 
 

@@ -106,8 +106,10 @@ class Pages:
         """
 
         def view(**values: str) -> None:
-            known = {("id" if key == "identifier" else key): text for key, text in values.items()}
-            send(forms.filled(request_of(**known)))
+            path_values = {
+                ("id" if key == "identifier" else key): text for key, text in values.items()
+            }
+            send(forms.filled(request_of(**path_values)))
 
         view.__name__ = name
         self.post(path, roles, again=again, then=then, done=done)(view)
@@ -141,12 +143,12 @@ class Pages:
                 if again is not None and request.method != "POST":
                     return again(**values)
                 try:
-                    answered = view(**values)
+                    result = view(**values)
                 except (*forms.SHOWN_IN_PLACE, Exhausted) as refusal:
                     if again is None:
                         raise
                     return again(errors=forms.problems(refusal), **values), forms.status_of(refusal)
-                return redirect(_address(then, done, values), 303) if answered is None else answered
+                return redirect(_address(then, done, values), 303) if result is None else result
 
             answer.access = access  # type: ignore[attr-defined]
             self.blueprint.add_url_rule(path, view_func=answer, methods=methods)

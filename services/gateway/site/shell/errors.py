@@ -44,8 +44,8 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
     if refusal.reason == proof.REASON and g.get("me"):
         try:
             return proof.ask()
-        except errors.Refusal as other:
-            refusal = other
+        except errors.Refusal as other_refusal:
+            refusal = other_refusal
     match refusal:
         case errors.Unauthenticated():
             return ask_to_sign_in()
@@ -54,12 +54,14 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
         case errors.NotAllowed() | errors.NotFound():
             return not_found()
         case errors.Invalid():
-            listed = "; ".join(
+            problem_list = "; ".join(
                 f"{words.field(field)}: {words.violation(reason)}"
                 for field, reason in refusal.violations
             )
             return page(
-                422, _("Hay un problema"), listed or _("Revise lo que escribió y envíelo otra vez.")
+                422,
+                _("Hay un problema"),
+                problem_list or _("Revise lo que escribió y envíelo otra vez."),
             )
         case errors.Stale():
             return page(
@@ -120,7 +122,7 @@ def not_of_this_page(reason: str) -> AnyResponse:
         )
     if g.get("session_ended"):
         return ask_to_sign_in()
-    if not kept.rejected_form() and (sealed := kept.seal()):
+    if not kept.rejected_form() and (sealed_form := kept.seal()):
         return make_response(
             render_template(
                 "signin.html",
@@ -129,7 +131,7 @@ def not_of_this_page(reason: str) -> AnyResponse:
                     "Este formulario lo escribió otra cuenta, y no se guardó nada."
                     " Para no perderlo, entre con la cuenta que lo escribió."
                 ),
-                kept=sealed,
+                kept=sealed_form,
             ),
             403,
         )
@@ -178,13 +180,13 @@ def ask_to_sign_in() -> AnyResponse:
     reader gets it back after the sign-in, and it is sent only if she sends it herself. A script
     gets an empty answer. Any other request is redirected.
     """
-    if request.method == "POST" and (form := kept.seal()):
+    if request.method == "POST" and (sealed_form := kept.seal()):
         # the session may have ended after this request began
         g.me, g.session_ended = None, True
         g.pop("form_token", None)
         # The cookie stays, because a page that saves by itself may send more than one request.
         return make_response(
-            render_template("signin.html", to="", ended=1, problem="", kept=form), 401
+            render_template("signin.html", to="", ended=1, problem="", kept=sealed_form), 401
         )
     if request.headers.get("Passive") or request.endpoint == "live.version":
         # The answer is for a script. The cookie stays, because the script sends more than one

@@ -19,7 +19,7 @@ from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, hotlines
 
 # The languages and countries that forms offer: those of the campaign and those of the places to
 # which people were taken.
-SPOKEN = ("es", "en", "fr", "miq", "qu", "pt", "zh")
+LANGUAGE_TAGS = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
 # modules whose pages belong to another module's entry in the navigation
 PARTS = {"referral": ("referral_new",), "people": ("plans",)}
@@ -43,7 +43,7 @@ def install(app: Flask) -> None:
         language_name=words.language,
         spelled=words.spelled,
         qr=words.qr,
-        made_up=words.made_up,
+        made_up=words.demo_statement,
         hotlines=hotlines,
         answers_to=words.answers_to,
         time_after=i18n.time_after,
@@ -59,19 +59,19 @@ def install(app: Flask) -> None:
         for_field=i18n.for_field,
         stamp_for_field=i18n.stamp_for_field,
         advice_text=advice.text,
-        called=names.called,
+        called=names.name_in_language,
         need=names.need,
         need_group=names.need_group,
         needs=names.needs,
         due=due.due,
-        overridden=due.overridden,
+        overridden=due.is_overridden,
         due_of_clock=due.of_clock,
         due_of_enquiry=due.of_enquiry,
         planned_events=due.planned_events,
         proposed_time=due.proposed_time,
         next_step=steps.next_step,
         who_acts=steps.who_acts,
-        why=steps.why,
+        why=steps.reason_text,
         state_icon=steps.state_icon,
         progress=steps.progress,
         form_token=session.form_token,
@@ -79,7 +79,7 @@ def install(app: Flask) -> None:
         short_code=short_code,
         LANGUAGES=LANGUAGES,
         DONE=vocabulary.TABLES["done"],
-        here_in=here_in,
+        here_in=address_in_language,
         REASONS=vocabulary.TABLES,
         departments_of=departments_of,
         department_groups=department_groups,
@@ -98,7 +98,7 @@ def context() -> dict[str, object]:
         "live": live_page() if me else None,
         "done": request.args.get("done", ""),
         "endpoint": request.endpoint or "",
-        "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in SPOKEN],
+        "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in LANGUAGE_TAGS],
         "COUNTRY_CHOICES": [(code, words.country(code)) for code in COUNTRIES],
     }
 
@@ -144,11 +144,11 @@ def is_old(service: Service) -> bool:
 
     If so, a reader should call the service before she relies on the number.
     """
-    stale = i18n.moment(service.capacity.stale_time)
-    return stale is None or i18n.now() > stale
+    stale_time = i18n.moment(service.capacity.stale_time)
+    return stale_time is None or i18n.now() > stale_time
 
 
-def here_in(language: str) -> str:
+def address_in_language(language: str) -> str:
     """Returns the address of this page in another language.
 
     A page that answered a form cannot be fetched again; in that case, returns the address of a
@@ -169,9 +169,9 @@ def here_in(language: str) -> str:
 def navigation() -> list[dict[str, Any]]:
     """Returns the navigation, which has only pages that this reader may open.
 
-    The `icon` of an entry is a symbol in the sprite, which is named after the page's module.
+    The `icon` of an entry names a symbol in the sprite; a symbol has the name of the page's module.
     """
-    here = (request.endpoint or "").partition(".")[0]
+    current_module = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
     pages = {
@@ -183,13 +183,13 @@ def navigation() -> list[dict[str, Any]]:
         {
             "label": _(page.navigation),
             "href": url_for(endpoint),
-            "here": here in (file, *PARTS.get(file, ())),
-            "icon": file,
+            "here": current_module in (module, *PARTS.get(module, ())),
+            "icon": module,
             "section": page.section,
-            "count": unread if file == "inbox" else 0,
+            "count": unread if module == "inbox" else 0,
         }
         for endpoint, page in pages.items()
-        if (page.is_public or me.may(*page.roles)) and (file := endpoint.partition(".")[0])
+        if (page.is_public or me.may(*page.roles)) and (module := endpoint.partition(".")[0])
     ]
 
 
@@ -199,16 +199,18 @@ def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     The tab that starts a task is in the middle. The page adds a last tab, which opens all other
     entries.
     """
-    by_file = {entry["icon"]: entry for entry in entries}
-    shown = [
-        by_file[file]
-        for file in ("today", "line" if "line" in by_file else "referral", "directory")
-        if file in by_file
+    by_module = {entry["icon"]: entry for entry in entries}
+    tab_entries = [
+        by_module[module]
+        for module in ("today", "line" if "line" in by_module else "referral", "directory")
+        if module in by_module
     ]
     if session.me().may("operator"):
-        shown.insert(2, {"label": _("Nuevo contacto"), "href": url_for("line.new"), "icon": "plus"})
+        tab_entries.insert(
+            2, {"label": _("Nuevo contacto"), "href": url_for("line.new"), "icon": "plus"}
+        )
     elif session.me().may("worker"):
-        shown.insert(
+        tab_entries.insert(
             2,
             {
                 "label": _("Nueva remisión"),
@@ -216,7 +218,7 @@ def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "icon": "plus",
             },
         )
-    return shown
+    return tab_entries
 
 
 def count_unread() -> int:

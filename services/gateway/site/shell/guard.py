@@ -40,10 +40,10 @@ def begin() -> AnyResponse | None:
     if not is_for_people():
         return None
     page = access.declaration_of(current_app, request.endpoint)
-    session.recognise(needed=page is None or not page.is_public)
+    session.recognise(required=page is None or not page.is_public)
     # The version is set before the page's data are read. If they change in between, live.js gets a
     # newer version and fetches the page again.
-    g.live_version = live().last(g.me) if g.me else ""
+    g.live_version = live().last_version(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
     if page is None or not (page.is_public or session.me().may(*page.roles)):
@@ -63,7 +63,7 @@ def finish(response: Response) -> Response:
         if response.status_code == 200:
             compress(response)
     refill.fill(response)
-    page_headers(response)
+    add_page_headers(response)
     return response
 
 
@@ -88,7 +88,7 @@ def gzip_compress(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
-def page_headers(response: Response) -> None:
+def add_page_headers(response: Response) -> None:
     """Adds the headers that limit a page to our own style, script and forms.
 
     If a signed-in reader has just chosen a language, stores it in her session's cookie.
@@ -102,11 +102,11 @@ def page_headers(response: Response) -> None:
     )
     if not current_app.config["DEVELOPMENT"]:
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    chosen = request.args.get("lang", "")
+    chosen_language = request.args.get("lang", "")
     if (
         g.get("me")
-        and chosen in LANGUAGES
-        and chosen != g.language_choice
+        and chosen_language in LANGUAGES
+        and chosen_language != g.language_choice
         and request.endpoint != "signin.leave"
     ):
-        session.set_cookie(response, g.me.secret, chosen)
+        session.set_cookie(response, g.me.secret, chosen_language)

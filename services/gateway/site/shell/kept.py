@@ -101,16 +101,16 @@ def rejected_form() -> Form | None:
         return None
     writer, mark = session.maker_of_form()
     page = access.declaration_of(current_app, request.endpoint)
-    public = page is not None and page.is_public
+    is_public = page is not None and page.is_public
     if g.get("me"):
-        mine = writer == g.me.worker_id or (public and mark == session.PUBLIC)
+        is_own = writer == g.me.worker_id or (is_public and mark == session.PUBLIC)
         token = session.form_token()
     elif mark == session.PUBLIC:
-        mine, token = public, session.form_token()
+        is_own, token = is_public, session.form_token()
     else:  # the reader can't be identified, but the session is the same
-        mine = bool(mark) and mark == session.mark_of_cookie()
-        token = session.form_token() if public else request.form.get("form_token", "")
-    return _form(token) if mine else None
+        is_own = bool(mark) and mark == session.mark_of_cookie()
+        token = session.form_token() if is_public else request.form.get("form_token", "")
+    return _form(token) if is_own else None
 
 
 def _form(token: str = "", *, with_secrets: bool = False) -> Form:
@@ -164,9 +164,11 @@ def unseal(text: str, worker_id: str, token: str = "", purpose: str = SIGN_IN) -
     or that was made for another page.
     """
     try:
-        form = base64.urlsafe_b64decode(_serializer().loads(text, max_age=session.FORM_SECONDS))
+        ciphertext = base64.urlsafe_b64decode(
+            _serializer().loads(text, max_age=session.FORM_SECONDS)
+        )
         path, fields, secrets = json.loads(
-            zlib.decompress(_keyring().open_bytes(form, _context(worker_id, purpose)))
+            zlib.decompress(_keyring().open_bytes(ciphertext, _context(worker_id, purpose)))
         )
     except (BadSignature, CannotOpen):
         return None

@@ -41,36 +41,38 @@ class Lines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file, self._clock = file, clock
-        self._numbers = self._saved() or dict(configured)
+        self._numbers = self._read_file() or dict(configured)
         self._configured = dict(configured)
         self._ask_again_at = -1.0
-        self._asking = threading.Lock()
+        self._ask_lock = threading.Lock()
         self.complete = False
         """Whether the directory has answered this process.
 
         If not, a country that is not listed may still have a line.
         """
 
-    def known(self, clients: Clients) -> list[Hotline]:
+    def hotlines(self, clients: Clients) -> list[Hotline]:
         """Returns the lines.
 
         If the directory's last answer is old, asks the directory first. Only one request does so at
         a time; other requests get the current copy, or wait if it is empty.
         """
-        if self._clock() >= self._ask_again_at and self._asking.acquire(blocking=not self._numbers):
+        if self._clock() >= self._ask_again_at and self._ask_lock.acquire(
+            blocking=not self._numbers
+        ):
             try:
                 if self._clock() >= self._ask_again_at:
                     self._ask_again_at = self._clock() + (
                         AGE_SECONDS if self._ask(clients) else TRY_AGAIN_SECONDS
                     )
             finally:
-                self._asking.release()
+                self._ask_lock.release()
         return [
             Hotline(country=country, number=number) for country, number in self._numbers.items()
         ]
 
     def _ask(self, clients: Clients) -> bool:
-        """Asks the directory, and adopts its answer. Returns False if there was none."""
+        """Asks the directory, and adopts its answer. Returns whether there was an answer."""
         try:
             lines = clients.directory.ListHotlines(
                 ListHotlinesRequest(), timeout=PATIENCE_SECONDS
@@ -84,11 +86,11 @@ class Lines:
         self._numbers = answer or self._configured
         return True
 
-    def _saved(self) -> dict[str, str]:
+    def _read_file(self) -> dict[str, str]:
         """Reads the file. Returns {} if it is missing or can't be read."""
         try:
-            saved = json.loads(self._file.read_text()) if self._file else {}
-            return {str(country): str(number) for country, number in saved.items()}
+            saved_numbers = json.loads(self._file.read_text()) if self._file else {}
+            return {str(country): str(number) for country, number in saved_numbers.items()}
         except (OSError, ValueError, AttributeError):
             return {}
 
@@ -100,18 +102,18 @@ class Lines:
         """
         if not self._file:
             return
-        written = self._file.with_suffix(f".{threading.get_ident()}")
+        temporary_file = self._file.with_suffix(f".{threading.get_ident()}")
         try:
-            written.write_text(json.dumps(answer))
-            written.replace(self._file)
+            temporary_file.write_text(json.dumps(answer))
+            temporary_file.replace(self._file)
         except OSError as error:
             log.get().warning("lines_not_saved", error=type(error).__name__)
 
 
 def lines() -> Lines:
     """Returns the process's lines, from within a request."""
-    known: Lines = current_app.extensions["lines"]
-    return known
+    process_lines: Lines = current_app.extensions["lines"]
+    return process_lines
 
 
 def hotlines() -> list[Hotline]:
@@ -119,10 +121,10 @@ def hotlines() -> list[Hotline]:
 
     The reader's country is taken from the browser's language. Never raises.
     """
-    here = country_of_the_browser()
+    country = country_of_the_browser()
     return sorted(
-        lines().known(clients()),
-        key=lambda line: (line.country != here, line.country != "NI", line.country),
+        lines().hotlines(clients()),
+        key=lambda line: (line.country != country, line.country != "NI", line.country),
     )
 
 

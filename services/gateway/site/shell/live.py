@@ -33,10 +33,11 @@ TICKET_SECONDS = 180
 # maximum age of an answer before the services are asked again; because a page checks every 3.3 s,
 # it shows a change within five seconds
 FRESH_SECONDS = 1.5
-KEPT_SECONDS = 5.0  # maximum age while a request asks the services, or while they don't answer
+MAX_AGE_SECONDS = 5.0  # maximum age while a request asks the services, or while they don't answer
 # age at which one of the group's own viewers must renew the watch token, which is valid for 60 s
 RENEW_SECONDS = 45.0
-LEFT_SECONDS = 10.0  # time without viewers after which the services are no longer asked for a group
+# time without viewers after which the services are no longer asked for a group
+ABSENCE_SECONDS = 10.0
 MOST = 500  # maximum number of watch tokens that a service accepts in one call
 # The server closes the connection after each answer, because watching hundreds of idle connections
 # would cost more than opening a new connection for each question.
@@ -88,7 +89,7 @@ class Live:
             f"{fingerprint(signed_in.secret)[:16]}:{_group(signed_in)}"
         ).decode()
 
-    def last(self, signed_in: SignedIn) -> str:
+    def last_version(self, signed_in: SignedIn) -> str:
         """Returns the latest known version, however old; "" if none is known.
 
         A page carries the version known before its data were read, so its content is at least as
@@ -99,7 +100,7 @@ class Live:
 
     def version(
         self,
-        who: SignedIn,
+        viewer: SignedIn,
         ask: Callable[[], Answer],
         ask_for_all: Callable[[list[tuple[str, str]]], list[Answer]],
     ) -> str:
@@ -109,33 +110,34 @@ class Live:
         this viewer's group has no tokens, or its tokens are old or refused, the version comes
         from a call in her name.
         """
-        group, began = _group(who), self._now()
+        group, start_time = _group(viewer), self._now()
         with self._lock:
             state = self._groups.get(group)
-            if state and began - state.requested_at < FRESH_SECONDS:
+            if state and start_time - state.requested_at < FRESH_SECONDS:
                 return _text(state.answer)
-            watched = [
+            watched_groups = [
                 name
                 for name, entry in self._groups.items()
-                if began - entry.polled_at < LEFT_SECONDS and entry.answer.tokens[0]
+                if start_time - entry.polled_at < ABSENCE_SECONDS and entry.answer.tokens[0]
             ][:MOST]
-            tokens = [self._groups[name].answer.tokens for name in watched]
-        if state and began - state.named_at < RENEW_SECONDS and group in watched:
+            tokens = [self._groups[name].answer.tokens for name in watched_groups]
+        if state and start_time - state.named_at < RENEW_SECONDS and group in watched_groups:
             answers = ask_for_all(tokens)
             with self._lock:
-                for name, answer in zip(watched, answers, strict=True):
+                for name, answer in zip(watched_groups, answers, strict=True):
                     # An empty version means that the tokens were refused; the group's own viewers
                     # then call the services.
                     if answer.queue:
-                        self._groups[name].answer, self._groups[name].requested_at = answer, began
-                if state.requested_at == began:
+                        self._groups[name].answer = answer
+                        self._groups[name].requested_at = start_time
+                if state.requested_at == start_time:
                     return _text(state.answer)
         answer = ask()
         with self._lock:
-            self._groups[group] = _GroupState(answer, began, began, began)
+            self._groups[group] = _GroupState(answer, start_time, start_time, start_time)
         return _text(answer)
 
-    def known(self, secret: str, ticket: str) -> str | None:
+    def cached_version(self, secret: str, ticket: str) -> str | None:
         """Returns the version for the holder of this ticket, from memory.
 
         Returns None if the ticket is not valid for this session, or if the request must go on to
@@ -154,7 +156,7 @@ class Live:
             if state is None:
                 return None
             state.polled_at = now
-            if now - state.requested_at > KEPT_SECONDS:
+            if now - state.requested_at > MAX_AGE_SECONDS:
                 return None
             if now - state.named_at > RENEW_SECONDS and now - state.sent_at > FRESH_SECONDS:
                 state.sent_at = now
@@ -199,7 +201,7 @@ def answers_without_app(app: Flask) -> Callable[[str, Mapping[str, str]], Reply 
         if path != PATH or "LIVE_TICKET" not in headers:
             return None
         secret = parse_cookie(headers.get("COOKIE", "")).get(cookie, "").partition("~")[0]
-        version = memory.known(secret, headers["LIVE_TICKET"])
+        version = memory.cached_version(secret, headers["LIVE_TICKET"])
         if version is None:
             return None
         return Reply("200 OK", _HEADERS, json.dumps({"version": version}).encode())

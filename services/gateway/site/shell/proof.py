@@ -40,7 +40,7 @@ def check() -> Response | None:
     """
     if g.me is None or "proof" not in request.form:
         return None
-    carried, to = request.form.get("kept", ""), request.form.get("to", "")
+    sealed_form, to = request.form.get("kept", ""), request.form.get("to", "")
     if request.form["proof"] != PROVIDER_PROOF:
         origin.attach(devices.secret())
         try:
@@ -55,15 +55,19 @@ def check() -> Response | None:
             )
         except Invalid:
             return _page(
-                carried,
+                sealed_form,
                 request.path,
                 422,
                 _("No es correcto. Escríbalo otra vez; si es un código, espere al siguiente."),
                 to,
             )
         except Exhausted as refusal:
-            return _page(carried, request.path, 429, words.wait(refusal.retry_after), to)
-    form = kept.unseal(carried, session.me().worker_id, purpose=kept.PROOF) if carried else None
+            return _page(sealed_form, request.path, 429, words.wait(refusal.retry_after), to)
+    form = (
+        kept.unseal(sealed_form, session.me().worker_id, purpose=kept.PROOF)
+        if sealed_form
+        else None
+    )
     if form is not None and form.path == request.path:
         request.form = ImmutableMultiDict(
             [("form_token", request.form["form_token"]), *form.fields]
@@ -71,17 +75,17 @@ def check() -> Response | None:
     return None
 
 
-def _page(carried: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
+def _page(sealed_form: str, action: str, status: int, problem: str = "", to: str = "") -> Response:
     """Renders the step-up page.
 
-    `carried` is the sealed form. If there is neither a form nor a page to open (`to`), the typed
-    values are lost, and the page says so.
+    If there is neither a form nor a page to open (`to`), the typed values are lost, and the page
+    says so.
     """
     return make_response(
         render_template(
             "proof.html",
             asked=clients().accounts.BeginProof(pb.BeginProofRequest()),
-            kept=carried,
+            kept=sealed_form,
             action=action,
             to=to,
             problem=problem,

@@ -28,21 +28,23 @@ def fill(response: Response) -> None:
     Opens the folds around a form with fields. If the answer has no form for this path, adds the
     typed values as text.
     """
-    refused = (
+    is_refused = (
         request.method == "POST"
         and response.status_code >= 400
         and response.status_code != merging.MERGED
     )
-    if not (refused and response.mimetype == "text/html" and (written := rejected_form())):
+    if not (is_refused and response.mimetype == "text/html" and (rejected := rejected_form())):
         return
-    page, sent = response.get_data(as_text=True), sent_fields()
+    page, sent_values = response.get_data(as_text=True), sent_fields()
     forms = [form for form in _FORM.finditer(page) if _goes_to(request.path, form[0])]
-    if written.typed and not forms:
-        page = page.replace("</main>", render_template("written.html", form=written) + "</main>", 1)
+    if rejected.typed and not forms:
+        page = page.replace(
+            "</main>", render_template("written.html", form=rejected) + "</main>", 1
+        )
     edits = set[tuple[int, int, str]]()
-    for form in (form for form in forms if _carries(form[0], sent)):
-        edits.add((*form.span(), _filled(form[0], sent)))
-        if any(_is_filled(_attributes(field[0])) for field in _FIELD.finditer(form[0])):
+    for form in (form for form in forms if _carries(form[0], sent_values)):
+        edits.add((*form.span(), _fill_form(form[0], sent_values)))
+        if any(_is_refilled(_attributes(field[0])) for field in _FIELD.finditer(form[0])):
             edits |= {
                 (*fold.span(), re.sub(r"<details(?![^>]*\sopen\b)", "<details open", fold[0]))
                 for fold in _folds_around(form.start(), page)
@@ -58,21 +60,21 @@ def _attributes(tag: str) -> dict[str, str]:
 
 
 def _goes_to(path: str, form: str) -> bool:
-    """Returns whether a form is sent to a path; without an action, it goes to the page's own."""
-    has = _attributes(form)
-    action = unquote(re.split(r"[?#]", has.get("action", ""))[0])
-    return has.get("method", "").lower() == "post" and action in ("", path)
+    """Returns whether a form is sent to a path; without an action, the path is the page's own."""
+    attributes = _attributes(form)
+    action = unquote(re.split(r"[?#]", attributes.get("action", ""))[0])
+    return attributes.get("method", "").lower() == "post" and action in ("", path)
 
 
-def _carries(form: str, sent: Mapping[str, list[str]]) -> bool:
+def _carries(form: str, sent_values: Mapping[str, list[str]]) -> bool:
     """Returns whether this is the form that was sent.
 
     Several forms may be sent to one path; they differ in their hidden values.
     """
     return all(
-        has["value"] in sent.get(has["name"], [has["value"]])
-        for has in (_attributes(field[0]) for field in _FIELD.finditer(form))
-        if has.get("type") == "hidden" and has["name"] not in CARRIED | SECRETS
+        attributes["value"] in sent_values.get(attributes["name"], [attributes["value"]])
+        for attributes in (_attributes(field[0]) for field in _FIELD.finditer(form))
+        if attributes.get("type") == "hidden" and attributes["name"] not in CARRIED | SECRETS
     )
 
 
@@ -84,46 +86,54 @@ def _folds_around(position: int, page: str) -> list[re.Match[str]]:
     return folds
 
 
-def _is_filled(has: Mapping[str, str]) -> bool:
+def _is_refilled(attributes: Mapping[str, str]) -> bool:
     """Returns whether a field with these attributes gets the value that was sent."""
-    return has.get("name", "") not in {"", *SECRETS} and has.get("type") not in NOT_REFILLED
+    return (
+        attributes.get("name", "") not in {"", *SECRETS}
+        and attributes.get("type") not in NOT_REFILLED
+    )
 
 
-def _filled(form: str, sent: Mapping[str, list[str]]) -> str:
-    """Returns a form with the values that were sent. Fields of one name get them in their order."""
-    left = {name: iter(values) for name, values in sent.items()}
-    return _FIELD.sub(lambda field: _filled_field(field[0], sent, left), form)
+def _fill_form(form: str, sent_values: Mapping[str, list[str]]) -> str:
+    """Returns a form with the values that were sent.
+
+    Several fields with the same name get their values in the order in which they were sent.
+    """
+    remaining = {name: iter(values) for name, values in sent_values.items()}
+    return _FIELD.sub(lambda field: _fill_field(field[0], sent_values, remaining), form)
 
 
-def _filled_field(
-    field: str, sent: Mapping[str, list[str]], left: Mapping[str, Iterator[str]]
+def _fill_field(
+    field: str, sent_values: Mapping[str, list[str]], remaining: Mapping[str, Iterator[str]]
 ) -> str:
-    """Returns a field with its value. `left` has the sent values that no field has yet."""
-    has = _attributes(field)
-    if not _is_filled(has):
+    """Returns a field with its value. `remaining` has the sent values that no field has yet."""
+    attributes = _attributes(field)
+    if not _is_refilled(attributes):
         return field
-    name, kind = has["name"], has.get("type")
-    if field.startswith("<select") and name in sent:
+    name, kind = attributes["name"], attributes.get("type")
+    if field.startswith("<select") and name in sent_values:
         return re.sub(
-            r"<option\b[^>]*>", lambda option: _marked(option[0], "selected", sent[name]), field
+            r"<option\b[^>]*>",
+            lambda option: _mark_choice(option[0], "selected", sent_values[name]),
+            field,
         )
     if kind in ("checkbox", "radio"):
-        return _marked(field, "checked", sent.get(name, []))
-    if (value := next(left.get(name, iter(())), None)) is None:
+        return _mark_choice(field, "checked", sent_values.get(name, []))
+    if (value := next(remaining.get(name, iter(())), None)) is None:
         return field
     text = str(escape(value))
     if field.startswith("<textarea"):
         start_tag = field.partition(">")[0]
         # a browser drops a line end at the beginning of a text area
         return start_tag + (">\n" if text[:1] in ("\r", "\n") else ">") + text + "</textarea>"
-    return _with(re.sub(r'\svalue="[^"]*"', "", field), f'value="{text}"')
+    return _add_attribute(re.sub(r'\svalue="[^"]*"', "", field), f'value="{text}"')
 
 
-def _marked(tag: str, mark: str, values: list[str]) -> str:
+def _mark_choice(tag: str, mark: str, values: list[str]) -> str:
     """Returns the tag of a choice, with the mark if its value was sent."""
     bare = re.sub(rf'\s{mark}(="[^"]*")?(?=[\s/>])', "", tag)
-    return _with(bare, mark) if _attributes(tag).get("value", "") in values else bare
+    return _add_attribute(bare, mark) if _attributes(tag).get("value", "") in values else bare
 
 
-def _with(tag: str, attribute: str) -> str:
+def _add_attribute(tag: str, attribute: str) -> str:
     return f"{tag.rstrip('/> ')} {attribute}>"

@@ -41,11 +41,11 @@ def set_cookie(response: Response, secret: str, language: str = "") -> None:
     cookies.write(response, COOKIE, f"{secret}~{language}" if language else secret)
 
 
-def recognise(needed: bool) -> None:
+def recognise(required: bool) -> None:
     """Identifies the reader at the start of each request; she may be anonymous.
 
-    Sets g.me and the caller of every following call. A page that needs no session (`needed` false)
-    opens even when the reader can't be identified.
+    Sets g.me and the caller of every following call. If no session is `required`, the page opens
+    even when the reader can't be identified.
     """
     g.me = None
     secret, g.language_choice = read_cookie()
@@ -59,7 +59,7 @@ def recognise(needed: bool) -> None:
         except Unauthenticated:
             g.session_ended = True
         except (Refusal, ServiceFault):
-            if needed:
+            if required:
                 raise
     current_caller.set(in_the_name_of(g.me, i18n.language()))
 
@@ -113,7 +113,7 @@ def form_token() -> str:
     All forms on a page share one token. If nobody is signed in, the token belongs to no session.
     """
     if "form_token" not in g:
-        g.form_token = signer().dumps(bound_to())
+        g.form_token = signer().dumps(current_binding())
     return str(g.form_token)
 
 
@@ -122,8 +122,8 @@ def form_token_of(secret: str, worker_id: str) -> str:
     return str(signer().dumps(_binding(secret, worker_id)))
 
 
-def bound_to() -> str:
-    """Returns the session mark and worker to which a form token is bound, or PUBLIC."""
+def current_binding() -> str:
+    """Returns the session mark and worker to which this request's forms are bound, or PUBLIC."""
     secret, _ = read_cookie()
     return _binding(secret, g.me.worker_id) if g.me else PUBLIC
 
@@ -176,8 +176,8 @@ def check_form() -> None:
     ):
         raise NotAllowed("form_foreign")
     try:
-        bound = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)
+        form_binding = signer().loads(request.form.get("form_token", ""), max_age=FORM_SECONDS)
     except BadSignature:
         raise NotAllowed("form_expired") from None
-    if not hmac.compare_digest(str(bound), bound_to()):
+    if not hmac.compare_digest(str(form_binding), current_binding()):
         raise NotAllowed("form_expired")

@@ -37,9 +37,9 @@ def finish(answer: SignInResponse, device: str = "") -> Response:
     New recovery codes are shown first. Sets the session's cookie and, with `device`, the device's
     cookie, too.
     """
-    written = request.form.get("kept", "")
+    sealed_form = request.form.get("kept", "")
     token = session.form_token_of(answer.session_secret, answer.worker.id)
-    form = kept.unseal(written, answer.worker.id, token) if written else None
+    form = kept.unseal(sealed_form, answer.worker.id, token) if sealed_form else None
     target = safe_target(request.form.get("to", ""))
     response: Response = redirect(target, 303)
     if answer.recovery_codes:  # the codes are shown only once, so they come before anything else

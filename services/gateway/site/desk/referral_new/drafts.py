@@ -19,7 +19,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import directory, names, queues, referrals, unsafe_choices
 from services.gateway.site.desk.referral_new.questions import pages as pages
-from services.gateway.site.desk.referral_new.questions import problems, reason_given
+from services.gateway.site.desk.referral_new.questions import problems, urgency_reason
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import consent_form, forms, unsafe_form
 from services.gateway.site.shell import access, session
@@ -37,22 +37,25 @@ def resume(identifier: str) -> access.Answer:
 def reroute(identifier: str) -> access.Answer:
     """Creates a new draft for the same person and need, so that another service can be asked.
 
-    The old referral stays as it is, and the draft refers to it. Without an open need, shows it.
+    The old referral stays as it is, and the draft refers to it. If the old referral has no open
+    need, shows the old referral.
     """
-    old = referrals.fetch(identifier)
-    if old.following_id:  # the new draft exists already
-        return redirect(url_for("referral_new.resume", identifier=old.following_id))
-    if old.main_step != "refer_again":
+    old_referral = referrals.fetch(identifier)
+    if old_referral.following_id:  # the new draft exists already
+        return redirect(url_for("referral_new.resume", identifier=old_referral.following_id))
+    if old_referral.main_step != "refer_again":
         return redirect(url_for("referral.show", identifier=identifier))
     if request.method != "POST":
-        return render_template("reroute.html", referral=old, names=names.names_of([old]))
+        return render_template(
+            "reroute.html", referral=old_referral, names=names.names_of([old_referral])
+        )
     draft = clients().referrals.CreateReferral(
         r.CreateReferralRequest(
-            person_id=old.person_id,
-            contact_id=old.contact_id,
-            need_code=old.need_code,
-            urgency=old.urgency,
-            based_on_id=old.id,
+            person_id=old_referral.person_id,
+            contact_id=old_referral.contact_id,
+            need_code=old_referral.need_code,
+            urgency=old_referral.urgency,
+            based_on_id=old_referral.id,
             request_id=forms.request_id(),
         )
     )
@@ -66,7 +69,7 @@ def need(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
-    fields = {"urgency": words.number("urgency", forms.text("urgency")), **reason_given()}
+    fields = {"urgency": words.number("urgency", forms.text("urgency")), **urgency_reason()}
     if "assault_time" in request.form and not forms.time_problems("assault_time"):
         fields["assault_time"] = forms.moment("assault_time")  # None removes it: it was emptied
     return ask(identifier, "urgency", fields, "referral_new.need")
@@ -86,10 +89,10 @@ def services(identifier: str) -> access.Answer:
     )
 
 
-def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> access.Answer:
+def ask(identifier: str, page: str, fields: dict[str, Any], back_endpoint: str) -> access.Answer:
     """Asks one question whose answer is in fields of the draft.
 
-    `before` is the endpoint to which "back" on the page leads.
+    `back_endpoint` is the page to which "back" leads.
     """
     draft, errors = referrals.fetch_draft(identifier), dict[str, str]()
     if (
@@ -99,13 +102,13 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
     ):
         try:
             return referrals.redirect_to_next_page(
-                referrals.change(draft, forms.etag(), **fields), page
+                referrals.update_draft(draft, forms.etag(), **fields), page
             )
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
     if page in ("services", "unsafe") and not draft.need_code:
         return referrals.redirect_to_next_page(draft)
-    stored: dict[str, Any] = {
+    stored_answers: dict[str, Any] = {
         "need_code": draft.need_code,
         "urgency": words.code("urgency", draft.urgency),
         "urgency_reason_code": words.code("urgency_reason", draft.urgency_reason_code),
@@ -117,28 +120,28 @@ def ask(identifier: str, page: str, fields: dict[str, Any], before: str) -> acce
         else [],
         unsafe_form.DEPARTMENTS: list(draft.unsafe_departments) if request.method != "POST" else [],
     }
-    answers = MultiDict(stored | request.form.to_dict(flat=False))
-    judged = []
+    answers = MultiDict(stored_answers | request.form.to_dict(flat=False))
+    matches = []
     if page == "services":
-        judged = directory.matches(
+        matches = directory.matches(
             draft.need_code,
             draft.person,
             session.me().country,
-            unsafe=draft.unsafe_departments,
-            excluded=draft.unsafe_organization_ids,
+            unsafe_departments=draft.unsafe_departments,
+            excluded_organization_ids=draft.unsafe_organization_ids,
         )
     elif page == "unsafe":
-        judged = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
+        matches = directory.matches(draft.need_code, draft.person, session.me().country, limit=100)
     return render_template(
         f"new_{page}.html",
         draft=draft,
         page=page,
         errors=errors,
-        back=url_for(before, identifier=identifier),
+        back=url_for(back_endpoint, identifier=identifier),
         answers=answers,
-        matches=judged,
+        matches=matches,
         awaited=page == "services" and queues.follows_taken_offer(draft),
-        choices=unsafe_choices.choices([match.service for match in judged], answers)
+        choices=unsafe_choices.choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
@@ -202,8 +205,8 @@ def consent(identifier: str) -> access.Answer:
     if draft.state == r.STATE_DRAFT and not service.active:
         errors = {"_form": words.conflict("service_unknown")}
     # language in which to show the script again; the ticks are kept
-    speak = forms.text("speak")
-    if request.method == "POST" and not speak:
+    chosen_language = forms.text("speak")
+    if request.method == "POST" and not chosen_language:
         receipt_id = forms.text("receipt_id")
         page, errors = ("", {}) if receipt_id else consent_form.next_page(recipient, age)
         if not page:
@@ -212,8 +215,8 @@ def consent(identifier: str) -> access.Answer:
             except forms.SHOWN_IN_PLACE as refusal:
                 errors = forms.problems(refusal)
                 page = "points" if receipt_id else consent_form.page_of(errors)
-    spoken = speak or request.values.get("read", "") or draft.person.language
-    spoken = spoken if spoken in LANGUAGES else i18n.language()
+    script_language = chosen_language or request.values.get("read", "") or draft.person.language
+    script_language = script_language if script_language in LANGUAGES else i18n.language()
     return render_template(
         "new_consent.html",
         draft=draft,
@@ -235,8 +238,8 @@ def consent(identifier: str) -> access.Answer:
         if page == "points"
         else [],
         age=age,
-        spoken=spoken,
-        script=script(spoken, service.organization_name),
+        spoken=script_language,
+        script=script(script_language, service.organization_name),
         until=i18n.now() + timedelta(days=CONSENT_DAYS),
     ), 422 if errors else 200
 
@@ -257,7 +260,7 @@ def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
             )
         )
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
-    referrals.change(draft, forms.etag(), receipt_id=receipt_id)
+    referrals.update_draft(draft, forms.etag(), receipt_id=receipt_id)
     return redirect(url_for("referral_new.check", identifier=draft.id), 303)
 
 

@@ -134,7 +134,7 @@ def person() -> access.Answer:
     """
     start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
-    shown = forms.text("page")
+    shown_page = forms.text("page")
     # two buttons give answers that are frequent at night with one press instead of two
     if forms.flag("nobody_calls"):
         answers["channel_code"] = "none"
@@ -142,19 +142,19 @@ def person() -> access.Answer:
         answers["unsafe_code"] = "nothing"
     if start.enquiry and not start.enquiry.taken_service_id:
         start = replace(start, enquiry=None)
-        closed = {"_form": words.conflict("enquiry_cancelled")}
-        return show(start, answers, first_incomplete(start, answers)[0], closed)
+        closed_problem = {"_form": words.conflict("enquiry_cancelled")}
+        return show(start, answers, first_incomplete(start, answers)[0], closed_problem)
     if start.enquiry and start.enquiry.referral_id:
         return redirect(url_for("referral.show", identifier=start.enquiry.referral_id), 303)
     if (to := forms.text("to")) in start.pages:
         return show(start, answers, to, {})
-    if shown == "unsafe" and unsafe_form.only_searches(answers) and "back" not in answers:
-        return show(start, answers, shown, {})
-    if "back" in answers and shown in start.pages:
-        return show(start, answers, start.pages[max(0, start.pages.index(shown) - 1)], {})
-    page, errors = first_incomplete(start, answers, shown)
+    if shown_page == "unsafe" and unsafe_form.only_searches(answers) and "back" not in answers:
+        return show(start, answers, shown_page, {})
+    if "back" in answers and shown_page in start.pages:
+        return show(start, answers, start.pages[max(0, start.pages.index(shown_page) - 1)], {})
+    page, errors = first_incomplete(start, answers, shown_page)
     try:
-        if service_id := chosen_service(start, answers, page, shown):
+        if service_id := chosen_service(start, answers, page, shown_page):
             return referrals.redirect_to_next_page(
                 create_draft(start, answers, service_id), "services"
             )
@@ -164,18 +164,18 @@ def person() -> access.Answer:
     return show(start, answers, page, errors)
 
 
-def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown: str) -> str:
+def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown_page: str) -> str:
     """Returns the id of the chosen service once everything else is answered; until then, "".
 
     The service was chosen on the last page, earlier in the directory, or by taking an offer. A
     service from the directory counts only if it accepts, or may accept, this person and this need;
     otherwise the page shows why it does not fit, along with the other services.
     """
-    if page != "services" or not shown:
+    if page != "services" or not shown_page:
         return ""
     if start.enquiry:
         return start.enquiry.taken_service_id
-    if shown == page or not start.service:
+    if shown_page == page or not start.service:
         return answers.get("service_id", "")
     accepting_ids = {
         match.service.id
@@ -186,16 +186,16 @@ def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown:
 
 
 def first_incomplete(
-    start: Start, answers: MultiDict[str, str], shown: str = ""
+    start: Start, answers: MultiDict[str, str], shown_page: str = ""
 ) -> tuple[str, dict[str, str]]:
-    """Returns the first incomplete page with its problems; the page "services" if none is.
+    """Returns the first incomplete page with its problems; "services" if no page is incomplete.
 
     The problems are left out if that page has not been shown yet.
     """
     for index, page in enumerate(start.pages):
         errors = problems(page, answers)
         if errors or (page == "about" and "age_band" not in answers) or page == "services":
-            return page, errors if shown in start.pages[index:] else {}
+            return page, errors if shown_page in start.pages[index:] else {}
     raise AssertionError(start.pages)
 
 
@@ -203,12 +203,12 @@ def matches_for(start: Start, answers: MultiDict[str, str], limit: int = 30) -> 
     """Returns the matches for the answers, without services that the person named as unsafe."""
     return directory.matches(
         answers["need_code"],
-        coarse(start),
+        coarse_person(start),
         session.me().country,
         forms.whole_number("age"),
         limit,
-        unsafe=answers.getlist(unsafe_form.DEPARTMENTS),
-        excluded=answers.getlist(unsafe_form.ORGANIZATIONS),
+        unsafe_departments=answers.getlist(unsafe_form.DEPARTMENTS),
+        excluded_organization_ids=answers.getlist(unsafe_form.ORGANIZATIONS),
     )
 
 
@@ -226,12 +226,12 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     }.get(page, "")
     answer = answers.get(required, "")
     answer_value = words.number("urgency", answer) if page == "urgency" else answer.strip()
-    missing = (
+    missing_answer = (
         {required: words.violation("required", required)} if required and not answer_value else {}
     )
     if page == "urgency":
-        return missing | forms.time_problems("assault_time")
-    return missing | person_form.birth_problems() if page == "contact" else missing
+        return missing_answer | forms.time_problems("assault_time")
+    return missing_answer | person_form.birth_problems() if page == "contact" else missing_answer
 
 
 def page_of(start: Start, errors: Mapping[str, str]) -> str:
@@ -241,7 +241,7 @@ def page_of(start: Start, errors: Mapping[str, str]) -> str:
     )
 
 
-def coarse(start: Start) -> r.CoarsePerson:
+def coarse_person(start: Start) -> r.CoarsePerson:
     """Returns the person's coarse attributes, from the file or from the answers."""
     return (
         start.file.coarse if start.file else person_form.request_of("", session.me().country).coarse
@@ -264,30 +264,30 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
         )
         rpc_request.contact_id = start.contact.id if start.contact else ""
         person_id = clients().people.CreatePerson(rpc_request).id
-    creation = r.CreateReferralRequest(
+    draft_request = r.CreateReferralRequest(
         person_id=person_id,
         contact_id=start.contact.id if start.contact else "",
         enquiry_id=start.enquiry.id if start.enquiry else "",
         request_id=forms.part_of(once, "referral"),
     )
-    unsafe = unsafe_form.answer(answers) if "unsafe" in start.pages else {}
-    draft = referrals.fetch(clients().referrals.CreateReferral(creation).id)
+    unsafe_answer = unsafe_form.answer(answers) if "unsafe" in start.pages else {}
+    draft = referrals.fetch(clients().referrals.CreateReferral(draft_request).id)
     values = {
         "need_code": answers["need_code"],
         "urgency": words.number("urgency", answers["urgency"]),
         "service_id": service_id,
-        **unsafe,
+        **unsafe_answer,
     }
     # If the button was pressed twice, the draft has these values already, or was even sent.
     if draft.state != r.STATE_DRAFT or all(
         getattr(draft, name) == value for name, value in values.items()
     ):
         return draft
-    return referrals.change(
+    return referrals.update_draft(
         draft,
         "",
         **values,
-        **reason_given(),
+        **urgency_reason(),
         **({"assault_time": time} if (time := forms.moment("assault_time")) else {}),
     )
 
@@ -332,13 +332,13 @@ def show(
     matches: list[d.Match] = []
     if page in ("services", "unsafe"):
         try:
-            everywhere = MultiDict(
+            without_unsafe = MultiDict(
                 (name, value) for name, value in answers.items() if name not in unsafe_form.FIELDS
             )
             matches = (
                 matches_for(start, answers)
                 if page == "services"
-                else matches_for(start, everywhere, 100)
+                else matches_for(start, without_unsafe, 100)
             )
         except forms.SHOWN_IN_PLACE as refusal:  # an answer is not valid for a search
             errors = forms.problems(refusal)
@@ -359,13 +359,13 @@ def show(
         choices=unsafe_choices.choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
-        sought=coarse(start) if page == "services" else None,
+        sought=coarse_person(start) if page == "services" else None,
         identified=any(answers.get(name) for name in person_form.IDENTITY),
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     ), 422 if errors else 200
 
 
-def reason_given() -> dict[str, int]:
+def urgency_reason() -> dict[str, int]:
     """Returns the reason for choosing an urgency below the one that follows from the answers.
 
     Returns {} if the form gives no reason.

@@ -175,10 +175,10 @@ class Binding:
         """Calls the rpc on the caller's behalf."""
         return cast(Message, send(request))
 
-    def location_of(self, created: Message) -> str:
+    def location_of(self, resource: Message) -> str:
         """Returns the path of a new resource, below the prefix; "" if no rpc reads it."""
         path = bindings(self.read_rpc)[0].path.removeprefix(PREFIX) if self.read_rpc else ""
-        return _VARIABLE.sub(lambda _: str(getattr(created, "id", "")), path)
+        return _VARIABLE.sub(lambda _: str(getattr(resource, "id", "")), path)
 
     @property
     def read_rpc(self) -> MethodDescriptor | None:

@@ -75,12 +75,16 @@ def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator
 
 
 def _fields(document: Mapping[str, Any], schema: Schema, prefix: str, depth: int) -> Iterator[Row]:
-    resolved = _resolved(document, schema)
-    for name, field_schema in resolved.get("properties", {}).items():
+    resolved_schema = _resolved(document, schema)
+    for name, field_schema in resolved_schema.get("properties", {}).items():
         if field_schema.get("readOnly"):
             continue
         yield _row(
-            document, prefix + name, "body", field_schema, name in resolved.get("required", ())
+            document,
+            prefix + name,
+            "body",
+            field_schema,
+            name in resolved_schema.get("required", ()),
         )
         inner = _resolved(document, field_schema)
         is_list = "items" in inner

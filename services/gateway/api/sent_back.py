@@ -61,11 +61,11 @@ def _part(resource_part: Any, schema: Schema, message: Any) -> Any:
             continue
         inner = schema_field.inner if isinstance(schema_field, fields.List) else schema_field
         if isinstance(inner, fields.Nested) and field is not None:
-            nested = inner.schema
+            nested_schema = inner.schema
             value = (
-                [_part(entry, nested, field.message_type) for entry in value]
+                [_part(entry, nested_schema, field.message_type) for entry in value]
                 if isinstance(value, list)
-                else _part(value, nested, field.message_type)
+                else _part(value, nested_schema, field.message_type)
             )
         writable[name] = value
     return writable

@@ -290,12 +290,12 @@ class DocumentedApi(Api):  # type: ignore[misc]
             if status >= 400:
                 component["content"] = {MEDIA_TYPE: {"schema": ProblemSchema}}
             self.spec.components.response(response_name(status), component, lazy=True)
-        other = {
+        other_problem = {
             "description": "Any other problem",
             "headers": documented_headers("ALLOW"),
             "content": {MEDIA_TYPE: {"schema": ProblemSchema}},
         }
-        self.spec.components.response("DEFAULT_ERROR", other, lazy=True)
+        self.spec.components.response("DEFAULT_ERROR", other_problem, lazy=True)
 
     def _register_pagination_header(self) -> None:
         pass

@@ -179,8 +179,8 @@ class InTheCallersName(grpc.UnaryUnaryClientInterceptor):
             ]
 
         def ask() -> Any:
-            remaining = max(0.001, end - time.monotonic())
-            call = continuation(details._replace(timeout=remaining, metadata=metadata), request)
+            seconds_left = max(0.001, end - time.monotonic())
+            call = continuation(details._replace(timeout=seconds_left, metadata=metadata), request)
             try:
                 call.result()
             except grpc.RpcError as error:

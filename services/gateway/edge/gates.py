@@ -108,7 +108,9 @@ class Gate:
         recovered after it was down. The health check does not show such failures.
         """
         with self._condition:
-            return any(self._clock() - at < RECENT_SECONDS for at in self._failed_at.values())
+            return any(
+                self._clock() - failed_at < RECENT_SECONDS for failed_at in self._failed_at.values()
+            )
 
     def close(self) -> None:
         """Ends the health checks."""

@@ -187,8 +187,8 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 
 def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
-    message, wrapped = g.get("request_type"), g.get("wrapped_in")
-    name = list_of(message, field) or (list_of(message, f"{wrapped}.{field}") if wrapped else "")
+    message, wrapper = g.get("request_type"), g.get("wrapped_in")
+    name = list_of(message, field) or (list_of(message, f"{wrapper}.{field}") if wrapper else "")
     return {"list": name} if name else {}
 
 

@@ -62,7 +62,7 @@ DEVELOPMENT_PAGES = ("desk.development",)
 def register(app: Flask, settings: SiteSettings) -> None:
     """Adds the pages, and all that they share, to the app.
 
-    From then on, requests that no route handles are answered by an error page.
+    The app then answers a request that no route handles with an error page.
     """
     folder = Path(__file__).parent
     app.template_folder, app.static_folder = str(folder / "templates"), str(folder / "static")

@@ -191,7 +191,7 @@ def taxonomy_term(identifier: str) -> Response:
 # --- requests
 
 
-def _query_parameters(allowed: Iterable[str]) -> Parameters:
+def _query_parameters(allowed_names: Iterable[str]) -> Parameters:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
     Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
@@ -210,12 +210,12 @@ def _query_parameters(allowed: Iterable[str]) -> Parameters:
     violations = [
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
         for name in parameters
-        if name not in allowed
+        if name not in allowed_names
     ]
     violations += [
         (name, "malformed")
         for name, values in request.args.lists()
-        if len(values) > 1 and name in allowed
+        if len(values) > 1 and name in allowed_names
     ]
     if len(parameters.get("search", "")) > MAX_PAGE_SIZE:
         violations.append(("search", "too_long"))

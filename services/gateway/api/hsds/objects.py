@@ -57,10 +57,10 @@ def uri(address: str) -> str:
     Returns "" if the address cannot be converted.
     """
     try:
-        converted = iri_to_uri(address)
+        ascii_uri = iri_to_uri(address)
     except ValueError:  # the host can't be encoded, or the port is not a number
         return ""
-    return converted if _URI.fullmatch(converted) else ""
+    return ascii_uri if _URI.fullmatch(ascii_uri) else ""
 
 
 def organization(message: d.Organization, *, full: bool = False) -> JsonObject:
@@ -80,7 +80,7 @@ def organization(message: d.Organization, *, full: bool = False) -> JsonObject:
         if full
         else {}
     )
-    return _filled(core, "description") | {
+    return _without_empty(core, "description") | {
         name: value for name, value in further_fields.items() if value
     }
 
@@ -124,7 +124,7 @@ def service(
         },
     }
     if not full:
-        return _filled(core)
+        return _without_empty(core)
     further_fields: JsonObject = {
         "organization": organization(message.organization, full=True),
         "phones": _phone(listed_service.phone, listed_service.id),
@@ -145,7 +145,7 @@ def service(
             words(d.Accessibility.DESCRIPTOR)[code] for code in listed_service.accessibility
         ],
     }
-    return _filled(core | further_fields)
+    return _without_empty(core | further_fields)
 
 
 def service_at_location(
@@ -186,7 +186,7 @@ def taxonomy() -> JsonObject:
 
 def term(message: d.TaxonomyTerm, *, full: bool = True) -> JsonObject:
     """Returns a code of the taxonomy."""
-    return _filled(
+    return _without_empty(
         {
             "id": term_id(message.code),
             "code": message.code,
@@ -204,11 +204,11 @@ def term(message: d.TaxonomyTerm, *, full: bool = True) -> JsonObject:
 
 
 def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
-    return _filled(
+    return _without_empty(
         {
             "id": uuid(message.id),
             "phones": [
-                _filled(
+                _without_empty(
                     {
                         "id": derived_id(message.id, "phones", phone.number),
                         "number": phone.number,
@@ -234,7 +234,7 @@ def _location(message: l.Location) -> JsonObject:
         if message.HasField("latitude")
         else {}
     )
-    return _filled(
+    return _without_empty(
         {
             "id": uuid(message.id),
             "location_type": "physical",
@@ -282,7 +282,7 @@ def _phone(number: str, owner_id: str) -> list[JsonObject]:
 
 def _schedules(schedules: Iterable[d.Schedule], owner_id: str) -> list[JsonObject]:
     return [
-        _filled(
+        _without_empty(
             {
                 "id": derived_id(owner_id, "schedules", str(number)),
                 "freq": words(d.Frequency.DESCRIPTOR)[schedule.freq].upper(),
@@ -322,7 +322,7 @@ def _attribute(code: str, owner_id: str, terms: Mapping[str, d.TaxonomyTerm]) ->
     }
 
 
-def _filled(values: JsonObject, *always: str) -> JsonObject:
+def _without_empty(values: JsonObject, *always: str) -> JsonObject:
     """Returns the object without its empty values, except for those named in `always`."""
     return {
         name: value

@@ -19,9 +19,9 @@ class Rows(list[Row]):
 
 def filter_rows(rows: Rows[Row], condition: Callable[[Row], bool]) -> Rows[Row]:
     """Returns the rows that meet `condition`. The result keeps `more`."""
-    matching = Rows(row for row in rows if condition(row))
-    matching.more = rows.more
-    return matching
+    matching_rows = Rows(row for row in rows if condition(row))
+    matching_rows.more = rows.more
+    return matching_rows
 
 
 def all_of(list_request: Any, most: int = 0) -> Rows[Any]:

@@ -42,8 +42,8 @@ def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
 def reset_second_factor(identifier: str) -> None:
     """Removes the second factor that a worker lost.
 
-    Raises Invalid unless the form confirms that somebody spoke with the worker, who must have asked
-    for this.
+    Raises Invalid unless the form confirms that somebody spoke with the worker. The worker herself
+    must have asked for the reset.
     """
     if not forms.flag("spoke"):
         raise Invalid(("spoke", "required"))

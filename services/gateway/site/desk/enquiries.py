@@ -325,7 +325,7 @@ pages.sends(
 def refer(identifier: str) -> access.Answer:
     """Creates the referral that follows from an enquiry.
 
-    If the person has no file, first asks how to reach her, which an enquiry never asks.
+    If the person has no file, first asks how to reach her, because an enquiry never asks this.
     """
     enquiry = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
     person_id = enquiry.person_id

@@ -172,7 +172,9 @@ def check_address(identifier: str) -> str:
     return place_form(
         _own_place(identifier),
         {},
-        opened=clients().locations.OpenOwnAddress(pb.OpenOwnAddressRequest(location_id=identifier)),
+        opened_address=clients().locations.OpenOwnAddress(
+            pb.OpenOwnAddressRequest(location_id=identifier)
+        ),
     )
 
 
@@ -259,10 +261,10 @@ def place_form(
     errors: forms.Problems,
     concurrent_changes: Sequence[dict[str, Any]] = (),
     *,
-    opened: pb.OpenedAddress | None = None,
+    opened_address: pb.OpenedAddress | None = None,
     base: pb.Location | None = None,
 ) -> str:
-    """Renders the form of a place. `opened` holds its sealed fields, if they were opened."""
+    """Renders the form of a place. `opened_address` has its sealed fields, if opened."""
     towns = [
         (code, name)
         for department, towns in MUNICIPALITIES.items()
@@ -274,7 +276,7 @@ def place_form(
         shown=merging.encode(shown_place if base is None else base),
         stored=shown_place if base is None else base,
         place=shown_place,
-        opened=opened,
+        opened=opened_address,
         towns=sorted(towns, key=lambda town: town[1]),
         errors=errors,
         concurrent_changes=concurrent_changes,

@@ -208,11 +208,11 @@ def state_of_deletion(deletions: Sequence[r.Clock]) -> str:
         return _(
             "Tenían que confirmar hasta el %(when)s que ya no guardan nada, y todavía no lo"
             " hicieron.",
-            when=i18n.dated(first_clock.due_time),
+            when=i18n.full_date_and_time(first_clock.due_time),
         )
     return _(
         "Tienen que confirmar hasta el %(when)s que ya no guardan nada.",
-        when=i18n.dated(first_clock.due_time),
+        when=i18n.full_date_and_time(first_clock.due_time),
     )
 
 

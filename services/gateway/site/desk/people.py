@@ -34,7 +34,7 @@ def listing() -> str:
     answer = clients().people.ListPeople(
         p.ListPeopleRequest(page_size=50, page_token=request.args.get("page", ""))
     )
-    unreviewed = [
+    unreviewed_emergencies = [
         emergency
         for emergency in lists.all_of(em.ListEmergenciesRequest(waiting=True))
         if emergency.file_organization_id == session.me().organization_id
@@ -45,8 +45,8 @@ def listing() -> str:
         next_page=answer.next_page_token,
         erasures=lists.all_of(er.ListErasuresRequest()),
         proposed=lists.all_of(p.ListProposedReceiptsRequest()),
-        emergencies=unreviewed,
-        names=names.names({emergency.organization_id for emergency in unreviewed}),
+        emergencies=unreviewed_emergencies,
+        names=names.names({emergency.organization_id for emergency in unreviewed_emergencies}),
     )
 
 
@@ -266,11 +266,11 @@ def receipt(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """
     shown = clients().people.GetReceipt(p.GetReceiptRequest(id=identifier))
     needs_second = shown.giver_code == p.GIVER_BEST_INTEREST or bool(shown.giver_ground_code)
-    withdrawn = bool(i18n.moment(shown.withdraw_time))
-    unconfirmed = needs_second and not i18n.moment(shown.confirm_time) and not withdrawn
-    dropped = unconfirmed and not i18n.moment(shown.confirm_until_time)
-    over = (
-        withdrawn
+    is_withdrawn = bool(i18n.moment(shown.withdraw_time))
+    is_unconfirmed = needs_second and not i18n.moment(shown.confirm_time) and not is_withdrawn
+    is_dropped = is_unconfirmed and not i18n.moment(shown.confirm_until_time)
+    is_over = (
+        is_withdrawn
         or not shown.genuine
         or (i18n.moment(shown.until_time) or i18n.now()) <= i18n.now()
     )
@@ -278,11 +278,11 @@ def receipt(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         "receipt.html",
         receipt=shown,
         errors=errors,
-        unconfirmed=unconfirmed and not over,
-        outdated=not (shown.live or over or unconfirmed or shown.reason_code),
-        dropped=dropped,
-        may_confirm=unconfirmed
-        and not (over or dropped)
+        unconfirmed=is_unconfirmed and not is_over,
+        outdated=not (shown.live or is_over or is_unconfirmed or shown.reason_code),
+        dropped=is_dropped,
+        may_confirm=is_unconfirmed
+        and not (is_over or is_dropped)
         and shown.recorded_by_worker_id != session.me().worker_id,
         names=names.names(
             {shown.recipient_organization_id},

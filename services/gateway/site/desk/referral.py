@@ -60,7 +60,7 @@ def listing() -> str:
     box = request.args.get("box", "")
     box = box if box in boxes else boxes[0]
     state, need, urgency = (request.args.get(name, "") for name in ("state", "need", "urgency"))
-    live = request.args.get("all", "") == "" and not state
+    only_live = request.args.get("all", "") == "" and not state
     answer = clients().referrals.ListReferrals(
         r.ListReferralsRequest(
             filter=r.ReferralFilter(
@@ -68,7 +68,7 @@ def listing() -> str:
                 states=[words.number("state", state)] if state else [],
                 need_code=need,
                 urgency=words.number("urgency", urgency),
-                live=live,
+                live=only_live,
             ),
             page_size=50,
             page_token=request.args.get("page", ""),
@@ -84,7 +84,7 @@ def listing() -> str:
         state=state,
         need_code=need,
         urgency=urgency,
-        everything=not live,
+        everything=not only_live,
         colleagues=colleagues() if assignable else [],
         assignable=assignable and me.may("manager"),
         nothing="nothing" in request.args,

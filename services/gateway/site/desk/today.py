@@ -139,15 +139,15 @@ def today() -> str:
     network = box == r.BOX_NETWORK
     live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
-    waiting = count_referrals(box=box, pressing=network, waiting_for_me=not network)
-    returned = (
+    waiting_counts = count_referrals(box=box, pressing=network, waiting_for_me=not network)
+    returned_rows = (
         returned_referrals(r.BOX_NETWORK if network else r.BOX_OUTBOX)
         if not show and (me.may("worker", "operator") or network)
         else []
     )
-    returned_ids = {row.id for row in returned}
+    returned_ids = {row.id for row in returned_rows}
     other_rows = fetch_other_rows()
-    counted = {
+    counted_rows = {
         number: {
             kind: lists.filter_rows(rows, partial(is_counted, number, kind))
             for kind, rows in other_rows.items()
@@ -159,18 +159,18 @@ def today() -> str:
     )
     return render_template(
         "today.html",
-        counts=waiting,
-        late=waiting.late + sum(map(len, counted["late"].values())),
-        soon=waiting.due_soon + sum(map(len, counted["soon"].values())),
+        counts=waiting_counts,
+        late=waiting_counts.late + sum(map(len, counted_rows["late"].values())),
+        soon=waiting_counts.due_soon + sum(map(len, counted_rows["soon"].values())),
         # the other numbers count referrals only
-        beside=counted.get(show, {}) if show else other_rows,
-        fresh=(live_counts if network else waiting).fresh,
+        beside=counted_rows.get(show, {}) if show else other_rows,
+        fresh=(live_counts if network else waiting_counts).fresh,
         live_counts=live_counts,
         now=[] if show else now_rows,
         later=list(answer.referrals) if show else later_rows,
-        unanswered=returned,
+        unanswered=returned_rows,
         beds=[] if show else beds(),
-        names=names.names_of([*answer.referrals, *returned]),
+        names=names.names_of([*answer.referrals, *returned_rows]),
         show=show,
         network=network,
         date=i18n.weekday_and_day(i18n.now()),

@@ -173,7 +173,7 @@ def today_text() -> str:
     return format_time(now(), "d MMM y")
 
 
-def dated(stamp: Timestamp | None) -> str:
+def full_date_and_time(stamp: Timestamp | None) -> str:
     """Formats a time with its full date, for paper, which may be read on another day."""
     time = moment(stamp)
     return format_time(time, "d MMMM y, HH:mm") if time else "–"

@@ -34,8 +34,8 @@ def text_in(card: pb.AdviceCard, language: str) -> pb.AdviceText:
     if language in REQUIRED_LANGUAGES:
         text: pb.AdviceText = getattr(card, language)
         return text
-    known = (text for text in card.translations if text.language == language)
-    return next(known, None) or card.translations.add(language=language)
+    translations = (text for text in card.translations if text.language == language)
+    return next(translations, None) or card.translations.add(language=language)
 
 
 def texts(card: pb.AdviceCard) -> dict[str, pb.AdviceText]:

@@ -76,13 +76,13 @@ def deadline_between(start_time: Timestamp, due_time: Timestamp, act: str) -> Du
     start, end, now = i18n.moment(start_time), i18n.moment(due_time), i18n.now()
     if end is None:
         return Due("calm", 100, "", act, "")
-    remaining = end - now
+    time_left = end - now
     duration = max((end - start).total_seconds(), 1) if start else 1
-    percent_left = round(min(1, max(0, remaining.total_seconds() / duration)) * 100)
-    if remaining < timedelta(0):
-        level, text = "late", _("%(span)s de atraso", span=i18n.span(-remaining))
+    percent_left = round(min(1, max(0, time_left.total_seconds() / duration)) * 100)
+    if time_left < timedelta(0):
+        level, text = "late", _("%(span)s de atraso", span=i18n.span(-time_left))
     else:
-        level, text = ("soon" if remaining < SOON else "calm"), i18n.span(remaining)
+        level, text = ("soon" if time_left < SOON else "calm"), i18n.span(time_left)
     return Due(level, percent_left, text, act, i18n.when(due_time), due_time.seconds, int(duration))
 
 

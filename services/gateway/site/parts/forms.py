@@ -169,11 +169,11 @@ def refuse(errors: dict[str, str]) -> None:
 
 
 @contextmanager
-def publishing(field_of: Callable[[str], str], stale: str) -> Iterator[None]:
+def publishing(field_of: Callable[[str], str], stale_text: str) -> Iterator[None]:
     """Rejects the form if the block's request is refused as invalid or stale. Raises Incomplete.
 
-    `field_of` returns the form field for the path of a problem; `stale` is the text for a version
-    that somebody else has published meanwhile.
+    `field_of` returns the form field for the path of a problem; `stale_text` is the text for a
+    version that somebody else has published meanwhile.
     """
     try:
         yield
@@ -182,7 +182,7 @@ def publishing(field_of: Callable[[str], str], stale: str) -> Iterator[None]:
             {field_of(path): words.violation(reason) for path, reason in refusal.violations}
         ) from refusal
     except Stale as refusal:
-        raise Incomplete({"_form": stale}) from refusal
+        raise Incomplete({"_form": stale_text}) from refusal
 
 
 def problems(refusal: Refusal | Incomplete) -> dict[str, str]:

@@ -80,7 +80,7 @@ def birth_problems() -> dict[str, str]:
 
 
 def band(years: int) -> r.AgeBand.ValueType:
-    return BANDS[max(first for first in BANDS if first <= years)]
+    return BANDS[max(first_age for first_age in BANDS if first_age <= years)]
 
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:

@@ -197,8 +197,8 @@ def day(hours: Iterable[DeliveryHour], now: datetime) -> list[DeliveryHour]:
 
     An hour without attempts has no counts.
     """
-    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
-    starts = [first + timedelta(hours=number) for number in range(HOURS)]
+    first_hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+    starts = [first_hour + timedelta(hours=number) for number in range(HOURS)]
     by_start = {hour.start_time.seconds: hour for hour in hours}
     return [
         by_start.get(int(start.timestamp())) or DeliveryHour(start_time=timestamp(start))

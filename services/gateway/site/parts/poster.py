@@ -127,7 +127,7 @@ def shapes(words: Words) -> Iterator[Box | Line]:
     y = yield from _text(words.call, MARGIN, y + 18, 26, PLAIN, INK, WIDTH - 2 * MARGIN)
     band = y + 10
     yield Box(0, band, WIDTH, 120, BRICK)
-    size = _fitting(words.number, 92, WIDTH - 2 * MARGIN)
+    size = _fitting_size(words.number, 92, WIDTH - 2 * MARGIN)
     yield Line(MARGIN, band + 60 + size * 0.36, size, words.number, BOLD, IVORY)
     y = band + 120 + 40
     for promise in words.promises:
@@ -153,7 +153,7 @@ def _text(
     return y
 
 
-def _fitting(text: str, size: float, width: float) -> float:
+def _fitting_size(text: str, size: float, width: float) -> float:
     while size > 20 and len(_split(text, BOLD, size, width)) > 1:
         size -= 2
     return size

@@ -71,9 +71,9 @@ class StepForm:
     asks: tuple[Question, ...]
     grave: bool
 
-    def request(self, **known: str) -> Message:
+    def request(self, **known_fields: str) -> Message:
         """Returns the request of the rpc, filled from the sent form."""
-        return forms.filled(GetMessageClass(self.rpc.input_type)(**known))
+        return forms.filled(GetMessageClass(self.rpc.input_type)(**known_fields))
 
     def missing(self) -> dict[str, str]:
         """Returns the required questions that were left empty, each with its problem.

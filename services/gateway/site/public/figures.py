@@ -209,7 +209,7 @@ def charts(
         Chart(
             "route",
             _("De dónde vienen y dónde están"),
-            [*bars(routes, route), rest(_("Cualquier otra ruta"))],
+            [*bars(routes, route), other_bar(_("Cualquier otra ruta"))],
             arcs=pictures.arcs(
                 (route.exploitation_country, route.country, route.count)
                 for route in network_figures.routes
@@ -218,20 +218,23 @@ def charts(
         Chart(
             "need",
             _("Qué ayuda recibieron"),
-            [*bars(network_figures.by_need_group, names.need), rest(_("Cualquier otra ayuda"))],
+            [
+                *bars(network_figures.by_need_group, names.need),
+                other_bar(_("Cualquier otra ayuda")),
+            ],
         ),
         Chart(
             "taken_to",
             _("A dónde las habían llevado"),
             [
                 *bars(network_figures.by_exploitation_country, words.country),
-                rest(_("Cualquier otro país")),
+                other_bar(_("Cualquier otro país")),
             ],
         ),
         Chart(
             "country",
             _("Dónde están"),
-            [*bars(network_figures.by_country, words.country), rest(_("Cualquier otro país"))],
+            [*bars(network_figures.by_country, words.country), other_bar(_("Cualquier otro país"))],
         ),
     ]
     return [chart for chart in charts if chart.code != "need" or not query.need_group_code]
@@ -287,7 +290,7 @@ def bars(
     ]
 
 
-def rest(label: str) -> Bar:
+def other_bar(label: str) -> Bar:
     """Returns the row for everything that is not published.
 
     The row is always present, because readers must not even learn whether it counts anybody.

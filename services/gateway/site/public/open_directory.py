@@ -98,7 +98,7 @@ def organization(identifier: str) -> str:
         organization=members[0],
         # If an organisation offers housing, its own place stays secret, too.
         where=""
-        if any(is_housing(listed.service) for listed in answer.services)
+        if any(is_housing(public_service.service) for public_service in answer.services)
         else words.place(members[0].department, members[0].country),
         services=hide_places_of_housing(answer.services),
         question=rpc_request,

@@ -123,13 +123,13 @@ def enter_code() -> access.Answer:
     """
     form, device = request.form, devices.secret()
     options = form.get("passkey_options", "")
-    pending = SignInResponse(
+    pending_sign_in = SignInResponse(
         challenge=form.get("challenge", ""),
         asks_code=bool(form.get("asks_code") or not options),
         passkey_options=options,
     )
     rpc_request = FinishSignInRequest(
-        challenge=pending.challenge,
+        challenge=pending_sign_in.challenge,
         code=form.get("code", "").strip(),
         passkey=form.get("passkey", ""),
     )
@@ -153,7 +153,7 @@ def enter_code() -> access.Answer:
         "signin_code.html",
         to=form.get("to", ""),
         kept=form.get("kept", ""),
-        asked=pending,
+        asked=pending_sign_in,
         problem=problem,
     ), status
 

@@ -100,9 +100,9 @@ class Pages:
     ) -> None:
         """Declares the target of a form that only sends a request to an rpc, without a view.
 
-        `request_of` makes the request from the values of the path, of which `identifier` is called
-        `id`; mostly, it is the type of the request. The form fills the other fields. `name` is the
-        name of the endpoint. The other arguments are those of `post`.
+        `request_of` makes the request from the values of the path; it is usually the type of the
+        request. The value `identifier` is passed to it as `id`. The form fills the other fields.
+        `name` is the name of the endpoint. The other arguments are those of `post`.
         """
 
         def view(**values: str) -> None:

@@ -49,7 +49,7 @@ def install(app: Flask) -> None:
         time_after=i18n.time_after,
         time_of_day=i18n.time_of_day,
         when=i18n.when,
-        dated=i18n.dated,
+        dated=i18n.full_date_and_time,
         ago=i18n.ago,
         day=i18n.day,
         full_date=i18n.full_date,
@@ -128,14 +128,14 @@ def departments_of(country: str) -> list[tuple[str, str]]:
     ]
 
 
-def department_groups(first: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def department_groups(first_country: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Returns the departments of the campaign's countries, grouped under the country's name.
 
-    The country `first` comes first.
+    The group of `first_country` comes first.
     """
     return [
         (words.country(code), departments_of(code))
-        for code in sorted(CAMPAIGN_COUNTRIES, key=lambda code: code != first)
+        for code in sorted(CAMPAIGN_COUNTRIES, key=lambda code: code != first_country)
     ]
 
 

@@ -52,8 +52,8 @@ _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 class Form:
     """A form as it was sent: its path, and its fields in their order.
 
-    `secrets` names the secret fields that were sent. Only for a step-up do `fields` hold them, too;
-    otherwise they must be typed again.
+    `secrets` names the secret fields that were sent. For a step-up, `fields` hold them, too;
+    after a sign-in, they must be typed again.
     """
 
     path: str
@@ -137,7 +137,7 @@ def sent_fields() -> dict[str, list[str]]:
 
 
 def seal(purpose: str = SIGN_IN) -> str:
-    """Returns this request's form, sealed for the sign-in page, or sealed whole for a step-up page.
+    """Returns this request's form, sealed; for a step-up page, including its secret fields.
 
     Returns "" if the form was made for no session, or is too long.
     """

@@ -33,13 +33,13 @@ def fill(response: Response) -> None:
         and response.status_code >= 400
         and response.status_code != merging.MERGED
     )
-    if not (is_refused and response.mimetype == "text/html" and (rejected := rejected_form())):
+    if not (is_refused and response.mimetype == "text/html" and (kept_form := rejected_form())):
         return
     page, sent_values = response.get_data(as_text=True), sent_fields()
     forms = [form for form in _FORM.finditer(page) if _goes_to(request.path, form[0])]
-    if rejected.typed and not forms:
+    if kept_form.typed and not forms:
         page = page.replace(
-            "</main>", render_template("written.html", form=rejected) + "</main>", 1
+            "</main>", render_template("written.html", form=kept_form) + "</main>", 1
         )
     edits = set[tuple[int, int, str]]()
     for form in (form for form in forms if _carries(form[0], sent_values)):

@@ -20,8 +20,8 @@ from chassis.limits import WINDOW, Limiter, Quota, network_of
 from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.problems import MEDIA_TYPE, body_of
 
-# The quota of an address, as a multiple of a caller's quota. An office, a hospital, or all customers
-# of a country's network operator may share one address.
+# The quota of an address, as a multiple of a caller's. An office, a hospital, or all customers of a
+# country's network operator may share one address.
 CALLERS_PER_ADDRESS = 4
 _SALT = secrets.token_bytes(16)
 

@@ -9,7 +9,7 @@ from chassis.db import Database
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from keys import key_folder
-from keys.rotation import remaining, rewrap
+from keys.rotation import count_older, rewrap
 from services.referrals.__main__ import SEALED
 from tests.parts.local_stack import LocalStack
 
@@ -44,7 +44,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     wrapped, broken = rewrap(service, key_folder.keyring(folder, "referrals"), SEALED)
     seconds = time.perf_counter() - began
     with service.transaction(SYSTEM) as tx:
-        assert (broken, remaining(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
+        assert (broken, count_older(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
     service.close()
     return [
         Measurement(

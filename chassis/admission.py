@@ -42,13 +42,15 @@ class CallPool(ThreadPoolExecutor):
         super().__init__(threads, thread_name_prefix="rpc", initializer=self._bind_thread)
         self._capacity = capacity
         self._share = share
-        self._accepted = 0  # running and waiting calls
+        self._call_count = 0  # running and waiting calls
         self._count_by_caller = Counter[str]()  # the same by caller
-        self._queued = deque[float]()  # the times since which calls wait for a thread, in order
+        self._queued_since = deque[
+            float
+        ]()  # the times since which calls wait for a thread, in order
         # Calls, by caller, that wait because the caller's share of threads is in use: for each
         # call, the time since which it waits, and the function that hands it to the threads.
-        self._waiting = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
-        self._counting = threading.Lock()
+        self._waiting_calls = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
+        self._lock = threading.Lock()
         self.stopping = False
 
     def is_full(self, lane: str = "") -> bool:
@@ -56,12 +58,12 @@ class CallPool(ThreadPoolExecutor):
         has no room for any call.
         """
         now = monotonic()
-        with self._counting:
-            if self._accepted >= self._capacity or (
-                self._queued and now - self._queued[0] > LONGEST_WAIT
+        with self._lock:
+            if self._call_count >= self._capacity or (
+                self._queued_since and now - self._queued_since[0] > LONGEST_WAIT
             ):
                 return True
-            waiting = self._waiting.get(lane)
+            waiting = self._waiting_calls.get(lane)
             return bool(lane and self._share) and (
                 self._count_by_caller[lane] >= self._capacity - self._capacity // 4
                 or (waiting is not None and now - waiting[0][0] > LONGEST_WAIT)
@@ -70,33 +72,37 @@ class CallPool(ThreadPoolExecutor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Accepts a call, whether or not the pool is full."""
         lane, _local.lane = getattr(_local, "lane", "") if self._share else "", ""
-        done, submitted_at = Future[T](), monotonic()
+        future, submitted_at = Future[T](), monotonic()
 
         def hand_over() -> object:
-            with self._counting:
-                self._queued.append(monotonic())
-            return super(CallPool, self).submit(self._work, done, submitted_at, fn, *args, **kwargs)
+            with self._lock:
+                self._queued_since.append(monotonic())
+            return super(CallPool, self).submit(
+                self._work, future, submitted_at, fn, *args, **kwargs
+            )
 
-        with self._counting:
-            self._accepted += 1
+        with self._lock:
+            self._call_count += 1
             if lane:
                 self._count_by_caller[lane] += 1
-            waits = lane != "" and self._count_by_caller[lane] > self._share
-            if waits:
-                self._waiting[lane].append((submitted_at, hand_over))
-        done.add_done_callback(lambda _: self._done(lane))
-        if not waits:
+            must_wait = lane != "" and self._count_by_caller[lane] > self._share
+            if must_wait:
+                self._waiting_calls[lane].append((submitted_at, hand_over))
+        future.add_done_callback(lambda _: self._end_call(lane))
+        if not must_wait:
             hand_over()
-        return done
+        return future
 
     def refuse_waiting(self) -> None:
         """Hands all waiting calls to the threads, which refuse them (`check_not_stopping`). Running
         calls continue.
         """
         self.stopping = True
-        with self._counting:
-            waiting = [hand_over for calls in self._waiting.values() for _, hand_over in calls]
-            self._waiting.clear()
+        with self._lock:
+            waiting = [
+                hand_over for calls in self._waiting_calls.values() for _, hand_over in calls
+            ]
+            self._waiting_calls.clear()
         for hand_over in waiting:
             hand_over()
 
@@ -105,34 +111,34 @@ class CallPool(ThreadPoolExecutor):
 
     def _work(
         self,
-        done: Future[Any],
+        future: Future[Any],
         submitted_at: float,
         fn: Callable[..., Any],
         /,
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        with self._counting:
-            self._queued.popleft()
-        _local.waited = monotonic() - submitted_at
+        with self._lock:
+            self._queued_since.popleft()
+        _local.seconds_waited = monotonic() - submitted_at
         try:
-            done.set_result(fn(*args, **kwargs))
+            future.set_result(fn(*args, **kwargs))
         except BaseException as error:  # as ThreadPoolExecutor does
-            done.set_exception(error)
+            future.set_exception(error)
 
-    def _done(self, lane: str) -> None:
+    def _end_call(self, lane: str) -> None:
         """Counts a call as ended. Hands the caller's next call to the threads if one waits for the
         caller's share.
         """
         next_call: Callable[[], object] | None = None
-        with self._counting:
-            self._accepted -= 1
+        with self._lock:
+            self._call_count -= 1
             if lane:
                 self._count_by_caller[lane] -= 1
-                if waiting := self._waiting.get(lane):
+                if waiting := self._waiting_calls.get(lane):
                     next_call = waiting.popleft()[1]
                 if not waiting:
-                    self._waiting.pop(lane, None)
+                    self._waiting_calls.pop(lane, None)
                 if not self._count_by_caller[lane]:
                     del self._count_by_caller[lane]
         if next_call is not None:
@@ -141,7 +147,7 @@ class CallPool(ThreadPoolExecutor):
 
 def seconds_waited() -> float:
     """Returns the seconds that the current call waited for its thread; 0 outside of a CallPool."""
-    return getattr(_local, "waited", 0.0)
+    return getattr(_local, "seconds_waited", 0.0)
 
 
 def check_not_stopping() -> None:

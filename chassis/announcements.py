@@ -2,11 +2,11 @@
 is work to do.
 
 The transaction that creates the work announces on a channel (NOTIFY) the time at which the work is
-due. A loop listens to the channel, and looks at its clock once a second, without sending a
-statement, since the clock may jump. PostgreSQL drops no notification while the loop's connection is
-open; a loop whose connection is lost starts again and reads everything. Once a minute a loop reads
-without an announcement, to find work that nobody announced, such as the work of a process that
-died.
+due. A loop listens to the channel. Since the clock may jump, the loop also looks at the clock once
+a second, without sending a statement. PostgreSQL drops no notification while the loop's connection
+is open; a loop whose connection is lost starts again and reads everything. Once a minute a loop
+reads without an announcement, to find work that nobody announced, such as the work of a process
+that died.
 """
 
 import math
@@ -27,7 +27,7 @@ _LOOK = 1.0  # maximum seconds between two looks at the clock, and maximum delay
 # minimum seconds between two reads, so that due work that another transaction has locked is not
 # read in a tight loop
 _SHORTEST_WAIT = 0.05
-_ARRIVED = 0.01  # seconds allowed for reading a notification that has arrived
+_READ_TIMEOUT = 0.01  # seconds allowed for reading a notification that has arrived
 
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
@@ -79,9 +79,9 @@ def work_when_due(
             # psycopg has already read the notifications that arrived during the statement
             if not has_read and not wait_for_input(connection, seconds):
                 continue
-            timeout = _SHORTEST_WAIT if has_read else _ARRIVED
-            for announced in read_notifications(connection, timeout):
-                next_due = min(filter(None, (next_due, datetime.fromisoformat(announced))))
+            timeout = _SHORTEST_WAIT if has_read else _READ_TIMEOUT
+            for payload in read_notifications(connection, timeout):
+                next_due = min(filter(None, (next_due, datetime.fromisoformat(payload))))
 
 
 def wait_for_work(
@@ -92,13 +92,13 @@ def wait_for_work(
     read_again: float = READ_AGAIN,
 ) -> bool:
     """Waits until work is announced on the connection's channels or `is_due` returns True; then
-    returns True. Returns False if `read_again` seconds have passed, or at a stop.
+    returns True. Returns False if `read_again` seconds have passed, or if the loop is stopped.
 
     `is_due` is called once a second, and must not send a statement.
     """
     end = time.monotonic() + read_again
     # notifications that arrived during an earlier statement
-    has_arrived = bool(read_notifications(connection, _ARRIVED))
+    has_arrived = bool(read_notifications(connection, _READ_TIMEOUT))
     while loop.turn() and not has_arrived:
         if is_due():
             return True
@@ -106,20 +106,20 @@ def wait_for_work(
         if remaining <= 0:
             return False
         if wait_for_input(connection, min(_LOOK, remaining)):
-            has_arrived = bool(read_notifications(connection, _ARRIVED))
+            has_arrived = bool(read_notifications(connection, _READ_TIMEOUT))
     return has_arrived
 
 
 def read_notifications(connection: Transaction, seconds: float) -> list[str]:
-    """Waits for notifications on the channels that the connection listens to, at most `seconds`;
-    returns the payloads of the notifications that arrived; an empty list if none did.
+    """Waits at most `seconds` for notifications on the channels that the connection listens to.
+    Returns the payloads of the notifications that arrived.
     """
     return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
 
 
 def wait_for_input(connection: Transaction, seconds: float) -> bool:
-    """Waits until the server has sent something or the connection is lost, at most `seconds`;
-    returns False if the time has passed.
+    """Waits until the server has sent something, or the connection is lost. Returns False if
+    neither happens within `seconds`.
 
     Costs a tenth as much as `read_notifications`, but does not see notifications that arrived
     during a statement.

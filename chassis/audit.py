@@ -88,9 +88,9 @@ class Marker:
 
 
 def record(
-    tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, refused: str = ""
+    tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, reason: str = ""
 ) -> None:
-    """Adds entries to the trail; `refused` is the reason if the action was not allowed.
+    """Adds entries to the trail. `reason` is the reason of a refusal; "" if the action was allowed.
 
     Call it last in a transaction: it locks the trail until the transaction ends.
     """
@@ -106,8 +106,8 @@ def record(
             e.object_id,
             e.purpose_code,
             list(e.detail_codes),
-            not refused,
-            refused,
+            not reason,
+            reason,
             token.hash if token else None,
             token.end if token else None,
         )
@@ -265,11 +265,11 @@ class Trail(list[Entry]):
         caller's organisation if they contain none.
         """
         return Entry(
-            self._action, next(filter(None, map(_object, messages)), caller.organization_id)
+            self._action, next(filter(None, map(_object_id, messages)), caller.organization_id)
         )
 
 
-def _object(message: Message) -> str:
+def _object_id(message: Message) -> str:
     """Returns the id of the object that a message is about: the message's own id, the id of a
     resource in the message, or the first id that the message names; "" if there is none.
     """
@@ -279,12 +279,12 @@ def _object(message: Message) -> str:
     ids = [
         getattr(part, name)
         for part, id_names in zip(parts, names, strict=True)
-        for name in id_names.own
+        for name in id_names.own_ids
     ]
     ids += [
         getattr(part, name)
         for part, id_names in zip(parts, names, strict=True)
-        for name in id_names.other
+        for name in id_names.other_ids
     ]
     return next((value for value in ids if isinstance(value, str) and is_id(value)), "")
 
@@ -295,8 +295,8 @@ class _IdNames:
     an id of their own.
     """
 
-    own: list[str]
-    other: list[str]
+    own_ids: list[str]
+    other_ids: list[str]
     resources: list[str]
 
 

@@ -18,13 +18,13 @@ NOTICE = timedelta(days=365)
 """The minimum time between the deprecation of an rpc and its end (docs/versioning.md)."""
 _RULES = "enlace.contract.v1.rules"
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")  # the boundaries of words in an rpc's name
-_COMMON = frozenset(
+_COMMON_REASONS = frozenset(
     (
         "invalid_fields not_found store_unavailable store_busy store_full service_unreachable"
         " deadline_exceeded rate_limited too_many_requests"
     ).split()
 )
-_WITH_TOKEN = frozenset(
+_TOKEN_REASONS = frozenset(
     "token_missing token_invalid token_expired right_missing organization_not_active".split()
 )
 
@@ -77,8 +77,8 @@ def _read(method: MethodDescriptor) -> Rules:
         raise TypeError(
             f"{method.full_name} has no option (contract.v1.rules) that states who may call it"
         )
-    names = options.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
-    roles = frozenset(names[number].name.removeprefix("ROLE_") for number in options.roles)
+    role_values = options.DESCRIPTOR.fields_by_name["roles"].enum_type.values_by_number
+    roles = frozenset(role_values[number].name.removeprefix("ROLE_") for number in options.roles)
     dates = [
         date.fromisoformat(day) if day else None
         for day in (options.deprecate_date, options.sunset_date)
@@ -90,9 +90,9 @@ def _read(method: MethodDescriptor) -> Rules:
             f"{method.full_name}: a deprecated rpc needs deprecate_date and sunset_date, at least a"
             " year apart"
         )
-    reasons = words(options.DESCRIPTOR.fields_by_name["refusals"].enum_type)
+    reason_words = words(options.DESCRIPTOR.fields_by_name["refusals"].enum_type)
     scope = words(options.DESCRIPTOR.fields_by_name["scope"].enum_type).get(options.scope, "")
-    refused = frozenset(reasons[number] for number in options.refusals) | (
+    refusal_reasons = frozenset(reason_words[number] for number in options.refusals) | (
         {"step_up_required"} if options.step_up else set()
     )
     return Rules(
@@ -101,7 +101,7 @@ def _read(method: MethodDescriptor) -> Rules:
         options.public,
         not options.unrecorded,
         options.unversioned,
-        refused,
+        refusal_reasons,
         dates[0],
         dates[1],
         options.step_up,
@@ -118,12 +118,16 @@ def refusals(method: MethodDescriptor) -> frozenset[str]:
 
 def _reasons(method: MethodDescriptor) -> frozenset[str]:
     options = rules(method)
-    reasons = _COMMON | options.refusals | (frozenset() if options.public else _WITH_TOKEN)
+    reasons = (
+        _COMMON_REASONS | options.refusals | (frozenset() if options.public else _TOKEN_REASONS)
+    )
     if "request_id" in method.input_type.fields_by_name:
         reasons |= {"request_id_reused"}
     return reasons | {"stale_etag"} if _takes_etag(method.input_type) else reasons
 
 
 def _takes_etag(request: Descriptor) -> bool:
-    inside = [field.message_type for field in request.fields if field.message_type is not None]
-    return any("etag" in message.fields_by_name for message in (request, *inside))
+    nested_messages = [
+        field.message_type for field in request.fields if field.message_type is not None
+    ]
+    return any("etag" in message.fields_by_name for message in (request, *nested_messages))

@@ -51,16 +51,17 @@ Transaction = psycopg.Connection[Row]
 _POOL_TIMEOUT = 2.0
 _LIMIT = 10.0  # seconds that a transaction may take if its caller sets no timeout
 # Maximum seconds that any transaction may take: enough to import 5,000 rows on a slow machine.
-_LONGEST = 600.0
+_LONGEST_LIMIT = 600.0
 # Seconds within which a connection must give its first response. A firewall may have dropped the
 # connection while it was idle.
-_FIRST = 2.0
-_AUTOCOMMIT = _POOL_TIMEOUT + _FIRST  # seconds that a statement outside of a transaction may take
+_FIRST_RESPONSE = 2.0
+# Seconds that `autocommit` may take with its first statement: the wait for a connection included.
+_AUTOCOMMIT_LIMIT = _POOL_TIMEOUT + _FIRST_RESPONSE
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
 # Maximum seconds that one exchange on a background loop's own connection may take; must be below
 # chassis.supervisor.LIMIT.
-_DEDICATED = 30.0
+_DEDICATED_LIMIT = 30.0
 _PROBE_EVERY = 0.5  # seconds between two queries of the probe
 # Seconds within which the database must respond to the probe. With the pause above, a database that
 # hangs is noticed within two seconds.
@@ -86,15 +87,15 @@ class Bounded(psycopg.Connection[Row]):
     itself when a limit is exceeded.
     """
 
-    limit: float = _FIRST
+    limit: float = _FIRST_RESPONSE
     end: float = math.inf
-    begun: Cursor | None = None
+    begin_cursor: Cursor | None = None
     """The cursor of the current transaction's BEGIN. Once it has a result, `limit` no longer
     holds.
     """
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
-    expected: list[tuple[Cursor, int]]
+    expectations: list[tuple[Cursor, int]]
     """Statements of the current transaction, each with the number of rows that it must change
     (`expect_rows`).
     """
@@ -106,7 +107,7 @@ class Bounded(psycopg.Connection[Row]):
     @property
     def has_answered(self) -> bool:
         """True if the server has responded in the current transaction."""
-        return self.begun is not None and self.begun.pgresult is not None
+        return self.begin_cursor is not None and self.begin_cursor.pgresult is not None
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Waits for the server within the limits; psycopg calls this for each response and each
@@ -128,9 +129,9 @@ class Bounded(psycopg.Connection[Row]):
         """Shuts the connection down from another thread."""
         with (
             suppress(OSError, psycopg.Error),
-            socket.socket(fileno=os.dup(self.pgconn.socket)) as line,
+            socket.socket(fileno=os.dup(self.pgconn.socket)) as handle,
         ):
-            line.shutdown(socket.SHUT_RDWR)
+            handle.shutdown(socket.SHUT_RDWR)
 
 
 # The kernel notices that the peer's machine is gone after 10 + 3 · 5 s of silence, or if sent data
@@ -243,7 +244,7 @@ class Database:
                 "autocommit": True,
                 "application_name": "enlace",
                 # for statements outside of a transaction (`autocommit`)
-                "options": f"-c statement_timeout={int(_AUTOCOMMIT * 1000)}",
+                "options": f"-c statement_timeout={int(_AUTOCOMMIT_LIMIT * 1000)}",
             },
         )
 
@@ -296,7 +297,7 @@ class Database:
         longer than two seconds (a wait for a lock) can't be told from a dead connection.
         """
         is_callers = timeout is not None or deadline.current() is not None
-        end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST))
+        end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST_LIMIT))
         with (
             faults_as_refusals(end, is_callers=is_callers),
             self._open_transaction(caller, end, by_key=by_key, retried=retried) as connection,
@@ -310,7 +311,7 @@ class Database:
 
         Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
         """
-        end = time.monotonic() + _AUTOCOMMIT
+        end = time.monotonic() + _AUTOCOMMIT_LIMIT
         with faults_as_refusals(end, is_callers=False):
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")
@@ -336,11 +337,11 @@ class Database:
         The caller closes it. Raises one of LOST if the database is unavailable.
         """
         connection = self._connect("enlace-listen")
-        connection.limit = _DEDICATED
+        connection.limit = _DEDICATED_LIMIT
         connection.execute(
             "SELECT set_config('enlace.view', 'system', false), set_config('statement_timeout', %s,"
             " false)",
-            (str(int(_DEDICATED * 1000)),),
+            (str(int(_DEDICATED_LIMIT * 1000)),),
         )
         return connection
 
@@ -378,7 +379,7 @@ class Database:
                     if not connection.has_answered:
                         # a transaction whose COMMIT was sent may not be run again
                         settle(connection)
-                    _check_expected(connection)
+                    _check_expectations(connection)
                     _send_notices(connection)
                     # sent with the statements that are not sent yet; the pipeline waits at its end
                     connection.execute("COMMIT")
@@ -391,14 +392,14 @@ class Database:
             else:
                 return
             finally:
-                connection.pipe = connection.begun = None
+                connection.pipe = connection.begin_cursor = None
                 self._return_to_pool(connection)
 
     def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
         """Begins a transaction. Raises one of LOST if the connection is known to be dead."""
         remaining_ms = max(1, int((end - time.monotonic()) * 1000))
-        connection.expected, connection.notices = [], []
-        connection.begun = cast("Cursor", connection.execute("BEGIN"))
+        connection.expectations, connection.notices = [], []
+        connection.begin_cursor = cast("Cursor", connection.execute("BEGIN"))
         connection.execute(
             "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
             " true), set_config('enlace.trace', %s, true),"
@@ -416,7 +417,7 @@ class Database:
         )
 
     def _return_to_pool(self, connection: Bounded) -> None:
-        connection.limit, connection.end = _FIRST, math.inf
+        connection.limit, connection.end = _FIRST_RESPONSE, math.inf
         self._pool.putconn(connection)
 
     def _connect(self, name: str) -> Bounded:
@@ -428,7 +429,7 @@ class Database:
 
     def _register(self, connection: Bounded) -> None:
         connection.marker = self._marker
-        connection.expected, connection.notices = [], []
+        connection.expectations, connection.notices = [], []
         with self._lock:
             self._connections.add(connection)
 
@@ -458,7 +459,7 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
     with the result of a later statement.
     """
     if isinstance(tx, Bounded) and tx.pipe is not None and isinstance(cursor, Cursor):
-        tx.expected.append((cursor, count))
+        tx.expectations.append((cursor, count))
     elif cursor.rowcount != count:
         raise Stale
 
@@ -488,22 +489,22 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 
     Waits for the block's statements, so that their errors are raised in the block.
     """
-    expected, notices = (tx.expected, tx.notices) if isinstance(tx, Bounded) else ([], [])
-    before, noticed = len(expected), len(notices)
+    expectations, notices = (tx.expectations, tx.notices) if isinstance(tx, Bounded) else ([], [])
+    expectation_count, notice_count = len(expectations), len(notices)
     try:
         with tx.transaction():
             yield
             if isinstance(tx, Bounded):
-                _check_expected(tx)
+                _check_expectations(tx)
     except BaseException:
-        del notices[noticed:]
+        del notices[notice_count:]
         raise
     finally:
-        del expected[before:]
+        del expectations[expectation_count:]
 
 
-def _check_expected(connection: Bounded) -> None:
-    for cursor, count in connection.expected:
+def _check_expectations(connection: Bounded) -> None:
+    for cursor, count in connection.expectations:
         # A result that has already arrived needs no exchange; our cursors' `rowcount` waits for a
         # result that has not arrived yet.
         if super(Cursor, cursor).rowcount != count and cursor.rowcount != count:

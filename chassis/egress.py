@@ -55,8 +55,8 @@ class Connection:
         self._handle: socket.socket | None = None
 
     def connect(self, requester: HTTPConnection, host: str, port: int) -> socket.socket:
-        """Resolves the name, checks all addresses, and connects to the first of them (of three at
-        most) that answers. Raises NameResolutionError, RefusedAddress or NewConnectionError.
+        """Resolves the name, checks all addresses, and connects to the first address that answers;
+        tries three at most. Raises NameResolutionError, RefusedAddress or NewConnectionError.
         """
         try:
             resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -101,8 +101,8 @@ class Connection:
             self._handle = None
 
 
-def _pools(connection: Connection) -> dict[str, type[HTTPConnectionPool]]:
-    """Returns connection pools whose connections are made by `connection`."""
+def _pool_classes(connection: Connection) -> dict[str, type[HTTPConnectionPool]]:
+    """Returns a pool class for each URL scheme; `connection` makes the connections of the pools."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -128,7 +128,7 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._connection)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connection)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,11 @@ from chassis.limits import DEVICE_LIFETIME
 from chassis.tokens import SYSTEM
 from keys.sealing import Keyring
 
-UNDER_WAY = timedelta(seconds=15)
+LONGEST_GUESS = timedelta(seconds=15)
 """The longest time that a guess can take, including its comparison and the recording of its result:
 longer than any call.
 """
-_SETTLING = 3.0  # seconds for recording a result, even after the deadline of the call
+_SETTLE_LIMIT = 3.0  # seconds for recording a result, even after the deadline of the call
 
 
 @dataclass(frozen=True)
@@ -53,30 +53,35 @@ class Budget:
     wrong_limit: int | None = None
     slow_interval: timedelta = timedelta(0)
 
-    def step(self, wrong: int) -> timedelta:
+    def cost(self, wrong: int) -> timedelta:
         """Returns the cost of one guess, as a time, after `wrong` wrong guesses."""
-        return self.interval if self._fresh(wrong) else self.slow_interval
+        return self.interval if self._is_below_limit(wrong) else self.slow_interval
 
-    def take(self, row: Row, now: datetime, under_way: int = 0) -> tuple[datetime, timedelta]:
+    def after_guess(
+        self, row: Row, now: datetime, under_way: int = 0
+    ) -> tuple[datetime, timedelta]:
         """Returns when the budget will be full again, counting this guess and the guesses that are
         still running (`under_way`), and how long this guess must wait (zero if not at all).
         """
-        step = self.step(row["wrong"] + under_way)
-        before = max(min(row["whole_time"], now + self._owed(row["wrong"])), now) + step * under_way
-        room = step * (self.burst if self._fresh(row["wrong"] + under_way) else 1)
-        return before + step, max(before + step - now - room, timedelta(0))
+        cost = self.cost(row["wrong"] + under_way)
+        before = (
+            max(min(row["whole_time"], now + self._highest_cost(row["wrong"])), now)
+            + cost * under_way
+        )
+        room = cost * (self.burst if self._is_below_limit(row["wrong"] + under_way) else 1)
+        return before + cost, max(before + cost - now - room, timedelta(0))
 
-    def _owed(self, wrong: int) -> timedelta:
+    def _highest_cost(self, wrong: int) -> timedelta:
         """Returns the highest cost, as a time, that `wrong` wrong guesses can have if all of them
         were made just now.
         """
         return (
             self.interval * min(wrong, self.burst)
-            if self._fresh(wrong)
+            if self._is_below_limit(wrong)
             else max(self.slow_interval, self.interval * self.burst)
         )
 
-    def _fresh(self, wrong: int) -> bool:
+    def _is_below_limit(self, wrong: int) -> bool:
         return self.wrong_limit is None or wrong < self.wrong_limit
 
 
@@ -153,13 +158,16 @@ class Guesses:
         counted. After a right guess, the device is remembered, if there is one; earlier wrong
         guesses from elsewhere stay counted.
         """
-        with deadline.until(time.monotonic() + _SETTLING), self._database.transaction(SYSTEM) as tx:
+        with (
+            deadline.until(time.monotonic() + _SETTLE_LIMIT),
+            self._database.transaction(SYSTEM) as tx,
+        ):
             for row in _lock(tx, guess.budgets, now):
                 under_way = _under_way(row, now)
                 if guess.time in under_way:
                     under_way.remove(guess.time)
                 if right:
-                    _note(tx, row, under_way, now)
+                    _store_under_way(tx, row, under_way, now)
                 else:
                     _count(tx, row, guess.budgets[row["mark"]], under_way, now)
             if right and guess.device:
@@ -187,7 +195,7 @@ class Guesses:
                 if counted:
                     _count(tx, row, budget, under_way, now)
                 else:
-                    _note(tx, row, [*under_way, now], now + UNDER_WAY)
+                    _store_under_way(tx, row, [*under_way, now], now + LONGEST_GUESS)
             if wait:
                 raise Exhausted("too_many_attempts", wait.total_seconds())
         return Guess({row["mark"]: budgets[row["mark"]] for row in rows}, device, now)
@@ -238,8 +246,8 @@ def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
     wait no longer than they can last.
     """
     return max(
-        budget.take(row, now)[1],
-        min(budget.take(row, now, len(_under_way(row, now)))[1], UNDER_WAY),
+        budget.after_guess(row, now)[1],
+        min(budget.after_guess(row, now, len(_under_way(row, now)))[1], LONGEST_GUESS),
     )
 
 
@@ -256,15 +264,17 @@ def _count(
     tx: Transaction, row: Row, budget: Budget, under_way: list[datetime], now: datetime
 ) -> None:
     """Charges a wrong guess to the budget of a row."""
-    whole_time = budget.take(row, now)[0]
+    whole_time = budget.after_guess(row, now)[0]
     tx.execute(
         "UPDATE guesses SET whole_time = %s, wrong = wrong + 1 WHERE mark = %s",
         (whole_time, row["mark"]),
     )
-    _note(tx, row, under_way, whole_time + budget.kept_for)
+    _store_under_way(tx, row, under_way, whole_time + budget.kept_for)
 
 
-def _note(tx: Transaction, row: Row, under_way: list[datetime], kept_until: datetime) -> None:
+def _store_under_way(
+    tx: Transaction, row: Row, under_way: list[datetime], kept_until: datetime
+) -> None:
     tx.execute(
         "UPDATE guesses SET under_way = %s, forget_time = greatest(forget_time, %s)"
         " WHERE mark = %s",
@@ -276,7 +286,7 @@ def _under_way(row: Row, now: datetime) -> list[datetime]:
     """Returns the start times of guesses that may still be running. A start time may lie in the
     future, since the clocks of two processes may differ.
     """
-    return [start for start in row["under_way"] if abs(now - start) < UNDER_WAY]
+    return [start for start in row["under_way"] if abs(now - start) < LONGEST_GUESS]
 
 
 def _lock(tx: Transaction, budgets: dict[bytes, Budget], now: datetime) -> list[Row]:

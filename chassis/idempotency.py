@@ -28,7 +28,7 @@ class IdempotencyStore:
         """Returns a keyed hash of a request."""
         return self._keyring.fingerprint(request, "requests").hex()
 
-    def send(
+    def store_request(
         self, tx: Transaction, caller_id: str, request_id: str, method: str, request: bytes
     ) -> Callable[[], bytes | None]:
         """Stores the request if it is new, and returns a function that waits for the result: the
@@ -42,7 +42,7 @@ class IdempotencyStore:
         parameters = {
             "caller": caller_id,
             "row_id": row_id,
-            "before": request_id,
+            "old_id": request_id,
             "method": method,
         }
         fingerprint = key.fingerprint(request, "requests")
@@ -50,7 +50,7 @@ class IdempotencyStore:
             "INSERT INTO requests (caller_id, request_id, method, fingerprint)"
             " SELECT %(caller)s, %(row_id)s, %(method)s, %(fingerprint)s"
             " WHERE NOT EXISTS (SELECT FROM requests WHERE caller_id = %(caller)s"
-            " AND request_id = %(before)s) ON CONFLICT DO NOTHING",
+            " AND request_id = %(old_id)s) ON CONFLICT DO NOTHING",
             parameters | {"fingerprint": fingerprint},
         )
 
@@ -59,8 +59,8 @@ class IdempotencyStore:
                 return None
             row = tx.execute(
                 "SELECT request_id, method, fingerprint, response FROM requests"
-                " WHERE caller_id = %(caller)s AND request_id IN (%(row_id)s, %(before)s)"
-                " ORDER BY request_id = %(before)s DESC LIMIT 1",
+                " WHERE caller_id = %(caller)s AND request_id IN (%(row_id)s, %(old_id)s)"
+                " ORDER BY request_id = %(old_id)s DESC LIMIT 1",
                 parameters,
             ).fetchone()
             stored_with = key, row_id, fingerprint
@@ -75,7 +75,9 @@ class IdempotencyStore:
 
         return first_response
 
-    def complete(self, tx: Transaction, caller_id: str, request_id: str, response: bytes) -> None:
+    def store_response(
+        self, tx: Transaction, caller_id: str, request_id: str, response: bytes
+    ) -> None:
         """Stores the response with its request."""
         row_id = stored_id(caller_id, request_id)
         sealed = self._key(caller_id, request_id).seal_bytes(

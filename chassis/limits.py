@@ -34,12 +34,12 @@ _CALLERS_PER_ADDRESS = 20
 
 @dataclass(frozen=True)
 class Quota:
-    """A caller's quota after a call: `left` of `all` calls may still come at once, and all of them
-    again after `reset` seconds. If `wait` is above 0, the call is over the limit, and may be
+    """A caller's quota after a call: `left` of `total` calls may still come at once; after `reset`
+    seconds, all of them may again. If `wait` is above 0, the call is over the limit, and may be
     repeated after `wait` seconds.
     """
 
-    all: int
+    total: int
     left: int
     reset: float
     wait: float = 0.0

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from chassis import log
 from chassis.db import Transaction
 
-SILENT = 20.0
+MAX_SILENCE = 20.0
 """Seconds without a statement after which the holder of a lock counts as hanging; twice as many
 while a statement runs.
 
@@ -23,7 +23,7 @@ def keeping_lock(connection: Transaction) -> Iterator[None]:
     ended = threading.Event()
 
     def work() -> None:
-        while not ended.wait(SILENT / 4):
+        while not ended.wait(MAX_SILENCE / 4):
             with suppress(Exception):  # the block's own statements raise the same error
                 connection.execute("")
 
@@ -50,7 +50,7 @@ def try_advisory_lock(connection: Transaction, name: str) -> bool:
     ).fetchone()
     if row and row["taken"]:
         return True
-    ended = connection.execute(
+    terminated_count = connection.execute(
         "SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE l.locktype = 'advisory' AND l.granted"
         " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -59,9 +59,9 @@ def try_advisory_lock(connection: Transaction, name: str) -> bool:
         # A statement may last as long as `dedicated` allows, and blocks the keep-alive statements.
         " AND a.state_change < clock_timestamp() - make_interval(secs => CASE a.state"
         " WHEN 'active' THEN %s ELSE %s END)",
-        (name, 2 * SILENT, SILENT),
+        (name, 2 * MAX_SILENCE, MAX_SILENCE),
     ).rowcount
-    if ended:
+    if terminated_count:
         log.get().warning("turn_taken_over", turn=name)
     return False
 

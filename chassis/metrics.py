@@ -93,7 +93,7 @@ DELIVERIES = Counter(
 )
 
 
-def watch_loop(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
+def publish_loop_state(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
     """Publishes the state of a loop, evaluated at each scrape: a loop that hangs could not report
     its own state. Shows the loop's counters before their first event: Prometheus counts an increase
     only from a value that it has read.
@@ -123,7 +123,7 @@ class _Server(ThreadingWSGIServer):
         super().__init__(*args)
 
     def verify_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> bool:
-        """Returns True if a new connection may be opened."""
+        """Takes a slot for a new connection; returns False if none is free."""
         return self._slots.acquire(blocking=False)
 
     def process_request_thread(
@@ -137,8 +137,8 @@ class _Server(ThreadingWSGIServer):
 
 
 def serve(address: str) -> threading.Thread | None:
-    """Serves /metrics at host:port, and returns the thread that does so; does nothing for an empty
-    address, and returns None.
+    """Serves /metrics at host:port, and returns the thread that does so. Returns None, and serves
+    nothing, for an empty address.
     """
     if not address:
         return None

@@ -50,14 +50,14 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
     deadline = time.monotonic() + wait
     while True:
         try:
-            lock = psycopg.connect(url, autocommit=True, connect_timeout=3)
+            connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
             break
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise SystemExit(f"migration failed: {error}") from error
             time.sleep(0.2)
-    with lock:
-        lock.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+    with connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
         command = [_dbmate(), "--no-dump-schema"]
         for folder in folders:
             command += ["--migrations-dir", str(folder)]
@@ -69,7 +69,7 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
             text=True,
             check=False,
         )
-        lock.execute(_PROTECT_TABLES)
+        connection.execute(_PROTECT_TABLES)
     if result.returncode != 0:
         # Some messages of dbmate contain the URL, and with it the password.
         raise SystemExit(

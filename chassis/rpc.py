@@ -106,7 +106,7 @@ class Servicer:
         )
 
     def use_limits(self, limits: "Limits") -> None:
-        """Makes the servicer use limits that it shares with the other servicers of a server."""
+        """Replaces the limits by limits that all servicers of a server share."""
         self._limits = limits
 
     def use_addresses(self, addresses: AddressReader | None) -> None:
@@ -128,7 +128,7 @@ class Servicer:
     def _handler(
         self, descriptor: MethodDescriptor, method: Callable[[Any, Any], Any]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        rules, declared = contract.rules(descriptor), contract.refusals(descriptor)
+        rules, declared_reasons = contract.rules(descriptor), contract.refusals(descriptor)
         request_class: Any = GetMessageClass(descriptor.input_type)
         response_class: Any = GetMessageClass(descriptor.output_type)
         mutates = "request_id" in descriptor.input_type.fields_by_name
@@ -139,7 +139,7 @@ class Servicer:
             with (
                 _hiding_details(name, context),
                 self._reporting_errors(
-                    name, declared, context, descriptor.input_type, mutates=mutates
+                    name, declared_reasons, context, descriptor.input_type, mutates=mutates
                 ) as info,
                 deadline.until(_end(context)),
                 trace.under(info.trace_id),
@@ -180,7 +180,9 @@ class Servicer:
         def stream_responses(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
             with (
                 _hiding_details(name, context),
-                self._reporting_errors(name, declared, context, descriptor.input_type) as info,
+                self._reporting_errors(
+                    name, declared_reasons, context, descriptor.input_type
+                ) as info,
             ):
                 caller, until = self._authenticate(info.metadata)
                 info.caller = caller
@@ -190,7 +192,7 @@ class Servicer:
                     check_right(caller, rules, self._clock.now())
                     _read(request, data)
                     transact = partial(self._in_good_standing, caller)
-                    with self.streams.opened(  # type: ignore[union-attr]
+                    with self.streams.open_stream(  # type: ignore[union-attr]
                         caller, until, self._clock, context, transact
                     ) as stream:
                         with stream.transaction():
@@ -215,7 +217,7 @@ class Servicer:
     def _reporting_errors(
         self,
         name: str,
-        declared: frozenset[str],
+        declared_reasons: frozenset[str],
         context: grpc.ServicerContext,
         input_type: Descriptor,
         *,
@@ -243,7 +245,7 @@ class Servicer:
             code = CODES[type(refusal)].name
             metrics.REFUSALS.labels(name, refusal.reason).inc()
             # The refusal is still returned, but the .proto does not declare its reason.
-            if refusal.reason not in declared:
+            if refusal.reason not in declared_reasons:
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
             refuse(context, refusal, input_type)
         except Exception as error:
@@ -278,10 +280,13 @@ class Servicer:
         """Returns the origin of a call: the address that the gateway signed, or else the address of
         the connection.
         """
-        signed, device = metadata.get("client-address", ""), metadata.get("client-device", "")
+        signed_address, device = (
+            metadata.get("client-address", ""),
+            metadata.get("client-device", ""),
+        )
         address = (
-            self._addresses.read(signed, seconds_waited())
-            if self._addresses is not None and signed
+            self._addresses.read(signed_address, seconds_waited())
+            if self._addresses is not None and signed_address
             else None
         )
         return Origin(
@@ -321,7 +326,7 @@ class Servicer:
                         caller,
                         self._clock.now(),
                         trail or [trail.default_entry(caller, request)],
-                        refused=refusal.reason,
+                        reason=refusal.reason,
                     )
             raise
 
@@ -344,7 +349,7 @@ class Servicer:
         # A call with a caller reads from the database before its method runs, so the method never
         # runs on a connection that is found dead.
         with self._database.transaction(caller, by_key=mutates, retried=retried) as tx:
-            first, requester_id = None, caller.id
+            wait_for_first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)
                 # Without a token the caller is unknown, and two systems may use the same
@@ -352,12 +357,14 @@ class Servicer:
                 requester_id = (
                     f"public/{self._idempotency.fingerprint(body)}" if rules.public else caller.id
                 )
-                first = self._idempotency.send(tx, requester_id, request_id, name, body)
+                wait_for_first = self._idempotency.store_request(
+                    tx, requester_id, request_id, name, body
+                )
             if not rules.public:
                 self._check_standing(tx, caller)
             if violations:
                 raise errors.Invalid(*violations)
-            first_response = first() if first else None
+            first_response = wait_for_first() if wait_for_first else None
             call = Call(
                 caller,
                 tx,
@@ -373,7 +380,7 @@ class Servicer:
             if rules.step_up and self._notify and first_response is None:
                 self._notify(call, name.rpartition("/")[2], request)
             if request_id and first_response is None:
-                self._idempotency.complete(
+                self._idempotency.store_response(
                     tx, requester_id, request_id, response.SerializeToString()
                 )
             if rules.recorded and not trail:

@@ -90,7 +90,7 @@ def check_second(second: Second, first_id: str, first_time: datetime | None = No
     since the first person's account may have been created in between: the caller needs a fresh
     token (Unauthenticated token_expired).
     """
-    if reason := refusal(second, first_id):
-        raise reason
+    if conflict := refusal(second, first_id):
+        raise conflict
     if first_time and second.kin.time and second.kin.time + _ROUNDING < first_time:
         raise Unauthenticated("token_expired")

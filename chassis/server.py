@@ -21,10 +21,10 @@ from chassis.tokens import AddressReader
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FULL = errors.Exhausted("too_many_requests", 1)
-_STOPPING = errors.Unavailable("service_unreachable")
+_POOL_FULL = errors.Exhausted("too_many_requests", 1)
+_SERVER_STOPPING = errors.Unavailable("service_unreachable")
 _STATUSES: dict[errors.Refusal, grpc.Status] = {
-    refusal: status_of(refusal) for refusal in (_FULL, _STOPPING)
+    refusal: status_of(refusal) for refusal in (_POOL_FULL, _SERVER_STOPPING)
 }
 
 _MAX_MESSAGE = 1 << 20  # bytes, far above the largest valid message
@@ -37,7 +37,7 @@ _CALLS_PER_THREAD = 16
 # Maximum number of received calls that the service has not looked at yet. A burst that fills the
 # whole pool (128 calls with 8 threads) is never cut; a call that is refused after a wait in this
 # queue waits about 80 ms, since a busy service looks at 1,900 calls a second (bench overload).
-_PENDING = 160
+_MAX_PENDING = 160
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
@@ -62,13 +62,13 @@ _OPTIONS = [
     # Calls that were received and not looked at yet. Under a flood, the interpreter is busy with
     # the calls in progress, and gRPC's own threads cancel further calls at once: a random part of
     # them above the first number, and all of them above the second.
-    ("grpc.server.max_pending_requests", _PENDING - 16),
-    ("grpc.server.max_pending_requests_hard_limit", _PENDING),
+    ("grpc.server.max_pending_requests", _MAX_PENDING - 16),
+    ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
 ]
 
 # Maximum number of open connections, if the limit on open files allows so many; further connections
 # are closed at once.
-_CONNECTIONS = 2000
+_MAX_CONNECTIONS = 2000
 
 _OTHER_FILES = 128  # file handles left for the database, the broker, keys and libraries
 
@@ -88,7 +88,7 @@ class Health(health.HealthServicer):
         # grpc reads the pool from this attribute
         check.experimental_thread_pool = pool  # type: ignore[attr-defined]
         self.Check = check  # type: ignore[method-assign]
-        self._watching = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
+        self._watchers = set[Callable[[health_pb2.HealthCheckResponse | None], None]]()
         self._statuses: dict[str, bool] = {}
 
     @property
@@ -96,7 +96,7 @@ class Health(health.HealthServicer):
         """True while a client watches: such a client stops sending calls to a server that is not
         ready.
         """
-        return bool(self._watching)
+        return bool(self._watchers)
 
     def Watch(
         self, request: Any, context: grpc.ServicerContext, send_response_callback: Any = None
@@ -104,16 +104,16 @@ class Health(health.HealthServicer):
         """Streams the status of one name until the connection ends, or until `end_watches`. grpc
         calls this method for each watch.
         """
-        self._watching.add(send_response_callback)
-        if not context.add_callback(lambda: self._watching.discard(send_response_callback)):
-            self._watching.discard(send_response_callback)
+        self._watchers.add(send_response_callback)
+        if not context.add_callback(lambda: self._watchers.discard(send_response_callback)):
+            self._watchers.discard(send_response_callback)
         return super().Watch(request, context, send_response_callback)
 
     def end_watches(self) -> None:
         """Ends all watches. They would otherwise last as long as their connections, and delay a
         stop.
         """
-        for send in list(self._watching):
+        for send in list(self._watchers):
             send(None)
 
     def set_status(self, name: str, serving: bool) -> None:
@@ -156,9 +156,9 @@ class _SameThreadExecutor(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs the call, which must not wait."""
-        done = Future[T]()
-        done.set_result(fn(*args, **kwargs))
-        return done
+        future = Future[T]()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 class Door(grpc.ServerInterceptor):
@@ -190,17 +190,17 @@ class Door(grpc.ServerInterceptor):
             return handler
         method: str = handler_call_details.method[1:]
         if pool.stopping:
-            return self._refusing(method, _STOPPING)
+            return self._refusing_handler(method, _SERVER_STOPPING)
         # a call without a valid token has no lane: it is refused later, or its rpc is public
         if pool.is_full() or pool.is_full(lane := self._lane(handler_call_details)):
-            return self._refusing(method, _FULL)
+            return self._refusing_handler(method, _POOL_FULL)
         set_lane(lane)
         return handler
 
     def _lane(self, details: Any) -> str:
         return self._lane_of(text_metadata(details.invocation_metadata))
 
-    def _refusing(self, method: str, refusal: errors.Refusal) -> Any:
+    def _refusing_handler(self, method: str, refusal: errors.Refusal) -> Any:
         """Returns a handler that refuses a call. It takes a stream of requests, so that grpc does
         not read the request.
         """
@@ -238,7 +238,7 @@ class Server:
         self._pool = CallPool(threads, threads * _CALLS_PER_THREAD, share=max(2, threads // 4))
         # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
         # look dead.
-        connections = min(_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
+        connections = min(_MAX_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
         doors: list[grpc.ServerInterceptor] = (
             [Door(self._pool, servicers[0].lane_of)] if servicers else []
         )

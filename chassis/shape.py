@@ -109,7 +109,7 @@ KINDS = {
     )
 }
 # Kinds by the end of a field's name; the first match counts.
-_NAMES = (
+_KINDS_BY_ENDING = (
     ("request_id", "REQUEST_ID"),
     ("page_token", "PAGE_TOKEN"),
     ("etag", "ETAG"),
@@ -211,7 +211,12 @@ def _kind(field: FieldType, rules: Any) -> Kind:
         return KINDS[field.name.upper()]
     return KINDS[
         next(
-            (kind for end, kind in _NAMES if field.name == end or field.name.endswith(end)), "TEXT"
+            (
+                kind
+                for end, kind in _KINDS_BY_ENDING
+                if field.name == end or field.name.endswith(end)
+            ),
+            "TEXT",
         )
     ]
 
@@ -257,7 +262,7 @@ Check = Callable[[Message, str], Iterator[Violation]]
 
 def _violations(
     message: Message,
-    at: str,
+    prefix: str,
     checks: Mapping[str, Check],
     *,
     changes: Collection[str] | None = None,
@@ -267,30 +272,32 @@ def _violations(
     """
     for name, check in checks.items():
         if changes is None or name in changes:
-            yield from check(message, f"{at}{name}")
+            yield from check(message, f"{prefix}{name}")
 
 
 @cache
 def _checks(descriptor: Descriptor) -> dict[str, Check]:
-    masked = MASK_FIELD in descriptor.fields_by_name
+    has_mask = MASK_FIELD in descriptor.fields_by_name
     return {
-        field.name: _check(field, shape(field), masked)
+        field.name: _check(field, shape(field), has_mask)
         for field in descriptor.fields
         if not shape(field).output_only and not is_map(field)
     }
 
 
-def _check(field: FieldType, rule: Shape, masked: bool) -> Check:
+def _check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
     name = field.name
     if field.is_repeated:
         return _list_check(field, rule)
     if field.type == FieldDescriptor.TYPE_STRING:
-        text = _text_check(rule)
-        return lambda message, path: text(getattr(message, name), path)
+        check_text = _text_check(rule)
+        return lambda message, path: check_text(getattr(message, name), path)
     if field.type == FieldDescriptor.TYPE_ENUM:
-        return lambda message, path: _enum(field, getattr(message, name), path, rule.required)
+        return lambda message, path: _enum_violations(
+            field, getattr(message, name), path, rule.required
+        )
     if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return _message_check(field, rule, masked)
+        return _message_check(field, rule, has_mask)
     if field.type in (
         FieldDescriptor.TYPE_INT32,
         FieldDescriptor.TYPE_INT64,
@@ -343,7 +350,9 @@ def _number_check(field: FieldType, rule: Shape) -> Check:
     return check
 
 
-def _enum(field: FieldType, value: int, path: str, required: bool) -> Iterator[Violation]:
+def _enum_violations(
+    field: FieldType, value: int, path: str, required: bool
+) -> Iterator[Violation]:
     if value not in field.enum_type.values_by_number:
         yield path, "unknown_code"
     elif required and not value:
@@ -351,7 +360,7 @@ def _enum(field: FieldType, value: int, path: str, required: bool) -> Iterator[V
 
 
 def _list_check(field: FieldType, rule: Shape) -> Check:
-    text = _text_check(_entry_shape(rule)) if rule.kind else None
+    check_text = _text_check(_entry_shape(rule)) if rule.kind else None
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         values = getattr(message, field.name)
@@ -362,13 +371,13 @@ def _list_check(field: FieldType, rule: Shape) -> Check:
             yield path, "too_long"
         else:
             for number, value in enumerate(values):
-                at = f"{path}.{number}"
-                if text:
-                    yield from text(value, at)
+                entry_path = f"{path}.{number}"
+                if check_text:
+                    yield from check_text(value, entry_path)
                 elif field.type == FieldDescriptor.TYPE_ENUM:
-                    yield from _enum(field, value or -1, at, required=True)
+                    yield from _enum_violations(field, value or -1, entry_path, required=True)
                 elif field.type == FieldDescriptor.TYPE_MESSAGE:
-                    yield from _violations(value, f"{at}.", _checks(field.message_type))
+                    yield from _violations(value, f"{entry_path}.", _checks(field.message_type))
 
     return check
 
@@ -379,12 +388,12 @@ def _entry_shape(rule: Shape) -> Shape:
     return replace(rule, least=kind.least, most=kind.most, required=kind.checks == "all")
 
 
-def _message_check(field: FieldType, rule: Shape, masked: bool) -> Check:
+def _message_check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
     name = field.name
     if field.message_type.full_name == TIME:
-        return lambda message, path: _time(message, name, path, rule.required)
+        return lambda message, path: _time_violations(message, name, path, rule.required)
     if field.message_type.full_name == MASK:
-        return lambda message, path: _mask(getattr(message, name).paths, path, rule)
+        return lambda message, path: _mask_violations(getattr(message, name).paths, path, rule)
 
     def check(message: Message, path: str) -> Iterator[Violation]:
         if not message.HasField(name):
@@ -392,7 +401,7 @@ def _message_check(field: FieldType, rule: Shape, masked: bool) -> Check:
                 yield path, "required"
             return
         changes = None
-        if masked:
+        if has_mask:
             mask: FieldMask = getattr(message, MASK_FIELD)
             changes = {masked_path.partition(".")[0] for masked_path in mask.paths}
         yield from _violations(
@@ -402,7 +411,7 @@ def _message_check(field: FieldType, rule: Shape, masked: bool) -> Check:
     return check
 
 
-def _time(message: Message, name: str, path: str, required: bool) -> Iterator[Violation]:
+def _time_violations(message: Message, name: str, path: str, required: bool) -> Iterator[Violation]:
     if not message.HasField(name):
         if required:
             yield path, "required"
@@ -412,7 +421,7 @@ def _time(message: Message, name: str, path: str, required: bool) -> Iterator[Vi
             yield path, "out_of_range"
 
 
-def _mask(paths: Collection[str], path: str, rule: Shape) -> Iterator[Violation]:
+def _mask_violations(paths: Collection[str], path: str, rule: Shape) -> Iterator[Violation]:
     if not paths:
         yield path, "required"
     elif rule.only and not set(paths) <= set(rule.only):

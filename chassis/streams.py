@@ -24,7 +24,7 @@ from chassis.tokens import LEEWAY, LIFETIME, Caller
 MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
-_LOOK = 5.0  # seconds that one transaction of a stream may take
+_TRANSACTION_LIMIT = 5.0  # seconds that one transaction of a stream may take
 # seconds after the latest possible end of a stream at which a stream stuck in sending is cut off
 _LATE = 5.0
 
@@ -85,15 +85,15 @@ class Streams:
     def __init__(self) -> None:
         self.pool = CallPool(MAX_STREAMS, MAX_STREAMS)
         self._turns = threading.BoundedSemaphore(TURNS)
-        self._counting = threading.Lock()
-        self._open = Counter[str]()
+        self._lock = threading.Lock()
+        self._open_counts = Counter[str]()
 
     def stop(self) -> None:
         """Ends all streams at their next turn, and starts no new ones."""
         self.pool.refuse_waiting()
 
     @contextmanager
-    def opened(
+    def open_stream(
         self,
         caller: Caller,
         until: datetime,
@@ -108,7 +108,7 @@ class Streams:
 
         @contextmanager
         def in_turn() -> Iterator[Transaction]:
-            with self._turns, deadline.until(deadline.after(_LOOK)), transact() as tx:
+            with self._turns, deadline.until(deadline.after(_TRANSACTION_LIMIT)), transact() as tx:
                 yield tx
 
         self._count(caller.organization_id, line)
@@ -128,15 +128,17 @@ class Streams:
         stream's thread wakes from a wait, so there is room for a caller who reconnects at once.
         """
 
-        def ended() -> None:
+        def uncount() -> None:
             metrics.STREAMS.dec()
-            with self._counting:
-                self._open -= Counter([organization_id])  # drops organisations without streams
+            with self._lock:
+                self._open_counts -= Counter(
+                    [organization_id]
+                )  # drops organisations without streams
 
-        with self._counting:
-            if self._open[organization_id] >= MAX_PER_ORGANIZATION:
+        with self._lock:
+            if self._open_counts[organization_id] >= MAX_PER_ORGANIZATION:
                 raise Exhausted("too_many_requests", LIFETIME.total_seconds())
-            self._open[organization_id] += 1
+            self._open_counts[organization_id] += 1
         metrics.STREAMS.inc()
-        if not line.add_callback(ended):
-            ended()
+        if not line.add_callback(uncount):
+            uncount()

@@ -32,7 +32,7 @@ The longest normal turn is a batch that the broker does not acknowledge (15 s).
 
 # Maximum seconds between two tries, so that a part that is back is noticed within that time.
 _LONGEST_PAUSE = 5.0
-# Seconds of turns after which a try counts as working, so that a try that fails at once does not
+# Seconds after which a try counts as working, so that a try that fails at once does not
 # reset the state and the pauses.
 _WORKING_AFTER = 0.5
 

@@ -175,18 +175,18 @@ class Verifier:
         """
         return self.verify_until(token)[0]
 
-    def verify_until(self, token: str, waited: float = 0.0) -> tuple[Caller, datetime]:
+    def verify_until(self, token: str, seconds_waited: float = 0.0) -> tuple[Caller, datetime]:
         """Returns the caller that a token names, and the token's end. Raises Unauthenticated
         token_expired or token_invalid.
 
-        `waited` is the number of seconds that the call has waited in this service: the token
-        counts as ended only if it had ended when the call arrived.
+        `seconds_waited` is the time that the call has waited in this service: the token counts as
+        ended only if it had ended when the call arrived.
         """
         registry = jwt.JWTClaimsRegistry(
             # Not rounded to seconds, since a token lives for only a few seconds; the library only
             # compares the numbers.
             now=cast("int", self._clock.now().timestamp()),
-            leeway=cast("int", LEEWAY + waited),
+            leeway=cast("int", LEEWAY + seconds_waited),
             iss={"essential": True, "value": ISSUER},
             aud={"essential": True, "value": self._audience},
             exp={"essential": True},
@@ -286,14 +286,14 @@ class AddressReader:
         self._audience = audience
         self._clock = clock
 
-    def read(self, token: str, waited: float = 0.0) -> str | None:
+    def read(self, token: str, seconds_waited: float = 0.0) -> str | None:
         """Returns the address; None if the token is invalid, expired, or for another service.
 
-        `waited` is the number of seconds that the call has waited in this service.
+        `seconds_waited` is the time that the call has waited in this service.
         """
         keys = self._keys()
         registry = jwt.JWTClaimsRegistry(
-            now=cast("int", self._clock.now().timestamp() - waited),
+            now=cast("int", self._clock.now().timestamp() - seconds_waited),
             leeway=LEEWAY,
             iss={"essential": True, "value": GATEWAY},
             aud={"essential": True, "value": self._audience},

@@ -54,8 +54,8 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     if time is None:
         return None
     # Three times as fast as FromDatetime, which matters for a page of services with 150 timestamps.
-    since = time - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+    age = time - _EPOCH
+    return Timestamp(seconds=age.days * 86_400 + age.seconds, nanos=age.microseconds * 1000)
 
 
 MEANT_YEARS = range(1900, 2200)
@@ -81,12 +81,12 @@ def moment(
         return None
     try:
         value: Timestamp = getattr(message, field)
-        at = value.ToDatetime(tzinfo=UTC)
+        time = value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise Invalid((path or field, "out_of_range")) from error
-    if at.year not in years:
+    if time.year not in years:
         raise Invalid((path or field, "out_of_range"))
-    return at
+    return time
 
 
 # --- enums: STATE_SENT is State.SENT. The zero value is called <PREFIX>_UNSPECIFIED, as protobuf's
@@ -306,13 +306,13 @@ class ResumeTokens:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def token(self, request: Message, whose: str, cursor: Cursor) -> str:
+    def token(self, request: Message, holder_id: str, cursor: Cursor) -> str:
         """Returns the token of the stream's cursor. The token is valid only for the caller that
-        `whose` identifies, and for the filters of the request.
+        `holder_id` identifies, and for the filters of the request.
         """
-        return _text(self._keyring.seal(json.dumps(cursor), self._context(request, whose)))
+        return _text(self._keyring.seal(json.dumps(cursor), self._context(request, holder_id)))
 
-    def cursor(self, request: Any, whose: str, *kinds: type[str] | type[int]) -> Cursor | None:
+    def cursor(self, request: Any, holder_id: str, *kinds: type[str] | type[int]) -> Cursor | None:
         """Returns the cursor in a request's `resume_token`, whose values have these types; None
         without a token.
 
@@ -323,7 +323,9 @@ class ResumeTokens:
             return None
         try:
             sealed = _bytes(request.resume_token)
-            cursor: Cursor = json.loads(self._keyring.open(sealed, self._context(request, whose)))
+            cursor: Cursor = json.loads(
+                self._keyring.open(sealed, self._context(request, holder_id))
+            )
             if [type(value) for value in cursor] != list(kinds):
                 raise ValueError
         except (ValueError, CannotOpen) as error:
@@ -331,8 +333,8 @@ class ResumeTokens:
         return cursor
 
     @staticmethod
-    def _context(request: Message, whose: str) -> str:
-        return f"resume_token/{whose}/{hashlib.sha256(_filters(request)).hexdigest()}"
+    def _context(request: Message, holder_id: str) -> str:
+        return f"resume_token/{holder_id}/{hashlib.sha256(_filters(request)).hexdigest()}"
 
 
 class WatchTokens:
@@ -357,13 +359,14 @@ class WatchTokens:
         self,
         tokens: Iterable[str],
         now: datetime,
-        ask: Callable[[Collection[str]], Mapping[str, str]],
+        read_versions: Callable[[Collection[str]], Mapping[str, str]],
     ) -> list[str]:
         """Returns the version of each token's scope, in the order of the tokens; "" for a token
-        that is invalid or expired. `ask` returns the versions by scope, and is called once.
+        that is invalid or expired. `read_versions` returns the versions by scope; it is called
+        once.
         """
         scopes = [self._scope(token, now) for token in tokens]
-        version_by_scope = ask(sorted({scope for scope in scopes if scope is not None}))
+        version_by_scope = read_versions(sorted({scope for scope in scopes if scope is not None}))
         return ["" if scope is None else version_by_scope[scope] for scope in scopes]
 
     def _scope(self, token: str, now: datetime) -> str | None:
@@ -396,17 +399,17 @@ def _filters(request: Message) -> bytes:
     """Returns the parts of a request to which a token is bound: the rpc (by the name of its
     request message) and the filters, without the token, the page size, and times.
     """
-    requested = type(request)()
-    requested.CopyFrom(request)
+    filters = type(request)()
+    filters.CopyFrom(request)
     for field in {"page_token", "page_size", "resume_token"} & set(
         request.DESCRIPTOR.fields_by_name
     ):
-        requested.ClearField(field)
-    _leave_out_times(requested)
+        filters.ClearField(field)
+    _leave_out_times(filters)
     return (
         request.DESCRIPTOR.full_name.encode()
         + b"\0"
-        + requested.SerializeToString(deterministic=True)
+        + filters.SerializeToString(deterministic=True)
     )
 
 

@@ -8,7 +8,7 @@ from chassis import log
 from chassis.config import ServiceSettings
 from chassis.supervisor import Loop
 from facts.kafka import (
-    RAISED,
+    KAFKA_ERRORS,
     Consumer,
     NoPartition,
     ReceivedRecord,
@@ -43,13 +43,13 @@ class Broker:
         unusable; it exceeds the time in which clients reconnect.
         """
         # The pause is short, so that a broker that is back is noticed soon.
-        self.loop = Loop("broker", self._watch, waits_for=RAISED, longest_pause=0.5)
+        self.loop = Loop("broker", self._watch, waits_for=KAFKA_ERRORS, longest_pause=0.5)
         self.settings = settings
         self._topics = list(topics)
         self._changed = threading.Condition()
         self._cluster_id: str | None = None
         self._patience = patience
-        self._failing: dict[str, float] = {}  # the time of the first failure, by user
+        self._failing_since: dict[str, float] = {}  # the time of the first failure, by user
 
     @property
     def cluster_id(self) -> str | None:
@@ -59,18 +59,18 @@ class Broker:
     @property
     def usable(self) -> bool:
         """True if the broker responds, and no user has been failing for too long (`patience`)."""
-        since = min(list(self._failing.values()), default=None)
+        since = min(list(self._failing_since.values()), default=None)
         return self._cluster_id is not None and (
             since is None or time.monotonic() - since < self._patience
         )
 
-    def failed(self, user: str) -> None:
+    def note_failure(self, user: str) -> None:
         """Records that `user` of the broker failed."""
-        self._failing.setdefault(user, time.monotonic())
+        self._failing_since.setdefault(user, time.monotonic())
 
     def note_success(self, user: str) -> None:
         """Records that `user` of the broker succeeded; clears its failure."""
-        self._failing.pop(user, None)
+        self._failing_since.pop(user, None)
 
     def wait(self, seconds: float) -> str | None:
         """Waits until a cluster responds, at most `seconds`; returns its id, or None."""
@@ -101,7 +101,7 @@ class Broker:
             while loop.turn():
                 cluster_id = str(admin.describe_cluster()["cluster_id"])
                 # after failures too, since a topic may have been deleted
-                if cluster_id != known_id or self._failing:
+                if cluster_id != known_id or self._failing_since:
                     create_topics(admin, self.settings, self._topics)
                     known_id = cluster_id
                 self._set(cluster_id)
@@ -118,7 +118,7 @@ class Broker:
             return
         with self._changed:
             self._cluster_id = cluster_id
-            self._failing.clear()  # a broker that is back starts without failures
+            self._failing_since.clear()  # a broker that is back starts without failures
             self._changed.notify_all()
         log.get().info("broker" if cluster_id else "broker_away", cluster_id=cluster_id or "")
 
@@ -132,7 +132,7 @@ def read(broker: Broker, user: str, consumer: Consumer) -> list[ReceivedRecord]:
     try:
         records = consumer.poll(_POLL)
     except NoPartition:
-        broker.failed(user)
+        broker.note_failure(user)
         raise
     if consumer.assigned:
         broker.note_success(user)

@@ -34,7 +34,7 @@ class FactPosition(Enum):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingFact:
     """A waiting fact, its topic, the reason if it is held, and how often it was tried."""
 
     topic: str
@@ -50,7 +50,7 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
     A fact of a later epoch replaces the history of the subject: versions count from 1 again, and
     versions that both epochs share count as applied.
     """
-    key = {
+    parameters = {
         "consumer": consumer,
         "subject": fact.subject,
         "version": fact.version,
@@ -59,14 +59,14 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
     tx.execute(
         "INSERT INTO inbox (consumer, subject, version) VALUES (%(consumer)s, %(subject)s, 0)"
         " ON CONFLICT DO NOTHING",
-        key,
+        parameters,
     )
     row = tx.execute(
         "SELECT version, epoch, overtaken, EXISTS (SELECT FROM inbox_parked p"
         " WHERE p.consumer = %(consumer)s AND p.subject = %(subject)s"
         " AND p.version = %(version)s AND p.epoch = %(epoch)s AND p.reason <> '') AS held"
         " FROM inbox WHERE consumer = %(consumer)s AND subject = %(subject)s FOR UPDATE",
-        key,
+        parameters,
     ).fetchone()
     assert row is not None
     version, epoch, overtaken = row["version"], row["epoch"], row["overtaken"]
@@ -77,7 +77,7 @@ def position(tx: Transaction, consumer: str, fact: Fact) -> FactPosition:
         tx.execute(
             "UPDATE inbox SET epoch = %(epoch)s, version = 0, overtaken = %(overtaken)s"
             " WHERE consumer = %(consumer)s AND subject = %(subject)s",
-            {**key, "overtaken": overtaken},
+            {**parameters, "overtaken": overtaken},
         )
     if fact.version <= version:
         return FactPosition.SEEN
@@ -112,7 +112,7 @@ def advance(tx: Transaction, consumer: str, fact: Fact) -> bool:
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedVersion:
     """The last applied version of a subject. `plain` is True if no fact of the subject is waiting,
     and no earlier epoch has to be considered.
     """
@@ -122,23 +122,25 @@ class Applied:
     plain: bool
 
 
-def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str, Applied]:
+def lock(tx: Transaction, consumer: str, subjects: Collection[str]) -> dict[str, AppliedVersion]:
     """Locks the subjects for the transaction; returns the last applied version of each subject."""
-    key = {"consumer": consumer, "subjects": sorted(subjects)}
+    parameters = {"consumer": consumer, "subjects": sorted(subjects)}
     tx.execute(
         "INSERT INTO inbox (consumer, subject, version)"
         " SELECT %(consumer)s, subject, 0 FROM unnest(%(subjects)s::text[]) AS subject"
         " ON CONFLICT DO NOTHING",
-        key,
+        parameters,
     )
     rows = tx.execute(
         "SELECT subject, epoch, version, overtaken = 0 AND NOT EXISTS (SELECT FROM inbox_parked p"
         " WHERE p.consumer = i.consumer AND p.subject = i.subject) AS plain FROM inbox i"
         " WHERE consumer = %(consumer)s AND subject = ANY(%(subjects)s)"
         " ORDER BY subject FOR UPDATE",
-        key,
+        parameters,
     )
-    return {row["subject"]: Applied(row["epoch"], row["version"], row["plain"]) for row in rows}
+    return {
+        row["subject"]: AppliedVersion(row["epoch"], row["version"], row["plain"]) for row in rows
+    }
 
 
 def advance_plain(tx: Transaction, consumer: str, versions: Mapping[str, int]) -> None:
@@ -178,7 +180,7 @@ def park(tx: Transaction, consumer: str, topic: str, fact: Fact, now: datetime) 
     )
 
 
-def hold(tx: Transaction, consumer: str, waiting: Waiting, reason: str, now: datetime) -> None:
+def hold(tx: Transaction, consumer: str, waiting: WaitingFact, reason: str, now: datetime) -> None:
     """Holds a refused fact, and with it all later facts of its subject. Each pause between two
     tries is twice as long as the previous pause, up to five minutes.
 
@@ -217,7 +219,7 @@ def due_subjects(tx: Transaction, consumer: str, now: datetime, limit: int) -> l
     return [row["subject"] for row in rows]
 
 
-def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting | None:
+def due_fact(tx: Transaction, consumer: str, subject: str, now: datetime) -> WaitingFact | None:
     """Returns the fact of this subject that can be tried now; None if there is none."""
     row = tx.execute(
         "SELECT p.subject, p.version, p.type, p.payload, p.time, p.epoch, p.base, p.trace,"
@@ -227,7 +229,7 @@ def due(tx: Transaction, consumer: str, subject: str, now: datetime) -> Waiting 
     if row is None:
         return None
     topic, reason, attempts = row.pop("topic"), row.pop("reason"), row.pop("attempts")
-    return Waiting(topic, Fact(**row), reason, attempts)
+    return WaitingFact(topic, Fact(**row), reason, attempts)
 
 
 def forget_overtaken(tx: Transaction, consumer: str) -> None:
@@ -254,9 +256,9 @@ def gaps(tx: Transaction, consumer: str, before: datetime) -> list[tuple[str, st
     return [(row["topic"], row["subject"]) for row in rows]
 
 
-def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
-    """Returns True if this consumer is new, or if it has requested all facts again since its own
-    store was last restored. Records a new consumer with this epoch of its store.
+def register(tx: Transaction, consumer: str, epoch: int) -> bool:
+    """Registers a consumer, if it is new, with this epoch of its own store. Returns True if the
+    consumer is new, or if it has requested all facts again since its store was last restored.
     """
     row = tx.execute("SELECT epoch FROM consumers WHERE consumer = %s", (consumer,)).fetchone()
     if row is None:
@@ -267,7 +269,7 @@ def missed_nothing(tx: Transaction, consumer: str, epoch: int) -> bool:
     return row is None or row["epoch"] == epoch
 
 
-def nothing_to_do(tx: Transaction, consumer: str) -> bool:
+def has_nothing_to_do(tx: Transaction, consumer: str) -> bool:
     """Returns True if no fact and no unreadable record of this consumer waits, and its own store
     has not been restored since the consumer last requested all facts. One statement, since it runs
     at rest.

@@ -26,7 +26,7 @@ PERMANENT = frozenset({"enlace.erasures.v1"})
 """Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
 # The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
 # come from the library's internals).
-RAISED = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
+KAFKA_ERRORS = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)
 
 
 class BrokerLost(Exception):
@@ -47,7 +47,7 @@ def _raising_broker_lost() -> Iterator[None]:
     """
     try:
         yield
-    except RAISED as error:
+    except KAFKA_ERRORS as error:
         raise BrokerLost(type(error).__name__) from error
 
 
@@ -57,12 +57,12 @@ REPLAYS = "enlace.replays.v1"
 # Milliseconds without a response after which the broker counts as unavailable.
 _SILENCE_MS = 5_000
 
-_SILENCE = 30.0
+_SILENCE_LIMIT = 30.0
 """Seconds without progress after which reading a topic fails, since silence does not prove that the
 end was reached.
 """
 
-FULL = 50
+MAX_POLL_RECORDS = 50
 """Maximum number of records in one poll.
 
 While a member processes records, it takes part in no rebalance, so a batch must not take long even
@@ -74,12 +74,12 @@ _SLOWEST_BATCH = 900.0
 the transactions of all the batch's records may take.
 """
 
-_UNASSIGNED = 30.0
+_UNASSIGNED_LIMIT = 30.0
 """Seconds without a partition after which a member whose join has not completed leaves and joins
 again.
 """
 
-_EMPTY = 8.0
+_EMPTY_LIMIT = 8.0
 """Seconds without a partition after which a member that has joined leaves and joins again. A
 service has fewer processes than its topics have partitions, so each process should have some.
 kafka-python's leader assigns nothing if it does not know the topic's partitions yet, and then does
@@ -101,7 +101,7 @@ class ReceivedRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes]]
 
 
-def _common(settings: ServiceSettings) -> dict[str, Any]:
+def _common_config(settings: ServiceSettings) -> dict[str, Any]:
     config: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "security_protocol": settings.kafka_security_protocol,
@@ -122,8 +122,8 @@ def _common(settings: ServiceSettings) -> dict[str, Any]:
 
 
 def connect_admin(settings: ServiceSettings) -> KafkaAdminClient:
-    """Connects a client that queries the cluster and creates topics. Raises one of RAISED."""
-    return KafkaAdminClient(**_common(settings) | {"request_timeout_ms": _SILENCE_MS})
+    """Connects a client that queries the cluster and creates topics. Raises one of KAFKA_ERRORS."""
+    return KafkaAdminClient(**_common_config(settings) | {"request_timeout_ms": _SILENCE_MS})
 
 
 def create_topics(
@@ -169,7 +169,7 @@ class Producer:
         with _raising_broker_lost():
             self._prefix = settings.kafka_prefix
             self._producer = KafkaProducer(
-                **_common(settings),
+                **_common_config(settings),
                 acks="all",
                 enable_idempotence=False,
                 max_in_flight_requests_per_connection=1,
@@ -194,8 +194,8 @@ class Producer:
                 self._producer.send(self._prefix + topic, key=key, value=value, headers=headers)
                 for key, value, headers in records
             ]
-            acknowledged = [future.get(timeout=timeout) for future in futures]
-        return {metadata.partition: metadata.offset + 1 for metadata in acknowledged}
+            acknowledgements = [future.get(timeout=timeout) for future in futures]
+        return {metadata.partition: metadata.offset + 1 for metadata in acknowledgements}
 
     def discard(self) -> None:
         """Closes the producer at once, without sending what it holds."""
@@ -230,7 +230,7 @@ class Reader:
         self._topic = settings.kafka_prefix + topic
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(
-                **_common(settings),
+                **_common_config(settings),
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -238,8 +238,8 @@ class Reader:
                 metrics_enabled=False,
             )
 
-    def read(self, begins: Mapping[int, int]) -> Iterator[Sequence[ReceivedRecord]]:
-        """Reads each partition from its offset in `begins` (0 if it has none) to its current end.
+    def read(self, start_offsets: Mapping[int, int]) -> Iterator[Sequence[ReceivedRecord]]:
+        """Reads each partition from its offset in `start_offsets`, or else 0, to its current end.
 
         Yields batches, even empty ones, so that the caller can record a turn. Ends only when all
         partitions have been read. Raises BrokerLost if the topic is missing, or if nothing arrives
@@ -254,7 +254,9 @@ class Reader:
             if not partitions:
                 raise BrokerLost("no topic")
             ends = consumer.end_offsets(partitions)
-            starts = {partition: begins.get(partition.partition, 0) for partition in partitions}
+            starts = {
+                partition: start_offsets.get(partition.partition, 0) for partition in partitions
+            }
             # If a partition ends before the given offset, the topic has been created again, so it
             # is read from its beginning.
             starts = {
@@ -267,13 +269,13 @@ class Reader:
             consumer.assign(unread)
             for partition in unread:
                 consumer.seek(partition, starts[partition])
-            last_positions, since = dict[TopicPartition, int](), time.monotonic()
+            last_positions, progress_at = dict[TopicPartition, int](), time.monotonic()
             while unread:
-                batch = _received(self._settings, consumer.poll(timeout_ms=500))
+                batch = _received_records(self._settings, consumer.poll(timeout_ms=500))
                 positions = {partition: consumer.position(partition) or 0 for partition in unread}
                 if positions != last_positions:
-                    last_positions, since = positions, time.monotonic()
-                elif time.monotonic() - since > _SILENCE:
+                    last_positions, progress_at = positions, time.monotonic()
+                elif time.monotonic() - progress_at > _SILENCE_LIMIT:
                     raise BrokerLost("silent")
                 yield batch
                 unread = [
@@ -286,17 +288,17 @@ class Reader:
 
 
 def read_from(
-    settings: ServiceSettings, topic: str, begins: Mapping[int, int]
+    settings: ServiceSettings, topic: str, start_offsets: Mapping[int, int]
 ) -> Iterator[Sequence[ReceivedRecord]]:
     """Reads a topic once, as `Reader.read` does."""
     reader = Reader(settings, topic)
     try:
-        yield from reader.read(begins)
+        yield from reader.read(start_offsets)
     finally:
         reader.close()
 
 
-def _received(
+def _received_records(
     settings: ServiceSettings, batches: Mapping[TopicPartition, Sequence[Any]]
 ) -> list[ReceivedRecord]:
     """Returns the records of a poll, in order within each partition."""
@@ -316,22 +318,23 @@ def _received(
 
 class _Membership(ConsumerRebalanceListener):
     """Tracks whether the group has assigned this member its partitions, possibly none, since it
-    last joined; `new` are the partitions that were assigned since the consumer last looked at them.
+    last joined; `new_partitions` are the partitions that were assigned since the consumer last
+    looked at them.
     """
 
     def __init__(self) -> None:
         self.joined = False
-        self.new = set[TopicPartition]()
+        self.new_partitions = set[TopicPartition]()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Called when the group has assigned partitions."""
         self.joined = True
-        self.new = set(assigned)
+        self.new_partitions = set(assigned)
 
     def on_partitions_revoked(self, revoked: object) -> None:
         """Called when the member joins again."""
         self.joined = False
-        self.new = set()
+        self.new_partitions = set()
 
 
 class Consumer:
@@ -344,10 +347,10 @@ class Consumer:
         self._membership = _Membership()
         # the partitions of which the broker has deleted unread records, each with the offset of its
         # first remaining record
-        self._deleted = dict[TopicPartition, int]()
+        self._first_offsets = dict[TopicPartition, int]()
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(
-                **_common(settings),
+                **_common_config(settings),
                 group_id=settings.kafka_prefix + group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -357,7 +360,7 @@ class Consumer:
                 heartbeat_interval_ms=2000,  # a third of the timeout, as Kafka recommends
                 # the broker responds as soon as a record arrives, and at the latest after this time
                 fetch_max_wait_ms=5000,
-                max_poll_records=FULL,
+                max_poll_records=MAX_POLL_RECORDS,
                 max_poll_interval_ms=int(_SLOWEST_BATCH * 1000),
                 metadata_max_age_ms=15_000,
             )
@@ -371,11 +374,15 @@ class Consumer:
         Raises BrokerLost, or NoPartition if this member has had no partition for too long.
         """
         with _raising_broker_lost():
-            records = _received(self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000)))
+            records = _received_records(
+                self._settings, self._consumer.poll(timeout_ms=int(seconds * 1000))
+            )
         now = time.monotonic()
         if self.assigned:
             self._assigned_at = now
-        elif not records and now - self._assigned_at > (_EMPTY if self.joined else _UNASSIGNED):
+        elif not records and now - self._assigned_at > (
+            _EMPTY_LIMIT if self.joined else _UNASSIGNED_LIMIT
+        ):
             raise NoPartition(self._group)
         return records
 
@@ -397,18 +404,19 @@ class Consumer:
         commit of its records, and `skip_deleted` once the facts have been requested again. Raises
         BrokerLost.
         """
-        if new := self._membership.new:
+        if new := self._membership.new_partitions:
             with _raising_broker_lost():
-                self._deleted = {
+                self._first_offsets = {
                     partition: first_offset
                     for partition, first_offset in self._consumer.beginning_offsets(
                         list(new)
                     ).items()
                     if first_offset > (self._consumer.committed(partition) or 0)
                 }
-            self._membership.new = set()
+            self._membership.new_partitions = set()
         return {
-            partition.topic.removeprefix(self._settings.kafka_prefix) for partition in self._deleted
+            partition.topic.removeprefix(self._settings.kafka_prefix)
+            for partition in self._first_offsets
         }
 
     def skip_deleted(self) -> None:
@@ -419,10 +427,10 @@ class Consumer:
             self._consumer.commit(
                 {
                     partition: OffsetAndMetadata(first_offset)
-                    for partition, first_offset in self._deleted.items()
+                    for partition, first_offset in self._first_offsets.items()
                 }
             )
-        self._deleted = {}
+        self._first_offsets = {}
 
     def commit(self, records: Sequence[ReceivedRecord]) -> None:
         """Commits the offsets after these records.

@@ -140,14 +140,14 @@ def next_batch(tx: Transaction, limit: int) -> Batch:
         " ORDER BY facts.subject, facts.version",
         {"limit": limit},
     ).fetchall()
-    first = rows[0]
+    first_row = rows[0]
     names = [field.name for field in fields(Fact)]
     return Batch(
         [Fact(**{name: row[name] for name in names}) for row in rows if row["subject"]],
-        first["round"],
-        first["now_epoch"],
-        first["same_store"],
-        first["repeat"],
+        first_row["round"],
+        first_row["now_epoch"],
+        first_row["same_store"],
+        first_row["repeat"],
     )
 
 

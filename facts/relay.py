@@ -32,8 +32,8 @@ _LOOK = 1.0  # seconds between two tries for the lock
 # as much as ten facts do, so under load facts are sent together, up to 40 ms later. A single fact
 # is sent at once, and so are the facts of the first two seconds of load.
 _PASSES_PER_SECOND = 25
-# A pass with at least this number of facts, which is a hundred facts per second, is followed by a
-# pause, so that the next pass costs little beside its facts.
+# A pass with at least this number of facts (a hundred facts per second) is followed by a pause, so
+# that the cost of the next pass is small in comparison with that of its facts.
 _MANY = 4
 _PAUSE_AFTER_MANY = 0.08  # seconds
 _BEGINNING = ("", 0)
@@ -64,7 +64,7 @@ class Relay:
         self._epoch: int | None = None
         self._pause_until = -math.inf  # time.monotonic() before which no pass begins
         # the (subject, version) that the pass through the facts to be repeated has reached
-        self._repeated: tuple[str, int] = _BEGINNING
+        self._repeat_position: tuple[str, int] = _BEGINNING
 
     def loop(self) -> Loop:
         """Returns the loop that publishes.
@@ -102,15 +102,15 @@ class Relay:
                 continue
             if outbox.note_cluster(connection, cluster_id):
                 log.get().warning("relay_tells_all_again", cluster_id=cluster_id)
-            self._repeated = _BEGINNING
+            self._repeat_position = _BEGINNING
             try:
                 self._publish_all(loop, connection, cluster_id)
             except BrokerLost:
-                self._broker.failed("relay")
+                self._broker.note_failure("relay")
                 raise
 
     def _publish_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
-        self.look_back(connection, loop)
+        self.detect_rollback(connection, loop)
         producer = Producer(self._broker.settings)
         # If a crash of the database server loses a mark, the fact is published again, which is
         # always allowed.
@@ -131,7 +131,7 @@ class Relay:
             with suppress(*LOST):
                 connection.execute("SET synchronous_commit = on")
 
-    def look_back(self, connection: Transaction, loop: Loop) -> None:
+    def detect_rollback(self, connection: Transaction, loop: Loop) -> None:
         """Reads the records after the offsets that this store knows. A fact of this service that
         the outbox lacks shows that the store has gone back in time; a new epoch then begins.
 
@@ -182,9 +182,9 @@ class Relay:
         # Facts before the position of the pass may have been marked in the meantime, so at its end
         # the pass starts over.
         facts = outbox.facts_to_repeat(
-            connection, _BATCH, self._repeated
+            connection, _BATCH, self._repeat_position
         ) or outbox.facts_to_repeat(connection, _BATCH, _BEGINNING)
-        self._repeated = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
+        self._repeat_position = (facts[-1].subject, facts[-1].version) if facts else _BEGINNING
         return facts
 
     def _refresh_epoch(self, connection: Transaction) -> None:
@@ -224,15 +224,15 @@ class Replays:
                         if not subject or is_subject(
                             subject
                         ):  # other programs may write to the topic
-                            self._republish(subject.decode())
+                            self._mark_for_repeat(subject.decode())
                     if records:
                         consumer.commit(records)
             finally:
                 consumer.close()
 
-    def _republish(self, subject: str) -> None:
-        """Publishes a subject's facts again. An empty subject means all facts, which a consumer
-        requests after its store was restored from a copy.
+    def _mark_for_repeat(self, subject: str) -> None:
+        """Marks a subject's facts to be published again. An empty subject means all facts, which a
+        consumer requests after its store was restored from a copy.
         """
         with self._database.transaction(SYSTEM) as tx:
             if subject:

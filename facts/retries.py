@@ -44,7 +44,7 @@ class Retries:
         `is_handling` returns True if the handler had started. Raises Stopped if the loop is asked
         to end.
         """
-        delay, overdue, retried = 0.1, 0, True
+        delay, late_count, retried = 0.1, 0, True
         while True:
             try:
                 with self._database.transaction(
@@ -55,12 +55,12 @@ class Retries:
                 if isinstance(refusal, Unavailable) and found_dead(refusal):
                     retried = False
                     continue
-                overdue = (
-                    overdue + 1
+                late_count = (
+                    late_count + 1
                     if isinstance(refusal, Late) and is_handling() and self._database.answers
                     else 0
                 )
-                if overdue == late_tries:
+                if late_count == late_tries:
                     raise
                 log.get().warning(
                     "subscriber_waits", consumer=self._name, reason=refusal.reason, delay_s=delay

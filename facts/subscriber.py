@@ -29,8 +29,8 @@ from chassis.supervisor import Loop
 from facts import dead_letters, inbox, outbox
 from facts.broker import Broker, read
 from facts.envelope import NewerKind, Unreadable, unpack
-from facts.inbox import FactPosition, Waiting
-from facts.kafka import FULL, REPLAYS, BrokerLost, Consumer, send
+from facts.inbox import FactPosition, WaitingFact
+from facts.kafka import MAX_POLL_RECORDS, REPLAYS, BrokerLost, Consumer, send
 from facts.outbox import Fact
 from facts.retries import Retries, Stopped
 from keys.sealing import Keyring, SignatureCheck
@@ -42,8 +42,8 @@ _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
 # The time between two looks at the database while nothing waits, as far as this process knows.
 # Another process may have left waiting facts, and this service's own store may have been restored.
 _REST = timedelta(minutes=1)
-_TOGETHER = 100  # maximum number of facts that one transaction applies
-_SWEPT = 100  # maximum number of subjects in one sweep; topics are read between two sweeps
+_MAX_TOGETHER = 100  # maximum number of facts that one transaction applies
+_MAX_SWEPT = 100  # maximum number of subjects in one sweep; topics are read between two sweeps
 
 
 class Subscriber:
@@ -83,7 +83,7 @@ class Subscriber:
         self._handling = False  # a handler was called in the current transaction
         self._anything_waits = True  # facts or dead letters, as far as is known
         # (topic, key) of unreadable records since the last request
-        self._doubtful: set[tuple[str, str]] = set()
+        self._doubtful_subjects: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
         self._retries = Retries(self._loop, database, name)
 
@@ -109,7 +109,7 @@ class Subscriber:
                     if records:
                         self.take(records)
                         consumer.commit(records)
-                        if self._gather and len(records) < FULL:
+                        if self._gather and len(records) < MAX_POLL_RECORDS:
                             loop.wait(self._gather)
                     self._request_missing()
                     self.sweep()
@@ -135,8 +135,8 @@ class Subscriber:
                 self._dead_letter(record, unreadable.reason)
             else:
                 readable.append((record.topic, fact))
-        for start in range(0, len(readable), _TOGETHER):
-            self._take_together(readable[start : start + _TOGETHER])
+        for start in range(0, len(readable), _MAX_TOGETHER):
+            self._take_together(readable[start : start + _MAX_TOGETHER])
 
     def _take_together(self, chunk: Sequence[tuple[str, Fact]]) -> None:
         """Applies facts in one transaction. If a fact fails, each half of the chunk is tried by
@@ -166,7 +166,7 @@ class Subscriber:
             if isinstance(error, Late):  # gets two more tries
                 applied, remaining = [], [(topic, fact)]
             else:
-                self._hold(Waiting(topic, fact), error)
+                self._hold(WaitingFact(topic, fact), error)
                 applied, remaining = [(fact, FactPosition.HELD)], []
         for fact, position in applied:
             self._report(fact, position)
@@ -185,7 +185,7 @@ class Subscriber:
         states = inbox.lock(tx, self._name, {fact.subject for _, fact in chunk})
         versions = {subject: state.version for subject, state in states.items()}
         applied, remaining = list[tuple[Fact, FactPosition]](), list[tuple[str, Fact]]()
-        changed = dict[str, int]()
+        new_versions = dict[str, int]()
         remaining_subjects = set[str]()
         for number, (topic, fact) in enumerate(chunk):
             state = states[fact.subject]
@@ -207,21 +207,23 @@ class Subscriber:
                     # The part that is done is committed; the rest is taken one by one.
                     remaining += chunk[number:]
                     break
-                versions[fact.subject] = changed[fact.subject] = fact.version
+                versions[fact.subject] = new_versions[fact.subject] = fact.version
                 applied.append((fact, FactPosition.NEXT))
-        if changed:
-            inbox.advance_plain(tx, self._name, changed)
+        if new_versions:
+            inbox.advance_plain(tx, self._name, new_versions)
         return applied, remaining
 
     def _take_one(self, topic: str, fact: Fact) -> None:
-        if self._apply_found(lambda tx: self._position(tx, topic, fact)):
+        if self._apply_found(lambda tx: self._position_or_park(tx, topic, fact)):
             self._take_waiting(fact.subject)
 
-    def _position(self, tx: Transaction, topic: str, fact: Fact) -> tuple[FactPosition, Waiting]:
+    def _position_or_park(
+        self, tx: Transaction, topic: str, fact: Fact
+    ) -> tuple[FactPosition, WaitingFact]:
         position = inbox.position(tx, self._name, fact)
         if position is FactPosition.AHEAD:
             inbox.park(tx, self._name, topic, fact, self._clock.now())
-        return position, Waiting(topic, fact)
+        return position, WaitingFact(topic, fact)
 
     # --- waiting facts
 
@@ -230,8 +232,10 @@ class Subscriber:
         while self._apply_found(lambda tx: self._next_waiting(tx, subject)):
             pass
 
-    def _next_waiting(self, tx: Transaction, subject: str) -> tuple[FactPosition, Waiting | None]:
-        waiting = inbox.due(tx, self._name, subject, self._clock.now())
+    def _next_waiting(
+        self, tx: Transaction, subject: str
+    ) -> tuple[FactPosition, WaitingFact | None]:
+        waiting = inbox.due_fact(tx, self._name, subject, self._clock.now())
         if waiting is None:
             return FactPosition.SEEN, None
         trace.begin(waiting.fact.trace)
@@ -239,12 +243,12 @@ class Subscriber:
         return (FactPosition.NEXT if position is FactPosition.HELD else position), waiting
 
     def _apply_found(
-        self, find: Callable[[Transaction], tuple[FactPosition, Waiting | None]]
+        self, find: Callable[[Transaction], tuple[FactPosition, WaitingFact | None]]
     ) -> bool:
         """Applies the fact that `find` returns, if it is the next of its subject, and holds it if
         that fails. Returns True if the next fact of the subject is waiting.
         """
-        waiting: Waiting | None = None
+        waiting: WaitingFact | None = None
 
         def act(tx: Transaction) -> tuple[FactPosition, bool] | None:
             """Returns the fact's position, and True if the next fact is waiting; None if the
@@ -291,7 +295,7 @@ class Subscriber:
                     version=fact.version,
                 )
 
-    def _hold(self, waiting: Waiting, error: Exception) -> None:
+    def _hold(self, waiting: WaitingFact, error: Exception) -> None:
         fact, reason = waiting.fact, _reason(error)
         log.get().error(
             "fact_held",
@@ -323,7 +327,7 @@ class Subscriber:
             with trace.under(""):
                 self._take_waiting(subject)
         for identity, record in self._retries.run(
-            lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _SWEPT)
+            lambda tx: dead_letters.take_redriven(tx, self._keyring, self._name, _MAX_SWEPT)
         ):
             self._read_again(identity, record)
         self._note_counts(self._retries.run(self._counts))
@@ -345,7 +349,7 @@ class Subscriber:
 
     def _due_subjects(self, tx: Transaction, now: datetime) -> list[str]:
         inbox.forget_overtaken(tx, self._name)
-        return inbox.due_subjects(tx, self._name, now, _SWEPT)
+        return inbox.due_subjects(tx, self._name, now, _MAX_SWEPT)
 
     # --- unreadable records
 
@@ -371,7 +375,7 @@ class Subscriber:
         if is_new:
             key = (record.key or b"").decode("ascii", "replace")
             if is_id(key):
-                self._doubtful.add((record.topic, key))
+                self._doubtful_subjects.add((record.topic, key))
             log.get().error(
                 "dead_letter",
                 consumer=self._name,
@@ -405,11 +409,11 @@ class Subscriber:
         """
         now = self._clock.now()
         is_idle = not self._anything_waits
-        delay = _REST if is_idle and not self._doubtful else self._patience
+        delay = _REST if is_idle and not self._doubtful_subjects else self._patience
         if timedelta() <= now - self._requested_at < delay:
             return
         self._requested_at = now
-        if is_idle and not self._doubtful and self._has_nothing_to_do():
+        if is_idle and not self._doubtful_subjects and self._has_nothing_to_do():
             self._note_counts((0, 0, 0))
             self._swept_at = now
             return
@@ -417,12 +421,12 @@ class Subscriber:
 
         def find_gaps(tx: Transaction) -> tuple[list[tuple[str, str]], int, bool]:
             epoch = outbox.ensure_epoch(tx, self._clock)
-            restored = not inbox.missed_nothing(tx, self._name, epoch)
-            return inbox.gaps(tx, self._name, now - _FIRST_PATIENCE), epoch, restored
+            is_restored = not inbox.register(tx, self._name, epoch)
+            return inbox.gaps(tx, self._name, now - _FIRST_PATIENCE), epoch, is_restored
 
-        gaps, epoch, restored = self._retries.run(find_gaps)
-        missing = sorted({*gaps, *self._doubtful})
-        missing += [(topic, "") for topic in self._topics if restored]
+        gaps, epoch, is_restored = self._retries.run(find_gaps)
+        missing = sorted({*gaps, *self._doubtful_subjects})
+        missing += [(topic, "") for topic in self._topics if is_restored]
         # The facts of a lasting gap are requested less and less often: their publisher may be down
         # for days.
         self._patience = min(self._patience * 2, _LONGEST_PATIENCE) if missing else _FIRST_PATIENCE
@@ -438,8 +442,8 @@ class Subscriber:
                 REPLAYS,
                 [(topic.encode(), subject.encode(), []) for topic, subject in missing],
             )
-            self._doubtful.clear()
-        if restored:
+            self._doubtful_subjects.clear()
+        if is_restored:
             self._retries.run(lambda tx: inbox.record_full_request(tx, self._name, epoch))
 
     def _request_deleted(self, consumer: Consumer) -> None:
@@ -456,7 +460,7 @@ class Subscriber:
         """
         try:
             with self._database.autocommit() as connection:
-                return inbox.nothing_to_do(connection, self._name)
+                return inbox.has_nothing_to_do(connection, self._name)
         except (Unavailable, Exhausted, Stale, Late):
             return False
 

@@ -115,12 +115,12 @@ class Witness:
         self._signer = signer
         self._trusted_signers = trusted_signers
         self._clock = clock
-        self._cluster = ""
+        self._cluster_id = ""
         self._offsets: dict[int, int] = {}
         self._subjects: set[str] = set()  # subjects with a record in the topic
         self._compared = False
-        self._questions: set[str] = set()
-        self._answered: set[str] = set()
+        self._question_ids: set[str] = set()
+        self._answered_ids: set[str] = set()
 
     def loop(self) -> Loop:
         """Returns the loop that reads and publishes."""
@@ -133,7 +133,7 @@ class Witness:
                 cluster_id = self._broker.wait(0.5)
                 if cluster_id is None:
                     continue
-                if reader is not None and cluster_id != self._cluster:
+                if reader is not None and cluster_id != self._cluster_id:
                     reader.close()
                     reader = None
                 reader = reader or Reader(self._broker.settings, self._topic)
@@ -146,41 +146,46 @@ class Witness:
     def turn(
         self,
         on_progress: Callable[[], object] = lambda: None,
-        read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]] | None = None,
+        read_records: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]]
+        | None = None,
     ) -> int:
         """Stores new records of the topic. If a comparison is due, also publishes the latest stored
         record of each subject that the topic lacks. Returns how many it published. Raises
         BrokerLost.
 
-        `read` reads the topic from offsets; by default, over a connection of its own.
+        `read_records` reads the topic from offsets; by default, over a connection of its own.
         """
-        read = read or partial(read_from, self._broker.settings, self._topic)
-        cluster = self._broker.cluster_id or ""
-        if cluster != self._cluster:
+        read_records = read_records or partial(read_from, self._broker.settings, self._topic)
+        cluster_id = self._broker.cluster_id or ""
+        if cluster_id != self._cluster_id:
             self._forget()
-            self._cluster = cluster
-        self._read_topic(on_progress, read)
-        questions = self._questions - self._answered
-        if questions:
+            self._cluster_id = cluster_id
+        self._read_topic(on_progress, read_records)
+        open_questions = self._question_ids - self._answered_ids
+        if open_questions:
             self._forget()  # a broker may have lost records but kept its cluster id
-            self._read_topic(on_progress, read)
+            self._read_topic(on_progress, read_records)
         if self._compared:
             return 0
         with self._database.transaction(SYSTEM) as tx:
-            stored = latest(tx, self._topic)
-        missing = [record for subject, record in stored.items() if subject not in self._subjects]
+            stored_records = latest(tx, self._topic)
+        missing = [
+            record for subject, record in stored_records.items() if subject not in self._subjects
+        ]
         if missing:
             log.get().warning("records_published_again", topic=self._topic, count=len(missing))
             send(self._broker.settings, self._topic, missing)
         now, source = self._clock.now(), f"enlace/{self._name}"
-        answers = [Fact(id, len(stored) + 1, ANSWER, b"", now) for id in sorted(questions)]
+        answers = [
+            Fact(id, len(stored_records) + 1, ANSWER, b"", now) for id in sorted(open_questions)
+        ]
         if answers:  # sent after the missing records
             send(
                 self._broker.settings,
                 self._topic,
                 [pack(answer, source, self._signer) for answer in answers],
             )
-        self._answered |= questions
+        self._answered_ids |= open_questions
         self._compared = True
         return len(missing)
 
@@ -193,9 +198,9 @@ class Witness:
     def _read_topic(
         self,
         on_progress: Callable[[], object],
-        read: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]],
+        read_records: Callable[[Mapping[int, int]], Iterator[Sequence[ReceivedRecord]]],
     ) -> None:
-        for batch in read(self._offsets):
+        for batch in read_records(self._offsets):
             on_progress()
             for record in batch:
                 self._take(record)
@@ -211,10 +216,10 @@ class Witness:
             return
         match message:
             case Question():
-                self._questions.add(message.id)
+                self._question_ids.add(message.id)
             case Answer():
                 if message.witness == self._name:
-                    self._answered.add(message.question_id)
+                    self._answered_ids.add(message.question_id)
             case Fact():
                 with self._database.transaction(SYSTEM) as tx:
                     save(tx, self._topic, message.subject, record)
@@ -223,7 +228,7 @@ class Witness:
 
 def as_sent(record: Any) -> Record:
     """Returns a received record as a record to be sent."""
-    return outgoing(records.pack(record.key, record.value, record.headers))
+    return record_to_send(records.pack(record.key, record.value, record.headers))
 
 
 def save(tx: Transaction, topic: str, subject: str, record: Any) -> None:
@@ -245,10 +250,10 @@ def latest(tx: Transaction, topic: str) -> dict[str, Record]:
         " ORDER BY subject, witnessed_time DESC",
         (topic,),
     )
-    return {row["subject"]: outgoing(row["record"].encode()) for row in rows}
+    return {row["subject"]: record_to_send(row["record"].encode()) for row in rows}
 
 
-def outgoing(packed: bytes) -> Record:
+def record_to_send(packed: bytes) -> Record:
     """Returns a stored record as a record to be sent. Raises ValueError if the bytes are not a
     packed record.
     """

@@ -19,7 +19,7 @@ database knows a newer key.
 _TEXT = "these are the keys"
 _FINGERPRINT = -1  # the number under which the fingerprint of the text is stored
 _EVERY = 60.0  # seconds between two checks
-# Seconds between two checks while there is a problem, as often as the process looks for a problem.
+# Seconds between two checks while there is a problem: the interval at which the process reads it.
 _RETRY_WRONG = 0.2
 
 
@@ -79,28 +79,28 @@ def find_problem(tx: Transaction, keyring: Keyring) -> str:
     If all keys are right, stores the check values of new keys.
     """
     numbers = keyring.numbers
-    stored = {
+    stored_values = {
         row["number"]: bytes(row["value"])
         for row in tx.execute("SELECT number, value FROM sealing_checks")
     }
-    if not numbers or any(number > max(numbers) for number in stored):
+    if not numbers or any(number > max(numbers) for number in stored_values):
         return MISSING
     try:
         fingerprint = keyring.fingerprint(_TEXT.encode(), "sealing_checks")
     except FileNotFoundError:
         return MISSING
-    if stored.get(_FINGERPRINT, fingerprint) != fingerprint:
+    if stored_values.get(_FINGERPRINT, fingerprint) != fingerprint:
         return WRONG
-    new = {
+    new_values = {
         number: keyring.seal_check(number, _TEXT, _context(number))
         for number in numbers
-        if number not in stored
+        if number not in stored_values
     }
     # New keys are checked too: a key that can't open what it sealed must not be used.
-    if not all(_opens(keyring, (stored | new)[number], number) for number in numbers):
+    if not all(_opens(keyring, (stored_values | new_values)[number], number) for number in numbers):
         return WRONG
-    for number, value in ({_FINGERPRINT: fingerprint} | new).items():
-        if number not in stored:
+    for number, value in ({_FINGERPRINT: fingerprint} | new_values).items():
+        if number not in stored_values:
             tx.execute(
                 "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (number, value),

@@ -20,15 +20,15 @@ from chassis.db import Database
 from chassis.errors import Refusal, Unavailable
 from chassis.tokens import SYSTEM
 from keys import key_folder, sealing_keys
-from keys.rotation import SealedColumn, remaining, rewrap
+from keys.rotation import SealedColumn, count_older, rewrap
 from keys.sealing import Keyring
 
 # Seconds after which each running process seals with a new key: twice the interval at which the
 # process looks for a new key.
 _SWITCH_SECONDS = 4.0
 # Seconds for which the newest key must have existed before older keys may be destroyed. With
-# --at-once, all processes have noticed the newest key by then; without it, also all copies of the
-# database from before that key have expired.
+# --at-once, all processes have noticed the newest key by then. Without it, all copies of the
+# database from before that key have expired, too.
 _NOTICE_SECONDS, _COPY_SECONDS = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
@@ -63,16 +63,16 @@ def add_to(
                 is_new = not count
                 if is_new:
                     _change_keys(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
-                count, broken = _rewrap(database, keys.keyring(), columns, wait=is_new)
+                count, broken_count = _rewrap(database, keys.keyring(), columns, wait=is_new)
             result = (
-                {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken}
+                {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken_count}
             ) | {"newest": keys.newest()}
         click.echo(
             json.dumps(result)
             if as_json
             else ", ".join(f"{value} {word}" for word, value in result.items())
         )
-        sys.exit(0 if dry_run or not broken else 1)
+        sys.exit(0 if dry_run or not broken_count else 1)
 
     @main.command(
         "make-keys",
@@ -133,7 +133,7 @@ def add_to(
     )
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
-        keys, retired = sealing_keys.of(settings(), name), list[int]()
+        keys, retired_numbers = sealing_keys.of(settings(), name), list[int]()
         with open_database() as database:
             count = _count_older(database, keys.keyring(), columns)
             if count:
@@ -147,8 +147,12 @@ def add_to(
                     "the newest key is too new: older copies of the database need the older keys"
                     " for a day (--at-once: a minute)"
                 )
-            _change_keys(settings().keys, lambda: retired.extend(keys.retire()))
-        click.echo(json.dumps({"retired": retired}) if as_json else f"{len(retired)} retired")
+            _change_keys(settings().keys, lambda: retired_numbers.extend(keys.retire()))
+        click.echo(
+            json.dumps({"retired": retired_numbers})
+            if as_json
+            else f"{len(retired_numbers)} retired"
+        )
 
 
 def explain(refusal: Refusal) -> str:
@@ -160,7 +164,7 @@ def explain(refusal: Refusal) -> str:
 
 def _count_older(database: Database, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     with database.transaction(SYSTEM, timeout=30) as tx:
-        return remaining(tx, keyring, columns)
+        return count_older(tx, keyring, columns)
 
 
 def _rewrap(

@@ -45,8 +45,8 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
     restore a first key that was replaced or retired.
 
     `sealing` is False if a key service holds the sealing keys. Raises FileNotFoundError if only the
-    private half of a pair was lost: a new pair would sign what nobody who has the old public half
-    believes.
+    private half of a pair was lost: nobody who has the old public half would believe the signatures
+    of a new pair.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("tokens", "calls.gateway", *(f"facts.{service}" for service in services)):
@@ -83,8 +83,8 @@ def signing(directory: Path, name: str) -> OKPKey:
 
 def is_mixed(private: Path) -> bool:
     """Returns whether the public half beside this private half belongs to another pair, so that
-    nobody would believe what the private half signs. A half that can't be read is reported when it
-    is used.
+    nobody would believe the signatures of the private half. A half that can't be read is reported
+    when it is used.
     """
     try:
         halves = [_read_pair_half(file) for file in (private, private.with_suffix(".pub.jwk"))]
@@ -126,8 +126,8 @@ def signing_at(pairs: Sequence[tuple[float, OKPKey]], now: float) -> OKPKey:
     """Returns the newest private key of `pairs` (all_signing) whose public half every service has
     had time to read; the oldest key if there is no such key.
     """
-    settled = [key for created, key in pairs if now - created >= SETTLED]
-    return settled[-1] if settled else pairs[0][1]
+    known_keys = [key for created, key in pairs if now - created >= SETTLED]
+    return known_keys[-1] if known_keys else pairs[0][1]
 
 
 class FileCache(Generic[T]):
@@ -189,11 +189,11 @@ def drop_older_pairs(directory: Path, name: str) -> int:
 
     Deletes each private half before its public half, which is needed as long as somebody can sign.
     """
-    older = _pairs(directory, name)[:-1]
-    for pair in older:
+    older_pairs = _pairs(directory, name)[:-1]
+    for pair in older_pairs:
         (directory / f"{pair}.jwk").unlink(missing_ok=True)
         (directory / f"{pair}.pub.jwk").unlink()
-    return len(older)
+    return len(older_pairs)
 
 
 def _pairs(directory: Path, name: str, half: str = ".pub.jwk") -> list[str]:
@@ -350,9 +350,9 @@ def drop_sealing(directory: Path, service: str) -> None:
         file.unlink()
 
 
-def readable(directory: Path, file_name: str) -> bool:
-    """Returns True if the file holds a key of its kind. For token keys, the newest pair's half is
-    read instead; for sealing keys, all keys of the service and its secret for fingerprints.
+def is_readable(directory: Path, file_name: str) -> bool:
+    """Returns True if the file holds a key of its kind. For token keys, reads the newest pair's
+    half instead; for sealing keys, all keys of the service and its secret for fingerprints.
     """
     name, _, kind = file_name.removesuffix(".pub.jwk").rpartition(".")
     try:

@@ -33,11 +33,11 @@ DEAD_LETTERS = SealedColumn("dead_letters", "sealed", ("consumer", "id"), "dead_
 """The sealed column that each service has."""
 
 
-def remaining(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
+def count_older(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     """Returns the number of rows that are not yet sealed with the newest key."""
     counts = [
         tx.execute(
-            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older(sealed, keyring)}"
+            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older_condition(sealed, keyring)}"
         ).fetchone()
         for sealed in columns
     ]
@@ -54,50 +54,51 @@ def rewrap(
     rows, and the number of rows that cannot be opened, which are logged and skipped. After each
     batch, calls `on_progress` with the number of rows rewrapped so far.
     """
-    done = broken = 0
+    rewrapped_count = broken_count = 0
     for sealed in columns:
         after: list[str] = [""] * len(sealed.ids)
         while True:
             with database.transaction(SYSTEM, timeout=30) as tx:
-                wrapped, bad, last = _batch(tx, keyring, sealed, after)
-            done, broken = done + wrapped, broken + bad
+                rewrapped, broken, last = _rewrap_batch(tx, keyring, sealed, after)
+            rewrapped_count += rewrapped
+            broken_count += broken
             if last is None:
                 break
             after = last
-            on_progress(done)
-    return done, broken
+            on_progress(rewrapped_count)
+    return rewrapped_count, broken_count
 
 
-def _batch(
+def _rewrap_batch(
     tx: Transaction, keyring: Keyring, sealed: SealedColumn, after: Sequence[str]
 ) -> tuple[int, int, list[str] | None]:
     ids = ", ".join(sealed.ids)
     rows = tx.execute(
         f"SELECT {ids}, {sealed.column} AS sealed FROM {sealed.table}"
         f" WHERE ({ids}) > ({', '.join(['%s'] * len(sealed.ids))})"
-        f" AND {_older(sealed, keyring)} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
+        f" AND {_older_condition(sealed, keyring)} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
         tuple(after),
     ).fetchall()
-    changed, broken = [], 0
+    changes, broken_count = [], 0
     for row in rows:
         values = [row[name] for name in sealed.ids]
         try:
-            changed.append(
+            changes.append(
                 (keyring.rewrap(bytes(row["sealed"]), sealed.context.format(*values)), *values)
             )
         except CannotOpen as damaged:
-            broken += 1
+            broken_count += 1
             damaged.alarm()
     with tx.cursor() as cursor:
         cursor.executemany(
             f"UPDATE {sealed.table} SET {sealed.column} = %s"
             f" WHERE {' AND '.join(f'{name} = %s' for name in sealed.ids)}",
-            changed,
+            changes,
         )
-    return len(changed), broken, [rows[-1][name] for name in sealed.ids] if rows else None
+    return len(changes), broken_count, [rows[-1][name] for name in sealed.ids] if rows else None
 
 
-def _older(sealed: SealedColumn, keyring: Keyring) -> str:
+def _older_condition(sealed: SealedColumn, keyring: Keyring) -> str:
     """Returns the SQL condition for rows that are not yet sealed with the newest key.
 
     The condition is built only from names defined in this project and from hexadecimal digits,

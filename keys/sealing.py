@@ -114,8 +114,8 @@ class Keyring(SealingKey):
         )
         self._ring = ring or (lambda: {0: secret} if isinstance(secret, bytes) else {})
         self._keys: dict[int, Cipher] = {}
-        self._trusted = threading.Event()
-        self._trusted.set()
+        self._released = threading.Event()
+        self._released.set()
         self._read_at = -_REREAD
         with suppress(Unavailable):
             self._read_keys(0.0)
@@ -141,11 +141,11 @@ class Keyring(SealingKey):
         """Blocks sealing and opening until `release`, since the keys are wrong, or have not been
         checked. Callers wait a moment, then get Unavailable.
         """
-        self._trusted.clear()
+        self._released.clear()
 
     def release(self) -> None:
         """Allows sealing and opening."""
-        self._trusted.set()
+        self._released.set()
 
     @property
     def numbers(self) -> list[int]:
@@ -200,16 +200,16 @@ class Keyring(SealingKey):
             raise CannotOpen(purpose) from error
 
     def _seal(self, value: bytes, context: str) -> bytes:
-        self._check_not_held()
+        self._check_not_blocked()
         number = self.newest
         return _mark(number) + _encrypt(self._keys[number], value, context)
 
     def _open(self, sealed: bytes, context: str) -> bytes:
-        self._check_not_held()
+        self._check_not_blocked()
         return self._decrypt_value(sealed, context)
 
-    def _check_not_held(self) -> None:
-        if not self._trusted.wait(_PATIENCE):
+    def _check_not_blocked(self) -> None:
+        if not self._released.wait(_PATIENCE):
             raise Unavailable("store_unavailable")
 
     def _decrypt_value(self, sealed: bytes, context: str) -> bytes:
@@ -226,13 +226,13 @@ class Keyring(SealingKey):
             raise CannotOpen(context)
         return _decrypt(self._keys[number], payload, context)
 
-    def _read_keys(self, after: float) -> None:
-        """Reads the keys again, unless that happened less than `after` seconds ago. If files are
+    def _read_keys(self, interval: float) -> None:
+        """Reads the keys again, unless that happened less than `interval` seconds ago. If files are
         unreadable, the known keys stay; if no keys are known, raises the error. Raises Unavailable
         if the key service does not answer.
         """
         now = time.monotonic()
-        if now - self._read_at < after:
+        if now - self._read_at < interval:
             return
         self._read_at = now
         try:

@@ -25,7 +25,7 @@ class SealingKeys:
         self._folder = folder
         self._name = name
         self._service = key_service
-        self._mark: Callable[[bytes], bytes] | None = None
+        self._keyed_hash: Callable[[bytes], bytes] | None = None
 
     def keyring(self) -> Keyring:
         """Returns all keys as a keyring, which notices new keys."""
@@ -83,18 +83,18 @@ class SealingKeys:
         self._service.make(self._name, 0, now)
         return True
 
-    def usable(self) -> bool:
+    def are_usable(self) -> bool:
         """Returns True if each key seals and opens, and fingerprints can be made."""
         try:
             keyring = self.keyring()
-            opened_keys = [
+            open_results = [
                 keyring.open_check(keyring.seal_check(number, "x", "x"), "x") == "x"
                 for number in keyring.numbers
             ]
             keyring.fingerprint(b"x", "sealing_checks")
         except Exception:  # missing, malformed or unavailable
             return False
-        return bool(opened_keys) and all(opened_keys)
+        return bool(open_results) and all(open_results)
 
     def _ring(self) -> Mapping[int, bytes | Cipher]:
         files = (
@@ -105,12 +105,12 @@ class SealingKeys:
         return {**files, **(self._service.ring(self._name) if self._service else {})}
 
     def _hash(self, value: bytes) -> bytes:
-        if self._mark is None:
+        if self._keyed_hash is None:
             in_service = self._service.marks(self._name) if self._service else None
-            self._mark = in_service or partial(
+            self._keyed_hash = in_service or partial(
                 hmac.digest, key_folder.root(self._folder, self._name), digest="sha256"
             )
-        return self._mark(value)
+        return self._keyed_hash(value)
 
 
 def of(settings: ServiceSettings, name: str) -> SealingKeys:

@@ -45,7 +45,7 @@ _PATIENCE = 2.0  # seconds that a call waits for another call to end
 _RETRY_PAUSE = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
 # Maximum number of cached hashes of purposes. The names of one organisation are one purpose.
-_PURPOSES = 4096
+_MAX_PURPOSES = 4096
 _ONE_CALLER = threading.RLock()  # one for all objects, since the module is loaded once per process
 _HIDDEN = {
     Attribute.SENSITIVE: True,
@@ -62,18 +62,18 @@ class KeyService:
         self._settings = settings
         self._session: pkcs11.Session | None = None
         self._handles: dict[str, Any] = {}
-        self._seen: set[str] = set()
+        self._seen_labels: set[str] = set()
         self._failed_at = -_RETRY_PAUSE
-        self._refused = b""  # hash of a wrong PIN
-        self._why = ""
+        self._wrong_pin_hash = b""
+        self._problem = ""
 
     def ring(self, service: str) -> Mapping[int, Cipher]:
         """Returns the sealing keys of a service by number."""
-        first = f"sealing.{service}"
+        prefix = f"sealing.{service}"
         numbers = [
-            label.removeprefix(first).removeprefix(".") or "0"
+            label.removeprefix(prefix).removeprefix(".") or "0"
             for label in self._labels()
-            if f"{label}.".startswith(f"{first}.")
+            if f"{label}.".startswith(f"{prefix}.")
         ]
         return {
             int(number): _Key(self, _label(service, int(number)))
@@ -97,7 +97,7 @@ class KeyService:
                 )
             )
 
-        return lru_cache(_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
+        return lru_cache(_MAX_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
 
     def make(self, service: str, number: int, now: float) -> None:
         """Creates a sealing key. The key's id is the time of its creation."""
@@ -124,7 +124,7 @@ class KeyService:
         """Destroys a sealing key."""
         label = _label(service, number)
         self._change(lambda session: _only(session, label).destroy())
-        self._seen.discard(label)
+        self._seen_labels.discard(label)
 
     def made_at(self, service: str, number: int, now: float) -> float:
         """Returns the time at which this key was created. An imported key, whose age is unknown,
@@ -175,19 +175,19 @@ class KeyService:
         """Returns the labels of all keys. Raises ValueError if two keys have the same label."""
 
         def act(session: pkcs11.Session) -> list[str]:
-            present = [
+            labels = [
                 str(key[Attribute.LABEL])
                 for key in list(session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY}))
             ]
-            if self._session and self._seen - set(present):
+            if self._session and self._seen_labels - set(labels):
                 # A removed token looks empty (SoftHSM), so a report of fewer keys counts only if it
                 # comes from a new session.
                 raise SessionClosed
-            return present
+            return labels
 
         labels = self._run(act)
-        self._seen = set(labels)
-        if len(self._seen) < len(labels):
+        self._seen_labels = set(labels)
+        if len(self._seen_labels) < len(labels):
             self._log_once("key_twice")
             raise ValueError("two keys have one name")
         return labels
@@ -201,8 +201,8 @@ class KeyService:
         """Runs `act` in a session that may write; the login of the reading session covers it."""
 
         def do(session: pkcs11.Session) -> None:
-            with session.token.open(rw=True) as writing:
-                act(writing)
+            with session.token.open(rw=True) as write_session:
+                act(write_session)
             self._handles.clear()
 
         self._run(do)
@@ -220,29 +220,29 @@ class KeyService:
             try:
                 answer = act(session)
             except PKCS11Error as error:
-                raise self._away(
+                raise self._unavailable(
                     "key_twice" if isinstance(error, MultipleObjectsReturned) else "module_failed",
                     error,
                 ) from error
             self._session = session
-            if self._why:
+            if self._problem:
                 log.get().info("key_service_back")
-            self._why = ""
+            self._problem = ""
             return answer
         finally:
             _ONE_CALLER.release()
 
     def _open(self) -> pkcs11.Session:
         if time.monotonic() - self._failed_at < _RETRY_PAUSE:
-            raise Unavailable("store_unavailable", self._why)
+            raise Unavailable("store_unavailable", self._problem)
         self._handles.clear()
         try:
             pin = self._settings.pin_file.read_text().strip()
         except OSError as error:
-            raise self._away("pin_missing") from error
-        tried = hashlib.sha256(pin.encode()).digest()
-        if tried == self._refused:
-            raise self._away("pin_wrong")
+            raise self._unavailable("pin_missing") from error
+        pin_hash = hashlib.sha256(pin.encode()).digest()
+        if pin_hash == self._wrong_pin_hash:
+            raise self._unavailable("pin_wrong")
         try:
             module = pkcs11.lib(self._settings.module)
             module.reinitialize()  # detects a token that was missing at the start
@@ -252,27 +252,27 @@ class KeyService:
             except UserAlreadyLoggedIn:
                 return token.open()
         except (PinIncorrect, PinInvalid, PinLenRange, PinLocked) as error:
-            self._refused = tried
-            raise self._away("pin_wrong") from error
+            self._wrong_pin_hash = pin_hash
+            raise self._unavailable("pin_wrong") from error
         except NoSuchToken as error:
-            raise self._away("token_away") from error
+            raise self._unavailable("token_away") from error
         except (PKCS11Error, RuntimeError) as error:
-            raise self._away(
+            raise self._unavailable(
                 "module_failed" if Path(self._settings.module).exists() else "module_missing", error
             ) from error
 
-    def _away(self, reason: str, error: Exception | None = None) -> Unavailable:
+    def _unavailable(self, reason: str, error: Exception | None = None) -> Unavailable:
         self._log_once(reason, error)
         self._failed_at = time.monotonic()
         return Unavailable("store_unavailable", reason)
 
     def _log_once(self, reason: str, error: Exception | None = None) -> None:
         """Logs a reason, unless it was the last one logged."""
-        if reason != self._why:
+        if reason != self._problem:
             log.get().error(
                 "key_service_away", reason=reason, error=type(error).__name__ if error else ""
             )
-        self._why = reason
+        self._problem = reason
 
 
 class _Key:

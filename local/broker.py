@@ -72,7 +72,7 @@ class Program:
 
     java: list[str]
     """The command without the class to run: Java, its options, the class path."""
-    formatted: Path
+    storage: Path
     """A storage folder as `kafka-storage format` creates it."""
 
 
@@ -139,7 +139,7 @@ class Broker:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not (data / "meta.properties").exists():
                 shutil.rmtree(data, ignore_errors=True)  # the remains of an interrupted start
-                _copy_storage(program.formatted, data)
+                _copy_storage(program.storage, data)
             settings.write_text(
                 _SETTINGS.format(host=HOST, port=self.port, controller=self._controller)
             )
@@ -173,18 +173,18 @@ def _prepare(folder: Path, libraries: list[Path], say: Callable[[str], None]) ->
         "-cp",
         os.pathsep.join(map(str, libraries)),
     ]
-    formatted, cache = folder / "formatted", folder / "classes.aot"
-    if not formatted.exists() or not cache.exists():
+    storage, cache = folder / "formatted", folder / "classes.aot"
+    if not storage.exists() or not cache.exists():
         say("preparing Apache Kafka (once)…")
         try:
             with tempfile.TemporaryDirectory(dir=folder) as name:
-                _format(java, Path(name), formatted)
-                _train(java, Path(name), formatted, cache)
+                _format(java, Path(name), storage)
+                _train(java, Path(name), storage, cache)
         except OSError as error:
             raise StackFailure(
                 f"it could not be prepared in {folder}: {error.strerror}. It needs 200 MB"
             ) from error
-    return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], formatted)
+    return Program([java[0], f"-XX:AOTCache={cache}", *java[1:]], storage)
 
 
 def _java() -> Path:
@@ -197,11 +197,11 @@ def _java() -> Path:
     return JAVA
 
 
-def _format(java: list[str], folder: Path, formatted: Path) -> None:
+def _format(java: list[str], folder: Path, storage: Path) -> None:
     """Creates an empty storage folder. This needs a JVM of its own, so it is done only once; each
     stack gets a copy of the folder.
     """
-    if formatted.exists():
+    if storage.exists():
         return
     settings = folder / "server.properties"
     settings.write_text(_SETTINGS.format(host=HOST, port=9092, controller=9093))
@@ -227,10 +227,10 @@ def _format(java: list[str], folder: Path, formatted: Path) -> None:
             "Apache Kafka's storage could not be formatted: Java"
             f" {how_it_ended(result.returncode)}\n{result.stdout[-1000:]}{result.stderr[-1000:]}"
         )
-    (folder / "data").rename(formatted)
+    (folder / "data").rename(storage)
 
 
-def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
+def _train(java: list[str], folder: Path, storage: Path, cache: Path) -> None:
     """Starts and stops a broker once, so that Java records the classes that it loads: later starts
     take half the time.
     """
@@ -238,10 +238,10 @@ def _train(java: list[str], folder: Path, formatted: Path, cache: Path) -> None:
         return
     port, new = free_port(HOST), folder / "classes.aot"
     settings, log = folder / "server.properties", folder / "log"
-    _copy_storage(formatted, folder / "data")
+    _copy_storage(storage, folder / "data")
     settings.write_text(_SETTINGS.format(host=HOST, port=port, controller=free_port(HOST)))
     process = _process(
-        Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], formatted), settings, log
+        Program([java[0], f"-XX:AOTCacheOutput={new}", *java[1:]], storage), settings, log
     )
     process.start()
     try:
@@ -271,13 +271,13 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 
 
-def _copy_storage(formatted: Path, data: Path) -> None:
+def _copy_storage(storage: Path, data: Path) -> None:
     """Copies the storage folder, with a new cluster id. The copy appears as `data` only once it is
     complete.
     """
     new = data.with_suffix(".new")
     shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(formatted, new)
+    shutil.copytree(storage, new)
     meta = new / "meta.properties"
     lines = [
         f"cluster.id={_cluster_id()}" if line.startswith("cluster.id=") else line

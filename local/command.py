@@ -60,7 +60,7 @@ class Stop(BaseException):
     "--calm",
     default=CALM,
     show_default=True,
-    help="A part that dies after so many seconds of running is restarted without a pause.",
+    help="A part that has run for so many seconds is restarted without a pause if it dies.",
 )
 @click.option(
     "--workers",
@@ -76,7 +76,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
         _handle_signals()
         try:
             with _explaining_errors(var):
-                cleanup.enter_context(_locked(var))
+                cleanup.enter_context(_folder_lock(var))
                 stack = LocalStack(var, port, calm, workers)
                 cleanup.callback(stack.stop)
                 # called before `stack.stop`, so that a second signal does not interrupt the stop
@@ -128,7 +128,9 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
     if demo and stack.ready_after is not None:
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
-        lines.append("Sign in with a demo account (all accounts: " + _short(stack.demo_file) + ")")
+        lines.append(
+            "Sign in with a demo account (all accounts: " + _short_path(stack.demo_file) + ")"
+        )
         account_by_role: dict[str, dict[str, Any]] = {}
         for account in accounts:
             account_by_role.setdefault(str(account.get("role", "")), account)
@@ -139,13 +141,13 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
                 f" {account.get('organization', '')}{totp}"
             )
     lines += [
-        f"Logs    {_short(stack.logs)}",
+        f"Logs    {_short_path(stack.logs)}",
         "Stop    Ctrl-C (the data stays for the next start)",
     ]
     say("\n".join(lines), sys.stdout)
 
 
-def _short(path: Path) -> str:
+def _short_path(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -167,7 +169,7 @@ def _ignore_signals() -> None:
 
 
 @contextlib.contextmanager
-def _locked(var: Path) -> Iterator[IO[str]]:
+def _folder_lock(var: Path) -> Iterator[IO[str]]:
     """Locks the folder, since two stacks may run side by side, but not in one folder. Raises
     StackFailure if another stack has locked it.
     """
@@ -177,7 +179,7 @@ def _locked(var: Path) -> Iterator[IO[str]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StackFailure(
-                f"a stack is already running in {_short(var.resolve())} (choose another"
+                f"a stack is already running in {_short_path(var.resolve())} (choose another"
                 " folder with --var)"
             ) from None
         yield lock

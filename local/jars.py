@@ -103,18 +103,18 @@ def _fetch(jars: list[Jar], folder: Path, libraries: Path) -> None:
 def _content(jar: Jar, folder: Path) -> bytes:
     """Returns the content of a jar.
 
-    Ignores a copy in the local Maven repository whose hash differs from the locked one.
+    Ignores a copy in the local Maven repository whose hash differs from the hash in the lock file.
     """
     # this import takes a quarter of a second, and is needed once per environment
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
     settings = GlobalSettings.load()
-    local = MavenContext(
+    local_context = MavenContext(
         repo_cache=folder / "none", local_repos=[settings.repo_cache], offline=True
     )
     try:
-        content = _resolve(local, jar)
+        content = _resolve(local_context, jar)
         if hashlib.sha256(content).hexdigest() == jar.sha256:
             return content
     except RuntimeError:  # the local repository lacks the jar

@@ -1,8 +1,8 @@
 """Creates the missing keys of a stack: `python -m local.make_keys FOLDER SERVICE…`, and the sealing
 keys too unless a key service holds them. Ends with one sentence if a key can't be used.
 
-A process of its own, so that the stack's process need not load what reads keys: 12 MB, and a tenth
-of a second before the first part starts.
+A process of its own, so that the stack's process need not load the libraries that read keys: they
+take 12 MB, and a tenth of a second before the first part starts.
 """
 
 import os
@@ -33,7 +33,7 @@ def main(folder: Path, services: list[str]) -> None:
                 f"{file} and {file.with_suffix('.pub.jwk').name} are halves of two different pairs:"
                 " restore both from the same copy of the keys"
             )
-        if not key_folder.readable(folder, file.name):
+        if not key_folder.is_readable(folder, file.name):
             sys.exit(
                 f"{file} can't be read, or holds no key: let this account read it, or restore it"
                 " from a copy of the keys"

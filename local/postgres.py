@@ -54,7 +54,7 @@ _SETTINGS = {
 
 
 # The settings that apply while the disk is full, since a write would then crash the server.
-_FULL = "default_transaction_read_only = on\nautovacuum = off\n"
+_READ_ONLY_SETTINGS = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Postgres:
                 f" {data}: restore the file from a copy"
             )
         _forget_dead_server(data)
-        is_full = self._durable and self._reserve().is_short()
+        is_full = self._durable and self._reserve().update()
         if is_full and not self.process:
             raise StackFailure(
                 f"the disk of {data.parent} has {self._reserve().free() >> 20} MB free, and"
@@ -169,7 +169,7 @@ class Postgres:
         """Makes the server read-only when the disk gets full, before the write-ahead log finds no
         room and the server crashes; makes it writable once there is room. Must be called often.
         """
-        if self._durable and self.process and self._reserve().is_short() != self._is_read_only:
+        if self._durable and self.process and self._reserve().update() != self._is_read_only:
             self._set_read_only(not self._is_read_only)
             if self.process.alive and self.process.pid:
                 os.kill(self.process.pid, signal.SIGHUP)
@@ -285,7 +285,9 @@ class Postgres:
         begin later.
         """
         with contextlib.suppress(OSError):
-            (self._data() / "postgresql.auto.conf").write_text(_FULL if is_full else "")
+            (self._data() / "postgresql.auto.conf").write_text(
+                _READ_ONLY_SETTINGS if is_full else ""
+            )
             if is_full != self._is_read_only:
                 self._say(
                     f"the disk of {self._data().parent} is full: changes are refused until 128 MB"
@@ -459,10 +461,10 @@ def _serves(pid: int, data: Path) -> bool:
             ).read_text().split("\0")
         except (OSError, IndexError):
             return False
-    listed = subprocess.run(
+    result = subprocess.run(
         ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True
     )
-    return str(data) in listed.stdout
+    return str(data) in result.stdout
 
 
 _ENSURE = r"""

@@ -82,7 +82,7 @@ class Process:
         self._account = account
         self._farewell = farewell
         self._child: Child | None = None
-        self._log_start = 0  # the bytes in the log that earlier starts left
+        self._log_start = 0  # the length of the log at the last start
 
     @property
     def pid(self) -> int | None:
@@ -118,7 +118,7 @@ class Process:
             env=self._environment,
             cwd=self._directory,
             start_new_session=True,
-            # runs after the change of account, which would undo the tie
+            # runs after the change of account, because that change would undo the tie
             preexec_fn=partial(tie_to_parent, self._farewell, os.getpid()) if _LIBC else None,
             user=account.uid if account else None,
             group=account.gid if account else None,
@@ -175,7 +175,7 @@ class Process:
                 self._child.send_signal(signal.SIGKILL)
             self._child.wait()
 
-    def last_words(self, lines: int = 12) -> str:
+    def last_words(self, line_count: int = 12) -> str:
         """Returns the last lines that the child has written since its start."""
         try:
             log = self.log.read_bytes()
@@ -183,11 +183,11 @@ class Process:
             return ""
         if self._log_start <= len(log):  # otherwise the log was emptied meanwhile
             log = log[self._log_start :]
-        return "\n".join(log.decode(errors="replace").splitlines()[-lines:])
+        return "\n".join(log.decode(errors="replace").splitlines()[-line_count:])
 
 
 def how_it_ended(code: int) -> str:
-    """Returns a process's end, by its return code, as a part of a sentence."""
+    """Returns a phrase that tells how a process with this return code ended."""
     if code >= 0:
         return f"ended with {code}"
     return f"was killed by signal {-code} ({signal.strsignal(-code)})"
@@ -197,14 +197,14 @@ def how_it_ended(code: int) -> str:
 # stacks would give the same port to two parts.
 _claimed_ports: set[int] = set()
 # Sockets that are bound to the ports returned last, and never listen: on Linux a server may then
-# listen on such a port (SO_REUSEADDR), but no other process is given it by `free_port`.
+# listen on such a port (SO_REUSEADDR), but `free_port` does not return it in another process.
 _holders: deque[socket.socket] = deque(maxlen=200)
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """Returns a TCP port that is free now, and that this process has not returned before.
 
-    Another stack on the same Linux machine is not given the port meanwhile.
+    On Linux, another stack on this machine does not get the port meanwhile.
 
     The port lies below the range of ephemeral ports. A client that keeps trying to reach a dead
     server on a port of that range would sooner or later be given the same port for its own end of
@@ -218,8 +218,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def _hold(host: str, port: int) -> bool:
-    """Returns False if another socket is bound to the port; else binds one, if a server may listen
-    beside it.
+    """Binds a socket to the port; on Linux, where a server may listen beside it, keeps the socket.
+    Returns False if another socket is bound to the port.
     """
     holder = socket.socket()
     try:
@@ -270,8 +270,8 @@ def accepts(host: str, port: int) -> bool:
 
 
 def tie_to_parent(farewell: signal.Signals, parent: int) -> None:
-    """Has the kernel send `farewell` to this process when its parent ends; nothing except on
-    Linux. Ends this process if `parent` has ended already.
+    """On Linux, makes the kernel send `farewell` to this process when its parent ends, and ends
+    this process if `parent` has ended already. Does nothing on other systems.
     """
     if _LIBC is None:
         return

@@ -33,8 +33,8 @@ SHARED = (
 )
 # Seconds after which the template is killed if it starts no process, or does not report that a
 # process which was killed has ended; long, for a machine with a load of 40.
-STARTS = 120.0
-REPORTS = 30.0
+START_LIMIT = 120.0
+REPORT_LIMIT = 30.0
 _FORKS = sys.platform == "linux"
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(list(SHARED))
@@ -55,10 +55,10 @@ class PythonProcess(Process):
         self._run = (list(command), log, dict(environment), directory)
 
     def _spawn(self, output: int) -> Child:
-        return _Forked(*self._run) if _FORKS else super()._spawn(output)
+        return _ForkedChild(*self._run) if _FORKS else super()._spawn(output)
 
 
-class _Forked:
+class _ForkedChild:
     """A forked child, with the methods of subprocess.Popen that Process uses."""
 
     def __init__(
@@ -68,18 +68,19 @@ class _Forked:
         self._process = _CONTEXT.Process(
             target=_run, args=(command, log, environment, directory), daemon=True
         )
-        limit = threading.Timer(STARTS, _kill_template)
-        limit.start()
+        timer = threading.Timer(START_LIMIT, _kill_template)
+        timer.start()
         try:
             self._process.start()
         except EOFError as error:  # the template was killed at this moment
             raise StackFailure(
                 "the process to fork from has ended"
-                if limit.is_alive()
-                else f"the process to fork from did not respond for {STARTS:g} s, and was killed"
+                if timer.is_alive()
+                else f"the process to fork from did not respond for {START_LIMIT:g} s, and was"
+                " killed"
             ) from error
         finally:
-            limit.cancel()
+            timer.cancel()
         assert self._process.pid
         self.pid = self._process.pid
 
@@ -87,10 +88,10 @@ class _Forked:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Without a timeout, the process must have been killed: waits only for the report of that
-        by the template, and kills a template that does not report it.
+        """Without a timeout, the process must have been killed: waits until the template reports
+        the end, and kills a template that does not report it.
         """
-        self._process.join(REPORTS if timeout is None else timeout)
+        self._process.join(REPORT_LIMIT if timeout is None else timeout)
         if self._process.exitcode is None and timeout is None:
             _kill_template()
             self._process.join()

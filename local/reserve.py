@@ -13,17 +13,15 @@ LOW = 32 << 20  # free bytes below which the disk counts as full
 
 
 class Reserve:
-    """Reports whether the disk is full.
-
-    Call `is_short` often: it also deletes and creates the file.
-    """
+    """Keeps the file while the disk has room. `update` must be called often."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def is_short(self) -> bool:
-        """Returns True as soon as less than 32 MB are free, and until 128 MB are free again, of
-        which the file then takes 64 MB.
+    def update(self) -> bool:
+        """Deletes the file, or creates it again; returns True if the disk is full. The disk counts
+        as full as soon as less than 32 MB are free, and until 128 MB are free again; then the file
+        takes 64 MB of them.
         """
         free = self.free()
         if self._is_held():
@@ -56,5 +54,5 @@ class Reserve:
 
     def free(self) -> int:
         """Returns the bytes that are free for an account without privileges."""
-        room = os.statvfs(self._file.parent)
-        return room.f_bavail * room.f_frsize
+        disk = os.statvfs(self._file.parent)
+        return disk.f_bavail * disk.f_frsize

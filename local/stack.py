@@ -41,13 +41,13 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
 # Seconds within which a part must respond to a check. Other parts are not restarted meanwhile.
-ALIVE = 3.0
+RESPONSE_LIMIT = 3.0
 # Seconds after which a service that is not ready yet must respond to checks; long, for a machine
 # with a load of 40.
-START = 120.0
+START_LIMIT = 120.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
 # loop, up to twelve for listening and checks, and some for operators.
-_CONNECTIONS = 70
+_CONNECTIONS_PER_PROCESS = 70
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class LocalStack:
         self.postgres = Postgres(
             self.var / "postgres",
             self.logs / "postgres.log",
-            connections=_CONNECTIONS * database_processes,
+            connections=_CONNECTIONS_PER_PROCESS * database_processes,
             say=say,
         )
         external_kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
@@ -141,9 +141,9 @@ class LocalStack:
             )
         names = [service.name for service in WITH_DATABASE]
         make_keys = ["local.make_keys", str(self.var / "keys"), *names]
-        with Commands([self._command("keys", make_keys, os.environ)], say) as making_keys:
+        with Commands([self._command("keys", make_keys, os.environ)], say) as key_commands:
             self.start_postgres()
-            making_keys.wait(self.supervisor.tick)
+            key_commands.wait(self.supervisor.tick)
         self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
         migrations = [
             self._command(
@@ -151,13 +151,15 @@ class LocalStack:
             )
             for service in WITH_DATABASE
         ]
-        with Commands(migrations, say) as migrating:
-            migrating.wait(self.supervisor.tick)
+        with Commands(migrations, say) as migration_commands:
+            migration_commands.wait(self.supervisor.tick)
         self.supervisor.begin(self._parts(WITH_DATABASE))
         # The demo fills the databases while the services start.
         demo_command = ["demo"]
-        filling = [self._command("demo", demo_command, self.demo_environment())] if demo else []
-        with Commands(filling, say) as commands:
+        demo_processes = (
+            [self._command("demo", demo_command, self.demo_environment())] if demo else []
+        )
+        with Commands(demo_processes, say) as commands:
             self.supervisor.wait(meanwhile=commands.report)
             try:
                 commands.wait(self.supervisor.tick)
@@ -268,7 +270,7 @@ class LocalStack:
             "parts": parts,
         }
         content = json.dumps(
-            state | {"environment": _own_variables(self.demo_environment())}, indent=1
+            state | {"environment": _stack_variables(self.demo_environment())}, indent=1
         )
         was_failing = self._write_state_at is not None
         try:
@@ -285,7 +287,9 @@ class LocalStack:
         """
         lines = [
             f"export {name}={shlex.quote(value)}"
-            for name, value in sorted(_own_variables(self.environment(service, owner=True)).items())
+            for name, value in sorted(
+                _stack_variables(self.environment(service, owner=True)).items()
+            )
         ]
         programs = f"{Path(sys.executable).parent}:{self.postgres.programs()}"
         _write_secret(
@@ -347,7 +351,7 @@ class LocalStack:
                 begin,
                 ready=lambda: _health(host_port, "") == [True],
                 works=works,
-                start_limit=START,
+                start_limit=START_LIMIT,
             )
         return Part(
             name,
@@ -355,7 +359,7 @@ class LocalStack:
             begin,
             ready=lambda: _serves_http(host_port, "/readyz"),
             works=lambda: _serves_http(host_port, "/healthz"),
-            start_limit=START,
+            start_limit=START_LIMIT,
         )
 
     def _begin_postgres(self) -> Process:
@@ -365,7 +369,7 @@ class LocalStack:
 
     def _postgres_works(self) -> bool:
         self.postgres.keep_room()
-        return self.postgres.answers(ALIVE)
+        return self.postgres.answers(RESPONSE_LIMIT)
 
     def _begin_broker(self) -> Process:
         assert self.broker
@@ -423,7 +427,7 @@ def say(line: str, to: IO[str] | None = None) -> None:
         click.echo(line, to or sys.stderr)
 
 
-def _own_variables(variables: Mapping[str, str]) -> dict[str, str]:
+def _stack_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Returns only the stack's own variables: the shell's environment may contain other secrets."""
     return {
         name: value for name, value in variables.items() if name.startswith(("ENLACE_", "KAFKA_"))
@@ -451,7 +455,7 @@ def _next_free(port: int) -> int:
 
 
 def _serves_http(address: str, path: str) -> bool:
-    connection = HTTPConnection(address, timeout=ALIVE)
+    connection = HTTPConnection(address, timeout=RESPONSE_LIMIT)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
@@ -475,7 +479,7 @@ def _health(address: str, *names: str) -> list[bool | None]:
         check = HealthStub(channel).Check  # type: ignore[attr-defined]  # the stubs lack the methods
         for name in names:
             try:
-                answer = check(HealthCheckRequest(service=name), timeout=ALIVE)
+                answer = check(HealthCheckRequest(service=name), timeout=RESPONSE_LIMIT)
             except grpc.RpcError:
                 return statuses + [None] * (len(names) - len(statuses))
             statuses.append(answer.status == HealthCheckResponse.SERVING)

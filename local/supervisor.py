@@ -58,25 +58,25 @@ class Part:
 
 class Supervisor:
     """Supervises parts. `say` receives a line for each death, failed start and slow start;
-    `changed` is called after each attempt to start a part, and when a part becomes ready.
+    `on_change` is called after each attempt to start a part, and when a part becomes ready.
     """
 
     def __init__(
         self,
         say: Callable[[str], None],
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         calm: float = CALM,
-        examine: float = EXAMINE,
+        examine_every: float = EXAMINE,
         patience: float = PATIENCE,
-        remind: float = REMIND,
+        remind_every: float = REMIND,
     ) -> None:
         self.parts: list[Part] = []
         self._say = say
-        self._changed = changed
+        self._on_change = on_change
         self._calm = calm
-        self._examine_every = examine
+        self._examine_every = examine_every
         self._patience = patience
-        self._remind = remind
+        self._remind_every = remind_every
         self._trim_at = 0.0
 
     def begin(self, parts: Sequence[Part]) -> None:
@@ -91,8 +91,7 @@ class Supervisor:
         """Returns when these parts are ready (all parts, if None); calls `meanwhile` often until
         then.
 
-        Waits for a part that works however long the part takes, and names the part from time to
-        time.
+        Waits without a limit for a part that keeps running, and names the part from time to time.
 
         Raises StackFailure if a part has died LIMIT times and was never ready.
         """
@@ -103,7 +102,7 @@ class Supervisor:
             for part in unready:
                 if part.deaths >= LIMIT and not part.ever_up:
                     raise StackFailure(f"{part.name} does not become ready{_why(part)}")
-            if time.monotonic() - reminded_at > self._remind:
+            if time.monotonic() - reminded_at > self._remind_every:
                 reminded_at = time.monotonic()
                 self._say(
                     "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in unready)
@@ -124,7 +123,7 @@ class Supervisor:
                 elif part.ready():
                     part.up = part.ever_up = True
                     part.up_since, part.failures = time.monotonic(), 0
-                    self._changed()
+                    self._on_change()
                 elif part.start_limit is not None and (
                     time.monotonic() - part.begun_at > part.start_limit
                 ):
@@ -158,7 +157,7 @@ class Supervisor:
                 part.problem = str(failure)
                 self._say(f"{part.name} could not be started: {failure}")
             part.process = None
-        self._changed()
+        self._on_change()
 
     def _trim_logs(self) -> None:
         if time.monotonic() < self._trim_at:

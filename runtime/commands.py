@@ -87,7 +87,7 @@ class Target:
 @click.pass_obj
 def _migrate(service: Target) -> None:
     url = service.settings().migration_url
-    if not url:  # an empty URL stands for whatever database this machine has
+    if not url:  # an empty URL would mean this machine's default database
         raise click.ClickException("ENLACE_MIGRATION_URL is not set")
     click.echo(migrate(url, service.migrations).strip())
 
@@ -204,11 +204,11 @@ def _dead_letters() -> None:
 @click.pass_obj
 def _list(service: Target, as_json: bool) -> None:
     with service.open_database() as database, database.transaction(SYSTEM) as tx:
-        waiting = dead_letters.list_letters(tx)
+        letters = dead_letters.list_letters(tx)
     if as_json:
-        click.echo(json.dumps([asdict(letter) for letter in waiting], default=_rfc3339))
+        click.echo(json.dumps([asdict(letter) for letter in letters], default=_rfc3339))
         return
-    for letter in waiting:
+    for letter in letters:
         attempts = (
             f"  tried {letter.attempts} times, next {_rfc3339(letter.next_try_time)}"
             if letter.next_try_time
@@ -218,14 +218,14 @@ def _list(service: Target, as_json: bool) -> None:
             f"{letter.kind:<10} {letter.id}  {letter.type or letter.topic}  {letter.reason}"
             f"  since {_rfc3339(letter.since)}{attempts}"
         )
-    click.echo(f"{len(waiting)} in total")
+    click.echo(f"{len(letters)} in total")
 
 
 def _add_for_letters(
     name: str,
     help: str,
     do: Callable[[Transaction, list[dead_letters.DeadLetter], str, datetime], None],
-    done: str,
+    past_participle: str,
 ) -> None:
     """Adds a command that applies `do` to the dead letters that its arguments choose."""
 
@@ -258,17 +258,17 @@ def _add_for_letters(
                 " not a sentence or a name"
             )
         with service.open_database() as database, database.transaction(SYSTEM) as tx:
-            chosen = dead_letters.select(
+            chosen_letters = dead_letters.select(
                 dead_letters.list_letters(tx), identity=identity, subject=subject
             )
             if not dry_run:
-                do(tx, chosen, reason, SystemClock().now())
+                do(tx, chosen_letters, reason, SystemClock().now())
         click.echo(
-            json.dumps({"count": len(chosen)})
+            json.dumps({"count": len(chosen_letters)})
             if as_json
-            else f"{len(chosen)} {'would be ' if dry_run else ''}{done}"
+            else f"{len(chosen_letters)} {'would be ' if dry_run else ''}{past_participle}"
         )
-        sys.exit(0 if chosen or everything else 1)
+        sys.exit(0 if chosen_letters or everything else 1)
 
 
 _add_for_letters(
@@ -322,17 +322,17 @@ def _examine(
         name for name in key_files if not (settings.key_service and name.startswith("sealing."))
     ]
     checks: dict[str, bool | None] = {
-        f"key {name}": key_folder.readable(settings.keys, name) for name in required_files
+        f"key {name}": key_folder.is_readable(settings.keys, name) for name in required_files
     }
     if settings.key_service:
-        checks["key service"] = sealing_keys.of(settings, service).usable()
+        checks["key service"] = sealing_keys.of(settings, service).are_usable()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
-    checks["schema"] = (checks["database"] or None) and _holds(
+    checks["schema"] = (checks["database"] or None) and _passes(
         database, lambda tx: _has_schema(tx, migrations)
     )
-    checks["append-only trail"] = (checks["schema"] or None) and _holds(
+    checks["append-only trail"] = (checks["schema"] or None) and _passes(
         database, audit_trail.is_append_only
     )
     database.close()
@@ -355,7 +355,7 @@ def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
     }
 
 
-def _holds(database: Database, check: Callable[[Transaction], bool]) -> bool:
+def _passes(database: Database, check: Callable[[Transaction], bool]) -> bool:
     try:
         with database.transaction(SYSTEM) as tx:
             return check(tx)

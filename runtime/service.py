@@ -150,21 +150,21 @@ def make(
     `only` is as in Parts. `other_topics` lists the topics of other services that this service
     reads; `view_of` is as in Database. `sealed_tables` are the tables with sealed values.
     """
-    for table in sealed_tables:  # shown before the first event, as in metrics.watch_loop
+    for table in sealed_tables:  # shown before the first event, as in metrics.publish_loop_state
         metrics.ROWS_UNREADABLE.labels(table)
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()
     signer = Signer(key_folder.signing(settings.keys, f"facts.{name}"))
-    public = key_folder.FileCache(
+    token_keys = key_folder.FileCache(
         settings.keys, "tokens*.pub.jwk", partial(key_folder.all_verifying, settings.keys, "tokens")
     )
-    verifier = Verifier(public, f"enlace.{name}", clock)
-    gateways = key_folder.FileCache(
+    verifier = Verifier(token_keys, f"enlace.{name}", clock)
+    gateway_keys = key_folder.FileCache(
         settings.keys,
         "calls.gateway*.pub.jwk",
         partial(key_folder.all_verifying, settings.keys, "calls.gateway"),
     )
-    addresses = AddressReader(gateways, f"enlace.{name}", clock)
+    addresses = AddressReader(gateway_keys, f"enlace.{name}", clock)
     database = Database(settings.database_url, view_of=view_of, marker=Marker(keyring))
     broker = Broker(settings, [topic, *other_topics, REPLAYS, heads.TOPIC])
     audit_heads = Heads(

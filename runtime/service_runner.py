@@ -35,7 +35,7 @@ _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 # with these thresholds it took 7.9 ms (bench search, two runs of each, alternately).
 _GARBAGE = 20_000, 20, 50
 _LOOK = 0.2  # seconds between two looks at the database
-_LOOKS = 5  # looks at the database for each look at the loops
+_LOOKS_PER_REPORT = 5  # looks at the database for each look at the loops
 
 
 def run(
@@ -66,7 +66,7 @@ def run(
     metrics.serve(metrics_address)
     metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
     for loop in all_loops:
-        metrics.watch_loop(
+        metrics.publish_loop_state(
             loop.name,
             lambda loop=loop: loop.age,  # type: ignore[misc]
             lambda loop=loop: loop.state in WELL,  # type: ignore[misc]
@@ -77,13 +77,13 @@ def run(
     server.start()
     log.get().info("started", port=server.port)
     reporter = HealthReporter(server, database, broker, all_loops, usable)
-    looks = 0
+    look_count = 0
     while not ending.wait(_LOOK) and not problem():
-        if looks % _LOOKS:
+        if look_count % _LOOKS_PER_REPORT:
             reporter.look_at_database()
         else:
             reporter.report_once()
-        looks += 1
+        look_count += 1
     reason = problem()
     if reason:
         log.get().error("refuses_to_run", reason=reason)

@@ -94,20 +94,20 @@ def verify(
     """
     findings: list[Finding] = []
     marker = tx.marker if isinstance(tx, Bounded) else None
-    last, expected = after.sequence, after.hash
+    last_sequence, expected_hash = after.sequence, after.hash
     for row, plain in _rows(tx, after.sequence, until):
         stored_hash, _, text = row.partition(b"\t")
         line, token_hash, token_end, mark = text.rsplit(b"\t", 3)
         sequence = int(line[: line.index(b"\t")])
-        if sequence != last + 1:
-            findings.append(Finding(last + 1, "missing"))
-        digest = sha256(expected + line)
+        if sequence != last_sequence + 1:
+            findings.append(Finding(last_sequence + 1, "missing"))
+        digest = sha256(expected_hash + line)
         is_intact = plain and digest.hexdigest().encode() == stored_hash
         # continues with the stored hash, so that later rows are not all reported as altered
-        expected = digest.digest() if is_intact else bytes.fromhex(stored_hash.decode())
+        expected_hash = digest.digest() if is_intact else bytes.fromhex(stored_hash.decode())
         if not is_intact:
             findings.append(Finding(sequence, "altered"))
-        if any(witnessed_hash != expected for witnessed_hash in witnessed.get(sequence, ())):
+        if any(witnessed_hash != expected_hash for witnessed_hash in witnessed.get(sequence, ())):
             findings.append(Finding(sequence, "forked"))
         must_be_marked = marked_since is not None and sequence >= marked_since
         reason = (
@@ -117,10 +117,10 @@ def verify(
         )
         if reason:
             findings.append(Finding(sequence, reason))
-        last = sequence
-    if last < until:
-        findings.append(Finding(last + 1, "missing"))
-    return Head(last, expected), findings
+        last_sequence = sequence
+    if last_sequence < until:
+        findings.append(Finding(last_sequence + 1, "missing"))
+    return Head(last_sequence, expected_hash), findings
 
 
 def _rows(tx: Transaction, after: int, until: int) -> Iterator[tuple[bytes, bool]]:

@@ -44,8 +44,8 @@ _SOURCE = "enlace/"
 # Seconds between two heads: the longest part of a trail that can be lost unnoticed together with a
 # database.
 _EVERY = 60.0
-_FIRST = 5.0  # seconds before the first turn: time for the relay to detect a restored store
-_ROWS = 100_000  # rows verified in one transaction: a second's work
+_FIRST_PAUSE = 5.0  # seconds before the first turn: time for the relay to detect a restored store
+_MAX_ROWS = 100_000  # rows verified in one transaction: a second's work
 
 
 class Heads:
@@ -77,10 +77,10 @@ class Heads:
         # True once the topic has all heads of other services that are stored here
         self._compared = False
         # this service's heads in the topic that were not yet compared with its trail
-        self._unchecked: list[Fact] = []
-        self._published = START  # the latest published head of this epoch
-        self._checked: Head | None = None  # the last verified row of this service's trail
-        self._marked: int | None = None  # the first row that must have a mark, once known
+        self._unchecked_heads: list[Fact] = []
+        self._published_head = START  # the latest published head of this epoch
+        self._checked_head: Head | None = None  # the last verified row of this service's trail
+        self._first_marked: int | None = None  # the first row that must have a mark, once known
         self._epoch = 0
         self._witnessed: dict[int, set[bytes]] = {}
 
@@ -96,7 +96,7 @@ class Heads:
         return dict(self._witnessed)
 
     def _work(self, loop: Loop) -> None:
-        pause = _FIRST
+        pause = _FIRST_PAUSE
         with self._database.dedicated() as connection:
             while loop.turn():
                 loop.wait(pause)
@@ -148,7 +148,7 @@ class Heads:
             if other_heads:
                 with self._database.transaction(SYSTEM) as tx:
                     save(tx, other_heads)
-            self._unchecked += [fact for fact in heads if fact.subject == self._name]
+            self._unchecked_heads += [fact for fact in heads if fact.subject == self._name]
             self._offsets |= {record.partition: record.offset + 1 for record in records}
 
     def _publish_missing(self) -> None:
@@ -168,34 +168,40 @@ class Heads:
         self._compared = True
 
     def _check(self, tx: Transaction) -> tuple[list[Finding], int, Head]:
-        stored = _StoredTrail(
-            tx, {self._published.sequence, *(fact.version for fact in self._unchecked)}
+        stored_trail = _StoredTrail(
+            tx, {self._published_head.sequence, *(fact.version for fact in self._unchecked_heads)}
         )
-        epoch = stored.epoch if stored.same_store else outbox.ensure_epoch(tx, self._clock)
-        head = stored.head
+        epoch = (
+            stored_trail.epoch if stored_trail.same_store else outbox.ensure_epoch(tx, self._clock)
+        )
+        head = stored_trail.head
         if epoch != self._epoch:  # a restored store continues from its copy
             self._epoch = epoch
-            self._published = START
-            self._checked = None
+            self._published_head = START
+            self._checked_head = None
             self._witnessed = {}
-            self._marked = None
+            self._first_marked = None
         published_heads = {
-            self._published,
-            *(Head(fact.version, _hash(fact)) for fact in self._unchecked if fact.epoch == epoch),
+            self._published_head,
+            *(
+                Head(fact.version, _hash(fact))
+                for fact in self._unchecked_heads
+                if fact.epoch == epoch
+            ),
         }
-        for earlier in published_heads - {START}:
-            self._witnessed.setdefault(earlier.sequence, set()).add(earlier.hash)
-        latest = max(published_heads, key=lambda earlier: earlier.sequence)
-        findings = stored.lacking(published_heads)
+        for published_head in published_heads - {START}:
+            self._witnessed.setdefault(published_head.sequence, set()).add(published_head.hash)
+        latest_head = max(published_heads, key=lambda published_head: published_head.sequence)
+        findings = stored_trail.find_missing(published_heads)
         # Verifies the rows since the last turn, one chunk per turn.
-        after = self._checked or latest
-        until = min(head.sequence, after.sequence + _ROWS)
+        after = self._checked_head or latest_head
+        until = min(head.sequence, after.sequence + _MAX_ROWS)
         if not findings and until > after.sequence:
-            self._marked = self._marked or chain.first_marked_sequence(tx)
-            last, findings = chain.verify(tx, after, until, {}, self._marked)
+            self._first_marked = self._first_marked or chain.first_marked_sequence(tx)
+            last, findings = chain.verify(tx, after, until, {}, self._first_marked)
             # after a finding the same rows are verified, and reported, again at each turn
-            self._checked = self._checked if findings else last
-        self._published, self._unchecked = latest, []
+            self._checked_head = self._checked_head if findings else last
+        self._published_head, self._unchecked_heads = latest_head, []
         return findings, epoch, head
 
     def _publish_head(self, epoch: int, head: Head) -> None:
@@ -318,15 +324,17 @@ class _StoredTrail:
             " LEFT JOIN audit ON audit.sequence = ANY(%s)",
             (sorted(sequences),),
         ).fetchall()
-        first = rows[0]
-        self.epoch, self.same_store = int(first["epoch"]), bool(first["same_store"])
-        has_head = first["head_sequence"] is not None
-        self.head = Head(first["head_sequence"], bytes(first["head_hash"])) if has_head else NO_HEAD
+        first_row = rows[0]
+        self.epoch, self.same_store = int(first_row["epoch"]), bool(first_row["same_store"])
+        has_head = first_row["head_sequence"] is not None
+        self.head = (
+            Head(first_row["head_sequence"], bytes(first_row["head_hash"])) if has_head else NO_HEAD
+        )
         self._hashes = {0: START.hash} | {
             row["sequence"]: bytes(row["hash"]) for row in rows if row["sequence"] is not None
         }
 
-    def lacking(self, published_heads: Collection[Head]) -> list[Finding]:
+    def find_missing(self, published_heads: Collection[Head]) -> list[Finding]:
         """Returns a finding for each of these heads that the trail no longer contains."""
         return [
             Finding(head.sequence, "forked" if head.sequence in self._hashes else "cut")

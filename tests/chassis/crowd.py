@@ -62,7 +62,7 @@ class CrowdedService(FewRpcs):
 
     def accepted(self) -> int:
         """Returns the number of calls that run or wait for a thread."""
-        return self.served.server._pool._accepted
+        return self.served.server._pool._call_count
 
 
 @contextmanager

@@ -174,7 +174,7 @@ class Facts(RuleBasedStateMachine):
         """Takes one turn of the relay."""
         outbox.note_cluster(self.connection, f"memory {self.memories}")
         if not self.looked_back:
-            self.relay.look_back(self.connection, Loop("relay", lambda _: None))
+            self.relay.detect_rollback(self.connection, Loop("relay", lambda _: None))
             self.looked_back = True
         try:
             self.relay.publish(self.connection, KillableProducer(self.producer, crash))  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from tests.chassis.world import settings
 
 
 def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None:
-    locks.SILENT = float(silent)
+    locks.MAX_SILENCE = float(silent)
     connect = Database._connect
     Database._connect = lambda self, name: connect(self, f"{name}-{os.getpid()}")  # type: ignore[method-assign]
     database = Database(url, max_size=2)

@@ -64,7 +64,7 @@ def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: 
     assert gateway.reader.read(signed) == "192.0.2.7"
     gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
     assert gateway.reader.read(signed) is None
-    assert gateway.reader.read(signed, waited=LEEWAY + 1) == "192.0.2.7", (
+    assert gateway.reader.read(signed, seconds_waited=LEEWAY + 1) == "192.0.2.7", (
         "the service caused the wait"
     )
 

@@ -47,7 +47,7 @@ def test_facts_are_applied_once_and_in_order_whatever_happens(
 
 
 def discard_refused(
-    tx: Transaction, consumer: str, waiting: inbox.Waiting, reason: str, now: datetime
+    tx: Transaction, consumer: str, waiting: inbox.WaitingFact, reason: str, now: datetime
 ) -> None:
     """Discards a refused fact, as an earlier version did."""
     if inbox.position(tx, consumer, waiting.fact) is inbox.FactPosition.NEXT:

@@ -210,7 +210,7 @@ def test_a_reserve_that_was_copied_as_a_sparse_file_is_allocated_again(disk: Pat
     with file.open("wb") as copy:
         copy.truncate(SIZE)
     assert file.stat().st_blocks == 0
-    assert not Reserve(file).is_short()
+    assert not Reserve(file).update()
     assert file.stat().st_blocks * 512 >= SIZE
 
 

@@ -21,7 +21,7 @@ def allowed_guesses(budget: Budget, time: timedelta) -> int:
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
     while now <= end:
-        whole_time, wait = budget.take(row, now)
+        whole_time, wait = budget.after_guess(row, now)
         if wait:
             now += wait
         else:
@@ -45,9 +45,9 @@ def test_a_password_is_exposed_to_fewer_than_ten_thousand_guesses_a_year() -> No
 
 @pytest.mark.parametrize("wrong", [0, 99, 100, 5000])
 def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
-    whole_time, wait = REFERENCE_BUDGET.take({"whole_time": NOON, "wrong": wrong}, NOON)
+    whole_time, wait = REFERENCE_BUDGET.after_guess({"whole_time": NOON, "wrong": wrong}, NOON)
     assert not wait
-    assert whole_time - REFERENCE_BUDGET.step(wrong) == NOON
+    assert whole_time - REFERENCE_BUDGET.cost(wrong) == NOON
 
 
 def test_c13_a_new_address_for_each_guess_adds_a_chance_of_less_than_one_in_ten_a_year() -> None:

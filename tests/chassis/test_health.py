@@ -183,7 +183,7 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
 
     loop = Loop("hanging", work, limit=0.3)
     world.loops.append(loop)
-    metrics.watch_loop(loop.name, lambda: loop.age, lambda: loop.state in WELL)
+    metrics.publish_loop_state(loop.name, lambda: loop.age, lambda: loop.state in WELL)
     with running(loop):
         assert world.reported("loop/hanging", "live") == [SERVING, SERVING]
         until(lambda: loop.state is State.STUCK)

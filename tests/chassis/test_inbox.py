@@ -7,7 +7,7 @@ import pytest
 
 from chassis.db import Transaction
 from facts import dead_letters, inbox
-from facts.inbox import FactPosition, Waiting
+from facts.inbox import FactPosition, WaitingFact
 from facts.outbox import Fact
 from tests.builders import NOON
 
@@ -77,7 +77,7 @@ def test_after_two_restores_the_longest_history_counts_as_applied(tx: Transactio
 def test_a_fact_is_held_only_for_its_own_epoch_version_and_consumer(
     tx: Transaction,
 ) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON)
     assert inbox.position(tx, "listener", fact(1)) is FactPosition.HELD
     assert inbox.position(tx, "another", fact(1)) is FactPosition.NEXT
     assert inbox.position(tx, "listener", fact(1, epoch=7)) is FactPosition.NEXT
@@ -94,9 +94,9 @@ def test_advance_returns_whether_the_next_fact_waits(tx: Transaction) -> None:
     inbox.position(tx, "listener", fact(1))
     assert inbox.advance(tx, "listener", fact(1)) is False
     assert inbox.advance(tx, "listener", fact(2)) is True
-    assert inbox.due(tx, "listener", SUBJECT, NOON) is not None
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON) is not None
     assert inbox.advance(tx, "listener", fact(3)) is False
-    assert inbox.due(tx, "listener", SUBJECT, NOON) is None
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON) is None
 
 
 def test_lock_returns_the_epoch_and_version_of_each_subject(tx: Transaction) -> None:
@@ -111,25 +111,25 @@ def test_a_parked_fact_comes_out_unchanged(tx: Transaction) -> None:
     parked = fact(1, epoch=7, base=1)
     inbox.position(tx, "listener", parked)
     inbox.park(tx, "listener", "topic", parked, NOON)
-    waiting = inbox.due(tx, "listener", SUBJECT, NOON)
-    assert waiting == Waiting("topic", parked, "", 0)
+    waiting = inbox.due_fact(tx, "listener", SUBJECT, NOON)
+    assert waiting == WaitingFact("topic", parked, "", 0)
     assert waiting.fact.trace == parked.trace
 
 
 def test_a_held_fact_that_is_parked_again_stays_held(tx: Transaction) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1), attempts=4), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1), attempts=4), "fault", NOON)
     inbox.park(tx, "listener", "topic", fact(1), NOON)
-    assert inbox.due(tx, "listener", SUBJECT, NOON + timedelta(hours=1)) == Waiting(
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON + timedelta(hours=1)) == WaitingFact(
         "topic", fact(1), "fault", 5
     )
 
 
 def test_a_fact_of_a_later_epoch_replaces_the_held_fact(tx: Transaction) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON)
     later = replace(fact(1, epoch=7), payload=b"y")
     inbox.position(tx, "listener", later)
     inbox.park(tx, "listener", "topic", later, NOON)
-    assert inbox.due(tx, "listener", SUBJECT, NOON) == Waiting("topic", later, "", 0)
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON) == WaitingFact("topic", later, "", 0)
 
 
 @pytest.mark.parametrize(
@@ -138,23 +138,23 @@ def test_a_fact_of_a_later_epoch_replaces_the_held_fact(tx: Transaction) -> None
 def test_the_pause_before_the_next_try_doubles_up_to_five_minutes(
     tx: Transaction, attempts: int, pause: int
 ) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1), "fault", attempts), "again", NOON)
-    assert inbox.due(tx, "listener", SUBJECT, NOON + pause * SECOND - SECOND / 100) is None
-    assert inbox.due(tx, "listener", SUBJECT, NOON + pause * SECOND) == Waiting(
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1), "fault", attempts), "again", NOON)
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON + pause * SECOND - SECOND / 100) is None
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON + pause * SECOND) == WaitingFact(
         "topic", fact(1), "again", attempts + 1
     )
 
 
 def test_a_fact_that_another_process_has_applied_meanwhile_is_not_held(tx: Transaction) -> None:
     apply(tx, fact(1))
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON)
     assert dead_letters.count(tx, "listener")[0] == 0
 
 
 def test_a_held_fact_may_be_held_again(tx: Transaction) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
-    inbox.hold(tx, "listener", Waiting("topic", fact(1), "fault", 1), "worse", NOON)
-    assert inbox.due(tx, "listener", SUBJECT, NOON + 2 * SECOND) == Waiting(
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1), "fault", 1), "worse", NOON)
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON + 2 * SECOND) == WaitingFact(
         "topic", fact(1), "worse", 2
     )
 
@@ -163,7 +163,7 @@ def test_due_subjects_are_sorted_by_time_then_name_and_limited_in_number(
     tx: Transaction,
 ) -> None:
     for letter, attempts in (("c", 0), ("a", 1), ("b", 0), ("d", 5)):
-        waiting = Waiting("topic", fact(1, subject=letter * 32), attempts=attempts)
+        waiting = WaitingFact("topic", fact(1, subject=letter * 32), attempts=attempts)
         inbox.hold(tx, "listener", waiting, "fault", NOON)
     soon = NOON + 2 * SECOND
     assert [name[0] for name in inbox.due_subjects(tx, "listener", soon, 10)] == ["b", "c", "a"]
@@ -205,28 +205,28 @@ def test_only_held_facts_of_this_consumer_are_counted_as_held(tx: Transaction) -
     inbox.park(tx, "listener", "topic", fact(2), NOON)
     assert dead_letters.count(tx, "listener")[0] == 0
     for subject in (SUBJECT, OTHER):
-        inbox.hold(tx, "listener", Waiting("topic", fact(1, subject=subject)), "fault", NOON)
+        inbox.hold(tx, "listener", WaitingFact("topic", fact(1, subject=subject)), "fault", NOON)
     assert (dead_letters.count(tx, "listener")[0], dead_letters.count(tx, "another")[0]) == (2, 0)
 
 
 def test_a_consumer_has_missed_nothing_until_its_own_store_is_replaced(tx: Transaction) -> None:
-    assert inbox.missed_nothing(tx, "listener", 0) is True
-    assert inbox.missed_nothing(tx, "listener", 7) is False
+    assert inbox.register(tx, "listener", 0) is True
+    assert inbox.register(tx, "listener", 7) is False
     inbox.record_full_request(tx, "another", 7)
-    assert inbox.missed_nothing(tx, "listener", 7) is False
+    assert inbox.register(tx, "listener", 7) is False
     inbox.record_full_request(tx, "listener", 7)
-    assert inbox.missed_nothing(tx, "listener", 7) is True
-    assert inbox.missed_nothing(tx, "listener", 0) is False
+    assert inbox.register(tx, "listener", 7) is True
+    assert inbox.register(tx, "listener", 0) is False
 
 
 def test_a_fact_that_a_fast_clock_held_until_tomorrow_is_tried_again_at_once(
     tx: Transaction,
 ) -> None:
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON)
     assert inbox.due_subjects(tx, "listener", NOON, 10) == []
-    inbox.hold(tx, "listener", Waiting("topic", fact(1)), "fault", NOON + DAY)
+    inbox.hold(tx, "listener", WaitingFact("topic", fact(1)), "fault", NOON + DAY)
     assert inbox.due_subjects(tx, "listener", NOON, 10) == [SUBJECT]
-    assert inbox.due(tx, "listener", SUBJECT, NOON) is not None
+    assert inbox.due_fact(tx, "listener", SUBJECT, NOON) is not None
 
 
 def test_a_missing_fact_is_requested_although_a_fast_clock_parked_its_successor(

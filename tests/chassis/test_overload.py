@@ -104,12 +104,12 @@ def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
     for _ in range(2):
         admission.set_lane("greedy")
         pool.submit(release.wait)
-    until(lambda: not pool._queued)
+    until(lambda: not pool._queued_since)
     assert not pool.is_full("greedy")
     queue_clock.advance(LONGER)
     assert (pool.is_full("greedy"), pool.is_full("modest"), pool.is_full()) == (True, False, False)
     release.set()
-    until(lambda: not pool._accepted)
+    until(lambda: not pool._call_count)
     assert not pool.is_full("greedy")
     pool.shutdown()
 
@@ -156,9 +156,9 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
     calls = [
         service.call("a", channel=channel)
         for channel in channels
-        for _ in range(server._PENDING // 2)
+        for _ in range(server._MAX_PENDING // 2)
     ]
-    most = server._PENDING + 1  # and the one that the interceptor holds
+    most = server._MAX_PENDING + 1  # and the one that the interceptor holds
     until(lambda: sum(call.done() for call in calls) >= len(calls) - most)
     assert {outcome(call) for call in calls if call.done()} == {"CANCELLED"}
     look.set()

@@ -16,7 +16,7 @@ from chassis.ids import new_id
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM
 from facts import inbox, outbox, subscriber
-from facts.kafka import FULL, REPLAYS, BrokerLost
+from facts.kafka import MAX_POLL_RECORDS, REPLAYS, BrokerLost
 from tests.chassis.listener import SECOND, TOPIC, Listener, Record
 from tests.chassis.world import settings
 
@@ -240,7 +240,7 @@ def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_co
     assert (steps.count(request), steps.count("skip_deleted")) == (1, 1)
 
 
-@pytest.mark.parametrize(("count", "pauses"), [(FULL - 1, 1), (FULL, 0)])
+@pytest.mark.parametrize(("count", "pauses"), [(MAX_POLL_RECORDS - 1, 1), (MAX_POLL_RECORDS, 0)])
 def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     count: int, pauses: int, listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +248,7 @@ def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     monkeypatch.setattr(listener.subscriber.loop(), "wait", wait)
     listener.subscriber._gather = 0.1
     topics.batches = [[listener.record(subject, version + 1) for version in range(count)]]
-    topics.run(2 * FULL)
+    topics.run(2 * MAX_POLL_RECORDS)
     assert listener.seen(subject) == count
     assert wait.call_args_list == [call(0.1)] * pauses
 

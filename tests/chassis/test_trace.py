@@ -46,7 +46,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
     received = unpack(headers, body, {"enlace/publisher": signer.check()})
     inbox.position(tx, "listener", received)
     inbox.park(tx, "listener", "topic", received, NOON)
-    waiting = inbox.due(tx, "listener", subject, NOON)
+    waiting = inbox.due_fact(tx, "listener", subject, NOON)
     assert waiting
     assert (received.trace, waiting.fact.trace) == (REQUEST, REQUEST)
 

@@ -82,7 +82,7 @@ def test_an_untouched_trail_has_no_findings(database: Database) -> None:
             replace(WORKER, kind="key"),
             NOW + timedelta(microseconds=1),
             [Entry("send", "x")],
-            refused="receipt_missing",
+            reason="receipt_missing",
         )
     with database.transaction(SYSTEM) as tx:
         assert audit.head(tx).sequence == 41
@@ -303,7 +303,7 @@ def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_
     commit(marking, 3, SIGNED_IN)
     with marking.transaction(SYSTEM) as tx:
         audit.record(tx, SYSTEM, NOW + timedelta(microseconds=7), [Entry("fire_clock", "x")])
-        audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], refused="receipt_missing")
+        audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], reason="receipt_missing")
         rows = tx.execute(
             "SELECT token_hash, token_end FROM audit WHERE actor_kind = 'worker'"
         ).fetchall()

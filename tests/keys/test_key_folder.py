@@ -121,6 +121,6 @@ def test_halves_of_two_different_pairs_are_named(tmp_path: Path, name: str) -> N
         with pytest.raises(OSError, match="two different pairs") as error:
             read(private.parent, name)
         assert (error.value.filename, error.value.filename2) == (str(private), str(public))
-    assert not key_folder.readable(private.parent, private.name), "doctor names the file"
+    assert not key_folder.is_readable(private.parent, private.name), "doctor names the file"
     public.unlink()
     assert key_folder.signing(private.parent, name), "the gateway's folder has no public halves"

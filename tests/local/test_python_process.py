@@ -141,7 +141,7 @@ def test_a_start_from_a_template_that_hangs_fails_in_time_and_the_next_start_suc
     template = _parent_of(process)
     assert process.stop() == 7
     os.kill(template, signal.SIGSTOP)
-    monkeypatch.setattr(python_process, "STARTS", 0.1)
+    monkeypatch.setattr(python_process, "START_LIMIT", 0.1)
     with pytest.raises(StackFailure, match=r"did not respond for 0\.1 s, and was killed"):
         process.start()
     monkeypatch.undo()

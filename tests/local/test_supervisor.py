@@ -93,7 +93,7 @@ def test_a_part_that_keeps_dying_waits_longer_before_each_start(
 def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor = make_supervisor(examine=0.01, patience=0.5)
+    supervisor = make_supervisor(examine_every=0.01, patience=0.5)
     part = _part("worker", SLEEP, tmp_path)
     idle = {"pid": 0, "until": 0.0}
     part.works = lambda: (
@@ -114,7 +114,7 @@ def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
 def test_a_part_that_hangs_while_it_starts_is_killed_and_started_again(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor = make_supervisor(examine=0.01, patience=0.1)
+    supervisor = make_supervisor(examine_every=0.01, patience=0.1)
     pids = list[int | None]()
 
     def is_later_process() -> bool:
@@ -145,7 +145,7 @@ def test_a_part_that_hangs_stops_the_restarts_of_others_for_three_seconds_at_mos
 def test_a_part_that_works_is_not_killed_while_it_starts(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor, checks = make_supervisor(examine=0.01, patience=0.1), itertools.count(1)
+    supervisor, checks = make_supervisor(examine_every=0.01, patience=0.1), itertools.count(1)
     part = _part("late", SLEEP, tmp_path, ready=lambda: next(checks) > 20)
     part.works, part.start_limit = lambda: next(checks) > 0, 0.0
     supervisor.begin([part])
@@ -157,7 +157,7 @@ def test_a_part_that_is_late_is_named_and_waited_for(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
     """Checks that the wait has no limit, because a part that runs may be on a slow machine."""
-    supervisor = make_supervisor(remind=0.01)
+    supervisor = make_supervisor(remind_every=0.01)
     part = _part("late", SLEEP, tmp_path, ready=lambda: len(lines) >= 3)
     supervisor.begin([part])
     supervisor.wait()
@@ -181,7 +181,7 @@ def test_a_part_that_cannot_be_started_is_given_up_and_the_reason_reported_once(
 def test_one_failed_check_after_a_long_gap_between_checks_kills_no_part(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor, works = make_supervisor(examine=0.01, patience=0.1), iter([True, False])
+    supervisor, works = make_supervisor(examine_every=0.01, patience=0.1), iter([True, False])
     part = _part("worker", SLEEP, tmp_path)
     part.works = lambda: next(works, True)
     first = start(supervisor, part)
@@ -234,9 +234,9 @@ def test_a_log_stays_small_while_its_writer_keeps_writing(tmp_path: Path) -> Non
     process = Process("writer", [sys.executable, "-c", writer], tmp_path / "writer.log")
     process.start()
     while process.alive:
-        logs.trim(process.log, max_bytes=50_000, older=2)
+        logs.trim(process.log, max_bytes=50_000, older_copies=2)
         time.sleep(0.001)
-    logs.trim(process.log, max_bytes=1, older=2)
+    logs.trim(process.log, max_bytes=1, older_copies=2)
     files = sorted(tmp_path.iterdir(), reverse=True)
     assert [file.name for file in files] == ["writer.log.2", "writer.log.1", "writer.log"]
     *numbers, end = "".join(file.read_text() for file in files).split("\n")
@@ -251,7 +251,7 @@ def test_a_log_that_cannot_be_copied_is_left_unchanged(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("lines\n" * 100)
     (tmp_path / "worker.log.1" / "in the way").mkdir(parents=True)
-    logs.trim(log, max_bytes=100, older=1)
+    logs.trim(log, max_bytes=100, older_copies=1)
     assert log.read_text() == "lines\n" * 100
 
 

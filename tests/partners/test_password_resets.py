@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis.tokens import SYSTEM
-from keys.rotation import remaining, rewrap
+from keys.rotation import count_older, rewrap
 from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import accounts_pb2 as pb
@@ -475,7 +475,7 @@ def test_the_email_in_a_request_is_rewrapped_with_a_new_key(member: Scene) -> No
     )
     assert rewrap(member.database, both, SEALED) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
-        assert remaining(tx, both, SEALED) == 0
+        assert count_older(tx, both, SEALED) == 0
         assert send_links(tx, both, member.mail, member.clock.now()) == 1
     assert len(facts_with_letters(member)) == 1
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from chassis.tokens import SYSTEM
-from keys.rotation import DEAD_LETTERS, remaining, rewrap
+from keys.rotation import DEAD_LETTERS, count_older, rewrap
 from keys.sealing import Keyring
 from protos.partners.v1 import members_pb2
 from services.partners.__main__ import SEALED
@@ -204,7 +204,7 @@ def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before
     )
     assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
     with member.database.transaction(SYSTEM) as tx:
-        assert remaining(tx, both, SEALED) == 0
+        assert count_older(tx, both, SEALED) == 0
         assert second_factors.secret(tx, both, row["worker_id"]) == base64.b32decode(created.secret)
 
 

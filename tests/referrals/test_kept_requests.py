@@ -79,9 +79,9 @@ def test_requests_stored_by_the_previous_version_are_still_answered(
                 keyring.seal_bytes(b"answer", f"requests/{CALLER}/{request_id}"),
             ),
         )
-        assert store.send(tx, CALLER, request_id, METHOD, b"body")() == b"answer"
+        assert store.store_request(tx, CALLER, request_id, METHOD, b"body")() == b"answer"
         with pytest.raises(Reused):
-            store.send(tx, CALLER, request_id, METHOD, b"another body")()
+            store.store_request(tx, CALLER, request_id, METHOD, b"another body")()
 
 
 def test_the_same_request_id_from_two_callers_means_two_requests() -> None:

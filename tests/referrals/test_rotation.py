@@ -18,7 +18,7 @@ import pytest
 from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from keys import key_folder
-from keys.rotation import DEAD_LETTERS, remaining, rewrap
+from keys.rotation import DEAD_LETTERS, count_older, rewrap
 from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import contacts_pb2
 from services.notifications.__main__ import SEALED as OF_NOTIFICATIONS
@@ -57,7 +57,7 @@ def run_command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
 
 def remaining_rows(service: Service, keyring: Keyring) -> int:
     with service.database.transaction(SYSTEM) as tx:
-        return remaining(tx, keyring, PLACES)
+        return count_older(tx, keyring, PLACES)
 
 
 def wrapped_key(service: Service, person_id: str) -> bytes:
@@ -164,7 +164,7 @@ def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     code, output = run_command(service, "retire-keys")
     assert (code, output["retired"]) == (0, sorted(ring)[:-1])
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)]
-    assert key_folder.readable(service.keys, "sealing.referrals.key"), (
+    assert key_folder.is_readable(service.keys, "sealing.referrals.key"), (
         "the command doctor finds the key that it needs"
     )
     key_folder.create(service.keys, ["referrals"])

@@ -61,7 +61,7 @@ def nothing_left_of_earlier_tests(service: Service) -> None:
     """Gives events their places, and waits until cancelled streams have ended at the server."""
     place_events(service)
     (pool,) = (servicer.streams.pool for servicer in service.made.servicers if servicer.streams)
-    wait_until(lambda: not pool._accepted, LONG)
+    wait_until(lambda: not pool._call_count, LONG)
 
 
 @contextmanager

@@ -112,6 +112,6 @@ def add_headers(response: Response) -> Response:
 def fields(policy: str, quota: Quota) -> dict[str, str]:
     """Returns the header fields of draft-ietf-httpapi-ratelimit-headers-10."""
     return {
-        "RateLimit-Policy": f'"{policy}";q={quota.all};w={WINDOW}',
+        "RateLimit-Policy": f'"{policy}";q={quota.total};w={WINDOW}',
         "RateLimit": f'"{policy}";r={quota.left};t={ceil(quota.reset)}',
     }

@@ -22,7 +22,7 @@ from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.wire.facts import receipt_fact
 from services.referrals.network.store import members
 
-# Creates the counter before the first event, as metrics.watch_loop does.
+# Creates the counter before the first event, as metrics.publish_loop_state does.
 _UNVERIFIED = metrics.ROWS_UNVERIFIED.labels("receipts")
 _GROUNDS = ("adult_ground_code", "giver_ground_code")
 _COLUMNS = [

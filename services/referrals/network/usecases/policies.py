@@ -25,7 +25,7 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.store import policies
 
-# Creates the counter before the first event, as metrics.watch_loop does.
+# Creates the counter before the first event, as metrics.publish_loop_state does.
 _MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
 
 

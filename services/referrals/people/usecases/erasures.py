@@ -170,7 +170,7 @@ class Erasures:
         lines = self._file.read_bytes().splitlines() if self._file.exists() else []
         for line in filter(None, lines):
             try:
-                record = witness.outgoing(line)
+                record = witness.record_to_send(line)
                 erasure = erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
             except (ValueError, DecodeError, Unreadable):
                 # a line that a full disk truncated, or that a different key signed

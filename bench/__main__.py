@@ -75,27 +75,27 @@ PARTS = {
     help="Percentage of the processors that may be busy before a part starts.",
 )
 def main(part: str | None, file: Path, at_rest: float) -> None:
-    stack, measured = LocalStack(), list[Measurement]()
+    stack, measurements = LocalStack(), list[Measurement]()
     try:
         stack.start()
         for name in [part] if part else PARTS:
             click.echo(f"{name} …", err=True)
             silence(stack)
             wait_for_machine(at_rest)
-            measured += PARTS[name](stack)
+            measurements += PARTS[name](stack)
     finally:
         stack.stop()
-    write(file, measured)
-    click.echo(table(measured))
-    for measurement in measured:
+    write(file, measurements)
+    click.echo(table(measurements))
+    for measurement in measurements:
         click.echo(f"  {measurement.name}: {measurement.conditions}")
 
 
-def write(file: Path, measured: list[Measurement]) -> None:
+def write(file: Path, measurements: list[Measurement]) -> None:
     """Writes the figures to the file, which keeps the figures of the parts not measured now."""
-    known = json.loads(file.read_text()) if file.exists() else {}
-    for measurement in measured:
-        known[measurement.name] = {
+    stored_figures = json.loads(file.read_text()) if file.exists() else {}
+    for measurement in measurements:
+        stored_figures[measurement.name] = {
             "value": round(measurement.value, 3),
             "unit": BY_NAME[measurement.name].unit,
             "beside": None if measurement.beside is None else round(measurement.beside, 3),
@@ -103,7 +103,7 @@ def write(file: Path, measured: list[Measurement]) -> None:
             "conditions": measurement.conditions,
         }
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    file.write_text(json.dumps(stored_figures, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

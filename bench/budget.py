@@ -1,5 +1,5 @@
-"""`make budget`: what the steps of a referral's life and a few calls cost in exchanges, statements,
-transactions, flushes and signatures, written into docs/figures.md.
+"""`make budget`: writes into docs/figures.md how many exchanges, statements, transactions, flushes
+and signatures the steps of a referral's life and a few calls cost.
 
 Each line is measured several times on a whole stack, from the call until all its effects are over
 (two seconds of silence). The smallest value of each count is kept, since other work of a service
@@ -34,11 +34,11 @@ IDLE = "an idle minute"
 TIMES = 8
 WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
-# A loop works at rest if it makes at least this many turns a minute while nothing happens: _OFTEN
-# for threads with a connection of their own (relays, senders, clocks), since most of their turns
-# have a cause, and _TWICE for all other threads.
-_OWN = "enlace-listen"
-_TWICE, _OFTEN = 2, 6
+# A loop works at rest if it makes at least this many turns a minute while nothing happens:
+# _MIN_OWN_TURNS for threads with a connection of their own (relays, senders, clocks), since most of
+# their turns have a cause, and _MIN_TURNS for all other threads.
+_OWN_CONNECTION = "enlace-listen"
+_MIN_TURNS, _MIN_OWN_TURNS = 2, 6
 _TOKEN_SECONDS = 3.2  # seconds after which a token has expired
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
@@ -47,7 +47,7 @@ _FACT = "INSERT INTO outbox"
 _OPENING = ("BEGIN", "SELECT set_config('enlace.organization'")
 
 
-class Spent(NamedTuple):
+class Costs(NamedTuple):
     """The costs of a line, as pairs: (the call's own transactions, all other transactions)."""
 
     exchanges: tuple[int, int] = (0, 0)
@@ -57,12 +57,12 @@ class Spent(NamedTuple):
     signatures: tuple[int, int] = (0, 0)
     """Signatures made, and signatures checked."""
 
-    def least(self, other: Spent) -> Spent:
+    def least(self, other: Costs) -> Costs:
         """Returns the smaller value of each count."""
-        return Spent(*((min(a, c), min(b, d)) for (a, b), (c, d) in zip(self, other, strict=True)))
+        return Costs(*((min(a, c), min(b, d)) for (a, b), (c, d) in zip(self, other, strict=True)))
 
 
-Table = dict[str, Spent]
+Table = dict[str, Costs]
 
 
 class Recording:
@@ -71,7 +71,7 @@ class Recording:
     def __init__(self, file: Path) -> None:
         self._file, self._signatures = file, file.with_name(file.name + ".signatures")
         self._position = 0
-        self._resting: set[Turn] = set()
+        self._idle_turns: set[Turn] = set()
         self.transactions: list[Transaction] = []
 
     def snapshot(self) -> int:
@@ -79,9 +79,9 @@ class Recording:
         with self._file.open("rb") as file:
             file.seek(self._position)
             data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        self._position += len(whole)
-        self.transactions += read(whole.decode().splitlines())
+        complete_lines = data[: data.rfind(b"\n") + 1]
+        self._position += len(complete_lines)
+        self.transactions += read(complete_lines.decode().splitlines())
         return len(self.transactions)
 
     def signatures(self) -> tuple[int, int]:
@@ -89,17 +89,17 @@ class Recording:
         lines = self._signatures.read_text().splitlines()
         return lines.count("made"), lines.count("checked")
 
-    def rest(self, seconds: float = MINUTE) -> Spent:
+    def rest(self, seconds: float = MINUTE) -> Costs:
         """Returns the costs of a time without calls, and records which loops work meanwhile.
 
         Starts again, at most twice, if a fact was written because a deadline of the demo network
         fired.
         """
         for _ in range(3):
-            begin, signed = self.snapshot(), self.signatures()
+            first, signatures_before = self.snapshot(), self.signatures()
             time.sleep(seconds)
             self.snapshot()
-            transactions = self.transactions[begin:]
+            transactions = self.transactions[first:]
             if not any(
                 text.startswith(_FACT)
                 for transaction in transactions
@@ -110,19 +110,20 @@ class Recording:
             "somebody calls"
         )
         counts = Counter(_turn(transaction) for transaction in transactions)
-        self._resting = {
+        self._idle_turns = {
             turn
             for turn, count in counts.items()
-            if count * 60 >= seconds * (_OFTEN if turn.application == _OWN else _TWICE)
+            if count * 60
+            >= seconds * (_MIN_OWN_TURNS if turn.application == _OWN_CONNECTION else _MIN_TURNS)
         }
-        return self._spent(transactions, signed)
+        return self._costs(transactions, signatures_before)
 
-    def cost_of(self, act: Callable[[], object]) -> Spent:
+    def cost_of(self, act: Callable[[], object]) -> Costs:
         """Returns the costs of an act until all its effects are over."""
-        begin, signed = self.snapshot(), self.signatures()
+        first, signatures_before = self.snapshot(), self.signatures()
         act()
         self.silence()
-        return self._spent(filter(self._is_caused, self.transactions[begin:]), signed)
+        return self._costs(filter(self._is_caused, self.transactions[first:]), signatures_before)
 
     def silence(self) -> None:
         """Waits until nothing that is counted has happened for two seconds."""
@@ -137,15 +138,19 @@ class Recording:
 
     def _is_caused(self, transaction: Transaction) -> bool:
         return bool(transaction.trace) or not (
-            transaction.application == _PROBE or _turn(transaction) in self._resting
+            transaction.application == _PROBE or _turn(transaction) in self._idle_turns
         )
 
-    def _spent(self, transactions: Iterable[Transaction], signed: tuple[int, int]) -> Spent:
+    def _costs(
+        self, transactions: Iterable[Transaction], signatures_before: tuple[int, int]
+    ) -> Costs:
         made, checked = self.signatures()
-        return sum_costs(transactions, (made - signed[0], checked - signed[1]))
+        return sum_costs(
+            transactions, (made - signatures_before[0], checked - signatures_before[1])
+        )
 
 
-def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Spent:
+def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] = (0, 0)) -> Costs:
     """Returns the summed costs; transactions in a caller's scope are the call's own."""
     sides = [], []  # type: tuple[list[Transaction], list[Transaction]]
     for transaction in transactions:
@@ -154,7 +159,7 @@ def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] =
     def both(count: Callable[[Transaction], int]) -> tuple[int, int]:
         return sum(map(count, sides[0])), sum(map(count, sides[1]))
 
-    return Spent(
+    return Costs(
         both(lambda transaction: len(transaction.exchanges)),
         both(lambda transaction: len(transaction.statements)),
         both(lambda transaction: bool(transaction.statements)),
@@ -172,8 +177,8 @@ class Turn(NamedTuple):
 
 
 def _turn(transaction: Transaction) -> Turn:
-    own = (text for text in transaction.statements if not text.startswith(_OPENING))
-    return Turn(transaction.role, transaction.application, next(own, ""))
+    statements = (text for text in transaction.statements if not text.startswith(_OPENING))
+    return Turn(transaction.role, transaction.application, next(statements, ""))
 
 
 class Counting:
@@ -206,7 +211,7 @@ class Counting:
         """Measures each line once more."""
         _life(self._lives, self._line)
         time.sleep(_TOKEN_SECONDS - SILENCE)
-        self._line("sign-in", self._enter)
+        self._line("sign-in", self._sign_in)
         self._lives.cast.sender.token()
         self._line("a search", self._search)
         time.sleep(_TOKEN_SECONDS - SILENCE)
@@ -223,7 +228,7 @@ class Counting:
     def _open_today(self) -> None:
         self._viewer.get(f"{self._stack.gateway}/today", timeout=10).raise_for_status()
 
-    def _enter(self) -> None:
+    def _sign_in(self) -> None:
         with requests.Session() as session:
             sign_in(session, self._stack, _PERSON, stay=True)
 
@@ -267,7 +272,7 @@ def name_of(step: Step) -> str:
     return step.rpc.removesuffix("Referral").lower()
 
 
-def as_markdown(table: Mapping[str, Spent]) -> str:
+def as_markdown(table: Mapping[str, Costs]) -> str:
     """Returns the table in Markdown."""
     lines = [
         "| | exchanges | statements | transactions | flushes | signatures |",
@@ -287,26 +292,26 @@ def read_table(page: Path = PAGE) -> Table:
     for row in text.splitlines()[2:]:
         name, *cells = row.strip("| ").split(" | ")
         pairs = [re.fullmatch(r"(\d+) \+ (\d+)", cell) for cell in cells]
-        table[name] = Spent(*((int(pair[1]), int(pair[2])) for pair in pairs if pair))
+        table[name] = Costs(*((int(pair[1]), int(pair[2])) for pair in pairs if pair))
     return table
 
 
-def excesses(table: Mapping[str, Spent], limits: Mapping[str, Spent]) -> list[str]:
+def excesses(table: Mapping[str, Costs], limits: Mapping[str, Costs]) -> list[str]:
     """Returns a sentence for each count that exceeds its limit.
 
     The counts of an idle minute may exceed their limits by a tenth plus ten, since it is a matter
     of chance what falls into the minute.
     """
     return [
-        f"{name}: {have} {of} instead of {limit}"
+        f"{name}: {count} {column} instead of {limit}"
         for name, cost in table.items()
-        for of, counts, limits_of in zip(Spent._fields, cost, limits[name], strict=True)
-        for have, limit in zip(counts, limits_of, strict=True)
-        if have > (limit * 1.1 + 10 if name == IDLE else limit)
+        for column, counts, column_limits in zip(Costs._fields, cost, limits[name], strict=True)
+        for count, limit in zip(counts, column_limits, strict=True)
+        if count > (limit * 1.1 + 10 if name == IDLE else limit)
     ]
 
 
-def write(table: Mapping[str, Spent], page: Path = PAGE) -> None:
+def write(table: Mapping[str, Costs], page: Path = PAGE) -> None:
     """Writes the table to its place on the page."""
     before, rest = page.read_text().split(_BEGIN)
     page.write_text(f"{before}{_BEGIN}{as_markdown(table)}{_END}{rest.split(_END)[1]}")

@@ -45,7 +45,7 @@ def transition(stack: LocalStack) -> dict[str, float]:
     lives.milliseconds.clear()
     while len(lives.milliseconds) < TIMES:
         lives.run_one()
-    return _times("transition", lives.milliseconds)
+    return _percentiles("transition", lives.milliseconds)
 
 
 def webhook(stack: LocalStack) -> dict[str, float]:
@@ -58,15 +58,18 @@ def search(stack: LocalStack) -> dict[str, float]:
     directory = stack.client("Puentes").directory
     words = ("", "albergue", "psicologia", "casa segura", "documentos")
     searches = [directory_pb2.SearchServicesRequest(words=word) for word in words]
-    return _times("search", _timed(lambda n: directory.SearchServices(searches[n % len(searches)])))
+    return _percentiles(
+        "search", _measure_times(lambda n: directory.SearchServices(searches[n % len(searches)]))
+    )
 
 
 def page(stack: LocalStack) -> dict[str, float]:
     """Measures the page Today."""
     with requests.Session() as session:
         sign_in(session, stack, "albergue@lunanueva")
-        return _times(
-            "page", _timed(lambda _: session.get(f"{stack.gateway}/today").raise_for_status())
+        return _percentiles(
+            "page",
+            _measure_times(lambda _: session.get(f"{stack.gateway}/today").raise_for_status()),
         )
 
 
@@ -78,7 +81,7 @@ def idle(stack: LocalStack) -> dict[str, float]:
 PARTS = {part.__name__: part for part in (transition, webhook, search, page, idle)}
 
 
-def _timed(act: Callable[[int], object]) -> list[float]:
+def _measure_times(act: Callable[[int], object]) -> list[float]:
     """Returns the milliseconds that each call took after the warm-up."""
     milliseconds = []
     for number in range(WARM_UP + TIMES):
@@ -88,7 +91,7 @@ def _timed(act: Callable[[int], object]) -> list[float]:
     return milliseconds[WARM_UP:]
 
 
-def _times(name: str, milliseconds: list[float]) -> dict[str, float]:
+def _percentiles(name: str, milliseconds: list[float]) -> dict[str, float]:
     return {
         f"{name}_ms_p50": percentile(milliseconds, 50),
         f"{name}_ms_p99": percentile(milliseconds, 99),
@@ -101,14 +104,14 @@ class Side:
     def __init__(self, revision: str, folder: Path) -> None:
         """Clones the commit. The first `measure` fills its stack with the demo network."""
         self.name = _git("rev-parse", "--short", revision)
-        self._code, self._filled = folder / "code", folder / "filled"
+        self._code, self._filled_folder = folder / "code", folder / "filled"
         _git("clone", "--quiet", "--shared", "--no-checkout", str(ROOT), str(self._code))
         _git("-C", str(self._code), "checkout", "--quiet", "--detach", _git("rev-parse", revision))
         self.figures: Figures = {}
 
     def measure(self, parts: list[str], at_rest: float) -> None:
         """Starts the stack, and measures the parts once."""
-        stack = LocalStack(root=self._code, copied=self._filled)
+        stack = LocalStack(root=self._code, template=self._filled_folder)
         try:
             stack.start()
             for part in parts:
@@ -132,14 +135,14 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
     """
     rows = [("figure", *names, "ratio", *(f"{name} from…to" for name in names))]
     for name, values in before.items():
-        others = now[name]
-        medians = median(values), median(others)
+        now_values = now[name]
+        medians = median(values), median(now_values)
         rows.append(
             (
                 name,
                 *map(short, medians),
                 short(medians[1] / medians[0] if medians[0] else None),
-                *(f"{short(min(side))}…{short(max(side))}" for side in (values, others)),
+                *(f"{short(min(side))}…{short(max(side))}" for side in (values, now_values)),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -2,9 +2,9 @@
 and at the end prints the outcomes of all calls as a line of JSON.
 
 A closed crowd has a fixed number of callers that wait for each answer; an open crowd makes calls at
-a fixed rate, whatever becomes of them. A crowd either creates drafts of referrals by gRPC, or reads
-referrals by gRPC, or lists referrals by REST. A draft that was refused is tried again later with
-its request id.
+a fixed rate, whether or not they are answered. A crowd either creates drafts of referrals by gRPC,
+or reads referrals by gRPC, or lists referrals by REST. A draft that was refused is tried again
+later with its request id.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Task:
     """The task of a crowd: `kind` is step, read or rest.
 
     `rate` is in calls a second; 0 means a closed crowd of `callers` callers. `credentials` are
-    (kind, text), with the kind api_key or session_secret; `most` is the maximum number of calls
-    under way at once.
+    (kind, text), with the kind api_key or session_secret; `max_calls` is the maximum number of
+    calls under way at once.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Task:
     credentials: Sequence[tuple[str, str]]
     people: Sequence[str]
     referral_ids: Sequence[str]
-    most: int
+    max_calls: int
 
 
 class Outcome(NamedTuple):
@@ -143,34 +143,34 @@ class Rest:
 
     def __init__(self, task: Task, key: str) -> None:
         address = urlsplit(task.gateway)
-        self._where = address.hostname, address.port
-        self._sent = (
+        self._address = address.hostname, address.port
+        self._request = (
             "GET /api/v1/referrals?limit=5 HTTP/1.1\r\nHost: x\r\n"
             f"Authorization: Bearer {key}\r\n\r\n"
         ).encode()
-        self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self) -> None:
         """Makes a request; raises Refused with the status if it is not 200."""
         try:
             await asyncio.wait_for(self._ask(), DEADLINE)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            if self._line:
-                self._line[1].close()
-            self._line = None
+            if self._connection:
+                self._connection[1].close()
+            self._connection = None
             raise
 
     async def _ask(self) -> None:
-        if self._line is None:
-            self._line = await asyncio.open_connection(*self._where)
-        reader, writer = self._line
-        writer.write(self._sent)
+        if self._connection is None:
+            self._connection = await asyncio.open_connection(*self._address)
+        reader, writer = self._connection
+        writer.write(self._request)
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
         await reader.readexactly(length)
         if b"connection: close" in head.lower():
             writer.close()
-            self._line = None
+            self._connection = None
         status = head.split(b" ", 2)[1].decode()
         if status != "200":
             raise Refused(status + ("" if b"retry-after:" in head.lower() else " without a delay"))
@@ -192,7 +192,7 @@ def reason_of(error: grpc.RpcError) -> str:
 
 
 class Crowd:
-    """The callers of a task, and what became of their calls."""
+    """The callers of a task, and the outcomes of their calls."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -208,48 +208,48 @@ class Crowd:
         task, renewing = self._task, []
         if task.kind == "rest":
             keys = itertools.cycle([text for kind, text in task.credentials if kind == "api_key"])
-            self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.most))
+            self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.max_calls))
         else:
             callers = [Caller(task, credential) for credential in task.credentials]
             await asyncio.gather(*(caller.renew() for caller in callers))
             renewing = [asyncio.create_task(caller.keep_renewing()) for caller in callers]
-            for number in range(task.most):
+            for number in range(task.max_calls):
                 by_grpc = Grpc(task, callers[number % len(callers)], number)
                 self._idle.append(by_grpc.step if task.kind == "step" else by_grpc.read)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        self._began, used = time.monotonic(), time.process_time()
-        await (self._open() if task.rate else self._closed())
-        used = time.process_time() - used
+        self._began, cpu_seconds = time.monotonic(), time.process_time()
+        await (self._run_open() if task.rate else self._run_closed())
+        cpu_seconds = time.process_time() - cpu_seconds
         for renewal in renewing:
             renewal.cancel()
         return {
             "outcomes": self._outcomes,
             "unmade": self._unmade,
-            "cpu_s": used,
+            "cpu_s": cpu_seconds,
             "lags": self._lags,
         }
 
-    async def _closed(self) -> None:
+    async def _run_closed(self) -> None:
         async def caller() -> None:
             act = self._idle.popleft()
             while time.monotonic() < self._began + self._task.seconds:
-                await self._timed(act)
+                await self._make_call(act)
 
         await asyncio.gather(*(caller() for _ in range(self._task.callers)))
 
-    async def _open(self) -> None:
-        under_way, started = set[asyncio.Task[None]](), 0
+    async def _run_open(self) -> None:
+        under_way, started_count = set[asyncio.Task[None]](), 0
         # REST uses the latest free connection, as a pool does; the callers by gRPC take turns
         put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
 
         async def call(act: Callable[[], Awaitable[None]]) -> None:
-            await self._timed(act)
+            await self._make_call(act)
             put_back(act)
 
         while (now := time.monotonic() - self._began) < self._task.seconds:
-            for _ in range(int(now * self._task.rate) - started):
-                started += 1
+            for _ in range(int(now * self._task.rate) - started_count):
+                started_count += 1
                 if not self._idle:
                     self._unmade += 1
                     continue
@@ -261,7 +261,7 @@ class Crowd:
             self._lags.append((time.monotonic() - begin - _PAUSE) * 1000)
         await asyncio.gather(*under_way)
 
-    async def _timed(self, act: Callable[[], Awaitable[None]]) -> None:
+    async def _make_call(self, act: Callable[[], Awaitable[None]]) -> None:
         begin = time.monotonic()
         try:
             await act()

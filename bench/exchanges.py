@@ -66,28 +66,28 @@ class Session:
         self._number = number
         self._record = record
         self._lock = threading.Lock()
-        self._asked, self._answered = b"", b""
+        self._sent_data, self._received_data = b"", b""
         self._started, self._refusals = False, 0
         self._role = self._application = ""
-        self._prepared: dict[bytes, str] = {}
+        self._prepared_statements: dict[bytes, str] = {}
         self._portals: dict[bytes, tuple[str, list[bytes]]] = {}
         self._statements: list[str] = []
         self._is_open, self._is_durable = False, True
         self._current: Transaction | None = None
-        self._ended: list[Transaction] = []
+        self._ended_transactions: list[Transaction] = []
         # what the server has not answered: statements with their transactions, and at each Sync
         # the transactions that ended before it
-        self._waiting: deque[tuple[str, Transaction] | list[Transaction]] = deque()
+        self._unanswered: deque[tuple[str, Transaction] | list[Transaction]] = deque()
 
     def read_sent(self, data: bytes) -> None:
         """Reads what the client sent."""
         with self._lock:
-            self._asked += data
-            while not self._started and len(self._asked) >= 8:
-                length, code = struct.unpack_from("!II", self._asked)
-                if len(self._asked) < length:
+            self._sent_data += data
+            while not self._started and len(self._sent_data) >= 8:
+                length, code = struct.unpack_from("!II", self._sent_data)
+                if len(self._sent_data) < length:
                     return
-                body, self._asked = self._asked[8:length], self._asked[length:]
+                body, self._sent_data = self._sent_data[8:length], self._sent_data[length:]
                 if code in (_SSL_REQUEST, _GSS_REQUEST):
                     self._refusals += 1  # the server refuses with a single byte
                 elif code != _CANCEL:
@@ -97,37 +97,37 @@ class Session:
                     self._application = settings.get(b"application_name", b"").decode()
                     self._started = True
             if self._started:
-                messages, self._asked = _messages(self._asked)
+                messages, self._sent_data = _messages(self._sent_data)
                 for kind, body in messages:
-                    self._ask(kind, body)
+                    self._handle_sent(kind, body)
 
     def read_received(self, data: bytes) -> None:
         """Reads what the server sent."""
         with self._lock:
-            self._answered += data
-            while self._refusals and self._answered:
-                self._answered, self._refusals = self._answered[1:], self._refusals - 1
-            messages, self._answered = _messages(self._answered)
+            self._received_data += data
+            while self._refusals and self._received_data:
+                self._received_data, self._refusals = self._received_data[1:], self._refusals - 1
+            messages, self._received_data = _messages(self._received_data)
             for kind, body in messages:
-                self._answer(kind, body)
+                self._handle_received(kind, body)
 
-    def _ask(self, kind: bytes, body: bytes) -> None:
+    def _handle_sent(self, kind: bytes, body: bytes) -> None:
         if kind == b"Q":
             self._execute(body[:-1].decode(), [])
         elif kind == b"P":
             name, text, _ = body.split(b"\0", 2)
-            self._prepared[name] = text.decode()
+            self._prepared_statements[name] = text.decode()
         elif kind == b"B":
             portal, name, rest = body.split(b"\0", 2)
-            self._portals[portal] = self._prepared.get(name, "?"), _parameters(rest)
+            self._portals[portal] = self._prepared_statements.get(name, "?"), _parameters(rest)
         elif kind == b"E":
             self._execute(*self._portals.get(body.split(b"\0", 1)[0], ("?", [])))
         # a Sync or a Query always ends an exchange, a Flush only if statements were sent before it
         if kind in (b"S", b"Q") or (kind == b"H" and self._statements):
             self._end_exchange()
         if kind in (b"S", b"Q"):
-            self._waiting.append(self._ended)
-            self._ended = []
+            self._unanswered.append(self._ended_transactions)
+            self._ended_transactions = []
 
     def _execute(self, text: str, parameters: list[bytes]) -> None:
         if self._current is None:
@@ -141,7 +141,7 @@ class Session:
         if mode := _ASYNCHRONOUS.match(text):
             self._is_durable = mode[1] == "on"
         self._statements.append(text)
-        self._waiting.append((text, self._current))
+        self._unanswered.append((text, self._current))
         verb = text.strip(" \n;").upper()
         if verb.startswith(("BEGIN", "START TRANSACTION")):
             self._is_open = True
@@ -154,20 +154,24 @@ class Session:
         self._current.exchanges.append(self._statements)
         self._statements = []
         if not self._is_open:
-            self._ended.append(self._current)
+            self._ended_transactions.append(self._current)
             self._current = None
 
-    def _answer(self, kind: bytes, body: bytes) -> None:
-        if kind in (b"C", b"I", b"s") and self._waiting and isinstance(self._waiting[0], tuple):
-            text, transaction = self._waiting[0]
-            self._waiting.popleft()
+    def _handle_received(self, kind: bytes, body: bytes) -> None:
+        if (
+            kind in (b"C", b"I", b"s")
+            and self._unanswered
+            and isinstance(self._unanswered[0], tuple)
+        ):
+            text, transaction = self._unanswered[0]
+            self._unanswered.popleft()
             if kind == b"C" and self._is_durable and is_write(text, body[:-1].decode()):
                 transaction.flushes = True
         elif kind == b"Z":  # after an error, some statements have no answer
-            while self._waiting and isinstance(self._waiting[0], tuple):
-                self._waiting.popleft()
-            ended = self._waiting.popleft() if self._waiting else []
-            for completed in ended:
+            while self._unanswered and isinstance(self._unanswered[0], tuple):
+                self._unanswered.popleft()
+            ended_transactions = self._unanswered.popleft() if self._unanswered else []
+            for completed in ended_transactions:
                 assert isinstance(completed, Transaction)
                 completed.flushes &= completed.statements[-1:] != ["ROLLBACK"]
                 completed.time = time.time()
@@ -239,12 +243,12 @@ class Proxy:
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = Session(number, self._record)
-        back = threading.Thread(
+        reply_thread = threading.Thread(
             target=_copy, args=(server, client, session.read_received), daemon=True
         )
-        back.start()
+        reply_thread.start()
         _copy(client, server, session.read_sent)
-        back.join()
+        reply_thread.join()
         for side in (client, server):
             side.close()
 
@@ -287,12 +291,12 @@ def main() -> None:
             proxies[postgres.port] = Proxy(postgres.port, record)
         return direct.replace(f":{postgres.port}/", f":{proxies[postgres.port].port}/")
 
-    def signing(service: stack.Service, only: str = "") -> list[str]:
+    def serve_recording_signatures(service: stack.Service, only: str = "") -> list[str]:
         return ["bench.exchanges", "--service", *serve(service, only)]
 
     os.environ[_SIGNATURES] = f"{name}.signatures"
     Postgres.url = through_proxy  # type: ignore[method-assign,assignment]
-    stack.Service.serve = signing  # type: ignore[method-assign,assignment]
+    stack.Service.serve = serve_recording_signatures  # type: ignore[method-assign,assignment]
     command.main()
 
 
@@ -309,11 +313,11 @@ def serve() -> None:
     def record_calls(of: type, name: str, line: bytes) -> None:
         call = getattr(of, name)
 
-        def recorded(*arguments: Any, **named: Any) -> Any:
+        def record_and_call(*arguments: Any, **named: Any) -> Any:
             os.write(file, line)
             return call(*arguments, **named)
 
-        setattr(of, name, recorded)
+        setattr(of, name, record_and_call)
 
     record_calls(Signer, "sign", b"made\n")
     record_calls(SignatureCheck, "holds", b"checked\n")

@@ -67,25 +67,25 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
         notifications_pb2.CreateWebhookRequest(webhook=webhook)
     )
     lives = Lives(cast)
-    sent = [lives.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
+    referrals = [lives.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
     silence(stack)
-    answered: dict[str, float] = {}
+    answer_times: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
         cast.receiver.referrals.AcknowledgeReferral(
             pb.AcknowledgeReferralRequest(**Lives.request_fields(referral))
         )
-        answered[referral.id] = time.time()
+        answer_times[referral.id] = time.time()
 
     begin = time.perf_counter() + 0.2
     with ThreadPoolExecutor(4) as pool:
-        for number, referral in enumerate(sent):
+        for number, referral in enumerate(referrals):
             time.sleep(max(0.0, begin + number / PER_SECOND - time.perf_counter()))
             pool.submit(acknowledge, referral)
     until(
-        lambda: receiver.arrival_times.keys() >= answered.keys(),
+        lambda: receiver.arrival_times.keys() >= answer_times.keys(),
         30,
-        lambda: f"{len(receiver.arrival_times)} of {len(answered)} webhooks came",
+        lambda: f"{len(receiver.arrival_times)} of {len(answer_times)} webhooks came",
     )
     cast.sender.webhooks.DeleteWebhook(
         notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
@@ -96,22 +96,28 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
         rows = database.execute(
             "SELECT subject, time FROM outbox WHERE type = 'enlace.referral.acknowledged.v1'"
             " AND subject = ANY(%s)",
-            (list(answered),),
+            (list(answer_times),),
         )
         fact_times = {row["subject"]: row["time"].timestamp() for row in rows}
-    counted = [referral.id for referral in sent[20:]]  # the first second is the warm-up
-    after = [(receiver.arrival_times[id] - answered[id]) * 1000 for id in counted]
-    since_fact = [(receiver.arrival_times[id] - fact_times[id]) * 1000 for id in counted]
+    counted_ids = [referral.id for referral in referrals[20:]]  # the first second is the warm-up
+    from_answer_ms = [(receiver.arrival_times[id] - answer_times[id]) * 1000 for id in counted_ids]
+    from_fact_ms = [(receiver.arrival_times[id] - fact_times[id]) * 1000 for id in counted_ids]
     method = (
-        f"{len(counted)} at {PER_SECOND} a second, from the rpc's answer, just after the commit, to"
-        " a local server; beside: from the fact's time, before it"
+        f"{len(counted_ids)} at {PER_SECOND} a second, from the rpc's answer, just after the"
+        " commit, to a local server; beside: from the fact's time, before it"
     )
     return [
         Measurement(
-            "commit_to_webhook_ms_p50", percentile(after, 50), method, percentile(since_fact, 50)
+            "commit_to_webhook_ms_p50",
+            percentile(from_answer_ms, 50),
+            method,
+            percentile(from_fact_ms, 50),
         ),
         Measurement(
-            "commit_to_webhook_ms_p99", percentile(after, 99), method, percentile(since_fact, 99)
+            "commit_to_webhook_ms_p99",
+            percentile(from_answer_ms, 99),
+            method,
+            percentile(from_fact_ms, 99),
         ),
     ]
 
@@ -128,8 +134,8 @@ def measure_relay(stack: LocalStack) -> list[Measurement]:
             )
             database.execute("SELECT pg_notify('outbox', '')")
         begin = time.perf_counter()
-        waiting = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
-        until(lambda: database.execute(waiting).fetchone() is None, 120)
+        waiting_query = "SELECT FROM outbox WHERE first_round IS NULL LIMIT 1"
+        until(lambda: database.execute(waiting_query).fetchone() is None, 120)
         rate = FACTS / (time.perf_counter() - begin)
         query = "SELECT count(*) AS n FROM inbox WHERE subject LIKE 'bench-%%' AND version = 1"
         with stack.database("notifications") as listener:

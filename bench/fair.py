@@ -20,7 +20,7 @@ from tests.parts.local_stack import LocalStack, until
 TIMES = 40  # multiple of the quota
 # pairs of measurements, without and with the flood: a slow moment of the machine affects both
 TURNS = 4
-ASKED, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
+REQUESTS, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 
@@ -29,22 +29,22 @@ _PATH = "/api/v1/referrals?limit=5"
 _FLOOD = r"""
 import socket, sys, threading, time
 host, port, key, rate, connections, path = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
-sent = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 counts = {}
 
 def flood():
-    line, due = socket.create_connection((host, port)), time.monotonic()
+    connection, due = socket.create_connection((host, port)), time.monotonic()
     while True:
         due = max(due + connections / rate, time.monotonic() - 1)
         time.sleep(max(0, due - time.monotonic()))
-        line.sendall(sent)
-        got = b""
-        while b"\r\n\r\n" not in got:
-            got += line.recv(65536)
-        head, _, body = got.partition(b"\r\n\r\n")
-        left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
-        while left > 0:
-            left -= len(line.recv(left))
+        connection.sendall(request)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(65536)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        remaining = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
+        while remaining > 0:
+            remaining -= len(connection.recv(remaining))
         status = head.split(b" ", 2)[1]
         counts[status] = counts.get(status, 0) + 1
 
@@ -63,34 +63,35 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:
         stack.start()
-        waits(stack)  # connections, caches
-        alone, beside, counts = [], [], []
+        waiting_times(stack)  # connections, caches
+        times_alone, times_beside, counts = [], [], []
         for _ in range(TURNS):
-            alone += waits(stack)
-            with flood(stack) as counted:
-                beside += waits(stack)
-            counts.append(counted)
+            times_alone += waiting_times(stack)
+            with flood(stack) as flood_counts:
+                times_beside += waiting_times(stack)
+            counts.append(flood_counts)
     finally:
         stack.stop()
-    request_count, refused, seconds = map(sum, zip(*counts, strict=True))
+    request_count, refused_count, seconds = map(sum, zip(*counts, strict=True))
     return [
         Measurement(
             "fair_ms_p99",
-            percentile(beside, 99),
+            percentile(times_beside, 99),
             f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second"
             f" while another asks {request_count / seconds:.0f} times a second"
-            f" ({TIMES} times its quota; {refused / request_count:.0%} refused); beside: alone",
-            percentile(alone, 99),
+            f" ({TIMES} times its quota; {refused_count / request_count:.0%} refused);"
+            " beside: alone",
+            percentile(times_alone, 99),
         )
     ]
 
 
-def waits(stack: LocalStack) -> list[float]:
+def waiting_times(stack: LocalStack) -> list[float]:
     """Returns the milliseconds that each request of the other partner took."""
     milliseconds = []
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {stack.api_key('Luna Nueva')}"
-        for _ in range(ASKED):
+        for _ in range(REQUESTS):
             begin = time.perf_counter()
             answer = session.get(stack.gateway + _PATH, timeout=10)
             milliseconds.append((time.perf_counter() - begin) * 1000)
@@ -131,5 +132,5 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         yield counts
     finally:
         output, _ = process.communicate("", timeout=20)
-        request_count, refused = output.split()
-        counts += [float(request_count), float(refused), time.monotonic() - begin]
+        request_count, refused_count = output.split()
+        counts += [float(request_count), float(refused_count), time.monotonic() - begin]

@@ -85,10 +85,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 
 
-def table(measured: Sequence[Measurement]) -> str:
+def table(measurements: Sequence[Measurement]) -> str:
     """Returns the figures as a text table."""
     rows = [("figure", "value", "unit", "beside", "ratio", "limit", "")]
-    for measurement in measured:
+    for measurement in measurements:
         figure = BY_NAME[measurement.name]
         verdict = (
             "" if figure.limit is None else "ok" if measurement.value <= figure.limit else "MISSED"
@@ -106,10 +106,10 @@ def table(measured: Sequence[Measurement]) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = (0, 2, 5, 6)
+    left_aligned = (0, 2, 5, 6)
     lines = [
         "  ".join(
-            cell.ljust(width) if n in left else cell.rjust(width)
+            cell.ljust(width) if n in left_aligned else cell.rjust(width)
             for n, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows

@@ -37,7 +37,7 @@ MAX_CLOCKS = 6  # deadlines that are copied for each referral, the earliest firs
 CONSUMERS = {"partners": "partners", "notifications": "notifications-referrals"}
 """The consumers of facts about referrals, by service."""
 Database = psycopg.Connection[dict[str, Any]]
-Took = dict[str, list[list[float]]]
+Durations = dict[str, list[list[float]]]
 """The milliseconds of each request, by its name and round."""
 
 # The rows are copies of the demo network's rows, so that organisations, needs and places have the
@@ -68,7 +68,7 @@ _NEW_VALUES = {
     },
     "outbox": {"subject": _ID.format("subject"), "time": "was.time + moved"},
 }
-_BELONGS = {
+_JOINS = {
     "people": "id = its.person_id",
     "referrals": "id = its.id",
     "clocks": f"referral_id = its.id AND was.number < {MAX_CLOCKS}",
@@ -92,7 +92,7 @@ def measure(
         for number in range(rounds):
             # the network that is second in one round is first in the next round
             for network in networks if number % 2 == 0 else reversed(networks):
-                for part in (network.live, network.open_pages):
+                for part in (network.run_lives, network.open_pages):
                     for peer in networks:
                         silence(peer.stack, PATIENCE)
                     part()
@@ -113,17 +113,17 @@ def measure(
 def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
     p99, texts = [], []
     for network in networks:
-        rounds = network.took[name]
+        rounds = network.durations[name]
         p99.append([percentile(times, 99) for times in rounds])
         p50 = [percentile(times, 50) for times in rounds]
         texts.append(
             f"{short(median(p99[-1]))} of {spread(p99[-1])} ({short(median(p50))} of"
             f" {spread(p50)}) with {network.size:,}"
         )
-    counts = networks[0].took[name]
+    first_rounds = networks[0].durations[name]
     method = (
-        f"{len(counts)} rounds by turns of {len(counts[0])} times at each size beside {LIVE:,} live"
-        f" ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
+        f"{len(first_rounds)} rounds by turns of {len(first_rounds[0])} times at each size beside"
+        f" {LIVE:,} live ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
     return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), method)
 
@@ -139,13 +139,13 @@ class Network:
     def __init__(self, size: int) -> None:
         self.size = size
         self.stack = LocalStack()
-        self.took: Took = {}
+        self.durations: Durations = {}
 
     def fill(self) -> None:
         """Starts the stack, adds referrals, and makes each request a few times as a warm-up."""
         self.stack.start()
         with self.stack.database("referrals") as database:
-            choose(database)
+            choose_models(database)
             copy(database, "live", 1, LIVE)
             copy(database, "over", 1, self.size)
         self._lives = Lives(Cast(self.stack))
@@ -154,19 +154,19 @@ class Network:
         for _ in range(6):  # a connection prepares a statement after it has sent it five times
             self._lives.run_one()
         self.open_pages(20)
-        self.took.clear()
+        self.durations.clear()
 
-    def live(self) -> None:
+    def run_lives(self) -> None:
         """Takes referrals through their lives."""
         self._lives.milliseconds.clear()
         for _ in range(LIVES_PER_ROUND):
             self._lives.run_one()
-        self.took.setdefault("transition", []).append(self._lives.milliseconds.copy())
+        self.durations.setdefault("transition", []).append(self._lives.milliseconds.copy())
 
     def open_pages(self, times: int = REQUESTS_PER_ROUND) -> None:
         """Makes the requests of each page."""
         for name, page in (("inbox", self.inbox), ("today", self.today), ("board", self.board)):
-            self.took.setdefault(name, []).append([timed(page) for _ in range(times)])
+            self.durations.setdefault(name, []).append([timed(page) for _ in range(times)])
 
     def fire(self, first: int, last: int) -> float:
         """Creates referrals, and makes a deadline of each due at once; returns the seconds until
@@ -239,7 +239,7 @@ def timed(page: Callable[[], None]) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def choose(database: Database) -> None:
+def choose_models(database: Database) -> None:
     """Marks the demo network's referrals as models of the kinds `over`, `live` and `due`.
 
     A live referral is a draft or has a running deadline; a due referral is in the state `sent`.
@@ -259,7 +259,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
     The copies of ended referrals (`over`) ended between 40 days and about three years ago.
     """
     values = {"kind": kind, "first": first, "last": last, "size": count_models(database, kind)}
-    for table, changed in _NEW_VALUES.items():
+    for table, new_values in _NEW_VALUES.items():
         columns = [
             row["name"]
             for row in database.execute(
@@ -275,14 +275,14 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
             database.execute("SET LOCAL work_mem = '256MB'")
             database.execute(
                 f"INSERT INTO {table} ({', '.join(columns)})"
-                f" SELECT {', '.join(changed.get(column, f'was.{column}') for column in columns)}"
+                f" SELECT {', '.join(new_values.get(name, f'was.{name}') for name in columns)}"
                 " FROM generate_series(%(first)s::int, %(last)s) AS n"
                 " JOIN models ON kind = %(kind)s AND place = n %% %(size)s"
                 " JOIN referrals AS its USING (id)"
                 " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy, CASE kind WHEN 'over'"
                 "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %%"
                 " 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
-                f" JOIN {table} AS was ON was.{_BELONGS[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
+                f" JOIN {table} AS was ON was.{_JOINS[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
                 values,
             )
     database.execute(f"VACUUM ANALYZE {', '.join(_NEW_VALUES)}")
@@ -319,7 +319,7 @@ def fire(database: Database) -> float:
 
     Fails unless the deadlines fired in the order of their urgency.
     """
-    before = audit.head(database).sequence
+    last_sequence = audit.head(database).sequence
     with database.transaction():
         database.execute(
             "UPDATE referrals SET urgency = due.urgency FROM due WHERE due.id = referrals.id"
@@ -348,12 +348,12 @@ def fire(database: Database) -> float:
         600,
     )
     seconds = time.perf_counter() - begin
-    fired = database.execute(
+    fired_rows = database.execute(
         "SELECT urgency FROM audit JOIN due ON due.id = object_id WHERE action = 'fire_clock'"
         " AND sequence > %s ORDER BY sequence",
-        (before,),
+        (last_sequence,),
     ).fetchall()
-    ranks = [Urgency(row["urgency"]).rank for row in fired]
+    ranks = [Urgency(row["urgency"]).rank for row in fired_rows]
     row = database.execute("SELECT count(*) AS n FROM due").fetchone()
     assert row == {"n": len(ranks)}, f"{len(ranks)} clocks fired"
     assert ranks == sorted(ranks, reverse=True), (

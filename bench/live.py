@@ -64,14 +64,14 @@ async def view(cookie):
     version, ticket = None, ""
     while True:
         begin = time.monotonic()
-        said = json.loads(await ask("/live", cookie, **({"Live_Ticket": ticket} if ticket else {})) or "{}")
+        answer = json.loads(await ask("/live", cookie, **({"Live_Ticket": ticket} if ticket else {})) or "{}")
         waits.append(time.monotonic() - begin)
         polls += 1
-        ticket = said.get("ticket", ticket)
-        if said and version is not None and said["version"] != version:
-            said = said if await ask("/today", cookie) else {}
+        ticket = answer.get("ticket", ticket)
+        if answer and version is not None and answer["version"] != version:
+            answer = answer if await ask("/today", cookie) else {}
             pages += 1
-        version = said.get("version", version)
+        version = answer.get("version", version)
         await asyncio.sleep(3.0 + random.random() * 0.3)
 
 async def main():
@@ -91,41 +91,42 @@ def measure(stack: LocalStack) -> list[Measurement]:
     The result is what all processes of the stack take with viewers, minus what they take without
     viewers.
     """
-    cookies = sessions(stack)
+    cookies = open_sessions(stack)
     senders = Senders(stack)
-    idle, _ = cores_used(stack, SECONDS / 3)
+    idle_cores, _ = cores_used(stack, SECONDS / 3)
     with viewers(stack, cookies) as stop:
         cores_used(stack, 10)  # not measured: the viewers connect, and learn the current version
-        still, _ = cores_used(stack, SECONDS)
-        quiet = stop()
-    working, _ = cores_used(stack, SECONDS / 2, senders.send)
+        watched_cores, _ = cores_used(stack, SECONDS)
+        quiet_report = stop()
+    sending_cores, _ = cores_used(stack, SECONDS / 2, senders.send)
     with viewers(stack, cookies) as stop:
         cores_used(stack, 10)
-        moving, sent = cores_used(stack, SECONDS, senders.send)
-        busy = stop()
-    assert not quiet["failed"] + busy["failed"], (quiet, busy)
-    for name, report in (("quiet", quiet), ("busy", busy)):
+        watched_sending_cores, sent_count = cores_used(stack, SECONDS, senders.send)
+        busy_report = stop()
+    assert not quiet_report["failed"] + busy_report["failed"], (quiet_report, busy_report)
+    for name, report in (("quiet", quiet_report), ("busy", busy_report)):
         print(f"  live, {name}: {report}", file=sys.stderr)
-    fetched = busy["pages"] / max(1, sent)
+    pages_per_referral = busy_report["pages"] / max(1, sent_count)
     return [
         Measurement(
             "live_core_percent",
-            100 * (still - idle),
+            100 * (watched_cores - idle_cores),
             f"{len(cookies)} viewers of {ORGANIZATIONS} organisations, at the rate at which pages"
-            f" poll, while nothing happens; p99 of an answer {quiet['p99_ms']:.0f} ms",
+            f" poll, while nothing happens; p99 of an answer {quiet_report['p99_ms']:.0f} ms",
         ),
         Measurement(
             "live_changes_core_percent",
-            100 * (moving - working),
+            100 * (watched_sending_cores - sending_cores),
             "the same while one referral a second is sent, each by a different organisation, all to"
-            f" one receiver: {fetched:.0f} pages are fetched again for each referral; "
-            f"p99 of an answer {busy['p99_ms']:.0f} ms; for comparison: while nothing happens",
-            100 * (still - idle),
+            f" one receiver: {pages_per_referral:.0f} pages are fetched again for each referral;"
+            f" p99 of an answer {busy_report['p99_ms']:.0f} ms;"
+            " for comparison: while nothing happens",
+            100 * (watched_cores - idle_cores),
         ),
     ]
 
 
-def sessions(stack: LocalStack) -> list[str]:
+def open_sessions(stack: LocalStack) -> list[str]:
     """Opens SESSIONS_PER_PERSON sessions for one person in each of ORGANIZATIONS organisations.
 
     Returns the cookies of the sessions.
@@ -146,7 +147,7 @@ class Senders:
 
     def __init__(self, stack: LocalStack) -> None:
         cast = Cast(stack)
-        self._ready = []
+        drafts_by_worker = []
         for account in stack.demo["accounts"]:
             if account["role"] not in ("WORKER", "worker"):
                 continue
@@ -159,8 +160,8 @@ class Senders:
                 ]
             except grpc.RpcError:  # the organisation is on probation, or never sends
                 continue
-            self._ready.append([(cast.sender, draft, receipt_id) for draft in drafts])
-        self._next = itertools.chain.from_iterable(itertools.zip_longest(*self._ready))
+            drafts_by_worker.append([(cast.sender, draft, receipt_id) for draft in drafts])
+        self._next = itertools.chain.from_iterable(itertools.zip_longest(*drafts_by_worker))
 
     def send(self) -> None:
         """Sends the next draft; the workers take turns."""
@@ -179,12 +180,12 @@ def cores_used(
     `each_second` was called meanwhile.
     """
     begin, before, turns = time.monotonic(), cpu_seconds(stack), 0
-    while (left := begin + seconds - time.monotonic()) > 0:
-        if left >= 1:
+    while (remaining := begin + seconds - time.monotonic()) > 0:
+        if remaining >= 1:
             each_second()
             turns += 1
         time.sleep(
-            max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else left
+            max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else remaining
         )
     return (sum(now - before.get(pid, 0) for pid, now in cpu_seconds(stack).items())) / (
         time.monotonic() - begin

@@ -54,8 +54,8 @@ _SCOPES = (
     contract_pb2.SCOPE_REFERRALS_READ,
     contract_pb2.SCOPE_REFERRALS_WRITE,
 )
-WHAT = {"step": "drafts by gRPC", "read": "reads by gRPC", "rest": "lists by REST"}
-KINDS = tuple(WHAT)
+TEXT_BY_KIND = {"step": "drafts by gRPC", "read": "reads by gRPC", "rest": "lists by REST"}
+KINDS = tuple(TEXT_BY_KIND)
 
 
 @dataclass
@@ -72,23 +72,23 @@ class Run:
     memory_mb: dict[str, int]
 
     @property
-    def counted(self) -> list[Outcome]:
+    def counted_calls(self) -> list[Outcome]:
         """Returns the calls made after the first WARM_UP_SECONDS."""
         return [call for call in self.outcomes if WARM_UP_SECONDS <= call.at < self.seconds]
 
     @property
     def goodput(self) -> float:
         """Returns the number of successful calls per second after the first WARM_UP_SECONDS."""
-        good = sum(call.result == "OK" for call in self.counted)
+        good = sum(call.result == "OK" for call in self.counted_calls)
         return good / (self.seconds - WARM_UP_SECONDS)
 
     def milliseconds(self, *, good: bool) -> list[float]:
         """Returns the times of the successful calls (`good`) or of the failed calls; [0.0] if there
         are none.
         """
-        return [call.milliseconds for call in self.counted if (call.result == "OK") is good] or [
-            0.0
-        ]
+        return [
+            call.milliseconds for call in self.counted_calls if (call.result == "OK") is good
+        ] or [0.0]
 
 
 class Overload:
@@ -193,10 +193,10 @@ class Overload:
         begin = time.monotonic()
         while time.monotonic() < begin + PATIENCE:
             self.lives.milliseconds.clear()
-            since = time.monotonic() - begin
+            seconds = time.monotonic() - begin
             self.lives.run_one()
             if median(self.lives.milliseconds) <= NORMAL_FACTOR * usual_ms:
-                return since
+                return seconds
         return PATIENCE
 
 
@@ -222,12 +222,12 @@ def recording_memory(stack: LocalStack, peak: Counter[str]) -> Iterator[None]:
     ended = threading.Event()
     pids = {name: stack.pid(name) or 0 for name in (*SERVICES, "gateway")}
 
-    def look() -> None:
+    def record() -> None:
         while not ended.wait(0.5):
             for name, pid in pids.items():
                 peak[name] = max(peak[name], memory(pid, "Rss:") // 1024)
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=record)
     thread.start()
     try:
         yield
@@ -252,16 +252,17 @@ class Behaviour:
 
     def text(self) -> str:
         """Returns the conditions of the measurement."""
-        run, counts = self.run, Counter(call.result for call in self.run.counted)
+        run, counts = self.run, Counter(call.result for call in self.run.counted_calls)
         results = ", ".join(
-            f"{result} {count / len(run.counted):.0%}" for result, count in counts.most_common()
+            f"{result} {count / len(run.counted_calls):.0%}"
+            for result, count in counts.most_common()
         )
         parts = ", ".join(
             f"{name} {cpu / run.seconds:.2f}" for name, cpu in run.stack_cpu_s.items()
         )
         return (
-            f"{WHAT[self.kind]}, {len(run.counted) / (run.seconds - WARM_UP_SECONDS):.0f} calls a"
-            " second"
+            f"{TEXT_BY_KIND[self.kind]},"
+            f" {len(run.counted_calls) / (run.seconds - WARM_UP_SECONDS):.0f} calls a second"
             f" ({TIMES} times the peak wanted, {run.unmade} not made) by {PROCESSES} processes that"
             f" take {run.client_cpu_s / run.seconds:.2f} cores: {results}; answers took"
             f" {percentile(run.milliseconds(good=True), 50):.0f} ms (p50); cores: {parts}"
@@ -279,28 +280,28 @@ def measure_kind(overload: Overload, kind: str) -> Behaviour:
 def measure(stack: LocalStack) -> list[Measurement]:
     """Measures drafts and reads by gRPC, and lists by REST."""
     overload = Overload(stack)
-    answers = [measure_kind(overload, kind) for kind in KINDS]
-    measured = []
-    for answer in answers:
-        measured += [
+    behaviours = [measure_kind(overload, kind) for kind in KINDS]
+    measurements = []
+    for behaviour in behaviours:
+        measurements += [
             Measurement(
-                f"overload_{answer.kind}_lost_percent",
-                answer.lost_percent,
-                f"{answer.text()}; beside: answers a second at the peak, by {CALLERS} callers",
-                answer.peak,
+                f"overload_{behaviour.kind}_lost_percent",
+                behaviour.lost_percent,
+                f"{behaviour.text()}; beside: answers a second at the peak, by {CALLERS} callers",
+                behaviour.peak,
             ),
             Measurement(
-                f"overload_{answer.kind}_refused_ms_p90",
-                percentile(answer.run.milliseconds(good=False), 90),
+                f"overload_{behaviour.kind}_refused_ms_p90",
+                percentile(behaviour.run.milliseconds(good=False), 90),
                 "as the callers saw it; beside: how late the callers were themselves (p90)",
-                percentile(answer.run.client_lags, 90),
+                percentile(behaviour.run.client_lags, 90),
             ),
         ]
     memory_mb = Counter[str]()
-    for answer in answers:
-        memory_mb |= Counter(answer.run.memory_mb)
+    for behaviour in behaviours:
+        memory_mb |= Counter(behaviour.run.memory_mb)
     return [
-        *measured,
+        *measurements,
         Measurement(
             "overload_memory_mb",
             max(memory_mb.values()),
@@ -309,7 +310,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         ),
         Measurement(
             "overload_normal_s",
-            max(answer.normal_after_s for answer in answers),
+            max(behaviour.normal_after_s for behaviour in behaviours),
             f"until a life of nine steps has a median of {NORMAL_FACTOR:g} times the usual at most",
         ),
     ]

@@ -74,16 +74,16 @@ class Threads:
 
 def _dump(pid: int) -> list[dict[str, Any]]:
     """Returns the threads of a process as py-spy sees them. Fails if py-spy can't attach."""
-    done = subprocess.run(
+    process = subprocess.run(
         [PY_SPY, "dump", "--json", "--nonblocking", "--pid", str(pid)],
         capture_output=True,
         text=True,
     )
-    if done.returncode:
+    if process.returncode:
         raise click.ClickException(
-            f"py-spy can't attach, it needs root or CAP_SYS_PTRACE: {done.stderr.strip()}"
+            f"py-spy can't attach, it needs root or CAP_SYS_PTRACE: {process.stderr.strip()}"
         )
-    threads: list[dict[str, Any]] = json.loads(done.stdout)
+    threads: list[dict[str, Any]] = json.loads(process.stdout)
     return threads
 
 
@@ -94,19 +94,23 @@ def profile(stack: LocalStack, count: int) -> Times:
         lives.run_one()
     time.sleep(5)
     threads = Threads(stack)
-    begin, first = time.monotonic(), threads.times()
+    begin, before_rest = time.monotonic(), threads.times()
     time.sleep(10)
-    rested, second = time.monotonic() - begin, threads.times()
+    rest_seconds, after_rest = time.monotonic() - begin, threads.times()
     lives.milliseconds.clear()
     begin = time.monotonic()
     for _ in range(count):
         lives.run_one()
     time.sleep(2)
-    worked, third = time.monotonic() - begin, threads.times()
+    work_seconds, after_work = time.monotonic() - begin, threads.times()
     return {
-        key: (third[key] - second[key] - (second[key] - first[key]) * worked / rested)
+        key: (
+            after_work[key]
+            - after_rest[key]
+            - (after_rest[key] - before_rest[key]) * work_seconds / rest_seconds
+        )
         / len(lives.milliseconds)
-        for key in third
+        for key in after_work
     }
 
 

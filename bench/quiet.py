@@ -45,11 +45,11 @@ def _activity(stack: LocalStack) -> str:
             if database.execute("SELECT FROM outbox WHERE first_round IS NULL LIMIT 1").fetchone():
                 return f"facts of {service} wait to be published"
     try:
-        waiting = lag(stack.state["kafka"])
+        waiting_count = lag(stack.state["kafka"])
     except RetriableError as error:  # such as a coordinator that still loads its groups
         return f"the broker is not ready: {type(error).__name__}"
-    if waiting:
-        return f"{waiting} records wait for their consumers"
+    if waiting_count:
+        return f"{waiting_count} records wait for their consumers"
     if (percent := 100 * cores_used(stack, _LOOK)[0]) > AT_REST:
         return f"it takes {percent:.0f} % of a core, not {AT_REST:g} % at most"
     return ""
@@ -63,12 +63,12 @@ def lag(bootstrap: str) -> int:
         groups = {group["group_id"]: None for group in broker.list_groups()}
         offsets = broker.list_group_offsets(groups)
         ends = consumer.end_offsets(
-            {partition for known in offsets.values() for partition in known}
+            {partition for group_offsets in offsets.values() for partition in group_offsets}
         )
         return sum(
             ends[partition] - position.offset
-            for known in offsets.values()
-            for partition, position in known.items()
+            for group_offsets in offsets.values()
+            for partition, position in group_offsets.items()
         )
     finally:
         consumer.close()

@@ -19,7 +19,7 @@ _FILL = (
     " purpose_code, detail_codes, allowed, reason, hash)"
     " SELECT h.sequence + n, now() - n * interval '4 seconds', 'worker', md5((n %% 300)::text),"
     " md5((n %% 50)::text), 'open_identity',"
-    " CASE WHEN n %% %(every)s = 0 THEN %(person)s"
+    " CASE WHEN n %% %(every)s = 0 THEN %(person_id)s"
     " ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '',"
     " sha256(n::text::bytea)"
     " FROM audit_head h, generate_series(1, %(rows)s) AS n"
@@ -32,18 +32,20 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     try:
         stack.start()
         cast = Cast(stack)
-        person, _receipt = cast.person()
+        person_id, _receipt = cast.person()
         with stack.database("referrals") as database, database.transaction():
             database.execute("SET LOCAL session_replication_role = replica")
             database.execute("SELECT FROM audit_head FOR UPDATE")
-            database.execute(_FILL, {"every": ROWS // ACCESSES, "person": person, "rows": ROWS})
+            database.execute(
+                _FILL, {"every": ROWS // ACCESSES, "person_id": person_id, "rows": ROWS}
+            )
             database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
             database.execute(
                 "UPDATE anomalies_looked SET sequence = (SELECT max(sequence) FROM audit)"
             )  # so that the search for anomalies skips these rows
         with stack.database("referrals") as database:
             database.execute("ANALYZE audit")
-        durations = [_time_whole_list(cast, person) for _ in range(REPETITIONS)]
+        durations = [_time_whole_list(cast, person_id) for _ in range(REPETITIONS)]
     finally:
         stack.stop()
     return [
@@ -57,11 +59,11 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def _time_whole_list(cast: Cast, person: str) -> float:
+def _time_whole_list(cast: Cast, person_id: str) -> float:
     began, token, count = time.perf_counter(), "", 0
     while True:
         answer = cast.sender.people.ListReadings(
-            people_pb2.ListReadingsRequest(person_id=person, page_size=200, page_token=token)
+            people_pb2.ListReadingsRequest(person_id=person_id, page_size=200, page_token=token)
         )
         count, token = count + len(answer.readings), answer.next_page_token
         if not token:

@@ -41,15 +41,18 @@ def measure(stack: LocalStack) -> list[Measurement]:
     service = Database(url, max_size=2)
     service.open()
     began = time.perf_counter()
-    wrapped, broken = rewrap(service, key_folder.keyring(folder, "referrals"), SEALED)
+    wrapped_count, broken_count = rewrap(service, key_folder.keyring(folder, "referrals"), SEALED)
     seconds = time.perf_counter() - began
     with service.transaction(SYSTEM) as tx:
-        assert (broken, count_older(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (0, 0)
+        assert (broken_count, count_older(tx, key_folder.keyring(folder, "referrals"), SEALED)) == (
+            0,
+            0,
+        )
     service.close()
     return [
         Measurement(
             "rotation_s",
             seconds,
-            f"{wrapped} keys of people and notes of contacts, the stack running",
+            f"{wrapped_count} keys of people and notes of contacts, the stack running",
         )
     ]

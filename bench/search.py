@@ -17,7 +17,7 @@ from bench.figures import Measurement, percentile
 from protos.partners.v1 import directory_pb2 as pb
 from tests.parts.local_stack import LocalStack, until
 
-SERVICES, ASKED = 100_000, 400
+SERVICES, QUESTIONS = 100_000, 400
 CALLERS, SECONDS = 8, 10.0
 DEPARTMENTS = (
     "NI-BO NI-CA NI-CI NI-CO NI-ES NI-GR NI-JI NI-LE NI-MD NI-MN NI-MS NI-MT NI-NS NI-RI NI-SJ"
@@ -87,7 +87,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     The questions of one caller follow one another, and each is different.
     """
     count = fill(stack)
-    asking = stack.client("Puentes").directory
+    directory = stack.client("Puentes").directory
     searches = [
         pb.SearchServicesRequest(words=words, department=department, need_code=need)
         for words, department, need in itertools.product(
@@ -105,18 +105,18 @@ def measure(stack: LocalStack) -> list[Measurement]:
         )
         for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
-    # so many new services at once are unusual: they are read before the measurement begins
-    until(lambda: has_answered(asking, matches[0]), 120)
-    measured = [
+    # The service takes a while to read so many new services.
+    until(lambda: has_read_services(directory, matches[0]), 120)
+    measurements = [
         Measurement(name, *time_questions(rpc, request, count))
         for name, rpc, request in (
-            ("search_100k_ms_p99", asking.SearchServices, searches),
-            ("match_100k_ms_p99", asking.MatchServices, matches),
+            ("search_100k_ms_p99", directory.SearchServices, searches),
+            ("match_100k_ms_p99", directory.MatchServices, matches),
         )
     ]
-    per_second = answers_per_second(asking.SearchServices, searches)
+    per_second = answers_per_second(directory.SearchServices, searches)
     return [
-        *measured,
+        *measurements,
         Measurement(
             "search_per_s",
             per_second,
@@ -125,10 +125,10 @@ def measure(stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def has_answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
+def has_read_services(directory: Any, question: pb.MatchServicesRequest) -> bool:
     """Returns whether the service has read the new services."""
     try:
-        asking.MatchServices(question)
+        directory.MatchServices(question)
     except grpc.RpcError:
         return False
     return True
@@ -137,21 +137,21 @@ def has_answered(asking: Any, question: pb.MatchServicesRequest) -> bool:
 def answers_per_second(rpc: Any, requests: list[Any]) -> float:
     """Returns the number of answers per second that CALLERS callers get together."""
     end = time.perf_counter() + SECONDS
-    answered, lock = 0, threading.Lock()
+    answer_count, lock = 0, threading.Lock()
     questions = itertools.cycle(requests)
 
     def ask(_number: int) -> None:
-        nonlocal answered
+        nonlocal answer_count
         while time.perf_counter() < end:
             with lock:
                 question = next(questions)
             rpc(question)
             with lock:
-                answered += 1
+                answer_count += 1
 
     with ThreadPoolExecutor(CALLERS) as callers:
         list(callers.map(ask, range(CALLERS)))
-    return answered / SECONDS
+    return answer_count / SECONDS
 
 
 def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
@@ -159,7 +159,7 @@ def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, st
     for request in requests[::20]:
         rpc(request)
     milliseconds = []
-    for request in requests[:ASKED]:
+    for request in requests[:QUESTIONS]:
         begin = time.perf_counter()
         rpc(request)
         milliseconds.append((time.perf_counter() - begin) * 1000)

@@ -73,29 +73,32 @@ def measure(stack: LocalStack) -> list[Measurement]:
     lives.milliseconds.clear()
     for _ in range(STORIES):
         lives.run_one()
-    alone = lives.milliseconds.copy()
+    times_alone = lives.milliseconds.copy()
     lives.milliseconds.clear()
     begin = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lives.run_one, range(STORIES * 2)))
     rate = len(lives.milliseconds) / (time.perf_counter() - begin)
-    many = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
-    rest = through_rest(stack, lives)
-    method = f"{len(alone)} transitions by one caller, one after another, durable writes (fsync on)"
+    load = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
+    rest_times = through_rest(stack, lives)
+    method = (
+        f"{len(times_alone)} transitions by one caller, one after another, durable writes"
+        " (fsync on)"
+    )
     return [
         Measurement(
             "transition_per_s",
             rate,
-            f"{many}; beside: an empty grpcio server in another process, the same callers",
+            f"{load}; beside: an empty grpcio server in another process, the same callers",
             echo_calls_per_second(),
         ),
-        Measurement("transition_ms_p50", percentile(alone, 50), method),
-        Measurement("transition_ms_p99", percentile(alone, 99), method),
+        Measurement("transition_ms_p50", percentile(times_alone, 50), method),
+        Measurement("transition_ms_p99", percentile(times_alone, 99), method),
         Measurement(
             "rest_transition_ms_p99",
-            percentile(rest, 99),
-            f"{len(rest)} transitions through the gateway by one caller; beside: p50",
-            percentile(rest, 50),
+            percentile(rest_times, 99),
+            f"{len(rest_times)} transitions through the gateway by one caller; beside: p50",
+            percentile(rest_times, 50),
         ),
     ]
 

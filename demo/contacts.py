@@ -59,10 +59,10 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         contact.check()
         noted_contacts.append(NotedContact(contact, note))
 
-    here = "llama-y-vive-ni"
+    line_ni = "llama-y-vive-ni"
     add_contact(
         "leaflet",
-        here,
+        line_ni,
         timedelta(hours=46),
         ("poster", "information", "professional", "advised"),
         "NI-LE",
@@ -72,7 +72,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     note = "Pregunta si una oferta de trabajo en el extranjero es de fiar."
     add_contact(
         "offer",
-        here,
+        line_ni,
         timedelta(hours=41),
         ("radio", "tip", "family", "advised"),
         "NI-MD",
@@ -85,7 +85,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     )
     add_contact(
         "hospital",
-        here,
+        line_ni,
         timedelta(hours=25.5),
         ("tv", "crisis", "person", "referred"),
         "NI-CI",
@@ -93,7 +93,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         triage,
         "Pide que no se llame a la casa.",
     )
-    add_contact("wrong", here, timedelta(hours=16), ("other", "unrelated", "unknown", "dropped"))
+    add_contact("wrong", line_ni, timedelta(hours=16), ("other", "unrelated", "unknown", "dropped"))
     triage = Triage(danger_now="no", need_within_days="yes", exploiters_looking="no")
     add_contact(
         "abroad-cr",
@@ -112,7 +112,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     )
     add_contact(
         "protection",
-        here,
+        line_ni,
         timedelta(minutes=40),
         ("tv", "crisis", "person", "referred"),
         "NI-RI",
@@ -130,7 +130,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     note = "Está con su hija en un lugar público; llama de un teléfono prestado."
     add_contact(
         "tonight",
-        here,
+        line_ni,
         timedelta(minutes=14),
         ("radio", "crisis", "person", "referred"),
         "NI-CI",
@@ -140,7 +140,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     )
     add_contact(
         "unfinished",
-        here,
+        line_ni,
         timedelta(minutes=3),
         ("", "crisis", "family", "open"),
         triage=Triage(danger_now="did_not_say"),

@@ -38,10 +38,10 @@ def counts(now: datetime) -> dict[Cell, int]:
     count_by_cell, quarter = dict[Cell, int](), last_settled_quarter(now)
     for age in range(QUARTERS):
         for (taken_to, country), people in _ROUTES.items():
-            for need, part in _NEEDS.items():
+            for need, factor in _NEEDS.items():
                 chance = random.Random(f"{quarter} {taken_to} {country} {need}")
                 count_by_cell[Cell(quarter, taken_to, country, need)] = round(
-                    people * part * (1.1 - age * 0.07) * chance.uniform(0.7, 1.3)
+                    people * factor * (1.1 - age * 0.07) * chance.uniform(0.7, 1.3)
                 )
         quarter = quarter_of(end_of(quarter) - timedelta(days=100))
     return count_by_cell

@@ -36,7 +36,7 @@ class StoryBuilder:
         need: str,
         offer: str,
         urgency: Urgency,
-        drafted: timedelta,
+        draft_age: timedelta,
         *steps: tuple[Any, ...],
         contact_id: str = "",
     ) -> Story:
@@ -46,7 +46,7 @@ class StoryBuilder:
         plus this timedelta.
         """
         organization, slug = offer.split("/")
-        at, file = self._now - drafted, self._files[person]
+        at, file = self._now - draft_age, self._files[person]
         open_time = at - timedelta(minutes=3)
         # a file is older than its first referral
         file.person.create_time = file.person.update_time = min(open_time, file.person.create_time)
@@ -70,7 +70,7 @@ class StoryBuilder:
                     for name, value in (fields or [{}])[0].items()
                 }
                 story.take(moment, verb, **values)
-        self.stories.append(story.watch(self._now))
+        self.stories.append(story.fire_deadlines_until(self._now))
         return story
 
 
@@ -160,7 +160,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         (h(20), "acknowledge"),
     )
     # On a waiting list: one is to be reviewed in six days, one should have been reviewed yesterday.
-    wait = {"expected_wait_days": 21, "review_time": d(6)}
+    waitlist_fields = {"expected_wait_days": 21, "review_time": d(6)}
     add_story(
         "keyling",
         "HOU.TRANS",
@@ -169,9 +169,9 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(3),
         (d(2.9), "send"),
         (d(2.5), "acknowledge"),
-        (d(1), "waitlist", wait),
+        (d(1), "waitlist", waitlist_fields),
     )
-    wait = {"expected_wait_days": 10, "review_time": -d(1)}
+    waitlist_fields = {"expected_wait_days": 10, "review_time": -d(1)}
     add_story(
         "olman",
         "LEG.REP",
@@ -179,7 +179,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         NORMAL,
         d(12),
         (d(12), "send"),
-        (d(9), "waitlist", wait),
+        (d(9), "waitlist", waitlist_fields),
     )
     # Accepted: one first contact is planned for 16 hours from now, one was due 12 hours ago.
     add_story(
@@ -229,7 +229,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     )
     # Completed, and the sender must still confirm that help came: one has nine days left, one three
     # hours.
-    done = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
+    completion = {"outcome_code": "fully_met", "delivered_need_codes": ("DOC.BIR", "DOC.IDN")}
     _add_started(
         add_story,
         "suyen",
@@ -238,9 +238,9 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         NORMAL,
         d(12),
         d(9),
-        (d(5), "complete", done),
+        (d(5), "complete", completion),
     )
-    done = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
+    completion = {"outcome_code": "fully_met", "delivered_need_codes": ("RET.TRA",)}
     _add_started(
         add_story,
         "return",
@@ -249,12 +249,12 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         URGENT,
         d(20),
         d(17),
-        (h(14 * 24 - 3), "complete", done),
+        (h(14 * 24 - 3), "complete", completion),
     )
     # Over: two closed after help came, two declined, one withdrawn, two ended because the person
     # withdrew consent.
-    done = {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")}
-    yes = {"help_came_code": "yes"}
+    completion = {"outcome_code": "fully_met", "delivered_need_codes": ("MAT.FOD", "MAT.NFI")}
+    help_came = {"help_came_code": "yes"}
     _add_started(
         add_story,
         "marcia",
@@ -263,10 +263,10 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         NORMAL,
         d(9),
         d(7),
-        (d(7), "complete", done),
-        (d(5), "close", yes),
+        (d(7), "complete", completion),
+        (d(5), "close", help_came),
     )
-    done = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
+    completion = {"outcome_code": "partly_met", "delivered_need_codes": ("LIV.JOB",)}
     _add_started(
         add_story,
         "ulises",
@@ -275,10 +275,10 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         NORMAL,
         d(20),
         d(16),
-        (d(4), "complete", done),
-        (d(2), "close", yes),
+        (d(4), "complete", completion),
+        (d(2), "close", help_came),
     )
-    full = {
+    no_capacity = {
         "reason_code": "no_capacity",
         "alternative_service_id": network.offers["luna-nueva", "transicion"].id,
     }
@@ -290,9 +290,9 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         h(9),
         (h(8), "send"),
         (h(6), "acknowledge"),
-        (h(3), "decline", full),
+        (h(3), "decline", no_capacity),
     )
-    no = {"reason_code": "funding_ended", "alternative_service_id": ""}
+    funding_ended = {"reason_code": "funding_ended", "alternative_service_id": ""}
     add_story(
         "benito",
         "LIV.BIZ",
@@ -300,9 +300,9 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         NORMAL,
         d(5),
         (d(5), "send"),
-        (d(4), "decline", no),
+        (d(4), "decline", funding_ended),
     )
-    mind = {"reason_code": "person_changed_mind"}
+    changed_mind = {"reason_code": "person_changed_mind"}
     add_story(
         "keyling",
         "PSS.GRP",
@@ -311,7 +311,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(8),
         (d(7.8), "send"),
         (d(7), "acknowledge"),
-        (d(6), "withdraw", mind),
+        (d(6), "withdraw", changed_mind),
     )
     add_story(
         "arlen",
@@ -336,7 +336,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     # Not seen for two days.
     add_story("darling", "PSS.CNS", "tejer-redes/consejeria", EMERGENCY, h(50), (h(49.9), "send"))
     # Accepted, but the person could not be reached.
-    lost = {"reason_code": "could_not_contact"}
+    not_reached = {"reason_code": "could_not_contact"}
     add_story(
         "olman",
         "PSS.PSY",
@@ -345,7 +345,7 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
         d(9),
         (d(9), "send"),
         accept_step(d(8), -d(6)),
-        (d(4), "not_deliver", lost),
+        (d(4), "not_deliver", not_reached),
     )
     # A journey from Guatemala to Chinandega. The escort and the receiving house have accepted; the
     # border has not, so the person does not leave yet.
@@ -401,14 +401,14 @@ def _add_started(
     need: str,
     offer: str,
     urgency: Urgency,
-    drafted: timedelta,
+    draft_age: timedelta,
     start_age: timedelta,
     *further_steps: tuple[Any, ...],
 ) -> Story:
     """Adds a story with the ordinary steps up to the start of help, and then `further_steps`."""
-    sent = drafted - timedelta(minutes=20)
-    acknowledged = sent - timedelta(hours=2)
-    accepted = acknowledged - timedelta(hours=12)
+    send_age = draft_age - timedelta(minutes=20)
+    acknowledge_age = send_age - timedelta(hours=2)
+    accept_age = acknowledge_age - timedelta(hours=12)
     plan = {"responsible_worker_id": "", "planned_first_contact_time": -start_age}
     start = {"first_contact_time": -start_age}
     return add_story(
@@ -416,10 +416,10 @@ def _add_started(
         need,
         offer,
         urgency,
-        drafted,
-        (sent, "send"),
-        (acknowledged, "acknowledge"),
-        (accepted, "accept", plan),
+        draft_age,
+        (send_age, "send"),
+        (acknowledge_age, "acknowledge"),
+        (accept_age, "accept", plan),
         (start_age, "start", start),
         *further_steps,
     )

@@ -103,10 +103,12 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
         public=offer.public,
     )
     room = offer.room
-    joined = (
+    join_time = (
         now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
     )
-    service = Service.register(offer.id, member.id, entry, Capacity(), taxonomy(), areas(), joined)
+    service = Service.register(
+        offer.id, member.id, entry, Capacity(), taxonomy(), areas(), join_time
+    )
     service.organization_name = member.name
     if member.status != "probation":
         service.change(
@@ -170,8 +172,8 @@ def _hash(password: str) -> str:
     return hash_of(password)
 
 
-def _account(worker: Worker, network: Network, joined: datetime) -> Account:
+def _account(worker: Worker, network: Network, join_time: datetime) -> Account:
     entry = WorkerEntry(
         worker.name, worker.email, tuple(Role(role) for role in worker.roles), worker.language
     )
-    return Account.register(worker.id, network.members[worker.organization].id, entry, joined)
+    return Account.register(worker.id, network.members[worker.organization].id, entry, join_time)

@@ -28,7 +28,7 @@ class AssistedPerson(NamedTuple):
     day: str
     given: str
     family: str
-    born: str
+    birth_date: str
     gender: str
     department: str
     taken_to: str
@@ -346,7 +346,7 @@ def pilot(network: Network, calendar: Calendar) -> Iterator[tuple[File, list[Sto
 def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
     open_time = _office_hour(datetime.fromisoformat(row.day).replace(tzinfo=UTC), chance)
     coarse = Coarse(
-        age_band(row.born, open_time.date()),
+        age_band(row.birth_date, open_time.date()),
         _GENDERS[row.gender],
         "es",
         chance.choice((0, 0, 1, 2)),
@@ -365,7 +365,10 @@ def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
         safe_contact_channel="through_worker",
     )
     identity = Identity(
-        row.given, row.family, row.born, exploitation_note="Le ofrecieron un empleo que no existía."
+        row.given,
+        row.family,
+        row.birth_date,
+        exploitation_note="Le ofrecieron un empleo que no existía.",
     )
     return File(
         person,
@@ -379,9 +382,9 @@ def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
 def _stories(
     network: Network, calendar: Calendar, row: AssistedPerson, file: File, chance: random.Random
 ) -> Iterator[Story]:
-    free = file.person.create_time
+    free_from = file.person.create_time
     for group in row.help.split():
-        drafted = free + timedelta(minutes=chance.randint(20, 180))
+        draft_time = free_from + timedelta(minutes=chance.randint(20, 180))
         offer = _offer(row, group, file.giver == "guardian")
         need = _NEEDS.get(group) or next(
             need for need in network.offers[offer].needs if need.startswith(group)
@@ -396,59 +399,71 @@ def _stories(
         ) -> Story:
             urgency = _URGENCIES.get(group, Urgency.NORMAL)
             story = Story(
-                network, file, need, offer, urgency, at, calendar, watched=False, based_on=based_on
+                network,
+                file,
+                need,
+                offer,
+                urgency,
+                at,
+                calendar,
+                has_deadlines=False,
+                based_on=based_on,
             )
             return story.send(at + timedelta(minutes=chance.randint(5, 40)))
 
-        story = send_referral(drafted, offer)
+        story = send_referral(draft_time, offer)
         if group == "HOU" and row.family in _TURNED_AWAY:
-            answered = drafted + timedelta(hours=2, minutes=chance.randint(0, 59))
+            answer_time = draft_time + timedelta(hours=2, minutes=chance.randint(0, 59))
             story.take(
-                answered,
+                answer_time,
                 "decline",
                 reason_code="no_capacity",
                 alternative_service_id=network.offers["casa-amanecer", "camas"].id,
             )
-            drafted = answered + timedelta(minutes=chance.randint(10, 90))
+            draft_time = answer_time + timedelta(minutes=chance.randint(10, 90))
             following = send_referral(
-                drafted, ("casa-amanecer", "camas"), based_on=story.referral.id
+                draft_time, ("casa-amanecer", "camas"), based_on=story.referral.id
             )
-            yield story.followed_by(following)
+            yield story.record_follow_up(following)
             story = following
-        done = _take_steps(story, drafted, group, chance)
+        completion_time = _take_steps(story, draft_time, group, chance)
         if group == "RET":
-            free = done
+            free_from = completion_time
         yield story
 
 
-def _take_steps(story: Story, drafted: datetime, group: str, chance: random.Random) -> datetime:
+def _take_steps(story: Story, draft_time: datetime, group: str, chance: random.Random) -> datetime:
     """Takes the ordinary steps of a referral, from its acknowledgement to its closing.
 
     Returns the time when help was completed.
     """
-    acknowledged = drafted + timedelta(minutes=chance.randint(45, 170))
-    decided = acknowledged + timedelta(hours=chance.randint(1, 20))
-    start_time = _office_hour(decided + timedelta(days=1), chance)
+    acknowledge_time = draft_time + timedelta(minutes=chance.randint(45, 170))
+    decision_time = acknowledge_time + timedelta(hours=chance.randint(1, 20))
+    start_time = _office_hour(decision_time + timedelta(days=1), chance)
     shortest, longest = _DAYS[group]
-    done = _office_hour(start_time + timedelta(days=chance.randint(shortest, longest)), chance)
-    done = min(done, LAST_DAY - timedelta(days=chance.randint(3, 9)))
-    closed = _office_hour(done + timedelta(days=chance.randint(1, 6)), chance)
+    completion_time = _office_hour(
+        start_time + timedelta(days=chance.randint(shortest, longest)), chance
+    )
+    completion_time = min(completion_time, LAST_DAY - timedelta(days=chance.randint(3, 9)))
+    closing_time = _office_hour(completion_time + timedelta(days=chance.randint(1, 6)), chance)
     worker = story.receiver.id
-    story.take(acknowledged, "acknowledge")
+    story.take(acknowledge_time, "acknowledge")
     story.take(
-        decided, "accept", responsible_worker_id=worker, planned_first_contact_time=start_time
+        decision_time, "accept", responsible_worker_id=worker, planned_first_contact_time=start_time
     )
     story.take(start_time, "start", first_contact_time=start_time)
     outcome = chance.choice(
         ("fully_met", "fully_met", "fully_met", "partly_met", "ongoing_with_provider")
     )
-    story.take(done, "complete", outcome_code=outcome, delivered_need_codes=(story.need,))
     story.take(
-        min(closed, LAST_DAY),
+        completion_time, "complete", outcome_code=outcome, delivered_need_codes=(story.need,)
+    )
+    story.take(
+        min(closing_time, LAST_DAY),
         "close",
         help_came_code=chance.choice(("yes", "yes", "yes", "yes", "could_not_reach")),
     )
-    return done
+    return completion_time
 
 
 def _offer(row: AssistedPerson, group: str, child: bool) -> tuple[str, str]:

@@ -96,8 +96,8 @@ def _save(
     key = files.key(tx, file.person.id)
     for story in stories:
         receipts.add(tx, story.receipt)
-        if story.withdrawn:
-            story.receipt.withdraw(story.withdrawn)
+        if story.withdraw_time:
+            story.receipt.withdraw(story.withdraw_time)
             receipts.change(tx, story.receipt, "withdrawn")
         referrals.save(tx, story.referral, key)
         if story.following:

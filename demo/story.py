@@ -59,11 +59,11 @@ class Story:
     urgency: Urgency
     at: datetime
     calendar: Calendar
-    watched: bool = True
+    has_deadlines: bool = True
     """True if deadlines fire; False for the pilot of 2006, which had no deadlines."""
     based_on: str = ""
     contact_id: str = ""
-    withdrawn: datetime | None = field(default=None, init=False)
+    withdraw_time: datetime | None = field(default=None, init=False)
     """The time at which the consent was withdrawn; None if it was not."""
     referral: Referral = field(init=False)
     receipt: Receipt = field(init=False)
@@ -95,7 +95,7 @@ class Story:
             purpose_codes=(self.need[:3],),
             until_time=self.at + timedelta(days=365),
             giver_code=self.file.giver,
-            manner_code="spoken" if self.watched else "written",
+            manner_code="spoken" if self.has_deadlines else "written",
             create_time=self.at,
             recorded_by_worker_id=self.sender.id,
             assent_code="given" if self.file.giver != "person" else "",
@@ -159,7 +159,7 @@ class Story:
         )
         return self
 
-    def followed_by(self, other: Story) -> Story:
+    def record_follow_up(self, other: Story) -> Story:
         """Records that another referral was sent after this one was declined."""
         at = other.referral.send_time or other.at
         self._advance_to(at)
@@ -170,13 +170,13 @@ class Story:
     def withdraw_consent(self, at: datetime) -> Story:
         """Withdraws, as the person, the consent on which the referral is based."""
         self._advance_to(at)
-        self.withdrawn = at
+        self.withdraw_time = at
         self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)
         return self
 
-    def watch(self, until: datetime) -> Story:
+    def fire_deadlines_until(self, until: datetime) -> Story:
         """Fires the deadlines up to a time, each at its own time, if deadlines fire at all."""
-        while self.watched:
+        while self.has_deadlines:
             moment = min(
                 (deadline.next_time for deadline in self.referral.deadlines if deadline.next_time),
                 default=None,
@@ -189,7 +189,7 @@ class Story:
     def _advance_to(self, at: datetime) -> None:
         if at < self._now:
             raise ValueError(f"{self.need} at {self.offer}: {at} is before {self._now}")
-        self.watch(at)
+        self.fire_deadlines_until(at)
         self._now = at
 
     def _actor_of(self, slug: str) -> Actor:

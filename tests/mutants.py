@@ -28,7 +28,7 @@ MAX_DATABASE_TESTS = 40
 """Maximum number of tests with a database for one mutant. A survivor counts as unseen."""
 UNSEEN = {"survived", "no tests", "suspicious", "not checked"}
 QUICK = "ENLACE_MUTANTS_QUICK"
-LENT = "ENLACE_TEST_POSTGRES"  # tests.parts.postgres
+SHARED_SERVER = "ENLACE_TEST_POSTGRES"  # tests.parts.postgres
 SEEN = {"killed", "timeout", "segfault"}
 _SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|UPDATE|INSERT|DELETE|SET|VALUES|AND|ORDER BY|GROUP BY|WITH|ON CONFLICT"
@@ -178,7 +178,7 @@ def main() -> None:
     command = [sys.executable, "-m", "tests.parts.postgres"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as server:
         assert server.stdout, "a pipe"
-        os.environ[LENT] = server.stdout.readline().strip()
+        os.environ[SHARED_SERVER] = server.stdout.readline().strip()
         sys.modules.pop("tests", None)
         mutmut._run(list(names) if len(names) < total else [], arguments.processes)
     results = outcomes(names)

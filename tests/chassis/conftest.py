@@ -39,7 +39,7 @@ def topic(broker: brokers.Broker) -> str:
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Iterator[Database]:
     """The database of a service that publishes and receives facts, for one test file."""
-    with postgres.database("listener", MIGRATIONS).opened(max_size=2) as created:
+    with postgres.database("listener", MIGRATIONS).open_as_service(max_size=2) as created:
         yield created
 
 

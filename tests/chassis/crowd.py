@@ -30,7 +30,7 @@ class CrowdedService(FewRpcs):
     served: Served
 
     def __init__(self) -> None:
-        self.started = Counter[str]()
+        self.started_calls = Counter[str]()
         self.release = threading.Event()
         self._counting = threading.Lock()
 
@@ -39,7 +39,7 @@ class CrowdedService(FewRpcs):
     ) -> pb.ListOrganizationsResponse:
         caller = call.caller.id[0]
         with self._counting:
-            self.started[caller] += 1
+            self.started_calls[caller] += 1
         if caller != NEIGHBOUR:
             self.release.wait(20)
         return pb.ListOrganizationsResponse()
@@ -60,7 +60,7 @@ class CrowdedService(FewRpcs):
             timeout=timeout,
         )
 
-    def accepted(self) -> int:
+    def call_count(self) -> int:
         """Returns the number of calls that run or wait for a thread."""
         return self.served.server._pool._call_count
 

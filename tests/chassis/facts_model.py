@@ -79,11 +79,11 @@ class Facts(RuleBasedStateMachine):
         )
         self.listener = Database(listener.url, max_size=4)
         self.listener.open()
-        self.made: list[Place] = [self.place, listener]
+        self.places: list[Place] = [self.place, listener]
         self.crash_in_handler = ""
-        self.refused: set[str] = set()
-        self.rubbish = 0
-        self.payloads = 0
+        self.refused_subjects: set[str] = set()
+        self.rubbish_count = 0
+        self.payload_count = 0
         self.restored = False
         self.committed_payloads: dict[tuple[str, int], set[bytes]] = {}
         trusted_signers = {
@@ -112,7 +112,7 @@ class Facts(RuleBasedStateMachine):
         finally:
             self.disconnect()
             self.listener.close()
-            for place in self.made:
+            for place in self.places:
                 self.parts.postgres.drop(place)
 
     # --- the publishing service
@@ -122,7 +122,7 @@ class Facts(RuleBasedStateMachine):
         self.publisher = Database(self.place.url, max_size=2)
         self.publisher.open()
         self.connection = self.publisher.dedicated()
-        self.looked_back = False
+        self.is_rollback_checked = False
         self.relay = Relay(
             "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
         )
@@ -156,9 +156,15 @@ class Facts(RuleBasedStateMachine):
             assert row is not None
             facts = []
             for n in range(count):
-                self.payloads += 1
+                self.payload_count += 1
                 facts.append(
-                    Fact(subject, row["n"] + 1 + n, KIND, b"%d" % self.payloads, self.clock.now())
+                    Fact(
+                        subject,
+                        row["n"] + 1 + n,
+                        KIND,
+                        b"%d" % self.payload_count,
+                        self.clock.now(),
+                    )
                 )
             outbox.save(tx, facts)
             if not commits:
@@ -173,9 +179,9 @@ class Facts(RuleBasedStateMachine):
     def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
         outbox.note_cluster(self.connection, f"memory {self.memories}")
-        if not self.looked_back:
+        if not self.is_rollback_checked:
             self.relay.detect_rollback(self.connection, Loop("relay", lambda _: None))
-            self.looked_back = True
+            self.is_rollback_checked = True
         try:
             self.relay.publish(self.connection, KillableProducer(self.producer, crash))  # type: ignore[arg-type]
             if crash == "after the mark":
@@ -187,7 +193,7 @@ class Facts(RuleBasedStateMachine):
         """Starts another relay, as after its process died."""
         self.connection.close()
         self.connection = self.publisher.dedicated()
-        self.looked_back = False
+        self.is_rollback_checked = False
         self.relay = Relay(
             "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
         )
@@ -214,8 +220,8 @@ class Facts(RuleBasedStateMachine):
     @rule()
     def litter(self) -> None:
         """Writes rubbish to the topic."""
-        self.rubbish += 1
-        self.producer.send_all(self.topic, [(b"rubbish", b"%d" % self.rubbish, [])])
+        self.rubbish_count += 1
+        self.producer.send_all(self.topic, [(b"rubbish", b"%d" % self.rubbish_count, [])])
 
     @rule()
     def back_up(self) -> None:
@@ -225,7 +231,7 @@ class Facts(RuleBasedStateMachine):
         self.publisher.close()
         self.parts.postgres.engine.clone(self.place.name, name)
         self.copy = self._place(name), {}
-        self.made.append(self.copy[0])
+        self.places.append(self.copy[0])
         self.reopen_store()
 
     @precondition(lambda self: self.copy is not None)
@@ -242,7 +248,7 @@ class Facts(RuleBasedStateMachine):
         name = f"restored_{new_id()[:12]}"
         self.parts.postgres.engine.clone(self.copy[0].name, name)
         self.place = self._place(name)
-        self.made.append(self.place)
+        self.places.append(self.place)
         self.restored = True
         self.clock.advance(timedelta(seconds=1))
         self.reopen_store(same_disk)
@@ -280,7 +286,7 @@ class Facts(RuleBasedStateMachine):
         """Applies a fact; the handler may refuse it, not know its kind, or be cut off."""
         if self.crash_in_handler == "before the effect":
             raise Crash
-        if fact.subject in self.refused:
+        if fact.subject in self.refused_subjects:
             raise NewerKind if fact.version % 2 else ValueError("a bug")
         tx.execute(
             "INSERT INTO effects (subject, version, payload) VALUES (%s, %s, %s)",
@@ -312,20 +318,24 @@ class Facts(RuleBasedStateMachine):
         finally:
             self.crash_in_handler = ""
 
-    def read(self, partitions: range) -> tuple[list[Any], dict[int, int]]:
+    def read(self, numbers: range) -> tuple[list[Any], dict[int, int]]:
         """Returns all records after the committed offsets, and the offsets to commit next."""
-        places = [TopicPartition(self.topic, n) for n in partitions]
-        last = self.reader.end_offsets(places)
-        waits = {place for place in places if last[place] > self.offsets[place.partition]}
-        self.reader.assign(sorted(waits))
-        for place in waits:
-            self.reader.seek(place, self.offsets[place.partition])
+        partitions = [TopicPartition(self.topic, number) for number in numbers]
+        last = self.reader.end_offsets(partitions)
+        unread = {
+            partition
+            for partition in partitions
+            if last[partition] > self.offsets[partition.partition]
+        }
+        self.reader.assign(sorted(unread))
+        for partition in unread:
+            self.reader.seek(partition, self.offsets[partition.partition])
         uncommitted: list[Any] = []
         ends: dict[int, int] = {}
-        while any(ends.get(place.partition, 0) < last[place] for place in waits):
-            for place, records in self.reader.poll(timeout_ms=200).items():
+        while any(ends.get(partition.partition, 0) < last[partition] for partition in unread):
+            for partition, records in self.reader.poll(timeout_ms=200).items():
                 uncommitted += records
-                ends[place.partition] = records[-1].offset + 1
+                ends[partition.partition] = records[-1].offset + 1
         return uncommitted, ends
 
     @rule(listener_number=st.integers(0, 1), seconds=st.sampled_from([1, 3, 400]))
@@ -337,18 +347,18 @@ class Facts(RuleBasedStateMachine):
     @rule(subject=st.sampled_from(SUBJECTS))
     def break_handler(self, subject: str) -> None:
         """Makes the handler fail for a subject from now on."""
-        self.refused.add(subject)
+        self.refused_subjects.add(subject)
 
     @rule()
     def mend_handler(self) -> None:
         """Repairs the handler."""
-        self.refused.clear()
+        self.refused_subjects.clear()
 
     # --- the rules that must hold
 
     def settle(self) -> None:
         """Removes all causes of trouble, and gives every part enough turns to finish."""
-        self.refused.clear()
+        self.refused_subjects.clear()
         for _ in range(3):
             for _ in range(20):
                 self.relay_turn("")
@@ -372,8 +382,8 @@ class Facts(RuleBasedStateMachine):
             waiting = dead_letters.list_letters(tx)
             parked = tx.execute("SELECT subject, version FROM inbox_parked").fetchall()
         assert parked == []
-        assert len(waiting) <= self.rubbish
-        assert len(waiting) == self.rubbish or self.memories > 1, (
+        assert len(waiting) <= self.rubbish_count
+        assert len(waiting) == self.rubbish_count or self.memories > 1, (
             "only rubbish that the broker lost before it was read may lack a dead letter"
         )
         for subject in SUBJECTS:
@@ -394,7 +404,9 @@ class Facts(RuleBasedStateMachine):
                 payload in self.committed_payloads[subject, version] for version, payload in applied
             ), "a phantom"
             if published:
-                assert applied[-1] == published[-1], "the subject's state is not the published one"
+                assert applied[-1] == published[-1], (
+                    "the subject's state is not the published state"
+                )
 
 
 class KillableProducer:

@@ -90,9 +90,9 @@ class Listener:
         self.unfinished -= 1
         return self.unfinished >= 0
 
-    def record(self, subject: str, version: int, **more: object) -> Record:
+    def record(self, subject: str, version: int, **changes: object) -> Record:
         fact = Fact(subject, version, "enlace.test.told.v1", b"x", NOON)
-        return Record(*pack(replace(fact, **more), "enlace/publisher", self.signer))  # type: ignore[arg-type]
+        return Record(*pack(replace(fact, **changes), "enlace/publisher", self.signer))  # type: ignore[arg-type]
 
     def take(self, *records: Record) -> None:
         """Lets the subscriber receive a batch of records."""
@@ -120,7 +120,7 @@ class Listener:
         """
         return [self.requests_after(SECOND * pause) for pause in seconds]
 
-    def seen(self, subject: str) -> int:
+    def applied_version(self, subject: str) -> int:
         with self.database.transaction(SYSTEM) as tx:
             return inbox.lock(tx, self.name, [subject])[subject].version
 

@@ -1,6 +1,6 @@
 """A process that only publishes the facts of an outbox.
 
-`python -m tests.chassis.publisher DATABASE_URL BROKER TOPIC KEYS SILENT_SECONDS`. Its connections
+`python -m tests.chassis.publisher DATABASE_URL BROKER TOPIC KEYS MAX_SILENCE`. Its connections
 carry its process id in their names. The process ends when its standard input is closed.
 """
 
@@ -19,8 +19,8 @@ from keys.sealing import Signer
 from tests.chassis.world import settings
 
 
-def main(url: str, bootstrap: str, topic: str, folder: str, silent: str) -> None:
-    locks.MAX_SILENCE = float(silent)
+def main(url: str, bootstrap: str, topic: str, folder: str, max_silence: str) -> None:
+    locks.MAX_SILENCE = float(max_silence)
     connect = Database._connect
     Database._connect = lambda self, name: connect(self, f"{name}-{os.getpid()}")  # type: ignore[method-assign]
     database = Database(url, max_size=2)

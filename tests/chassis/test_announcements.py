@@ -33,7 +33,7 @@ class PlannedWork:
         self._clock = clock
         self._changed = threading.Condition()
         self.due: datetime | None = None
-        self.acts = self.readings = 0
+        self.act_count = self.reading_count = 0
 
     def plan(self, time: datetime, *, announced: bool = True) -> None:
         """Saves work; `announced` is False if the notification is lost."""
@@ -58,7 +58,7 @@ class PlannedWork:
             waits_for=LOST,
         )
         with running(loop):
-            self.wait_for(lambda: self.readings > 0)
+            self.wait_for(lambda: self.reading_count > 0)
             yield
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> bool:
@@ -67,7 +67,7 @@ class PlannedWork:
 
     def _next_time(self, connection: Transaction) -> datetime | None:
         with self._changed:
-            self.readings += 1
+            self.reading_count += 1
             self._changed.notify_all()
             return self.due
 
@@ -75,13 +75,13 @@ class PlannedWork:
         with self._changed:
             if self.due is not None and self.due <= self._clock.now():
                 self.due = None
-                self.acts += 1
+                self.act_count += 1
                 self._changed.notify_all()
 
 
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[Database]:
-    with postgres.database().opened() as created:
+    with postgres.database().open_as_service() as created:
         yield created
 
 
@@ -98,8 +98,8 @@ def work(database: Database, clock: SettableClock) -> PlannedWork:
 def test_announced_work_is_done_at_once_without_another_reading_first(work: PlannedWork) -> None:
     with work.running():
         work.plan(AT_ONCE)
-        assert work.wait_for(lambda: work.acts == 1)
-        assert work.wait_for(lambda: work.readings == 2)  # at the start, and after the act
+        assert work.wait_for(lambda: work.act_count == 1)
+        assert work.wait_for(lambda: work.reading_count == 2)  # at the start, and after the act
 
 
 def test_work_is_done_when_the_clock_reaches_the_announced_time(
@@ -107,21 +107,21 @@ def test_work_is_done_when_the_clock_reaches_the_announced_time(
 ) -> None:
     with work.running():
         work.plan(NOON + HOUR)
-        assert not work.wait_for(lambda: work.acts > 0, 1.5)
+        assert not work.wait_for(lambda: work.act_count > 0, 1.5)
         clock.advance(HOUR)
-        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.act_count == 1)
 
 
 def test_work_whose_announcement_is_lost_is_found_by_the_next_reading(work: PlannedWork) -> None:
     with work.running(read_again=0.2):
         work.plan(AT_ONCE, announced=False)
-        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.act_count == 1)
 
 
 def test_work_planned_before_the_start_is_done(work: PlannedWork) -> None:
     work.plan(AT_ONCE, announced=False)
     with work.running():
-        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.act_count == 1)
 
 
 def test_the_times_are_read_again_when_the_clock_was_set_back(
@@ -130,7 +130,7 @@ def test_the_times_are_read_again_when_the_clock_was_set_back(
     with work.running():
         work.plan(NOON - 2 * HOUR, announced=False)
         clock.advance(-HOUR)
-        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.act_count == 1)
 
 
 def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
@@ -144,7 +144,7 @@ def test_work_of_a_transaction_that_is_rolled_back_is_not_announced(
         work.due = AT_ONCE
         with pytest.raises(ZeroDivisionError), database.transaction(SYSTEM) as tx:
             fail(tx)
-        assert not work.wait_for(lambda: work.acts > 0, 0.5)
+        assert not work.wait_for(lambda: work.act_count > 0, 0.5)
 
 
 def test_everything_is_read_again_after_a_lost_connection(
@@ -153,7 +153,7 @@ def test_everything_is_read_again_after_a_lost_connection(
     with work.running():
         work.plan(AT_ONCE, announced=False)
         database.cut()
-        assert work.wait_for(lambda: work.acts == 1)
+        assert work.wait_for(lambda: work.act_count == 1)
 
 
 def test_a_wait_ends_at_an_announcement_at_the_due_time_and_at_the_fallback(

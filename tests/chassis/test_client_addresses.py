@@ -16,7 +16,7 @@ from keys import key_folder
 from tests.builders import NOON
 from tests.parts.clocks import SettableClock
 
-HERE = "enlace.partners"
+AUDIENCE = "enlace.partners"
 
 
 class Gateway:
@@ -26,10 +26,10 @@ class Gateway:
         key_folder.create(folder, ["partners"])
         self.folder, self.clock = folder, SettableClock(NOON)
         self.reader = AddressReader(
-            lambda: key_folder.all_verifying(folder, "calls.gateway"), HERE, self.clock
+            lambda: key_folder.all_verifying(folder, "calls.gateway"), AUDIENCE, self.clock
         )
 
-    def sign(self, address: str, audience: str = HERE, key: str = "calls.gateway") -> str:
+    def sign(self, address: str, audience: str = AUDIENCE, key: str = "calls.gateway") -> str:
         return AddressSigner(key_folder.signing(self.folder, key), self.clock).sign(
             address, audience
         )
@@ -47,33 +47,39 @@ def test_c15_an_address_signed_by_the_gateway_is_accepted(gateway: Gateway, addr
 
 def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> None:
     caller = Caller("w" * 32, "worker", "o" * 32)
-    made_up = [
+    made_up_addresses = [
         "192.0.2.7",
         "",
         gateway.sign("192.0.2.7", key="tokens"),
         gateway.sign("192.0.2.7", audience="enlace.referrals"),
-        Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(caller, HERE)[0],
+        Issuer(key_folder.signing(gateway.folder, "tokens"), gateway.clock).issue(caller, AUDIENCE)[
+            0
+        ],
         gateway.sign("192.0.2.7")[:-4] + "AAAA",
     ]
-    assert [gateway.reader.read(address) for address in made_up] == [None] * len(made_up)
+    assert [gateway.reader.read(address) for address in made_up_addresses] == [None] * len(
+        made_up_addresses
+    )
 
 
 def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: Gateway) -> None:
-    signed = gateway.sign("192.0.2.7")
+    signed_address = gateway.sign("192.0.2.7")
     gateway.clock.advance(ADDRESS_LIFETIME)
-    assert gateway.reader.read(signed) == "192.0.2.7"
+    assert gateway.reader.read(signed_address) == "192.0.2.7"
     gateway.clock.advance(timedelta(seconds=LEEWAY + 1))
-    assert gateway.reader.read(signed) is None
-    assert gateway.reader.read(signed, seconds_waited=LEEWAY + 1) == "192.0.2.7", (
+    assert gateway.reader.read(signed_address) is None
+    assert gateway.reader.read(signed_address, seconds_waited=LEEWAY + 1) == "192.0.2.7", (
         "the service caused the wait"
     )
 
 
 def test_c15_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway: Gateway) -> None:
-    before = gateway.sign("192.0.2.7")
+    old_address = gateway.sign("192.0.2.7")
     assert key_folder.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
-    after = gateway.sign("192.0.2.8", key="calls.gateway.1")
-    assert [gateway.reader.read(signed) for signed in (before, after)] == ["192.0.2.7", "192.0.2.8"]
+    new_address = gateway.sign("192.0.2.8", key="calls.gateway.1")
+    assert [
+        gateway.reader.read(signed_address) for signed_address in (old_address, new_address)
+    ] == ["192.0.2.7", "192.0.2.8"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_committed_facts_are_applied_once_and_in_order(world: World) -> None:
     assert all(world.versions(subject) == [1, 2, 3, 4, 5] for subject in subjects)
 
 
-def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def record_batch_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Returns a list that receives the number of facts of each published batch."""
     batches: list[int] = []
     send_all = Producer.send_all
@@ -58,7 +58,7 @@ def watch_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches, begin = watch_batches(monkeypatch), time.monotonic()
+    batches, begin = record_batch_sizes(monkeypatch), time.monotonic()
     for _ in range(300):
         world.write(new_id(), 1)
     until(lambda: sum(batches) >= 300)
@@ -70,11 +70,11 @@ def test_facts_that_come_faster_than_the_relays_pace_are_published_in_batches(
 def test_the_relay_pauses_after_a_batch_of_many_facts_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batches, waits, wait = watch_batches(monkeypatch), list[float](), Loop.wait
+    batches, pauses, wait = record_batch_sizes(monkeypatch), list[float](), Loop.wait
 
     def note_and_wait(loop: Loop, seconds: float) -> bool:
         if loop.name == "relay":
-            waits.append(seconds)
+            pauses.append(seconds)
         return wait(loop, min(seconds, 0.05))
 
     def publish(count: int) -> None:
@@ -86,9 +86,9 @@ def test_the_relay_pauses_after_a_batch_of_many_facts_only(
     monkeypatch.setattr(Loop, "wait", note_and_wait)
     for count in (_MANY - 1, 1, _MANY):
         publish(count)
-        assert max(waits, default=0.0) <= 1.0
+        assert max(pauses, default=0.0) <= 1.0
     publish(1)
-    assert max(waits) > 1.0
+    assert max(pauses) > 1.0
 
 
 def test_a_fact_that_was_rolled_back_is_never_published(world: World) -> None:
@@ -212,23 +212,23 @@ def test_facts_written_while_the_broker_is_down_are_published_after_its_return(
 def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_published_again(
     world: World,
 ) -> None:
-    read, unread = new_id(), [new_id() for _ in range(20)]
-    world.deliver(read)
+    read_subject, unread_subjects = new_id(), [new_id() for _ in range(20)]
+    world.deliver(read_subject)
     world.stop("listener")  # for longer than the broker keeps records
-    for subject in unread:
+    for subject in unread_subjects:
         world.write(subject, 2)
     until(lambda: sum(ends_of(world, world.topic).values()) >= 41)
     delete_records(world)
     world.start("listener")
     until(lambda: len(world.effects()) >= 41)
     assert world.effects() == sorted(
-        [(read, 1), *((subject, n) for subject in unread for n in (1, 2))]
+        [(read_subject, 1), *((subject, n) for subject in unread_subjects for n in (1, 2))]
     )
-    requested = ends_of(world, REPLAYS)
+    request_ends = ends_of(world, REPLAYS)
     world.stop("listener")
     world.start("listener")
-    world.deliver(read, start=2)
-    assert ends_of(world, REPLAYS) == requested  # everything is requested once
+    world.deliver(read_subject, start=2)
+    assert ends_of(world, REPLAYS) == request_ends  # everything is requested once
 
 
 def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:
@@ -263,12 +263,12 @@ def test_each_record_of_a_backlog_is_received_exactly_once(
     producer.discard()
     consumer = Consumer(settings(broker.bootstrap), new_id(), [topic])
     received: dict[int, list[int]] = {partition: [] for partition in range(kafka.PARTITIONS)}
-    begun = time.monotonic()
+    read_start = time.monotonic()
     while sum(map(len, received.values())) < BACKLOG:
         batch = consumer.poll(1.0)
         for record in batch:
             received[record.partition].append(record.offset)
-            if time.monotonic() - begun < 25:
+            if time.monotonic() - read_start < 25:
                 time.sleep(pause)
         consumer.commit(batch)
     consumer.close()
@@ -306,11 +306,11 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
         "poll",
         lambda self, timeout_ms=0: {} if starving else poll(self, timeout_ms=timeout_ms),
     )
-    for limit in ("_UNASSIGNED", "_EMPTY"):
+    for limit in ("_UNASSIGNED_LIMIT", "_EMPTY_LIMIT"):
         monkeypatch.setattr(kafka, limit, 0.2)
     monkeypatch.setattr(world.watch, "_patience", 0.5)
     until(lambda: not world.watch.usable)
-    for limit in ("_UNASSIGNED", "_EMPTY"):
+    for limit in ("_UNASSIGNED_LIMIT", "_EMPTY_LIMIT"):
         monkeypatch.setattr(kafka, limit, 30.0)
     starving = False
     world.deliver(subject, start=2)
@@ -330,7 +330,7 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     assert "enlace_facts_told_total" in generate_latest().decode(), (
         "other metrics are still reported"
     )
-    with world.places["publisher"].opened(max_size=2) as database:
+    with world.places["publisher"].open_as_service(max_size=2) as database:
         world.databases["publisher"] = database
         # this loop is never started
         Relay("publisher", world.topic, database, world.watch, world.signer, SystemClock()).loop()

@@ -68,7 +68,7 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
     "refused facts are skipped": (inbox, "hold", lambda _: discard_refused),
     "no inbox": (inbox, "position", lambda _: treat_as_new),
     "epochs are ignored": (inbox, "position", ignore_epochs),
-    "waiting facts are never retried": (inbox, "due", lambda _: lambda *_: None),
+    "waiting facts are never retried": (inbox, "due_fact", lambda _: lambda *_: None),
     "facts are marked before they are sent": (
         outbox,
         "next_batch",

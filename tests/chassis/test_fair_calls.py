@@ -19,7 +19,7 @@ from tests.parts.postgres import Server as PostgresServer
 
 THREADS, SHARE = 8, 2
 # calls of one caller, running and waiting: three quarters of sixteen times the number of threads
-WAITING = 96
+MAX_CALLS = 96
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def service(
 def flood(service: CrowdedService, count: int) -> list[Any]:
     """Starts `count` calls of one caller; returns once the caller's share of them is running."""
     calls = [service.call("a") for _ in range(count)]
-    until(lambda: service.started["a"] == SHARE)
+    until(lambda: service.started_calls["a"] == SHARE)
     return calls
 
 
@@ -43,7 +43,7 @@ def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     calls = flood(service, 20)
     for _ in range(3):
         assert outcome(service.call(NEIGHBOUR)) == "OK"
-    assert service.started == {"a": SHARE, NEIGHBOUR: 3}
+    assert service.started_calls == {"a": SHARE, NEIGHBOUR: 3}
     service.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * 20, (
         "calls that waited for their caller's share are answered, too"
@@ -51,11 +51,11 @@ def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
 
 
 def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(service: CrowdedService) -> None:
-    calls = flood(service, WAITING + 30)
+    calls = flood(service, MAX_CALLS + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(service.call(NEIGHBOUR)) == "OK"
     service.release.set()
-    assert Counter(map(outcome, calls)) == {"OK": WAITING, "RESOURCE_EXHAUSTED": 30}
+    assert Counter(map(outcome, calls)) == {"OK": MAX_CALLS, "RESOURCE_EXHAUSTED": 30}
 
 
 def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(service: CrowdedService) -> None:
@@ -63,7 +63,7 @@ def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(service: CrowdedS
     service.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
     service.release.clear()
-    service.started.clear()
+    service.started_calls.clear()
     flood(service, 3)
 
 
@@ -71,10 +71,10 @@ def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     service: CrowdedService,
 ) -> None:
     calls = flood(service, 20)
-    until(lambda: service.accepted() == 20)
-    stopped = service.served.server.stop(10)
+    until(lambda: service.call_count() == 20)
+    stop_event = service.served.server.stop(10)
     until(lambda: sum(call.done() for call in calls) == 20 - SHARE)
     assert Counter(outcome(call) for call in calls if call.done()) == {"UNAVAILABLE": 20 - SHARE}
     service.release.set()
     assert Counter(map(outcome, calls)) == {"UNAVAILABLE": 20 - SHARE, "OK": SHARE}
-    assert stopped.wait(10)
+    assert stop_event.wait(10)

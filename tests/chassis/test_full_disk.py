@@ -44,7 +44,7 @@ def store() -> Iterator[Store]:
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
-        small = cleanup.enter_context(mounted(home, 128))
+        is_mounted = cleanup.enter_context(mounted(home, 128))
         engine, database = cleanup.enter_context(served(home, durable=False))
         ballast = home / "ballast"
 
@@ -52,7 +52,7 @@ def store() -> Iterator[Store]:
             with psycopg.connect(engine.url("tests", OWNER, "?sslmode=disable")) as owner:
                 owner.execute(script)
 
-        if small:
+        if is_mounted:
             yield database, lambda: fill(ballast), ballast.unlink
         else:
             yield (
@@ -83,7 +83,7 @@ def served(home: Path, *, durable: bool) -> Iterator[tuple[Postgres, Database]]:
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[bool]:
     """Mounts the folder as a disk of `size` MB, if that is allowed; yields whether it is."""
-    done = (
+    is_mounted = (
         os.geteuid() == 0
         and subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=711", "tmpfs", folder], check=False
@@ -91,9 +91,9 @@ def mounted(folder: Path, size: int) -> Iterator[bool]:
         == 0
     )
     try:
-        yield done
+        yield is_mounted
     finally:
-        if done:
+        if is_mounted:
             subprocess.run(["umount", folder], check=True)
         folder.rmdir()
 
@@ -141,8 +141,8 @@ def disk() -> Iterator[Path]:
     """A folder that is a disk of 320 MB."""
     home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
     home.chmod(0o711)
-    with mounted(home, 320) as small:
-        if not small:
+    with mounted(home, 320) as is_mounted:
+        if not is_mounted:
             pytest.skip("needs root and the permission to mount")
         yield home
 
@@ -178,9 +178,11 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
         write(database)
         assert engine.process
         server = engine.process.pid
-        room = os.statvfs(disk)
+        disk_stats = os.statvfs(disk)
         with (disk / "ballast").open("wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize - (16 << 20))
+            os.posix_fallocate(
+                ballast.fileno(), 0, disk_stats.f_bavail * disk_stats.f_frsize - (16 << 20)
+            )
         engine.keep_room()
         until(lambda: refusal_reason(database) == "store_full", 10)
         before = count(database)

@@ -131,7 +131,8 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
     places = {name: postgres.database("tests", MIGRATIONS) for name in names}
     with ExitStack() as stack:
         databases = {
-            name: stack.enter_context(place.opened(max_size=4)) for name, place in places.items()
+            name: stack.enter_context(place.open_as_service(max_size=4))
+            for name, place in places.items()
         }
         created = Pair(watch, tmp_path, places, databases, {})
         for name in names:
@@ -236,13 +237,13 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
     verdict = json.loads(output)
     assert (code, verdict["rows"], verdict["witnessed"], verdict["findings"]) == (0, 12, 3, [])
 
-    code, stored = pair.command(two, "witnesses", "--of", one)
-    assert (code, [head["sequence"] for head in json.loads(stored)]) == (0, [4, 8, 12])
+    code, stored_heads = pair.command(two, "witnesses", "--of", one)
+    assert (code, [head["sequence"] for head in json.loads(stored_heads)]) == (0, [4, 8, 12])
     pair.places[one].run_as_owner(RECOMPUTE)
     code, output = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
     code, output = pair.command(
-        one, "verify", "--json", "--no-topic", "--witnesses", "-", stdin=stored
+        one, "verify", "--json", "--no-topic", "--witnesses", "-", stdin=stored_heads
     )
     assert (code, [finding["sequence"] for finding in json.loads(output)["findings"]]) == (
         1,

@@ -45,7 +45,7 @@ class WaitingService(FewRpcs):
 
 @dataclass
 class World:
-    """A service with one rpc, and what a test can do with it."""
+    """A service with one rpc, and the actions of a test on it."""
 
     place: Place
     served: Served
@@ -88,7 +88,7 @@ def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
     postgres.drop(place)
 
 
-def waiting(world: World) -> int:
+def count_waiting(world: World) -> int:
     with psycopg.connect(world.place.url, autocommit=True) as other:
         row = other.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -107,7 +107,7 @@ def open_all_connections(world: World) -> None:
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         calls = world.start_calls(THREADS)
-        while waiting(world) < THREADS:
+        while count_waiting(world) < THREADS:
             calls = [call for call in calls if not call.done()]
             calls += world.start_calls(THREADS - len(calls))
             time.sleep(0.02)
@@ -120,10 +120,10 @@ def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) ->
     watch = stub.Watch(HealthCheckRequest(service="live"))
     assert next(watch).status == SERVING
     assert world.served.server.stop(grace=120).wait(30)
-    later = list[int]()
+    later_statuses = list[int]()
     with contextlib.suppress(grpc.RpcError):  # the watch may end with an error or without
-        later.extend(answer.status for answer in watch)
-    assert later == [NOT_SERVING]
+        later_statuses.extend(answer.status for answer in watch)
+    assert later_statuses == [NOT_SERVING]
 
 
 def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_for_a_thread(
@@ -133,7 +133,7 @@ def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_
     with psycopg.connect(world.place.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         calls = world.start_calls(THREADS * 16)
-        until(lambda: waiting(world) == THREADS)
+        until(lambda: count_waiting(world) == THREADS)
         assert refusal(world.call) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):  # a check without an answer raises an error
             assert world.status("live", "", "enlace.partners.v1.Tokens") == [SERVING] * 3
@@ -170,7 +170,7 @@ def test_a_call_past_its_deadline_fails_with_deadline_exceeded(world: World) -> 
         with pytest.raises(grpc.RpcError) as error:
             world.call(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: waiting(world) == 0, 10)  # and no thread continues to work for the call
+        until(lambda: count_waiting(world) == 0, 10)  # and no thread continues to work for the call
 
 
 def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: World) -> None:

@@ -104,7 +104,7 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "wrong_fields",
     [
         {"epoch": 10**30},
         {"epoch": -1},
@@ -117,10 +117,10 @@ def test_a_record_that_can_be_read_after_all_is_applied_when_it_is_redriven(worl
     ids=str,
 )
 def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_other(
-    world: World, wrong: dict[str, Any]
+    world: World, wrong_fields: dict[str, Any]
 ) -> None:
     subject, after, dead_count = new_id(), new_id(), len(world.waiting("unreadable"))
-    fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong)
+    fact = replace(Fact(subject, 1, "enlace.test.told.v1", b"x", datetime.now(UTC)), **wrong_fields)
     world.send_raw(fact)
     world.send_raw(replace(fact, version=2))  # a fact that would be parked
     world.deliver(after)

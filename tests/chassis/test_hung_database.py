@@ -34,7 +34,7 @@ def place(postgres: Server) -> Place:
 
 @pytest.fixture
 def database(place: Place) -> Iterator[Database]:
-    with place.opened(max_size=4) as created:
+    with place.open_as_service(max_size=4) as created:
         assert created.reachable()
         yield created
 
@@ -49,7 +49,7 @@ def ask_retried(database: Database) -> None:
         tx.execute("SELECT 1").fetchone()
 
 
-def running(superuser: psycopg.Connection, text: str) -> int:
+def count_running(superuser: psycopg.Connection, text: str) -> int:
     """Returns the number of statements that run now and contain `text`."""
     row = superuser.execute(
         "SELECT count(*) FROM pg_stat_activity"
@@ -69,7 +69,7 @@ def answers(database: Database) -> bool:
 
 
 @contextmanager
-def still(postgres: Server) -> Iterator[None]:
+def paused_postgres(postgres: Server) -> Iterator[None]:
     """Stops all of PostgreSQL until the block ends."""
     assert postgres.engine.process
     with paused_process(postgres.engine.process.pid):
@@ -84,7 +84,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[str]:
+def locked_row(place: Place) -> Iterator[str]:
     """Locks a row; yields the statement that waits for it."""
     with psycopg.connect(place.migration_url) as owner:
         owner.execute(
@@ -99,7 +99,7 @@ def locked(place: Place) -> Iterator[str]:
 def test_a_transaction_ends_within_its_time_limit_when_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
-    with still(postgres), within(5), pytest.raises(Late):
+    with paused_postgres(postgres), within(5), pytest.raises(Late):
         ask(database, timeout=1)
 
 
@@ -109,7 +109,7 @@ def test_a_transaction_under_way_ends_within_its_time_limit_when_the_database_ha
     def stand_still_in_the_middle() -> None:
         with database.transaction(SYSTEM, timeout=1) as tx:
             tx.execute("SELECT 1")
-            with still(postgres):
+            with paused_postgres(postgres):
                 tx.execute("SELECT 1").fetchone()
 
     with within(6), pytest.raises(Late):
@@ -121,7 +121,7 @@ def test_a_retried_transaction_on_a_connection_that_never_answers_is_found_dead(
 ) -> None:
     database.probe.loop.stop()  # so that the probe does not notice first
     database.probe.loop.join(5)
-    with still(postgres), within(6), pytest.raises(Unavailable) as refusal:
+    with paused_postgres(postgres), within(6), pytest.raises(Unavailable) as refusal:
         ask_retried(database)
     assert found_dead(refusal.value)
 
@@ -129,7 +129,7 @@ def test_a_retried_transaction_on_a_connection_that_never_answers_is_found_dead(
 def test_no_connection_is_found_dead_once_the_probe_has_noticed_that_the_database_hangs(
     database: Database, postgres: Server
 ) -> None:
-    with still(postgres):
+    with paused_postgres(postgres):
         until(lambda: not database.answers, 20)
         with within(1), pytest.raises(Unavailable) as refusal:
             ask_retried(database)
@@ -144,7 +144,7 @@ def test_the_server_ends_a_slow_statement_outside_of_a_transaction(
         connection.execute("SELECT 'slow', pg_sleep(60)").fetchone()
     url = postgres.engine.url("postgres", postgres.engine.superuser)
     with psycopg.connect(url, autocommit=True) as superuser:
-        until(lambda: not running(superuser, "'slow', pg_sleep"), 10)
+        until(lambda: not count_running(superuser, "'slow', pg_sleep"), 10)
 
 
 def test_a_subscribers_transaction_whose_first_statement_is_slow_is_tried_twice(
@@ -175,12 +175,12 @@ def test_all_transactions_end_within_their_time_limits_when_the_database_hangs(
             return True
         return False
 
-    with still(postgres), within(6), ThreadPoolExecutor(12) as pool:
+    with paused_postgres(postgres), within(6), ThreadPoolExecutor(12) as pool:
         assert all(pool.map(is_refused, range(12)))
 
 
 def test_a_database_that_hangs_is_known_to_be_down(database: Database, postgres: Server) -> None:
-    with still(postgres):
+    with paused_postgres(postgres):
         until(lambda: not database.answers, 10)
         assert database.probe.age > 1
         with within(1):
@@ -190,7 +190,7 @@ def test_a_database_that_hangs_is_known_to_be_down(database: Database, postgres:
 def test_calls_to_a_database_known_to_be_down_fail_at_once_until_the_database_answers(
     database: Database, postgres: Server
 ) -> None:
-    with still(postgres):
+    with paused_postgres(postgres):
         until(lambda: not database.answers, 10)
         for _ in range(20):
             with within(1), pytest.raises(Unavailable) as refusal:
@@ -256,7 +256,7 @@ def test_a_background_connection_is_lost_when_the_database_hangs(
 ) -> None:
     with database.dedicated() as connection:
         vars(connection)["limit"] = 1.0  # seconds, instead of half a minute
-        with still(postgres), within(5), pytest.raises(LOST):
+        with paused_postgres(postgres), within(5), pytest.raises(LOST):
             connection.execute("SELECT 1")
 
 
@@ -291,7 +291,7 @@ def test_a_transaction_after_its_deadline_is_refused_as_late(database: Database)
 def test_a_wait_for_a_row_ends_as_late_at_the_callers_deadline_and_as_busy_at_our_limit(
     database: Database, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with locked(place) as statement:
+    with locked_row(place) as statement:
         with within(5), pytest.raises(Late):
             ask(database, statement, timeout=0.5)
         monkeypatch.setattr("chassis.db._LIMIT", 0.5)
@@ -330,7 +330,7 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(ask, database, "SELECT pg_sleep(30)", timeout=20)
         time.sleep(0.3)
-        with still(postgres), within(6):
+        with paused_postgres(postgres), within(6):
             database.close()
             with pytest.raises(Unavailable, match="store_unavailable"):
                 call.result()

@@ -27,7 +27,7 @@ def apply(tx: Transaction, *facts: Fact) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accepted", "new_fact", "position"),
+    ("applied_facts", "new_fact", "position"),
     [
         ([], fact(1), FactPosition.NEXT),
         ([], fact(2), FactPosition.AHEAD),
@@ -60,9 +60,9 @@ def apply(tx: Transaction, *facts: Fact) -> None:
     ],
 )
 def test_the_position_of_a_fact_follows_from_the_facts_applied_before(
-    tx: Transaction, accepted: list[Fact], new_fact: Fact, position: FactPosition
+    tx: Transaction, applied_facts: list[Fact], new_fact: Fact, position: FactPosition
 ) -> None:
-    apply(tx, *accepted)
+    apply(tx, *applied_facts)
     assert inbox.position(tx, "listener", new_fact) is position
     assert inbox.position(tx, "another", new_fact) in (FactPosition.NEXT, FactPosition.AHEAD)
 

@@ -16,8 +16,8 @@ def test_a_quota_counts_down_and_the_next_call_has_to_wait_for_its_turn() -> Non
     assert [limiter.take("a").left for _ in range(10 * WINDOW)] == list(
         reversed(range(10 * WINDOW))
     )
-    refused = limiter.take("a")
-    assert (refused.left, round(refused.wait, 3), round(refused.reset, 3)) == (0, 0.1, WINDOW)
+    quota = limiter.take("a")
+    assert (quota.left, round(quota.wait, 3), round(quota.reset, 3)) == (0, 0.1, WINDOW)
 
 
 def test_a_refused_call_costs_nothing_and_the_quota_refills_with_time() -> None:
@@ -34,11 +34,11 @@ def test_a_refused_call_costs_nothing_and_the_quota_refills_with_time() -> None:
 def test_in_the_long_run_a_caller_gets_its_rate_and_no_more() -> None:
     clock = Clock()
     limiter = Limiter(10, clock)
-    passed = 0
+    passed_count = 0
     for _ in range(60_000):  # a minute at a hundred times the rate
-        passed += not limiter.take("a").wait
+        passed_count += not limiter.take("a").wait
         clock.seconds += 0.001
-    assert 10 * 60 < passed <= 10 * 60 + 10 * WINDOW
+    assert 10 * 60 < passed_count <= 10 * 60 + 10 * WINDOW
 
 
 def test_another_caller_has_a_quota_of_its_own() -> None:

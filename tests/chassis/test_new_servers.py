@@ -1,8 +1,8 @@
 """A server that joins a name gets calls soon.
 
 Clients resolve the name again when a connection ends, and servers end each connection after a
-while. Limit: a name server in this process stands for that of the cluster. A connection lasts a
-second here instead of the half minute of production, by the same option of gRPC.
+while. Limitation: a name server in this process stands for that of the cluster. A connection lasts
+a second here instead of the half minute of production, by the same option of gRPC.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_conne
         second.set_status("broker", True)  # this distinguishes the two servers
         names.addresses.append("127.0.0.2")
         until(answered_by_the_second, 30)
-    for running in (first, second):
-        running.stop(0).wait(5)
+    for started_server in (first, second):
+        started_server.stop(0).wait(5)
 
 
 def test_a_server_tolerates_twice_as_many_pings_as_the_gateway_sends() -> None:

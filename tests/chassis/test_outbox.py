@@ -65,7 +65,7 @@ def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
     postgres: Server, act: Callable[[Transaction], object]
 ) -> None:
     with (
-        postgres.database("publisher", MIGRATIONS).opened(max_size=2) as database,
+        postgres.database("publisher", MIGRATIONS).open_as_service(max_size=2) as database,
         database.dedicated() as listener,
     ):
         listener.execute(f"LISTEN {outbox.CHANNEL}")
@@ -109,7 +109,7 @@ def test_facts_since_a_time_are_marked_for_repetition_in_chunks(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_CHUNK", 2)
-    with postgres.database("publisher", MIGRATIONS).opened(max_size=2) as database:
+    with postgres.database("publisher", MIGRATIONS).open_as_service(max_size=2) as database:
         with database.transaction(SYSTEM) as tx:
             later = [replace(fact(n), time=NOON + HOUR) for n in (2, 3, 4)]
             others = [replace(fact(1, B), time=NOON + 2 * HOUR)]

@@ -43,36 +43,36 @@ def service(postgres: PostgresServer, tmp_path: Path) -> Iterator[CrowdedService
 def fill(service: CrowdedService, count: int = ROOM) -> list[Any]:
     """Starts calls of several callers; returns once each thread runs one of them."""
     calls = [service.call("abcdefgh"[n % 8]) for n in range(count)]
-    until(lambda: service.started.total() == THREADS and service.accepted() == count)
+    until(lambda: service.started_calls.total() == THREADS and service.call_count() == count)
     return calls
 
 
 def test_a_refused_call_costs_neither_a_token_nor_a_transaction_nor_a_thread(
     service: CrowdedService, queue_clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, spent = fill(service), Counter[str]()
+    calls, call_counts = fill(service), Counter[str]()
 
-    def counting(name: str, do: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            spent[name] += 1
+    def counted_function(name: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        def count_and_do(*args: Any, **kwargs: Any) -> Any:
+            call_counts[name] += 1
             return do(*args, **kwargs)
 
-        return counted
+        return count_and_do
 
     for of, name in (
         (service.served.database, "transaction"),
         (service.served.verifier, "_verified_claims"),
         (service.served.server._pool, "submit"),
     ):
-        monkeypatch.setattr(of, name, counting(name, getattr(of, name)))
+        monkeypatch.setattr(of, name, counted_function(name, getattr(of, name)))
     refusals = REFUSALS.labels(METHOD, "too_many_requests")._value
     before = refusals.get()
     refused = [service.call("z") for _ in range(20)]
     assert [outcome(call) for call in refused] == ["RESOURCE_EXHAUSTED"] * 20
-    assert (spent, refusals.get()) == ({}, before + 20)
+    assert (call_counts, refusals.get()) == ({}, before + 20)
     service.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * ROOM
-    assert spent == {"_verified_claims": ROOM - THREADS, "transaction": ROOM - THREADS}
+    assert call_counts == {"_verified_claims": ROOM - THREADS, "transaction": ROOM - THREADS}
 
 
 def test_calls_are_refused_while_the_first_call_in_the_queue_has_waited_too_long(
@@ -92,7 +92,7 @@ def test_long_calls_that_hold_all_threads_do_not_close_the_queue(
     fill(service, THREADS)
     queue_clock.advance(LONGER)
     waiting = service.call("z")
-    until(lambda: service.accepted() == THREADS + 1)
+    until(lambda: service.call_count() == THREADS + 1)
     service.release.set()
     assert outcome(waiting) == "OK"
 
@@ -122,7 +122,7 @@ def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(
     assert [outcome(call) for call in late] == ["DEADLINE_EXCEEDED"] * 3
     service.release.set()
     assert [outcome(call) for call in (*calls, service.call("z"))] == ["OK"] * (THREADS + 1)
-    assert service.started.total() == THREADS + 1
+    assert service.started_calls.total() == THREADS + 1
 
 
 def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_read(
@@ -136,17 +136,17 @@ def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_
         handlers._method_handlers[f"/{METHOD}"].unary_unary(b"", context)
     [status] = context.abort_with_status.call_args.args
     assert status.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert not service.started
+    assert not service.started_calls
 
 
 def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
     service: CrowdedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look, intercept = threading.Event(), server.Door.intercept_service
+    open_door, intercept = threading.Event(), server.Door.intercept_service
 
     def stand_still(self: Any, continuation: Any, details: Any) -> Any:
         if details.method == f"/{METHOD}":
-            look.wait(20)
+            open_door.wait(20)
         return intercept(self, continuation, details)
 
     monkeypatch.setattr(server.Door, "intercept_service", stand_still)
@@ -158,10 +158,10 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
         for channel in channels
         for _ in range(server._MAX_PENDING // 2)
     ]
-    most = server._MAX_PENDING + 1  # and the one that the interceptor holds
-    until(lambda: sum(call.done() for call in calls) >= len(calls) - most)
+    max_pending = server._MAX_PENDING + 1  # and the one that the interceptor holds
+    until(lambda: sum(call.done() for call in calls) >= len(calls) - max_pending)
     assert {outcome(call) for call in calls if call.done()} == {"CANCELLED"}
-    look.set()
+    open_door.set()
     service.release.set()
     assert {outcome(call) for call in calls} <= {"CANCELLED", "OK", "RESOURCE_EXHAUSTED"}
     assert outcome(service.call("a")) == "OK"

@@ -151,11 +151,11 @@ def test_every_example_of_a_field_fits_the_fields_shape() -> None:
             return
         seen.add(message.full_name)
         for field in message.fields:
-            known = shape(field)
-            if known.example and known.kind and known.kind.checks != "nothing":
-                assert len(known.example) <= known.kind.most, field.full_name
-                assert known.kind.pattern is None or re.fullmatch(
-                    known.kind.pattern, known.example
+            field_shape = shape(field)
+            if field_shape.example and field_shape.kind and field_shape.kind.checks != "nothing":
+                assert len(field_shape.example) <= field_shape.kind.most, field.full_name
+                assert field_shape.kind.pattern is None or re.fullmatch(
+                    field_shape.kind.pattern, field_shape.example
                 ), field.full_name
             if field.message_type is not None:
                 walk(field.message_type)

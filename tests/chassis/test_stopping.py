@@ -36,7 +36,7 @@ from tests.parts.processes import stat
 pytestmark = pytest.mark.long
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
-PROMISED = 10  # most seconds between the request to stop and the end of the process
+STOP_LIMIT = 10  # maximum seconds between the request to stop and the end of the process
 
 
 class Service:
@@ -91,7 +91,7 @@ class Service:
     def stop(self) -> None:
         """Asks the service to stop; fails if it does not end in time."""
         self.process.ask_to_stop()
-        until(lambda: not self.process.alive, PROMISED, self.process.last_words)
+        until(lambda: not self.process.alive, STOP_LIMIT, self.process.last_words)
 
     def close(self) -> None:
         self.channel.close()
@@ -140,7 +140,7 @@ def test_a_stop_uses_almost_no_processor_time(notifications: Service) -> None:
     pid = notifications.process.pid
     before = processor_time(pid)[1]
     notifications.process.ask_to_stop()
-    until(lambda: processor_time(pid)[0] == "Z", PROMISED, notifications.process.last_words)
+    until(lambda: processor_time(pid)[0] == "Z", STOP_LIMIT, notifications.process.last_words)
     assert processor_time(pid)[1] - before < 0.25
 
 
@@ -212,13 +212,13 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(referrals: Service) -> N
         owner.execute("LOCK TABLE contact_references")
         codes = pool.map(status_code, range(20))
         # eight calls wait for the table, twelve for a thread
-        until(lambda: waiting(referrals) >= 8, 10)
+        until(lambda: count_waiting(referrals) >= 8, 10)
         referrals.stop()
         assert list(codes) == [grpc.StatusCode.UNAVAILABLE] * 20
     assert referrals.process.returncode == 0
 
 
-def waiting(service: Service) -> int:
+def count_waiting(service: Service) -> int:
     with psycopg.connect(service.place.url, autocommit=True) as other:
         statement = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

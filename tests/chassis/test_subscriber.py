@@ -34,7 +34,7 @@ def test_facts_are_applied_in_order_and_each_once(listener: Listener) -> None:
     assert listener.applied == []
     for batch in ([first], facts, [first]):
         listener.take_facts(*batch)
-    assert (listener.applied, listener.seen(subject)) == (facts, 3)
+    assert (listener.applied, listener.applied_version(subject)) == (facts, 3)
     assert [listener.count(outcome) for outcome in ("next", "ahead", "seen")] == [3, 3, 4]
 
 
@@ -55,7 +55,7 @@ def test_facts_known_from_the_previous_epoch_advance_the_inbox_without_being_app
     listener.take(listener.record(subject, 1, epoch=7, base=2))
     listener.take(listener.record(subject, 2, epoch=7, base=2))
     assert listener.applied == [(subject, 1), (subject, 2)]
-    assert (listener.count("known"), listener.seen(subject)) == (2, 2)
+    assert (listener.count("known"), listener.applied_version(subject)) == (2, 2)
 
 
 def test_a_fact_is_applied_under_the_trace_of_the_request_that_caused_it(
@@ -88,7 +88,7 @@ def test_a_refused_fact_holds_its_subject_and_has_a_reason(
     [letter] = [letter for letter in listener.waiting() if letter.reason]
     assert (letter.id, letter.topic, letter.reason) == (f"{subject}/1", TOPIC, reason)
     assert (letter.attempts, letter.next_try_time) == (1, NOON + SECOND)
-    assert (listener.count("held"), listener.seen(subject)) == (1, 0)
+    assert (listener.count("held"), listener.applied_version(subject)) == (1, 0)
 
 
 def test_a_held_fact_is_tried_at_its_time_and_not_when_it_is_published_again(
@@ -121,11 +121,11 @@ def test_in_a_batch_only_the_failing_fact_and_later_facts_of_its_subject_are_hel
     first, bad, last = new_id(), new_id(), new_id()
     listener.refuse[bad] = Conflict("refused_for_the_test")
     listener.take_facts((first, 1), (bad, 1), (last, 1), (bad, 2), (first, 2))
-    assert [listener.seen(subject) for subject in (first, bad, last)] == [2, 0, 1]
+    assert [listener.applied_version(subject) for subject in (first, bad, last)] == [2, 0, 1]
     assert [fact for fact in listener.applied if fact[0] == first][-2:] == [(first, 1), (first, 2)]
     listener.refuse.clear()
     listener.retry_after(SECOND * 2)
-    assert [listener.seen(subject) for subject in (first, bad, last)] == [2, 2, 1]
+    assert [listener.applied_version(subject) for subject in (first, bad, last)] == [2, 2, 1]
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -200,12 +200,12 @@ def test_a_handler_with_several_parts_is_called_for_each_part_before_the_next_fa
     subject = new_id()
     listener.unfinished = 2
     listener.take_facts((subject, 1))
-    assert (listener.applied, listener.seen(subject)) == ([(subject, 1)] * 3, 1)
+    assert (listener.applied, listener.applied_version(subject)) == ([(subject, 1)] * 3, 1)
     listener.unfinished = 2
     listener.take_facts((subject, 3))
     listener.take_facts((subject, 2))
     assert listener.applied[3:] == [*[(subject, 2)] * 3, (subject, 3)]
-    assert (listener.seen(subject), listener.count("next")) == (3, 3)
+    assert (listener.applied_version(subject), listener.count("next")) == (3, 3)
 
 
 def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applied(
@@ -226,10 +226,10 @@ def test_an_unreadable_record_becomes_one_dead_letter_and_later_facts_are_applie
 
 def test_a_dead_letter_is_read_again_when_an_operator_redrives_it(listener: Listener) -> None:
     subject = new_id()
-    trusted = listener.subscriber._trusted_signers
+    trusted_signers = listener.subscriber._trusted_signers
     listener.subscriber._trusted_signers = {}
     listener.take(listener.record(subject, 1), Record(b"x", b"rubbish", []))
-    listener.subscriber._trusted_signers = trusted
+    listener.subscriber._trusted_signers = trusted_signers
     with listener.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE dead_letters SET redrive = true WHERE consumer = %s", (listener.name,))
     listener.retry_after(SECOND)
@@ -274,7 +274,11 @@ def test_the_facts_of_a_batch_share_a_transaction_except_those_of_a_subject_with
     assert len(database.limits) == 1
     listener.take_facts((one, 3), (gap, 2), (gap, 3))
     assert len(database.limits) == 1 + 1 + 2
-    assert (listener.seen(one), listener.seen(other), listener.seen(gap)) == (3, 2, 0)
+    assert (
+        listener.applied_version(one),
+        listener.applied_version(other),
+        listener.applied_version(gap),
+    ) == (3, 2, 0)
 
 
 def test_a_handler_that_is_late_three_times_in_a_row_holds_its_fact(

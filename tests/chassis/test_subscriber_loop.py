@@ -65,13 +65,13 @@ def test_while_nothing_waits_the_database_is_asked_for_missing_facts_once_a_minu
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries = Mock()
-    for name in ("gaps", "missed_nothing", "nothing_to_do"):
+    for name in ("gaps", "register", "has_nothing_to_do"):
         queries.attach_mock(Mock(wraps=getattr(inbox, name)), name)
         monkeypatch.setattr(inbox, name, getattr(queries, name))
     listener.subscriber.sweep()  # finds that nothing waits
-    at_rest = ["nothing_to_do"]
+    at_rest = ["has_nothing_to_do"]
     for pause, expected in (
-        (1, [*at_rest, "missed_nothing", "gaps"]),
+        (1, [*at_rest, "register", "gaps"]),
         (59, []),
         (1, at_rest),
         (60, at_rest),
@@ -118,7 +118,7 @@ def test_while_the_database_does_not_answer_at_rest_the_subscriber_waits_for_it(
     listener.subscriber.sweep()
     assert listener.requests_after(timedelta()) == []
     unavailable = Mock(side_effect=Unavailable("store_unavailable"))
-    monkeypatch.setattr(inbox, "nothing_to_do", unavailable)
+    monkeypatch.setattr(inbox, "has_nothing_to_do", unavailable)
     replace_store(listener)
     assert listener.requests_after(60 * SECOND) == [(TOPIC.encode(), b"")]
 
@@ -171,8 +171,8 @@ class Topics:
 
     def run(self, turns: int) -> list[object]:
         """Runs the loop for `turns` turns; returns its steps."""
-        loop, left = self._subscriber.loop(), iter([True] * turns)
-        self._monkeypatch.setattr(loop, "turn", lambda: next(left, False))
+        loop, remaining_turns = self._subscriber.loop(), iter([True] * turns)
+        self._monkeypatch.setattr(loop, "turn", lambda: next(remaining_turns, False))
         self._subscriber._work(loop)
         return self.steps
 
@@ -221,11 +221,11 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
     subject = new_id()
     topics.batches = [[listener.record(subject, 1), listener.record(subject, 2)], []]
     steps = topics.run(20)
-    opened = ("open", listener.name, [TOPIC])
-    assert steps[:6] == ["wait 0.5", opened, "_request_missing", "read", "take", ("commit", 2)]
+    open_step = ("open", listener.name, [TOPIC])
+    assert steps[:6] == ["wait 0.5", open_step, "_request_missing", "read", "take", ("commit", 2)]
     assert [step for step in steps[6:] if step != "read"][:4] == ["_request_missing", "sweep"] * 2
     assert (steps.count("take"), steps[-1]) == (1, "close")
-    assert listener.seen(subject) == 2
+    assert listener.applied_version(subject) == 2
 
 
 def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_committed(
@@ -249,7 +249,7 @@ def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
     listener.subscriber._gather = 0.1
     topics.batches = [[listener.record(subject, version + 1) for version in range(count)]]
     topics.run(2 * MAX_POLL_RECORDS)
-    assert listener.seen(subject) == count
+    assert listener.applied_version(subject) == count
     assert wait.call_args_list == [call(0.1)] * pauses
 
 
@@ -265,8 +265,8 @@ def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
 ) -> None:
     topics.clusters = ["one", "two"]
     steps = [step for step in topics.run(6) if step != "_request_missing"]
-    opened = ("open", listener.name, [TOPIC])
-    assert steps[:6] == ["wait 0.5", opened, "close", "wait 0.5", opened, "read"]
+    open_step = ("open", listener.name, [TOPIC])
+    assert steps[:6] == ["wait 0.5", open_step, "close", "wait 0.5", open_step, "read"]
     assert steps[-1] == "close"
 
 

@@ -15,7 +15,7 @@ from facts.broker import Broker
 from facts.kafka import Consumer
 from tests.chassis.world import send_records, settings, until
 from tests.parts import brokers
-from tests.parts.brokers import forget
+from tests.parts.brokers import restart_without_data
 from tests.parts.paused import paused_process
 
 pytestmark = pytest.mark.long
@@ -25,14 +25,14 @@ def test_a_consumer_that_leaves_while_it_joins_does_not_block_its_group(
     broker: brokers.Broker, topic: str
 ) -> None:
     group = new_id()
-    hasty = Consumer(settings(broker.bootstrap), group, [topic])
-    hasty.poll(0.01)
-    hasty.close()
+    leaving_consumer = Consumer(settings(broker.bootstrap), group, [topic])
+    leaving_consumer.poll(0.01)
+    leaving_consumer.close()
     send_records(settings(broker.bootstrap), topic, [(b"key", b"value", [])])
     received: list[Any] = []
-    patient = assigned(settings(broker.bootstrap), group, topic, received)
-    until(lambda: bool(received or patient.poll(0.5)))
-    patient.close()
+    next_consumer = assigned_consumer(settings(broker.bootstrap), group, topic, received)
+    until(lambda: bool(received or next_consumer.poll(0.5)))
+    next_consumer.close()
 
 
 def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
@@ -43,20 +43,20 @@ def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     At that moment the consumer still has its former partitions, but belongs to no group.
     """
     group = new_id()
-    hasty = assigned(settings(broker.bootstrap), group, topic)
-    forget(broker)
+    leaving_consumer = assigned_consumer(settings(broker.bootstrap), group, topic)
+    restart_without_data(broker)
     with suppress(kafka.BrokerLost):
-        while not (hasty.assigned and not hasty.joined):
-            hasty.poll(0.05)
-    hasty.close()
+        while not (leaving_consumer.assigned and not leaving_consumer.joined):
+            leaving_consumer.poll(0.05)
+    leaving_consumer.close()
     watch = Broker(settings(broker.bootstrap), [topic])
     watch.start()
     until(lambda: watch.cluster_id is not None)
-    assigned(settings(broker.bootstrap), group, topic).close()
+    assigned_consumer(settings(broker.bootstrap), group, topic).close()
     watch.stop()
 
 
-def assigned(
+def assigned_consumer(
     config: ServiceSettings, group: str, topic: str, received: list[Any] | None = None
 ) -> Consumer:
     """Returns a new consumer once it has its partitions; `received` gets the records until then.
@@ -87,7 +87,7 @@ def test_an_idle_consumer_polls_the_broker_every_five_seconds(
         waits.append(self.max_wait_ms)
         return encode(self, *words, **options)
 
-    consumer = assigned(settings(broker.bootstrap), new_id(), topic)
+    consumer = assigned_consumer(settings(broker.bootstrap), new_id(), topic)
     monkeypatch.setattr(FetchRequest, "encode", note_and_encode)
     begin = time.monotonic()
     while time.monotonic() - begin < 6:
@@ -114,7 +114,7 @@ def test_reading_a_topic_back_continues_after_a_silence_to_the_end_found_at_the_
 def test_reading_a_topic_back_fails_if_the_end_is_never_reached(
     broker: brokers.Broker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "_SILENCE", 1.0)
+    monkeypatch.setattr(kafka, "_SILENCE_LIMIT", 1.0)
     monkeypatch.setattr(
         "facts.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
     )
@@ -132,10 +132,10 @@ def test_reading_back_a_recreated_topic_starts_at_its_beginning(
 ) -> None:
     send_records(settings(broker.bootstrap), topic, [(b"key", b"value", [])])
     # the offset at which reading the former topic had ended
-    begins = dict.fromkeys(range(kafka.PARTITIONS), 5)
+    start_offsets = dict.fromkeys(range(kafka.PARTITIONS), 5)
     assert [
         record.value
-        for batch in kafka.read_from(settings(broker.bootstrap), topic, begins)
+        for batch in kafka.read_from(settings(broker.bootstrap), topic, start_offsets)
         for record in batch
     ] == [b"value"]
 
@@ -150,7 +150,7 @@ def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
     values: list[bytes] = []
     for committed in (3, 10):
         records: list[kafka.ReceivedRecord] = []
-        consumer = assigned(settings(broker.bootstrap), group, topic, records)
+        consumer = assigned_consumer(settings(broker.bootstrap), group, topic, records)
         while len(records) < min(10, 10 - len(values)):
             records += consumer.poll(0.5)
         values += [record.value for record in records[:committed]]
@@ -162,20 +162,20 @@ def test_records_that_were_polled_but_not_committed_go_to_the_next_consumer(
 def test_stacks_with_different_prefixes_can_share_a_broker(broker: brokers.Broker) -> None:
     topic, received = "enlace.tests.v1", {}
     for prefix in (f"{new_id()[:8]}.", f"{new_id()[:8]}."):
-        own = replace(settings(broker.bootstrap), kafka_prefix=prefix)
-        watch = Broker(own, [topic])
+        stack_settings = replace(settings(broker.bootstrap), kafka_prefix=prefix)
+        watch = Broker(stack_settings, [topic])
         watch.start()
         until(lambda watch=watch: watch.cluster_id is not None)  # type: ignore[misc]
-        send_records(own, topic, [(b"key", prefix.encode(), [])])
+        send_records(stack_settings, topic, [(b"key", prefix.encode(), [])])
         records: list[kafka.ReceivedRecord] = []
-        consumer = assigned(own, "group", topic, records)
+        consumer = assigned_consumer(stack_settings, "group", topic, records)
         while not records:
             records += consumer.poll(0.5)
         consumer.commit(records)
         consumer.close()
         received[prefix] = [(record.topic, record.value) for record in records]
-        assert [record.value for batch in kafka.read_from(own, topic, {}) for record in batch] == [
-            prefix.encode()
-        ]
+        assert [
+            record.value for batch in kafka.read_from(stack_settings, topic, {}) for record in batch
+        ] == [prefix.encode()]
         watch.stop()
     assert received == {prefix: [(topic, prefix.encode())] for prefix in received}

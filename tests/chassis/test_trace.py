@@ -21,7 +21,7 @@ from keys.sealing import Signer
 from tests.builders import NOON
 
 REQUEST = "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
-STRANGE = [
+INVALID_TRACEPARENTS = [
     b"",
     b"00-" + b"0" * 32 + b"-00f067aa0ba902b7-01",
     b"Ana L\xc3\xb3pez",
@@ -43,12 +43,12 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
         outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
     [fact] = outbox.next_batch(tx, 10).facts
     _, body, headers = pack(fact, "enlace/publisher", signer)
-    received = unpack(headers, body, {"enlace/publisher": signer.check()})
-    inbox.position(tx, "listener", received)
-    inbox.park(tx, "listener", "topic", received, NOON)
+    received_fact = unpack(headers, body, {"enlace/publisher": signer.check()})
+    inbox.position(tx, "listener", received_fact)
+    inbox.park(tx, "listener", "topic", received_fact, NOON)
     waiting = inbox.due_fact(tx, "listener", subject, NOON)
     assert waiting
-    assert (received.trace, waiting.fact.trace) == (REQUEST, REQUEST)
+    assert (received_fact.trace, waiting.fact.trace) == (REQUEST, REQUEST)
 
 
 def test_a_fact_without_a_request_has_no_trace_id(tx: Transaction) -> None:
@@ -57,17 +57,17 @@ def test_a_fact_without_a_request_has_no_trace_id(tx: Transaction) -> None:
     assert [fact.trace for fact in outbox.next_batch(tx, 10).facts] == [""]
 
 
-@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("traceparent", INVALID_TRACEPARENTS)
 def test_an_invalid_traceparent_leaves_the_fact_readable_and_is_not_kept(
-    strange: bytes, signer: Signer
+    traceparent: bytes, signer: Signer
 ) -> None:
     _, body, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/publisher", signer
     )
-    received = unpack(
-        [*headers, (trace.HEADER, strange)], body, {"enlace/publisher": signer.check()}
+    received_fact = unpack(
+        [*headers, (trace.HEADER, traceparent)], body, {"enlace/publisher": signer.check()}
     )
-    assert received.trace == ""
+    assert received_fact.trace == ""
 
 
 def test_each_log_line_within_a_request_has_its_trace_id(

@@ -24,7 +24,7 @@ from tests.parts.postgres import Server as Postgres
 NAME = "XimenaMarcada"
 
 
-class Broken:
+class FailedProcess:
     """The output of a process that failed in every way, one after the other, and then died."""
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -35,8 +35,8 @@ class Broken:
             stderr=(folder / "stderr").open("w"), text=True,
         )  # fmt: skip
         assert process.stdout
-        first = process.stdout.readline()
-        with grpc.insecure_channel(f"127.0.0.1:{json.loads(first)['port']}") as channel:
+        first_line = process.stdout.readline()
+        with grpc.insecure_channel(f"127.0.0.1:{json.loads(first_line)['port']}") as channel:
             stub = members_pb2_grpc.TokensStub(channel)
             for kind in (*KINDS, "answer"):
                 with pytest.raises(grpc.RpcError) as caught:
@@ -47,21 +47,23 @@ class Broken:
                     )
                 self.answers[kind] = caught.value
         out, _ = process.communicate(timeout=30)
-        self.code, self.log = process.returncode, first + out
+        self.code, self.log = process.returncode, first_line + out
         self.errors = (folder / "stderr").read_text()
 
 
 @pytest.fixture(scope="module")
-def broken(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+def failed_process(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FailedProcess]:
     place = postgres.database()
     place.run_as_owner("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
-    yield Broken(place.url, tmp_path_factory.mktemp("broken"))
+    yield FailedProcess(place.url, tmp_path_factory.mktemp("broken"))
     postgres.drop(place)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])
-def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> None:
-    answer = broken.answers[kind]
+def test_an_answer_reveals_nothing_of_the_fault(failed_process: FailedProcess, kind: str) -> None:
+    answer = failed_process.answers[kind]
     content = (
         f"{answer.details()} {answer.debug_error_string()} {answer.trailing_metadata()}"
         f" {answer.initial_metadata()}"
@@ -70,13 +72,17 @@ def test_an_answer_reveals_nothing_of_the_fault(broken: Broken, kind: str) -> No
     assert answer.code() is grpc.StatusCode.INTERNAL
 
 
-def test_no_log_line_contains_a_name(broken: Broken) -> None:
-    assert NAME not in broken.log + broken.errors
+def test_no_log_line_contains_a_name(failed_process: FailedProcess) -> None:
+    assert NAME not in failed_process.log + failed_process.errors
 
 
-def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(broken: Broken) -> None:
+def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(
+    failed_process: FailedProcess,
+) -> None:
     faults = [
-        line["fault"] for line in map(json.loads, broken.log.splitlines()) if line.get("fault")
+        line["fault"]
+        for line in map(json.loads, failed_process.log.splitlines())
+        if line.get("fault")
     ]
     for kind in (
         "builtins.ValueError",
@@ -88,12 +94,12 @@ def test_each_fault_is_logged_with_its_kind_and_the_lines_where_it_happened(brok
         assert [fault for fault in faults if kind in fault and "__main__:" in fault], kind
 
 
-def test_a_dying_thread_or_process_reports_where_it_failed(broken: Broken) -> None:
-    assert broken.code == 1
-    death_lines = [line for line in broken.errors.splitlines() if line.startswith("DIED ")]
+def test_a_dying_thread_or_process_reports_where_it_failed(failed_process: FailedProcess) -> None:
+    assert failed_process.code == 1
+    death_lines = [line for line in failed_process.errors.splitlines() if line.startswith("DIED ")]
     assert [line for line in death_lines if "builtins.KeyError at " in line and "__main__:" in line]
     assert [line for line in death_lines if "builtins.ValueError at threading:" in line]
-    assert "Traceback" not in broken.errors
+    assert "Traceback" not in failed_process.errors
 
 
 def run_script(script: str, argument: str) -> subprocess.CompletedProcess[str]:

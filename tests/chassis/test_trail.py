@@ -39,7 +39,7 @@ def place(postgres: parts.Server) -> parts.Database:
 
 @pytest.fixture
 def database(place: parts.Database) -> Iterator[Database]:
-    with place.opened(max_size=10) as created:
+    with place.open_as_service(max_size=10) as created:
         yield created
 
 
@@ -62,12 +62,12 @@ def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[chain.Finding]:
     """Returns all findings in the whole trail, which is compared with the witnessed heads."""
-    seen = witnessed or {}
+    witnessed_heads = witnessed or {}
     end = audit.head(tx)
-    last, findings = chain.verify(tx, START, end.sequence, seen)
+    last, findings = chain.verify(tx, START, end.sequence, witnessed_heads)
     return (
         findings
-        + [chain.Finding(place, "cut") for place in seen if place > last.sequence]
+        + [chain.Finding(place, "cut") for place in witnessed_heads if place > last.sequence]
         + ([] if last == end else [chain.Finding(0, "")])
     )
 
@@ -248,14 +248,14 @@ class Owner:
 def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
     place: parts.Database, database: Database
 ) -> None:
-    rows, every = 60, 10
+    rows, rows_per_head = 60, 10
     witnessed: dict[int, set[bytes]] = {}
-    for _ in range(rows // every):
-        commit(database, every)
+    for _ in range(rows // rows_per_head):
+        commit(database, rows_per_head)
         with database.transaction(SYSTEM) as tx:
             head: Head = audit.head(tx)
             witnessed[head.sequence] = {head.hash}
-    missed: list[str] = []
+    missed_cheats: list[str] = []
     with owner_of(place) as owner:
         assert verdict(owner, witnessed) == []
         owner.commit()
@@ -264,8 +264,8 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
             with owner.transaction(force_rollback=True):
                 cheat = cheater.cheat()
                 if not verdict(owner, witnessed):
-                    missed.append(cheat)
-        assert (missed, verdict(owner, witnessed)) == ([], [])
+                    missed_cheats.append(cheat)
+        assert (missed_cheats, verdict(owner, witnessed)) == ([], [])
 
 
 # 25 C14
@@ -282,13 +282,13 @@ COPY = (
 
 
 @pytest.fixture
-def marking(place: parts.Database) -> Iterator[Database]:
+def marking_database(place: parts.Database) -> Iterator[Database]:
     """The trail's database as a service has it, with its key."""
-    with place.opened(max_size=4, marker=Marker(KEYRING)) as created:
+    with place.open_as_service(max_size=4, marker=Marker(KEYRING)) as created:
         yield created
 
 
-def marks(database: Database) -> list[str]:
+def finding_reasons(database: Database) -> list[str]:
     """Returns the reasons of all findings that the service makes in its trail with its own key."""
     with database.transaction(SYSTEM) as tx:
         _, findings = chain.verify(
@@ -298,16 +298,16 @@ def marks(database: Database) -> list[str]:
 
 
 def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
-    marking: Database,
+    marking_database: Database,
 ) -> None:
-    commit(marking, 3, SIGNED_IN)
-    with marking.transaction(SYSTEM) as tx:
+    commit(marking_database, 3, SIGNED_IN)
+    with marking_database.transaction(SYSTEM) as tx:
         audit.record(tx, SYSTEM, NOW + timedelta(microseconds=7), [Entry("fire_clock", "x")])
         audit.record(tx, SIGNED_IN, NOW, [Entry("send", "ñandú")], reason="receipt_missing")
         rows = tx.execute(
             "SELECT token_hash, token_end FROM audit WHERE actor_kind = 'worker'"
         ).fetchall()
-    assert marks(marking) == []
+    assert finding_reasons(marking_database) == []
     assert rows == [{"token_hash": TOKEN.hash, "token_end": TOKEN.end}] * 4
 
 
@@ -322,42 +322,42 @@ def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_
     ],
 )
 def test_c14_a_row_added_with_the_services_database_role_is_detected(
-    actor: str, mark: str, reasons: list[str], place: parts.Database, marking: Database
+    actor: str, mark: str, reasons: list[str], place: parts.Database, marking_database: Database
 ) -> None:
-    commit(marking, 2, SIGNED_IN)
+    commit(marking_database, 2, SIGNED_IN)
     with psycopg.connect(place.url) as role:  # an attacker with the database's password, but no key
         role.execute(COPY.format(actor=actor, mark=mark).encode())
-    assert marks(marking) == reasons
+    assert finding_reasons(marking_database) == reasons
 
 
 def test_c14_a_row_marked_with_another_services_key_is_detected(
-    place: parts.Database, marking: Database
+    place: parts.Database, marking_database: Database
 ) -> None:
-    commit(marking, 1, SIGNED_IN)
-    with place.opened(max_size=1, marker=Marker(Keyring(b"s" * 32))) as stranger:
+    commit(marking_database, 1, SIGNED_IN)
+    with place.open_as_service(max_size=1, marker=Marker(Keyring(b"s" * 32))) as stranger:
         commit(stranger, 1, SIGNED_IN)
-    assert marks(marking) == ["forged"]
+    assert finding_reasons(marking_database) == ["forged"]
 
 
 @pytest.mark.parametrize("kind", ["worker", "key"])
 def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
-    kind: str, marking: Database
+    kind: str, marking_database: Database
 ) -> None:
-    commit(marking, 1, replace(WORKER, kind=kind))
-    assert marks(marking) == ["untied"]
+    commit(marking_database, 1, replace(WORKER, kind=kind))
+    assert finding_reasons(marking_database) == ["untied"]
 
 
 def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
-    place: parts.Database, database: Database, marking: Database
+    place: parts.Database, database: Database, marking_database: Database
 ) -> None:
     commit(database, 3)  # before the update
-    assert marks(marking) == []
-    commit(marking, 1, SIGNED_IN)
+    assert finding_reasons(marking_database) == []
+    commit(marking_database, 1, SIGNED_IN)
     commit(database, 1)  # from a process of the previous version, side by side with the new one
-    assert marks(marking) == []
+    assert finding_reasons(marking_database) == []
     with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
         Owner(owner, 5, random.Random(14)).recompute()
-    commit(marking, 1, SIGNED_IN)
+    commit(marking_database, 1, SIGNED_IN)
     commit(database, 1)
-    assert marks(marking) == ["unmarked"]
+    assert finding_reasons(marking_database) == ["unmarked"]

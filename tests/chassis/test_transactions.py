@@ -25,7 +25,7 @@ def database(postgres: Server) -> Iterator[Database]:
     place.run_as_owner(
         "CREATE TABLE held (name text UNIQUE, number int); GRANT ALL ON held TO PUBLIC"
     )
-    with place.opened(max_size=4) as created:
+    with place.open_as_service(max_size=4) as created:
         yield created
 
 
@@ -59,8 +59,8 @@ def test_a_row_that_was_not_changed_ends_the_transaction_as_stale(database: Data
     def change_row(name: str, count: int) -> None:
         with database.transaction(SYSTEM) as tx:
             add(tx, f"beside {name}")
-            changed = tx.execute("UPDATE held SET number = 1 WHERE name = %s", (name,))
-            expect_rows(tx, changed, count)
+            cursor = tx.execute("UPDATE held SET number = 1 WHERE name = %s", (name,))
+            expect_rows(tx, cursor, count)
 
     write(database, "INSERT INTO held (name) VALUES ('a')")
     with pytest.raises(Stale):

@@ -24,7 +24,7 @@ from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
 
-SILENT = "3"  # seconds of silence after which a process loses its turn, instead of twenty
+MAX_SILENCE = "3"  # seconds of silence after which a process loses its turn, instead of twenty
 HOLDER = (
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'enlace-listen-%'"
@@ -40,7 +40,7 @@ def running_publisher(world: World) -> Iterator[subprocess.Popen[bytes]]:
         world.broker.bootstrap,
         world.topic,
         str(world.keys),
-        SILENT,
+        MAX_SILENCE,
     ]
     process = subprocess.Popen(
         [*WITH_DEFAULT_SIGNALS, sys.executable, "-m", "tests.chassis.publisher", *arguments],
@@ -56,7 +56,7 @@ def running_publisher(world: World) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def holds_turn(world: World, process: subprocess.Popen[bytes]) -> bool:
-    """Returns whether the process is the one that publishes."""
+    """Returns whether the process publishes now."""
     with world.publisher.transaction(SYSTEM) as tx:
         return [row["application_name"] for row in tx.execute(HOLDER)] == [
             f"enlace-listen-{process.pid}"

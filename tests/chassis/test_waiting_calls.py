@@ -35,9 +35,9 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
     service: CrowdedService, queue_clock: SettableClock
 ) -> None:
     running = service.call("a")
-    until(lambda: service.started["a"] == 1)
+    until(lambda: service.started_calls["a"] == 1)
     waiting = service.call(NEIGHBOUR)
-    until(lambda: service.accepted() == 2)
+    until(lambda: service.call_count() == 2)
     queue_clock.advance(OUTLIVED)
     service.release.set()
     assert (outcome(running), outcome(waiting)) == ("OK", "OK")

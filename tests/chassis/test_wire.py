@@ -1,4 +1,4 @@
-"""Values that the messages of all services share, and the refusals of wrong ones.
+"""Values that the messages of all services share, and the refusals of wrong values.
 
 The values are times, enums, etags, page tokens, page sizes, masks and ids.
 """

@@ -203,12 +203,12 @@ class World:
             (fact.subject, fact.payload),
         )
         self.applied.append(fact)
-        done = tx.execute(
+        part_count = tx.execute(
             "SELECT FROM effects WHERE subject = %s AND version = %s", (fact.subject, fact.version)
         ).rowcount
-        if done > self.fail_after.get(fact.subject, done):
+        if part_count > self.fail_after.get(fact.subject, part_count):
             raise Conflict("refused_for_the_test")
-        return done < self.parts.get(fact.subject, 1)
+        return part_count < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
         """Returns the versions of a subject in the order of application, with uncommitted ones."""
@@ -252,12 +252,12 @@ class World:
         with self.listener.transaction(SYSTEM) as tx:
             return [letter for letter in dead_letters.list_letters(tx) if letter.kind == kind]
 
-    def operate(self, do: Callable[..., None], **which: str) -> None:
+    def operate(self, do: Callable[..., None], **choice: str) -> None:
         """Takes an operator's action on the chosen dead letters."""
         with self.listener.transaction(SYSTEM) as tx:
             do(
                 tx,
-                dead_letters.select(dead_letters.list_letters(tx), **which),
+                dead_letters.select(dead_letters.list_letters(tx), **choice),
                 "for_the_test",
                 datetime.now(UTC),
             )

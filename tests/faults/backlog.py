@@ -39,20 +39,20 @@ def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     The broker hangs for a while at the end. Returns the faults found once the backlog is gone.
     """
     bootstrap = str(stack.state["kafka"])
-    requests = len(topics.records(bootstrap, [REPLAYS]))
+    request_count = len(topics.records(bootstrap, [REPLAYS]))
     with paused_process(stack.pid("notifications")):
         while lag(bootstrap) < size:
             before = lag(bootstrap)
             with closing(KafkaProducer(bootstrap_servers=bootstrap)) as producer:
                 producer.send(REPLAYS, key=TOPIC.encode(), value=b"").get(10)
-            requests += 1
+            request_count += 1
             until(lambda before=before: lag(bootstrap) > before, 300)  # type: ignore[misc]
             _wait_until_all_are_published(bootstrap)
         with paused_process(stack.pid("broker")):
             time.sleep(PAUSE)
     until(lambda: lag(bootstrap) == 0, 1800, lambda: lag(bootstrap), every=1.0)
-    requested = len(topics.records(bootstrap, [REPLAYS])) - requests
-    return [f"{requested} requests to publish facts again"] if requested else []
+    extra_requests = len(topics.records(bootstrap, [REPLAYS])) - request_count
+    return [f"{extra_requests} requests to publish facts again"] if extra_requests else []
 
 
 def _wait_until_all_are_published(bootstrap: str) -> None:

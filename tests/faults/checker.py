@@ -132,15 +132,15 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
                 )
     known = {operation.referral_id for operation in books.operations}
     orphans = {event["referral_id"] for event in history} - known
-    created = sum(
+    created_count = sum(
         stored_id(operation.caller_id, operation.request_id) in stored
         for operation in unknown
         if not operation.referral_id
     )
-    if len(orphans) != created:
+    if len(orphans) != created_count:
         problems.append(
-            f"{len(orphans)} referrals unknown to all clients, but {created} unanswered requests"
-            " that took effect"
+            f"{len(orphans)} referrals unknown to all clients, but {created_count} unanswered"
+            " requests that took effect"
         )
     return problems
 
@@ -276,14 +276,14 @@ def nothing_is_waiting(books: Books) -> list[str]:
     """Every outbox is published, no fact is parked or held, and there is no dead letter."""
     problems = []
     for service in SERVICES:
-        for table, waits in (
+        for table, condition in (
             ("outbox", "first_round IS NULL OR last_round < (SELECT round FROM relay)"),
             ("inbox_parked", "true"),
             ("dead_letters", "true"),
         ):
             row = (
                 books.of(service)
-                .execute(f"SELECT count(*) AS n FROM {table} WHERE {waits}")
+                .execute(f"SELECT count(*) AS n FROM {table} WHERE {condition}")
                 .fetchone()
             )
             if row and row["n"]:
@@ -311,8 +311,8 @@ def every_sending_is_on_record(books: Books) -> list[str]:
 def every_step_is_on_record(books: Books) -> list[str]:
     """Each step of a worker or key, and each level of a deadline, has a row in the trail.
 
-    Not counted are a step that follows from a withdrawn consent, which has the consent's row, and
-    the second event of a draft.
+    Two kinds of steps are not counted: a step that follows from a withdrawn consent, which has the
+    consent's row, and the second event of a draft.
     """
     rows = books.referrals.execute(
         "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
@@ -368,14 +368,15 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
             .fetchall()
         )
         in_outbox = {row["id"]: bytes(row["payload"]) for row in rows}
-        later = {
+        later_ids = {
             row["id"]
             for row in rows
             if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time
         }
         problems += [f"{service}: phantom {id}" for id in in_topic.keys() - in_outbox.keys()]
         problems += [
-            f"{service}: not in the topic {id}" for id in in_outbox.keys() - in_topic.keys() - later
+            f"{service}: not in the topic {id}"
+            for id in in_outbox.keys() - in_topic.keys() - later_ids
         ]
         problems += [
             f"{service}: {id} has another content in the topic"
@@ -547,7 +548,7 @@ def every_reading_was_covered(books: Books) -> list[str]:
 
 
 def type_and_country_were_changed_by_two(books: Books) -> list[str]:
-    """An organisation's type and country are the last published ones.
+    """An organisation's type and country equal the type and country that were published last.
 
     One person proposed each change of type or country, and another person confirmed it.
     """
@@ -627,8 +628,7 @@ CHECKS: tuple[Callable[[Books], list[str]], ...] = (
     type_and_country_were_changed_by_two,
     no_nonce_was_used_twice,
 )
-# The invariants of the two totals: those whose violations are lost effects, and those whose
-# violations are doubled ones.
+# The invariants whose violations are lost effects, and those whose violations are doubled effects.
 LOST = (
     answered_transitions_are_in_the_history_once,
     every_fact_was_applied,
@@ -653,9 +653,9 @@ def lost_and_double(books: Books) -> tuple[int, int]:
 def violations(books: Books) -> dict[str, list[str]]:
     """Returns up to ten violations of each violated invariant, by the invariant's name."""
     by_check = {check.__name__: check(books) for check in CHECKS}
-    return {name: wrong[:10] for name, wrong in by_check.items() if wrong}
+    return {name: problems[:10] for name, problems in by_check.items() if problems}
 
 
-def started() -> datetime:
+def run_start() -> datetime:
     """Returns the present time, as the start of a run."""
     return datetime.now(UTC)

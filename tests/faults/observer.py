@@ -63,10 +63,12 @@ class Observer:
             for sample in samples(self._stack, service, 1):
                 if sample.name == "enlace_facts_heard_total":
                     consumer, outcome = sample.labels["consumer"], sample.labels["outcome"]
-                    last = self._last.get((consumer, outcome), 0.0)
-                    more = int(sample.value - last if sample.value >= last else sample.value)
-                    self.received[consumer] += more
-                    self.repeated[consumer] += more if outcome == "seen" else 0
+                    last_value = self._last.get((consumer, outcome), 0.0)
+                    increase = int(
+                        sample.value - last_value if sample.value >= last_value else sample.value
+                    )
+                    self.received[consumer] += increase
+                    self.repeated[consumer] += increase if outcome == "seen" else 0
                     self._last[consumer, outcome] = sample.value
 
     def _count_rebalances(self) -> None:
@@ -83,9 +85,9 @@ class Observer:
             try:
                 for group, description in admin.describe_groups(list(GROUPS)).items():
                     members = frozenset(member["member_id"] for member in description["members"])
-                    before = self._members.get(group, members)
+                    last_members = self._members.get(group, members)
                     if members:
-                        self.rebalances[group] += members != before
+                        self.rebalances[group] += members != last_members
                         self._members[group] = members
             finally:
                 admin.close()

@@ -97,18 +97,18 @@ def fault_run(
     Fails if a client got an unexpected refusal; all other violations are left to the checker.
     """
     people = [cast.person() for _ in range(16)]
-    since, began = checker.started(), time.monotonic()
+    since, began = checker.run_start(), time.monotonic()
     work, observer = Work(stack, cast, people), Observer(stack)
     strikes = Strikes(stack, work, observer, seed)
     observer.begin()
     work.begin()
     strikes.run(schedule(faults, seed), transitions // faults)
     assert work.wait_for(transitions, LONGEST), (
-        f"{work.answered} of {transitions}; {work.refused[:5]}"
+        f"{work.answered_count} of {transitions}; {work.refusals[:5]}"
     )
     work.end()
     seconds = time.monotonic() - began
-    assert not work.refused, work.refused[:5]
+    assert not work.refusals, work.refusals[:5]
     with ExitStack() as open_stack:
         partners, referrals, notifications = (
             open_stack.enter_context(stack.database(name)) for name in SERVICES
@@ -128,26 +128,26 @@ def fault_run(
             topics=topics.records(stack.state["kafka"]),
             standing=standing(stack),
         )
-        counts = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.done)
-        rest = time.monotonic() - began - seconds
+        counts = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.history)
+        rest_seconds = time.monotonic() - began - seconds
         yield Run(
             books,
             counts,
-            *strikes.in_flight(work.calls),
+            *strikes.kill_counts(work.calls),
             observer.repeated,
             observer.rebalances,
             seconds,
-            rest,
+            rest_seconds,
         )
 
 
-def wait_for_rest(left: Callable[[], list[str]]) -> None:
+def wait_for_rest(troubles: Callable[[], list[str]]) -> None:
     """Waits until nothing is left, as long as the number of remaining troubles shrinks.
 
     Tens of thousands of waiting facts take their time.
     """
     fewest, since = math.inf, time.monotonic()
-    while remaining := left():
+    while remaining := troubles():
         if len(remaining) < fewest:
             fewest, since = len(remaining), time.monotonic()
         assert time.monotonic() - since < STALL, (

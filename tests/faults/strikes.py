@@ -5,7 +5,7 @@ So no fault waits for a fixed time, and no kill hits a process that is already d
 transition is answered, because referrals or PostgreSQL is down, one of the other parts is hit every
 second. A fault that stops consumers comes only once facts have been received again since the last
 such fault; otherwise all facts would be received undisturbed after the run. If a fault has to wait,
-the next possible one is done first.
+the next possible fault is inflicted first.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WAYS = {
     "partners": ("directory", "rest"),
 }
 TRANSITIONS = ("grpc", "rest")
-REPEATED = 30  # records of each partition that are published once more
+REPEATED_RECORDS = 30  # records of each partition that are published once more
 # The parts whose death keeps notifications from receiving facts of referrals for up to nine
 # seconds, because the broker waits for the dead member of the group, then for others. Between two
 # such deaths the consumer LISTENER must have received ENOUGH facts.
@@ -59,17 +59,17 @@ class Strike:
 
 
 class Strikes:
-    """Inflicts all faults in `run`; `done` lists the faults inflicted so far."""
+    """Inflicts all faults in `run`; `history` lists the faults inflicted so far."""
 
     def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
-        self.done: list[Strike] = []
+        self.history: list[Strike] = []
         self._stack = stack
         self._work = work
         self._observer = observer
         self._received_at_stop = 0  # the count of received facts when consumers were last stopped
         self._rng = random.Random(seed)
-        self._killed: dict[str, int] = {}
-        self._paused: dict[str, threading.Thread] = {}
+        self._killed_pids: dict[str, int] = {}
+        self._pauses: dict[str, threading.Thread] = {}
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
@@ -77,24 +77,29 @@ class Strikes:
 
         Returns when all faults have been inflicted and every part is healthy.
         """
-        waiting, answered, since = list(faults), self._work.answered, time.monotonic()
-        while waiting:
-            progressing = self._work.wait_for(answered + pace, STANDSTILL)
+        remaining_faults, answered_count, since = (
+            list(faults),
+            self._work.answered_count,
+            time.monotonic(),
+        )
+        while remaining_faults:
+            is_progressing = self._work.wait_for(answered_count + pace, STANDSTILL)
             fault = next(
-                (fault for fault in waiting if self._is_possible(fault, progressing)), None
+                (fault for fault in remaining_faults if self._is_possible(fault, is_progressing)),
+                None,
             )
             if fault is None:
-                assert time.monotonic() - since < LONGEST_WAIT, self._standstill(waiting)
+                assert time.monotonic() - since < LONGEST_WAIT, self._standstill(remaining_faults)
                 time.sleep(CHECK_INTERVAL)
                 continue
-            waiting.remove(fault)
+            remaining_faults.remove(fault)
             self._inflict(fault)
-            answered, since = self._work.answered, time.monotonic()
-        for thread in self._paused.values():
+            answered_count, since = self._work.answered_count, time.monotonic()
+        for thread in self._pauses.values():
             thread.join()
-        self._stack.wait_healthy(*self._killed.values())
+        self._stack.wait_healthy(*self._killed_pids.values())
 
-    def _standstill(self, waiting: Sequence[Fault]) -> str:
+    def _standstill(self, remaining_faults: Sequence[Fault]) -> str:
         """Returns a text about a standstill in which no fault is possible.
 
         The text has the remaining faults, the state of the parts, and the last lines of the logs of
@@ -106,15 +111,15 @@ class Strikes:
             for line in (self._stack.logs / f"{part}.log").read_text().splitlines()[-15:]
         ]
         details = {
-            "waiting": waiting[:3],
-            "killed": self._killed,
+            "waiting": remaining_faults[:3],
+            "killed": self._killed_pids,
             "received": (self._observer.received, self._received_at_stop),
-            "answered": (self._work.answered, self._work.refused[:3]),
+            "answered": (self._work.answered_count, self._work.refusals[:3]),
             "parts": self._stack.state["parts"],
         }
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 
-    def in_flight(self, calls: Sequence[Call]) -> tuple[int, int, int]:
+    def kill_counts(self, calls: Sequence[Call]) -> tuple[int, int, int]:
         """Returns three counts.
 
         They are the counts of all kills, of the kills with a call under way, and of the kills with
@@ -127,7 +132,7 @@ class Strikes:
                 if call.way in WAYS.get(strike.fault.part, TRANSITIONS)
                 and call.under_way(strike.moment)
             ]
-            for strike in self.done
+            for strike in self.history
             if strike.fault.kind == KILL
         ]
         return (
@@ -136,13 +141,13 @@ class Strikes:
             sum(any(call.outcome != OK for call in under_way) for under_way in calls_by_kill),
         )
 
-    def _is_possible(self, fault: Fault, progressing: bool) -> bool:
+    def _is_possible(self, fault: Fault, is_progressing: bool) -> bool:
         """Returns whether a fault can be inflicted now.
 
         The fault's part and the other parts that it needs must be well; a restore needs its copy; a
         fault that stops all transitions is possible only while transitions are answered.
         """
-        if fault.part in STOP_TRANSITIONS and not progressing and fault.kind in (KILL, PAUSE):
+        if fault.part in STOP_TRANSITIONS and not is_progressing and fault.kind in (KILL, PAUSE):
             return False
         if (
             fault.kind == KILL
@@ -164,8 +169,8 @@ class Strikes:
         state = self._stack.state["parts"][part]
         return (
             state["up"]
-            and state["pid"] != self._killed.get(part)
-            and not (part in self._paused and self._paused[part].is_alive())
+            and state["pid"] != self._killed_pids.get(part)
+            and not (part in self._pauses and self._pauses[part].is_alive())
         )
 
     def _inflict(self, fault: Fault) -> None:
@@ -175,10 +180,10 @@ class Strikes:
                 WAYS.get(fault.part, TRANSITIONS), lambda: self._kill(fault.part)
             )
         elif fault.kind == PAUSE:
-            self._paused[fault.part] = threading.Thread(
+            self._pauses[fault.part] = threading.Thread(
                 target=self._pause, args=(fault,), daemon=True
             )
-            self._paused[fault.part].start()
+            self._pauses[fault.part].start()
         elif fault.kind == REPLAY:
             self._send(
                 REPLAYS, [topics.Record(REPLAYS, f"enlace.{fault.part}.v1".encode(), b"", ())]
@@ -196,10 +201,10 @@ class Strikes:
             return
         else:
             self._restore()
-        self.done.append(Strike(fault, moment))
+        self.history.append(Strike(fault, moment))
 
     def _kill(self, part: str) -> None:
-        self._killed[part] = self._stack.kill(part)
+        self._killed_pids[part] = self._stack.kill(part)
         if part in STOP_CONSUMERS:
             self._received_at_stop = self._observer.received[LISTENER]
 
@@ -209,7 +214,7 @@ class Strikes:
 
     def _repeat(self, topic: str) -> None:
         """Publishes the last records of a topic once more, in random order."""
-        records = topics.records(self._stack.state["kafka"], [topic], REPEATED)
+        records = topics.records(self._stack.state["kafka"], [topic], REPEATED_RECORDS)
         self._rng.shuffle(records)
         self._send(topic, records)
 

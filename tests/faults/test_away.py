@@ -65,7 +65,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     }
     addresses = {f"ENLACE_{name.upper()}_ADDRESS": listen[name] for name in SERVICES}
     environments["gateway"] = {**common, **addresses, "ENLACE_HTTP_LISTEN": listen["gateway"]}
-    running = {
+    processes = {
         name: Process(
             name,
             [sys.executable, "-m", f"services.{name}", "serve"],
@@ -75,7 +75,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
         )
         for name in environments
     }
-    for process in running.values():
+    for process in processes.values():
         process.start()
         cleanup.callback(process.stop)
     channels = {
@@ -123,8 +123,8 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
     # services recover within ten seconds, however long the database was down
     until(lambda: all(status(name, "") == SERVING for name in SERVICES), 10)
     until(lambda: "Todas las partes responden." in fetch("/status")[1])
-    assert all(process.alive for process in running.values())
-    for process in running.values():
+    assert all(process.alive for process in processes.values())
+    for process in processes.values():
         assert process.stop() == 0, f"{process.name}:\n{process.last_words()}"
 
 
@@ -217,8 +217,8 @@ def test_referrals_proceed_while_the_broker_is_down(victim: LocalStack, cast: Ca
         accepted = send_and_step(cast, person_id, receipt_id, STEPS[0], STEPS[3])
         assert accepted.state == pb.STATE_ACCEPTED
     with victim.database("referrals") as database:
-        waiting = "SELECT count(*) AS n FROM outbox WHERE first_round IS NULL"
-        until(lambda: all(row["n"] == 0 for row in database.execute(waiting)))
+        waiting_query = "SELECT count(*) AS n FROM outbox WHERE first_round IS NULL"
+        until(lambda: all(row["n"] == 0 for row in database.execute(waiting_query)))
 
 
 def send_and_step(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> pb.Referral:

@@ -193,10 +193,10 @@ def send_invalid_grpc(output: Output, cast: Cast) -> None:
             people_pb2.CreatePersonRequest(identity=identity, coarse=coarse)
         ),
     )
-    long = people_pb2.Identity(health_note=text("note that is too long") * 2000)
+    long_identity = people_pb2.Identity(health_note=text("note that is too long") * 2000)
     output.record_refusal(
         "CreatePerson long",
-        lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long)),
+        lambda: people.CreatePerson(people_pb2.CreatePersonRequest(identity=long_identity)),
     )
     plan = people_pb2.SafeContact(hours=text("hours of a refused plan"))
     output.record_refusal(
@@ -216,22 +216,26 @@ def send_invalid_grpc(output: Output, cast: Cast) -> None:
         "ListReferrals",
         lambda: referrals.ListReferrals(pb.ListReferralsRequest(page_token=text("page token"))),
     )
-    stale = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
-    output.record_refusal("AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale))
+    stale_request = pb.AcknowledgeReferralRequest(id=new_id(), etag=text("etag"))
+    output.record_refusal(
+        "AcknowledgeReferral", lambda: referrals.AcknowledgeReferral(stale_request)
+    )
     cast.sender.directory.SearchServices(
         directory_pb2.SearchServicesRequest(words=text("search words"))
     )
-    wrong = contacts_pb2.GetReferenceStatusRequest(reference=text("reference"), pin=text("pin"))
-    output.record_refusal(
-        "GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong)
+    wrong_request = contacts_pb2.GetReferenceStatusRequest(
+        reference=text("reference"), pin=text("pin")
     )
-    planned = pb.AcceptReferralRequest(
+    output.record_refusal(
+        "GetReferenceStatus", lambda: cast.sender.references.GetReferenceStatus(wrong_request)
+    )
+    accept_request = pb.AcceptReferralRequest(
         id=new_id(),
         etag="v3",
         planned_first_contact_time=seconds_from_now(60),
         note=text("note on nothing"),
     )
-    output.record_refusal("AcceptReferral", lambda: referrals.AcceptReferral(planned))
+    output.record_refusal("AcceptReferral", lambda: referrals.AcceptReferral(accept_request))
 
 
 def send_by_rest(output: Output) -> None:
@@ -240,15 +244,15 @@ def send_by_rest(output: Output) -> None:
     root = f"{output.stack.gateway}/api/v1"
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {output.stack.api_key('Puentes')}"
-        right = {
+        valid_person = {
             "identity": {
                 "given_name": text("name by REST"),
                 "phone": output.marks.phone("phone by REST"),
             },
             "coarse": {"country": "NI"},
         }
-        assert session.post(f"{root}/people", json=right, timeout=10).status_code == 201
-        wrong: list[tuple[str, str, dict[str, Any]]] = [
+        assert session.post(f"{root}/people", json=valid_person, timeout=10).status_code == 201
+        invalid_requests: list[tuple[str, str, dict[str, Any]]] = [
             (
                 "POST",
                 "/people",
@@ -304,7 +308,7 @@ def send_by_rest(output: Output) -> None:
                 {"json": {"reference": text("REST reference"), "pin": text("REST pin")}},
             ),
         ]
-        for number, (method, path, options) in enumerate(wrong):
+        for number, (method, path, options) in enumerate(invalid_requests):
             answer = session.request(method, root + path, timeout=10, **options)
             assert 400 <= answer.status_code < 500, (method, path, answer.status_code)
             output.errors[f"{number} {method} {path[:20]} {answer.status_code}"] = (

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def restored() -> Iterator[LocalStack]:
+def erasure_stack() -> Iterator[LocalStack]:
     """A stack with its demo network; at the end it may have texts about a person only sealed."""
     stack = LocalStack()
     try:
@@ -109,17 +109,17 @@ def figures(stack: LocalStack, reader: Actor, person_id: str) -> tuple[str, list
 
 @pytest.mark.timeout(240)
 def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_restored(
-    restored: LocalStack, browser: Browser, tmp_path: Path
+    erasure_stack: LocalStack, browser: Browser, tmp_path: Path
 ) -> None:
-    cast = Cast(restored)
-    actors = Actors(browser, restored)
+    cast = Cast(erasure_stack)
+    actors = Actors(browser, erasure_stack)
     first = actors.enter("trabajadora@puentes.demo")
     second = actors.enter("gestion@puentes.demo")
     shelter = actors.enter("albergue@lunanueva.demo")
     reader = actors.enter()
     (person_id, receipt), (other_id, _) = cast.person(), cast.person()
     referral = send_and_step(cast, person_id, receipt, STEPS[0], STEPS[3]).id
-    before = figures(restored, reader, person_id)
+    before = figures(erasure_stack, reader, person_id)
 
     first.goes_to(f"/people/{person_id}")
     first.presses("Borrar este expediente")
@@ -129,12 +129,12 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     assert MARKED["her name"] in name_of(cast.sender, person_id), "one person alone changes nothing"
     copy = tmp_path / "referrals.dump"
     postgres(
-        restored,
+        erasure_stack,
         "pg_dump",
         "--format=custom",
         "--exclude-extension=*",
         f"--file={copy}",
-        owner(restored),
+        owner(erasure_stack),
     )
 
     second.goes_to("/people")
@@ -153,7 +153,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
 
-    restore(restored, copy, person_id)
+    restore(erasure_stack, copy, person_id)
 
     def is_erased_again() -> bool:
         first.goes_to(f"/people/{person_id}")
@@ -179,12 +179,12 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
         return False
 
     until(another_file_opens)
-    with restored.database("referrals") as database:
+    with erasure_stack.database("referrals") as database:
         rows = database.execute(
             "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
         ).fetchall()
     assert rows == [{"wrapped": None}]
     shelter.goes_to(f"/referrals/{referral}")
     shelter.finds_it("Consentimiento retirado")
-    assert figures(restored, reader, person_id) == before
+    assert figures(erasure_stack, reader, person_id) == before
     actors.leave()

@@ -31,7 +31,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     victim: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
     work = Work(victim, cast, [cast.person() for _ in range(4)], threads=3)
-    since = checker.started()
+    since = checker.run_start()
     partners, referrals, notifications = (
         cleanup.enter_context(victim.database(name)) for name in SERVICES
     )
@@ -45,7 +45,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
     until(lambda: len(held_facts(victim)) >= 5)
-    assert work.wait_for(work.answered + 20, 60)  # callers are not affected
+    assert work.wait_for(work.answered_count + 20, 60)  # callers are not affected
     until(lambda: held_count(victim) >= 5)
     assert {letter["reason"] for letter in held_facts(victim)} == {"fault"}
     assert not facts_are_reported_well(victim)
@@ -70,7 +70,7 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     until(lambda: loop_problems(books, victim) == [])
     assert checker.each_fact_made_its_messages_once(books) == []
     assert checker.each_message_is_delivered_once_to_an_address(books) == []
-    assert not work.refused
+    assert not work.refusals
     redriven = (
         "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended'"
         " AND time >= %s"

@@ -64,12 +64,14 @@ def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> 
 def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
     manager = victim.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
-    own = manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
+    organization_id = (
+        manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
+    )
     with victim.database("partners") as tx:  # an invitation would wait for the broker
         created = create_worker(
             tx,
             datetime.now(UTC),
-            own,
+            organization_id,
             WorkerEntry(name="Ejemplo", email=email, roles=(Role.WORKER,)),
             PASSWORD,
         )
@@ -231,7 +233,7 @@ def check_that_calls_end(
 
     Fails if a call succeeds more than LIMIT seconds after the answer to the revocation.
     """
-    last = dict.fromkeys(calls, 0.0)
+    last_success_at = dict.fromkeys(calls, 0.0)
     errors: list[BaseException] = []
     stop = threading.Event()
 
@@ -239,7 +241,7 @@ def check_that_calls_end(
         try:
             while not stop.is_set():
                 if calls[name]():
-                    last[name] = time.monotonic()
+                    last_success_at[name] = time.monotonic()
                 stop.wait(0.1)
         except BaseException as error:
             errors.append(error)
@@ -248,15 +250,17 @@ def check_that_calls_end(
     for thread in threads:
         thread.start()
     end = time.monotonic() + 10
-    while not all(last.values()):
+    while not all(last_success_at.values()):
         assert not errors
-        assert time.monotonic() < end, last
+        assert time.monotonic() < end, last_success_at
         time.sleep(0.02)
     revoke()
-    done = time.monotonic()
+    revoked_at = time.monotonic()
     stop.wait(LIMIT + 2)
     stop.set()
     for thread in threads:
         thread.join()
     assert not errors
-    assert {name: at - done for name, at in last.items() if at - done > LIMIT} == {}
+    assert {
+        name: at - revoked_at for name, at in last_success_at.items() if at - revoked_at > LIMIT
+    } == {}

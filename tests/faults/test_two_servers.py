@@ -1,7 +1,7 @@
 """Two processes of partners behind one address, as with pods.
 
-No call of the gateway fails because one process is broken, stops or comes back. Limit: a list of
-addresses replaces the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
+No call of the gateway fails because one process is broken, stops or comes back. Limitation: a list
+of addresses replaces the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from protos.referrals.v1 import referrals_pb2_grpc
 from services.gateway.api.convert import to_json
 from tests.parts.local_stack import Client, LocalStack
 
-_UNKNOWN = (
+_UNKNOWN_CODES = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
@@ -28,7 +28,7 @@ _UNKNOWN = (
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.UNAUTHENTICATED,
 )
-_NO_ANSWER = (401, 429, 502, 503, 504)
+_NO_ANSWER_STATUSES = (401, 429, 502, 503, 504)
 
 
 class NoAnswer(Exception):
@@ -84,7 +84,7 @@ class ByGrpc:
             try:
                 return getattr(self._stub, rpc)(request, timeout=self.deadline, metadata=metadata)
             except grpc.RpcError as error:
-                if error.code() in _UNKNOWN:
+                if error.code() in _UNKNOWN_CODES:
                     raise NoAnswer(error.code().name) from error
                 raise
 
@@ -102,9 +102,9 @@ class ByRest:
         self._sessions = threading.local()
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:
-        if not hasattr(self._sessions, "own"):
-            self._sessions.own = requests.Session()
-        session: requests.Session = self._sessions.own
+        if not hasattr(self._sessions, "session"):
+            self._sessions.session = requests.Session()
+        session: requests.Session = self._sessions.session
         body = {name: value for name, value in to_json(request).items() if value not in ([], {})}
         id, etag, key = (body.pop(name, "") for name in ("id", "etag", "request_id"))
         headers = {"Authorization": f"Bearer {client.api_key}", "Idempotency-Key": key} | (
@@ -120,7 +120,7 @@ class ByRest:
                 )
             except requests.RequestException as error:
                 raise NoAnswer(type(error).__name__) from error
-            if answer.status_code in _NO_ANSWER:
+            if answer.status_code in _NO_ANSWER_STATUSES:
                 raise NoAnswer(str(answer.status_code))
             if not answer.ok:
                 raise AssertionError(f"{rpc} by REST: {answer.status_code} {answer.text[:200]}")

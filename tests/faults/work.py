@@ -27,7 +27,7 @@ from tests.faults.ways import ByGrpc, ByRest, NoAnswer, Way
 from tests.parts.local_stack import Client, LocalStack
 from tests.parts.stories import STEPS, Cast
 
-OK, LOST = "ok", "unknown"
+OK, UNKNOWN = "ok", "unknown"
 # maximum seconds for one transition with its retries; longer than any series of faults of the parts
 # that it needs, on a busy machine
 PATIENCE = 300.0
@@ -35,7 +35,7 @@ PATIENCE = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.8
 # seconds before each transition, so that eight threads make about forty transitions a second, whose
 # facts notifications can apply in the same time
-THINK = 0.15
+THINK_SECONDS = 0.15
 CAPACITY_PAUSE = 0.2  # seconds between two changes of the capacity
 
 
@@ -80,7 +80,7 @@ class GaveUp(Exception):
 class Work:
     """The load: `begin`, then break parts, then `end`.
 
-    `operations`, `calls` and `refused` hold the results.
+    `operations`, `calls` and `refusals` hold the results.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Work:
     ) -> None:
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
-        self.refused: list[str] = []
-        self.answered = 0
+        self.refusals: list[str] = []
+        self.answered_count = 0
         self._cast = cast
         self._neighbour = stack.worker("Luna Nueva")  # sets the capacity; no API key may
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
@@ -133,7 +133,7 @@ class Work:
         Returns whether the total was reached.
         """
         with self._changed:
-            return self._changed.wait_for(lambda: self.answered >= answered, seconds)
+            return self._changed.wait_for(lambda: self.answered_count >= answered, seconds)
 
     def _tell_stories(self) -> None:
         while not self._ending.is_set():
@@ -142,19 +142,19 @@ class Work:
                 self._story(self._ways[number % len(self._ways)], gives_up=number % 5 == 0)
             except GaveUp:
                 continue
-            except Exception as error:  # whatever answer no client expects, the run fails
-                self.refused.append(f"story {number}: {error}"[:300])
+            except Exception as error:  # the run fails for any answer that no client expects
+                self.refusals.append(f"story {number}: {error}"[:300])
 
     def _story(self, way: Way, *, gives_up: bool) -> None:
         cast = self._cast
         person_id, receipt_id = next(self._people)
         draft = cast.draft(person_id)
         created = self._act(way, cast.sender, "CreateReferral", "amended", draft, "", gives_up)
-        sending = pb.SendReferralRequest(
+        send_request = pb.SendReferralRequest(
             id=created.id, etag=created.etag, request_id=new_id(), receipt_id=receipt_id
         )
         referral = self._act(
-            way, cast.sender, "SendReferral", "sent", sending, created.id, gives_up
+            way, cast.sender, "SendReferral", "sent", send_request, created.id, gives_up
         )
         for step in STEPS:
             request = step.request(id=referral.id, etag=referral.etag, request_id=new_id())
@@ -173,8 +173,10 @@ class Work:
         gives_up: bool,
     ) -> Any:
         """Makes one transition; repeats it with the same request_id until an answer comes."""
-        operation = Operation(request.request_id, client.key_id, fact, referral_id, LOST, calls=0)
-        time.sleep(THINK)
+        operation = Operation(
+            request.request_id, client.key_id, fact, referral_id, UNKNOWN, calls=0
+        )
+        time.sleep(THINK_SECONDS)
         self.operations.append(operation)
         end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
         while True:
@@ -196,7 +198,7 @@ class Work:
                 operation.referral_id = answer.id
                 operation.version = int(answer.etag.removeprefix("v"))
                 with self._changed:
-                    self.answered += 1
+                    self.answered_count += 1
                     self._changed.notify_all()
                 return answer
             time.sleep(pause)
@@ -243,4 +245,4 @@ class Work:
                     with self._recording(way.name, way.deadline):
                         call()
             except grpc.RpcError as error:
-                self.refused.append(f"capacity: {error.code()} {error.details()}")
+                self.refusals.append(f"capacity: {error.code()} {error.details()}")

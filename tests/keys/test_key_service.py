@@ -263,7 +263,7 @@ def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name
     def keyring_of(service: KeyService) -> Keyring:
         return SealingKeys(folder, "tests", service).keyring()
 
-    with postgres.database("partners", MIGRATIONS).opened(max_size=2) as database:
+    with postgres.database("partners", MIGRATIONS).open_as_service(max_size=2) as database:
         keyring = new_keys(token, folder).keyring()
         assert (problem(keyring), problem(keyring_of(KeyService(token)))) == ("", "")
         empty = KeyService(softhsm.token("empty"))

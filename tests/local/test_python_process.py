@@ -154,7 +154,7 @@ def test_a_start_from_a_template_that_hangs_fails_in_time_and_the_next_start_suc
 def test_a_process_can_be_killed_while_its_template_hangs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(python_process, "REPORTS", 0.1)
+    monkeypatch.setattr(python_process, "REPORT_LIMIT", 0.1)
     process = run(WAIT)
     until(lambda: "waits" in process.last_words())
     os.kill(_parent_of(process), signal.SIGSTOP)

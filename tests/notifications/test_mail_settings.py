@@ -81,7 +81,7 @@ def test_an_email_is_sent_over_starttls_only_with_the_right_password(
     assert secure_post.encrypted == [True] * (status == "DELIVERED")
 
 
-def test_a_server_with_an_unknown_certificate_is_not_released(
+def test_a_server_with_an_unknown_certificate_is_not_trusted(
     service: Service, secure_post: Post
 ) -> None:
     service.queue_emails()

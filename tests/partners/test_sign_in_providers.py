@@ -43,7 +43,7 @@ from tests.partners.providers import (
 from tests.partners.scene import SITE, Scene
 from tests.partners.test_invitations import answer
 from tests.partners.test_sessions import FAILED
-from tests.parts.provider import Person, Provider, made_key
+from tests.parts.provider import Person, Provider, rsa_key
 
 UNAVAILABLE = ("UNAVAILABLE", "provider_unavailable")
 NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"first"}'
@@ -216,7 +216,7 @@ def _claims(**changed: Any) -> Forge:
 FORGERIES: dict[str, Forge] = {
     "no signature": lambda _, claims: f"{_part(NONE)}.{_part(json.dumps(claims).encode())}.",
     "the public key as a secret": _by_public_key,
-    "another key": lambda provider, claims: provider.sign(claims, key=made_key("another")),
+    "another key": lambda provider, claims: provider.sign(claims, key=rsa_key("another")),
     "the id of an unknown key": lambda provider, claims: provider.sign(claims, kid="second"),
     "another issuer": _claims(iss="https://other.example"),
     "another client": _claims(aud=["other"]),
@@ -274,7 +274,7 @@ def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     sign_in_through(scene, ministry, provider)
-    provider.key = made_key("second")
+    provider.key = rsa_key("second")
     # The provider's keys were read a moment ago; strangers must not be able to cause endless reads.
     assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
 

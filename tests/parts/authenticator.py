@@ -31,7 +31,7 @@ class Authenticator:
     origin: str
     verifies: bool = True
     counts: bool = True
-    signed: int = 0
+    signature_count: int = 0
     id: bytes = field(default_factory=lambda: os.urandom(32))
     key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
@@ -44,9 +44,11 @@ class Authenticator:
         self.account = websafe_decode(request["user"]["id"])
         public = ES256.from_cryptography_key(self.key.public_key())  # type: ignore[no-untyped-call]
         data = AttestedCredentialData.create(b"\0" * 16, self.id, public)
-        created = self._data(request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data)
+        authenticator_data = self._data(
+            request["rp"]["id"], self._flags() | AuthenticatorData.FLAG.AT, data
+        )
         client = self._client(CollectedClientData.TYPE.CREATE, request["challenge"], false_values)
-        attestation = AttestationObject.create("none", created, {})
+        attestation = AttestationObject.create("none", authenticator_data, {})
         return self._as_json(
             {
                 "clientDataJSON": websafe_encode(client),
@@ -77,11 +79,11 @@ class Authenticator:
         flags: AuthenticatorData.FLAG,
         credential: AttestedCredentialData | bytes = b"",
     ) -> AuthenticatorData:
-        self.signed += self.counts
-        made_up: AuthenticatorData = AuthenticatorData.create(
-            hashlib.sha256(rp_id.encode()).digest(), flags, self.signed, credential
+        self.signature_count += self.counts
+        authenticator_data: AuthenticatorData = AuthenticatorData.create(
+            hashlib.sha256(rp_id.encode()).digest(), flags, self.signature_count, credential
         )
-        return made_up
+        return authenticator_data
 
     def _client(
         self, kind: str, challenge: str, false_values: dict[str, str]

@@ -21,7 +21,7 @@ class Broker(broker.Broker):
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-def forget(created: broker.Broker) -> None:
+def restart_without_data(created: broker.Broker) -> None:
     """Restarts the broker without its data, as another cluster; this simulates a lost disk."""
     created.kill()
     shutil.rmtree(created.data)

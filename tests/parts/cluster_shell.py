@@ -91,8 +91,8 @@ class Cluster:
             case ["get", "secret", name, "-o", "yaml"]:
                 print(self._local("yaml", str(self._file(name)), "--patch={}"))
             case ["replace", "--force", "-f", "-"]:
-                created = json.loads(self._local("json", "-", "--patch={}"))
-                self._save(created["metadata"]["name"], created)
+                secret = json.loads(self._local("json", "-", "--patch={}"))
+                self._save(secret["metadata"]["name"], secret)
             case ["rollout", "restart", *deployments]:
                 for deployment in deployments:
                     self.restart(deployment.removeprefix("deploy/"))
@@ -110,13 +110,13 @@ class Cluster:
         return 0
 
     def _patch(self, name: str, patch: list[str]) -> int:
-        changed = json.loads(self._local("json", str(self._file(name)), *patch))
+        secret = json.loads(self._local("json", str(self._file(name)), *patch))
         if self._secret(name).get("immutable"):
             print("data: Forbidden: field is immutable when `immutable` is set", file=sys.stderr)
             return 1
-        for file, text in changed.pop("stringData", {}).items():  # as the API server does
-            changed["data"][file] = base64.b64encode(text.encode()).decode()
-        self._save(name, changed)
+        for file, text in secret.pop("stringData", {}).items():  # as the API server does
+            secret["data"][file] = base64.b64encode(text.encode()).decode()
+        self._save(name, secret)
         return 0
 
     def _local(self, form: str, file: str, *patch: str) -> str:

@@ -21,7 +21,7 @@ LOCK = ROOT / "tests" / "html" / "checker.txt"
 
 # SVG 2 has this attribute (https://www.w3.org/TR/SVG2/paths.html#PathLengthAttribute) and every
 # browser knows it; the checker's schema is that of SVG 1.1.
-_NOT_WRONG = re.compile("Attribute “pathLength” not allowed on element “circle”")
+_FALSE_POSITIVE = re.compile("Attribute “pathLength” not allowed on element “circle”")
 
 
 def faults(pages: dict[str, str]) -> list[str]:
@@ -59,5 +59,5 @@ def faults(pages: dict[str, str]) -> list[str]:
             f" {' '.join(message.get('extract', '').split())}"
         )
         for message in messages
-        if not _NOT_WRONG.match(message["message"])
+        if not _FALSE_POSITIVE.match(message["message"])
     ]

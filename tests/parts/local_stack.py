@@ -69,13 +69,13 @@ class LocalStack:
         workers: int = 1,
         record: Path | None = None,
         root: Path = ROOT,
-        copied: Path | None = None,
+        template: Path | None = None,
     ) -> None:
         """Prepares a stack. `words` are additional options of `python -m services`.
 
         With `record`, the stack's transactions and signatures are recorded in that file
         (bench.exchanges). `root` is the checkout whose services run. The stack starts as a copy of
-        the folder `copied`, which is filled first if it does not exist.
+        the folder `template`, which is filled first if it does not exist.
         """
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
@@ -83,7 +83,7 @@ class LocalStack:
             # system's folders
             self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
-        self._copied = copied or (Path(run) / "filled" if demo and not fresh and run else None)
+        self._template = template or (Path(run) / "filled" if demo and not fresh and run else None)
         self._with_demo = demo
         self._settings = settings or {}
         self._words = list(words)
@@ -95,9 +95,9 @@ class LocalStack:
 
     def start(self) -> LocalStack:
         """Starts the stack; if it does not come up, fails with all of its output."""
-        if self._copied and not any(self.var.iterdir()):
-            _fill(self._copied, self._root)
-            subprocess.run(["cp", "-a", f"{self._copied}/.", str(self.var)], check=True)
+        if self._template and not any(self.var.iterdir()):
+            _fill(self._template, self._root)
+            subprocess.run(["cp", "-a", f"{self._template}/.", str(self.var)], check=True)
         command = [
             *WITH_DEFAULT_SIGNALS,
             sys.executable,
@@ -108,7 +108,10 @@ class LocalStack:
             "--port",
             str(free_port()),
         ]
-        command += ["--demo" if self._with_demo and not self._copied else "--no-demo", *self._words]
+        command += [
+            "--demo" if self._with_demo and not self._template else "--no-demo",
+            *self._words,
+        ]
         environment = {
             **os.environ,
             "ENLACE_WORKERS": self._workers,
@@ -133,9 +136,12 @@ class LocalStack:
         if not any(line.startswith("ready in") for line in output):
             self.stop()
             raise AssertionError("the stack did not come up:\n" + "".join(output))
-        if self._copied:
-            now = {"gateway": self.gateway, "grpc": {name: self.address(name) for name in SERVICES}}
-            (self.var / "demo.json").write_text(json.dumps(self.demo | now))
+        if self._template:
+            addresses = {
+                "gateway": self.gateway,
+                "grpc": {name: self.address(name) for name in SERVICES},
+            }
+            (self.var / "demo.json").write_text(json.dumps(self.demo | addresses))
         # later output must not fill the pipe
         threading.Thread(target=self._process.stdout.read, daemon=True).start()
         for name in SERVICES:
@@ -344,8 +350,8 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
         if self._credential is None:
             return ""
         with self._lock:
-            left = self._end - time.time()
-            if left < _RENEW:
+            seconds_left = self._end - time.time()
+            if seconds_left < _RENEW:
                 try:
                     if self._sign_in and time.monotonic() - self._signed_in_at > _SIGN_IN_EVERY:
                         self._credential, self._signed_in_at = self._sign_in(), time.monotonic()
@@ -353,7 +359,7 @@ class Client(PartnersStubs, ReferralsStubs, NotificationsStubs):
                         self._credential, timeout=5, wait_for_ready=not self._tokens_by_audience
                     )
                 except grpc.RpcError:
-                    if left < 0:
+                    if seconds_left < 0:
                         raise
                 else:
                     self._tokens_by_audience = dict(answer.tokens)

@@ -32,8 +32,8 @@ def blocks(heading: str, page: Path = PAGE) -> list[list[str]]:
     end = re.compile(
         r"^## " if start[0].startswith("#") else r"^(?:## |\*\*)", re.MULTILINE
     ).search(text, start.end())
-    indented = _CODE.findall(text[start.end() : end.start() if end else len(text)])
-    return [[line.removeprefix("    ") for line in block.splitlines()] for block in indented]
+    code_blocks = _CODE.findall(text[start.end() : end.start() if end else len(text)])
+    return [[line.removeprefix("    ") for line in block.splitlines()] for block in code_blocks]
 
 
 class Operator:
@@ -59,7 +59,7 @@ class Operator:
             (folder / part).symlink_to(ROOT / part)
         (folder / "var").symlink_to(var)
 
-    def documented(self, heading: str, words: str, **placeholders: str) -> str:
+    def documented_command(self, heading: str, words: str, **placeholders: str) -> str:
         """Returns the documented command that contains these words.
 
         The command that reads the settings, if the entry has one, precedes it.
@@ -91,17 +91,17 @@ class Operator:
         self, heading: str, words: str, code: int = 0, more: str = "", **placeholders: str
     ) -> str:
         """Runs a documented command followed by the text `more`; returns its standard output."""
-        return self.run(self.documented(heading, words, **placeholders) + more, code)
+        return self.run(self.documented_command(heading, words, **placeholders) + more, code)
 
     @contextmanager
     def running(self, command: str) -> Iterator[None]:
         """Runs a documented `make run …` in a second shell, and ends it with Ctrl-C."""
         assert command.startswith("make run ")
-        created = command.replace("make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1).replace(
-            'ARGS="', f'ARGS="--var {self.var} '
-        )
+        full_command = command.replace(
+            "make run ", f"make -s -C {ROOT} -o .venv/.run run ", 1
+        ).replace('ARGS="', f'ARGS="--var {self.var} ')
         shell = subprocess.Popen(
-            [*WITH_DEFAULT_SIGNALS, "bash", "-c", created],
+            [*WITH_DEFAULT_SIGNALS, "bash", "-c", full_command],
             cwd=self.folder,
             env=self._environment(),
             stdout=subprocess.PIPE,

@@ -21,16 +21,16 @@ def paused_process(pid: int | None) -> Iterator[None]:
     PostgreSQL has one child for each connection.
     """
     assert pid
-    stopped = [pid]
+    stopped_pids = [pid]
     os.kill(pid, signal.SIGSTOP)  # first, so that the process starts no more children
     try:
         for child in _children(pid):
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGSTOP)
-                stopped.append(child)
+                stopped_pids.append(child)
         yield
     finally:
-        for process in reversed(stopped):
+        for process in reversed(stopped_pids):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
 

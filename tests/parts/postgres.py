@@ -5,10 +5,10 @@ template that is migrated once per process, so each module, or each test, can ha
 of its own in a twentieth of a second. Limitation: the server is not durable (fsync off); tests of
 durability after a power cut start a PostgreSQL of their own.
 
-Many short runs in a row may share one server, if `LENT` is set to the value of `Server.lent`. A run
-then removes its databases, and keeps the templates for the next run. `python -m
-tests.parts.postgres` starts such a server, prints the value, and ends when its standard input is
-closed.
+Many short runs in a row may share one server, if `SHARED_SERVER` is set to the value of
+`Server.shared_server`. A run then removes its databases, and keeps the templates for the next run.
+`python -m tests.parts.postgres` starts such a server, prints the value, and ends when its standard
+input is closed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chassis import db
 from chassis.migrate import migrate
 from local.postgres import Login, Postgres
 
-LENT = "ENLACE_TEST_POSTGRES"
+SHARED_SERVER = "ENLACE_TEST_POSTGRES"
 """The environment variable that names a running server for the tests."""
 
 
@@ -46,7 +46,7 @@ class Database:
     migration_url: str
 
     @contextmanager
-    def opened(self, **options: Any) -> Iterator[db.Database]:
+    def open_as_service(self, **options: Any) -> Iterator[db.Database]:
         """Yields the database as a service opens it; closes it when the block ends."""
         database = db.Database(self.url, **options)
         database.open()
@@ -69,9 +69,9 @@ class Server:
     """
 
     def __init__(self) -> None:
-        port, _, home = os.environ.get(LENT, "").partition(" ")
-        self._borrowed = bool(home)
-        if self._borrowed:
+        port, _, home = os.environ.get(SHARED_SERVER, "").partition(" ")
+        self._is_shared = bool(home)
+        if self._is_shared:
             self._home = Path(home)
             self.engine = Postgres(self._home, port=int(port), durable=False)
         else:
@@ -82,11 +82,11 @@ class Server:
                 self._home.chmod(0o711)
             self.engine = Postgres(self._home, durable=False)
             self.engine.start()
-        self._made: list[str] = []
+        self._database_names: list[str] = []
 
     @property
-    def lent(self) -> str:
-        """Returns the value of `LENT` for the runs that are to use this server."""
+    def shared_server(self) -> str:
+        """Returns the value of `SHARED_SERVER` for the runs that are to use this server."""
         return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
@@ -96,14 +96,14 @@ class Server:
         """
         folders = " ".join(str(folder) for folder in migrations)
         template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
-        created = self._home / template  # tells other processes that the template is complete
-        if not created.exists():
+        marker = self._home / template  # tells other processes that the template is complete
+        if not marker.exists():
             self.engine.ensure(template, _owner(service), _app(service))
             if migrations:
                 migrate(self._place(template, service).migration_url, list(migrations))
-            created.touch()
-        place = self._place(f"{service}_{os.getpid()}_{len(self._made)}", service)
-        self._made.append(place.name)
+            marker.touch()
+        place = self._place(f"{service}_{os.getpid()}_{len(self._database_names)}", service)
+        self._database_names.append(place.name)
         self.engine.clone(template, place.name)
         return place
 
@@ -136,10 +136,10 @@ class Server:
         self.engine.drop(database.name)
 
     def close(self) -> None:
-        if not self._borrowed:
+        if not self._is_shared:
             self.engine.remove()
             return
-        for name in self._made:
+        for name in self._database_names:
             self.engine.drop(name)
 
     def _place(self, name: str, service: str) -> Database:
@@ -160,6 +160,6 @@ def _app(service: str) -> Login:
 
 if __name__ == "__main__":
     server = Server()
-    print(server.lent, flush=True)
+    print(server.shared_server, flush=True)
     sys.stdin.read()
     server.close()

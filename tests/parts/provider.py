@@ -34,7 +34,7 @@ FORM = """<!doctype html><html lang="es"><title>Ministerio de Prueba</title><h1>
 
 
 @cache
-def made_key(kid: str) -> RSAKey:
+def rsa_key(kid: str) -> RSAKey:
     """Returns the RSA key with this id; cached, because generating a key is slow."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
@@ -138,7 +138,7 @@ class Provider:
     def __post_init__(self) -> None:
         # the provider is on this machine, without TLS
         os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
-        self.key = made_key("first")
+        self.key = rsa_key("first")
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
         # a cached entry of one provider must not apply to the next at the same port

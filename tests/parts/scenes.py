@@ -47,7 +47,7 @@ class Scenes:
             )
         ]
 
-    def held(self, id: str) -> list[dict[str, Any]]:
+    def held_facts(self, id: str) -> list[dict[str, Any]]:
         """Returns the fact about a referral that notifications holds, if there is one."""
         return self.rows(
             "notifications",

@@ -22,7 +22,7 @@ class SoftHsm:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._tokens, self._gone = folder / "tokens", folder / "gone"
+        self._tokens, self._removed_tokens = folder / "tokens", folder / "gone"
         self._tokens.mkdir(parents=True)
         self.pin_file = folder / "pin"
         self.pin_file.write_text(f"{PIN}\n")
@@ -58,10 +58,10 @@ class SoftHsm:
     @contextmanager
     def away(self) -> Iterator[None]:
         """Takes the tokens away until the block ends."""
-        self._tokens.rename(self._gone)
+        self._tokens.rename(self._removed_tokens)
         self._tokens.mkdir()
         try:
             yield
         finally:
             self._tokens.rmdir()
-            self._gone.rename(self._tokens)
+            self._removed_tokens.rename(self._tokens)

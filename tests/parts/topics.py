@@ -40,23 +40,25 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
         max_poll_records=2000,
     )
     try:
-        places = [
+        partitions = [
             TopicPartition(topic, n)
             for topic in sorted(only or consumer.topics())
             for n in consumer.partitions_for_topic(topic) or ()
         ]
-        ends = {place: end for place, end in consumer.end_offsets(places).items() if end}
-        read: list[Record] = []
+        ends = {
+            partition: end for partition, end in consumer.end_offsets(partitions).items() if end
+        }
+        found_records: list[Record] = []
         if not ends:
-            return read
+            return found_records
         consumer.assign(list(ends))
         consumer.seek_to_beginning()
-        for place, end in ends.items():
+        for partition, end in ends.items():
             if last and end > last:
-                consumer.seek(place, end - last)
-        while any((consumer.position(place) or 0) < end for place, end in ends.items()):
+                consumer.seek(partition, end - last)
+        while any((consumer.position(partition) or 0) < end for partition, end in ends.items()):
             for batch in consumer.poll(timeout_ms=500).values():
-                read += [
+                found_records += [
                     Record(
                         r.topic,
                         r.key or b"",
@@ -65,7 +67,7 @@ def records(bootstrap: str, only: Collection[str] = (), last: int = 0) -> list[R
                     )
                     for r in batch
                 ]
-        return read
+        return found_records
     finally:
         consumer.close(autocommit=False)
 

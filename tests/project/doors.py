@@ -35,11 +35,13 @@ class Doors(Contract):
 
 
 def _breaches(graph: Any, row: str) -> Iterator[Breach]:
-    protected, importers = row.split(" <- ")
+    protected_module, importers = row.split(" <- ")
     names = "|".join(re.escape(name).replace(r"\*", r"[^.]+") for name in importers.split(", "))
-    allowed = re.compile(rf"(?:{names}|{re.escape(protected)})(?:\..+)?")
-    inside = [name for name in graph.modules if f"{name}.".startswith(f"{protected}.")]
-    for module in sorted(inside):
+    allowed = re.compile(rf"(?:{names}|{re.escape(protected_module)})(?:\..+)?")
+    protected_modules = [
+        name for name in graph.modules if f"{name}.".startswith(f"{protected_module}.")
+    ]
+    for module in sorted(protected_modules):
         for importer in sorted(graph.find_modules_that_directly_import(module)):
             if not allowed.fullmatch(importer):
                 yield importer, module

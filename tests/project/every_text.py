@@ -38,8 +38,8 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes, to
 
 LEFT, RIGHT = "⟦", "⟧"
 WORD = re.compile(r"[^\W\d_]{2,}")
-READ = ("alt", "aria-label", "placeholder", "title", "data-label", "data-title")
-UNREAD = ("script", "style", "code", "pre", "textarea", "svg")
+READ_ATTRIBUTES = ("alt", "aria-label", "placeholder", "title", "data-label", "data-title")
+UNREAD_TAGS = ("script", "style", "code", "pre", "textarea", "svg")
 ADDRESS = re.compile(r"https?://\S*")
 NAMES = {
     "home.status": "partners referrals notifications",  # the names of the services
@@ -65,16 +65,17 @@ class Reader(HTMLParser):
         self.attributes += [
             value
             for name, value in attributes.items()
-            if name in READ or (name.startswith("data-") and " " in value)  # shown by a script
+            if name in READ_ATTRIBUTES
+            or (name.startswith("data-") and " " in value)  # shown by a script
         ]
         if tag == "meta" and attributes.get("name") == "description":
             self.attributes.append(attributes["content"])
         self.body += "\n"
-        self._unread += tag in UNREAD
+        self._unread += tag in UNREAD_TAGS
 
     def handle_endtag(self, tag: str) -> None:
         self.body += "\n"
-        self._unread -= tag in UNREAD
+        self._unread -= tag in UNREAD_TAGS
 
     def handle_data(self, data: str) -> None:
         self.body += "" if self._unread else data
@@ -90,7 +91,7 @@ def read(answer: TestResponse) -> list[str]:
     return [reader.body, *reader.attributes]
 
 
-def outside(shown_text: str) -> str:
+def text_outside_brackets(shown_text: str) -> str:
     """Returns the part of a text that is outside of all brackets."""
     depth, unbracketed = 0, list[str]()
     for sign in shown_text:
@@ -100,7 +101,7 @@ def outside(shown_text: str) -> str:
 
 
 @cache
-def names(language: str) -> frozenset[str]:
+def known_words(language: str) -> frozenset[str]:
     """Returns words that no catalogue has to contain.
 
     They are the words of CLDR, names of places, languages' own names, and words in the answers of
@@ -130,15 +131,15 @@ def untranslated(texts: list[str], language: str, known: str = "") -> list[str]:
     return [
         word
         for shown_text in texts
-        for word in WORD.findall(ADDRESS.sub("", outside(shown_text)))
-        if word not in names(language) and word not in known.split()
+        for word in WORD.findall(ADDRESS.sub("", text_outside_brackets(shown_text)))
+        if word not in known_words(language) and word not in known.split()
     ]
 
 
 def is_page(endpoint: str, answer: TestResponse) -> bool:
     """Returns whether a person reads the answer.
 
-    Not read are files, redirects, and the samples of all parts, which only developers see.
+    Files and redirects are not read, nor are the samples of all parts, which are for developers.
     """
     return (
         answer.mimetype in ("text/html", "text/csv", "image/svg+xml")

@@ -52,16 +52,16 @@ def check_trail_is_append_only(stack: LocalStack) -> None:
     for service in SERVICES:
         for statement in ("UPDATE audit SET reason = ''", "DELETE FROM audit", "TRUNCATE audit"):
             with (
-                psycopg.connect(stack.database_url(service)) as own,
+                psycopg.connect(stack.database_url(service)) as connection,
                 pytest.raises(psycopg.errors.InsufficientPrivilege),
             ):
-                own.execute(statement)
+                connection.execute(statement)
 
 
 def check_no_row_is_seen_without_a_caller(stack: LocalStack) -> None:
     """Checks row-level security: a statement without a caller sees no row."""
-    with psycopg.connect(stack.database_url("referrals")) as own:
-        row = own.execute("SELECT count(*) FROM referrals").fetchone()
+    with psycopg.connect(stack.database_url("referrals")) as connection:
+        row = connection.execute("SELECT count(*) FROM referrals").fetchone()
     assert row == (0,)
 
 

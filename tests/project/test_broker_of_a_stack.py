@@ -15,18 +15,18 @@ import pytest
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack, until
 
-AGAIN = "relay_tells_all_again"
+REPEAT_EVENT = "relay_tells_all_again"
 
 
 def full_repeats(stack: LocalStack) -> dict[str, int]:
     """Returns how often each service has started to publish all facts again, as its log says."""
-    return {name: (stack.logs / f"{name}.log").read_text().count(AGAIN) for name in SERVICES}
+    return {name: (stack.logs / f"{name}.log").read_text().count(REPEAT_EVENT) for name in SERVICES}
 
 
-def published(stack: LocalStack) -> Counter[str]:
+def published_counts(stack: LocalStack) -> Counter[str]:
     """Returns how often each fact of referrals is in the broker.
 
-    The stack is running, so the counts grow from look to look.
+    The stack is running, so the counts grow from call to call.
     """
     return Counter(
         record.header("ce_id")
@@ -36,13 +36,13 @@ def published(stack: LocalStack) -> Counter[str]:
 
 def is_all_published(stack: LocalStack) -> bool:
     """Returns whether no fact waits to be published, for the first time or again."""
-    waiting = (
+    waiting_query = (
         "SELECT count(*) AS n FROM outbox, relay WHERE first_round IS NULL"
         " OR last_round < relay.round"
     )
     for name in SERVICES:
         with stack.database(name) as database:
-            if database.execute(waiting).fetchall()[0]["n"]:
+            if database.execute(waiting_query).fetchall()[0]["n"]:
                 return False
     return True
 
@@ -54,15 +54,15 @@ def test_facts_survive_a_stop_and_a_stack_with_an_empty_broker_publishes_them_ag
     try:
         stack.start()
         until(lambda: is_all_published(stack))
-        before, facts = full_repeats(stack), published(stack)
+        before, facts = full_repeats(stack), published_counts(stack)
         assert facts
         for _ in range(2):  # the second turn shows that the first left nothing behind
             stack.stop(keep=True)
             stack.start()
             until(lambda: is_all_published(stack))
             assert full_repeats(stack) == before
-            assert not facts - published(stack)
-            assert max(published(stack).values()) == 1  # each fact once
+            assert not facts - published_counts(stack)
+            assert max(published_counts(stack).values()) == 1  # each fact once
         stack.stop(keep=True)
         # as with a stack of an older version, whose broker had its records only in memory
         shutil.rmtree(stack.var / "kafka")

@@ -14,8 +14,8 @@ from bench import budget
 from bench.budget import (
     IDLE,
     TIMES,
+    Costs,
     Counting,
-    Spent,
     Table,
     as_markdown,
     excesses,
@@ -36,7 +36,7 @@ def planted(self, query, *arguments, **named):
     return execute(self, query, *arguments, **named)
 psycopg.Connection.execute = planted
 """
-FILLED = Spent((3, 4), (5, 6), (1, 2), (1, 2), (3, 6))
+COSTS = Costs((3, 4), (5, 6), (1, 2), (1, 2), (3, 6))
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -45,8 +45,8 @@ def message(kind: bytes, body: bytes) -> bytes:
 
 def statement(text: bytes, *values: bytes) -> bytes:
     """Returns the messages of a statement of the extended protocol."""
-    bound = b"".join(len(value).to_bytes(4, "big") + value for value in values)
-    bind = b"\0\0" + b"\0\0" + len(values).to_bytes(2, "big") + bound + b"\0\0"
+    value_bytes = b"".join(len(value).to_bytes(4, "big") + value for value in values)
+    bind = b"\0\0" + b"\0\0" + len(values).to_bytes(2, "big") + value_bytes + b"\0\0"
     return (
         message(b"P", b"\0" + text + b"\0" + b"\0\0")
         + message(b"B", bind)
@@ -105,7 +105,7 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
             "time": 0,
         }
     ]
-    assert sum_costs(line.transactions) == Spent((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
+    assert sum_costs(line.transactions) == Costs((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_transaction_after_an_error_is_recorded_separately() -> None:
 def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
     page = tmp_path / "figures.md"
     page.write_text("before\n<!-- make budget -->\n<!-- end of make budget -->\nafter\n")
-    table: Table = {"draft": FILLED, IDLE: Spent()}
+    table: Table = {"draft": COSTS, IDLE: Costs()}
     budget.write(table, page)
     budget.write(table, page)
     assert read_table(page) == table
@@ -157,12 +157,14 @@ def test_a_written_table_is_read_back_unchanged(tmp_path: Path) -> None:
 
 
 def test_a_step_that_spends_more_is_named_and_one_that_spends_less_is_not() -> None:
-    more = FILLED._replace(statements=(5, 7))
-    assert excesses({"draft": more}, {"draft": FILLED}) == ["draft: 7 statements instead of 6"]
-    assert not excesses({"draft": FILLED}, {"draft": more})
-    assert not excesses({IDLE: more}, {IDLE: FILLED})
-    assert excesses({IDLE: Spent((0, 121))}, {IDLE: Spent((0, 100))})
-    assert not excesses({IDLE: Spent((0, 120))}, {IDLE: Spent((0, 100))})
+    higher_costs = COSTS._replace(statements=(5, 7))
+    assert excesses({"draft": higher_costs}, {"draft": COSTS}) == [
+        "draft: 7 statements instead of 6"
+    ]
+    assert not excesses({"draft": COSTS}, {"draft": higher_costs})
+    assert not excesses({IDLE: higher_costs}, {IDLE: COSTS})
+    assert excesses({IDLE: Costs((0, 121))}, {IDLE: Costs((0, 100))})
+    assert not excesses({IDLE: Costs((0, 120))}, {IDLE: Costs((0, 100))})
 
 
 @pytest.mark.long

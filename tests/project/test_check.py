@@ -11,9 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def quick() -> list[str]:
+def quick_test_files() -> list[str]:
     """Returns the test files that the Makefile names for `make check`."""
-    created = subprocess.run(
+    process = subprocess.run(
         # plain options, because `make test` may be the parent of this make
         ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "quick"],
         cwd=ROOT,
@@ -22,12 +22,12 @@ def quick() -> list[str]:
         text=True,
         check=True,
     )
-    return created.stdout.split()
+    return process.stdout.split()
 
 
 def test_the_tests_of_make_check_exist_and_need_no_part() -> None:
-    assert len(quick()) > 10
-    for file in quick():
+    assert len(quick_test_files()) > 10
+    for file in quick_test_files():
         assert not re.search(
             r"\b(postgres|broker|stack|scene)\b[:,)]|\bservice: Service\b",
             (ROOT / file).read_text(encoding="utf-8"),
@@ -43,7 +43,7 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
-    def do(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
             cwd=tmp_path,
@@ -60,17 +60,17 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
         "git config user.email a@enlace.example",
         "make hooks",
     ):
-        assert do(*words.split()).returncode == 0
+        assert run(*words.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
-    do("git", "add", "bad.py")
-    assert do("git", "commit", "-qm", "Bad style").returncode != 0
+    run("git", "add", "bad.py")
+    assert run("git", "commit", "-qm", "Bad style").returncode != 0
     (tmp_path / "bad.py").write_text("x = 1\n")
-    do("git", "add", "bad.py")
-    assert do("git", "commit", "-qm", "Good style").returncode == 0
+    run("git", "add", "bad.py")
+    assert run("git", "commit", "-qm", "Good style").returncode == 0
     [undo] = re.findall(r"undo: ([^)]+)\)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert do(*undo.split()).returncode == 0
+    assert run(*undo.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
-    assert do("git", "commit", "-qam", "Bad style without hooks").returncode == 0
+    assert run("git", "commit", "-qam", "Bad style without hooks").returncode == 0
 
 
 def test_make_mutate_finds_the_tests_of_every_folder_of_the_rules() -> None:

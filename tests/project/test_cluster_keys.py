@@ -31,7 +31,7 @@ pytestmark = pytest.mark.long
 
 PAGE = ROOT / "deploy" / "k8s" / "README.md"
 ENTRY = "A key is changed"
-WHO = Caller("w" * 32, "worker", "o" * 32)
+CALLER = Caller("w" * 32, "worker", "o" * 32)
 
 
 def recipe(words: str) -> list[str]:
@@ -73,7 +73,7 @@ def token(cluster: Cluster) -> str:
             key_folder.all_signing(cluster.keys("partners"), "tokens"), time.time()
         ),
         SystemClock(),
-    ).issue(WHO, "enlace.tests")[0]
+    ).issue(CALLER, "enlace.tests")[0]
 
 
 def verify(cluster: Cluster, service: str, token: str) -> Caller:
@@ -90,11 +90,11 @@ def test_each_service_accepts_every_token_while_the_key_of_tokens_is_changed(
     before = token(cluster)
     script = ""
     for line in recipe("print-key tokens.1"):
-        # Files last from line to line; a restart restarts one deployment after the other.
+        # Files stay between two lines. A restart affects one deployment after the other.
         cluster.run(f"umask 077\n{line}")
         script += line
         for service in SERVICES:
-            assert verify(cluster, service, token(cluster)) == WHO, line
+            assert verify(cluster, service, token(cluster)) == CALLER, line
     assert "rm new.keys" in script
     assert not (cluster.state / "new.keys").exists()
     for service in SERVICES:
@@ -115,20 +115,20 @@ def test_after_a_change_of_sealing_keys_sealed_data_can_be_opened_without_the_ol
     place = postgres.database("referrals", MIGRATIONS)
     database = Database(place.url, max_size=2)
     database.open()
-    old, person = key_folder.keyring(cluster.keys("referrals"), "referrals"), new_id()
-    about = f"person_keys/{person}/wrapped"
-    data_key, wrapped = old.new_key(about)
+    old_keyring, person_id = key_folder.keyring(cluster.keys("referrals"), "referrals"), new_id()
+    about = f"person_keys/{person_id}/wrapped"
+    data_key, wrapped = old_keyring.new_key(about)
     name = data_key.seal("Ximena", "people/given_name")
-    marked = old.fingerprint(b"x", "references")
+    old_fingerprint = old_keyring.fingerprint(b"x", "references")
     try:
         with database.transaction(SYSTEM) as tx:
             tx.execute(
                 "INSERT INTO people (id, organization_id, version, create_time, update_time,"
                 " names_form) VALUES (%s, %s, 1, %s, %s, 9)",
-                (person, new_id(), NOON, NOON),
+                (person_id, new_id(), NOON, NOON),
             )
             tx.execute(
-                "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person, wrapped)
+                "INSERT INTO person_keys (person_id, wrapped) VALUES (%s, %s)", (person_id, wrapped)
             )
         settings = {"ENLACE_DATABASE_URL": place.url}
         output = cluster.run("\n".join(recipe("print-key sealing.referrals.1")), **settings)
@@ -137,15 +137,17 @@ def test_after_a_change_of_sealing_keys_sealed_data_can_be_opened_without_the_ol
         assert output.startswith("0 waiting, 1 newest\n")
         with database.transaction(SYSTEM) as tx:
             row = tx.execute(
-                "SELECT wrapped FROM person_keys WHERE person_id = %s", (person,)
+                "SELECT wrapped FROM person_keys WHERE person_id = %s", (person_id,)
             ).fetchone()
     finally:
         database.close()
     assert row
-    now: Keyring = key_folder.keyring(cluster.keys("referrals"), "referrals")
-    assert list(now.numbers) == [1]
-    assert now.unwrap(bytes(row["wrapped"]), about).open(name, "people/given_name") == "Ximena"
-    assert now.fingerprint(b"x", "references") == marked
+    new_keyring: Keyring = key_folder.keyring(cluster.keys("referrals"), "referrals")
+    assert list(new_keyring.numbers) == [1]
+    assert (
+        new_keyring.unwrap(bytes(row["wrapped"]), about).open(name, "people/given_name") == "Ximena"
+    )
+    assert new_keyring.fingerprint(b"x", "references") == old_fingerprint
 
 
 def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
@@ -157,11 +159,11 @@ def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
         "\n".join(recipe("print-key facts.referrals")), ENLACE_DATABASE_URL=place.url
     )
     assert output.endswith("0 facts will be published again\n")
-    signing = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
-    assert signing.kid != before.kid
+    signing_key = key_folder.signing(cluster.keys("referrals"), "facts.referrals")
+    assert signing_key.kid != before.kid
     assert {
         key_folder.verifying(cluster.keys(service), "facts.referrals").kid for service in SERVICES
-    } == {signing.kid}
+    } == {signing_key.kid}
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 

@@ -32,7 +32,7 @@ SEALED = {
     "InvitationFact.sealed_letter",
     "ApplicationFact.sealed_letter",
     "AccountFact.sealed_letter",
-}  # the only ones: docs/decisions/0018-nobody-makes-an-account-for-another.md has the reasons
+}  # no others: docs/decisions/0018-nobody-makes-an-account-for-another.md has the reasons
 NUMBERS = {
     FieldDescriptor.TYPE_INT32,
     FieldDescriptor.TYPE_INT64,
@@ -62,7 +62,7 @@ def test_every_rpc_has_a_comment_in_the_proto() -> None:
 
 
 def test_every_mutating_rpc_takes_a_request_id() -> None:
-    reading = (
+    reading_prefixes = (
         "Get",
         "List",
         "Search",
@@ -74,7 +74,7 @@ def test_every_mutating_rpc_takes_a_request_id() -> None:
         "Watch",
         "Verify",
     )
-    signing_in = (
+    sign_in_rpcs = (
         "SignIn",
         "FinishSignIn",
         "BeginPasskeySignIn",
@@ -88,8 +88,8 @@ def test_every_mutating_rpc_takes_a_request_id() -> None:
         for file in FILES
         for service in file.services_by_name.values()
         for method in service.methods
-        if not method.name.startswith(reading)
-        and method.name not in signing_in
+        if not method.name.startswith(reading_prefixes)
+        and method.name not in sign_in_rpcs
         and "request_id" not in method.input_type.fields_by_name
     ] == []
 

@@ -82,9 +82,13 @@ def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
         Counter(person.exploitation_country for person in files),
         Counter(person.create_time.month for person in files),
     ):
-        hidden = [count for count in table.values() if count < SMALLEST]
-        assert len(hidden) > 1
-        assert len(hidden) < sum(hidden) < len(hidden) * (SMALLEST - 1)
+        unpublished_counts = [count for count in table.values() if count < SMALLEST]
+        assert len(unpublished_counts) > 1
+        assert (
+            len(unpublished_counts)
+            < sum(unpublished_counts)
+            < len(unpublished_counts) * (SMALLEST - 1)
+        )
 
 
 def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> None:
@@ -117,9 +121,11 @@ def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
 
 def test_every_person_declined_by_one_shelter_was_accepted_by_another() -> None:
     stories = pilots()
-    declined = {story.referral.id for story in stories if story.referral.state is State.DECLINED}
-    assert declined
-    assert declined == {
+    declined_ids = {
+        story.referral.id for story in stories if story.referral.state is State.DECLINED
+    }
+    assert declined_ids
+    assert declined_ids == {
         story.based_on
         for story in stories
         if story.based_on and story.referral.state is State.CLOSED
@@ -227,7 +233,10 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
         snapshots.append((json.loads((tmp_path / "demo.json").read_text()), network_stores.rows()))
     assert snapshots[0] == snapshots[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
-    with _opened(network_stores.urls["partners"]) as database, database.transaction(SYSTEM) as tx:
+    with (
+        _open_database(network_stores.urls["partners"]) as database,
+        database.transaction(SYSTEM) as tx,
+    ):
         for account in snapshots[0][0]["accounts"]:
             assert len(account["password"]) >= 12
             worker_and_hash = workers.by_email(tx, account["email"])
@@ -236,7 +245,10 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
             assert account is not snapshots[0][0]["accounts"][0] or matches_hash(
                 worker_and_hash[1], account["password"]
             )
-    with _opened(network_stores.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with (
+        _open_database(network_stores.urls["referrals"]) as database,
+        database.transaction(SYSTEM) as tx,
+    ):
         pilot_figures = figures.pilot(tx)
     assert (pilot_figures.assisted, pilot_figures.from_chinandega) == (26, 13)
 
@@ -270,7 +282,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
     assert len(set(last_parts)) > 3
     broken.fill(SystemClock().now())
     assert broken.rows() == complete.rows()
-    with _opened(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
+    with _open_database(broken.urls["referrals"]) as database, database.transaction(SYSTEM) as tx:
         begin_time = campaigns.begin_time(tx)
         assert begin_time
         rows = tx.execute("SELECT id, create_time FROM contacts ORDER BY id").fetchall()
@@ -315,19 +327,19 @@ def test_filling_fails_if_the_services_apply_no_facts_for_long(
 class Stores:
     """Databases of the three services, and keys, which a demo network can fill."""
 
-    def __init__(self, postgres: Server, folder: Path, patched: pytest.MonkeyPatch) -> None:
-        self._patched = patched
+    def __init__(self, postgres: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
         key_folder.create(folder / "keys", demo.SERVICES)
         self.keys = folder / "keys"
         self.words = Words(key_folder.keyring(self.keys, "partners"))
-        self.urls, self._owned = dict[str, str](), dict[str, str]()
+        self.urls, self._owner_urls = dict[str, str](), dict[str, str]()
         for service in demo.SERVICES:
             folders = [
                 Path(chassis.__file__).parent / "migrations",
                 Path(services.__file__).parent / service / "migrations",
             ]
             created = postgres.database(service, folders)
-            self.urls[service], self._owned[service] = created.url, created.migration_url
+            self.urls[service], self._owner_urls[service] = created.url, created.migration_url
         self.environment = {
             **os.environ,
             **{f"ENLACE_{name.upper()}_DATABASE_URL": url for name, url in self.urls.items()},
@@ -341,7 +353,7 @@ class Stores:
     def enter(self) -> None:
         """Sets the environment of this process to these stores."""
         for name, value in self.environment.items():
-            self._patched.setenv(name, value)
+            self._monkeypatch.setenv(name, value)
 
     def fill(self, now: datetime) -> None:
         self.enter()
@@ -357,7 +369,7 @@ class Stores:
 
         The refusal is that of a full disk.
         """
-        for url in self._owned.values():
+        for url in self._owner_urls.values():
             with psycopg.connect(url) as connection:
                 connection.execute(
                     "CREATE SEQUENCE commits; GRANT USAGE ON SEQUENCE commits TO PUBLIC;"
@@ -368,7 +380,7 @@ class Stores:
                     " DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
                 )
         yield
-        for url in self._owned.values():
+        for url in self._owner_urls.values():
             with psycopg.connect(url) as connection:
                 connection.execute(
                     "DROP TRIGGER refuse ON outbox; DROP FUNCTION refuse; DROP SEQUENCE commits"
@@ -384,7 +396,7 @@ def stores(
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[Database]:
+def _open_database(url: str) -> Iterator[Database]:
     database = Database(url, max_size=2)
     database.open()
     try:
@@ -395,7 +407,7 @@ def _opened(url: str) -> Iterator[Database]:
 
 def _rows(url: str) -> dict[str, int]:
     """Returns the number of rows of each table."""
-    with _opened(url) as database, database.transaction(SYSTEM) as tx:
+    with _open_database(url) as database, database.transaction(SYSTEM) as tx:
         tables = [
             row["tablename"]
             for row in tx.execute(

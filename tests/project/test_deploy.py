@@ -1,7 +1,7 @@
 """The Kubernetes objects, without a cluster.
 
 The real kubectl renders the objects, which are checked against schemas, the restricted standard and
-the documented picture. Limits: nothing here runs a pod, and whether an image contains what the
+the documented picture. Limitations: nothing here runs a pod, and whether an image contains what the
 objects expect is known only for our own images.
 """
 
@@ -69,10 +69,10 @@ def kubectl() -> str:
 @functools.cache
 def render(folder: str) -> tuple[Object, ...]:
     """Returns the objects that `kubectl apply -k` would send."""
-    return rendered(DEPLOY / folder)
+    return render_folder(DEPLOY / folder)
 
 
-def rendered(folder: Path) -> tuple[Object, ...]:
+def render_folder(folder: Path) -> tuple[Object, ...]:
     process = subprocess.run(
         [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False
     )
@@ -80,20 +80,22 @@ def rendered(folder: Path) -> tuple[Object, ...]:
     return tuple(yaml.safe_load_all(process.stdout))
 
 
-def local() -> tuple[Object, ...]:
+def local_objects() -> tuple[Object, ...]:
     return render("overlays/local")
 
 
 def of_kind(kind: str) -> dict[str, Object]:
     """Returns the objects of a kind in the local overlay, by name."""
     return {
-        manifest["metadata"]["name"]: manifest for manifest in local() if manifest["kind"] == kind
+        manifest["metadata"]["name"]: manifest
+        for manifest in local_objects()
+        if manifest["kind"] == kind
     }
 
 
 def pods() -> Iterator[tuple[str, Object]]:
     """Yields every pod template by the name of the object that makes it."""
-    for manifest in local():
+    for manifest in local_objects():
         if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
             name = manifest["metadata"]["name"]
             # the name of the Job ends in a tag
@@ -116,7 +118,7 @@ def test_every_object_follows_the_schema_of_its_kind(folder: str) -> None:
 
 
 def test_every_object_is_in_the_same_namespace() -> None:
-    assert {manifest["metadata"].get("namespace") for manifest in local()} == {"enlace"}
+    assert {manifest["metadata"].get("namespace") for manifest in local_objects()} == {"enlace"}
 
 
 def test_every_pod_meets_the_restricted_standard_and_has_a_read_only_root() -> None:
@@ -195,12 +197,12 @@ def test_probes_use_existing_ports_and_distinguish_live_from_ready() -> None:
         }
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
             probe = container[kind]
-            probed = [
+            probe_ports = [
                 probe[protocol]["port"]
                 for protocol in ("grpc", "httpGet", "tcpSocket")
                 if protocol in probe
             ]
-            assert set(probed) <= ports, (name, kind)
+            assert set(probe_ports) <= ports, (name, kind)
         if name in SERVICES:
             assert container["livenessProbe"]["grpc"]["service"] == "live"
             # Readiness asks for the overall status of the process and its database. Liveness must
@@ -260,13 +262,13 @@ def settings_read_by(service: str) -> set[str]:
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
 def test_every_setting_in_the_objects_is_read_by_its_service(service: str) -> None:
     maps = of_kind("ConfigMap")
-    known = settings_read_by(service)
+    known_settings = settings_read_by(service)
     for name, container in containers():
         if name == service:
             variables = [variable["name"] for variable in container.get("env", [])]
             for source in container.get("envFrom", []):
                 variables += maps[source["configMapRef"]["name"]]["data"]
-            assert {variable.removesuffix("_FILE") for variable in variables} <= known
+            assert {variable.removesuffix("_FILE") for variable in variables} <= known_settings
 
 
 @pytest.mark.parametrize("service", [*SERVICES, "gateway"])
@@ -293,13 +295,13 @@ def edges() -> set[tuple[str, str, int]]:
     policies = [manifest["spec"] for manifest in of_kind("NetworkPolicy").values()]
     labels = {name: pod["metadata"]["labels"] for name, pod in pods()}
 
-    def chosen(selector: Object) -> set[str]:
+    def select_pods(selector: Object) -> set[str]:
         return {
             name
-            for name, own in labels.items()
-            if selector.get("matchLabels", {}).items() <= own.items()
+            for name, pod_labels in labels.items()
+            if selector.get("matchLabels", {}).items() <= pod_labels.items()
             and all(
-                own.get(term["key"]) in term["values"]
+                pod_labels.get(term["key"]) in term["values"]
                 for term in selector.get("matchExpressions", [])
             )
         }
@@ -316,22 +318,22 @@ def edges() -> set[tuple[str, str, int]]:
             elif "namespaceSelector" in peer:
                 ends.add("dns")
             else:
-                ends |= chosen(peer["podSelector"])
+                ends |= select_pods(peer["podSelector"])
         return ends
 
     outgoing, incoming = set(), set()
     for policy in policies:
-        for name in chosen(policy["podSelector"]):
+        for name in select_pods(policy["podSelector"]):
             for rule in policy.get("egress", []):
                 outgoing |= {
-                    (name, far, port["port"])
-                    for far in far_ends(rule.get("to"))
+                    (name, peer, port["port"])
+                    for peer in far_ends(rule.get("to"))
                     for port in rule["ports"]
                 }
             for rule in policy.get("ingress", []):
                 incoming |= {
-                    (far, name, port["port"])
-                    for far in far_ends(rule.get("from"))
+                    (peer, name, port["port"])
+                    for peer in far_ends(rule.get("from"))
                     for port in rule["ports"]
                 }
     return {edge for edge in outgoing if edge[1] not in labels or edge in incoming} | {
@@ -375,7 +377,8 @@ def test_neither_a_webhook_nor_a_provider_of_sign_ins_reaches_a_private_address(
         for peer in policy["spec"]["egress"][0]["to"]:
             if private.version == ipaddress.ip_network(peer["ipBlock"]["cidr"]).version:
                 assert any(
-                    private in ipaddress.ip_network(closed) for closed in peer["ipBlock"]["except"]
+                    private in ipaddress.ip_network(excluded)
+                    for excluded in peer["ipBlock"]["except"]
                 )
 
 
@@ -386,7 +389,7 @@ def with_component(folder: Path, name: str) -> tuple[Object, ...]:
     content = yaml.safe_load(overlay.read_text())
     content["components"].insert(0, f"../../components/{name}")
     overlay.write_text(yaml.safe_dump(content))
-    return rendered(overlay.parent)
+    return render_folder(overlay.parent)
 
 
 def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
@@ -420,10 +423,10 @@ def test_pages_and_api_may_run_in_separate_pods(tmp_path: Path) -> None:
 
 
 def test_without_the_component_the_partners_service_reaches_nothing_outside(tmp_path: Path) -> None:
-    added = {
+    added_names = {
         manifest["metadata"]["name"] for manifest in with_component(tmp_path, "sign-in-providers")
-    } - {manifest["metadata"]["name"] for manifest in local()}
-    assert "partners-outside" in added
+    } - {manifest["metadata"]["name"] for manifest in local_objects()}
+    assert "partners-outside" in added_names
 
 
 def test_no_secret_is_in_the_tree() -> None:

@@ -28,16 +28,16 @@ from tests.project.test_deploy import (
     SERVICES,
     Object,
     containers,
-    local,
+    local_objects,
     of_kind,
     pods,
-    rendered,
+    render_folder,
 )
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
 # processor time of idle pods in thousandths of a core, as measured for base/scaling.yaml
-IDLE = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
+IDLE_MILLICORES = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
 
 
 def specs(kind: str) -> dict[str, Object]:
@@ -69,7 +69,7 @@ def kafka_variables() -> dict[str, str]:
 
 
 def test_kubectl_delete_k_leaves_claims_and_keys() -> None:
-    assert not {manifest["kind"] for manifest in local()} & {
+    assert not {manifest["kind"] for manifest in local_objects()} & {
         "Namespace",
         "PersistentVolumeClaim",
         "PersistentVolume",
@@ -84,7 +84,7 @@ def test_kubectl_delete_k_leaves_claims_and_keys() -> None:
 
 def test_the_namespace_has_its_own_command_and_admits_only_restricted_pods() -> None:
     kubernetes_validate.validate(NAMESPACE, "1.37", strict=True)
-    assert {manifest["metadata"]["namespace"] for manifest in local()} == {
+    assert {manifest["metadata"]["namespace"] for manifest in local_objects()} == {
         NAMESPACE["metadata"]["name"]
     }
     assert NAMESPACE["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -109,7 +109,7 @@ def test_a_job_of_another_tag_has_another_name(tmp_path: Path) -> None:
     shutil.copytree(DEPLOY, tmp_path / "k8s")
     tag = tmp_path / "k8s" / "components" / "version" / "kustomization.yaml"
     tag.write_text(tag.read_text().replace(f'newTag: "{VERSION}"', 'newTag: "0.1.1-rc"'))
-    manifests = rendered(tmp_path / "k8s" / "overlays" / "local")
+    manifests = render_folder(tmp_path / "k8s" / "overlays" / "local")
     assert f"enlace:{VERSION}" not in str(manifests), "one file sets the tag of all images"
     assert [
         (job["metadata"]["name"], job["spec"]["template"]["spec"]["containers"][0]["image"])
@@ -140,14 +140,14 @@ def test_the_tag_is_the_version_and_make_image_builds_it() -> None:
     )
     [command] = process.stdout.splitlines()
     assert command.startswith("docker build ")
-    built = subprocess.run(
+    docker = subprocess.run(
         ["bash", "-c", f"docker() {{ echo $3; }}; {command}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert images == {built.stdout.strip()}
+    assert images == {docker.stdout.strip()}
 
 
 def test_a_release_sets_the_version_in_every_file_that_names_it(tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_the_cluster_waits_for_a_farewell_and_for_the_calls_under_way() -> None:
         pod = spec["template"]["spec"]
         [container] = pod["containers"]
         sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        promised = 10 + (farewell if name == "gateway" else 0)
-        assert pod["terminationGracePeriodSeconds"] >= sleep + promised, name
+        stop_seconds = 10 + (farewell if name == "gateway" else 0)
+        assert pod["terminationGracePeriodSeconds"] >= sleep + stop_seconds, name
 
 
 def test_calls_are_distributed_to_all_pods() -> None:
@@ -247,39 +247,43 @@ def test_the_gateway_calls_the_services_by_the_names_and_ports_of_their_pods() -
         assert address == f"{name}-pods:{port}"
 
 
-@pytest.mark.parametrize("name", sorted(IDLE))
+@pytest.mark.parametrize("name", sorted(IDLE_MILLICORES))
 def test_a_pod_requests_little_more_processor_time_than_it_uses_when_idle(name: str) -> None:
-    requested = int(main_container(name)["resources"]["requests"]["cpu"].removesuffix("m"))
-    assert IDLE[name] <= requested <= max(50, IDLE[name] * 2)
+    requested_millicores = int(
+        main_container(name)["resources"]["requests"]["cpu"].removesuffix("m")
+    )
+    assert IDLE_MILLICORES[name] <= requested_millicores <= max(50, IDLE_MILLICORES[name] * 2)
 
 
-@pytest.mark.parametrize("name", sorted(IDLE))
+@pytest.mark.parametrize("name", sorted(IDLE_MILLICORES))
 def test_an_idle_pod_is_far_below_the_threshold_for_another_pod(name: str) -> None:
     (metric,) = specs("HorizontalPodAutoscaler")[name]["metrics"]
     assert metric["resource"]["target"]["type"] == "AverageValue"
-    assert IDLE[name] * 5 < int(metric["resource"]["target"]["averageValue"].removesuffix("m"))
-    assert f"{name} {IDLE[name]}m" in " ".join(
+    assert IDLE_MILLICORES[name] * 5 < int(
+        metric["resource"]["target"]["averageValue"].removesuffix("m")
+    )
+    assert f"{name} {IDLE_MILLICORES[name]}m" in " ".join(
         (DEPLOY / "base" / "scaling.yaml").read_text().replace(" uses ", " ").split("#")
     )
 
 
 def test_the_local_postgres_has_room_for_all_connections_of_two_versions_at_once() -> None:
-    (room,) = [
+    (max_connections,) = [
         int(word.split("=")[1])
         for word in main_container("postgres")["args"]
         if word.startswith("max_connections=")
     ]
-    documented = set(
+    documented_connections = set(
         re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
     )
-    assert len(documented) == len(SERVICES)
+    assert len(documented_connections) == len(SERVICES)
     scaling = specs("HorizontalPodAutoscaler")
-    listening, surge = 12, 1
-    needed = sum(
-        (int(count) + listening) * (scaling[name]["maxReplicas"] + surge)
-        for count, name in documented
+    listener_count, surge = 12, 1
+    required_connections = sum(
+        (int(count) + listener_count) * (scaling[name]["maxReplicas"] + surge)
+        for count, name in documented_connections
     )
-    assert needed <= room
+    assert required_connections <= max_connections
 
 
 def test_metrics_listen_on_a_port_that_the_pod_declares() -> None:
@@ -303,13 +307,13 @@ def test_kafka_writes_no_garbage_collection_log_into_its_small_tmp() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_the_documented_command_for_the_first_coordinator_exists(document: Path) -> None:
     text = re.sub(r"\s+", " ", document.read_text().replace("\\\n", " "))
-    documented = re.findall(
+    documented_commands = re.findall(
         r"kubectl -n enlace exec deploy/partners -- python -m services\.partners (found(?:"
         r" --\w+ (?:'[^']+'|[^\s`']+))+)",
         text,
     )
-    assert documented, "the document lacks the command"
-    for words in documented:
+    assert documented_commands, "the document lacks the command"
+    for words in documented_commands:
         command, *options = shlex.split(words)
         required = {
             option.opts[0] for option in partners.commands[command].params if option.required

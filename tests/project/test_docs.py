@@ -74,14 +74,14 @@ def test_every_command_is_documented(service: str) -> None:
     assert not [name for name in commands if not re.search(rf"services\.\w+ {name}\b", pages)]
 
 
-def commands_of(group: click.Group, before: str = "") -> list[str]:
+def commands_of(group: click.Group, prefix: str = "") -> list[str]:
     """Returns the full names of all commands of a group, including those of its sub-groups."""
     commands = []
     for name, command in group.commands.items():
         commands += (
-            commands_of(command, f"{before}{name} ")
+            commands_of(command, f"{prefix}{name} ")
             if isinstance(command, click.Group)
-            else [before + name]
+            else [prefix + name]
         )
     return commands
 

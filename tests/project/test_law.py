@@ -165,8 +165,8 @@ def test_a_capability_has_only_the_allowed_files(service: str) -> None:
         names = {path.stem for path in folder.parent.glob("*.py")} | {
             path.parent.name for path in folder.parent.glob("*/__init__.py")
         }
-        beside = {"protocols"} if folder.parent.name == "sign_in" else set()
-        assert names <= allowed | beside, folder.parent
+        additional = {"protocols"} if folder.parent.name == "sign_in" else set()
+        assert names <= allowed | additional, folder.parent
 
 
 def _domain_files() -> list[Path]:
@@ -179,15 +179,15 @@ def _domain_files() -> list[Path]:
 
 @pytest.mark.parametrize("file", _domain_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_domain_imports_only_the_standard_library_and_allowed_modules(file: Path) -> None:
-    own = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z_]+)?\.domain\..*")
-    foreign = {
+    own_domain = re.compile(rf"services\.{file.relative_to(ROOT).parts[1]}(\.[a-z_]+)?\.domain\..*")
+    foreign_imports = {
         name
         for name in _imports(file)
         if name.split(".")[0] not in sys.stdlib_module_names
         and name not in ("chassis.errors", "chassis.languages", "chassis.second")
-        and not own.match(f"{name}.")
+        and not own_domain.match(f"{name}.")
     }
-    assert foreign == set()
+    assert foreign_imports == set()
 
 
 def _imports(file: Path) -> Iterator[str]:

@@ -118,10 +118,10 @@ def test_every_killed_part_recovers_and_all_parts_end_with_the_stack(stack: Loca
     assert stack.state["parts"].keys() == set(PARTS)
 
     for name in PARTS:
-        killed = stack.pids()[name]
-        os.kill(killed, signal.SIGKILL)
+        killed_pid = stack.pids()[name]
+        os.kill(killed_pid, signal.SIGKILL)
         try:
-            until(partial(_is_replaced, stack, name, killed))
+            until(partial(_is_replaced, stack, name, killed_pid))
         except AssertionError:
             log = (stack.var / "log" / f"{name}.log").read_text().splitlines()[-20:]
             raise AssertionError(
@@ -144,15 +144,15 @@ def test_a_part_recovers_although_the_stack_can_neither_print_nor_write_its_stat
 ) -> None:
     stack.start()
     stack.mute()
-    in_the_way = stack.var / "stack.new"
-    in_the_way.mkdir()  # the state file can't be written
-    killed, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
-    os.kill(killed, signal.SIGKILL)
-    until(lambda: not _runs(killed))
+    obstacle = stack.var / "stack.new"
+    obstacle.mkdir()  # the state file can't be written
+    killed_pid, address = stack.pids()["gateway"], urlsplit(stack.state["gateway"])
+    os.kill(killed_pid, signal.SIGKILL)
+    until(lambda: not _runs(killed_pid))
     until(lambda: accepts(address.hostname or "", address.port or 0))
-    assert stack.pids()["gateway"] == killed
-    in_the_way.rmdir()
-    until(lambda: _is_replaced(stack, "gateway", killed), timeout=10)
+    assert stack.pids()["gateway"] == killed_pid
+    obstacle.rmdir()
+    until(lambda: _is_replaced(stack, "gateway", killed_pid), timeout=10)
     assert stack.end(signal.SIGTERM) == 0
 
 
@@ -213,7 +213,7 @@ def _memory(pid: int) -> Iterator[bytes]:
 def test_on_a_busy_machine_a_killed_stack_continues_and_is_ready_once_people_can_sign_in(
     stack: LocalStack,
 ) -> None:
-    with busy(8):
+    with busy_processors(8):
         for _ in range(2):  # the second start continues where the first was killed
             assert "ready in" not in stack.start(demo=True, line_start="demo: ")
             stack.end(signal.SIGKILL)
@@ -281,7 +281,7 @@ def refusal(var: Path, first: str = "", options: str = "") -> str:
 
 
 @contextmanager
-def busy(loops: int) -> Iterator[None]:
+def busy_processors(loops: int) -> Iterator[None]:
     """Runs processes that only use processor time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
@@ -307,10 +307,10 @@ def test_child_processes_receive_ctrl_c_although_the_tests_themselves_ignore_it(
     assert child.wait(10) == -signal.SIGINT
 
 
-def _is_replaced(stack: LocalStack, name: str, killed: int) -> bool:
-    """Returns whether another process of the part runs than the killed one."""
+def _is_replaced(stack: LocalStack, name: str, killed_pid: int) -> bool:
+    """Returns whether the part runs again, in a process other than the killed one."""
     part = stack.state["parts"][name]
-    return part["up"] and part["pid"] not in (None, killed)
+    return part["up"] and part["pid"] not in (None, killed_pid)
 
 
 def _runs(pid: int) -> bool:

@@ -40,7 +40,7 @@ COMMANDS, COPIES = "The commands of a service", "Copies"
 TO_SENDER = ("referral_acknowledged", "referral_acknowledged")
 """The messages to the sender's desk and worker about an acknowledged referral."""
 
-# Within each of three tests a stack has to come up.
+# In each of three tests a stack has to start.
 pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 ALSO_AFTER_A_RESTORE = (
@@ -81,7 +81,7 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
     The facts are many, and a stack becomes ready before that.
     """
     with ExitStack() as cleanup:
-        at_rest(stack, cleanup, checker.started(), set())
+        at_rest(stack, cleanup, checker.run_start(), set())
     return Scenes(stack, cast)
 
 
@@ -111,7 +111,7 @@ def send_held(scenes: Scenes) -> tuple[Any, str]:
     """
     sent = scenes.send()
     scenes.step(sent, ACKNOWLEDGE)
-    until(lambda: bool(scenes.held(sent.id)), 90)
+    until(lambda: bool(scenes.held_facts(sent.id)), 90)
     return sent, f"{sent.id}/{sent.etag[1:]}"
 
 
@@ -121,13 +121,17 @@ def wait_for_kinds(scenes: Scenes, id: str, *kinds: str) -> None:
 
 
 def test_doctor_reports_that_no_service_lacks_anything(operator: Operator) -> None:
-    assert "referrals doctor" in operator.documented(COMMANDS, "doctor")
+    assert "referrals doctor" in operator.documented_command(COMMANDS, "doctor")
     for service in SERVICES:
-        output = operator.run(operator.documented(COMMANDS, "doctor").replace("referrals", service))
+        output = operator.run(
+            operator.documented_command(COMMANDS, "doctor").replace("referrals", service)
+        )
         assert {line[:8] for line in output.splitlines()} == {"ok      "}
         assert {"database", "schema", "broker"} <= {line[8:] for line in output.splitlines()}
     missing = operator.run(
-        operator.documented(COMMANDS, "doctor").replace("python", "ENLACE_KEYS=/nowhere python")
+        operator.documented_command(COMMANDS, "doctor").replace(
+            "python", "ENLACE_KEYS=/nowhere python"
+        )
         + " --json",
         1,
     )
@@ -154,7 +158,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     until(lambda: bool(scenes.rows("notifications", applied, other.id)), 90)
 
     # As after an hour: the next automatic try is five minutes away.
-    until(lambda: scenes.held(sent.id)[0]["attempts"] >= 3, 90)
+    until(lambda: scenes.held_facts(sent.id)[0]["attempts"] >= 3, 90)
     scenes.rows(
         "notifications",
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE subject = %s"
@@ -164,7 +168,7 @@ def test_a_held_fact_is_listed_and_applied_once_after_repair_and_redrive(
     repair()
     assert operator.run_documented(HELD, "redrive") == "1 retried\n"
     wait_for_kinds(scenes, sent.id, *TO_SENDER, "referral_sent")
-    assert not scenes.held(sent.id)
+    assert not scenes.held_facts(sent.id)
     until(lambda: scenes.health("notifications", "facts") == "SERVING", 90)
 
 
@@ -173,15 +177,15 @@ def test_a_discarded_fact_is_on_the_trail_and_later_facts_are_applied(
     operator: Operator, scenes: Scenes
 ) -> None:
     sent, fact_id = send_held(scenes)
-    discard = operator.documented(HELD, "discard", **{"SUBJECT/VERSION": fact_id})
+    discard = operator.documented_command(HELD, "discard", **{"SUBJECT/VERSION": fact_id})
     operator.run(discard + " --all", 2)
     operator.run(discard.replace("told_by_telephone", "'I rang Ana'"), 2)
     operator.run(discard.replace(fact_id, f"{new_id()}/1"), 1)
-    assert scenes.held(sent.id), "a wrong call changes nothing"
+    assert scenes.held_facts(sent.id), "a wrong call changes nothing"
 
     assert operator.run(discard) == "1 discarded\n"
     wait_for_kinds(scenes, sent.id, *TO_SENDER)
-    assert not scenes.held(sent.id)
+    assert not scenes.held_facts(sent.id)
     [entry] = scenes.rows("notifications", "SELECT * FROM audit WHERE object_id = %s", fact_id)
     assert (entry["action"], entry["purpose_code"], entry["actor_id"]) == (
         "discard_dead_letter",
@@ -212,25 +216,27 @@ def test_an_unreadable_record_delays_no_facts_and_can_be_discarded(
     # Partners consumes the topic too, and has stored its own copy.
     until(lambda: bool(scenes.rows("partners", "SELECT FROM dead_letters")), 90)
     [stored] = scenes.rows("partners", "SELECT id FROM dead_letters")
-    discard = operator.documented(UNREADABLE, "discard", ID=stored["id"])
+    discard = operator.documented_command(UNREADABLE, "discard", ID=stored["id"])
     assert operator.run(discard.replace("notifications", "partners")) == "1 discarded\n"
 
 
 def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     operator: Operator, scenes: Scenes
 ) -> None:
-    def sent_before_the_replay() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def messages_and_deliveries() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Returns the messages and deliveries."""
         messages = scenes.rows(
-            "notifications", "SELECT id FROM messages WHERE create_time < %s ORDER BY 1", started
+            "notifications",
+            "SELECT id FROM messages WHERE create_time < %s ORDER BY 1",
+            replay_start,
         )
         return messages, scenes.rows(
             "notifications",
             "SELECT id, attempts, status FROM deliveries WHERE create_time < %s ORDER BY 1",
-            started,
+            replay_start,
         )
 
-    def received() -> int:
+    def received_count() -> int:
         page = requests.get(
             f"http://{scenes.stack.state['parts']['notifications']['metrics']}/metrics", timeout=5
         ).text
@@ -248,21 +254,21 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
         90,
     )
     [row] = scenes.rows("referrals", "SELECT count(*) AS n FROM outbox")
-    started = checker.started()
-    before, count, start = sent_before_the_replay(), row["n"], received()
-    announced = re.fullmatch(
+    replay_start = checker.run_start()
+    before, count, start = messages_and_deliveries(), row["n"], received_count()
+    dry_run = re.fullmatch(
         r"(\d+) facts would be published again\n", operator.run_documented(REPLAY, "--dry-run")
     )
-    assert announced
-    assert int(announced[1]) >= count, "a deadline of the demo network may fire at any time"
+    assert dry_run
+    assert int(dry_run[1]) >= count, "a deadline of the demo network may fire at any time"
     since = json.loads(operator.run_documented(REPLAY, "--from", more=" --json"))["facts"]
-    assert 0 < since <= int(announced[1])
-    until(lambda: received() >= start + since, 90)
-    start = received()
+    assert 0 < since <= int(dry_run[1])
+    until(lambda: received_count() >= start + since, 90)
+    start = received_count()
     settings, *_, replay_all = blocks(REPLAY)[0]
     assert operator.run(f"{settings}\n{replay_all}").endswith(" facts will be published again\n")
-    until(lambda: received() >= start + count, 90)
-    assert sent_before_the_replay() == before
+    until(lambda: received_count() >= start + count, 90)
+    assert messages_and_deliveries() == before
 
 
 def copy(operator: Operator) -> None:
@@ -281,7 +287,7 @@ def copy(operator: Operator) -> None:
 def restore(operator: Operator, *services: str) -> None:
     """Restores services as documented, while PostgreSQL is the only running part of the stack."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
-    with operator.running(operator.documented(COPIES, "make run")):
+    with operator.running(operator.documented_command(COPIES, "make run")):
         for service in services:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
@@ -298,7 +304,7 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
         partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
     )
 
-    def waits() -> list[str]:
+    def troubles() -> list[str]:
         missing = [
             line
             for line in checker.every_fact_was_applied(books)
@@ -306,7 +312,7 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
         ]
         return [*checker.nothing_is_waiting(books), *missing]
 
-    until(lambda: not waits(), 120, waits)
+    until(lambda: not troubles(), 120, troubles)
     return Books(
         partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
     )
@@ -315,18 +321,18 @@ def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -
 def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobody_twice(
     stack: LocalStack, operator: Operator
 ) -> None:
-    since = checker.started()
+    since = checker.run_start()
     scenes = Scenes(stack, Cast(stack))
-    untouched, goes_on = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
-    erased, _ = scenes.cast.person()
+    untouched, continued = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
+    erased_id, _ = scenes.cast.person()
     before = {service: rights(stack, service) for service in SERVICES}
     copy(operator)
     with stack.database("notifications") as database:
         row = database.execute("SELECT clock_timestamp() AS now").fetchone()
     assert row
-    scenes.step(scenes.step(goes_on, ACKNOWLEDGE), ASK)
+    scenes.step(scenes.step(continued, ACKNOWLEDGE), ASK)
     lost = scenes.step(scenes.send(), ACKNOWLEDGE)
-    erase(stack, erased)
+    erase(stack, erased_id)
     with ExitStack() as cleanup:
         at_rest(stack, cleanup, since, set())
     messages = (
@@ -335,47 +341,51 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     )
     deliveries = "SELECT id, attempts FROM deliveries WHERE status <> 'WAITING' ORDER BY id"
     messages_before = scenes.rows("notifications", messages, row["now"], since)
-    delivered = scenes.rows("notifications", deliveries)
+    deliveries_before = scenes.rows("notifications", deliveries)
 
     assert stack.stop(keep=True) == 0
     restore(operator, "referrals")
     stack.start()
     assert {service: rights(stack, service) for service in SERVICES} == before
-    check_stays_erased(stack, erased, scenes.person_id)
+    check_stays_erased(stack, erased_id, scenes.person_id)
     check_trail_is_append_only(stack)
     check_no_row_is_seen_without_a_caller(stack)
 
     scenes = Scenes(stack, Cast(stack))
-    back = scenes.cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=goes_on.id))
-    assert back.etag == goes_on.etag
+    restored_referral = scenes.cast.receiver.referrals.GetReferral(
+        pb.GetReferralRequest(id=continued.id)
+    )
+    assert restored_referral.etag == continued.etag
     for step in (ACKNOWLEDGE, ASK, ANSWER, ACCEPT):
-        back = scenes.step(back, step)
+        restored_referral = scenes.step(restored_referral, step)
     scenes.step(untouched, ASK)
-    fresh = scenes.step(scenes.send(), ACKNOWLEDGE)
-    until(lambda: "referral_accepted" in scenes.kinds(goes_on.id))
+    new_referral = scenes.step(scenes.send(), ACKNOWLEDGE)
+    until(lambda: "referral_accepted" in scenes.kinds(continued.id))
     until(lambda: "referral_info_requested" in scenes.kinds(untouched.id))
-    wait_for_kinds(scenes, fresh.id, *TO_SENDER, "referral_sent")
+    wait_for_kinds(scenes, new_referral.id, *TO_SENDER, "referral_sent")
 
     with ExitStack() as cleanup:
         books = at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
         # Messages about the lost steps stay; apart from these, every fact made its messages once.
-        gone = [
+        orphaned_messages = [
             message
             for message in messages_before
-            if message["late"] and message["referral_id"] == goes_on.id
+            if message["late"] and message["referral_id"] == continued.id
         ]
-        assert gone
+        assert orphaned_messages
         too_many = sorted(
             f"too many: {message['kind']} to {message['audience']} of {message['referral_id']}"
-            for message in gone
+            for message in orphaned_messages
         )
         assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
-    now = scenes.rows("notifications", messages, row["now"], since)
-    assert [message for message in now if message in messages_before] == messages_before
+    messages_after = scenes.rows("notifications", messages, row["now"], since)
+    assert [message for message in messages_after if message in messages_before] == messages_before
     assert [
-        message for message in scenes.rows("notifications", deliveries) if message in delivered
-    ] == delivered, "no message was sent again"
+        message
+        for message in scenes.rows("notifications", deliveries)
+        if message in deliveries_before
+    ] == deliveries_before, "no message was sent again"
 
 
 def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
@@ -385,27 +395,27 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     sent = scenes.send()
     wait_for_kinds(scenes, sent.id, "referral_sent")
     before = {service: rights(stack, service) for service in SERVICES}
-    erased, _ = scenes.cast.person()
+    erased_id, _ = scenes.cast.person()
     copy(operator)
-    older = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
-    erase(stack, erased)
+    older_copy = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
+    erase(stack, erased_id)
     copy(operator)
     # the copies may have been made at different times
-    shutil.move(older, operator.folder / "referrals.dump")
+    shutil.move(older_copy, operator.folder / "referrals.dump")
     stack.stop(keep=True)
-    elsewhere = LocalStack(fresh=True)
+    other_stack = LocalStack(fresh=True)
     try:
-        other_machine = Operator(tmp_path_factory.mktemp("elsewhere"), elsewhere.var)
+        other_machine = Operator(tmp_path_factory.mktemp("elsewhere"), other_stack.var)
         for file in (*operator.folder.glob("*.dump"), operator.folder / "keys.tar"):
             shutil.copy(file, other_machine.folder)
         other_machine.run_documented(COPIES, "mkdir -p var")
         restore(other_machine, *SERVICES)
-        elsewhere.start()
-        assert {service: rights(elsewhere, service) for service in SERVICES} == before
-        check_stays_erased(elsewhere, erased, scenes.person_id)
-        check_trail_is_append_only(elsewhere)
-        scenes = Scenes(elsewhere, Cast(elsewhere))
+        other_stack.start()
+        assert {service: rights(other_stack, service) for service in SERVICES} == before
+        check_stays_erased(other_stack, erased_id, scenes.person_id)
+        check_trail_is_append_only(other_stack)
+        scenes = Scenes(other_stack, Cast(other_stack))
         scenes.step(sent, ACKNOWLEDGE)
         wait_for_kinds(scenes, sent.id, *TO_SENDER, "referral_sent")
     finally:
-        elsewhere.stop()
+        other_stack.stop()

@@ -17,13 +17,13 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import write_po
 
 from chassis.words import path_of
-from tests.project.every_text import LEFT, RIGHT, outside
+from tests.project.every_text import LEFT, RIGHT, text_outside_brackets
 from tests.words import SERVICES, Text, forms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEW, NAME = "eo", "Esperanto"  # known to CLDR, and spoken by none of our readers
 ROW = '"fr": "Français"'
-UNNEEDED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
+IGNORED = shutil.ignore_patterns("clients", "html", "released", "*.pyi")
 
 
 def add_catalogue(texts: Iterable[Text], file: Path) -> None:
@@ -42,13 +42,13 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
 ) -> None:
     for package in ROOT.glob("*/__init__.py"):
         name = package.parent.name
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=UNNEEDED)
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=IGNORED)
     table = tmp_path / "chassis" / "languages.py"
     assert ROW in table.read_text()
     table.write_text(table.read_text().replace(ROW, f'{ROW}, "{NEW}": "{NAME}"'))
     for words in SERVICES.values():
-        copied = tmp_path / words.folder.relative_to(ROOT)
-        add_catalogue(words.source_texts(), path_of(copied, NEW))
+        folder = tmp_path / words.folder.relative_to(ROOT)
+        add_catalogue(words.source_texts(), path_of(folder, NEW))
     process = subprocess.run(
         [sys.executable, "-m", "tests.project.every_text", NEW],
         cwd=tmp_path,
@@ -64,4 +64,6 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
 
 
 def test_text_outside_of_the_brackets_is_found() -> None:
-    assert outside(f"{LEFT}a {LEFT}b{RIGHT} c{RIGHT} d {LEFT}e{RIGHT}").split() == ["d"]
+    assert text_outside_brackets(f"{LEFT}a {LEFT}b{RIGHT} c{RIGHT} d {LEFT}e{RIGHT}").split() == [
+        "d"
+    ]

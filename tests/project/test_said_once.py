@@ -1,9 +1,9 @@
 """The contents of the .proto files are not repeated anywhere else.
 
-Python code repeats no code list, no scope and no route. Allowed are the tables of words that people
-read (test_pages_words compares their keys), the enums of the domains, which may not import the
-protos (wire.EnumCodec compares them when a service starts), and subsets, because a rule about some
-codes has to name them.
+Python code repeats no code list, no scope and no route. These are allowed: the tables of words that
+people read (test_pages_words compares their keys), the enums of the domains, which may not import
+the protos (wire.EnumCodec compares them when a service starts), and subsets, because a rule about
+some codes has to name them.
 """
 
 import ast
@@ -40,9 +40,8 @@ RULES = (
     # the three answers, by name, in the rules of the triage
     "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
 )
-# least share of a list's words in one literal that makes the literal count as the list, with some
-# words forgotten
-MOST = 0.75
+# a literal with at least this share of a list's words counts as the list, with some words forgotten
+MIN_SHARE = 0.75
 
 
 def enums() -> dict[str, frozenset[str]]:
@@ -96,8 +95,8 @@ def repeated_lists(files: list[Path], lists: dict[str, frozenset[str]]) -> list[
     for path in files:
         for texts in literals(ast.parse(path.read_text())):
             for name, codes in lists.items():
-                same = {code for code in codes if code in texts or code.upper() in texts}
-                if len(same) >= 3 and len(same) >= MOST * len(codes):
+                shared_codes = {code for code in codes if code in texts or code.upper() in texts}
+                if len(shared_codes) >= 3 and len(shared_codes) >= MIN_SHARE * len(codes):
                     repeated.append(f"{path.relative_to(ROOT)}: {name}")
     return repeated
 
@@ -141,8 +140,8 @@ def test_a_places_accessibility_and_a_persons_needs_use_the_same_codes() -> None
 
     Two services declare these codes, and neither may import the other's enum.
     """
-    present, needed = (
+    place_codes, need_codes = (
         dict(wire.words(enum.DESCRIPTOR))
         for enum in (directory_pb2.Accessibility, enquiries_pb2.Accessibility)
     )
-    assert present == needed
+    assert place_codes == need_codes

@@ -12,30 +12,30 @@ from chassis.words import Catalogues, path_of
 from tests.words import SERVICES, TRANSLATED, forms
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|{\w+}")
-EACH = [(name, language) for name in SERVICES for language in TRANSLATED]
+CATALOGUES = [(name, language) for name in SERVICES for language in TRANSLATED]
 
 
-@pytest.mark.parametrize(("service", "language"), EACH)
+@pytest.mark.parametrize(("service", "language"), CATALOGUES)
 def test_no_text_is_missing_in_a_catalogue_and_none_is_left_over(
     service: str, language: str
 ) -> None:
     words = SERVICES[service]
-    known = words.translations(language).keys()
-    assert words.source_texts() - known == set()
-    assert known - words.source_texts() == set()
+    translated_texts = words.translations(language).keys()
+    assert words.source_texts() - translated_texts == set()
+    assert translated_texts - words.source_texts() == set()
     assert path_of(words.folder, language).read_text() == words.file_content(language), "make words"
 
 
-@pytest.mark.parametrize(("service", "language"), EACH)
+@pytest.mark.parametrize(("service", "language"), CATALOGUES)
 def test_every_text_is_translated_with_its_placeholders(service: str, language: str) -> None:
     words = SERVICES[service]
     assert words.missing(language) == []
     assert not any(message.fuzzy for message in words.catalogue(language) if message.id)
     for text, translation in words.translations(language).items():
-        stored = set(PLACEHOLDER.findall(forms(text)[0]))
-        assert [form for form in translation if set(PLACEHOLDER.findall(form)) != stored] == [], (
-            text
-        )
+        placeholders = set(PLACEHOLDER.findall(forms(text)[0]))
+        assert [
+            form for form in translation if set(PLACEHOLDER.findall(form)) != placeholders
+        ] == [], text
 
 
 def test_cldr_names_every_language_as_the_table_does() -> None:

@@ -42,7 +42,7 @@ def _metrics(stack: LocalStack, part: str) -> str:
     return requests.get(f"http://{address}/metrics", timeout=10).text
 
 
-def _answered(stack: LocalStack, part: str) -> float:
+def _answered_rpcs(stack: LocalStack, part: str) -> float:
     """Returns the number of rpcs that a process has answered."""
     return sum(
         sample.value
@@ -94,10 +94,10 @@ def test_each_service_is_three_processes_and_the_gateway_calls_the_two_that_answ
     assert stack.state["parts"].keys() >= {
         f"{service}{process}" for service in SERVICES for process in ("", ".2", ".loops")
     }
-    before = {part: _answered(stack, part) for part in ("referrals", "referrals.2")}
+    before = {part: _answered_rpcs(stack, part) for part in ("referrals", "referrals.2")}
     assert {_list(stack, cast) for _ in range(10)} == {200}
-    assert all(_answered(stack, part) > count for part, count in before.items())
-    assert _answered(stack, "referrals.loops") == 0
+    assert all(_answered_rpcs(stack, part) > count for part, count in before.items())
+    assert _answered_rpcs(stack, "referrals.loops") == 0
 
 
 def test_a_request_sent_to_both_processes_takes_effect_once(stack: LocalStack, cast: Cast) -> None:
@@ -121,10 +121,10 @@ def test_a_request_sent_to_both_processes_takes_effect_once(stack: LocalStack, c
     for channel in channels:
         channel.close()
     with stack.database("referrals") as database:
-        counted = database.execute(
+        row = database.execute(
             "SELECT count(*) FROM referrals WHERE person_id = %s", (person_id,)
         ).fetchone()
-    assert counted == {"count": 20}
+    assert row == {"count": 20}
 
 
 def test_steps_succeed_while_the_loops_are_down_and_their_facts_are_published_afterwards(
@@ -146,12 +146,12 @@ def test_steps_succeed_while_the_loops_hang_and_each_hung_process_is_replaced(
     stack: LocalStack, cast: Cast
 ) -> None:
     scenes = Scenes(stack, cast)
-    hung = [stack.pid(part) or 0 for part in ("referrals.loops", "gateway")]
-    with paused_process(hung[0]), paused_process(hung[1]):
+    hung_pids = [stack.pid(part) or 0 for part in ("referrals.loops", "gateway")]
+    with paused_process(hung_pids[0]), paused_process(hung_pids[1]):
         referral = scenes.send()
         for step in STEPS:
             referral = scenes.step(referral, step)
-        stack.wait_healthy(*hung, timeout=120)
+        stack.wait_healthy(*hung_pids, timeout=120)
     until(
         lambda: "referral_closed" in scenes.kinds(referral.id),
         otherwise=lambda: scenes.kinds(referral.id),
@@ -159,13 +159,13 @@ def test_steps_succeed_while_the_loops_hang_and_each_hung_process_is_replaced(
 
 
 def test_a_process_that_stops_fails_no_call_of_the_gateway(stack: LocalStack, cast: Cast) -> None:
-    stopped = stack.pid("referrals.2")
-    assert stopped is not None
-    os.kill(stopped, signal.SIGTERM)
+    stopped_pid = stack.pid("referrals.2")
+    assert stopped_pid is not None
+    os.kill(stopped_pid, signal.SIGTERM)
     codes = set[int]()
-    while stack.pid("referrals.2") == stopped:
+    while stack.pid("referrals.2") == stopped_pid:
         codes.add(_list(stack, cast))
-    stack.wait_healthy(stopped)
+    stack.wait_healthy(stopped_pid)
     assert codes == {200}
 
 

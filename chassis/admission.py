@@ -44,9 +44,8 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._call_count = 0  # running and waiting calls
         self._count_by_caller = Counter[str]()  # the same by caller
-        self._queued_since = deque[
-            float
-        ]()  # the times since which calls wait for a thread, in order
+        # the times since which calls wait for a thread, in order
+        self._queued_since = deque[float]()
         # Calls, by caller, that wait because the caller's share of threads is in use: for each
         # call, the time since which it waits, and the function that hands it to the threads.
         self._waiting_calls = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)

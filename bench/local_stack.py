@@ -35,8 +35,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
         Measurement(
             "memory_mb",
             pss,
-            f"proportional set size of all {len(processes)} processes after a little work; beside:"
-            " resident, shared pages counted each time",
+            f"proportional set size of all {len(processes)} processes after a little work;"
+            " second figure: resident set size, which counts shared pages in each process",
             rss,
         ),
     ]

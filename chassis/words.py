@@ -1,8 +1,8 @@
 """Catalogues of words: the texts of a service in each language, in the format of gettext.
 
-A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. Each process reads this file itself, so that
-the reviewed texts are the texts shown. A text without a translation is shown in the source
-language.
+A catalogue is FOLDER/LANGUAGE/LC_MESSAGES/messages.po. Each process compiles this file in memory,
+so that no compiled file can differ from the reviewed texts. A text without a translation is shown
+in the source language.
 """
 
 from functools import cache

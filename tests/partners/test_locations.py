@@ -181,7 +181,7 @@ def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
     change(scene.coordinator, created, department="NI-LE")
 
 
-def test_a_manager_checks_the_address_of_her_own_place_on_record_and_nobody_else_does(
+def test_only_a_manager_opens_the_address_of_her_own_place_and_the_trail_records_it(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)

@@ -119,7 +119,7 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
     assert {field.name for field, _ in organization.ListFields()} == {"id", "name"}
 
 
-def test_a_phone_and_a_text_that_are_shown_to_fewer_people_are_not_searched_for_others(
+def test_a_search_ignores_a_phone_and_a_text_that_the_searcher_may_not_see(
     scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
 ) -> None:
     created = make_service(

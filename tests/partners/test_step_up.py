@@ -132,7 +132,7 @@ def test_a4_these_rpcs_require_a_fresh_proof() -> None:
     }
 
 
-def test_a4_each_rpc_with_lasting_effect_is_notified_or_states_why_not() -> None:
+def test_a4_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent() -> None:
     assert lasting.FACTS.keys() | lasting.SILENT == set(ASKING)
 
 
@@ -345,7 +345,7 @@ def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worke
     fails_to_prove(scene.as_worker(manager), created, "session_secret", password=PASSWORD)
 
 
-# --- the story, and who is notified
+# --- a stolen session, and who is notified
 
 
 def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
@@ -365,7 +365,7 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
     assert refusal(lambda: token_of(scene, secret)) == ENDED
 
 
-def test_a4_a_worker_and_her_managers_are_notified_of_a_key_and_of_an_invitation_by_email(
+def test_a4_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
     scene: Scene, own: Organization, manager: Worker
 ) -> None:
     other, worker = scene.worker(own, Role.MANAGER, email="otra@puentes.org"), scene.worker(own)
@@ -416,7 +416,7 @@ def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR)
     proposed = propose(scene.as_worker(coordinator), shelter, "https://sso.example")
     assert recipients_of(scene, "provider_changed") == {coordinator.id}, (
-        "managers get another notice of a proposal, with the way to object"
+        "a proposal has a different notice, which tells managers how to object"
     )
     scene.as_worker(coordinator).EndSignInProvider(organization_id=shelter.id, etag=proposed.etag)
     assert recipients_of(scene, "provider_changed") == {coordinator.id, manager.id}

@@ -90,10 +90,15 @@ def referral_beginnings() -> dict[str, Beginning]:
             urgency=pb.URGENCY_URGENT,
             service_id=SERVICE["shelter_bed"],
             receipt_id=story.receipt(draft.person_id).id,
+            assault_time=timestamp(NOON - timedelta(hours=2)),
+            urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE,
+            unsafe_code=pb.UNSAFE_ANSWER_NAMED,
+            unsafe_organization_ids=[ORG["clinic"]],
+            unsafe_departments=["NI-LE"],
         )
-        paths = ["need_code", "urgency", "service_id", "receipt_id", "contact_id"]
+        paths = [field.name for field, _ in change.ListFields() if field.name not in ("id", "etag")]
         return story.ngo, pb.UpdateReferralRequest(
-            referral=change, update_mask=FieldMask(paths=paths)
+            referral=change, update_mask=FieldMask(paths=[*paths, "contact_id"])
         )
 
     def send(story: Story) -> tuple[Client, Any]:

@@ -75,9 +75,21 @@ NASTY_TIMES = [
     (0, 2**31 - 1),
 ]
 DEEP = 3
-# Fields that only answers use, in messages that requests use too: no rpc reads them, so no rpc can
-# fail on them.
-_REFERRAL = {"id", "etag", "need_code", "urgency", "service_id", "receipt_id", "contact_id"}
+# The fields of Referral that a request may set.
+_SET_IN_REFERRAL = {
+    "id",
+    "etag",
+    "need_code",
+    "urgency",
+    "urgency_reason_code",
+    "service_id",
+    "receipt_id",
+    "contact_id",
+    "assault_time",
+    "unsafe_code",
+    "unsafe_organization_ids",
+    "unsafe_departments",
+}
 _CONTACT = {
     "organization_id",
     "urgency",
@@ -104,8 +116,10 @@ _RECEIPT = {
     "genuine",
     "live",
 }
+# Fields that only answers use, in messages that requests use too: no rpc reads them, so no rpc can
+# fail on them.
 ANSWERED = {
-    "Referral": {*pb.Referral.DESCRIPTOR.fields_by_name} - _REFERRAL,
+    "Referral": {*pb.Referral.DESCRIPTOR.fields_by_name} - _SET_IN_REFERRAL,
     "Contact": _CONTACT,
     "Callback": _CALLBACK,
     "Receipt": _RECEIPT,
@@ -198,7 +212,7 @@ def spoil_each_field(rpc: str, begin: Beginning, story: Story) -> None:
     """
     client, honest = begin(story)
     wrong: list[tuple[str, str, str]] = []
-    # after such a request succeeded, its object can be used again
+    # the honest request can be sent again after a spoiled copy of it has succeeded
     reusable = rpc != "GetReferenceStatus" and rpc.startswith(
         ("Get", "List", "Count", "Create", "Open", "Verify")
     )

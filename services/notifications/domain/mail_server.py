@@ -1,4 +1,4 @@
-"""The mail server that accepts e-mails, named in the settings by one URL."""
+"""The mail server through which e-mails are sent; the settings give it as one URL."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit

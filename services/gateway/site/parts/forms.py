@@ -25,7 +25,7 @@ Problems = Mapping[str, str]
 """The problems of a form, as text by field."""
 NO_PROBLEMS: Problems = MappingProxyType({})
 LAST_DAYS = ("review_time", "until_time")
-"""Times for which a form asks a day. The day counts to its last minute, as people mean it."""
+"""Times for which a form asks only for a day. The day is included up to its last minute."""
 PASSWORDS = ("password", "new_password")
 """Texts that are passed on exactly as they were typed."""
 
@@ -34,8 +34,8 @@ class Incomplete(Exception):
     """Problems of a form that are found without calling a service, as text by field."""
 
 
-# Refusals that a page can show in the form itself. With `again`, access.py adds Exhausted. Any
-# other refusal leads to an error page.
+# Refusals that a page can show in the form itself. If a page has a renderer `again`
+# (shell/access.py), the form also shows Exhausted. Any other refusal leads to an error page.
 SHOWN_IN_PLACE = (Invalid, Conflict, Stale, Reused, Incomplete)
 
 

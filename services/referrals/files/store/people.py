@@ -70,7 +70,7 @@ class People:
     def query(
         tx: Transaction, identifier: str, *, for_update: bool = False
     ) -> Callable[[], Person]:
-        """Queries a file, and returns a function that waits for it, as `get` does."""
+        """Queries a file. Returns a function that waits for the result of `get`."""
         result = tx.execute(
             "SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
             (identifier,),
@@ -131,7 +131,7 @@ class People:
         return self.query_key(tx, person_id)()
 
     def query_key(self, tx: Transaction, person_id: str) -> Callable[[], SealingKey]:
-        """Queries the person's key, and returns a function that waits for it, as `key` does."""
+        """Queries the person's key. Returns a function that waits for the result of `key`."""
         result = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
             " WHERE person_id = %s",

@@ -78,8 +78,8 @@ class Receipts:
     def add(self, tx: Transaction, receipt: Receipt) -> None:
         """Signs and inserts a receipt.
 
-        A receipt that opens nothing until a second person confirms it is only proposed: its fact is
-        "proposed" and not "given".
+        If a receipt opens nothing until a second person confirms it, its fact is "proposed" instead
+        of "given".
         """
         tx.execute(_INSERT, self._signed(receipt))
         if receipt.adult_ground_code or receipt.giver_ground_code:
@@ -114,7 +114,7 @@ class Receipts:
     def query(
         self, tx: Transaction, identifier: str, *, for_update: bool = False
     ) -> Callable[[], Receipt]:
-        """Queries one receipt, and returns a function that waits for it, as `get` does."""
+        """Queries one receipt. Returns a function that waits for the result of `get`."""
         result = tx.execute(
             f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)
         )
@@ -130,7 +130,7 @@ class Receipts:
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False
     ) -> list[Receipt]:
-        """Returns a person's receipts, as far as the scope shows them, newest first."""
+        """Returns those of a person's receipts that are in the scope, newest first."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(
             f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",

@@ -1,4 +1,4 @@
-"""Keeps the age bands of files up to date, according to the date at each person's place.
+"""Keeps the age bands of files up to date, by the local date where each person is.
 
 Erased files are not updated.
 """

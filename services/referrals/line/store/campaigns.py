@@ -64,7 +64,7 @@ def placement(tx: Transaction, code: str) -> Placement | None:
 
 
 def count_contacts(tx: Transaction, campaign: Campaign) -> list[Row]:
-    """Counts the contacts in the scope that named a code of the campaign.
+    """Counts the contacts that named a code of the campaign, within the scope.
 
     Each row has placement_code, triage, outcome_code and count.
     """

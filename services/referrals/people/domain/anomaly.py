@@ -112,10 +112,10 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
 
 
 def on_duty(duty_times: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Returns whether a worker counts as on duty in the night of `day`.
+    """Returns whether a worker counts as on duty on the night of `day`.
 
     `duty_times` are the times of her duty actions on the day and on the fourteen days before. She
-    counts as on duty if she acted in that night, or in at least two nights of the whole period.
+    counts as on duty if she acted on that night, or on at least two nights of the whole period.
     """
     nights = {day_of(time, zone) for time in duty_times if is_night(time, zone)}
     return day in nights or len(nights) >= DUTY_NIGHTS
@@ -124,11 +124,12 @@ def on_duty(duty_times: Iterable[datetime], day: date, zone: tzinfo) -> bool:
 def find_anomalies(
     openings: Iterable[Opening], own_organization_id: str, zone: tzinfo, *, on_duty_at_night: bool
 ) -> dict[AnomalyKind, int]:
-    """Returns the count of each kind of anomaly in a worker's accesses on one day.
+    """Returns the anomalies in a worker's accesses on one day: the number of files by kind.
 
-    Kinds that did not occur are left out. `own_organization_id` is the worker's organisation. If
-    `on_duty_at_night` is True, the worker is on duty at night, and her accesses at night do not
-    count.
+    For ACROSS_ORGANIZATIONS the number is that of organisations, and for OPENING_QUOTA that of
+    refused accesses. Kinds that did not occur are left out. `own_organization_id` is the worker's
+    organisation. If `on_duty_at_night` is True, the worker is on duty at night, and her accesses at
+    night do not count.
     """
     allowed_openings = [opening for opening in openings if not opening.refused]
     other_files = {

@@ -39,6 +39,8 @@ RULES = (
     "services/referrals/line/domain/contact.py: enlace.referrals.v1.State",
     # the three answers, by name, in the rules of the triage
     "services/referrals/line/domain/triage.py: enlace.referrals.v1.Answer",
+    # the condition of each box
+    "services/referrals/referrals/store/boxes.py: enlace.referrals.v1.Box",
 )
 # a literal with at least this share of a list's words counts as the list, with some words forgotten
 MIN_SHARE = 0.75

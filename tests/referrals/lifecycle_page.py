@@ -80,14 +80,16 @@ CARRIES = {
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": (
         "the withdrawn receipt, through any partner that holds it; or her reference, which ends"
-        " everything, also drafts (without a deletion) and open needs"
+        " everything, including drafts (without a deletion) and open needs"
     ),
     "assign": (
         "a worker of the receiver, or nobody: then the desk is responsible, as it is when its"
         " worker is suspended"
     ),
     "amend": "a different urgency, or a file with new content; the fact names the changed fields",
-    "confirm_deletion": "no content: everything written about her elsewhere is destroyed",
+    "confirm_deletion": (
+        "no content: the receiver has destroyed everything written about her elsewhere"
+    ),
     "reroute": (
         "a different service; a draft for that service is created, based on this referral, and the"
         " need is open until the draft is sent"
@@ -135,7 +137,7 @@ def page() -> str:
             ),
             (
                 "Every other state can change to `entered_in_error`, which is never"
-                " counted; the diagram omits those arrows."
+                " counted; the diagram omits these arrows."
             ),
             "",
             "## Steps",
@@ -252,7 +254,7 @@ def _turns() -> list[str]:
             f"`{REFER_AGAIN}` is not a step of this referral: the sender creates a draft with"
             " `based_on_id`. Until the draft is sent, the need stays open."
         ),
-        "In every other state it is nobody's turn.",
+        "In the states that the table omits it is nobody's turn.",
     ]
 
 
@@ -318,7 +320,7 @@ def _clocks() -> list[str]:
         ],
         "",
         "`review` is due at the receiver's review time; `silence` after"
-        f" {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, and"
+        f" {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, or"
         f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after"
         f" {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
         "While an appointment is open, `silence` starts at the appointment's time."
@@ -330,17 +332,16 @@ def _clocks() -> list[str]:
         ),
         "`replace` starts when a referral comes back without help, and concerns its sender alone."
         " It stops when another referral based on it is sent, continues if that referral is"
-        " entered in error, and ends when the need is closed explicitly."
-        " Referrals that came back before this deadline existed are open needs without it.",
+        " entered in error, and ends when the need is closed explicitly.",
         (
             "`draft` reminds the sender alone to send the draft or enter it in error. At 150 per"
-            " cent the draft's taken offer is released."
+            " cent the offer taken for the draft is released."
             " Without an urgency, a draft counts as normal."
         ),
-        "An open contact of the line has a deadline too (`contact`): as long as `draft` for the"
-        " urgency of its answers, or for an emergency while nothing is known. The line is notified"
-        " at 50 and 100 per cent, the coordinators too at 150 per cent; for an immediate contact,"
-        " at once.",
+        "An open contact of the line has a deadline too (`contact`), as long as `draft` is for the"
+        " urgency of its answers, or for an emergency while these leave the urgency open. The line"
+        " is notified at 50 and 100 per cent, the coordinators too at 150 per cent; for an"
+        " immediate contact, at once.",
         "Health deadlines begin at the time of an assault stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())
         + " (WHO). While either could run, the referral is at least an emergency."

@@ -3,8 +3,8 @@
 isort:skip_file
 The options with which the .proto files declare facts that no standard option covers: for an rpc,
 who may call it and why it may be refused; for a field, the values that it may hold. Rights, the
-checks of every request, the REST interface and its document derive from these options; none of
-them is written a second time.
+checks of every request, the REST interface and its OpenAPI document are derived from these
+options; nothing is declared twice.
 """
 
 from collections import abc as _abc
@@ -105,36 +105,36 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     caller token.
     """
     REASON_TOKEN_INVALID: _Reason.ValueType  # 2
-    """The credential is not one of ours. Check that the key is whole (enl_, id and secret), and that
-    a caller token is for this service.
+    """This network did not issue the credential. Check that the key is complete (enl_, id and
+    secret), and that a caller token is for this service.
     """
     REASON_TOKEN_EXPIRED: _Reason.ValueType  # 3
-    """The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a
-    session the gateway fetches it.
+    """The caller token has expired; nothing was done. Fetch a fresh token, and send the request
+    again. For a key or a session, the gateway fetches the token itself.
     """
     REASON_KEY_INVALID: _Reason.ValueType  # 4
     """The API key is unknown, revoked, expired or not confirmed yet. Ask your organisation's manager,
-    who sees which.
+    who can see which of these is the case.
     """
     REASON_SIGN_IN_FAILED: _Reason.ValueType  # 5
-    """E-mail and password do not belong together, or the account is closed. Ask again; an unknown
-    e-mail looks the same.
+    """The e-mail and password do not match, or the account is closed. Try again; the answer is the
+    same for an unknown e-mail.
     """
     REASON_SESSION_ENDED: _Reason.ValueType  # 6
     """The session has ended. Sign in again."""
     REASON_INVITATION_INVALID: _Reason.ValueType  # 7
-    """The invitation is used, replaced, too old or unknown. Ask for another."""
+    """The invitation was used or replaced, or it is too old or unknown. Ask for another one."""
     REASON_REFERENCE_OR_PIN_WRONG: _Reason.ValueType  # 8
-    """Reference and PIN do not belong together. Ask again; an unknown reference looks the same."""
+    """The reference and PIN do not match. Try again; the answer is the same for an unknown reference."""
     REASON_RIGHT_MISSING: _Reason.ValueType  # 9
-    """The role or scope has no right to this. Ask for a key with the scope that the operation names."""
+    """Your role or scope does not allow this. Ask for a key with the scope that the operation names."""
     REASON_ORGANIZATION_NOT_ACTIVE: _Reason.ValueType  # 10
     """The member is suspended or has left. Speak to the coordinator."""
     REASON_MEMBER_ON_PROBATION: _Reason.ValueType  # 11
-    """A member on probation does not open identities. Wait for the approval by the coordinator."""
+    """A member on probation may not open identities. Wait until the coordinators approve it."""
     REASON_NOT_FOUND: _Reason.ValueType  # 12
-    """The object does not exist, or it is not yours. Check the id; the two cases look the same on
-    purpose.
+    """The object does not exist, or it is not yours. Check the id; the answer is the same in both
+    cases on purpose.
     """
     REASON_METHOD_NOT_ALLOWED: _Reason.ValueType  # 13
     """This method is not offered here. Use one that `Allow` names."""
@@ -143,7 +143,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_MALFORMED_REQUEST: _Reason.ValueType  # 15
     """The request is not understood. Check path, headers and query."""
     REASON_CONTENT_TYPE_UNSUPPORTED: _Reason.ValueType  # 16
-    """The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
+    """The type of the body is not supported. Send application/json, or application/merge-patch+json
+    to PATCH.
+    """
     REASON_BODY_TOO_LARGE: _Reason.ValueType  # 17
     """The body is larger than 64 kB, or the file is larger than 700 kB. Send less."""
     REASON_INVALID_FIELDS: _Reason.ValueType  # 18
@@ -161,9 +163,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     `allowed_verbs` lists the possible steps.
     """
     REASON_ALREADY_ASKED: _Reason.ValueType  # 23
-    """A question was asked before; a referral may have one. Decide, or call the sender."""
+    """A question was already asked, and a referral may have only one. Decide, or call the sender."""
     REASON_NOT_A_DRAFT: _Reason.ValueType  # 24
-    """Only a draft can be changed. Withdraw it and open a new one."""
+    """Only a draft can be changed. Withdraw the referral, and open a new one."""
     REASON_INCOMPLETE_DRAFT: _Reason.ValueType  # 25
     """Need, urgency or service is missing. Complete the draft with PATCH."""
     REASON_SERVICE_UNKNOWN: _Reason.ValueType  # 26
@@ -171,13 +173,13 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     another, or try again in a few seconds.
     """
     REASON_SAFE_CONTACT_MISSING: _Reason.ValueType  # 27
-    """There is no safe-contact plan for the person. PUT one; `none` is a plan."""
+    """There is no safe-contact plan for the person. Set one; `none` counts as a plan."""
     REASON_RECEIPT_MISSING: _Reason.ValueType  # 28
     """No consent covers this. Record a receipt for the recipient, or send on an override if you have
     that right.
     """
     REASON_RECEIPT_EXPIRED: _Reason.ValueType  # 29
-    """The consent has run out. Ask the person again, and record a new receipt."""
+    """The consent has expired. Ask the person again, and record a new receipt."""
     REASON_RECEIPT_WITHDRAWN: _Reason.ValueType  # 30
     """The consent was withdrawn. Respect it; a new receipt needs a new consent."""
     REASON_RECEIPT_RECIPIENT_DIFFERS: _Reason.ValueType  # 31
@@ -195,50 +197,50 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     the child's best interest.
     """
     REASON_TWO_PEOPLE_REQUIRED: _Reason.ValueType  # 36
-    """Type, country and public number belong to the network. Propose the change; another coordinator
-    confirms it.
+    """Type, country and public number can be changed only by two coordinators. Propose the change,
+    and have another coordinator confirm it.
     """
     REASON_SECOND_PERSON_REQUIRED: _Reason.ValueType  # 37
     """The person who began this can't confirm it. Have somebody else confirm it."""
     REASON_OVERRIDE_AFTER_WITHDRAWAL: _Reason.ValueType  # 38
-    """The person withdrew her consent to this receiver. Respect that; a new danger needs its own
-    reason and another person.
+    """The person withdrew her consent to this receiver. Respect that. In a new danger, another worker
+    can send an override with the reason danger_after_withdrawal.
     """
     REASON_RECEIVER_NOT_ACTIVE: _Reason.ValueType  # 39
     """The receiving member is suspended or has left. Choose another service."""
     REASON_PERSON_ERASED: _Reason.ValueType  # 40
     """The person's data were erased. Nothing can bring them back."""
     REASON_REFERRAL_LIMIT: _Reason.ValueType  # 41
-    """A member on probation sends five referrals at most. Wait for the approval."""
+    """A member on probation may send at most five referrals. Wait for the approval."""
     REASON_NOTHING_TO_CONFIRM: _Reason.ValueType  # 42
     """Nothing waits for a confirmation. Read the object again: somebody may have confirmed it."""
     REASON_EMAIL_TAKEN: _Reason.ValueType  # 43
-    """Your address has an account at another organization. Sign in with it, or be invited with
-    another address.
+    """Your address has an account at another organisation. Sign in with that account, or ask for an
+    invitation to another address.
     """
     REASON_MANAGER_EXISTS: _Reason.ValueType  # 44
     """The organisation has a manager. The manager invites its people herself."""
     REASON_TOO_MANY_INVITATIONS: _Reason.ValueType  # 45
-    """Twenty invitations in 72 hours are the limit. Wait until one has run out."""
+    """The limit is twenty invitations in 72 hours. Wait until one has expired."""
     REASON_TOO_MANY_KEYS: _Reason.ValueType  # 46
-    """Two live keys are the limit. Revoke one."""
+    """The limit is two live keys. Revoke one."""
     REASON_TOO_MANY_WEBHOOKS: _Reason.ValueType  # 47
     """An organisation may have twenty webhooks. Remove one, or send more kinds of events to one."""
     REASON_NOT_IN_DEVELOPMENT: _Reason.ValueType  # 48
-    """Only a development set-up keeps e-mails. Look into the mailbox instead."""
+    """Only a development set-up stores e-mails. Look in the mailbox instead."""
     REASON_TOO_MANY_ATTEMPTS: _Reason.ValueType  # 49
-    """Too many attempts: wrong secrets, or searches and previews with which somebody could be found
-    out. Wait for Retry-After.
+    """There were too many attempts: wrong secrets, or searches or previews that could reveal who
+    somebody is. Wait as long as Retry-After says.
     """
     REASON_RATE_LIMITED: _Reason.ValueType  # 50
-    """You sent more requests than your share. Wait for Retry-After; `RateLimit` says how much is
-    left.
+    """You sent more requests than your share allows. Wait as long as Retry-After says; `RateLimit`
+    says how much is left.
     """
     REASON_TOO_MANY_REQUESTS: _Reason.ValueType  # 51
-    """The service can't handle more now. Wait for Retry-After."""
+    """The service can't handle more now. Wait as long as Retry-After says."""
     REASON_STORE_FULL: _Reason.ValueType  # 52
     """The disk of a database is full; nothing was written, and operations that write nothing still
-    work. Wait for Retry-After; tell operations.
+    work. Wait as long as Retry-After says; tell operations.
     """
     REASON_STORE_BUSY: _Reason.ValueType  # 53
     """Other requests are changing the same object; nothing was written. Send the same request again."""
@@ -256,15 +258,15 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_SERVICE_BUSY: _Reason.ValueType  # 57
     """A service, or your share of it, is fully occupied; nothing was sent to it. Send fewer requests
-    at once, and this one with the same Idempotency-Key again.
+    at once, and send this one again with the same Idempotency-Key.
     """
     REASON_DEADLINE_EXCEEDED: _Reason.ValueType  # 58
     """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
     REASON_FAULT: _Reason.ValueType  # 59
-    """An unexpected error occurred here. Tell operations the request id."""
+    """An unexpected error occurred in the network. Report the request id to operations."""
     REASON_SECRET_ROTATING: _Reason.ValueType  # 60
-    """The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate
-    with `at_once`, which ends it now.
+    """The former secret of an earlier rotation is still used to sign. Wait until
+    `former_secret_expire_time`, or rotate with `at_once`, which ends the former secret now.
     """
     REASON_STEP_WAITS: _Reason.ValueType  # 80
     """Steps that must come first are not settled; `about` names them. Settle them, or record that
@@ -273,94 +275,100 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PLAN_CLOSED: _Reason.ValueType  # 81
     """The plan has ended. Begin another."""
     REASON_PLAN_EXISTS: _Reason.ValueType  # 82
-    """The person has a plan by this pathway already. Go on with that one, or close it."""
+    """The person already has a plan with this pathway. Continue that plan, or close it."""
     REASON_ENQUIRY_TAKEN: _Reason.ValueType  # 83
-    """An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is
-    needed.
+    """An offer for the enquiry was taken. If the offer is yours, a referral follows; otherwise you
+    need not do anything.
     """
     REASON_ENQUIRY_CANCELLED: _Reason.ValueType  # 84
-    """The asking organisation stopped asking, or took no offer in time. Nothing more is needed."""
+    """The asking organisation cancelled the enquiry, or took no offer in time. You need not do
+    anything.
+    """
     REASON_ENQUIRY_EXHAUSTED: _Reason.ValueType  # 85
-    """The time ran out, or all receivers declined. The asking organisation can ask anew."""
+    """The time ran out, or all receivers declined. The asking organisation can send another enquiry."""
     REASON_OFFER_GONE: _Reason.ValueType  # 86
-    """The service does not offer this, or no longer does. Read the enquiry again, and take another
-    offer.
+    """The service made no such offer, or its offer no longer stands. Read the enquiry again, and take
+    another offer.
     """
     REASON_TOO_MANY_ENQUIRIES: _Reason.ValueType  # 87
-    """A member may have only so many enquiries open, and make only so many in a day. Close one, or
-    wait.
+    """Your organisation has too many open enquiries, or has created too many in a day (see
+    CreateEnquiry). Cancel one, or wait.
     """
     REASON_LEGS_NOT_ACCEPTED: _Reason.ValueType  # 88
-    """The person does not leave before a member in good standing has accepted every later leg;
-    `about` names the other legs. Wait, or ask another service for them.
+    """The person must not leave until members in good standing have accepted all later legs; `about`
+    names the legs that they have not accepted. Wait, or ask other services for these legs.
     """
     REASON_RECEIPT_OF_ANOTHER_LEG: _Reason.ValueType  # 89
-    """Another leg of the same hand-over uses this consent; `about` names it. Each leg needs its own
-    consent.
+    """Another leg of the same hand-over uses this consent; `about` names that leg. Each leg needs its
+    own consent.
     """
     REASON_RESUME_TOKEN_LOST: _Reason.ValueType  # 90
     """The service's database was restored from a backup, so the changes after this token are not
-    known. List anew, and watch without a token.
+    known. List the referrals again, and watch without a token.
     """
     REASON_REMINDED_LATELY: _Reason.ValueType  # 91
     """The side whose turn it is was reminded less than an hour ago. Wait, or call."""
     REASON_TOO_MUCH_SAID: _Reason.ValueType  # 92
-    """Twenty notes in a day are the limit of a reference. Call the line."""
+    """The limit for a reference is twenty notes in a day. Call the line."""
     REASON_CALL_NOT_SAFE: _Reason.ValueType  # 93
     """The person's safe-contact plan does not let anybody call her. Respect it; she can call the line
     at any time.
     """
     REASON_CALLBACK_SETTLED: _Reason.ValueType  # 94
-    """The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+    """The call was made or given up, or it is no longer safe. Agree on another call if she wants one."""
     REASON_EVIDENCE_MISSING: _Reason.ValueType  # 95
     """Evidence that must be seen before a member is approved is missing or out of date; `about` names
     it. Record it.
     """
     REASON_TOO_MANY_PASSKEYS: _Reason.ValueType  # 100
-    """Ten passkeys are the limit of an account. End one that you no longer have."""
+    """The limit for an account is ten passkeys. End one that you no longer have."""
     REASON_PASSKEYS_UNAVAILABLE: _Reason.ValueType  # 101
-    """The network is reached by a number, or by a name for which browsers make no passkey. Use a code
-    instead.
+    """The network's address is an IP address, or a name for which browsers create no passkeys. Use a
+    code instead.
     """
     REASON_PROVIDER_UNAVAILABLE: _Reason.ValueType  # 102
     """The organisation's own sign-in provider does not answer, or answers wrongly. Try again later,
     or sign in with a password.
     """
     REASON_RESET_NOT_VALID: _Reason.ValueType  # 103
-    """The link for a new password is used, replaced, too old or unknown, or the account is not in
-    use. Request another link.
+    """The link for a new password was used or replaced, or it is too old or unknown; or the account
+    is not in use. Request another link.
     """
     REASON_OWN_ACCOUNT: _Reason.ValueType  # 104
-    """Nobody removes the second factor of her own sign-in without her password. Ask another manager
-    of the organisation, or the coordinators.
+    """You cannot remove the second factor of your own sign-in without your password. Ask another
+    manager of the organisation, or the coordinators.
     """
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
-    """You opened as many persons in this hour as work can need. Wait for Retry-After; the persons
-    that you opened stay open to you. The auditor sees this.
+    """You opened the data of so many persons in this hour that no work should need more. Wait as long
+    as Retry-After says; you can still open the persons that you opened in this hour. The auditor
+    sees this refusal.
     """
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
     """Somebody has already reviewed this access. Read it again."""
     REASON_EMERGENCY_NOT_NEEDED: _Reason.ValueType  # 107
-    """A consent covers this need. Open with that consent; a limit that the person set is not widened."""
+    """A consent covers this need. Open the data with that consent; an emergency access does not widen
+    a limit that the person set.
+    """
     REASON_REVIEW_OWED: _Reason.ValueType  # 108
     """An emergency access of your organisation was not reviewed in time. Ask the file's organisation,
     or the auditor, to review it.
     """
     REASON_ADDRESS_OPENED: _Reason.ValueType  # 115
-    """The address was opened before for this referral, by another worker or longer ago. Ask the
-    service.
+    """Another worker opened the address for this referral, or you opened it more than 30 minutes ago.
+    Ask the service for the address.
     """
     REASON_LOCATION_IN_USE: _Reason.ValueType  # 116
     """Services are still offered at this place. End them first."""
     REASON_NO_MAIL: _Reason.ValueType  # 131
-    """This network sends no e-mail. Ask for the link, and hand it over on paper."""
+    """This network sends no e-mail. Request the link with `on_paper`, and hand it over."""
     REASON_ASSENT_REQUIRED: _Reason.ValueType  # 140
-    """The child's own yes is missing: the child refused, was not asked, or was called too young at 12
-    or more. Ask the child; against a no, only a decision in the child's best interest counts.
+    """The child has not agreed: the child refused, was not asked, or was recorded as too young at an
+    age of 12 or more. Ask the child; if the child refuses, only a decision in the child's best
+    interest counts.
     """
     REASON_OWN_CONSENT_REQUIRED: _Reason.ValueType  # 141
-    """Nobody else may give this consent for an adult. Ask her; if she can't answer and it can't wait,
-    an override has its own rules.
+    """Nobody else may give this consent for an adult. Ask her; if she can't answer and the referral
+    can't wait, an override may be possible.
     """
     REASON_AGE_NOT_TAKEN: _Reason.ValueType  # 142
     """The service is not for her age. Choose another, or go on with acknowledged_codes if somebody at
@@ -371,12 +379,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     or the same person invited both, less than 30 days ago; or you share a mailbox, a device or an
     account at a provider), second_factor (your account needs only a password), organization (both
     of you are coordinators of one organisation), unknown (it is not known how your account was
-    created), too_many. Have somebody else do it whom another person invited, set up a code, or
-    wait until 30 days have passed.
+    created), too_many (more than 250 accounts and keys are related to yours). Have a person do it
+    whom somebody else invited, set up a code, or wait until 30 days have passed.
     """
     REASON_OBJECTION_TIME: _Reason.ValueType  # 146
-    """The members that this concerns have three days to object, which are not over. Confirm it
-    afterwards.
+    """The members concerned have three days to object, and the three days are not over. Confirm the
+    proposal afterwards.
     """
     REASON_STEP_UP_REQUIRED: _Reason.ValueType  # 150
     """The effect of this call outlasts your session, and you last proved your identity more than ten
@@ -384,9 +392,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     was done.
     """
     REASON_NO_SECOND_COORDINATOR: _Reason.ValueType  # 165
-    """This takes two coordinators of different member organisations, and no second member has one.
-    Have operations register one (found-elsewhere, docs/operations.md); until then one coordinator
-    can suspend a member for a day (hold).
+    """This takes two coordinators of different member organisations, and no other member has a
+    coordinator. Have operations register one (found-elsewhere, docs/operations.md); until then one
+    coordinator can suspend a member for a day (hold).
     """
     REASON_HELD_LATELY: _Reason.ValueType  # 166
     """You put a hold on this member less than 30 days ago, and no second coordinator agreed. Propose
@@ -394,21 +402,21 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_UNSAFE_NOT_ASKED: _Reason.ValueType  # 167
     """Nobody has recorded with whom or where she is not safe; `about` names the field. Ask her, and
-    record in the draft whom or where she named, that she named nothing, or why she was not asked.
+    record in the draft what she named, that she named nothing, or why she was not asked.
     """
     REASON_UNSAFE_FOR_HER: _Reason.ValueType  # 168
     """The person named this organisation, or the department where it helps, as not safe. Choose
     another, or go on with acknowledged_codes if she still wants it.
     """
     REASON_ALREADY_REPLACED: _Reason.ValueType  # 169
-    """Another referral for this need was sent in place of the one that this draft is based on, and
-    did not come back. Enter the draft in error.
+    """The referral that this draft is based on was already replaced by another one, which has not
+    come back. Mark the draft as entered in error.
     """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
-    """The reasons for refusals: the stable word of a refusal, in lower case without the prefix, in
-    ErrorInfo and in problem+json. The comment of a reason says what the reason means and what its
-    reader can do about it.
+    """The reasons for refusals. ErrorInfo and problem+json carry a reason as a stable word: its name in
+    lower case without the prefix. The comment of a reason says what the reason means, and what the
+    caller can do about it.
     """
 
 REASON_UNSPECIFIED: Reason.ValueType  # 0
@@ -417,36 +425,36 @@ REASON_TOKEN_MISSING: Reason.ValueType  # 1
 caller token.
 """
 REASON_TOKEN_INVALID: Reason.ValueType  # 2
-"""The credential is not one of ours. Check that the key is whole (enl_, id and secret), and that
-a caller token is for this service.
+"""This network did not issue the credential. Check that the key is complete (enl_, id and
+secret), and that a caller token is for this service.
 """
 REASON_TOKEN_EXPIRED: Reason.ValueType  # 3
-"""The caller token has expired. Fetch a fresh one and ask again; nothing was done. For a key or a
-session the gateway fetches it.
+"""The caller token has expired; nothing was done. Fetch a fresh token, and send the request
+again. For a key or a session, the gateway fetches the token itself.
 """
 REASON_KEY_INVALID: Reason.ValueType  # 4
 """The API key is unknown, revoked, expired or not confirmed yet. Ask your organisation's manager,
-who sees which.
+who can see which of these is the case.
 """
 REASON_SIGN_IN_FAILED: Reason.ValueType  # 5
-"""E-mail and password do not belong together, or the account is closed. Ask again; an unknown
-e-mail looks the same.
+"""The e-mail and password do not match, or the account is closed. Try again; the answer is the
+same for an unknown e-mail.
 """
 REASON_SESSION_ENDED: Reason.ValueType  # 6
 """The session has ended. Sign in again."""
 REASON_INVITATION_INVALID: Reason.ValueType  # 7
-"""The invitation is used, replaced, too old or unknown. Ask for another."""
+"""The invitation was used or replaced, or it is too old or unknown. Ask for another one."""
 REASON_REFERENCE_OR_PIN_WRONG: Reason.ValueType  # 8
-"""Reference and PIN do not belong together. Ask again; an unknown reference looks the same."""
+"""The reference and PIN do not match. Try again; the answer is the same for an unknown reference."""
 REASON_RIGHT_MISSING: Reason.ValueType  # 9
-"""The role or scope has no right to this. Ask for a key with the scope that the operation names."""
+"""Your role or scope does not allow this. Ask for a key with the scope that the operation names."""
 REASON_ORGANIZATION_NOT_ACTIVE: Reason.ValueType  # 10
 """The member is suspended or has left. Speak to the coordinator."""
 REASON_MEMBER_ON_PROBATION: Reason.ValueType  # 11
-"""A member on probation does not open identities. Wait for the approval by the coordinator."""
+"""A member on probation may not open identities. Wait until the coordinators approve it."""
 REASON_NOT_FOUND: Reason.ValueType  # 12
-"""The object does not exist, or it is not yours. Check the id; the two cases look the same on
-purpose.
+"""The object does not exist, or it is not yours. Check the id; the answer is the same in both
+cases on purpose.
 """
 REASON_METHOD_NOT_ALLOWED: Reason.ValueType  # 13
 """This method is not offered here. Use one that `Allow` names."""
@@ -455,7 +463,9 @@ REASON_MALFORMED_JSON: Reason.ValueType  # 14
 REASON_MALFORMED_REQUEST: Reason.ValueType  # 15
 """The request is not understood. Check path, headers and query."""
 REASON_CONTENT_TYPE_UNSUPPORTED: Reason.ValueType  # 16
-"""The body is of another type. Send application/json, or application/merge-patch+json to PATCH."""
+"""The type of the body is not supported. Send application/json, or application/merge-patch+json
+to PATCH.
+"""
 REASON_BODY_TOO_LARGE: Reason.ValueType  # 17
 """The body is larger than 64 kB, or the file is larger than 700 kB. Send less."""
 REASON_INVALID_FIELDS: Reason.ValueType  # 18
@@ -473,9 +483,9 @@ REASON_ILLEGAL_TRANSITION: Reason.ValueType  # 22
 `allowed_verbs` lists the possible steps.
 """
 REASON_ALREADY_ASKED: Reason.ValueType  # 23
-"""A question was asked before; a referral may have one. Decide, or call the sender."""
+"""A question was already asked, and a referral may have only one. Decide, or call the sender."""
 REASON_NOT_A_DRAFT: Reason.ValueType  # 24
-"""Only a draft can be changed. Withdraw it and open a new one."""
+"""Only a draft can be changed. Withdraw the referral, and open a new one."""
 REASON_INCOMPLETE_DRAFT: Reason.ValueType  # 25
 """Need, urgency or service is missing. Complete the draft with PATCH."""
 REASON_SERVICE_UNKNOWN: Reason.ValueType  # 26
@@ -483,13 +493,13 @@ REASON_SERVICE_UNKNOWN: Reason.ValueType  # 26
 another, or try again in a few seconds.
 """
 REASON_SAFE_CONTACT_MISSING: Reason.ValueType  # 27
-"""There is no safe-contact plan for the person. PUT one; `none` is a plan."""
+"""There is no safe-contact plan for the person. Set one; `none` counts as a plan."""
 REASON_RECEIPT_MISSING: Reason.ValueType  # 28
 """No consent covers this. Record a receipt for the recipient, or send on an override if you have
 that right.
 """
 REASON_RECEIPT_EXPIRED: Reason.ValueType  # 29
-"""The consent has run out. Ask the person again, and record a new receipt."""
+"""The consent has expired. Ask the person again, and record a new receipt."""
 REASON_RECEIPT_WITHDRAWN: Reason.ValueType  # 30
 """The consent was withdrawn. Respect it; a new receipt needs a new consent."""
 REASON_RECEIPT_RECIPIENT_DIFFERS: Reason.ValueType  # 31
@@ -507,50 +517,50 @@ REASON_GUARDIAN_REQUIRED: Reason.ValueType  # 35
 the child's best interest.
 """
 REASON_TWO_PEOPLE_REQUIRED: Reason.ValueType  # 36
-"""Type, country and public number belong to the network. Propose the change; another coordinator
-confirms it.
+"""Type, country and public number can be changed only by two coordinators. Propose the change,
+and have another coordinator confirm it.
 """
 REASON_SECOND_PERSON_REQUIRED: Reason.ValueType  # 37
 """The person who began this can't confirm it. Have somebody else confirm it."""
 REASON_OVERRIDE_AFTER_WITHDRAWAL: Reason.ValueType  # 38
-"""The person withdrew her consent to this receiver. Respect that; a new danger needs its own
-reason and another person.
+"""The person withdrew her consent to this receiver. Respect that. In a new danger, another worker
+can send an override with the reason danger_after_withdrawal.
 """
 REASON_RECEIVER_NOT_ACTIVE: Reason.ValueType  # 39
 """The receiving member is suspended or has left. Choose another service."""
 REASON_PERSON_ERASED: Reason.ValueType  # 40
 """The person's data were erased. Nothing can bring them back."""
 REASON_REFERRAL_LIMIT: Reason.ValueType  # 41
-"""A member on probation sends five referrals at most. Wait for the approval."""
+"""A member on probation may send at most five referrals. Wait for the approval."""
 REASON_NOTHING_TO_CONFIRM: Reason.ValueType  # 42
 """Nothing waits for a confirmation. Read the object again: somebody may have confirmed it."""
 REASON_EMAIL_TAKEN: Reason.ValueType  # 43
-"""Your address has an account at another organization. Sign in with it, or be invited with
-another address.
+"""Your address has an account at another organisation. Sign in with that account, or ask for an
+invitation to another address.
 """
 REASON_MANAGER_EXISTS: Reason.ValueType  # 44
 """The organisation has a manager. The manager invites its people herself."""
 REASON_TOO_MANY_INVITATIONS: Reason.ValueType  # 45
-"""Twenty invitations in 72 hours are the limit. Wait until one has run out."""
+"""The limit is twenty invitations in 72 hours. Wait until one has expired."""
 REASON_TOO_MANY_KEYS: Reason.ValueType  # 46
-"""Two live keys are the limit. Revoke one."""
+"""The limit is two live keys. Revoke one."""
 REASON_TOO_MANY_WEBHOOKS: Reason.ValueType  # 47
 """An organisation may have twenty webhooks. Remove one, or send more kinds of events to one."""
 REASON_NOT_IN_DEVELOPMENT: Reason.ValueType  # 48
-"""Only a development set-up keeps e-mails. Look into the mailbox instead."""
+"""Only a development set-up stores e-mails. Look in the mailbox instead."""
 REASON_TOO_MANY_ATTEMPTS: Reason.ValueType  # 49
-"""Too many attempts: wrong secrets, or searches and previews with which somebody could be found
-out. Wait for Retry-After.
+"""There were too many attempts: wrong secrets, or searches or previews that could reveal who
+somebody is. Wait as long as Retry-After says.
 """
 REASON_RATE_LIMITED: Reason.ValueType  # 50
-"""You sent more requests than your share. Wait for Retry-After; `RateLimit` says how much is
-left.
+"""You sent more requests than your share allows. Wait as long as Retry-After says; `RateLimit`
+says how much is left.
 """
 REASON_TOO_MANY_REQUESTS: Reason.ValueType  # 51
-"""The service can't handle more now. Wait for Retry-After."""
+"""The service can't handle more now. Wait as long as Retry-After says."""
 REASON_STORE_FULL: Reason.ValueType  # 52
 """The disk of a database is full; nothing was written, and operations that write nothing still
-work. Wait for Retry-After; tell operations.
+work. Wait as long as Retry-After says; tell operations.
 """
 REASON_STORE_BUSY: Reason.ValueType  # 53
 """Other requests are changing the same object; nothing was written. Send the same request again."""
@@ -568,15 +578,15 @@ Idempotency-Key again.
 """
 REASON_SERVICE_BUSY: Reason.ValueType  # 57
 """A service, or your share of it, is fully occupied; nothing was sent to it. Send fewer requests
-at once, and this one with the same Idempotency-Key again.
+at once, and send this one again with the same Idempotency-Key.
 """
 REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 58
 """A service did not answer in time. Send the same request with the same Idempotency-Key again."""
 REASON_FAULT: Reason.ValueType  # 59
-"""An unexpected error occurred here. Tell operations the request id."""
+"""An unexpected error occurred in the network. Report the request id to operations."""
 REASON_SECRET_ROTATING: Reason.ValueType  # 60
-"""The secret before the last one still signs. Wait until `former_secret_expire_time`, or rotate
-with `at_once`, which ends it now.
+"""The former secret of an earlier rotation is still used to sign. Wait until
+`former_secret_expire_time`, or rotate with `at_once`, which ends the former secret now.
 """
 REASON_STEP_WAITS: Reason.ValueType  # 80
 """Steps that must come first are not settled; `about` names them. Settle them, or record that
@@ -585,94 +595,100 @@ they are not needed.
 REASON_PLAN_CLOSED: Reason.ValueType  # 81
 """The plan has ended. Begin another."""
 REASON_PLAN_EXISTS: Reason.ValueType  # 82
-"""The person has a plan by this pathway already. Go on with that one, or close it."""
+"""The person already has a plan with this pathway. Continue that plan, or close it."""
 REASON_ENQUIRY_TAKEN: Reason.ValueType  # 83
-"""An offer of the enquiry was taken. If it is yours, a referral follows; if not, nothing more is
-needed.
+"""An offer for the enquiry was taken. If the offer is yours, a referral follows; otherwise you
+need not do anything.
 """
 REASON_ENQUIRY_CANCELLED: Reason.ValueType  # 84
-"""The asking organisation stopped asking, or took no offer in time. Nothing more is needed."""
+"""The asking organisation cancelled the enquiry, or took no offer in time. You need not do
+anything.
+"""
 REASON_ENQUIRY_EXHAUSTED: Reason.ValueType  # 85
-"""The time ran out, or all receivers declined. The asking organisation can ask anew."""
+"""The time ran out, or all receivers declined. The asking organisation can send another enquiry."""
 REASON_OFFER_GONE: Reason.ValueType  # 86
-"""The service does not offer this, or no longer does. Read the enquiry again, and take another
-offer.
+"""The service made no such offer, or its offer no longer stands. Read the enquiry again, and take
+another offer.
 """
 REASON_TOO_MANY_ENQUIRIES: Reason.ValueType  # 87
-"""A member may have only so many enquiries open, and make only so many in a day. Close one, or
-wait.
+"""Your organisation has too many open enquiries, or has created too many in a day (see
+CreateEnquiry). Cancel one, or wait.
 """
 REASON_LEGS_NOT_ACCEPTED: Reason.ValueType  # 88
-"""The person does not leave before a member in good standing has accepted every later leg;
-`about` names the other legs. Wait, or ask another service for them.
+"""The person must not leave until members in good standing have accepted all later legs; `about`
+names the legs that they have not accepted. Wait, or ask other services for these legs.
 """
 REASON_RECEIPT_OF_ANOTHER_LEG: Reason.ValueType  # 89
-"""Another leg of the same hand-over uses this consent; `about` names it. Each leg needs its own
-consent.
+"""Another leg of the same hand-over uses this consent; `about` names that leg. Each leg needs its
+own consent.
 """
 REASON_RESUME_TOKEN_LOST: Reason.ValueType  # 90
 """The service's database was restored from a backup, so the changes after this token are not
-known. List anew, and watch without a token.
+known. List the referrals again, and watch without a token.
 """
 REASON_REMINDED_LATELY: Reason.ValueType  # 91
 """The side whose turn it is was reminded less than an hour ago. Wait, or call."""
 REASON_TOO_MUCH_SAID: Reason.ValueType  # 92
-"""Twenty notes in a day are the limit of a reference. Call the line."""
+"""The limit for a reference is twenty notes in a day. Call the line."""
 REASON_CALL_NOT_SAFE: Reason.ValueType  # 93
 """The person's safe-contact plan does not let anybody call her. Respect it; she can call the line
 at any time.
 """
 REASON_CALLBACK_SETTLED: Reason.ValueType  # 94
-"""The call was made, given up, or is not safe any more. Agree on another if she wants one."""
+"""The call was made or given up, or it is no longer safe. Agree on another call if she wants one."""
 REASON_EVIDENCE_MISSING: Reason.ValueType  # 95
 """Evidence that must be seen before a member is approved is missing or out of date; `about` names
 it. Record it.
 """
 REASON_TOO_MANY_PASSKEYS: Reason.ValueType  # 100
-"""Ten passkeys are the limit of an account. End one that you no longer have."""
+"""The limit for an account is ten passkeys. End one that you no longer have."""
 REASON_PASSKEYS_UNAVAILABLE: Reason.ValueType  # 101
-"""The network is reached by a number, or by a name for which browsers make no passkey. Use a code
-instead.
+"""The network's address is an IP address, or a name for which browsers create no passkeys. Use a
+code instead.
 """
 REASON_PROVIDER_UNAVAILABLE: Reason.ValueType  # 102
 """The organisation's own sign-in provider does not answer, or answers wrongly. Try again later,
 or sign in with a password.
 """
 REASON_RESET_NOT_VALID: Reason.ValueType  # 103
-"""The link for a new password is used, replaced, too old or unknown, or the account is not in
-use. Request another link.
+"""The link for a new password was used or replaced, or it is too old or unknown; or the account
+is not in use. Request another link.
 """
 REASON_OWN_ACCOUNT: Reason.ValueType  # 104
-"""Nobody removes the second factor of her own sign-in without her password. Ask another manager
-of the organisation, or the coordinators.
+"""You cannot remove the second factor of your own sign-in without your password. Ask another
+manager of the organisation, or the coordinators.
 """
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
-"""You opened as many persons in this hour as work can need. Wait for Retry-After; the persons
-that you opened stay open to you. The auditor sees this.
+"""You opened the data of so many persons in this hour that no work should need more. Wait as long
+as Retry-After says; you can still open the persons that you opened in this hour. The auditor
+sees this refusal.
 """
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
 """Somebody has already reviewed this access. Read it again."""
 REASON_EMERGENCY_NOT_NEEDED: Reason.ValueType  # 107
-"""A consent covers this need. Open with that consent; a limit that the person set is not widened."""
+"""A consent covers this need. Open the data with that consent; an emergency access does not widen
+a limit that the person set.
+"""
 REASON_REVIEW_OWED: Reason.ValueType  # 108
 """An emergency access of your organisation was not reviewed in time. Ask the file's organisation,
 or the auditor, to review it.
 """
 REASON_ADDRESS_OPENED: Reason.ValueType  # 115
-"""The address was opened before for this referral, by another worker or longer ago. Ask the
-service.
+"""Another worker opened the address for this referral, or you opened it more than 30 minutes ago.
+Ask the service for the address.
 """
 REASON_LOCATION_IN_USE: Reason.ValueType  # 116
 """Services are still offered at this place. End them first."""
 REASON_NO_MAIL: Reason.ValueType  # 131
-"""This network sends no e-mail. Ask for the link, and hand it over on paper."""
+"""This network sends no e-mail. Request the link with `on_paper`, and hand it over."""
 REASON_ASSENT_REQUIRED: Reason.ValueType  # 140
-"""The child's own yes is missing: the child refused, was not asked, or was called too young at 12
-or more. Ask the child; against a no, only a decision in the child's best interest counts.
+"""The child has not agreed: the child refused, was not asked, or was recorded as too young at an
+age of 12 or more. Ask the child; if the child refuses, only a decision in the child's best
+interest counts.
 """
 REASON_OWN_CONSENT_REQUIRED: Reason.ValueType  # 141
-"""Nobody else may give this consent for an adult. Ask her; if she can't answer and it can't wait,
-an override has its own rules.
+"""Nobody else may give this consent for an adult. Ask her; if she can't answer and the referral
+can't wait, an override may be possible.
 """
 REASON_AGE_NOT_TAKEN: Reason.ValueType  # 142
 """The service is not for her age. Choose another, or go on with acknowledged_codes if somebody at
@@ -683,12 +699,12 @@ REASON_NOT_INDEPENDENT: Reason.ValueType  # 145
 or the same person invited both, less than 30 days ago; or you share a mailbox, a device or an
 account at a provider), second_factor (your account needs only a password), organization (both
 of you are coordinators of one organisation), unknown (it is not known how your account was
-created), too_many. Have somebody else do it whom another person invited, set up a code, or
-wait until 30 days have passed.
+created), too_many (more than 250 accounts and keys are related to yours). Have a person do it
+whom somebody else invited, set up a code, or wait until 30 days have passed.
 """
 REASON_OBJECTION_TIME: Reason.ValueType  # 146
-"""The members that this concerns have three days to object, which are not over. Confirm it
-afterwards.
+"""The members concerned have three days to object, and the three days are not over. Confirm the
+proposal afterwards.
 """
 REASON_STEP_UP_REQUIRED: Reason.ValueType  # 150
 """The effect of this call outlasts your session, and you last proved your identity more than ten
@@ -696,9 +712,9 @@ minutes ago. Prove it again (POST /api/v1/account/proof), and send the same requ
 was done.
 """
 REASON_NO_SECOND_COORDINATOR: Reason.ValueType  # 165
-"""This takes two coordinators of different member organisations, and no second member has one.
-Have operations register one (found-elsewhere, docs/operations.md); until then one coordinator
-can suspend a member for a day (hold).
+"""This takes two coordinators of different member organisations, and no other member has a
+coordinator. Have operations register one (found-elsewhere, docs/operations.md); until then one
+coordinator can suspend a member for a day (hold).
 """
 REASON_HELD_LATELY: Reason.ValueType  # 166
 """You put a hold on this member less than 30 days ago, and no second coordinator agreed. Propose
@@ -706,15 +722,15 @@ the suspension, and have a coordinator of another member agree.
 """
 REASON_UNSAFE_NOT_ASKED: Reason.ValueType  # 167
 """Nobody has recorded with whom or where she is not safe; `about` names the field. Ask her, and
-record in the draft whom or where she named, that she named nothing, or why she was not asked.
+record in the draft what she named, that she named nothing, or why she was not asked.
 """
 REASON_UNSAFE_FOR_HER: Reason.ValueType  # 168
 """The person named this organisation, or the department where it helps, as not safe. Choose
 another, or go on with acknowledged_codes if she still wants it.
 """
 REASON_ALREADY_REPLACED: Reason.ValueType  # 169
-"""Another referral for this need was sent in place of the one that this draft is based on, and
-did not come back. Enter the draft in error.
+"""The referral that this draft is based on was already replaced by another one, which has not
+come back. Mark the draft as entered in error.
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
@@ -741,7 +757,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
     """ISO 3166-2"""
     KIND_EMAIL: _Kind.ValueType  # 8
     KIND_PHONE: _Kind.ValueType  # 9
-    """E.164; written with spaces, too"""
+    """E.164; spaces are allowed"""
     KIND_PIN: _Kind.ValueType  # 10
     """four digits"""
     KIND_DATE: _Kind.ValueType  # 11
@@ -782,7 +798,7 @@ KIND_SUBDIVISION: Kind.ValueType  # 7
 """ISO 3166-2"""
 KIND_EMAIL: Kind.ValueType  # 8
 KIND_PHONE: Kind.ValueType  # 9
-"""E.164; written with spaces, too"""
+"""E.164; spaces are allowed"""
 KIND_PIN: Kind.ValueType  # 10
 """four digits"""
 KIND_DATE: Kind.ValueType  # 11
@@ -816,7 +832,7 @@ class _TierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Tier.ValueType],
     TIER_COORDINATOR: _Tier.ValueType  # 3
     """the coordinators, auditors, and the member itself"""
     TIER_NAMED: _Tier.ValueType  # 4
-    """only people who are named one by one"""
+    """only people who are named individually"""
 
 class Tier(_Tier, metaclass=_TierEnumTypeWrapper):
     """The readers of a field of a member's entry or of its services. Each tier includes the tiers
@@ -831,7 +847,7 @@ TIER_PARTNER: Tier.ValueType  # 2
 TIER_COORDINATOR: Tier.ValueType  # 3
 """the coordinators, auditors, and the member itself"""
 TIER_NAMED: Tier.ValueType  # 4
-"""only people who are named one by one"""
+"""only people who are named individually"""
 Global___Tier: _TypeAlias = Tier  # noqa: Y015
 
 @_typing.final
@@ -854,8 +870,9 @@ class Rules(_message.Message):
     scope: Global___Scope.ValueType
     """The scope with which API keys may call the rpc; unspecified: no key may."""
     unrecorded: _builtins.bool
-    """Allowed calls are not on the trail, because they reveal and change nothing about a person (the
-    directory, counts, messages, tokens). Calls that are refused for want of a right are.
+    """Allowed calls are not recorded on the trail, because they neither reveal nor change anything
+    about a person (the directory, counts, messages, tokens). Calls that are refused because a
+    right is missing are recorded.
     """
     unversioned: _builtins.bool
     """The answer may change while the etag of its resource stays the same: REST never answers that it
@@ -877,8 +894,8 @@ class Rules(_message.Message):
 
     @_builtins.property
     def refusals(self) -> _containers.RepeatedScalarFieldContainer[Global___Reason.ValueType]:
-        """The reasons for which the rpc may be refused, beyond the usual ones that every rpc of its kind
-        has: see protos/README.md.
+        """The reasons for which the rpc may be refused, in addition to the usual ones that every rpc of
+        its kind has (see protos/README.md).
         """
 
     def __init__(
@@ -932,15 +949,15 @@ class FieldRules(_message.Message):
     always: _builtins.bool
     """The field is never absent in an answer."""
     private: _builtins.bool
-    """The value is about a person, though it names nobody: it must not stand in an address (a query
-    of REST) or a log.
+    """The value is about a person, although it names nobody: it must not appear in a URL (as a REST
+    query) or in a log.
     """
     sealed: _builtins.bool
     """The value is about a person, and is stored encrypted with her own key, as every KIND_NOTE is.
     It is never in a fact, a log or a message.
     """
     distinct: _builtins.bool
-    """For a list: no value is in it twice."""
+    """For a list: no value may occur twice."""
     tier: Global___Tier.ValueType
     """The tier of readers who may see this field, if it differs from that of its message."""
     @_builtins.property
@@ -988,8 +1005,9 @@ HTTP_STATUS_FIELD_NUMBER: _builtins.int
 WORD_FIELD_NUMBER: _builtins.int
 rules: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Rules]
 tier: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, Global___Tier.ValueType]
-"""The tier of the fields of this message that name none. A message with this option is shown by
-tiers: see services/partners/network/wire/visibility.py.
+"""The tier of the fields of this message that have no tier of their own. Readers get only those
+fields of a message with this option that their tier allows: see
+services/partners/network/wire/visibility.py.
 """
 field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRules]
 http_status: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.int]

@@ -140,8 +140,8 @@ class Message(_message.Message):
     enquiry_id: _builtins.str
     """The enquiry that the message is about."""
     organization_id: _builtins.str
-    """In a message to the coordinators that is about no referral or enquiry: the organisation that it
-    is about, such as the line to be called.
+    """In a message to the coordinators that is not about a referral or an enquiry: the organisation
+    that the message is about, such as the line to be called.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -451,7 +451,9 @@ class GetDeskRequest(_message.Message):
 
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
-    """The organisation of the desk; another organisation's for a coordinator only."""
+    """The organisation of the desk; absent: the caller's own. Only a coordinator may name another
+    organisation.
+    """
     def __init__(
         self,
         *,
@@ -696,7 +698,7 @@ class Webhook(_message.Message):
 
     @_builtins.property
     def former_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """The time until which the secret before this one signs, too."""
+        """The time until which deliveries are also signed with the former secret."""
 
     def __init__(
         self,
@@ -1205,9 +1207,9 @@ class DeliveryHour(_message.Message):
     webhook_id: _builtins.str
     """The webhook."""
     delivered: _builtins.int
-    """The attempts that arrived."""
+    """The number of attempts that arrived."""
     failed: _builtins.int
-    """The attempts that did not arrive."""
+    """The number of attempts that did not arrive."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the hour begins."""

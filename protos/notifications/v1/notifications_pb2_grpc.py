@@ -104,8 +104,7 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUnreadVersions(self, request, context):
-        """Returns for many callers at once the version that CountUnread returns, by the watch tokens that
-        it gave them.
+        """Returns for many callers at once the versions that CountUnread returns, by their watch tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,8 +118,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MarkAllMessagesRead(self, request, context):
-        """Marks as read every message that the caller sees and that is not newer than the latest one that
-        she has seen: messages that arrived meanwhile stay unread.
+        """Marks as read all messages to the caller up to the newest one that she has seen; messages that
+        arrived later stay unread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,7 +141,8 @@ class NotificationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListNotices(self, request, context):
-        """Lists how the notices of one referral were delivered, for its sender and receiver.
+        """Lists the notices about one referral with the status of their deliveries, for its sender and
+        receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -462,7 +462,7 @@ class Notifications:
 
 
 class WebhooksStub:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 
@@ -535,13 +535,13 @@ class WebhooksStub:
 
 
 class WebhooksServicer:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 
     def CreateWebhook(self, request, context):
         """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-        managers, or a key with scope notifications. invalid_fields: outside development url must be
+        managers, or a key with scope notifications. invalid_fields: outside development, url must be
         https, without a private address or user info. too_many_webhooks: an organisation may have
         twenty.
         """
@@ -579,10 +579,10 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateWebhookSecret(self, request, context):
-        """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are
-        signed with both, the new secret first. secret_rotating: the 24 hours of an earlier rotation
-        are not over. With at_once earlier secrets end now, even during a rotation: for a secret that
-        leaked.
+        """Gives an endpoint another secret, which only this answer contains. For 24 hours, deliveries are
+        signed with both secrets, the new one first. secret_rotating: the 24 hours of an earlier
+        rotation are not over. With at_once, earlier secrets end now, even during a rotation; use this
+        if a secret leaked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -704,7 +704,7 @@ def add_WebhooksServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhooks:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 

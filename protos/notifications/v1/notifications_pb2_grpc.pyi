@@ -44,14 +44,12 @@ class NotificationsStub:
     CountUnread: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]
     """Counts the caller's unread messages."""
     BatchGetUnreadVersions: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.BatchGetUnreadVersionsRequest, _notifications_pb2.BatchGetUnreadVersionsResponse]
-    """Returns for many callers at once the version that CountUnread returns, by the watch tokens that
-    it gave them.
-    """
+    """Returns for many callers at once the versions that CountUnread returns, by their watch tokens."""
     MarkMessageRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]
     """Marks one message as read."""
     MarkAllMessagesRead: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]
-    """Marks as read every message that the caller sees and that is not newer than the latest one that
-    she has seen: messages that arrived meanwhile stay unread.
+    """Marks as read all messages to the caller up to the newest one that she has seen; messages that
+    arrived later stay unread.
     """
     GetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]
     """Returns how the caller's desk is notified: language and e-mail."""
@@ -60,7 +58,9 @@ class NotificationsStub:
     coordinator may name any organisation.
     """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]
-    """Lists how the notices of one referral were delivered, for its sender and receiver."""
+    """Lists the notices about one referral with the status of their deliveries, for its sender and
+    receiver.
+    """
     ListDevelopmentMails: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]
     """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server
     is set. Callers: any worker who has signed in; development only.
@@ -80,14 +80,12 @@ class NotificationsAsyncStub(NotificationsStub):
     CountUnread: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CountUnreadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
     """Counts the caller's unread messages."""
     BatchGetUnreadVersions: _aio.UnaryUnaryMultiCallable[_notifications_pb2.BatchGetUnreadVersionsRequest, _notifications_pb2.BatchGetUnreadVersionsResponse]  # type: ignore[assignment]
-    """Returns for many callers at once the version that CountUnread returns, by the watch tokens that
-    it gave them.
-    """
+    """Returns for many callers at once the versions that CountUnread returns, by their watch tokens."""
     MarkMessageRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkMessageReadRequest, _notifications_pb2.Message]  # type: ignore[assignment]
     """Marks one message as read."""
     MarkAllMessagesRead: _aio.UnaryUnaryMultiCallable[_notifications_pb2.MarkAllMessagesReadRequest, _notifications_pb2.CountUnreadResponse]  # type: ignore[assignment]
-    """Marks as read every message that the caller sees and that is not newer than the latest one that
-    she has seen: messages that arrived meanwhile stay unread.
+    """Marks as read all messages to the caller up to the newest one that she has seen; messages that
+    arrived later stay unread.
     """
     GetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.GetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
     """Returns how the caller's desk is notified: language and e-mail."""
@@ -96,7 +94,9 @@ class NotificationsAsyncStub(NotificationsStub):
     coordinator may name any organisation.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]  # type: ignore[assignment]
-    """Lists how the notices of one referral were delivered, for its sender and receiver."""
+    """Lists the notices about one referral with the status of their deliveries, for its sender and
+    receiver.
+    """
     ListDevelopmentMails: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]  # type: ignore[assignment]
     """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server
     is set. Callers: any worker who has signed in; development only.
@@ -131,9 +131,7 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.BatchGetUnreadVersionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.BatchGetUnreadVersionsResponse, _abc.Awaitable[_notifications_pb2.BatchGetUnreadVersionsResponse]]:
-        """Returns for many callers at once the version that CountUnread returns, by the watch tokens that
-        it gave them.
-        """
+        """Returns for many callers at once the versions that CountUnread returns, by their watch tokens."""
 
     @_abc_1.abstractmethod
     def MarkMessageRead(
@@ -149,8 +147,8 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.MarkAllMessagesReadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CountUnreadResponse, _abc.Awaitable[_notifications_pb2.CountUnreadResponse]]:
-        """Marks as read every message that the caller sees and that is not newer than the latest one that
-        she has seen: messages that arrived meanwhile stay unread.
+        """Marks as read all messages to the caller up to the newest one that she has seen; messages that
+        arrived later stay unread.
         """
 
     @_abc_1.abstractmethod
@@ -177,7 +175,9 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.ListNoticesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListNoticesResponse, _abc.Awaitable[_notifications_pb2.ListNoticesResponse]]:
-        """Lists how the notices of one referral were delivered, for its sender and receiver."""
+        """Lists the notices about one referral with the status of their deliveries, for its sender and
+        receiver.
+        """
 
     @_abc_1.abstractmethod
     def ListDevelopmentMails(
@@ -192,7 +192,7 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
 def add_NotificationsServicer_to_server(servicer: NotificationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
 class WebhooksStub:
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 
@@ -202,7 +202,7 @@ class WebhooksStub:
     def __new__(cls, channel: _aio.Channel) -> WebhooksAsyncStub: ...
     CreateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]
     """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-    managers, or a key with scope notifications. invalid_fields: outside development url must be
+    managers, or a key with scope notifications. invalid_fields: outside development, url must be
     https, without a private address or user info. too_many_webhooks: an organisation may have
     twenty.
     """
@@ -217,10 +217,10 @@ class WebhooksStub:
     UpdateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]
     """Changes url, kinds or enabled."""
     RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.RotateWebhookSecretRequest, _notifications_pb2.RotateWebhookSecretResponse]
-    """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are
-    signed with both, the new secret first. secret_rotating: the 24 hours of an earlier rotation
-    are not over. With at_once earlier secrets end now, even during a rotation: for a secret that
-    leaked.
+    """Gives an endpoint another secret, which only this answer contains. For 24 hours, deliveries are
+    signed with both secrets, the new one first. secret_rotating: the 24 hours of an earlier
+    rotation are not over. With at_once, earlier secrets end now, even during a rotation; use this
+    if a secret leaked.
     """
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]
     """Removes an endpoint; open deliveries to it are discarded."""
@@ -241,14 +241,14 @@ class WebhooksStub:
 
 @_typing.type_check_only
 class WebhooksAsyncStub(WebhooksStub):
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]  # type: ignore[assignment]
     """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-    managers, or a key with scope notifications. invalid_fields: outside development url must be
+    managers, or a key with scope notifications. invalid_fields: outside development, url must be
     https, without a private address or user info. too_many_webhooks: an organisation may have
     twenty.
     """
@@ -263,10 +263,10 @@ class WebhooksAsyncStub(WebhooksStub):
     UpdateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.UpdateWebhookRequest, _notifications_pb2.Webhook]  # type: ignore[assignment]
     """Changes url, kinds or enabled."""
     RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_notifications_pb2.RotateWebhookSecretRequest, _notifications_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
-    """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are
-    signed with both, the new secret first. secret_rotating: the 24 hours of an earlier rotation
-    are not over. With at_once earlier secrets end now, even during a rotation: for a secret that
-    leaked.
+    """Gives an endpoint another secret, which only this answer contains. For 24 hours, deliveries are
+    signed with both secrets, the new one first. secret_rotating: the 24 hours of an earlier
+    rotation are not over. With at_once, earlier secrets end now, even during a rotation; use this
+    if a secret leaked.
     """
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
     """Removes an endpoint; open deliveries to it are discarded."""
@@ -286,7 +286,7 @@ class WebhooksAsyncStub(WebhooksStub):
     """Sends a delivery again, with the same webhook-id."""
 
 class WebhooksServicer(metaclass=_abc_1.ABCMeta):
-    """Webhooks of partner systems, by Standard Webhooks (webhook-id, webhook-timestamp,
+    """Webhooks of partner systems, which follow Standard Webhooks (webhook-id, webhook-timestamp,
     webhook-signature: v1, HMAC-SHA256).
     """
 
@@ -297,7 +297,7 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CreateWebhookResponse, _abc.Awaitable[_notifications_pb2.CreateWebhookResponse]]:
         """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-        managers, or a key with scope notifications. invalid_fields: outside development url must be
+        managers, or a key with scope notifications. invalid_fields: outside development, url must be
         https, without a private address or user info. too_many_webhooks: an organisation may have
         twenty.
         """
@@ -342,10 +342,10 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.RotateWebhookSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_notifications_pb2.RotateWebhookSecretResponse]]:
-        """Gives an endpoint another secret, which only this answer contains. For 24 hours deliveries are
-        signed with both, the new secret first. secret_rotating: the 24 hours of an earlier rotation
-        are not over. With at_once earlier secrets end now, even during a rotation: for a secret that
-        leaked.
+        """Gives an endpoint another secret, which only this answer contains. For 24 hours, deliveries are
+        signed with both secrets, the new one first. secret_rotating: the 24 hours of an earlier
+        rotation are not over. With at_once, earlier secrets end now, even during a rotation; use this
+        if a secret leaked.
         """
 
     @_abc_1.abstractmethod

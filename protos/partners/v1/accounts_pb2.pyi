@@ -71,7 +71,7 @@ class ChangePasswordRequest(_message.Message):
     new_password: _builtins.str
     """The new password, at least 12 characters."""
     session_secret: _builtins.str
-    """The session that goes on. Empty: all sessions end."""
+    """The session that stays open. Empty: all sessions end."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -244,7 +244,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
-        """When the session was last used, to half a minute."""
+        """When the session was last used, accurate to half a minute."""
 
     def __init__(
         self,
@@ -340,7 +340,7 @@ class SecondFactor(_message.Message):
     """Whether browsers can create passkeys for this network."""
     @_builtins.property
     def confirm_time(self) -> _timestamp_pb2.Timestamp:
-        """The time since which a code of an app is required. Absent: none is."""
+        """The time since which a code of an app is required. Absent: no code is required."""
 
     @_builtins.property
     def passkeys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passkey]:
@@ -799,8 +799,8 @@ class MadeLately(_message.Message):
     label: _builtins.str
     """The label of a key or passkey, the address of an invitation, or the address of a provider."""
     can_end: _builtins.bool
-    """Whether EndMadeLately can end the result. Not an account that existed before, which belongs to
-    somebody, so that its manager decides; nor one that the caller may not suspend.
+    """Whether EndMadeLately can end the result. It cannot end an account that existed before the
+    invitation, about which the manager decides, nor an account that the caller may not suspend.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -875,7 +875,7 @@ class EndMadeLatelyRequest(_message.Message):
     request_id: _builtins.str
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
-        """The time with which the results were listed."""
+        """The since_time with which the results were listed."""
 
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

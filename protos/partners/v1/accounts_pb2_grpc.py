@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AccountsStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -118,12 +118,12 @@ class AccountsStub:
 
 
 class AccountsServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def ChangePassword(self, request, context):
-        """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong`, the
-        present password is another; too_short. too_many_attempts: RetryInfo says when.
+        """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong` if the
+        present password is not right; too_short. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,20 +131,20 @@ class AccountsServicer:
 
     def RequestPasswordReset(self, request, context):
         """Requests a link with which somebody who forgot her password sets another; it is sent to the
-        account's address alone. Public. The answer is the same whatever the address is: unknown,
-        suspended, one that signs in through her organisation's provider, or one with too many
-        requests. The link is valid for an hour and once, and replaces an earlier link.
+        account's address alone. Public. The answer is the same for every address, even if the address
+        is unknown, its account is suspended or signs in through the organisation's provider, or there
+        were too many requests. The link is valid once within an hour, and replaces an earlier link.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Sets a new password for the account of a link, ends all its sessions, and notifies its owner.
-        No session is opened: her sign-in still requires whatever it requires besides the password.
-        Public: needs no token but that of the link. reset_not_valid: the same for a link that is
-        unknown, used, replaced or too old, and for an account that is not in use. invalid_fields:
-        too_short, too_easy.
+        """Sets a new password for the account to which a link was sent, ends all sessions of the account,
+        and notifies its owner. No session is opened: her sign-in still requires whatever it requires
+        besides the password. Public: needs no token but that of the link. reset_not_valid: the same
+        for a link that is unknown, used, replaced or too old, and for an account that is not in use.
+        invalid_fields: too_short, too_easy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,9 +158,9 @@ class AccountsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndSessions(self, request, context):
-        """Ends one session of the caller, or all but the one that is named: they get no token from then
-        on, and their tokens end within five seconds. A session that has ended, or that is not the
-        caller's, changes nothing.
+        """Ends one session of the caller, or all but the one that is named: they get no more tokens, and
+        their present tokens end within five seconds. If the session has ended or is not the caller's,
+        nothing changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,27 +176,27 @@ class AccountsServicer:
     def BeginSecondFactor(self, request, context):
         """Creates the secret with which an app generates codes (TOTP, RFC 6238: SHA-1, six digits, 30
         seconds); it is shown in this answer only, and no code is required before ConfirmSecondFactor.
-        Beginning again makes the earlier secret useless. invalid_fields: `wrong`, the password is
-        another. illegal_transition: a secret is in use, end it first. too_many_attempts: RetryInfo
-        says when.
+        Another call makes the earlier secret useless. invalid_fields: `wrong` if the password is not
+        right. illegal_transition: a secret is in use; end it first. too_many_attempts: RetryInfo says
+        when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmSecondFactor(self, request, context):
-        """Takes the secret into use with a first code, and returns ten recovery codes for the loss of the
+        """Puts the secret into use with a first code, and returns ten recovery codes for the loss of the
         app; they are shown in this answer only, and each is valid once. From then on signing in
-        requires a code. invalid_fields: `wrong`. illegal_transition: no secret was begun.
-        too_many_attempts: RetryInfo says when.
+        requires a code. invalid_fields: `wrong` if the code is not right. illegal_transition: no
+        secret was created. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSecondFactor(self, request, context):
-        """Ends the use of codes: signing in requires the password alone. invalid_fields: `wrong`, the
-        password is another. too_many_attempts: RetryInfo says when.
+        """Ends the use of codes: signing in no longer requires a code. invalid_fields: `wrong` if the
+        password is not right. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,26 +204,28 @@ class AccountsServicer:
 
     def BeginPasskey(self, request, context):
         """Begins a passkey (WebAuthn): returns the options with which a browser creates it. CreatePasskey
-        accepts it for five minutes. invalid_fields: `wrong`, the password is another.
-        passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+        accepts the passkey for five minutes. invalid_fields: `wrong` if the password is not right.
+        passkeys_unavailable: browsers create no passkeys for the network's address. too_many_passkeys:
+        an account may have ten. too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreatePasskey(self, request, context):
-        """Stores the passkey that a browser created. From then on signing in requires it, or a code if
-        codes are in use; and the passkey alone is enough to sign in if the device verifies its user.
-        invalid_fields: `wrong`, the passkey was not created for this challenge, by a browser at the
-        network's own address, or the challenge is used or too old. too_many_passkeys.
+        """Stores the passkey that a browser created. From then on signing in requires the passkey, or a
+        code if codes are in use; and the passkey alone is enough to sign in if the device verifies its
+        user. invalid_fields: `wrong` if the passkey was not created for this challenge by a browser at
+        the network's own address, or if the challenge is used or too old. too_many_passkeys: an
+        account may have ten.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndPasskey(self, request, context):
-        """Ends a passkey of the caller, who can no longer sign in with it. A passkey that has ended, or
-        that is not the caller's, changes nothing. invalid_fields: `wrong`, the password is another.
+        """Ends a passkey of the caller, who can no longer sign in with it. If the passkey has ended or is
+        not the caller's, nothing changes. invalid_fields: `wrong` if the password is not right.
         too_many_attempts: RetryInfo says when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -240,18 +242,18 @@ class AccountsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProveSession(self, request, context):
-        """Proves the caller's identity again: for ten minutes this session, and no other, may call what
-        requires it (step_up_required). invalid_fields: `session_secret` `wrong`, it is not a session
-        of the caller; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof
-        requires, or not right. too_many_attempts: as many as at the sign-in, counted apart from those;
-        RetryInfo says when.
+        """Proves the caller's identity again: for ten minutes this session, and no other, may call the
+        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
+        not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
+        BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+        the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMadeLately(self, request, context):
-        """Lists the results that outlast a session and were made by the caller since a day, at most a
+        """Lists the results of the caller's steps that outlast a session, since a given time at most a
         year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
         and passkeys; newest first. The list is for a worker who fears that somebody else used her
         account.
@@ -263,8 +265,8 @@ class AccountsServicer:
     def EndMadeLately(self, request, context):
         """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
         account suspended (for an account with a network role, a suspension is proposed), a proposal
-        dropped, a code or passkey removed. A result that has ended, or that the caller may not end,
-        changes nothing.
+        dropped, a code or passkey removed. Results that have ended, or that the caller may not end,
+        stay as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -362,7 +364,7 @@ def add_AccountsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Accounts:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

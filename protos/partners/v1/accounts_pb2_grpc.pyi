@@ -27,69 +27,71 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AccountsStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccountsAsyncStub: ...
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ChangePasswordRequest, _accounts_pb2.ChangePasswordResponse]
-    """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong`, the
-    present password is another; too_short. too_many_attempts: RetryInfo says when.
+    """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong` if the
+    present password is not right; too_short. too_many_attempts: RetryInfo says when.
     """
     RequestPasswordReset: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.RequestPasswordResetRequest, _accounts_pb2.RequestPasswordResetResponse]
     """Requests a link with which somebody who forgot her password sets another; it is sent to the
-    account's address alone. Public. The answer is the same whatever the address is: unknown,
-    suspended, one that signs in through her organisation's provider, or one with too many
-    requests. The link is valid for an hour and once, and replaces an earlier link.
+    account's address alone. Public. The answer is the same for every address, even if the address
+    is unknown, its account is suspended or signs in through the organisation's provider, or there
+    were too many requests. The link is valid once within an hour, and replaces an earlier link.
     """
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ResetPasswordRequest, _accounts_pb2.ResetPasswordResponse]
-    """Sets a new password for the account of a link, ends all its sessions, and notifies its owner.
-    No session is opened: her sign-in still requires whatever it requires besides the password.
-    Public: needs no token but that of the link. reset_not_valid: the same for a link that is
-    unknown, used, replaced or too old, and for an account that is not in use. invalid_fields:
-    too_short, too_easy.
+    """Sets a new password for the account to which a link was sent, ends all sessions of the account,
+    and notifies its owner. No session is opened: her sign-in still requires whatever it requires
+    besides the password. Public: needs no token but that of the link. reset_not_valid: the same
+    for a link that is unknown, used, replaced or too old, and for an account that is not in use.
+    invalid_fields: too_short, too_easy.
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListSessionsRequest, _accounts_pb2.ListSessionsResponse]
     """Lists the caller's sessions that have not ended, the last used first."""
     EndSessions: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndSessionsRequest, _accounts_pb2.EndSessionsResponse]
-    """Ends one session of the caller, or all but the one that is named: they get no token from then
-    on, and their tokens end within five seconds. A session that has ended, or that is not the
-    caller's, changes nothing.
+    """Ends one session of the caller, or all but the one that is named: they get no more tokens, and
+    their present tokens end within five seconds. If the session has ended or is not the caller's,
+    nothing changes.
     """
     GetSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]
     """Returns what signing in requires besides the password: a code of an app, a passkey, or either."""
     BeginSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]
     """Creates the secret with which an app generates codes (TOTP, RFC 6238: SHA-1, six digits, 30
     seconds); it is shown in this answer only, and no code is required before ConfirmSecondFactor.
-    Beginning again makes the earlier secret useless. invalid_fields: `wrong`, the password is
-    another. illegal_transition: a secret is in use, end it first. too_many_attempts: RetryInfo
-    says when.
+    Another call makes the earlier secret useless. invalid_fields: `wrong` if the password is not
+    right. illegal_transition: a secret is in use; end it first. too_many_attempts: RetryInfo says
+    when.
     """
     ConfirmSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]
-    """Takes the secret into use with a first code, and returns ten recovery codes for the loss of the
+    """Puts the secret into use with a first code, and returns ten recovery codes for the loss of the
     app; they are shown in this answer only, and each is valid once. From then on signing in
-    requires a code. invalid_fields: `wrong`. illegal_transition: no secret was begun.
-    too_many_attempts: RetryInfo says when.
+    requires a code. invalid_fields: `wrong` if the code is not right. illegal_transition: no
+    secret was created. too_many_attempts: RetryInfo says when.
     """
     EndSecondFactor: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]
-    """Ends the use of codes: signing in requires the password alone. invalid_fields: `wrong`, the
-    password is another. too_many_attempts: RetryInfo says when.
+    """Ends the use of codes: signing in no longer requires a code. invalid_fields: `wrong` if the
+    password is not right. too_many_attempts: RetryInfo says when.
     """
     BeginPasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginPasskeyRequest, _accounts_pb2.BeginPasskeyResponse]
     """Begins a passkey (WebAuthn): returns the options with which a browser creates it. CreatePasskey
-    accepts it for five minutes. invalid_fields: `wrong`, the password is another.
-    passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+    accepts the passkey for five minutes. invalid_fields: `wrong` if the password is not right.
+    passkeys_unavailable: browsers create no passkeys for the network's address. too_many_passkeys:
+    an account may have ten. too_many_attempts: RetryInfo says when.
     """
     CreatePasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.CreatePasskeyRequest, _accounts_pb2.SecondFactor]
-    """Stores the passkey that a browser created. From then on signing in requires it, or a code if
-    codes are in use; and the passkey alone is enough to sign in if the device verifies its user.
-    invalid_fields: `wrong`, the passkey was not created for this challenge, by a browser at the
-    network's own address, or the challenge is used or too old. too_many_passkeys.
+    """Stores the passkey that a browser created. From then on signing in requires the passkey, or a
+    code if codes are in use; and the passkey alone is enough to sign in if the device verifies its
+    user. invalid_fields: `wrong` if the passkey was not created for this challenge by a browser at
+    the network's own address, or if the challenge is used or too old. too_many_passkeys: an
+    account may have ten.
     """
     EndPasskey: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndPasskeyRequest, _accounts_pb2.SecondFactor]
-    """Ends a passkey of the caller, who can no longer sign in with it. A passkey that has ended, or
-    that is not the caller's, changes nothing. invalid_fields: `wrong`, the password is another.
+    """Ends a passkey of the caller, who can no longer sign in with it. If the passkey has ended or is
+    not the caller's, nothing changes. invalid_fields: `wrong` if the password is not right.
     too_many_attempts: RetryInfo says when.
     """
     BeginProof: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BeginProofRequest, _accounts_pb2.BeginProofResponse]
@@ -98,14 +100,14 @@ class AccountsStub:
     with her password. A challenge is valid for five minutes, a provider's for ten.
     """
     ProveSession: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]
-    """Proves the caller's identity again: for ten minutes this session, and no other, may call what
-    requires it (step_up_required). invalid_fields: `session_secret` `wrong`, it is not a session
-    of the caller; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof
-    requires, or not right. too_many_attempts: as many as at the sign-in, counted apart from those;
-    RetryInfo says when.
+    """Proves the caller's identity again: for ten minutes this session, and no other, may call the
+    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
+    not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
+    BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+    the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
     """
     ListMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]
-    """Lists the results that outlast a session and were made by the caller since a day, at most a
+    """Lists the results of the caller's steps that outlast a session, since a given time at most a
     year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
     and passkeys; newest first. The list is for a worker who fears that somebody else used her
     account.
@@ -113,72 +115,74 @@ class AccountsStub:
     EndMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
     account suspended (for an account with a network role, a suspension is proposed), a proposal
-    dropped, a code or passkey removed. A result that has ended, or that the caller may not end,
-    changes nothing.
+    dropped, a code or passkey removed. Results that have ended, or that the caller may not end,
+    stay as they are.
     """
 
 @_typing.type_check_only
 class AccountsAsyncStub(AccountsStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ChangePassword: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ChangePasswordRequest, _accounts_pb2.ChangePasswordResponse]  # type: ignore[assignment]
-    """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong`, the
-    present password is another; too_short. too_many_attempts: RetryInfo says when.
+    """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong` if the
+    present password is not right; too_short. too_many_attempts: RetryInfo says when.
     """
     RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RequestPasswordResetRequest, _accounts_pb2.RequestPasswordResetResponse]  # type: ignore[assignment]
     """Requests a link with which somebody who forgot her password sets another; it is sent to the
-    account's address alone. Public. The answer is the same whatever the address is: unknown,
-    suspended, one that signs in through her organisation's provider, or one with too many
-    requests. The link is valid for an hour and once, and replaces an earlier link.
+    account's address alone. Public. The answer is the same for every address, even if the address
+    is unknown, its account is suspended or signs in through the organisation's provider, or there
+    were too many requests. The link is valid once within an hour, and replaces an earlier link.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ResetPasswordRequest, _accounts_pb2.ResetPasswordResponse]  # type: ignore[assignment]
-    """Sets a new password for the account of a link, ends all its sessions, and notifies its owner.
-    No session is opened: her sign-in still requires whatever it requires besides the password.
-    Public: needs no token but that of the link. reset_not_valid: the same for a link that is
-    unknown, used, replaced or too old, and for an account that is not in use. invalid_fields:
-    too_short, too_easy.
+    """Sets a new password for the account to which a link was sent, ends all sessions of the account,
+    and notifies its owner. No session is opened: her sign-in still requires whatever it requires
+    besides the password. Public: needs no token but that of the link. reset_not_valid: the same
+    for a link that is unknown, used, replaced or too old, and for an account that is not in use.
+    invalid_fields: too_short, too_easy.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListSessionsRequest, _accounts_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """Lists the caller's sessions that have not ended, the last used first."""
     EndSessions: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndSessionsRequest, _accounts_pb2.EndSessionsResponse]  # type: ignore[assignment]
-    """Ends one session of the caller, or all but the one that is named: they get no token from then
-    on, and their tokens end within five seconds. A session that has ended, or that is not the
-    caller's, changes nothing.
+    """Ends one session of the caller, or all but the one that is named: they get no more tokens, and
+    their present tokens end within five seconds. If the session has ended or is not the caller's,
+    nothing changes.
     """
     GetSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.GetSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
     """Returns what signing in requires besides the password: a code of an app, a passkey, or either."""
     BeginSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginSecondFactorRequest, _accounts_pb2.BeginSecondFactorResponse]  # type: ignore[assignment]
     """Creates the secret with which an app generates codes (TOTP, RFC 6238: SHA-1, six digits, 30
     seconds); it is shown in this answer only, and no code is required before ConfirmSecondFactor.
-    Beginning again makes the earlier secret useless. invalid_fields: `wrong`, the password is
-    another. illegal_transition: a secret is in use, end it first. too_many_attempts: RetryInfo
-    says when.
+    Another call makes the earlier secret useless. invalid_fields: `wrong` if the password is not
+    right. illegal_transition: a secret is in use; end it first. too_many_attempts: RetryInfo says
+    when.
     """
     ConfirmSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ConfirmSecondFactorRequest, _accounts_pb2.ConfirmSecondFactorResponse]  # type: ignore[assignment]
-    """Takes the secret into use with a first code, and returns ten recovery codes for the loss of the
+    """Puts the secret into use with a first code, and returns ten recovery codes for the loss of the
     app; they are shown in this answer only, and each is valid once. From then on signing in
-    requires a code. invalid_fields: `wrong`. illegal_transition: no secret was begun.
-    too_many_attempts: RetryInfo says when.
+    requires a code. invalid_fields: `wrong` if the code is not right. illegal_transition: no
+    secret was created. too_many_attempts: RetryInfo says when.
     """
     EndSecondFactor: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndSecondFactorRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
-    """Ends the use of codes: signing in requires the password alone. invalid_fields: `wrong`, the
-    password is another. too_many_attempts: RetryInfo says when.
+    """Ends the use of codes: signing in no longer requires a code. invalid_fields: `wrong` if the
+    password is not right. too_many_attempts: RetryInfo says when.
     """
     BeginPasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginPasskeyRequest, _accounts_pb2.BeginPasskeyResponse]  # type: ignore[assignment]
     """Begins a passkey (WebAuthn): returns the options with which a browser creates it. CreatePasskey
-    accepts it for five minutes. invalid_fields: `wrong`, the password is another.
-    passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+    accepts the passkey for five minutes. invalid_fields: `wrong` if the password is not right.
+    passkeys_unavailable: browsers create no passkeys for the network's address. too_many_passkeys:
+    an account may have ten. too_many_attempts: RetryInfo says when.
     """
     CreatePasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.CreatePasskeyRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
-    """Stores the passkey that a browser created. From then on signing in requires it, or a code if
-    codes are in use; and the passkey alone is enough to sign in if the device verifies its user.
-    invalid_fields: `wrong`, the passkey was not created for this challenge, by a browser at the
-    network's own address, or the challenge is used or too old. too_many_passkeys.
+    """Stores the passkey that a browser created. From then on signing in requires the passkey, or a
+    code if codes are in use; and the passkey alone is enough to sign in if the device verifies its
+    user. invalid_fields: `wrong` if the passkey was not created for this challenge by a browser at
+    the network's own address, or if the challenge is used or too old. too_many_passkeys: an
+    account may have ten.
     """
     EndPasskey: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndPasskeyRequest, _accounts_pb2.SecondFactor]  # type: ignore[assignment]
-    """Ends a passkey of the caller, who can no longer sign in with it. A passkey that has ended, or
-    that is not the caller's, changes nothing. invalid_fields: `wrong`, the password is another.
+    """Ends a passkey of the caller, who can no longer sign in with it. If the passkey has ended or is
+    not the caller's, nothing changes. invalid_fields: `wrong` if the password is not right.
     too_many_attempts: RetryInfo says when.
     """
     BeginProof: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BeginProofRequest, _accounts_pb2.BeginProofResponse]  # type: ignore[assignment]
@@ -187,14 +191,14 @@ class AccountsAsyncStub(AccountsStub):
     with her password. A challenge is valid for five minutes, a provider's for ten.
     """
     ProveSession: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]  # type: ignore[assignment]
-    """Proves the caller's identity again: for ten minutes this session, and no other, may call what
-    requires it (step_up_required). invalid_fields: `session_secret` `wrong`, it is not a session
-    of the caller; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof
-    requires, or not right. too_many_attempts: as many as at the sign-in, counted apart from those;
-    RetryInfo says when.
+    """Proves the caller's identity again: for ten minutes this session, and no other, may call the
+    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
+    not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
+    BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+    the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
     """
     ListMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]  # type: ignore[assignment]
-    """Lists the results that outlast a session and were made by the caller since a day, at most a
+    """Lists the results of the caller's steps that outlast a session, since a given time at most a
     year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
     and passkeys; newest first. The list is for a worker who fears that somebody else used her
     account.
@@ -202,12 +206,12 @@ class AccountsAsyncStub(AccountsStub):
     EndMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]  # type: ignore[assignment]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
     account suspended (for an account with a network role, a suspension is proposed), a proposal
-    dropped, a code or passkey removed. A result that has ended, or that the caller may not end,
-    changes nothing.
+    dropped, a code or passkey removed. Results that have ended, or that the caller may not end,
+    stay as they are.
     """
 
 class AccountsServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def ChangePassword(
@@ -215,8 +219,8 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ChangePasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ChangePasswordResponse, _abc.Awaitable[_accounts_pb2.ChangePasswordResponse]]:
-        """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong`, the
-        present password is another; too_short. too_many_attempts: RetryInfo says when.
+        """Changes the caller's password, and ends her other sessions. invalid_fields: `wrong` if the
+        present password is not right; too_short. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod
@@ -226,9 +230,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.RequestPasswordResetResponse, _abc.Awaitable[_accounts_pb2.RequestPasswordResetResponse]]:
         """Requests a link with which somebody who forgot her password sets another; it is sent to the
-        account's address alone. Public. The answer is the same whatever the address is: unknown,
-        suspended, one that signs in through her organisation's provider, or one with too many
-        requests. The link is valid for an hour and once, and replaces an earlier link.
+        account's address alone. Public. The answer is the same for every address, even if the address
+        is unknown, its account is suspended or signs in through the organisation's provider, or there
+        were too many requests. The link is valid once within an hour, and replaces an earlier link.
         """
 
     @_abc_1.abstractmethod
@@ -237,11 +241,11 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ResetPasswordResponse, _abc.Awaitable[_accounts_pb2.ResetPasswordResponse]]:
-        """Sets a new password for the account of a link, ends all its sessions, and notifies its owner.
-        No session is opened: her sign-in still requires whatever it requires besides the password.
-        Public: needs no token but that of the link. reset_not_valid: the same for a link that is
-        unknown, used, replaced or too old, and for an account that is not in use. invalid_fields:
-        too_short, too_easy.
+        """Sets a new password for the account to which a link was sent, ends all sessions of the account,
+        and notifies its owner. No session is opened: her sign-in still requires whatever it requires
+        besides the password. Public: needs no token but that of the link. reset_not_valid: the same
+        for a link that is unknown, used, replaced or too old, and for an account that is not in use.
+        invalid_fields: too_short, too_easy.
         """
 
     @_abc_1.abstractmethod
@@ -258,9 +262,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.EndSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.EndSessionsResponse, _abc.Awaitable[_accounts_pb2.EndSessionsResponse]]:
-        """Ends one session of the caller, or all but the one that is named: they get no token from then
-        on, and their tokens end within five seconds. A session that has ended, or that is not the
-        caller's, changes nothing.
+        """Ends one session of the caller, or all but the one that is named: they get no more tokens, and
+        their present tokens end within five seconds. If the session has ended or is not the caller's,
+        nothing changes.
         """
 
     @_abc_1.abstractmethod
@@ -279,9 +283,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.BeginSecondFactorResponse, _abc.Awaitable[_accounts_pb2.BeginSecondFactorResponse]]:
         """Creates the secret with which an app generates codes (TOTP, RFC 6238: SHA-1, six digits, 30
         seconds); it is shown in this answer only, and no code is required before ConfirmSecondFactor.
-        Beginning again makes the earlier secret useless. invalid_fields: `wrong`, the password is
-        another. illegal_transition: a secret is in use, end it first. too_many_attempts: RetryInfo
-        says when.
+        Another call makes the earlier secret useless. invalid_fields: `wrong` if the password is not
+        right. illegal_transition: a secret is in use; end it first. too_many_attempts: RetryInfo says
+        when.
         """
 
     @_abc_1.abstractmethod
@@ -290,10 +294,10 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ConfirmSecondFactorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ConfirmSecondFactorResponse, _abc.Awaitable[_accounts_pb2.ConfirmSecondFactorResponse]]:
-        """Takes the secret into use with a first code, and returns ten recovery codes for the loss of the
+        """Puts the secret into use with a first code, and returns ten recovery codes for the loss of the
         app; they are shown in this answer only, and each is valid once. From then on signing in
-        requires a code. invalid_fields: `wrong`. illegal_transition: no secret was begun.
-        too_many_attempts: RetryInfo says when.
+        requires a code. invalid_fields: `wrong` if the code is not right. illegal_transition: no
+        secret was created. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod
@@ -302,8 +306,8 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.EndSecondFactorRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
-        """Ends the use of codes: signing in requires the password alone. invalid_fields: `wrong`, the
-        password is another. too_many_attempts: RetryInfo says when.
+        """Ends the use of codes: signing in no longer requires a code. invalid_fields: `wrong` if the
+        password is not right. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod
@@ -313,8 +317,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.BeginPasskeyResponse, _abc.Awaitable[_accounts_pb2.BeginPasskeyResponse]]:
         """Begins a passkey (WebAuthn): returns the options with which a browser creates it. CreatePasskey
-        accepts it for five minutes. invalid_fields: `wrong`, the password is another.
-        passkeys_unavailable. too_many_passkeys. too_many_attempts: RetryInfo says when.
+        accepts the passkey for five minutes. invalid_fields: `wrong` if the password is not right.
+        passkeys_unavailable: browsers create no passkeys for the network's address. too_many_passkeys:
+        an account may have ten. too_many_attempts: RetryInfo says when.
         """
 
     @_abc_1.abstractmethod
@@ -323,10 +328,11 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.CreatePasskeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
-        """Stores the passkey that a browser created. From then on signing in requires it, or a code if
-        codes are in use; and the passkey alone is enough to sign in if the device verifies its user.
-        invalid_fields: `wrong`, the passkey was not created for this challenge, by a browser at the
-        network's own address, or the challenge is used or too old. too_many_passkeys.
+        """Stores the passkey that a browser created. From then on signing in requires the passkey, or a
+        code if codes are in use; and the passkey alone is enough to sign in if the device verifies its
+        user. invalid_fields: `wrong` if the passkey was not created for this challenge by a browser at
+        the network's own address, or if the challenge is used or too old. too_many_passkeys: an
+        account may have ten.
         """
 
     @_abc_1.abstractmethod
@@ -335,8 +341,8 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.EndPasskeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.SecondFactor, _abc.Awaitable[_accounts_pb2.SecondFactor]]:
-        """Ends a passkey of the caller, who can no longer sign in with it. A passkey that has ended, or
-        that is not the caller's, changes nothing. invalid_fields: `wrong`, the password is another.
+        """Ends a passkey of the caller, who can no longer sign in with it. If the passkey has ended or is
+        not the caller's, nothing changes. invalid_fields: `wrong` if the password is not right.
         too_many_attempts: RetryInfo says when.
         """
 
@@ -357,11 +363,11 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ProveSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ProveSessionResponse, _abc.Awaitable[_accounts_pb2.ProveSessionResponse]]:
-        """Proves the caller's identity again: for ten minutes this session, and no other, may call what
-        requires it (step_up_required). invalid_fields: `session_secret` `wrong`, it is not a session
-        of the caller; `code`, `passkey`, `password` or `challenge` `wrong`, it is not what BeginProof
-        requires, or not right. too_many_attempts: as many as at the sign-in, counted apart from those;
-        RetryInfo says when.
+        """Proves the caller's identity again: for ten minutes this session, and no other, may call the
+        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
+        not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
+        BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+        the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
         """
 
     @_abc_1.abstractmethod
@@ -370,7 +376,7 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListMadeLatelyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.ListMadeLatelyResponse]]:
-        """Lists the results that outlast a session and were made by the caller since a day, at most a
+        """Lists the results of the caller's steps that outlast a session, since a given time at most a
         year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
         and passkeys; newest first. The list is for a worker who fears that somebody else used her
         account.
@@ -384,8 +390,8 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.EndMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.EndMadeLatelyResponse]]:
         """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
         account suspended (for an account with a network role, a suspension is proposed), a proposal
-        dropped, a code or passkey removed. A result that has ended, or that the caller may not end,
-        changes nothing.
+        dropped, a code or passkey removed. Results that have ended, or that the caller may not end,
+        stay as they are.
         """
 
 def add_AccountsServicer_to_server(servicer: AccountsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -65,7 +65,9 @@ class _OrganizationTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Orga
     """x_Prosecution"""
 
 class OrganizationType(_OrganizationType, metaclass=_OrganizationTypeEnumTypeWrapper):
-    """The kinds of members: HTCDS org_Type values where they exist, else our own (x_ in exports)."""
+    """The kinds of members: HTCDS org_Type values where they exist, otherwise our own values (x_ in
+    exports).
+    """
 
 ORGANIZATION_TYPE_UNSPECIFIED: OrganizationType.ValueType  # 0
 ORGANIZATION_TYPE_NGO: OrganizationType.ValueType  # 1
@@ -115,8 +117,8 @@ class _SharesWithEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SharesWith
     """migration services and consulates"""
 
 class SharesWith(_SharesWith, metaclass=_SharesWithEnumTypeWrapper):
-    """The authority that a member belongs to or answers to, which may hold a person, charge her or send
-    her away: that authority learns what the member learns.
+    """The authority to which a member belongs or answers, and which learns what the member learns. Such
+    an authority may detain a person, charge her or deport her.
     """
 
 SHARES_WITH_UNSPECIFIED: SharesWith.ValueType  # 0
@@ -620,18 +622,18 @@ class Evidence(_message.Message):
     kind: Global___EvidenceKind.ValueType
     """The kind of evidence."""
     reference: _builtins.str
-    """The reference by which it is found again: a number in a register, of a file or a letter. Never
-    a person's name.
+    """The reference by which the evidence can be found again: the number of an entry in a register,
+    of a file or of a letter. Never a person's name.
     """
     seen_date: _builtins.str
-    """The day on which it was seen."""
+    """The day on which the evidence was seen."""
     expire_date: _builtins.str
     """The last day of an agreement; absent for other evidence."""
     recorded_by_worker_id: _builtins.str
-    """The worker who recorded it."""
+    """The worker who recorded the evidence."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was recorded."""
+        """When the evidence was recorded."""
 
     def __init__(
         self,
@@ -842,10 +844,10 @@ class Schedule(_message.Message):
     freq: Global___Frequency.ValueType
     """The frequency."""
     opens_at: _builtins.str
-    """The time of day at which it opens."""
+    """The time of day at which the place opens."""
     closes_at: _builtins.str
-    """The time of day at which it closes; if before opens_at, on the next day; if equal, it is open
-    for 24 hours.
+    """The time of day at which the place closes: on the next day if before opens_at; if equal to
+    opens_at, the place is open for 24 hours.
     """
     valid_from: _builtins.str
     """The first day; absent: no beginning."""
@@ -855,8 +857,8 @@ class Schedule(_message.Message):
     """Whether it is open even on public holidays."""
     @_builtins.property
     def byday(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The days: MO TU WE TH FR SA SU; monthly with the number of the week before it. Empty: every
-        day, weekly only.
+        """The days: MO TU WE TH FR SA SU; in a monthly schedule, each with its number in the month before
+        it (1MO). Empty, in a weekly schedule only: every day.
         """
 
     def __init__(
@@ -893,7 +895,7 @@ class Phone(_message.Message):
     extension: _builtins.str
     """The extension to dial."""
     description: _builtins.str
-    """The person or desk that answers: "guardia de noche"."""
+    """The person or desk that answers, e.g. "guardia de noche"."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Languages spoken there, BCP 47."""
@@ -916,7 +918,7 @@ Global___Phone: _TypeAlias = Phone  # noqa: Y015
 
 @_typing.final
 class ContactPoint(_message.Message):
-    """A contact person (HSDS contact) who works there."""
+    """A contact person at a place (HSDS contact)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -950,9 +952,9 @@ Global___ContactPoint: _TypeAlias = ContactPoint  # noqa: Y015
 
 @_typing.final
 class Capacity(_message.Message):
-    """The room of a service, in its own unit, with the time at which it was stated: a figure without
-    its time is a rumour. For a shelter, others see the figure as it was at the last six-hour mark
-    (00, 06, 12, 18 UTC), with times rounded down to these marks; its own people see the present one.
+    """The room of a service, in its own unit, with the time at which it was stated. For a shelter,
+    others see the figure as it was at the last six-hour mark (00, 06, 12, 18 UTC), with times
+    rounded down to these marks; its own people see the present one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -984,8 +986,8 @@ class Capacity(_message.Message):
 
     @_builtins.property
     def stale_time(self) -> _timestamp_pb2.Timestamp:
-        """The time from which one should ask before relying on the figure: after a day for beds, else
-        after a week.
+        """The time from which one should ask before relying on the figure: a day after it was stated for
+        a service that is or may be a shelter, otherwise a week after it was stated.
         """
 
     def __init__(
@@ -1081,8 +1083,8 @@ class Service(_message.Message):
     schedules.
     """
     shares_with: Global___SharesWith.ValueType
-    """The authority with which its member shares what it learns; no member can hide it. Absent: none.
-    Tell the person this before she is sent there.
+    """The authority with which the service's organisation shares what it learns; the organisation
+    can't hide this field. Absent: none. Tell the person this before she is sent there.
     """
     @_builtins.property
     def need_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1497,7 +1499,9 @@ class ApplyForMembershipResponse(_message.Message):
     reference: _builtins.str
     """The reference of the application. It opens nothing."""
     answer_within_days: _builtins.int
-    """The number of days in which the coordinators intend to answer, once the link was opened."""
+    """The number of days in which the coordinators intend to answer, counted from the opening of the
+    link.
+    """
     def __init__(
         self,
         *,
@@ -1907,8 +1911,8 @@ class Suspension(_message.Message):
     reason: Global___SuspensionReason.ValueType
     """The reason."""
     worker_id: _builtins.str
-    """The first of the two coordinators. Absent for a hold by one whose account was suspended since:
-    two others must agree.
+    """The first of the two coordinators. Absent if this coordinator put a hold on the member and her
+    account was suspended afterwards: then two others must agree.
     """
     second_worker_id: _builtins.str
     """The second of the two coordinators."""
@@ -1961,7 +1965,7 @@ Global___CountMemberAccessRequest: _TypeAlias = CountMemberAccessRequest  # noqa
 
 @_typing.final
 class MemberAccess(_message.Message):
-    """The things that end with a member's access."""
+    """What ends with a member's access."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1972,13 +1976,13 @@ class MemberAccess(_message.Message):
     MOST_PEOPLE_INSIDE_FIELD_NUMBER: _builtins.int
     HAS_SECOND_COORDINATOR_FIELD_NUMBER: _builtins.int
     worker_count: _builtins.int
-    """The workers with active accounts."""
+    """The number of workers with active accounts."""
     api_key_count: _builtins.int
-    """The keys that are in force."""
+    """The number of keys that are in force."""
     service_count: _builtins.int
-    """The services that nobody would find any more."""
+    """The number of services that nobody would find any more."""
     invitation_count: _builtins.int
-    """The invitations that nobody could accept any more."""
+    """The number of invitations that nobody could accept any more."""
     most_people_inside: _builtins.int
     """An upper bound for the number of persons for whom its services held a place at the last
     six-hour mark (00:00 UTC, 06:00 …): a multiple of five, so that it does not reveal that one
@@ -2017,9 +2021,9 @@ class SuspendOrganizationRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     reason: Global___SuspensionReason.ValueType
-    """The reason; from the first of the two coordinators; the second agrees to it."""
+    """The reason, which the first of the two coordinators gives and to which the second agrees."""
     hold: _builtins.bool
-    """Stop the member at once, for 24 hours, until a second coordinator agrees."""
+    """Whether to stop the member at once, for the 24 hours in which a second coordinator can agree."""
     def __init__(
         self,
         *,
@@ -2237,7 +2241,7 @@ class SetCapacityRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
-    """optional here: one tap on a phone has none"""
+    """optional here, because one tap on a phone sends none"""
     request_id: _builtins.str
     @_builtins.property
     def capacity(self) -> Global___Capacity: ...
@@ -2301,8 +2305,8 @@ class SearchServicesRequest(_message.Message):
     organization_id: _builtins.str
     """Find only services of this organisation."""
     gender: Global___Gender.ValueType
-    """The person's gender; left out are only services that state which genders they accept, and do
-    not accept hers.
+    """The person's gender; only services that state which genders they accept, and do not accept
+    hers, are left out.
     """
     open_now: _builtins.bool
     """Find only services that are open now, by their own schedules and local time."""

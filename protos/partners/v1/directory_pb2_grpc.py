@@ -190,10 +190,11 @@ class DirectoryServicer:
 
     def ApplyForMembership(self, request, context):
         """Applies for membership. Public: needs no token. The answer is the same whether such an
-        organisation is known or not. An e-mail goes to contact_email; the application counts, in state
-        APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator
-        answers, and nobody else sees it. too_many_attempts: more applications from one address, or to
-        one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
+        organisation is known or not. An e-mail goes to contact_email. The application counts, in state
+        APPLIED, once the link in the e-mail is opened (ConfirmApplication) within three days. Then a
+        coordinator answers. Only coordinators see the application; auditors see that the organisation
+        has applied. too_many_attempts: more applications from one address, or to one mailbox, than
+        anybody needs; RetryInfo says when the next one is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,7 +248,7 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOrganizations(self, request, context):
-        """Lists organisations by name, one page at a time. invalid_fields: page_token.
+        """Lists organisations by name, one page at a time. invalid_fields: page_token is malformed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,7 +256,7 @@ class DirectoryServicer:
 
     def UpdateOrganization(self, request, context):
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-        type, country and hotline_number belong to the network: see ProposeOrganizationChange.
+        type, country and hotline_number can be changed only with ProposeOrganizationChange.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -287,7 +288,7 @@ class DirectoryServicer:
         """Approves a member, which takes two people: the first proposes it
         (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may open
         identities and see shelter data. Callers: coordinators. second_person_required: the caller is
-        the first; evidence_missing: `about` names the evidence that is missing or out of date.
+        the first. evidence_missing: `about` names the evidence that is missing or out of date.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -296,12 +297,12 @@ class DirectoryServicer:
     def SuspendOrganization(self, request, context):
         """Suspends a member, which takes two coordinators of different member organisations: the first
         proposes it with a reason (`suspension`), and with the second the member's workers and keys are
-        refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without
-        a second it is then APPROVED again. The member's managers are notified by e-mail, and so is the
-        other side of each live referral. A proposal waits seven days. Callers: coordinators.
-        invalid_fields: the first must name a reason. not_independent: `about` may also be
-        `organization`, if both are coordinators of one member. illegal_transition: also for an
-        organisation of coordinators or auditors.
+        refused everywhere. With `hold`, the first alone stops the member at once, for 24 hours: if no
+        second coordinator agrees within them, the member is APPROVED again. The member's managers are
+        notified by e-mail, and so is the other side of each live referral. A proposal waits seven
+        days. Callers: coordinators. invalid_fields: the first must name a reason. not_independent:
+        `about` may also be `organization`, if both are coordinators of one member. illegal_transition:
+        also for an organisation of coordinators or auditors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -376,7 +377,7 @@ class DirectoryServicer:
 
     def SearchServices(self, request, context):
         """Finds services by words (without accents), need (with its children), area, language, age,
-        dependants, room. Words, age and dependants are in no log and no address: in REST the search is
+        dependants, room. Words, age and dependants appear in no log and no URL: in REST, the search is
         a POST, and the next page is requested with the same body and `cursor`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -384,9 +385,9 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MatchServices(self, request, context):
-        """Judges every service of the need and returns the best with their verdicts and the reason for
-        each criterion, best first: by verdict, then room, freshness of its figure, nearness, language,
-        need, name. Coarse attributes only; nothing is stored.
+        """Judges every service for the need, and returns the best ones with their verdicts and the reason
+        for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
+        language, need, name. Coarse attributes only; nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,10 +45,11 @@ class DirectoryStub:
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]
     """Applies for membership. Public: needs no token. The answer is the same whether such an
-    organisation is known or not. An e-mail goes to contact_email; the application counts, in state
-    APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator
-    answers, and nobody else sees it. too_many_attempts: more applications from one address, or to
-    one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
+    organisation is known or not. An e-mail goes to contact_email. The application counts, in state
+    APPLIED, once the link in the e-mail is opened (ConfirmApplication) within three days. Then a
+    coordinator answers. Only coordinators see the application; auditors see that the organisation
+    has applied. too_many_attempts: more applications from one address, or to one mailbox, than
+    anybody needs; RetryInfo says when the next one is accepted.
     """
     ConfirmApplication: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]
     """Confirms an application: the applicant has opened the link in the e-mail. Public: needs no
@@ -71,10 +72,10 @@ class DirectoryStub:
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]
     """Returns one organisation."""
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]
-    """Lists organisations by name, one page at a time. invalid_fields: page_token."""
+    """Lists organisations by name, one page at a time. invalid_fields: page_token is malformed."""
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-    type, country and hotline_number belong to the network: see ProposeOrganizationChange.
+    type, country and hotline_number can be changed only with ProposeOrganizationChange.
     """
     ProposeOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]
     """Proposes other values of type, country and hotline_number; nothing changes until another person
@@ -88,17 +89,17 @@ class DirectoryStub:
     """Approves a member, which takes two people: the first proposes it
     (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may open
     identities and see shelter data. Callers: coordinators. second_person_required: the caller is
-    the first; evidence_missing: `about` names the evidence that is missing or out of date.
+    the first. evidence_missing: `about` names the evidence that is missing or out of date.
     """
     SuspendOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]
     """Suspends a member, which takes two coordinators of different member organisations: the first
     proposes it with a reason (`suspension`), and with the second the member's workers and keys are
-    refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without
-    a second it is then APPROVED again. The member's managers are notified by e-mail, and so is the
-    other side of each live referral. A proposal waits seven days. Callers: coordinators.
-    invalid_fields: the first must name a reason. not_independent: `about` may also be
-    `organization`, if both are coordinators of one member. illegal_transition: also for an
-    organisation of coordinators or auditors.
+    refused everywhere. With `hold`, the first alone stops the member at once, for 24 hours: if no
+    second coordinator agrees within them, the member is APPROVED again. The member's managers are
+    notified by e-mail, and so is the other side of each live referral. A proposal waits seven
+    days. Callers: coordinators. invalid_fields: the first must name a reason. not_independent:
+    `about` may also be `organization`, if both are coordinators of one member. illegal_transition:
+    also for an organisation of coordinators or auditors.
     """
     ReinstateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]
     """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first
@@ -135,13 +136,13 @@ class DirectoryStub:
     """
     SearchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]
     """Finds services by words (without accents), need (with its children), area, language, age,
-    dependants, room. Words, age and dependants are in no log and no address: in REST the search is
+    dependants, room. Words, age and dependants appear in no log and no URL: in REST, the search is
     a POST, and the next page is requested with the same body and `cursor`.
     """
     MatchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]
-    """Judges every service of the need and returns the best with their verdicts and the reason for
-    each criterion, best first: by verdict, then room, freshness of its figure, nearness, language,
-    need, name. Coarse attributes only; nothing is stored.
+    """Judges every service for the need, and returns the best ones with their verdicts and the reason
+    for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
+    language, need, name. Coarse attributes only; nothing is stored.
     """
 
 @_typing.type_check_only
@@ -159,10 +160,11 @@ class DirectoryAsyncStub(DirectoryStub):
     """Returns the hotline numbers of the campaign, one per country. Public: needs no token."""
     ApplyForMembership: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApplyForMembershipRequest, _directory_pb2.ApplyForMembershipResponse]  # type: ignore[assignment]
     """Applies for membership. Public: needs no token. The answer is the same whether such an
-    organisation is known or not. An e-mail goes to contact_email; the application counts, in state
-    APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator
-    answers, and nobody else sees it. too_many_attempts: more applications from one address, or to
-    one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
+    organisation is known or not. An e-mail goes to contact_email. The application counts, in state
+    APPLIED, once the link in the e-mail is opened (ConfirmApplication) within three days. Then a
+    coordinator answers. Only coordinators see the application; auditors see that the organisation
+    has applied. too_many_attempts: more applications from one address, or to one mailbox, than
+    anybody needs; RetryInfo says when the next one is accepted.
     """
     ConfirmApplication: _aio.UnaryUnaryMultiCallable[_directory_pb2.ConfirmApplicationRequest, _directory_pb2.ConfirmApplicationResponse]  # type: ignore[assignment]
     """Confirms an application: the applicant has opened the link in the e-mail. Public: needs no
@@ -185,10 +187,10 @@ class DirectoryAsyncStub(DirectoryStub):
     GetOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Returns one organisation."""
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
-    """Lists organisations by name, one page at a time. invalid_fields: page_token."""
+    """Lists organisations by name, one page at a time. invalid_fields: page_token is malformed."""
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-    type, country and hotline_number belong to the network: see ProposeOrganizationChange.
+    type, country and hotline_number can be changed only with ProposeOrganizationChange.
     """
     ProposeOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Proposes other values of type, country and hotline_number; nothing changes until another person
@@ -202,17 +204,17 @@ class DirectoryAsyncStub(DirectoryStub):
     """Approves a member, which takes two people: the first proposes it
     (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may open
     identities and see shelter data. Callers: coordinators. second_person_required: the caller is
-    the first; evidence_missing: `about` names the evidence that is missing or out of date.
+    the first. evidence_missing: `about` names the evidence that is missing or out of date.
     """
     SuspendOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.SuspendOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Suspends a member, which takes two coordinators of different member organisations: the first
     proposes it with a reason (`suspension`), and with the second the member's workers and keys are
-    refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without
-    a second it is then APPROVED again. The member's managers are notified by e-mail, and so is the
-    other side of each live referral. A proposal waits seven days. Callers: coordinators.
-    invalid_fields: the first must name a reason. not_independent: `about` may also be
-    `organization`, if both are coordinators of one member. illegal_transition: also for an
-    organisation of coordinators or auditors.
+    refused everywhere. With `hold`, the first alone stops the member at once, for 24 hours: if no
+    second coordinator agrees within them, the member is APPROVED again. The member's managers are
+    notified by e-mail, and so is the other side of each live referral. A proposal waits seven
+    days. Callers: coordinators. invalid_fields: the first must name a reason. not_independent:
+    `about` may also be `organization`, if both are coordinators of one member. illegal_transition:
+    also for an organisation of coordinators or auditors.
     """
     ReinstateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.ReinstateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Ends a suspension or a hold, which takes two coordinators as the suspension does: the first
@@ -249,13 +251,13 @@ class DirectoryAsyncStub(DirectoryStub):
     """
     SearchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.SearchServicesRequest, _directory_pb2.SearchServicesResponse]  # type: ignore[assignment]
     """Finds services by words (without accents), need (with its children), area, language, age,
-    dependants, room. Words, age and dependants are in no log and no address: in REST the search is
+    dependants, room. Words, age and dependants appear in no log and no URL: in REST, the search is
     a POST, and the next page is requested with the same body and `cursor`.
     """
     MatchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]  # type: ignore[assignment]
-    """Judges every service of the need and returns the best with their verdicts and the reason for
-    each criterion, best first: by verdict, then room, freshness of its figure, nearness, language,
-    need, name. Coarse attributes only; nothing is stored.
+    """Judges every service for the need, and returns the best ones with their verdicts and the reason
+    for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
+    language, need, name. Coarse attributes only; nothing is stored.
     """
 
 class DirectoryServicer(metaclass=_abc_1.ABCMeta):
@@ -288,10 +290,11 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ApplyForMembershipResponse, _abc.Awaitable[_directory_pb2.ApplyForMembershipResponse]]:
         """Applies for membership. Public: needs no token. The answer is the same whether such an
-        organisation is known or not. An e-mail goes to contact_email; the application counts, in state
-        APPLIED, once its link was opened (ConfirmApplication), within three days. Then a coordinator
-        answers, and nobody else sees it. too_many_attempts: more applications from one address, or to
-        one mailbox, than anybody needs; RetryInfo says when the next one is accepted.
+        organisation is known or not. An e-mail goes to contact_email. The application counts, in state
+        APPLIED, once the link in the e-mail is opened (ConfirmApplication) within three days. Then a
+        coordinator answers. Only coordinators see the application; auditors see that the organisation
+        has applied. too_many_attempts: more applications from one address, or to one mailbox, than
+        anybody needs; RetryInfo says when the next one is accepted.
         """
 
     @_abc_1.abstractmethod
@@ -356,7 +359,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListOrganizationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListOrganizationsResponse, _abc.Awaitable[_directory_pb2.ListOrganizationsResponse]]:
-        """Lists organisations by name, one page at a time. invalid_fields: page_token."""
+        """Lists organisations by name, one page at a time. invalid_fields: page_token is malformed."""
 
     @_abc_1.abstractmethod
     def UpdateOrganization(
@@ -365,7 +368,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-        type, country and hotline_number belong to the network: see ProposeOrganizationChange.
+        type, country and hotline_number can be changed only with ProposeOrganizationChange.
         """
 
     @_abc_1.abstractmethod
@@ -403,7 +406,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         """Approves a member, which takes two people: the first proposes it
         (`approval_proposed_by_worker_id`), and with the second the member is APPROVED: it may open
         identities and see shelter data. Callers: coordinators. second_person_required: the caller is
-        the first; evidence_missing: `about` names the evidence that is missing or out of date.
+        the first. evidence_missing: `about` names the evidence that is missing or out of date.
         """
 
     @_abc_1.abstractmethod
@@ -414,12 +417,12 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Suspends a member, which takes two coordinators of different member organisations: the first
         proposes it with a reason (`suspension`), and with the second the member's workers and keys are
-        refused everywhere. With `hold` the first alone stops the member at once, for 24 hours: without
-        a second it is then APPROVED again. The member's managers are notified by e-mail, and so is the
-        other side of each live referral. A proposal waits seven days. Callers: coordinators.
-        invalid_fields: the first must name a reason. not_independent: `about` may also be
-        `organization`, if both are coordinators of one member. illegal_transition: also for an
-        organisation of coordinators or auditors.
+        refused everywhere. With `hold`, the first alone stops the member at once, for 24 hours: if no
+        second coordinator agrees within them, the member is APPROVED again. The member's managers are
+        notified by e-mail, and so is the other side of each live referral. A proposal waits seven
+        days. Callers: coordinators. invalid_fields: the first must name a reason. not_independent:
+        `about` may also be `organization`, if both are coordinators of one member. illegal_transition:
+        also for an organisation of coordinators or auditors.
         """
 
     @_abc_1.abstractmethod
@@ -510,7 +513,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.SearchServicesResponse, _abc.Awaitable[_directory_pb2.SearchServicesResponse]]:
         """Finds services by words (without accents), need (with its children), area, language, age,
-        dependants, room. Words, age and dependants are in no log and no address: in REST the search is
+        dependants, room. Words, age and dependants appear in no log and no URL: in REST, the search is
         a POST, and the next page is requested with the same body and `cursor`.
         """
 
@@ -520,9 +523,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.MatchServicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.MatchServicesResponse, _abc.Awaitable[_directory_pb2.MatchServicesResponse]]:
-        """Judges every service of the need and returns the best with their verdicts and the reason for
-        each criterion, best first: by verdict, then room, freshness of its figure, nearness, language,
-        need, name. Coarse attributes only; nothing is stored.
+        """Judges every service for the need, and returns the best ones with their verdicts and the reason
+        for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
+        language, need, name. Coarse attributes only; nothing is stored.
         """
 
 def add_DirectoryServicer_to_server(servicer: DirectoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -91,8 +91,8 @@ class ServiceFact(_message.Message):
     department_code: _builtins.str
     active: _builtins.bool
     intake_code: _builtins.str
-    """OPEN | WAITLIST | CLOSED | empty; empty for a shelter: changes of its room are for its own
-    people
+    """OPEN | WAITLIST | CLOSED | empty; empty for a shelter, because only its own people may see each
+    change of its room
     """
     criteria_said: _builtins.bool
     """Whether criterion_codes is set: earlier facts don't set it."""
@@ -149,7 +149,9 @@ Global___ServiceFact: _TypeAlias = ServiceFact  # noqa: Y015
 
 @_typing.final
 class WorkerFact(_message.Message):
-    """enlace.worker.{registered,suspended}.v1 · key: worker_id"""
+    """enlace.worker.{registered,renewed,suspended}.v1 · key: worker_id. renewed: the account began
+    anew.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,9 +293,10 @@ Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
 class AccountFact(_message.Message):
     """enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,
     provider_proposed,entry_proposed,member_held,member_suspended,member_reinstated}.v1
-    · key: notice_id. A notice to a worker about her own account, and to nobody else.
-    enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1 · key:
-    notice_id. A notice to the managers of an organisation, and to the worker who acted, about a
+    · key: notice_id. A notice to one worker: about her own account, or to a manager about a proposal
+    (provider_proposed, entry_proposed) or a step (member_…) that concerns her organisation.
+    enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1
+    · key: notice_id. A notice to a manager of an organisation, or to the worker who acted, about a
     result that outlasts a session.
     """
 

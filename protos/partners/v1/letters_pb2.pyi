@@ -76,7 +76,7 @@ Global___ApplicationLetter: _TypeAlias = ApplicationLetter  # noqa: Y015
 
 @_typing.final
 class AccountLetter(_message.Message):
-    """A letter to a worker about her own account."""
+    """A letter to a worker about her own account, or to a manager about her organisation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

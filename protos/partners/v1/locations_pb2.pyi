@@ -70,7 +70,7 @@ class Area(_message.Message):
     PARENT_CODE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """The code: ISO 3166-2, or that with the municipality after a dot."""
+    """The code: ISO 3166-2; for a municipality, followed by a dot and its name."""
     parent_code: _builtins.str
     """The area in which it lies: a subdivision, or a country."""
     name: _builtins.str
@@ -614,8 +614,8 @@ class ListTruthScoresRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
-    """The organisation whose scores are listed; absent: the caller's own, for coordinators and
-    auditors all.
+    """The organisation whose scores are listed; absent: the caller's own; for coordinators and
+    auditors, all organisations.
     """
     doubtful: _builtins.bool
     """List only services that nobody has confirmed in the last six months, or that broke more

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LocationsStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -103,7 +103,7 @@ class LocationsStub:
 
 
 class LocationsServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def ListAreas(self, request, context):
@@ -182,7 +182,7 @@ class LocationsServicer:
         before the first byte is sent. The same worker may open them again for 30 minutes, recorded
         each time. Keep no copy. Callers: workers, operators. not_found: no such referral of the
         caller's organisation was accepted, or it has ended. address_opened: another worker has opened
-        it, or the time is over.
+        the addresses, or the 30 minutes are over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,10 +198,10 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTruthScores(self, request, context):
-        """Lists how far services' statements about their room can be relied on, with the data behind each
-        score; by name. Callers get the scores of their own organisation; coordinators and auditors
-        those of any or all. The score ranks services with the same statements, and nobody else sees
-        it.
+        """Lists how far the statements of services about their room can be relied on, with the data
+        behind each score; ordered by name. Callers get the scores of their own organisation;
+        coordinators and auditors get those of one organisation or of all. The score decides the order
+        of services with the same statements, and nobody else sees it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,8 +209,8 @@ class LocationsServicer:
 
     def ListFieldChanges(self, request, context):
         """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and
-        new value. For a sealed field only the fact that it changed. Callers get the changes of their
-        own organisation's entries; coordinators and auditors those of any.
+        new value. Of a sealed field, only the fact that it changed is listed. Callers get the changes
+        of their own organisation's entries; coordinators and auditors get those of any organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -293,7 +293,7 @@ def add_LocationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Locations:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LocationsStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -71,7 +71,7 @@ class LocationsStub:
     before the first byte is sent. The same worker may open them again for 30 minutes, recorded
     each time. Keep no copy. Callers: workers, operators. not_found: no such referral of the
     caller's organisation was accepted, or it has ended. address_opened: another worker has opened
-    it, or the time is over.
+    the addresses, or the 30 minutes are over.
     """
     OpenOwnAddress: _grpc.UnaryUnaryMultiCallable[_locations_pb2.OpenOwnAddressRequest, _locations_pb2.OpenedAddress]
     """Opens the address of a confidential place of the caller's own organisation, to check whether it
@@ -79,20 +79,20 @@ class LocationsStub:
     the caller's organisation has no such confidential place.
     """
     ListTruthScores: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]
-    """Lists how far services' statements about their room can be relied on, with the data behind each
-    score; by name. Callers get the scores of their own organisation; coordinators and auditors
-    those of any or all. The score ranks services with the same statements, and nobody else sees
-    it.
+    """Lists how far the statements of services about their room can be relied on, with the data
+    behind each score; ordered by name. Callers get the scores of their own organisation;
+    coordinators and auditors get those of one organisation or of all. The score decides the order
+    of services with the same statements, and nobody else sees it.
     """
     ListFieldChanges: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListFieldChangesRequest, _locations_pb2.ListFieldChangesResponse]
     """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and
-    new value. For a sealed field only the fact that it changed. Callers get the changes of their
-    own organisation's entries; coordinators and auditors those of any.
+    new value. Of a sealed field, only the fact that it changed is listed. Callers get the changes
+    of their own organisation's entries; coordinators and auditors get those of any organisation.
     """
 
 @_typing.type_check_only
 class LocationsAsyncStub(LocationsStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAreas: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListAreasRequest, _locations_pb2.ListAreasResponse]  # type: ignore[assignment]
@@ -131,7 +131,7 @@ class LocationsAsyncStub(LocationsStub):
     before the first byte is sent. The same worker may open them again for 30 minutes, recorded
     each time. Keep no copy. Callers: workers, operators. not_found: no such referral of the
     caller's organisation was accepted, or it has ended. address_opened: another worker has opened
-    it, or the time is over.
+    the addresses, or the 30 minutes are over.
     """
     OpenOwnAddress: _aio.UnaryUnaryMultiCallable[_locations_pb2.OpenOwnAddressRequest, _locations_pb2.OpenedAddress]  # type: ignore[assignment]
     """Opens the address of a confidential place of the caller's own organisation, to check whether it
@@ -139,19 +139,19 @@ class LocationsAsyncStub(LocationsStub):
     the caller's organisation has no such confidential place.
     """
     ListTruthScores: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListTruthScoresRequest, _locations_pb2.ListTruthScoresResponse]  # type: ignore[assignment]
-    """Lists how far services' statements about their room can be relied on, with the data behind each
-    score; by name. Callers get the scores of their own organisation; coordinators and auditors
-    those of any or all. The score ranks services with the same statements, and nobody else sees
-    it.
+    """Lists how far the statements of services about their room can be relied on, with the data
+    behind each score; ordered by name. Callers get the scores of their own organisation;
+    coordinators and auditors get those of one organisation or of all. The score decides the order
+    of services with the same statements, and nobody else sees it.
     """
     ListFieldChanges: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListFieldChangesRequest, _locations_pb2.ListFieldChangesResponse]  # type: ignore[assignment]
     """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and
-    new value. For a sealed field only the fact that it changed. Callers get the changes of their
-    own organisation's entries; coordinators and auditors those of any.
+    new value. Of a sealed field, only the fact that it changed is listed. Callers get the changes
+    of their own organisation's entries; coordinators and auditors get those of any organisation.
     """
 
 class LocationsServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def ListAreas(
@@ -248,7 +248,7 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         before the first byte is sent. The same worker may open them again for 30 minutes, recorded
         each time. Keep no copy. Callers: workers, operators. not_found: no such referral of the
         caller's organisation was accepted, or it has ended. address_opened: another worker has opened
-        it, or the time is over.
+        the addresses, or the 30 minutes are over.
         """
 
     @_abc_1.abstractmethod
@@ -268,10 +268,10 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.ListTruthScoresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.ListTruthScoresResponse, _abc.Awaitable[_locations_pb2.ListTruthScoresResponse]]:
-        """Lists how far services' statements about their room can be relied on, with the data behind each
-        score; by name. Callers get the scores of their own organisation; coordinators and auditors
-        those of any or all. The score ranks services with the same statements, and nobody else sees
-        it.
+        """Lists how far the statements of services about their room can be relied on, with the data
+        behind each score; ordered by name. Callers get the scores of their own organisation;
+        coordinators and auditors get those of one organisation or of all. The score decides the order
+        of services with the same statements, and nobody else sees it.
         """
 
     @_abc_1.abstractmethod
@@ -281,8 +281,8 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.ListFieldChangesResponse, _abc.Awaitable[_locations_pb2.ListFieldChangesResponse]]:
         """Lists the changes of an organisation, a service or a place, newest first: worker, time, old and
-        new value. For a sealed field only the fact that it changed. Callers get the changes of their
-        own organisation's entries; coordinators and auditors those of any.
+        new value. Of a sealed field, only the fact that it changed is listed. Callers get the changes
+        of their own organisation's entries; coordinators and auditors get those of any organisation.
         """
 
 def add_LocationsServicer_to_server(servicer: LocationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

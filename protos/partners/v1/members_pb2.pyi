@@ -169,7 +169,7 @@ class Invitation(_message.Message):
     language: _builtins.str
     """The language of e-mail and account, BCP 47."""
     on_paper: _builtins.bool
-    """No e-mail is sent: the link is in the answer."""
+    """Whether to send no e-mail, and return the link in the answer."""
     unconfirmed: _builtins.bool
     """Whether the invitation gives a network role, and waits for a coordinator of another member
     organisation.
@@ -322,7 +322,9 @@ class ListInvitationsResponse(_message.Message):
 
     INVITATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]: ...
+    def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]:
+        """newest first; never more than 20"""
+
     def __init__(
         self,
         *,
@@ -828,16 +830,16 @@ class SignInResponse(_message.Message):
     organization_name: _builtins.str
     """The name of the worker's organisation."""
     challenge: _builtins.str
-    """The challenge of an account that requires more than the password, which was right: FinishSignIn
-    opens the session with it and a code or a passkey's signature. It is valid for five minutes,
-    and until then only the following fields are set.
+    """Set if the password was right and the account requires more than the password: FinishSignIn
+    opens the session with this challenge and a code or a passkey's signature. The challenge is
+    valid for five minutes. If it is set, only the fields after it are set, too.
     """
     asks_code: _builtins.bool
     """Whether a code of an app is accepted."""
     set_up_secret: _builtins.str
     """The secret of an app, base 32, if the account's sign-in so far requires only the password and
     the network requires more for its roles (ENLACE_SECOND_FACTOR_REQUIRED). FinishSignIn with a
-    first code takes the secret into use and opens the session; another sign-in before that creates
+    first code puts the secret into use and opens the session; another sign-in before that creates
     another secret.
     """
     set_up_uri: _builtins.str
@@ -854,7 +856,7 @@ class SignInResponse(_message.Message):
 
     @_builtins.property
     def token_expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the tokens end; the session goes on."""
+        """When the tokens end; the session continues."""
 
     @_builtins.property
     def worker(self) -> Global___Worker:
@@ -866,7 +868,7 @@ class SignInResponse(_message.Message):
 
     @_builtins.property
     def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ten recovery codes, if FinishSignIn took a secret into use: each is valid once instead of a
+        """Ten recovery codes, if FinishSignIn put a secret into use: each is valid once instead of a
         code. They are shown in this answer only.
         """
 
@@ -988,8 +990,8 @@ class BeginProviderSignInResponse(_message.Message):
     CHALLENGE_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_URL_FIELD_NUMBER: _builtins.int
     challenge: _builtins.str
-    """The challenge to send with FinishProviderSignIn. It stays in the browser that began: a browser
-    that comes back with another browser's state is refused.
+    """The challenge to send with FinishProviderSignIn. It stays in the browser that began the
+    sign-in: a browser that comes back with another browser's state is refused.
     """
     authorization_url: _builtins.str
     """The address to which to send the browser."""
@@ -1308,7 +1310,7 @@ Global___OrganizationRef: _TypeAlias = OrganizationRef  # noqa: Y015
 
 @_typing.final
 class IssueTokenRequest(_message.Message):
-    """A key or a session to exchange: one of the two."""
+    """The key or the session to exchange: one of the two."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1320,8 +1322,8 @@ class IssueTokenRequest(_message.Message):
     api_key: _builtins.str
     """An API key, whole: enl_<id>_<secret>."""
     passive: _builtins.bool
-    """The request comes from a program, and nobody did anything: the session does not count as used,
-    so that a page left open becomes idle. For a session only.
+    """Whether a program sends the request although the worker did nothing. The session then does not
+    count as used, so that a page left open becomes idle. For a session only.
     """
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MembersStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -133,7 +133,7 @@ class MembersStub:
 
 
 class MembersServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def CreateInvitation(self, request, context):
@@ -141,26 +141,27 @@ class MembersServicer:
         that person alone, and the answer is the same whether or not the address has an account.
         Callers: managers, coordinators. A coordinator may name another organisation, and then invites
         its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
-        the same address; an invitation of a first manager replaces that of any other first manager. It
-        ends when the account of its maker ends. An invitation with a network role (coordinator,
-        auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
-        has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
-        give one of the roles. manager_exists: the other organisation has a manager.
+        the same address; an invitation of a first manager replaces an invitation of any other first
+        manager. An invitation ends when the inviter's account ends. An invitation with a network role
+        (coordinator, auditor) is `unconfirmed`: its link is sent once a coordinator of another member
+        organisation has confirmed it. not_found: the organisation does not exist. right_missing: the
+        caller may not give one of the roles. manager_exists: the other organisation has a manager.
         illegal_transition: the organisation is suspended. second_person_required: the worker who
         registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
-        no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
-        answer, to be handed over; where e-mail is sent, it is illegal_transition.
+        no_mail: the network sends no e-mail. Only in such a network may `on_paper` be set: the answer
+        then returns the link, to be handed over. Where e-mail is sent, `on_paper` is refused with
+        illegal_transition.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmInvitation(self, request, context):
-        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
-        paper is in the answer. Callers: a coordinator of a member organisation other than the
-        inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
-        confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
-        one organisation.
+        """Confirms an invitation with a network role; its link is sent now (an invitation on paper
+        returns it in the answer) and is valid for 72 hours. Callers: a coordinator of a member
+        organisation other than the inviter's, who counts as a second person. nothing_to_confirm: the
+        invitation does not wait for a confirmation. not_independent: `about` may also be
+        `organization`, if both are coordinators of one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,7 +185,7 @@ class MembersServicer:
 
     def RevokeInvitation(self, request, context):
         """Revokes an invitation to the caller's organisation at once. Callers: managers.
-        illegal_transition: it is not open any more.
+        illegal_transition: the invitation is no longer open.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,10 +195,10 @@ class MembersServicer:
         """Opens the account of an invitation with the invited person's name and password. The call needs
         no token but that of the link, which is valid once. invitation_invalid: the same for an
         invitation that is unknown, used, replaced, revoked or too old, whose organisation is
-        suspended, or whose maker's account has ended. email_taken: the address has an account at
+        suspended, or whose inviter's account has ended. email_taken: the address has an account at
         another organisation that has not left; an account at this organisation begins anew, with the
         roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
-        password too_short.
+        password is too_short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,10 +215,11 @@ class MembersServicer:
         """Suspends a worker: her sessions end at once, the keys that depend on her and her open
         invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
         organisation. A worker with a network role is suspended by two coordinators of different member
-        organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
-        it within seven days. right_missing: the worker has a network role and the caller is not a
-        coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
-        may also be `organization`, if both are coordinators of one organisation.
+        organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
+        a second call within seven days suspends her. right_missing: the worker has a network role and
+        the caller is not a coordinator, or the worker has none and the caller is not a manager.
+        not_independent: `about` may also be `organization`, if both are coordinators of one
+        organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -226,7 +228,7 @@ class MembersServicer:
     def ResetSecondFactor(self, request, context):
         """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
         for a worker who lost them; her sessions end, her password stays, and she is notified. If her
-        sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+        sign-in requires only the password, nothing changes. Callers: managers of her own organisation;
         coordinators for a manager of another organisation that has no other manager. not_found: there
         is no such worker, or the caller may not help her. own_account: it is the caller's own account.
         right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
@@ -238,10 +240,10 @@ class MembersServicer:
 
     def CreateApiKey(self, request, context):
         """Creates an API key of the caller's own organisation; only this answer contains the secret.
-        Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
-        another manager confirms it. It ends when its maker's account ends, unless another manager
-        takes it over. not_found: another organisation. too_many_keys: an organisation may have two
-        live keys, for rotation.
+        Callers: managers, coordinators. A key that may do more than its creator is unconfirmed, and
+        useless until another manager confirms it. A key ends when its creator's account ends, unless
+        another manager takes it over. not_found: organization_id names another organisation.
+        too_many_keys: an organisation may have two live keys, for rotation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,9 +257,9 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransferApiKey(self, request, context):
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
-        unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
-        illegal_transition: it is revoked.
+        """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
+        becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
+        left. illegal_transition: the key is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -279,19 +281,19 @@ class MembersServicer:
 
     def GetSignInProvider(self, request, context):
         """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
-        proposal. Callers: coordinators. The provider's secret is shown to nobody.
+        proposed one. Callers: coordinators. The provider's secret is shown to nobody.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProposeSignInProvider(self, request, context):
-        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
-        confirms it, because whoever controls it can sign in as any worker of this organisation. A
-        newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
-        too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
-        Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
-        is suspended, has left, or was not admitted.
+        """Proposes a sign-in provider, or another one in its place; nothing changes until a second
+        coordinator confirms the proposal, because whoever controls the provider can sign in as any
+        worker of this organisation. A newer proposal replaces an older one. Callers: coordinators.
+        invalid_fields: required, too_long, malformed; out_of_range: not https; shared_issuer: many
+        organisations share it, like Microsoft's `common`. illegal_transition: nobody at the
+        organisation could object, because it is suspended, has left, or was not admitted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,8 +311,8 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ObjectToSignInProvider(self, request, context):
-        """Objects to the provider that the coordinators propose for the caller's organisation: the
-        proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
+        """Objects to the sign-in provider that was proposed for the caller's organisation: the proposal
+        is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,7 +320,7 @@ class MembersServicer:
 
     def EndSignInProvider(self, request, context):
         """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
-        sessions go on. Callers: coordinators. illegal_transition: there is no provider.
+        sessions stay valid. Callers: coordinators. illegal_transition: there is no provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -431,7 +433,7 @@ def add_MembersServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Members:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod
@@ -1000,13 +1002,13 @@ class TokensServicer:
     """
 
     def SignIn(self, request, context):
-        """Opens a session with e-mail and password and returns its secret with first caller tokens.
+        """Opens a session with e-mail and password, and returns its secret with the first caller tokens.
         sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
-        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
-        count against the e-mail and against the address: that of the connection, or the address that
-        the gateway has signed in the metadata `client-address`; no other value there is trusted. A
-        device from which somebody once signed in is counted apart: metadata `client-device` (a secret
-        that the device keeps, at most 100 characters).
+        too_many_attempts: RetryInfo says when the next attempt is possible; the same for an unknown
+        e-mail. Wrong passwords count against the e-mail and against the address: the address of the
+        connection, or the address that the gateway has signed in the metadata `client-address`; no
+        other value there is trusted. A device from which somebody once signed in is counted
+        separately: metadata `client-device` (a secret that the device keeps, at most 100 characters).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1025,7 +1027,7 @@ class TokensServicer:
     def BeginPasskeySignIn(self, request, context):
         """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
         nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
-        verified its user. passkeys_unavailable.
+        verified its user. passkeys_unavailable: browsers create no passkeys for the network's address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1035,7 +1037,7 @@ class TokensServicer:
         """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
         with PKCE): returns the address to which to send the browser. The browser comes back to the
         network's own address, within ten minutes. not_found: no such provider is in use.
-        provider_unavailable: it does not answer.
+        provider_unavailable: the provider does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1043,10 +1045,11 @@ class TokensServicer:
 
     def FinishProviderSignIn(self, request, context):
         """Opens the session of a worker who came back from her provider: the account is found by the
-        issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
-        of this organisation has it. Answers like SignIn, even if the account requires more.
-        sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
-        provider_unavailable: it does not answer; begin anew.
+        issuer's id for her; the first time by her e-mail, if the issuer has verified the e-mail and a
+        worker of this organisation has it. The answer is as for SignIn, even if the account requires
+        more than the password. sign_in_failed: the same for every fault. Each state is accepted only
+        once, even if the answer is wrong. provider_unavailable: the provider does not answer; begin
+        again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1054,17 +1057,18 @@ class TokensServicer:
 
     def IssueToken(self, request, context):
         """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
-        for three seconds, so that revoked access ends with them; exchange anew every two seconds while
-        you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
-        and a token of another service (token_invalid). In REST a key or a session is sent as it is.
+        for three seconds, so that revoked access ends with them; while you work, exchange the key or
+        session again every two seconds. A service refuses an expired token (UNAUTHENTICATED
+        token_expired, before any effect) and a token of another service (token_invalid). In REST a key
+        or a session is sent as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndSession(self, request, context):
-        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
-        call changes nothing.
+        """Ends a session: it gets no more tokens, and its present tokens end within five seconds. A
+        second call changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MembersStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -38,22 +38,23 @@ class MembersStub:
     that person alone, and the answer is the same whether or not the address has an account.
     Callers: managers, coordinators. A coordinator may name another organisation, and then invites
     its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
-    the same address; an invitation of a first manager replaces that of any other first manager. It
-    ends when the account of its maker ends. An invitation with a network role (coordinator,
-    auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
-    has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
-    give one of the roles. manager_exists: the other organisation has a manager.
+    the same address; an invitation of a first manager replaces an invitation of any other first
+    manager. An invitation ends when the inviter's account ends. An invitation with a network role
+    (coordinator, auditor) is `unconfirmed`: its link is sent once a coordinator of another member
+    organisation has confirmed it. not_found: the organisation does not exist. right_missing: the
+    caller may not give one of the roles. manager_exists: the other organisation has a manager.
     illegal_transition: the organisation is suspended. second_person_required: the worker who
     registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
-    no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
-    answer, to be handed over; where e-mail is sent, it is illegal_transition.
+    no_mail: the network sends no e-mail. Only in such a network may `on_paper` be set: the answer
+    then returns the link, to be handed over. Where e-mail is sent, `on_paper` is refused with
+    illegal_transition.
     """
     ConfirmInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]
-    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
-    paper is in the answer. Callers: a coordinator of a member organisation other than the
-    inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
-    confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
-    one organisation.
+    """Confirms an invitation with a network role; its link is sent now (an invitation on paper
+    returns it in the answer) and is valid for 72 hours. Callers: a coordinator of a member
+    organisation other than the inviter's, who counts as a second person. nothing_to_confirm: the
+    invitation does not wait for a confirmation. not_independent: `about` may also be
+    `organization`, if both are coordinators of one organisation.
     """
     ListNetworkRoles: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]
     """Lists the workers with a network role, and the invitations to such roles that wait for a
@@ -65,16 +66,16 @@ class MembersStub:
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]
     """Revokes an invitation to the caller's organisation at once. Callers: managers.
-    illegal_transition: it is not open any more.
+    illegal_transition: the invitation is no longer open.
     """
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]
     """Opens the account of an invitation with the invited person's name and password. The call needs
     no token but that of the link, which is valid once. invitation_invalid: the same for an
     invitation that is unknown, used, replaced, revoked or too old, whose organisation is
-    suspended, or whose maker's account has ended. email_taken: the address has an account at
+    suspended, or whose inviter's account has ended. email_taken: the address has an account at
     another organisation that has not left; an account at this organisation begins anew, with the
     roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
-    password too_short.
+    password is too_short.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]
     """Lists the workers of the caller's organisation. Callers: managers."""
@@ -82,15 +83,16 @@ class MembersStub:
     """Suspends a worker: her sessions end at once, the keys that depend on her and her open
     invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
     organisation. A worker with a network role is suspended by two coordinators of different member
-    organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
-    it within seven days. right_missing: the worker has a network role and the caller is not a
-    coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
-    may also be `organization`, if both are coordinators of one organisation.
+    organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
+    a second call within seven days suspends her. right_missing: the worker has a network role and
+    the caller is not a coordinator, or the worker has none and the caller is not a manager.
+    not_independent: `about` may also be `organization`, if both are coordinators of one
+    organisation.
     """
     ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
     for a worker who lost them; her sessions end, her password stays, and she is notified. If her
-    sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+    sign-in requires only the password, nothing changes. Callers: managers of her own organisation;
     coordinators for a manager of another organisation that has no other manager. not_found: there
     is no such worker, or the caller may not help her. own_account: it is the caller's own account.
     right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
@@ -98,17 +100,17 @@ class MembersStub:
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]
     """Creates an API key of the caller's own organisation; only this answer contains the secret.
-    Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
-    another manager confirms it. It ends when its maker's account ends, unless another manager
-    takes it over. not_found: another organisation. too_many_keys: an organisation may have two
-    live keys, for rotation.
+    Callers: managers, coordinators. A key that may do more than its creator is unconfirmed, and
+    useless until another manager confirms it. A key ends when its creator's account ends, unless
+    another manager takes it over. not_found: organization_id names another organisation.
+    too_many_keys: an organisation may have two live keys, for rotation.
     """
     ConfirmApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
-    unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
-    illegal_transition: it is revoked.
+    """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
+    becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
+    left. illegal_transition: the key is revoked.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]
     """Lists the organisation's keys, without secrets. Callers: managers."""
@@ -116,15 +118,15 @@ class MembersStub:
     """Revokes a key at once. Callers: managers."""
     GetSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]
     """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
-    proposal. Callers: coordinators. The provider's secret is shown to nobody.
+    proposed one. Callers: coordinators. The provider's secret is shown to nobody.
     """
     ProposeSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]
-    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
-    confirms it, because whoever controls it can sign in as any worker of this organisation. A
-    newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
-    too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
-    Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
-    is suspended, has left, or was not admitted.
+    """Proposes a sign-in provider, or another one in its place; nothing changes until a second
+    coordinator confirms the proposal, because whoever controls the provider can sign in as any
+    worker of this organisation. A newer proposal replaces an older one. Callers: coordinators.
+    invalid_fields: required, too_long, malformed; out_of_range: not https; shared_issuer: many
+    organisations share it, like Microsoft's `common`. illegal_transition: nobody at the
+    organisation could object, because it is suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]
     """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
@@ -134,17 +136,17 @@ class MembersStub:
     caller and proposer may be the same person. illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]
-    """Objects to the provider that the coordinators propose for the caller's organisation: the
-    proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
+    """Objects to the sign-in provider that was proposed for the caller's organisation: the proposal
+    is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]
     """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
-    sessions go on. Callers: coordinators. illegal_transition: there is no provider.
+    sessions stay valid. Callers: coordinators. illegal_transition: there is no provider.
     """
 
 @_typing.type_check_only
 class MembersAsyncStub(MembersStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
@@ -152,22 +154,23 @@ class MembersAsyncStub(MembersStub):
     that person alone, and the answer is the same whether or not the address has an account.
     Callers: managers, coordinators. A coordinator may name another organisation, and then invites
     its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
-    the same address; an invitation of a first manager replaces that of any other first manager. It
-    ends when the account of its maker ends. An invitation with a network role (coordinator,
-    auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
-    has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
-    give one of the roles. manager_exists: the other organisation has a manager.
+    the same address; an invitation of a first manager replaces an invitation of any other first
+    manager. An invitation ends when the inviter's account ends. An invitation with a network role
+    (coordinator, auditor) is `unconfirmed`: its link is sent once a coordinator of another member
+    organisation has confirmed it. not_found: the organisation does not exist. right_missing: the
+    caller may not give one of the roles. manager_exists: the other organisation has a manager.
     illegal_transition: the organisation is suspended. second_person_required: the worker who
     registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
-    no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
-    answer, to be handed over; where e-mail is sent, it is illegal_transition.
+    no_mail: the network sends no e-mail. Only in such a network may `on_paper` be set: the answer
+    then returns the link, to be handed over. Where e-mail is sent, `on_paper` is refused with
+    illegal_transition.
     """
     ConfirmInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
-    """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
-    paper is in the answer. Callers: a coordinator of a member organisation other than the
-    inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
-    confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
-    one organisation.
+    """Confirms an invitation with a network role; its link is sent now (an invitation on paper
+    returns it in the answer) and is valid for 72 hours. Callers: a coordinator of a member
+    organisation other than the inviter's, who counts as a second person. nothing_to_confirm: the
+    invitation does not wait for a confirmation. not_independent: `about` may also be
+    `organization`, if both are coordinators of one organisation.
     """
     ListNetworkRoles: _aio.UnaryUnaryMultiCallable[_members_pb2.ListNetworkRolesRequest, _members_pb2.ListNetworkRolesResponse]  # type: ignore[assignment]
     """Lists the workers with a network role, and the invitations to such roles that wait for a
@@ -179,16 +182,16 @@ class MembersAsyncStub(MembersStub):
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.RevokeInvitationRequest, _members_pb2.Invitation]  # type: ignore[assignment]
     """Revokes an invitation to the caller's organisation at once. Callers: managers.
-    illegal_transition: it is not open any more.
+    illegal_transition: the invitation is no longer open.
     """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_members_pb2.AcceptInvitationRequest, _members_pb2.AcceptInvitationResponse]  # type: ignore[assignment]
     """Opens the account of an invitation with the invited person's name and password. The call needs
     no token but that of the link, which is valid once. invitation_invalid: the same for an
     invitation that is unknown, used, replaced, revoked or too old, whose organisation is
-    suspended, or whose maker's account has ended. email_taken: the address has an account at
+    suspended, or whose inviter's account has ended. email_taken: the address has an account at
     another organisation that has not left; an account at this organisation begins anew, with the
     roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
-    password too_short.
+    password is too_short.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_members_pb2.ListWorkersRequest, _members_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists the workers of the caller's organisation. Callers: managers."""
@@ -196,15 +199,16 @@ class MembersAsyncStub(MembersStub):
     """Suspends a worker: her sessions end at once, the keys that depend on her and her open
     invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
     organisation. A worker with a network role is suspended by two coordinators of different member
-    organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
-    it within seven days. right_missing: the worker has a network role and the caller is not a
-    coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
-    may also be `organization`, if both are coordinators of one organisation.
+    organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
+    a second call within seven days suspends her. right_missing: the worker has a network role and
+    the caller is not a coordinator, or the worker has none and the caller is not a manager.
+    not_independent: `about` may also be `organization`, if both are coordinators of one
+    organisation.
     """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
     for a worker who lost them; her sessions end, her password stays, and she is notified. If her
-    sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+    sign-in requires only the password, nothing changes. Callers: managers of her own organisation;
     coordinators for a manager of another organisation that has no other manager. not_found: there
     is no such worker, or the caller may not help her. own_account: it is the caller's own account.
     right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
@@ -212,17 +216,17 @@ class MembersAsyncStub(MembersStub):
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.CreateApiKeyRequest, _members_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Creates an API key of the caller's own organisation; only this answer contains the secret.
-    Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
-    another manager confirms it. It ends when its maker's account ends, unless another manager
-    takes it over. not_found: another organisation. too_many_keys: an organisation may have two
-    live keys, for rotation.
+    Callers: managers, coordinators. A key that may do more than its creator is unconfirmed, and
+    useless until another manager confirms it. A key ends when its creator's account ends, unless
+    another manager takes it over. not_found: organization_id names another organisation.
+    too_many_keys: an organisation may have two live keys, for rotation.
     """
     ConfirmApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
-    unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
-    illegal_transition: it is revoked.
+    """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
+    becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
+    left. illegal_transition: the key is revoked.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, without secrets. Callers: managers."""
@@ -230,15 +234,15 @@ class MembersAsyncStub(MembersStub):
     """Revokes a key at once. Callers: managers."""
     GetSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.GetSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
-    proposal. Callers: coordinators. The provider's secret is shown to nobody.
+    proposed one. Callers: coordinators. The provider's secret is shown to nobody.
     """
     ProposeSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ProposeSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
-    """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
-    confirms it, because whoever controls it can sign in as any worker of this organisation. A
-    newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
-    too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
-    Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
-    is suspended, has left, or was not admitted.
+    """Proposes a sign-in provider, or another one in its place; nothing changes until a second
+    coordinator confirms the proposal, because whoever controls the provider can sign in as any
+    worker of this organisation. A newer proposal replaces an older one. Callers: coordinators.
+    invalid_fields: required, too_long, malformed; out_of_range: not https; shared_issuer: many
+    organisations share it, like Microsoft's `common`. illegal_transition: nobody at the
+    organisation could object, because it is suspended, has left, or was not admitted.
     """
     ConfirmSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Confirms the proposed sign-in provider, at the earliest three days after the proposal: the
@@ -248,16 +252,16 @@ class MembersAsyncStub(MembersStub):
     caller and proposer may be the same person. illegal_transition: as for the proposal.
     """
     ObjectToSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.ObjectToSignInProviderRequest, _members_pb2.ObjectToSignInProviderResponse]  # type: ignore[assignment]
-    """Objects to the provider that the coordinators propose for the caller's organisation: the
-    proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
+    """Objects to the sign-in provider that was proposed for the caller's organisation: the proposal
+    is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
     """
     EndSignInProvider: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSignInProviderRequest, _members_pb2.SignInProvider]  # type: ignore[assignment]
     """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
-    sessions go on. Callers: coordinators. illegal_transition: there is no provider.
+    sessions stay valid. Callers: coordinators. illegal_transition: there is no provider.
     """
 
 class MembersServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreateInvitation(
@@ -269,15 +273,16 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         that person alone, and the answer is the same whether or not the address has an account.
         Callers: managers, coordinators. A coordinator may name another organisation, and then invites
         its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
-        the same address; an invitation of a first manager replaces that of any other first manager. It
-        ends when the account of its maker ends. An invitation with a network role (coordinator,
-        auditor) is `unconfirmed`: its link is sent once a coordinator of another member organisation
-        has confirmed it. not_found: the organisation does not exist. right_missing: the caller may not
-        give one of the roles. manager_exists: the other organisation has a manager.
+        the same address; an invitation of a first manager replaces an invitation of any other first
+        manager. An invitation ends when the inviter's account ends. An invitation with a network role
+        (coordinator, auditor) is `unconfirmed`: its link is sent once a coordinator of another member
+        organisation has confirmed it. not_found: the organisation does not exist. right_missing: the
+        caller may not give one of the roles. manager_exists: the other organisation has a manager.
         illegal_transition: the organisation is suspended. second_person_required: the worker who
         registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
-        no_mail: the network sends no e-mail. Then, and only then, `on_paper` returns the link in the
-        answer, to be handed over; where e-mail is sent, it is illegal_transition.
+        no_mail: the network sends no e-mail. Only in such a network may `on_paper` be set: the answer
+        then returns the link, to be handed over. Where e-mail is sent, `on_paper` is refused with
+        illegal_transition.
         """
 
     @_abc_1.abstractmethod
@@ -286,11 +291,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ConfirmInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
-        """Confirms an invitation with a network role; its link is sent now and valid for 72 hours, or on
-        paper is in the answer. Callers: a coordinator of a member organisation other than the
-        inviter's, who counts as a second person. nothing_to_confirm: it does not wait for a
-        confirmation. not_independent: `about` may also be `organization`, if both are coordinators of
-        one organisation.
+        """Confirms an invitation with a network role; its link is sent now (an invitation on paper
+        returns it in the answer) and is valid for 72 hours. Callers: a coordinator of a member
+        organisation other than the inviter's, who counts as a second person. nothing_to_confirm: the
+        invitation does not wait for a confirmation. not_independent: `about` may also be
+        `organization`, if both are coordinators of one organisation.
         """
 
     @_abc_1.abstractmethod
@@ -320,7 +325,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Invitation, _abc.Awaitable[_members_pb2.Invitation]]:
         """Revokes an invitation to the caller's organisation at once. Callers: managers.
-        illegal_transition: it is not open any more.
+        illegal_transition: the invitation is no longer open.
         """
 
     @_abc_1.abstractmethod
@@ -332,10 +337,10 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         """Opens the account of an invitation with the invited person's name and password. The call needs
         no token but that of the link, which is valid once. invitation_invalid: the same for an
         invitation that is unknown, used, replaced, revoked or too old, whose organisation is
-        suspended, or whose maker's account has ended. email_taken: the address has an account at
+        suspended, or whose inviter's account has ended. email_taken: the address has an account at
         another organisation that has not left; an account at this organisation begins anew, with the
         roles of the invitation. manager_exists: somebody else became manager first. invalid_fields:
-        password too_short.
+        password is too_short.
         """
 
     @_abc_1.abstractmethod
@@ -355,10 +360,11 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         """Suspends a worker: her sessions end at once, the keys that depend on her and her open
         invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
         organisation. A worker with a network role is suspended by two coordinators of different member
-        organisations: the first call proposes it (`suspension_proposed_by_worker_id`), the second does
-        it within seven days. right_missing: the worker has a network role and the caller is not a
-        coordinator, or the worker has none and the caller is not a manager. not_independent: `about`
-        may also be `organization`, if both are coordinators of one organisation.
+        organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
+        a second call within seven days suspends her. right_missing: the worker has a network role and
+        the caller is not a coordinator, or the worker has none and the caller is not a manager.
+        not_independent: `about` may also be `organization`, if both are coordinators of one
+        organisation.
         """
 
     @_abc_1.abstractmethod
@@ -369,7 +375,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.ResetSecondFactorResponse, _abc.Awaitable[_members_pb2.ResetSecondFactorResponse]]:
         """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
         for a worker who lost them; her sessions end, her password stays, and she is notified. If her
-        sign-in requires nothing more, nothing changes. Callers: managers of her own organisation;
+        sign-in requires only the password, nothing changes. Callers: managers of her own organisation;
         coordinators for a manager of another organisation that has no other manager. not_found: there
         is no such worker, or the caller may not help her. own_account: it is the caller's own account.
         right_missing: she has a network role, and the caller is not a coordinator. illegal_transition:
@@ -383,10 +389,10 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.CreateApiKeyResponse, _abc.Awaitable[_members_pb2.CreateApiKeyResponse]]:
         """Creates an API key of the caller's own organisation; only this answer contains the secret.
-        Callers: managers. A key that may do more than its maker is unconfirmed, and useless until
-        another manager confirms it. It ends when its maker's account ends, unless another manager
-        takes it over. not_found: another organisation. too_many_keys: an organisation may have two
-        live keys, for rotation.
+        Callers: managers, coordinators. A key that may do more than its creator is unconfirmed, and
+        useless until another manager confirms it. A key ends when its creator's account ends, unless
+        another manager takes it over. not_found: organization_id names another organisation.
+        too_many_keys: an organisation may have two live keys, for rotation.
         """
 
     @_abc_1.abstractmethod
@@ -403,9 +409,9 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.TransferApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. It becomes
-        unconfirmed if it may do more than she may, and nobody else who agreed to it is left.
-        illegal_transition: it is revoked.
+        """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
+        becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
+        left. illegal_transition: the key is revoked.
         """
 
     @_abc_1.abstractmethod
@@ -431,7 +437,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
         """Returns the organisation's own sign-in provider (OpenID Connect), if it has one, and the
-        proposal. Callers: coordinators. The provider's secret is shown to nobody.
+        proposed one. Callers: coordinators. The provider's secret is shown to nobody.
         """
 
     @_abc_1.abstractmethod
@@ -440,12 +446,12 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ProposeSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
-        """Proposes a sign-in provider, or another one; nothing changes until a second coordinator
-        confirms it, because whoever controls it can sign in as any worker of this organisation. A
-        newer proposal replaces an older one. Callers: coordinators. invalid_fields: required,
-        too_long, malformed; out_of_range: not https; shared_issuer: many organisations share it, like
-        Microsoft's `common`. illegal_transition: nobody of the organisation could object, because it
-        is suspended, has left, or was not admitted.
+        """Proposes a sign-in provider, or another one in its place; nothing changes until a second
+        coordinator confirms the proposal, because whoever controls the provider can sign in as any
+        worker of this organisation. A newer proposal replaces an older one. Callers: coordinators.
+        invalid_fields: required, too_long, malformed; out_of_range: not https; shared_issuer: many
+        organisations share it, like Microsoft's `common`. illegal_transition: nobody at the
+        organisation could object, because it is suspended, has left, or was not admitted.
         """
 
     @_abc_1.abstractmethod
@@ -467,8 +473,8 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.ObjectToSignInProviderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ObjectToSignInProviderResponse, _abc.Awaitable[_members_pb2.ObjectToSignInProviderResponse]]:
-        """Objects to the provider that the coordinators propose for the caller's organisation: the
-        proposal is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
+        """Objects to the sign-in provider that was proposed for the caller's organisation: the proposal
+        is dropped at once. Callers: managers. nothing_to_confirm: nothing is proposed.
         """
 
     @_abc_1.abstractmethod
@@ -478,7 +484,7 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInProvider, _abc.Awaitable[_members_pb2.SignInProvider]]:
         """Ends the use of the sign-in provider at once, and drops the proposal; passwords and open
-        sessions go on. Callers: coordinators. illegal_transition: there is no provider.
+        sessions stay valid. Callers: coordinators. illegal_transition: there is no provider.
         """
 
 def add_MembersServicer_to_server(servicer: MembersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -491,13 +497,13 @@ class TokensStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TokensAsyncStub: ...
     SignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]
-    """Opens a session with e-mail and password and returns its secret with first caller tokens.
+    """Opens a session with e-mail and password, and returns its secret with the first caller tokens.
     sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
-    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
-    count against the e-mail and against the address: that of the connection, or the address that
-    the gateway has signed in the metadata `client-address`; no other value there is trusted. A
-    device from which somebody once signed in is counted apart: metadata `client-device` (a secret
-    that the device keeps, at most 100 characters).
+    too_many_attempts: RetryInfo says when the next attempt is possible; the same for an unknown
+    e-mail. Wrong passwords count against the e-mail and against the address: the address of the
+    connection, or the address that the gateway has signed in the metadata `client-address`; no
+    other value there is trusted. A device from which somebody once signed in is counted
+    separately: metadata `client-device` (a secret that the device keeps, at most 100 characters).
     """
     FinishSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]
     """Opens the session of an account that requires more than the password, with a code or a
@@ -508,30 +514,32 @@ class TokensStub:
     BeginPasskeySignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]
     """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
     nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
-    verified its user. passkeys_unavailable.
+    verified its user. passkeys_unavailable: browsers create no passkeys for the network's address.
     """
     BeginProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]
     """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
     with PKCE): returns the address to which to send the browser. The browser comes back to the
     network's own address, within ten minutes. not_found: no such provider is in use.
-    provider_unavailable: it does not answer.
+    provider_unavailable: the provider does not answer.
     """
     FinishProviderSignIn: _grpc.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]
     """Opens the session of a worker who came back from her provider: the account is found by the
-    issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
-    of this organisation has it. Answers like SignIn, even if the account requires more.
-    sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
-    provider_unavailable: it does not answer; begin anew.
+    issuer's id for her; the first time by her e-mail, if the issuer has verified the e-mail and a
+    worker of this organisation has it. The answer is as for SignIn, even if the account requires
+    more than the password. sign_in_failed: the same for every fault. Each state is accepted only
+    once, even if the answer is wrong. provider_unavailable: the provider does not answer; begin
+    again.
     """
     IssueToken: _grpc.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
-    for three seconds, so that revoked access ends with them; exchange anew every two seconds while
-    you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
-    and a token of another service (token_invalid). In REST a key or a session is sent as it is.
+    for three seconds, so that revoked access ends with them; while you work, exchange the key or
+    session again every two seconds. A service refuses an expired token (UNAUTHENTICATED
+    token_expired, before any effect) and a token of another service (token_invalid). In REST a key
+    or a session is sent as it is.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]
-    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
-    call changes nothing.
+    """Ends a session: it gets no more tokens, and its present tokens end within five seconds. A
+    second call changes nothing.
     """
 
 @_typing.type_check_only
@@ -540,13 +548,13 @@ class TokensAsyncStub(TokensStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.SignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens a session with e-mail and password and returns its secret with first caller tokens.
+    """Opens a session with e-mail and password, and returns its secret with the first caller tokens.
     sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
-    too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
-    count against the e-mail and against the address: that of the connection, or the address that
-    the gateway has signed in the metadata `client-address`; no other value there is trusted. A
-    device from which somebody once signed in is counted apart: metadata `client-device` (a secret
-    that the device keeps, at most 100 characters).
+    too_many_attempts: RetryInfo says when the next attempt is possible; the same for an unknown
+    e-mail. Wrong passwords count against the e-mail and against the address: the address of the
+    connection, or the address that the gateway has signed in the metadata `client-address`; no
+    other value there is trusted. A device from which somebody once signed in is counted
+    separately: metadata `client-device` (a secret that the device keeps, at most 100 characters).
     """
     FinishSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
     """Opens the session of an account that requires more than the password, with a code or a
@@ -557,30 +565,32 @@ class TokensAsyncStub(TokensStub):
     BeginPasskeySignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginPasskeySignInRequest, _members_pb2.BeginPasskeySignInResponse]  # type: ignore[assignment]
     """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
     nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
-    verified its user. passkeys_unavailable.
+    verified its user. passkeys_unavailable: browsers create no passkeys for the network's address.
     """
     BeginProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.BeginProviderSignInRequest, _members_pb2.BeginProviderSignInResponse]  # type: ignore[assignment]
     """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
     with PKCE): returns the address to which to send the browser. The browser comes back to the
     network's own address, within ten minutes. not_found: no such provider is in use.
-    provider_unavailable: it does not answer.
+    provider_unavailable: the provider does not answer.
     """
     FinishProviderSignIn: _aio.UnaryUnaryMultiCallable[_members_pb2.FinishProviderSignInRequest, _members_pb2.SignInResponse]  # type: ignore[assignment]
     """Opens the session of a worker who came back from her provider: the account is found by the
-    issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
-    of this organisation has it. Answers like SignIn, even if the account requires more.
-    sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
-    provider_unavailable: it does not answer; begin anew.
+    issuer's id for her; the first time by her e-mail, if the issuer has verified the e-mail and a
+    worker of this organisation has it. The answer is as for SignIn, even if the account requires
+    more than the password. sign_in_failed: the same for every fault. Each state is accepted only
+    once, even if the answer is wrong. provider_unavailable: the provider does not answer; begin
+    again.
     """
     IssueToken: _aio.UnaryUnaryMultiCallable[_members_pb2.IssueTokenRequest, _members_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
-    for three seconds, so that revoked access ends with them; exchange anew every two seconds while
-    you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
-    and a token of another service (token_invalid). In REST a key or a session is sent as it is.
+    for three seconds, so that revoked access ends with them; while you work, exchange the key or
+    session again every two seconds. A service refuses an expired token (UNAUTHENTICATED
+    token_expired, before any effect) and a token of another service (token_invalid). In REST a key
+    or a session is sent as it is.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_members_pb2.EndSessionRequest, _members_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
-    call changes nothing.
+    """Ends a session: it gets no more tokens, and its present tokens end within five seconds. A
+    second call changes nothing.
     """
 
 class TokensServicer(metaclass=_abc_1.ABCMeta):
@@ -592,13 +602,13 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
-        """Opens a session with e-mail and password and returns its secret with first caller tokens.
+        """Opens a session with e-mail and password, and returns its secret with the first caller tokens.
         sign_in_failed: the same for unknown e-mail, wrong password and suspended member.
-        too_many_attempts: RetryInfo says when; the same for an e-mail that nobody has. Wrong passwords
-        count against the e-mail and against the address: that of the connection, or the address that
-        the gateway has signed in the metadata `client-address`; no other value there is trusted. A
-        device from which somebody once signed in is counted apart: metadata `client-device` (a secret
-        that the device keeps, at most 100 characters).
+        too_many_attempts: RetryInfo says when the next attempt is possible; the same for an unknown
+        e-mail. Wrong passwords count against the e-mail and against the address: the address of the
+        connection, or the address that the gateway has signed in the metadata `client-address`; no
+        other value there is trusted. A device from which somebody once signed in is counted
+        separately: metadata `client-device` (a secret that the device keeps, at most 100 characters).
         """
 
     @_abc_1.abstractmethod
@@ -621,7 +631,7 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_members_pb2.BeginPasskeySignInResponse, _abc.Awaitable[_members_pb2.BeginPasskeySignInResponse]]:
         """Begins a sign-in with a passkey alone: returns the options for the browser, which disclose
         nothing about anybody. FinishSignIn opens the session within five minutes, if the device has
-        verified its user. passkeys_unavailable.
+        verified its user. passkeys_unavailable: browsers create no passkeys for the network's address.
         """
 
     @_abc_1.abstractmethod
@@ -633,7 +643,7 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         """Begins a sign-in through an organisation's own provider (OpenID Connect, authorization code
         with PKCE): returns the address to which to send the browser. The browser comes back to the
         network's own address, within ten minutes. not_found: no such provider is in use.
-        provider_unavailable: it does not answer.
+        provider_unavailable: the provider does not answer.
         """
 
     @_abc_1.abstractmethod
@@ -643,10 +653,11 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.SignInResponse, _abc.Awaitable[_members_pb2.SignInResponse]]:
         """Opens the session of a worker who came back from her provider: the account is found by the
-        issuer's id for her; the first time by her e-mail, if the issuer has verified it and a worker
-        of this organisation has it. Answers like SignIn, even if the account requires more.
-        sign_in_failed: whatever is wrong. Each state is accepted once, even with a wrong answer.
-        provider_unavailable: it does not answer; begin anew.
+        issuer's id for her; the first time by her e-mail, if the issuer has verified the e-mail and a
+        worker of this organisation has it. The answer is as for SignIn, even if the account requires
+        more than the password. sign_in_failed: the same for every fault. Each state is accepted only
+        once, even if the answer is wrong. provider_unavailable: the provider does not answer; begin
+        again.
         """
 
     @_abc_1.abstractmethod
@@ -656,9 +667,10 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.IssueTokenResponse, _abc.Awaitable[_members_pb2.IssueTokenResponse]]:
         """Exchanges an API key or a session for caller tokens: EdDSA JWTs, one for each service, valid
-        for three seconds, so that revoked access ends with them; exchange anew every two seconds while
-        you work. A service refuses an expired token (UNAUTHENTICATED token_expired, before any effect)
-        and a token of another service (token_invalid). In REST a key or a session is sent as it is.
+        for three seconds, so that revoked access ends with them; while you work, exchange the key or
+        session again every two seconds. A service refuses an expired token (UNAUTHENTICATED
+        token_expired, before any effect) and a token of another service (token_invalid). In REST a key
+        or a session is sent as it is.
         """
 
     @_abc_1.abstractmethod
@@ -667,8 +679,8 @@ class TokensServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.EndSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.EndSessionResponse, _abc.Awaitable[_members_pb2.EndSessionResponse]]:
-        """Ends a session: it gets no token from then on, and its tokens end within five seconds. A second
-        call changes nothing.
+        """Ends a session: it gets no more tokens, and its present tokens end within five seconds. A
+        second call changes nothing.
         """
 
 def add_TokensServicer_to_server(servicer: TokensServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

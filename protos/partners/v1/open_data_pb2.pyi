@@ -32,7 +32,7 @@ class _ImportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportSta
     DESCRIPTOR: _descriptor.EnumDescriptor
     IMPORT_STATE_UNSPECIFIED: _ImportState.ValueType  # 0
     IMPORT_STATE_PENDING: _ImportState.ValueType  # 1
-    """Other imports are before it."""
+    """The import waits for other imports."""
     IMPORT_STATE_READING: _ImportState.ValueType  # 2
     """The file is being read."""
     IMPORT_STATE_WRITING: _ImportState.ValueType  # 3
@@ -49,7 +49,7 @@ class ImportState(_ImportState, metaclass=_ImportStateEnumTypeWrapper):
 
 IMPORT_STATE_UNSPECIFIED: ImportState.ValueType  # 0
 IMPORT_STATE_PENDING: ImportState.ValueType  # 1
-"""Other imports are before it."""
+"""The import waits for other imports."""
 IMPORT_STATE_READING: ImportState.ValueType  # 2
 """The file is being read."""
 IMPORT_STATE_WRITING: ImportState.ValueType  # 3
@@ -143,8 +143,8 @@ class ListPublicServicesRequest(_message.Message):
     """the member that offers the service"""
     department: _builtins.str
     """Only services in this department. Services for the whole country are found with every
-    department. So is housing with the country as its area: otherwise its place could be derived
-    from the department that finds it.
+    department. Housing whose area is the whole country is found with every department, too:
+    otherwise its place could be derived from the department with which it is found.
     """
     by_name: _builtins.bool
     """ordered by name, with the next page by page_token; `page` is ignored"""
@@ -447,7 +447,7 @@ Global___CreateImportRequest: _TypeAlias = CreateImportRequest  # noqa: Y015
 
 @_typing.final
 class ImportAnswer(_message.Message):
-    """The answer whether a row means an existing service."""
+    """The answer to the question whether a row means an existing service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -580,9 +580,9 @@ class Import(_message.Message):
     failure_code: _builtins.str
     """The reason for a failure. malformed: the file has none of the accepted formats; required: it
     has no rows; too_long: it is larger than the limits; too_much_work: reading it takes more than
-    a file of this size may; not_allowed: the caller may not import any more; not_found: the
-    organisation no longer exists; interrupted: the import was begun three times and ended each
-    time from outside; fault: an unexpected error.
+    a file of this size may; not_allowed: the caller no longer has the right to import; not_found:
+    the organisation no longer exists; interrupted: the import was begun three times and was
+    stopped from outside each time; fault: an unexpected error.
     """
     @_builtins.property
     def report(self) -> Global___ImportReport:
@@ -649,7 +649,7 @@ class ImportReport(_message.Message):
     """The encoding with which the text was read; absent: the format prescribes it."""
     encoding_guessed: _builtins.bool
     """Whether the encoding was guessed, because the file does not show it. Look at the samples, and
-    send the right one with the file.
+    send the file again with the right encoding.
     """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportLine]:

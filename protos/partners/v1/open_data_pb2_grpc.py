@@ -28,7 +28,7 @@ if _version_not_supported:
 class OpenDataStub:
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -62,7 +62,7 @@ class OpenDataStub:
 class OpenDataServicer:
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     def ListPublicServices(self, request, context):
@@ -128,7 +128,7 @@ def add_OpenDataServicer_to_server(servicer, server):
 class OpenData:
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod
@@ -278,10 +278,10 @@ class ImportsServicer:
 
     def CreateImport(self, request, context):
         """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or
-        CSV) to be read in the background: it creates or changes the services and places that the file
-        names, all or none. Callers: managers for their own organisation, coordinators for any.
-        `GetImport` returns the progress. invalid_fields: the file is too large; too_many_requests:
-        five imports of the organisation have not ended yet.
+        CSV) to be read in the background: the import creates or changes the services and places that
+        the file names, all or none. Callers: managers for their own organisation, coordinators for
+        any. `GetImport` returns the progress. invalid_fields: the file is too large;
+        too_many_requests: five imports of the organisation have not ended yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

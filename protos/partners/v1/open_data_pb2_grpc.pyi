@@ -31,7 +31,7 @@ GRPC_VERSION: str
 class OpenDataStub:
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     @_typing.overload
@@ -53,7 +53,7 @@ class OpenDataStub:
 class OpenDataAsyncStub(OpenDataStub):
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -71,7 +71,7 @@ class OpenDataAsyncStub(OpenDataStub):
 class OpenDataServicer(metaclass=_abc_1.ABCMeta):
     """The public part of the directory: services of approved members that want to be found, with their
     public places and their organisations. Nothing in these answers, counts included, depends on
-    hidden data. The usual refusals: protos/README.md.
+    hidden data. The usual refusals are listed in protos/README.md.
     """
 
     @_abc_1.abstractmethod
@@ -119,10 +119,10 @@ class ImportsStub:
     def __new__(cls, channel: _aio.Channel) -> ImportsAsyncStub: ...
     CreateImport: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.CreateImportRequest, _open_data_pb2.Import]
     """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or
-    CSV) to be read in the background: it creates or changes the services and places that the file
-    names, all or none. Callers: managers for their own organisation, coordinators for any.
-    `GetImport` returns the progress. invalid_fields: the file is too large; too_many_requests:
-    five imports of the organisation have not ended yet.
+    CSV) to be read in the background: the import creates or changes the services and places that
+    the file names, all or none. Callers: managers for their own organisation, coordinators for
+    any. `GetImport` returns the progress. invalid_fields: the file is too large;
+    too_many_requests: five imports of the organisation have not ended yet.
     """
     GetImport: _grpc.UnaryUnaryMultiCallable[_open_data_pb2.GetImportRequest, _open_data_pb2.Import]
     """Returns an import of the caller's organisation: its progress and, once it has ended, the
@@ -142,10 +142,10 @@ class ImportsAsyncStub(ImportsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateImport: _aio.UnaryUnaryMultiCallable[_open_data_pb2.CreateImportRequest, _open_data_pb2.Import]  # type: ignore[assignment]
     """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or
-    CSV) to be read in the background: it creates or changes the services and places that the file
-    names, all or none. Callers: managers for their own organisation, coordinators for any.
-    `GetImport` returns the progress. invalid_fields: the file is too large; too_many_requests:
-    five imports of the organisation have not ended yet.
+    CSV) to be read in the background: the import creates or changes the services and places that
+    the file names, all or none. Callers: managers for their own organisation, coordinators for
+    any. `GetImport` returns the progress. invalid_fields: the file is too large;
+    too_many_requests: five imports of the organisation have not ended yet.
     """
     GetImport: _aio.UnaryUnaryMultiCallable[_open_data_pb2.GetImportRequest, _open_data_pb2.Import]  # type: ignore[assignment]
     """Returns an import of the caller's organisation: its progress and, once it has ended, the
@@ -168,10 +168,10 @@ class ImportsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_open_data_pb2.Import, _abc.Awaitable[_open_data_pb2.Import]]:
         """Accepts a file (HSDS 3 JSON, the HSDS tabular data package as a zip, a spreadsheet as .xlsx or
-        CSV) to be read in the background: it creates or changes the services and places that the file
-        names, all or none. Callers: managers for their own organisation, coordinators for any.
-        `GetImport` returns the progress. invalid_fields: the file is too large; too_many_requests:
-        five imports of the organisation have not ended yet.
+        CSV) to be read in the background: the import creates or changes the services and places that
+        the file names, all or none. Callers: managers for their own organisation, coordinators for
+        any. `GetImport` returns the progress. invalid_fields: the file is too large;
+        too_many_requests: five imports of the organisation have not ended yet.
         """
 
     @_abc_1.abstractmethod

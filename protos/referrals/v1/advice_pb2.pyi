@@ -42,7 +42,7 @@ class AdviceCard(_message.Message):
     id: _builtins.str
     """The id of the card. Empty: a new card."""
     version: _builtins.int
-    """The version of the card; to publish, the number after the newest, 1 for a new card."""
+    """The version of the card. To publish: the number after the newest version, or 1 for a new card."""
     need_code: _builtins.str
     """The need that opens the card: a need, or a group of needs."""
     retired: _builtins.bool
@@ -63,7 +63,7 @@ class AdviceCard(_message.Message):
 
     @_builtins.property
     def opened_by(self) -> _contacts_pb2.Triage:
-        """The answers that open the card: it opens if any of these questions got this answer."""
+        """The answers that open the card: it opens if one of these questions has this answer."""
 
     @_builtins.property
     def publish_time(self) -> _timestamp_pb2.Timestamp:

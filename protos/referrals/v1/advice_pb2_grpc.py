@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AdviceStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -53,12 +53,12 @@ class AdviceStub:
 
 
 class AdviceServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def ListAdviceCards(self, request, context):
         """Lists the cards in use, each in its newest version; `open` marks the cards that apply to the
-        contact's answers. not_found: no contact of the caller's line.
+        contact's answers. not_found: the caller's line has no such contact.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +108,7 @@ def add_AdviceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Advice:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdviceStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,7 +37,7 @@ class AdviceStub:
     def __new__(cls, channel: _aio.Channel) -> AdviceAsyncStub: ...
     ListAdviceCards: _grpc.UnaryUnaryMultiCallable[_advice_pb2.ListAdviceCardsRequest, _advice_pb2.ListAdviceCardsResponse]
     """Lists the cards in use, each in its newest version; `open` marks the cards that apply to the
-    contact's answers. not_found: no contact of the caller's line.
+    contact's answers. not_found: the caller's line has no such contact.
     """
     GetAdviceCard: _grpc.UnaryUnaryMultiCallable[_advice_pb2.GetAdviceCardRequest, _advice_pb2.AdviceCard]
     """Returns one version of a card; version 0 is the newest, even if the card is retired."""
@@ -50,12 +50,12 @@ class AdviceStub:
 
 @_typing.type_check_only
 class AdviceAsyncStub(AdviceStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAdviceCards: _aio.UnaryUnaryMultiCallable[_advice_pb2.ListAdviceCardsRequest, _advice_pb2.ListAdviceCardsResponse]  # type: ignore[assignment]
     """Lists the cards in use, each in its newest version; `open` marks the cards that apply to the
-    contact's answers. not_found: no contact of the caller's line.
+    contact's answers. not_found: the caller's line has no such contact.
     """
     GetAdviceCard: _aio.UnaryUnaryMultiCallable[_advice_pb2.GetAdviceCardRequest, _advice_pb2.AdviceCard]  # type: ignore[assignment]
     """Returns one version of a card; version 0 is the newest, even if the card is retired."""
@@ -67,7 +67,7 @@ class AdviceAsyncStub(AdviceStub):
     """
 
 class AdviceServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def ListAdviceCards(
@@ -76,7 +76,7 @@ class AdviceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_advice_pb2.ListAdviceCardsResponse, _abc.Awaitable[_advice_pb2.ListAdviceCardsResponse]]:
         """Lists the cards in use, each in its newest version; `open` marks the cards that apply to the
-        contact's answers. not_found: no contact of the caller's line.
+        contact's answers. not_found: the caller's line has no such contact.
         """
 
     @_abc_1.abstractmethod

@@ -34,9 +34,9 @@ class _TrailFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrailFault
     TRAIL_FAULT_MISSING: _TrailFault.ValueType  # 2
     """a row is missing"""
     TRAIL_FAULT_FORKED: _TrailFault.ValueType  # 3
-    """another row was witnessed at this place"""
+    """a published head belongs to another row at this position"""
     TRAIL_FAULT_CUT: _TrailFault.ValueType  # 4
-    """rows beyond the end of the trail were witnessed"""
+    """published heads belong to rows beyond the end of the trail"""
     TRAIL_FAULT_FORGED: _TrailFault.ValueType  # 5
     """the mark of the row was not made with the service's key"""
     TRAIL_FAULT_UNMARKED: _TrailFault.ValueType  # 6
@@ -55,9 +55,9 @@ TRAIL_FAULT_ALTERED: TrailFault.ValueType  # 1
 TRAIL_FAULT_MISSING: TrailFault.ValueType  # 2
 """a row is missing"""
 TRAIL_FAULT_FORKED: TrailFault.ValueType  # 3
-"""another row was witnessed at this place"""
+"""a published head belongs to another row at this position"""
 TRAIL_FAULT_CUT: TrailFault.ValueType  # 4
-"""rows beyond the end of the trail were witnessed"""
+"""published heads belong to rows beyond the end of the trail"""
 TRAIL_FAULT_FORGED: TrailFault.ValueType  # 5
 """the mark of the row was not made with the service's key"""
 TRAIL_FAULT_UNMARKED: TrailFault.ValueType  # 6
@@ -76,26 +76,26 @@ class _AnomalyKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnomalyKi
     DESCRIPTOR: _descriptor.EnumDescriptor
     ANOMALY_KIND_UNSPECIFIED: _AnomalyKind.ValueType  # 0
     ANOMALY_KIND_OUTSIDE_FILES: _AnomalyKind.ValueType  # 1
-    """more than 20 persons of other organisations' files in a day"""
+    """in one day, access to more than 20 files of other organisations"""
     ANOMALY_KIND_ACROSS_ORGANIZATIONS: _AnomalyKind.ValueType  # 2
-    """files of five other organisations in a day"""
+    """in one day, access to files of at least five other organisations"""
     ANOMALY_KIND_AT_NIGHT: _AnomalyKind.ValueType  # 3
-    """accesses from 22 to 5 o'clock, by a worker who is not on duty at night"""
+    """access between 22:00 and 05:00 by a worker who is not on duty at night"""
     ANOMALY_KIND_OPENING_QUOTA: _AnomalyKind.ValueType  # 4
-    """accesses refused with opening_quota"""
+    """access that was refused with opening_quota"""
 
 class AnomalyKind(_AnomalyKind, metaclass=_AnomalyKindEnumTypeWrapper):
     """The kinds of anomalies."""
 
 ANOMALY_KIND_UNSPECIFIED: AnomalyKind.ValueType  # 0
 ANOMALY_KIND_OUTSIDE_FILES: AnomalyKind.ValueType  # 1
-"""more than 20 persons of other organisations' files in a day"""
+"""in one day, access to more than 20 files of other organisations"""
 ANOMALY_KIND_ACROSS_ORGANIZATIONS: AnomalyKind.ValueType  # 2
-"""files of five other organisations in a day"""
+"""in one day, access to files of at least five other organisations"""
 ANOMALY_KIND_AT_NIGHT: AnomalyKind.ValueType  # 3
-"""accesses from 22 to 5 o'clock, by a worker who is not on duty at night"""
+"""access between 22:00 and 05:00 by a worker who is not on duty at night"""
 ANOMALY_KIND_OPENING_QUOTA: AnomalyKind.ValueType  # 4
-"""accesses refused with opening_quota"""
+"""access that was refused with opening_quota"""
 Global___AnomalyKind: _TypeAlias = AnomalyKind  # noqa: Y015
 
 class _ReviewOutcome:
@@ -126,7 +126,9 @@ Global___ReviewOutcome: _TypeAlias = ReviewOutcome  # noqa: Y015
 
 @_typing.final
 class Anomaly(_message.Message):
-    """Unusual accesses of one worker or key on one day. They prove nothing; somebody asks."""
+    """Unusual accesses by one worker or key on one day. An anomaly proves nothing by itself; an auditor
+    inquires into it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -154,7 +156,7 @@ class Anomaly(_message.Message):
     day: _builtins.str
     """The day, which begins at five in the morning in the country of that organisation."""
     count: _builtins.int
-    """The number of persons, organisations or refusals."""
+    """The number of persons, organisations or refusals, depending on the kind."""
     reviewed_by_worker_id: _builtins.str
     """The auditor who reviewed the anomaly."""
     review_code: Global___ReviewOutcome.ValueType
@@ -367,7 +369,7 @@ class VerifyTrailResponse(_message.Message):
     last_sequence: _builtins.int
     """The last row of the trail."""
     witnessed: _builtins.int
-    """The number of witnessed heads among these rows."""
+    """The number of published heads with which these rows were compared."""
     next_page_token: _builtins.str
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrailFinding]:

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AuditStub:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -59,8 +59,8 @@ class AuditStub:
 
 
 class AuditServicer:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     def ListTrail(self, request, context):
@@ -72,17 +72,17 @@ class AuditServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyTrail(self, request, context):
-        """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the
-        heads that were published on the topic in the last week. The command `audit verify` compares
-        the whole chain with the heads that the other services stored.
+        """Recomputes the chain of this service's trail, at most 200,000 rows in one call, and compares it
+        with the heads that were published on enlace.audit.v1 in the last week. The command `audit
+        verify` compares the whole chain with the heads that the other services stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAnomalies(self, request, context):
-        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within
-        a minute, once for each worker, kind and day.
+        """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
+        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,8 +128,8 @@ def add_AuditServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Audit:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

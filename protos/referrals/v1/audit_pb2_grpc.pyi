@@ -29,8 +29,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditStub:
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     @_typing.overload
@@ -42,13 +42,13 @@ class AuditStub:
     whether it was allowed. The trail records the search, too.
     """
     VerifyTrail: _grpc.UnaryUnaryMultiCallable[_audit_pb2.VerifyTrailRequest, _audit_pb2.VerifyTrailResponse]
-    """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the
-    heads that were published on the topic in the last week. The command `audit verify` compares
-    the whole chain with the heads that the other services stored.
+    """Recomputes the chain of this service's trail, at most 200,000 rows in one call, and compares it
+    with the heads that were published on enlace.audit.v1 in the last week. The command `audit
+    verify` compares the whole chain with the heads that the other services stored.
     """
     ListAnomalies: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]
-    """Lists what is unusual in the accesses, newest first. The list is derived from the trail within
-    a minute, once for each worker, kind and day.
+    """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
+    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
     """
     ReviewAnomaly: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
@@ -57,8 +57,8 @@ class AuditStub:
 
 @_typing.type_check_only
 class AuditAsyncStub(AuditStub):
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -67,13 +67,13 @@ class AuditAsyncStub(AuditStub):
     whether it was allowed. The trail records the search, too.
     """
     VerifyTrail: _aio.UnaryUnaryMultiCallable[_audit_pb2.VerifyTrailRequest, _audit_pb2.VerifyTrailResponse]  # type: ignore[assignment]
-    """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the
-    heads that were published on the topic in the last week. The command `audit verify` compares
-    the whole chain with the heads that the other services stored.
+    """Recomputes the chain of this service's trail, at most 200,000 rows in one call, and compares it
+    with the heads that were published on enlace.audit.v1 in the last week. The command `audit
+    verify` compares the whole chain with the heads that the other services stored.
     """
     ListAnomalies: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
-    """Lists what is unusual in the accesses, newest first. The list is derived from the trail within
-    a minute, once for each worker, kind and day.
+    """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
+    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
     """
     ReviewAnomaly: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]  # type: ignore[assignment]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
@@ -81,8 +81,8 @@ class AuditAsyncStub(AuditStub):
     """
 
 class AuditServicer(metaclass=_abc_1.ABCMeta):
-    """The rpcs of an auditor in person; nobody else may call them. The usual refusals:
-    protos/README.md.
+    """The rpcs for auditors. Only an auditor who has signed in may call them; API keys are refused. The
+    usual refusals are listed in protos/README.md.
     """
 
     @_abc_1.abstractmethod
@@ -101,9 +101,9 @@ class AuditServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.VerifyTrailRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.VerifyTrailResponse, _abc.Awaitable[_audit_pb2.VerifyTrailResponse]]:
-        """Computes the chain of this service's trail anew, 200,000 rows a call, and compares it with the
-        heads that were published on the topic in the last week. The command `audit verify` compares
-        the whole chain with the heads that the other services stored.
+        """Recomputes the chain of this service's trail, at most 200,000 rows in one call, and compares it
+        with the heads that were published on enlace.audit.v1 in the last week. The command `audit
+        verify` compares the whole chain with the heads that the other services stored.
         """
 
     @_abc_1.abstractmethod
@@ -112,8 +112,8 @@ class AuditServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_pb2.ListAnomaliesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAnomaliesResponse, _abc.Awaitable[_audit_pb2.ListAnomaliesResponse]]:
-        """Lists what is unusual in the accesses, newest first. The list is derived from the trail within
-        a minute, once for each worker, kind and day.
+        """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
+        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
         """
 
     @_abc_1.abstractmethod

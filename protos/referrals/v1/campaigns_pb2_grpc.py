@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CampaignsStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class CampaignsStub:
 
 
 class CampaignsServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def CreateCampaign(self, request, context):
@@ -84,7 +84,7 @@ class CampaignsServicer:
 
     def EndCampaign(self, request, context):
         """Ends a campaign: from now on its codes are not shown on the public page. A caller may still
-        name one, because posters hang longer than campaigns last. A second end changes nothing.
+        name one, because posters hang longer than campaigns last. A second call changes nothing.
         Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -92,17 +92,17 @@ class CampaignsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPlacement(self, request, context):
-        """Returns the country of the line that a code makes known, and the medium; not_found for any
-        other code. Public: anybody who has seen a poster knows its code.
+        """Returns the country of the line that a code advertises, and the medium; not_found for an
+        unknown code. Public: anybody who has seen a poster knows its code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCampaignFigures(self, request, context):
-        """Returns the number of contacts that named each code, with their urgencies and outcomes: counts
-        below ten as -1, all others rounded down to a multiple of five, and no sums. Callers:
-        coordinators.
+        """Returns how many callers named each code, with the urgencies and outcomes of their contacts.
+        Counts below ten are returned as -1, all others are rounded down to a multiple of five, and
+        there are no sums. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +145,7 @@ def add_CampaignsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Campaigns:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

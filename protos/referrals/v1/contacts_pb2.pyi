@@ -172,7 +172,7 @@ class _EmergencyNumberEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Emerg
     EMERGENCY_NUMBER_CHILD_PROTECTION: _EmergencyNumber.ValueType  # 5
 
 class EmergencyNumber(_EmergencyNumber, metaclass=_EmergencyNumberEnumTypeWrapper):
-    """An emergency number of the state, whatever its digits in the country."""
+    """A public emergency number, whatever its digits are in the country."""
 
 EMERGENCY_NUMBER_UNSPECIFIED: EmergencyNumber.ValueType  # 0
 EMERGENCY_NUMBER_GENERAL: EmergencyNumber.ValueType  # 1
@@ -216,7 +216,7 @@ class _DayBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayBand.Value
     DAY_BAND_IN_THREE_DAYS: _DayBand.ValueType  # 4
 
 class DayBand(_DayBand, metaclass=_DayBandEnumTypeWrapper):
-    """The day of a call, in the local time of the caller's place."""
+    """The day of a call, in the caller's local time."""
 
 DAY_BAND_UNSPECIFIED: DayBand.ValueType  # 0
 DAY_BAND_TODAY: DayBand.ValueType  # 1
@@ -242,7 +242,7 @@ class _HourBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HourBand.Val
     """20 to 23"""
 
 class HourBand(_HourBand, metaclass=_HourBandEnumTypeWrapper):
-    """The hours of a call, in the local time of the caller's place."""
+    """The hours of a call, in the caller's local time."""
 
 HOUR_BAND_UNSPECIFIED: HourBand.ValueType  # 0
 HOUR_BAND_MORNING: HourBand.ValueType  # 1
@@ -300,7 +300,7 @@ class _ReferenceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refere
     REFERENCE_STATE_STOPPED: _ReferenceState.ValueType  # 8
 
 class ReferenceState(_ReferenceState, metaclass=_ReferenceStateEnumTypeWrapper):
-    """The state of a referral as its caller learns it."""
+    """The state of a referral as the caller sees it."""
 
 REFERENCE_STATE_UNSPECIFIED: ReferenceState.ValueType  # 0
 REFERENCE_STATE_BEING_PREPARED: ReferenceState.ValueType  # 1
@@ -449,8 +449,8 @@ class Contact(_message.Message):
     kind_code: Global___ContactKind.ValueType
     """The subject of the contact."""
     speaker_code: Global___Speaker.ValueType
-    """The kind of person who speaks. The reference opens and stops what is requested for the person
-    only if she spoke herself, or if a child's guardian spoke who also gave a consent.
+    """The kind of person who speaks. The reference shows and stops what is requested for the person
+    only if she spoke herself, or if a child's guardian spoke and also gave a consent.
     """
     language: _builtins.str
     """Language spoken, BCP 47."""
@@ -483,13 +483,13 @@ class Contact(_message.Message):
     unheard: _builtins.bool
     """Whether the person has added a message since a worker of the line last changed the contact."""
     connected_live: Global___Answer.ValueType
-    """Whether she was connected live, with all three on the line; no: she was only told where to
-    turn. Absent: neither.
+    """Whether she was connected live, with all three parties on the line. `no`: she was only told
+    where to turn. Absent: neither.
     """
     handed_over_organization_id: _builtins.str
     """The organisation to which she was handed over, if it is a member in good standing."""
     emergency_number_code: Global___EmergencyNumber.ValueType
-    """The state's emergency number to which she was handed over; never together with a member."""
+    """The public emergency number to which she was handed over; never together with a member."""
     called_before: _builtins.bool
     """Whether she called with a reference that she already had, from this line or another."""
     placement_code: _builtins.str
@@ -658,7 +658,7 @@ class CreateContactResponse(_message.Message):
     base 32, of which the last is a check character; written XXXX-XXXX.
     """
     pin: _builtins.str
-    """The PIN: four digits that the caller chose, else generated ones."""
+    """The PIN: four digits that the caller chose, or generated ones."""
     @_builtins.property
     def contact(self) -> Global___Contact: ...
     def __init__(
@@ -746,7 +746,7 @@ Global___ListContactsResponse: _TypeAlias = ListContactsResponse  # noqa: Y015
 
 @_typing.final
 class GetContactByReferenceRequest(_message.Message):
-    """The person's credential. It is sent in the body, so that it is in no address and no log."""
+    """The person's credential. It is sent in the body, so that it appears in no URL and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -809,12 +809,13 @@ class Callback(_message.Message):
     person_id: _builtins.str
     """The person's file, if she has one: it says how to call her without danger."""
     local_date: _builtins.str
-    """Today's date at the caller's place, from which day_code counts. A request may send the date
-    from which it counts, for an agreement sent after midnight.
+    """Today's date in the caller's local time, from which day_code counts. If the call was agreed
+    before midnight and the request is sent after midnight, the request may send the date of the
+    agreement, from which day_code then counts.
     """
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
-        """The time from which and until which to call; stopped once the call is settled."""
+        """The start and the end of the time in which to call; stopped once the call is settled."""
 
     def __init__(
         self,
@@ -1055,7 +1056,10 @@ class UpdateContactRequest(_message.Message):
     def contact(self) -> Global___Contact: ...
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """triage, kind_code, speaker_code, outcome_code, department, need_code, person_id, note, language"""
+        """triage, kind_code, speaker_code, outcome_code, campaign_code, placement_code, department,
+        need_code, person_id, note, language, assault_time, connected_live,
+        handed_over_organization_id, emergency_number_code
+        """
 
     def __init__(
         self,
@@ -1074,7 +1078,7 @@ Global___UpdateContactRequest: _TypeAlias = UpdateContactRequest  # noqa: Y015
 
 @_typing.final
 class GetReferenceStatusRequest(_message.Message):
-    """The person's credential. It is sent in the body, so that it is in no address and no log."""
+    """The person's credential. It is sent in the body, so that it appears in no URL and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1100,7 +1104,7 @@ Global___GetReferenceStatusRequest: _TypeAlias = GetReferenceStatusRequest  # no
 
 @_typing.final
 class WithdrawConsentByReferenceRequest(_message.Message):
-    """The person's credential. It is sent in the body, so that it is in no address and no log."""
+    """The person's credential. It is sent in the body, so that it appears in no URL and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1133,7 +1137,7 @@ Global___WithdrawConsentByReferenceRequest: _TypeAlias = WithdrawConsentByRefere
 
 @_typing.final
 class ListReadingsByReferenceRequest(_message.Message):
-    """The person's credential. It is sent in the body, so that it is in no address and no log."""
+    """The person's credential. It is sent in the body, so that it appears in no URL and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1190,11 +1194,11 @@ class ReferenceReading(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     date: _builtins.str
-    """The day, in the local time of the caller's place."""
+    """The day, in the caller's local time."""
     organization_type_code: _builtins.str
     """The kind of organisation, as in the directory; absent: no longer known."""
     need_group_code: _builtins.str
-    """The group of the need for which the data were opened; absent: to go on with her call or her
+    """The group of the need for which the data were opened; absent: to continue with her call or her
     file.
     """
     allowed: _builtins.bool
@@ -1299,7 +1303,7 @@ Global___AddNoteByReferenceRequest: _TypeAlias = AddNoteByReferenceRequest  # no
 
 @_typing.final
 class ConfirmHelpRequest(_message.Message):
-    """The person's answer whether help came."""
+    """The person's answer to the question "Did help come?" """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1349,7 +1353,7 @@ class ReferenceStatus(_message.Message):
     ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
     LOCAL_DATE_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
-    """When she called, in local days of her place."""
+    """When she called, in days of her local time."""
     organizations_with_access: _builtins.int
     """The number of organisations that may open her data now, besides those that hold a file."""
     file_count: _builtins.int
@@ -1359,23 +1363,23 @@ class ReferenceStatus(_message.Message):
     may_ask_for_call: _builtins.bool
     """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
     organizations_asked: _builtins.int
-    """The number of organisations that hold an enquiry about her: its content, and no name."""
+    """The number of organisations that hold an enquiry about her; it has no name."""
     call_utc_offset_minutes: _builtins.int
-    """The offset from UTC of the local time in which the call was agreed, in minutes, at
+    """The offset from UTC, in minutes, of the local time in which the call was agreed, as it is at
     call_from_time: -360 in Nicaragua.
     """
     only_the_call: _builtins.bool
-    """Whether the caller learns about her own call alone. This is so unless she is the person
-    herself, or is recorded as the guardian of a child and has given a consent for her; nothing
-    that was requested for the person is shown, and nothing of it can be stopped.
+    """Whether the caller learns only about her own call: nothing that was requested for the person is
+    shown or can be stopped. This is so unless the caller is the person herself, or is recorded as
+    the guardian of a child and has given a consent for the child.
     """
     local_date: _builtins.str
-    """If she may ask to be called: today's date at her place, from which day_code of
+    """If she may ask to be called: today's date in her local time, from which day_code of
     AskForCallByReference counts.
     """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferenceItem]:
-        """one item for each referral of hers; empty: nothing was requested yet"""
+        """Her referrals, one item each; empty: nothing was requested yet."""
 
     @_builtins.property
     def call_from_time(self) -> _timestamp_pb2.Timestamp:
@@ -1442,24 +1446,22 @@ class ReferenceItem(_message.Message):
     key: _builtins.str
     """The key that tells this item from the others of the same reference; it means nothing elsewhere."""
     may_withdraw: _builtins.bool
-    """Whether this item can be withdrawn by itself."""
+    """Whether this item can be withdrawn without the others."""
     utc_offset_minutes: _builtins.int
-    """The offset from UTC of the local time at the caller's place, in minutes, at update_time: -360
-    in Nicaragua.
-    """
+    """The offset from UTC of the caller's local time at update_time, in minutes: -360 in Nicaragua."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the reference item last changed."""
+        """When the item last changed."""
 
     @_builtins.property
     def deletion_due_time(self) -> _timestamp_pb2.Timestamp:
-        """The deadline by which the organisation that was asked must confirm that it holds nothing more,
-        after a withdrawal. Absent once it has confirmed.
+        """The deadline by which the organisation that was asked must confirm, after a withdrawal, that it
+        holds no more data about her. Absent once it has confirmed this.
         """
 
     @_builtins.property
     def deletion_confirm_time(self) -> _timestamp_pb2.Timestamp:
-        """When the organisation confirmed that it holds nothing more."""
+        """When the organisation confirmed that it holds no more data about her."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ContactsStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -88,13 +88,13 @@ class ContactsStub:
 
 
 class ContactsServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def CreateContact(self, request, context):
         """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns
-        reference and PIN in this answer only: read them out. With both, the caller can ask on any line
-        or on the public page for the state of her requests. Callers: operators. invalid_fields:
+        reference and PIN in this answer only: read them out. With both, the caller can learn the state
+        of her requests, on any line or on the public page. Callers: operators. invalid_fields:
         line_country is out_of_range for another country's line. A caller who names a reference that
         she has from any line keeps the reference and its PIN.
         """
@@ -119,9 +119,9 @@ class ContactsServicer:
 
     def GetContactByReference(self, request, context):
         """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
-        are several, the latest. Only contacts of the caller's organisation are found; for the others,
-        References returns the state and carries out what she requests. reference_or_pin_wrong,
-        too_many_attempts: as for References.
+        are several, the latest. Only contacts of the caller's organisation are found; for her contacts
+        with other lines, References returns the state and carries out what she requests.
+        reference_or_pin_wrong, too_many_attempts: as for References.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +152,7 @@ class ContactsServicer:
 
     def CreateCallback(self, request, context):
         """Agrees with a caller on a time to call her back; another time for the same caller replaces the
-        one before. If the person has a file, her safe-contact plan decides: it must name the phone.
+        earlier time. If the person has a file, her safe-contact plan must name the phone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,7 +235,7 @@ def add_ContactsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Contacts:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod
@@ -511,15 +511,15 @@ class Contacts:
 
 class ReferencesStub:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -562,21 +562,21 @@ class ReferencesStub:
 
 class ReferencesServicer:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
         """Returns the plain state of the requests: codes only, never a partner's name or place. A page or
-        app of your own calls from one address for all its users: that address has 30 wrong PINs, then
-        one every ten minutes.
+        app of your own calls from one address for all its users: that address may send 30 wrong PINs,
+        then one every ten minutes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -584,8 +584,8 @@ class ReferencesServicer:
 
     def WithdrawConsentByReference(self, request, context):
         """Withdraws every consent and override of the person, whoever recorded them, and ends her
-        requests, also drafts and the open needs of requests that came back; access ends at once. With
-        `item_key` it ends one request, and those that use the same consent.
+        requests, including drafts and the open needs of requests that came back; access ends at once.
+        With `item_key`, only one request ends, together with the requests that use the same consent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -600,17 +600,17 @@ class ReferencesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AskForCallByReference(self, request, context):
-        """Asks the line to call her, on a day and in hours that are safe; another time replaces the one
-        before. Refused if her safe-contact plan does not name the phone, or if nobody has asked her
-        yet: then nobody calls, and she can call.
+        """Asks the line to call her, on a day and in hours that are safe; another time replaces the
+        earlier time. call_not_safe: her safe-contact plan does not name the phone, or nobody has asked
+        her for a plan yet. Then nobody calls her; she can call the line.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddNoteByReference(self, request, context):
-        """Adds a message from the person. The message is stored sealed, reaches each line that she called
-        with this reference and nobody else, and reopens its contact there.
+        """Adds a message from the person. The message is stored sealed. It reaches only the lines that
+        she called with this reference, and reopens her contact at each of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -666,15 +666,15 @@ def add_ReferencesServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class References:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

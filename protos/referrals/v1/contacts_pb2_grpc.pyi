@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ContactsStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -37,8 +37,8 @@ class ContactsStub:
     def __new__(cls, channel: _aio.Channel) -> ContactsAsyncStub: ...
     CreateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]
     """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns
-    reference and PIN in this answer only: read them out. With both, the caller can ask on any line
-    or on the public page for the state of her requests. Callers: operators. invalid_fields:
+    reference and PIN in this answer only: read them out. With both, the caller can learn the state
+    of her requests, on any line or on the public page. Callers: operators. invalid_fields:
     line_country is out_of_range for another country's line. A caller who names a reference that
     she has from any line keeps the reference and its PIN.
     """
@@ -50,9 +50,9 @@ class ContactsStub:
     """
     GetContactByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]
     """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
-    are several, the latest. Only contacts of the caller's organisation are found; for the others,
-    References returns the state and carries out what she requests. reference_or_pin_wrong,
-    too_many_attempts: as for References.
+    are several, the latest. Only contacts of the caller's organisation are found; for her contacts
+    with other lines, References returns the state and carries out what she requests.
+    reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, the outcome or the person; the urgency is derived again."""
@@ -66,7 +66,7 @@ class ContactsStub:
     """
     CreateCallback: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]
     """Agrees with a caller on a time to call her back; another time for the same caller replaces the
-    one before. If the person has a file, her safe-contact plan decides: it must name the phone.
+    earlier time. If the person has a file, her safe-contact plan must name the phone.
     """
     ListCallbacks: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]
     """Lists the calls that the caller's organisation owes, the nearest deadline first."""
@@ -77,13 +77,13 @@ class ContactsStub:
 
 @_typing.type_check_only
 class ContactsAsyncStub(ContactsStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactRequest, _contacts_pb2.CreateContactResponse]  # type: ignore[assignment]
     """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns
-    reference and PIN in this answer only: read them out. With both, the caller can ask on any line
-    or on the public page for the state of her requests. Callers: operators. invalid_fields:
+    reference and PIN in this answer only: read them out. With both, the caller can learn the state
+    of her requests, on any line or on the public page. Callers: operators. invalid_fields:
     line_country is out_of_range for another country's line. A caller who names a reference that
     she has from any line keeps the reference and its PIN.
     """
@@ -95,9 +95,9 @@ class ContactsAsyncStub(ContactsStub):
     """
     GetContactByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactByReferenceRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
-    are several, the latest. Only contacts of the caller's organisation are found; for the others,
-    References returns the state and carries out what she requests. reference_or_pin_wrong,
-    too_many_attempts: as for References.
+    are several, the latest. Only contacts of the caller's organisation are found; for her contacts
+    with other lines, References returns the state and carries out what she requests.
+    reference_or_pin_wrong, too_many_attempts: as for References.
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, the outcome or the person; the urgency is derived again."""
@@ -111,7 +111,7 @@ class ContactsAsyncStub(ContactsStub):
     """
     CreateCallback: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateCallbackRequest, _contacts_pb2.Callback]  # type: ignore[assignment]
     """Agrees with a caller on a time to call her back; another time for the same caller replaces the
-    one before. If the person has a file, her safe-contact plan decides: it must name the phone.
+    earlier time. If the person has a file, her safe-contact plan must name the phone.
     """
     ListCallbacks: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListCallbacksRequest, _contacts_pb2.ListCallbacksResponse]  # type: ignore[assignment]
     """Lists the calls that the caller's organisation owes, the nearest deadline first."""
@@ -121,7 +121,7 @@ class ContactsAsyncStub(ContactsStub):
     """
 
 class ContactsServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreateContact(
@@ -130,8 +130,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.CreateContactResponse, _abc.Awaitable[_contacts_pb2.CreateContactResponse]]:
         """Records a contact (no name is needed), derives urgency and pathway from the triage, and returns
-        reference and PIN in this answer only: read them out. With both, the caller can ask on any line
-        or on the public page for the state of her requests. Callers: operators. invalid_fields:
+        reference and PIN in this answer only: read them out. With both, the caller can learn the state
+        of her requests, on any line or on the public page. Callers: operators. invalid_fields:
         line_country is out_of_range for another country's line. A caller who names a reference that
         she has from any line keeps the reference and its PIN.
         """
@@ -161,9 +161,9 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
         """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
-        are several, the latest. Only contacts of the caller's organisation are found; for the others,
-        References returns the state and carries out what she requests. reference_or_pin_wrong,
-        too_many_attempts: as for References.
+        are several, the latest. Only contacts of the caller's organisation are found; for her contacts
+        with other lines, References returns the state and carries out what she requests.
+        reference_or_pin_wrong, too_many_attempts: as for References.
         """
 
     @_abc_1.abstractmethod
@@ -201,7 +201,7 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Callback, _abc.Awaitable[_contacts_pb2.Callback]]:
         """Agrees with a caller on a time to call her back; another time for the same caller replaces the
-        one before. If the person has a file, her safe-contact plan decides: it must name the phone.
+        earlier time. If the person has a file, her safe-contact plan must name the phone.
         """
 
     @_abc_1.abstractmethod
@@ -226,15 +226,15 @@ def add_ContactsServicer_to_server(servicer: ContactsServicer, server: _typing.U
 
 class ReferencesStub:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @_typing.overload
@@ -243,26 +243,26 @@ class ReferencesStub:
     def __new__(cls, channel: _aio.Channel) -> ReferencesAsyncStub: ...
     GetReferenceStatus: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]
     """Returns the plain state of the requests: codes only, never a partner's name or place. A page or
-    app of your own calls from one address for all its users: that address has 30 wrong PINs, then
-    one every ten minutes.
+    app of your own calls from one address for all its users: that address may send 30 wrong PINs,
+    then one every ten minutes.
     """
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Withdraws every consent and override of the person, whoever recorded them, and ends her
-    requests, also drafts and the open needs of requests that came back; access ends at once. With
-    `item_key` it ends one request, and those that use the same consent.
+    requests, including drafts and the open needs of requests that came back; access ends at once.
+    With `item_key`, only one request ends, together with the requests that use the same consent.
     """
     ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of
     organisation, and why; never by which organisation, or where.
     """
     AskForCallByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Asks the line to call her, on a day and in hours that are safe; another time replaces the one
-    before. Refused if her safe-contact plan does not name the phone, or if nobody has asked her
-    yet: then nobody calls, and she can call.
+    """Asks the line to call her, on a day and in hours that are safe; another time replaces the
+    earlier time. call_not_safe: her safe-contact plan does not name the phone, or nobody has asked
+    her for a plan yet. Then nobody calls her; she can call the line.
     """
     AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
-    """Adds a message from the person. The message is stored sealed, reaches each line that she called
-    with this reference and nobody else, and reopens its contact there.
+    """Adds a message from the person. The message is stored sealed. It reaches only the lines that
+    she called with this reference, and reopens her contact at each of them.
     """
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
@@ -270,55 +270,55 @@ class ReferencesStub:
 @_typing.type_check_only
 class ReferencesAsyncStub(ReferencesStub):
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetReferenceStatus: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetReferenceStatusRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Returns the plain state of the requests: codes only, never a partner's name or place. A page or
-    app of your own calls from one address for all its users: that address has 30 wrong PINs, then
-    one every ten minutes.
+    app of your own calls from one address for all its users: that address may send 30 wrong PINs,
+    then one every ten minutes.
     """
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Withdraws every consent and override of the person, whoever recorded them, and ends her
-    requests, also drafts and the open needs of requests that came back; access ends at once. With
-    `item_key` it ends one request, and those that use the same consent.
+    requests, including drafts and the open needs of requests that came back; access ends at once.
+    With `item_key`, only one request ends, together with the requests that use the same consent.
     """
     ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of
     organisation, and why; never by which organisation, or where.
     """
     AskForCallByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Asks the line to call her, on a day and in hours that are safe; another time replaces the one
-    before. Refused if her safe-contact plan does not name the phone, or if nobody has asked her
-    yet: then nobody calls, and she can call.
+    """Asks the line to call her, on a day and in hours that are safe; another time replaces the
+    earlier time. call_not_safe: her safe-contact plan does not name the phone, or nobody has asked
+    her for a plan yet. Then nobody calls her; she can call the line.
     """
     AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
-    """Adds a message from the person. The message is stored sealed, reaches each line that she called
-    with this reference and nobody else, and reopens its contact there.
+    """Adds a message from the person. The message is stored sealed. It reaches only the lines that
+    she called with this reference, and reopens her contact at each of them.
     """
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
 
 class ReferencesServicer(metaclass=_abc_1.ABCMeta):
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
-    are the credential. What it opens depends on `speaker_code` of the contact for which the
-    reference was given (`only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong (the same for an unknown reference) or RESOURCE_EXHAUSTED
-    too_many_attempts (ten wrong PINs, then one in two hours, after a hundred one a day; RetryInfo
-    says when; the same for an unknown reference). Wrong PINs count against the reference and against
-    the address. One address has five for one reference, then one a day; an address that was never
-    wrong about the reference waits an hour at most, and after fifty wrong PINs from such addresses
-    half a day. Metadata `client-address` and `client-device` as for
-    enlace.partners.v1.Tokens/SignIn.
+    are the credential. What this credential opens depends on `speaker_code` of the contact for which
+    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
+    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
+    reference. Wrong PINs count against the reference and against the address. A reference allows ten
+    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
+    one is possible. An address may send five wrong PINs for one reference, then one a day. An
+    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
+    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
+    as for enlace.partners.v1.Tokens/SignIn.
     """
 
     @_abc_1.abstractmethod
@@ -328,8 +328,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
         """Returns the plain state of the requests: codes only, never a partner's name or place. A page or
-        app of your own calls from one address for all its users: that address has 30 wrong PINs, then
-        one every ten minutes.
+        app of your own calls from one address for all its users: that address may send 30 wrong PINs,
+        then one every ten minutes.
         """
 
     @_abc_1.abstractmethod
@@ -339,8 +339,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
         """Withdraws every consent and override of the person, whoever recorded them, and ends her
-        requests, also drafts and the open needs of requests that came back; access ends at once. With
-        `item_key` it ends one request, and those that use the same consent.
+        requests, including drafts and the open needs of requests that came back; access ends at once.
+        With `item_key`, only one request ends, together with the requests that use the same consent.
         """
 
     @_abc_1.abstractmethod
@@ -359,9 +359,9 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.AskForCallByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Asks the line to call her, on a day and in hours that are safe; another time replaces the one
-        before. Refused if her safe-contact plan does not name the phone, or if nobody has asked her
-        yet: then nobody calls, and she can call.
+        """Asks the line to call her, on a day and in hours that are safe; another time replaces the
+        earlier time. call_not_safe: her safe-contact plan does not name the phone, or nobody has asked
+        her for a plan yet. Then nobody calls her; she can call the line.
         """
 
     @_abc_1.abstractmethod
@@ -370,8 +370,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.AddNoteByReferenceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
-        """Adds a message from the person. The message is stored sealed, reaches each line that she called
-        with this reference and nobody else, and reopens its contact there.
+        """Adds a message from the person. The message is stored sealed. It reaches only the lines that
+        she called with this reference, and reopens her contact at each of them.
         """
 
     @_abc_1.abstractmethod

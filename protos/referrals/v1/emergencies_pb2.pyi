@@ -52,8 +52,8 @@ class Emergency(_message.Message):
     access.
     """
     person_id: _builtins.str
-    """The person whose data were opened; shown to the file's organisation and to the organisation
-    that opened them.
+    """The person whose data were opened; shown only to the file's organisation and to the
+    organisation that opened the data.
     """
     referral_id: _builtins.str
     """The referral on which the access is based."""
@@ -68,7 +68,7 @@ class Emergency(_message.Message):
     note: _builtins.str
     """Details that no code expresses; only in GetEmergency, for the file's organisation."""
     live: _builtins.bool
-    """Whether the access opens anything now."""
+    """Whether the access still opens anything."""
     reviewed_by_worker_id: _builtins.str
     """The reviewer."""
     review_code: _audit_pb2.ReviewOutcome.ValueType

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EmergenciesStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -58,20 +58,21 @@ class EmergenciesStub:
 
 
 class EmergenciesServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def OpenInEmergency(self, request, context):
-        """Opens the data of the person of a live referral (to the caller's organisation) for the caller
-        herself, for 60 minutes: identity, contact, health, location and notes, by OpenPerson,
-        OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and
-        the coordinators are notified at once; within 72 h a worker of the file's organisation or an
-        auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
-        when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent
-        covers the need; a limit that she set is not widened. review_owed: an emergency access of the
-        organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an
-        override, only for danger_after_withdrawal and another person, and never for police,
-        prosecution, migration or a consulate.
+        """Opens the data of the person of a live referral to the caller's organisation, for the caller
+        alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
+        groups identity, contact, health, location and notes; each call is recorded on the trail. The
+        file's organisation and the coordinators are notified at once; within 72 h a worker of the
+        file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
+        The access ends when the referral ends, or when the person withdraws a consent.
+        emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
+        that she set. review_owed: an emergency access of the organisation was not reviewed in time.
+        override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
+        the access is possible only for danger_after_withdrawal and by another person than before; for
+        police, prosecution, migration or a consulate it is never possible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,7 +80,7 @@ class EmergenciesServicer:
 
     def ListEmergencies(self, request, context):
         """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and
-        accesses by that organisation. Coordinators and auditors get those of the whole network,
+        accesses by that organisation. Coordinators and auditors get the accesses of the whole network,
         without the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,8 +88,8 @@ class EmergenciesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetEmergency(self, request, context):
-        """Returns one emergency access. Its note is returned to people of the file's organisation who
-        work with persons, and this counts as an access to the person's notes.
+        """Returns one emergency access. Its note is returned only to workers and operators of the file's
+        organisation; reading it counts as an access to the person's notes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +97,7 @@ class EmergenciesServicer:
 
     def ReviewEmergency(self, request, context):
         """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-        nobody of the organisation that opened the data.
+        never somebody of the organisation that opened the data.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +135,7 @@ def add_EmergenciesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Emergencies:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

@@ -29,71 +29,73 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EmergenciesStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EmergenciesAsyncStub: ...
     OpenInEmergency: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.OpenInEmergencyRequest, _emergencies_pb2.Emergency]
-    """Opens the data of the person of a live referral (to the caller's organisation) for the caller
-    herself, for 60 minutes: identity, contact, health, location and notes, by OpenPerson,
-    OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and
-    the coordinators are notified at once; within 72 h a worker of the file's organisation or an
-    auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
-    when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent
-    covers the need; a limit that she set is not widened. review_owed: an emergency access of the
-    organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an
-    override, only for danger_after_withdrawal and another person, and never for police,
-    prosecution, migration or a consulate.
+    """Opens the data of the person of a live referral to the caller's organisation, for the caller
+    alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
+    groups identity, contact, health, location and notes; each call is recorded on the trail. The
+    file's organisation and the coordinators are notified at once; within 72 h a worker of the
+    file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
+    The access ends when the referral ends, or when the person withdraws a consent.
+    emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
+    that she set. review_owed: an emergency access of the organisation was not reviewed in time.
+    override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
+    the access is possible only for danger_after_withdrawal and by another person than before; for
+    police, prosecution, migration or a consulate it is never possible.
     """
     ListEmergencies: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.ListEmergenciesRequest, _emergencies_pb2.ListEmergenciesResponse]
     """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and
-    accesses by that organisation. Coordinators and auditors get those of the whole network,
+    accesses by that organisation. Coordinators and auditors get the accesses of the whole network,
     without the person.
     """
     GetEmergency: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.GetEmergencyRequest, _emergencies_pb2.Emergency]
-    """Returns one emergency access. Its note is returned to people of the file's organisation who
-    work with persons, and this counts as an access to the person's notes.
+    """Returns one emergency access. Its note is returned only to workers and operators of the file's
+    organisation; reading it counts as an access to the person's notes.
     """
     ReviewEmergency: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.ReviewEmergencyRequest, _emergencies_pb2.Emergency]
     """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-    nobody of the organisation that opened the data.
+    never somebody of the organisation that opened the data.
     """
 
 @_typing.type_check_only
 class EmergenciesAsyncStub(EmergenciesStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenInEmergency: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.OpenInEmergencyRequest, _emergencies_pb2.Emergency]  # type: ignore[assignment]
-    """Opens the data of the person of a live referral (to the caller's organisation) for the caller
-    herself, for 60 minutes: identity, contact, health, location and notes, by OpenPerson,
-    OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and
-    the coordinators are notified at once; within 72 h a worker of the file's organisation or an
-    auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
-    when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent
-    covers the need; a limit that she set is not widened. review_owed: an emergency access of the
-    organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an
-    override, only for danger_after_withdrawal and another person, and never for police,
-    prosecution, migration or a consulate.
+    """Opens the data of the person of a live referral to the caller's organisation, for the caller
+    alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
+    groups identity, contact, health, location and notes; each call is recorded on the trail. The
+    file's organisation and the coordinators are notified at once; within 72 h a worker of the
+    file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
+    The access ends when the referral ends, or when the person withdraws a consent.
+    emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
+    that she set. review_owed: an emergency access of the organisation was not reviewed in time.
+    override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
+    the access is possible only for danger_after_withdrawal and by another person than before; for
+    police, prosecution, migration or a consulate it is never possible.
     """
     ListEmergencies: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.ListEmergenciesRequest, _emergencies_pb2.ListEmergenciesResponse]  # type: ignore[assignment]
     """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and
-    accesses by that organisation. Coordinators and auditors get those of the whole network,
+    accesses by that organisation. Coordinators and auditors get the accesses of the whole network,
     without the person.
     """
     GetEmergency: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.GetEmergencyRequest, _emergencies_pb2.Emergency]  # type: ignore[assignment]
-    """Returns one emergency access. Its note is returned to people of the file's organisation who
-    work with persons, and this counts as an access to the person's notes.
+    """Returns one emergency access. Its note is returned only to workers and operators of the file's
+    organisation; reading it counts as an access to the person's notes.
     """
     ReviewEmergency: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.ReviewEmergencyRequest, _emergencies_pb2.Emergency]  # type: ignore[assignment]
     """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-    nobody of the organisation that opened the data.
+    never somebody of the organisation that opened the data.
     """
 
 class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def OpenInEmergency(
@@ -101,16 +103,17 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         request: _emergencies_pb2.OpenInEmergencyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.Emergency, _abc.Awaitable[_emergencies_pb2.Emergency]]:
-        """Opens the data of the person of a live referral (to the caller's organisation) for the caller
-        herself, for 60 minutes: identity, contact, health, location and notes, by OpenPerson,
-        OpenSafeContact and ListReferralEvents, each recorded on the trail. The file's organisation and
-        the coordinators are notified at once; within 72 h a worker of the file's organisation or an
-        auditor reviews the access. Callers: workers in person; API keys are refused. The access ends
-        when the referral ends, or when the person withdraws a consent. emergency_not_needed: a consent
-        covers the need; a limit that she set is not widened. review_owed: an emergency access of the
-        organisation was not reviewed in time. override_after_withdrawal, receipt_missing: as for an
-        override, only for danger_after_withdrawal and another person, and never for police,
-        prosecution, migration or a consulate.
+        """Opens the data of the person of a live referral to the caller's organisation, for the caller
+        alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
+        groups identity, contact, health, location and notes; each call is recorded on the trail. The
+        file's organisation and the coordinators are notified at once; within 72 h a worker of the
+        file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
+        The access ends when the referral ends, or when the person withdraws a consent.
+        emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
+        that she set. review_owed: an emergency access of the organisation was not reviewed in time.
+        override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
+        the access is possible only for danger_after_withdrawal and by another person than before; for
+        police, prosecution, migration or a consulate it is never possible.
         """
 
     @_abc_1.abstractmethod
@@ -120,7 +123,7 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.ListEmergenciesResponse, _abc.Awaitable[_emergencies_pb2.ListEmergenciesResponse]]:
         """Lists emergency accesses, newest first: accesses to the files of the caller's organisation, and
-        accesses by that organisation. Coordinators and auditors get those of the whole network,
+        accesses by that organisation. Coordinators and auditors get the accesses of the whole network,
         without the person.
         """
 
@@ -130,8 +133,8 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         request: _emergencies_pb2.GetEmergencyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.Emergency, _abc.Awaitable[_emergencies_pb2.Emergency]]:
-        """Returns one emergency access. Its note is returned to people of the file's organisation who
-        work with persons, and this counts as an access to the person's notes.
+        """Returns one emergency access. Its note is returned only to workers and operators of the file's
+        organisation; reading it counts as an access to the person's notes.
         """
 
     @_abc_1.abstractmethod
@@ -141,7 +144,7 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.Emergency, _abc.Awaitable[_emergencies_pb2.Emergency]]:
         """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-        nobody of the organisation that opened the data.
+        never somebody of the organisation that opened the data.
         """
 
 def add_EmergenciesServicer_to_server(servicer: EmergenciesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

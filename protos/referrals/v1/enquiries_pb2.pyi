@@ -35,7 +35,7 @@ class _EnquiryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EnquiryS
     """an offer was taken"""
     ENQUIRY_STATE_CANCELLED: _EnquiryState.ValueType  # 3
     """the asking organisation cancelled it, or did not take an offer or send the referral in time;
-    its taken offer is gone; or the person withdrew
+    the offer that it took is gone; or the person withdrew her consent
     """
     ENQUIRY_STATE_EXHAUSTED: _EnquiryState.ValueType  # 4
     """no service is left that could help: an unmet need"""
@@ -49,7 +49,7 @@ ENQUIRY_STATE_MATCHED: EnquiryState.ValueType  # 2
 """an offer was taken"""
 ENQUIRY_STATE_CANCELLED: EnquiryState.ValueType  # 3
 """the asking organisation cancelled it, or did not take an offer or send the referral in time;
-its taken offer is gone; or the person withdrew
+the offer that it took is gone; or the person withdrew her consent
 """
 ENQUIRY_STATE_EXHAUSTED: EnquiryState.ValueType  # 4
 """no service is left that could help: an unmet need"""
@@ -69,7 +69,7 @@ class _OfferAnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfferAnsw
     OFFER_ANSWER_NO: _OfferAnswer.ValueType  # 4
 
 class OfferAnswer(_OfferAnswer, metaclass=_OfferAnswerEnumTypeWrapper):
-    """The answer of a service that is asked."""
+    """The answer of an asked service."""
 
 OFFER_ANSWER_UNSPECIFIED: OfferAnswer.ValueType  # 0
 """no answer yet"""
@@ -151,8 +151,8 @@ Global___EnquiryBox: _TypeAlias = EnquiryBox  # noqa: Y015
 
 @_typing.final
 class EnquiryContent(_message.Message):
-    """All data that an enquiry may disclose. Never a name, a phone number, a place or free text: there
-    is no field for them.
+    """All data that an enquiry may disclose. There is no field for a name, a phone number, a place or
+    free text.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -213,7 +213,7 @@ Global___EnquiryContent: _TypeAlias = EnquiryContent  # noqa: Y015
 
 @_typing.final
 class Offer(_message.Message):
-    """The answer of one service that is asked."""
+    """The answer of one asked service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,18 +225,18 @@ class Offer(_message.Message):
     TAKEN_FIELD_NUMBER: _builtins.int
     HOLDS_CONTENT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
-    """The service that is asked."""
+    """The asked service."""
     organization_id: _builtins.str
     """The organisation that offers the service."""
     answer: Global___OfferAnswer.ValueType
-    """The answer; absent: none yet."""
+    """The answer; absent: the service has not answered yet."""
     reason_code: _referrals_pb2.DeclineReason.ValueType
     """The reason for a no."""
     taken: _builtins.bool
     """Whether this offer was taken."""
     holds_content: _builtins.bool
-    """Whether the service's copy still has the content: while it is asked, and once its offer was
-    taken.
+    """Whether the service's copy of the enquiry still has the content: it does while the service is
+    asked, and after its offer was taken.
     """
     @_builtins.property
     def answer_time(self) -> _timestamp_pb2.Timestamp:
@@ -314,7 +314,7 @@ class Enquiry(_message.Message):
     the sender only.
     """
     unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
-    """The answer to the question with whom or where she is not safe; for the sender only."""
+    """The answer to the question "With whom or where is she not safe?"; for the sender only."""
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """The content; absent for receivers once the enquiry is closed, except for the receiver whose
@@ -323,7 +323,7 @@ class Enquiry(_message.Message):
 
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
-        """The deadline for an answer, or for the step that follows; absent if none runs."""
+        """The deadline for an answer, or for the step that follows; absent if no deadline is running."""
 
     @_builtins.property
     def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Offer]:
@@ -347,7 +347,7 @@ class Enquiry(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the enquiry last changed, as far as this caller sees it."""
+        """When the part of the enquiry that this caller sees last changed."""
 
     @_builtins.property
     def unsafe_departments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -400,14 +400,16 @@ class PreviewEnquiryRequest(_message.Message):
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     keep_unused: _builtins.bool
-    """Count as if attributes were disclosed, too, that no service that is asked decides by."""
+    """Whether to count as if the attributes that no asked service uses for its decision were
+    disclosed, too.
+    """
     contact_id: _builtins.str
-    """The contact from which the enquiry comes, if any: services that were named in it as unsafe
-    before are not counted.
+    """The contact from which the enquiry comes, if any: services that are already recorded in the
+    contact as unsafe are not counted.
     """
     person_id: _builtins.str
-    """The person's file, if there is one: services that were named in it as unsafe before are not
-    counted.
+    """The person's file, if there is one: services that are already recorded in the file as unsafe
+    are not counted.
     """
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
@@ -462,17 +464,17 @@ class EnquiryPreview(_message.Message):
     organization_count: _builtins.int
     """The number of organisations that would be asked."""
     few: _builtins.bool
-    """Whether few other members have an open case that shares these attributes, so that a receiver
-    might recognise her.
+    """Whether so few other members have an open case with these attributes that a receiver might
+    recognise her.
     """
     similar_cases: _builtins.int
     """The approximate number of members with such a case: a multiple of five, at most 50; 0: few."""
     coarser_attribute: Global___EnquiryAttribute.ValueType
-    """If few: the attribute that hides her best if it is left out or made coarser."""
+    """If `few` is true: the attribute to leave out or make coarser in order to hide her best."""
     @_builtins.property
     def unused_attributes(self) -> _containers.RepeatedScalarFieldContainer[Global___EnquiryAttribute.ValueType]:
-        """The attributes in the content that none of the services decides by: CreateEnquiry leaves them
-        out unless keep_unused is set.
+        """The attributes in the content that none of the services uses for its decision: CreateEnquiry
+        leaves them out unless keep_unused is set.
         """
 
     @_builtins.property
@@ -519,14 +521,14 @@ class CreateEnquiryRequest(_message.Message):
     person_id: _builtins.str
     """The person's file, if there is one; not disclosed to receivers."""
     keep_unused: _builtins.bool
-    """Disclose even attributes that no service that is asked decides by."""
+    """Whether to disclose even the attributes that no asked service uses for its decision."""
     request_id: _builtins.str
     urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType
-    """The reason why the enquiry is less urgent than the answers of its contact make it; required in
-    that case, and on record.
+    """The reason why the enquiry is less urgent than follows from the answers in its contact;
+    required in that case, and recorded.
     """
     unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
-    """The answer to the question with whom or where she is not safe, or why she was not asked.
+    """The answer to the question "With whom or where is she not safe?", or why she was not asked.
     Required; `named` if excluded_organization_ids or unsafe_departments are set.
     """
     @_builtins.property
@@ -599,7 +601,9 @@ class ListEnquiriesRequest(_message.Message):
     PERSON_ID_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
     box: Global___EnquiryBox.ValueType
-    """The box: asked (default), sent by your organisation; received, put to it."""
+    """The box: `asked` (the default), enquiries that your organisation sent; or `received`, enquiries
+    that it received.
+    """
     waiting_for_me: _builtins.bool
     """List only enquiries for which it is your organisation's turn."""
     contact_id: _builtins.str
@@ -612,7 +616,7 @@ class ListEnquiriesRequest(_message.Message):
     sender.
     """
     live: _builtins.bool
-    """List only enquiries that are open, or whose taken offer no referral follows yet; for the
+    """List only enquiries that are open, or that have a taken offer and no referral yet; for the
     sender.
     """
     @_builtins.property
@@ -678,7 +682,7 @@ class AnswerEnquiryRequest(_message.Message):
     etag: _builtins.str
     request_id: _builtins.str
     service_id: _builtins.str
-    """The service of yours that answers."""
+    """Your service that answers."""
     answer: Global___OfferAnswer.ValueType
     """The answer."""
     reason_code: _referrals_pb2.DeclineReason.ValueType
@@ -716,7 +720,7 @@ class TakeOfferRequest(_message.Message):
     service_id: _builtins.str
     """The service whose offer is taken."""
     answer: Global___OfferAnswer.ValueType
-    """The answer as it was read: yes, maybe or waitlist."""
+    """The service's answer as you read it: yes, maybe or waitlist."""
     def __init__(
         self,
         *,
@@ -808,7 +812,7 @@ class UnmetNeed(_message.Message):
     need_code: _builtins.str
     """The need, see /taxonomy."""
     department: _builtins.str
-    """The department, ISO 3166-2; absent: it was not stated."""
+    """The department, ISO 3166-2; absent: not stated."""
     reason_code: _builtins.str
     """The reason: the most frequent code of the answers, or no_response."""
     count: _builtins.int

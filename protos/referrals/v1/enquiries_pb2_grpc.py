@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EnquiriesStub:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -79,37 +79,38 @@ class EnquiriesStub:
 
 
 class EnquiriesServicer:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     def PreviewEnquiry(self, request, context):
-        """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the
-        number of services, whether so few members have an open case with the same attributes that the
-        person could be recognised, which attribute to make coarser in that case, and which attributes
-        no service decides by. too_many_attempts: a worker has 60 previews, then one a minute, because
-        the counts could be used to search for somebody; RetryInfo says when.
+        """Returns what an enquiry would disclose, and to how many services, before anything is disclosed.
+        The answer says how many services would be asked; whether so few members have an open case with
+        the same attributes that the person could be recognised; which attribute to make coarser in
+        that case; and which attributes none of the services uses for its decision. too_many_attempts:
+        a worker has 60 previews, then one a minute, because the counts could be used to search for
+        somebody; RetryInfo says when the next one is possible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateEnquiry(self, request, context):
-        """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are
-        services that are inactive or unknown; services of members that are not active or are on
-        probation; services of your own or an excluded organisation or department; police, prosecution,
-        migration and consulates; and, for a member on probation, shelters. No consent is needed,
-        because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown: no
-        service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make
-        100 in 24 h; on probation 2 and 5.
+        """Asks services of the directory (MatchServices returns those that fit) all at once. These
+        services are left out: services that are inactive or unknown; services of members that are not
+        active or are on probation; services of your own or an excluded organisation or department;
+        police, prosecution, migration and consulates; and, for a member on probation, shelters. No
+        consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required.
+        service_unknown: no service is left to be asked. too_many_enquiries: a member may have 20 open
+        enquiries and create 100 in 24 h; a member on probation may have 2 and create 5.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEnquiry(self, request, context):
-        """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the
-        organisation received, with its own offers only.
+        """Returns one enquiry, with all offers for the organisation that sent it, and with only its own
+        offers for an organisation that received it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,9 +124,9 @@ class EnquiriesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnswerEnquiry(self, request, context):
-        """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may
-        be changed. A no for want of room marks the figure in the directory as doubtful. When all have
-        answered no, the enquiry is exhausted.
+        """Answers an enquiry for one of the caller's services; while the enquiry is open, the answer may
+        be changed. The answer no for lack of room marks the service's figure in the directory as
+        doubtful. When all services have answered no, the enquiry is exhausted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,9 +134,9 @@ class EnquiriesServicer:
 
     def TakeOffer(self, request, context):
         """Takes the offer of one service: open → matched. The copies of the other receivers are closed
-        and blanked. CreateReferral with the enquiry_id continues from it. No etag is needed: answers
-        that arrive meanwhile do not prevent it, but another answer of this service does, or the
-        suspension of its member (offer_gone).
+        and blanked. CreateReferral with the enquiry_id continues the enquiry. No etag is needed:
+        answers of other services that arrive meanwhile do not prevent this step. offer_gone: this
+        service has changed its answer, or its member was suspended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,8 +212,8 @@ def add_EnquiriesServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Enquiries:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

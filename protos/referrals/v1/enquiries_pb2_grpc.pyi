@@ -29,8 +29,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EnquiriesStub:
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     @_typing.overload
@@ -38,37 +38,38 @@ class EnquiriesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnquiriesAsyncStub: ...
     PreviewEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.PreviewEnquiryRequest, _enquiries_pb2.EnquiryPreview]
-    """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the
-    number of services, whether so few members have an open case with the same attributes that the
-    person could be recognised, which attribute to make coarser in that case, and which attributes
-    no service decides by. too_many_attempts: a worker has 60 previews, then one a minute, because
-    the counts could be used to search for somebody; RetryInfo says when.
+    """Returns what an enquiry would disclose, and to how many services, before anything is disclosed.
+    The answer says how many services would be asked; whether so few members have an open case with
+    the same attributes that the person could be recognised; which attribute to make coarser in
+    that case; and which attributes none of the services uses for its decision. too_many_attempts:
+    a worker has 60 previews, then one a minute, because the counts could be used to search for
+    somebody; RetryInfo says when the next one is possible.
     """
     CreateEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CreateEnquiryRequest, _enquiries_pb2.Enquiry]
-    """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are
-    services that are inactive or unknown; services of members that are not active or are on
-    probation; services of your own or an excluded organisation or department; police, prosecution,
-    migration and consulates; and, for a member on probation, shelters. No consent is needed,
-    because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown: no
-    service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make
-    100 in 24 h; on probation 2 and 5.
+    """Asks services of the directory (MatchServices returns those that fit) all at once. These
+    services are left out: services that are inactive or unknown; services of members that are not
+    active or are on probation; services of your own or an excluded organisation or department;
+    police, prosecution, migration and consulates; and, for a member on probation, shelters. No
+    consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required.
+    service_unknown: no service is left to be asked. too_many_enquiries: a member may have 20 open
+    enquiries and create 100 in 24 h; a member on probation may have 2 and create 5.
     """
     GetEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.GetEnquiryRequest, _enquiries_pb2.Enquiry]
-    """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the
-    organisation received, with its own offers only.
+    """Returns one enquiry, with all offers for the organisation that sent it, and with only its own
+    offers for an organisation that received it.
     """
     ListEnquiries: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.ListEnquiriesRequest, _enquiries_pb2.ListEnquiriesResponse]
     """Lists the enquiries that the caller's organisation sent or received, newest first."""
     AnswerEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.AnswerEnquiryRequest, _enquiries_pb2.Enquiry]
-    """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may
-    be changed. A no for want of room marks the figure in the directory as doubtful. When all have
-    answered no, the enquiry is exhausted.
+    """Answers an enquiry for one of the caller's services; while the enquiry is open, the answer may
+    be changed. The answer no for lack of room marks the service's figure in the directory as
+    doubtful. When all services have answered no, the enquiry is exhausted.
     """
     TakeOffer: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.TakeOfferRequest, _enquiries_pb2.Enquiry]
     """Takes the offer of one service: open → matched. The copies of the other receivers are closed
-    and blanked. CreateReferral with the enquiry_id continues from it. No etag is needed: answers
-    that arrive meanwhile do not prevent it, but another answer of this service does, or the
-    suspension of its member (offer_gone).
+    and blanked. CreateReferral with the enquiry_id continues the enquiry. No etag is needed:
+    answers of other services that arrive meanwhile do not prevent this step. offer_gone: this
+    service has changed its answer, or its member was suspended.
     """
     CancelEnquiry: _grpc.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]
     """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it.
@@ -83,43 +84,44 @@ class EnquiriesStub:
 
 @_typing.type_check_only
 class EnquiriesAsyncStub(EnquiriesStub):
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PreviewEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.PreviewEnquiryRequest, _enquiries_pb2.EnquiryPreview]  # type: ignore[assignment]
-    """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the
-    number of services, whether so few members have an open case with the same attributes that the
-    person could be recognised, which attribute to make coarser in that case, and which attributes
-    no service decides by. too_many_attempts: a worker has 60 previews, then one a minute, because
-    the counts could be used to search for somebody; RetryInfo says when.
+    """Returns what an enquiry would disclose, and to how many services, before anything is disclosed.
+    The answer says how many services would be asked; whether so few members have an open case with
+    the same attributes that the person could be recognised; which attribute to make coarser in
+    that case; and which attributes none of the services uses for its decision. too_many_attempts:
+    a worker has 60 previews, then one a minute, because the counts could be used to search for
+    somebody; RetryInfo says when the next one is possible.
     """
     CreateEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CreateEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
-    """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are
-    services that are inactive or unknown; services of members that are not active or are on
-    probation; services of your own or an excluded organisation or department; police, prosecution,
-    migration and consulates; and, for a member on probation, shelters. No consent is needed,
-    because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown: no
-    service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make
-    100 in 24 h; on probation 2 and 5.
+    """Asks services of the directory (MatchServices returns those that fit) all at once. These
+    services are left out: services that are inactive or unknown; services of members that are not
+    active or are on probation; services of your own or an excluded organisation or department;
+    police, prosecution, migration and consulates; and, for a member on probation, shelters. No
+    consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required.
+    service_unknown: no service is left to be asked. too_many_enquiries: a member may have 20 open
+    enquiries and create 100 in 24 h; a member on probation may have 2 and create 5.
     """
     GetEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.GetEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
-    """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the
-    organisation received, with its own offers only.
+    """Returns one enquiry, with all offers for the organisation that sent it, and with only its own
+    offers for an organisation that received it.
     """
     ListEnquiries: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.ListEnquiriesRequest, _enquiries_pb2.ListEnquiriesResponse]  # type: ignore[assignment]
     """Lists the enquiries that the caller's organisation sent or received, newest first."""
     AnswerEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.AnswerEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
-    """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may
-    be changed. A no for want of room marks the figure in the directory as doubtful. When all have
-    answered no, the enquiry is exhausted.
+    """Answers an enquiry for one of the caller's services; while the enquiry is open, the answer may
+    be changed. The answer no for lack of room marks the service's figure in the directory as
+    doubtful. When all services have answered no, the enquiry is exhausted.
     """
     TakeOffer: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.TakeOfferRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
     """Takes the offer of one service: open → matched. The copies of the other receivers are closed
-    and blanked. CreateReferral with the enquiry_id continues from it. No etag is needed: answers
-    that arrive meanwhile do not prevent it, but another answer of this service does, or the
-    suspension of its member (offer_gone).
+    and blanked. CreateReferral with the enquiry_id continues the enquiry. No etag is needed:
+    answers of other services that arrive meanwhile do not prevent this step. offer_gone: this
+    service has changed its answer, or its member was suspended.
     """
     CancelEnquiry: _aio.UnaryUnaryMultiCallable[_enquiries_pb2.CancelEnquiryRequest, _enquiries_pb2.Enquiry]  # type: ignore[assignment]
     """Cancels an enquiry: open → cancelled, and matched → cancelled until a referral continues it.
@@ -133,8 +135,8 @@ class EnquiriesAsyncStub(EnquiriesStub):
     """
 
 class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
-    """The rpcs of enquiries. A receiver sees the content and its own answers: never who asks, who else
-    is asked, or what others answered. The usual refusals: protos/README.md.
+    """The rpcs of enquiries. A receiver sees the content and its own answers, but never who asks, who
+    else is asked, or what others answered. The usual refusals are listed in protos/README.md.
     """
 
     @_abc_1.abstractmethod
@@ -143,11 +145,12 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.PreviewEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.EnquiryPreview, _abc.Awaitable[_enquiries_pb2.EnquiryPreview]]:
-        """Returns what an enquiry would disclose, and to how many, before anything is disclosed: the
-        number of services, whether so few members have an open case with the same attributes that the
-        person could be recognised, which attribute to make coarser in that case, and which attributes
-        no service decides by. too_many_attempts: a worker has 60 previews, then one a minute, because
-        the counts could be used to search for somebody; RetryInfo says when.
+        """Returns what an enquiry would disclose, and to how many services, before anything is disclosed.
+        The answer says how many services would be asked; whether so few members have an open case with
+        the same attributes that the person could be recognised; which attribute to make coarser in
+        that case; and which attributes none of the services uses for its decision. too_many_attempts:
+        a worker has 60 previews, then one a minute, because the counts could be used to search for
+        somebody; RetryInfo says when the next one is possible.
         """
 
     @_abc_1.abstractmethod
@@ -156,13 +159,13 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.CreateEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
-        """Asks services of the directory (MatchServices returns those that fit) all at once. Left out are
-        services that are inactive or unknown; services of members that are not active or are on
-        probation; services of your own or an excluded organisation or department; police, prosecution,
-        migration and consulates; and, for a member on probation, shelters. No consent is needed,
-        because an enquiry names nobody. invalid_fields: unsafe_code is required. service_unknown: no
-        service is left to be asked. too_many_enquiries: a member may have 20 open enquiries, and make
-        100 in 24 h; on probation 2 and 5.
+        """Asks services of the directory (MatchServices returns those that fit) all at once. These
+        services are left out: services that are inactive or unknown; services of members that are not
+        active or are on probation; services of your own or an excluded organisation or department;
+        police, prosecution, migration and consulates; and, for a member on probation, shelters. No
+        consent is needed, because an enquiry names nobody. invalid_fields: unsafe_code is required.
+        service_unknown: no service is left to be asked. too_many_enquiries: a member may have 20 open
+        enquiries and create 100 in 24 h; a member on probation may have 2 and create 5.
         """
 
     @_abc_1.abstractmethod
@@ -171,8 +174,8 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.GetEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
-        """Returns one enquiry: of the caller's organisation with all offers, or an enquiry that the
-        organisation received, with its own offers only.
+        """Returns one enquiry, with all offers for the organisation that sent it, and with only its own
+        offers for an organisation that received it.
         """
 
     @_abc_1.abstractmethod
@@ -189,9 +192,9 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         request: _enquiries_pb2.AnswerEnquiryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
-        """Answers an enquiry for one of the caller's services; while the enquiry is open the answer may
-        be changed. A no for want of room marks the figure in the directory as doubtful. When all have
-        answered no, the enquiry is exhausted.
+        """Answers an enquiry for one of the caller's services; while the enquiry is open, the answer may
+        be changed. The answer no for lack of room marks the service's figure in the directory as
+        doubtful. When all services have answered no, the enquiry is exhausted.
         """
 
     @_abc_1.abstractmethod
@@ -201,9 +204,9 @@ class EnquiriesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_enquiries_pb2.Enquiry, _abc.Awaitable[_enquiries_pb2.Enquiry]]:
         """Takes the offer of one service: open → matched. The copies of the other receivers are closed
-        and blanked. CreateReferral with the enquiry_id continues from it. No etag is needed: answers
-        that arrive meanwhile do not prevent it, but another answer of this service does, or the
-        suspension of its member (offer_gone).
+        and blanked. CreateReferral with the enquiry_id continues the enquiry. No etag is needed:
+        answers of other services that arrive meanwhile do not prevent this step. offer_gone: this
+        service has changed its answer, or its member was suspended.
         """
 
     @_abc_1.abstractmethod

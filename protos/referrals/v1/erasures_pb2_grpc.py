@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ErasuresStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -58,33 +58,34 @@ class ErasuresStub:
 
 
 class ErasuresServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def ProposeErasure(self, request, context):
         """Proposes the erasure of a person's file, because she asked for it or because the file is no
-        longer needed. Nothing changes unless another person confirms the proposal within a week, while
-        the account of the first is not suspended. A newer proposal replaces an older one. Callers:
-        workers of the organisation that holds the file; API keys are refused.
+        longer needed. Nothing changes unless another person confirms the proposal within a week; it
+        cannot be confirmed if the account of the first person was suspended meanwhile. A newer
+        proposal replaces an older one. Callers: workers of the organisation that holds the file; API
+        keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmErasure(self, request, context):
-        """Erases a file permanently. Her consents and live referrals end first, as after a withdrawal.
-        Then the person's key is destroyed, and with it her identity, safe contact and every note;
-        plans, the marks of her name and the line's notes about her are deleted. Statistics stay.
-        Callers: a worker of the organisation that holds the file, other than the one who proposed the
-        erasure; API keys are refused.
+        """Erases a file permanently. The person's consents and live referrals end first, as after a
+        withdrawal. Then her key is destroyed, and with it her identity, safe-contact plan and every
+        note; plans, the search marks of her name and the line's notes about her are deleted.
+        Statistics stay. Callers: a worker of the organisation that holds the file, other than the one
+        who proposed the erasure; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Returns the proposal, or the proof: what was destroyed, when, and by whom. Callers: the
-        organisation that holds the file. not_found: no erasure was proposed.
+        """Returns the proposed erasure, or the proof of an erasure: what was destroyed, when, and by
+        whom. Callers: the organisation that holds the file. not_found: no erasure was proposed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +130,7 @@ def add_ErasuresServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Erasures:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

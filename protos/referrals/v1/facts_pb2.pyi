@@ -27,10 +27,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class ReferralFact(_message.Message):
     """enlace.referral.<verb>.v1 · key: referral_id. The verbs are the facts of the steps
     (docs/lifecycle.md), drafted, amended, and the verbs of the deadlines: clock_reminded,
-    clock_breached, clock_escalated (at the last deadline expired is published instead). leg_lost:
-    the referral was a leg of a hand-over, and the person is on her way. consent_ending: the consent
-    that the referral uses ends within two weeks. side_out and side_back: one of its sides
-    (actor_organization_id) is suspended or has left, or is back.
+    clock_breached, clock_escalated (the last level of the deadline DECIDE publishes expired
+    instead). leg_lost: the referral was a leg of a hand-over, and the person is already on her way.
+    consent_ending: the consent that the referral uses ends within two weeks. side_out: one of its
+    sides (actor_organization_id) is suspended or has left. side_back: that side is back.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -113,8 +113,9 @@ Global___ReferralFact: _TypeAlias = ReferralFact  # noqa: Y015
 @_typing.final
 class ContactFact(_message.Message):
     """enlace.contact.{recorded,changed,told,waiting,escalated}.v1 · key: contact_id. told: the caller
-    added a message with her reference. waiting and escalated come from the contact's deadline.
-    notifications notifies the desk of these three, and of escalated also the coordinators.
+    added a message with her reference. waiting and escalated come from the contact's deadline. For
+    told, waiting and escalated, notifications notifies the desk; for escalated, it also notifies the
+    coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -150,8 +151,9 @@ Global___ContactFact: _TypeAlias = ContactFact  # noqa: Y015
 @_typing.final
 class CallbackFact(_message.Message):
     """enlace.callback.{asked,changed,waiting,escalated,settled}.v1 · key: callback_id. asked: the
-    person asked for the call herself; waiting and escalated come from the call's deadline.
-    notifications notifies the desk of these three, and of escalated also the coordinators.
+    person asked for the call herself; waiting and escalated come from the call's deadline. For
+    asked, waiting and escalated, notifications notifies the desk; for escalated, it also notifies
+    the coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -187,7 +189,7 @@ Global___CallbackFact: _TypeAlias = CallbackFact  # noqa: Y015
 class ReceiptFact(_message.Message):
     """enlace.receipt.{given,proposed,confirmed,ended,withdrawn}.v1 · key: receipt_id. proposed: a
     decision in a child's best interest, which opens nothing until a second person confirms it;
-    notifications notifies the desk that it waits.
+    notifications notifies the desk that the decision waits.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -227,8 +229,8 @@ Global___ReceiptFact: _TypeAlias = ReceiptFact  # noqa: Y015
 
 @_typing.final
 class AnomalyFact(_message.Message):
-    """enlace.anomaly.noted.v1 · key: anomaly_id. Something is unusual in the accesses of a worker or
-    key; notifications notifies the auditors.
+    """enlace.anomaly.noted.v1 · key: anomaly_id. The accesses of a worker or key are unusual;
+    notifications notifies the auditors.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -299,8 +301,8 @@ Global___ExportFact: _TypeAlias = ExportFact  # noqa: Y015
 @_typing.final
 class EmergencyFact(_message.Message):
     """enlace.emergency.{opened,ended,reviewed,review_overdue}.v1 · key: emergency_id. Somebody opened a
-    person's data without a consent. notifications notifies the desk of the file's organisation and
-    the coordinators of opened and review_overdue.
+    person's data without a consent. For opened and review_overdue, notifications notifies the desk
+    of the file's organisation, and the coordinators.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -349,8 +351,9 @@ Global___EmergencyFact: _TypeAlias = EmergencyFact  # noqa: Y015
 
 @_typing.final
 class EnquiryFact(_message.Message):
-    """enlace.enquiry.{opened,answered,offers_waiting,matched,exhausted,cancelled}.v1 · key: enquiry_id.
-    For answered with no_capacity, partners learns that the figure of the service is in doubt.
+    """enlace.enquiry.{opened,answered,offers_waiting,matched,referred,not_taken,exhausted,cancelled}.v1
+    · key: enquiry_id. referred: a referral continues the enquiry. From answered with no_capacity,
+    partners learns that the figure of the service is in doubt.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -420,8 +423,8 @@ Global___EnquiryFact: _TypeAlias = EnquiryFact  # noqa: Y015
 @_typing.final
 class ErasureFact(_message.Message):
     """enlace.erasure.{proposed,done}.v1 · key: erasure_id. notifications notifies the desk. The topic
-    enlace.erasures.v1 stores a copy of each done for ever, which referrals itself reads: a database
-    that was restored applies the erasure again.
+    enlace.erasures.v1 keeps a copy of each done for ever. referrals itself reads this topic, to
+    apply the erasures again after its database was restored.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

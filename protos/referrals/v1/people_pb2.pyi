@@ -180,9 +180,9 @@ class _GiverGroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GiverGrou
     GIVER_GROUND_CANNOT_CONSENT_MEDICALLY: _GiverGround.ValueType  # 1
     """unconscious, or too ill to decide"""
     GIVER_GROUND_CANNOT_EXPRESS_WILL: _GiverGround.ValueType  # 2
-    """nobody can understand in any way what she wants"""
+    """there is no way to understand what she wants"""
     GIVER_GROUND_COURT_ORDER: _GiverGround.ValueType  # 3
-    """a court named who decides for her"""
+    """a court named the person who decides for her"""
 
 class GiverGround(_GiverGround, metaclass=_GiverGroundEnumTypeWrapper):
     """The reasons why somebody else decides for an adult."""
@@ -191,9 +191,9 @@ GIVER_GROUND_UNSPECIFIED: GiverGround.ValueType  # 0
 GIVER_GROUND_CANNOT_CONSENT_MEDICALLY: GiverGround.ValueType  # 1
 """unconscious, or too ill to decide"""
 GIVER_GROUND_CANNOT_EXPRESS_WILL: GiverGround.ValueType  # 2
-"""nobody can understand in any way what she wants"""
+"""there is no way to understand what she wants"""
 GIVER_GROUND_COURT_ORDER: GiverGround.ValueType  # 3
-"""a court named who decides for her"""
+"""a court named the person who decides for her"""
 Global___GiverGround: _TypeAlias = GiverGround  # noqa: Y015
 
 class _Manner:
@@ -437,8 +437,8 @@ class CreatePersonRequest(_message.Message):
     """The country to which she had been taken, ISO 3166-1."""
     request_id: _builtins.str
     contact_id: _builtins.str
-    """The contact of the line from which the file is opened; it then names the file. If it names one
-    already, that file is returned, and none is opened.
+    """The contact of the line from which the file is opened; its person_id is then set. If the
+    contact already names a file, that file is returned, and no file is opened.
     """
     @_builtins.property
     def identity(self) -> Global___Identity:
@@ -551,7 +551,7 @@ Global___ListPeopleResponse: _TypeAlias = ListPeopleResponse  # noqa: Y015
 
 @_typing.final
 class SearchPeopleRequest(_message.Message):
-    """The name of the person to find. It is sent in the body, so that it is in no address and no log."""
+    """The name of the person to find. It is sent in the body, so that it appears in no URL and no log."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -578,7 +578,7 @@ class SearchPeopleResponse(_message.Message):
     PEOPLE_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     incomplete: _builtins.bool
-    """Whether there are more files than returned: enter more of the name."""
+    """Whether more files were found than are returned; if so, send more words of the name."""
     @_builtins.property
     def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___Person]: ...
     def __init__(
@@ -638,7 +638,7 @@ class OpenPersonRequest(_message.Message):
     purpose_code: _builtins.str
     """The purpose, a code of /taxonomy."""
     referral_id: _builtins.str
-    """The caller's referral of her; for a receiver."""
+    """The referral about her that the caller's organisation received; for a receiver only."""
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
         """The field groups to open."""
@@ -765,8 +765,8 @@ class Receipt(_message.Message):
     recipient_organization_id: _builtins.str
     """The organisation that may open her data."""
     giver_code: Global___Giver.ValueType
-    """The giver of the consent; under 18 not the person alone. best_interest opens nothing until a
-    second person confirms it. Absent on an override.
+    """The giver of the consent; for a person under 18, not the person alone. best_interest opens
+    nothing until a second person confirms it. Absent on an override.
     """
     assent_code: Global___Assent.ValueType
     """The child's own answer; required under 18. too_young is allowed only under 12."""
@@ -781,13 +781,13 @@ class Receipt(_message.Message):
     signature: _builtins.str
     """The Ed25519 signature over the receipt's canonical form, base64url; verified at every access."""
     reason_code: _referrals_pb2.OverrideReason.ValueType
-    """The reason for an override, for which nobody was asked. Absent on a consent."""
+    """The reason for an override, for which nobody was asked for consent. Absent on a consent."""
     confirmed_by_worker_id: _builtins.str
     """The worker who confirmed the receipt."""
     genuine: _builtins.bool
     """Whether the signature is valid; if not, the receipt opens nothing."""
     live: _builtins.bool
-    """Whether the receipt opens now what it names, judged by the present age in her file."""
+    """Whether the receipt now opens what it names, given the present age in her file."""
     adult_ground_code: Global___AdultGround.ValueType
     """The ground on which she counts as an adult, if her file has no age."""
     giver_ground_code: Global___GiverGround.ValueType
@@ -802,8 +802,8 @@ class Receipt(_message.Message):
 
     @_builtins.property
     def until_time(self) -> _timestamp_pb2.Timestamp:
-        """The end of the consent: at most a year ahead; absent: 90 days. If somebody else gave it for an
-        adult: at most 72 hours; absent: 72 hours.
+        """The end of the consent: at most a year ahead; absent: 90 days. If somebody else gave the
+        consent for an adult: at most 72 hours ahead; absent: 72 hours.
         """
 
     @_builtins.property
@@ -825,8 +825,8 @@ class Receipt(_message.Message):
     @_builtins.property
     def confirm_until_time(self) -> _timestamp_pb2.Timestamp:
         """The time until which an override opens data without a second person. On any other receipt: the
-        time until which a second person may confirm it; absent if none may, also because the account
-        of the worker who recorded it is suspended.
+        time until which a second person may confirm it; absent if nobody may, for example because the
+        account of the worker who recorded it is suspended.
         """
 
     def __init__(
@@ -1188,7 +1188,7 @@ class ListOwnExportsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """default and most 200"""
+    """default 200, at most 200"""
     page_token: _builtins.str
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PeopleStub:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def __init__(self, channel):
@@ -128,7 +128,7 @@ class PeopleStub:
 
 
 class PeopleServicer:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     def CreatePerson(self, request, context):
@@ -158,9 +158,10 @@ class PeopleServicer:
     def SearchPeople(self, request, context):
         """Finds files of the caller's organisation by a name: the files that contain every word of it,
         spelt the same or similarly (Jimena, Ximena), newest first, at most 20. Only codes are
-        returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The
-        trail records the search, with each file that was found. too_many_attempts: a worker or key has
-        20 searches, then one in five minutes, so that nobody tries out names.
+        returned: the name stays sealed. right_missing: the caller has the role of coordinator or
+        auditor, even in addition to another role. The trail records the search, and each file that was
+        found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
+        nobody can try out names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,12 +177,13 @@ class PeopleServicer:
 
     def OpenPerson(self, request, context):
         """Opens the identity for a purpose. The trail records this before the first byte is sent. The
-        file's organisation gets the groups that it asks for; a receiver gets the groups that a live
-        receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers,
+        file's organisation gets the groups that it asks for; a receiver gets the groups for which a
+        live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-        persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of its
-        own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next
-        one is possible. A person opened in this hour stays open to that caller.
+        persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
+        ListReferralEvents with notes and GetContact count together; a contact counts as a person.
+        RetryInfo says when the next one is possible. The caller may open a person again whom she
+        opened in this hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,8 +199,8 @@ class PeopleServicer:
     def GetSafeContact(self, request, context):
         """Returns how the person may be called: the channel, and whether a message may be left, but
         nothing that is sealed. Callers: the file's organisation; the receiver of a live referral whose
-        receipt names the group contact, if the caller may open people. The receiver of any live
-        referral is told if nobody may call her (none).
+        receipt names the group contact, if the caller may open people. Without such a receipt, the
+        receiver of a live referral learns only whether the plan is `none`: nobody may contact her.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,19 +219,20 @@ class PeopleServicer:
     def CreateReceipt(self, request, context):
         """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
         authority gives the consent, or it is a decision in the child's best interest, which opens
-        nothing until a second person confirms it; the child's own word is recorded with it
+        nothing until a second person confirms it; the child's own answer is recorded with it
         (assent_code). If a child said no, only such a decision opens the file (assent_required).
         Somebody of unknown age counts as a child until adult_ground_code says how it is known that she
         is an adult. An adult gives her consent herself. A guardian or an authority may give it for her
-        only on a giver_ground_code, with the right to override (role EMERGENCY or scope
-        referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it
-        opens nothing until a second person confirms it. own_consent_required: such a consent is never
-        possible for police, prosecution, migration or a consulate, and never after she withdrew
-        anything that she had allowed. Each receipt is judged by these rules again at every use, by the
-        age in her file at that time. Whoever gives a consent must have been told all seven points of
-        explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields:
-        until_time is past, or more than a year away; explained_codes lacks a point; assent_code is
-        too_young for a child of 12 or more, or of unknown age.
+        only with a giver_ground_code, and only a caller with the right to override may record it (role
+        EMERGENCY or scope referrals.override; otherwise right_missing). Such a consent is for one need
+        and for the data that an override opens, ends after 72 h at most, and opens nothing until a
+        second person confirms it. own_consent_required: such a consent is never possible for police,
+        prosecution, migration or a consulate, and never after she withdrew anything that she had
+        allowed. Every use of a receipt is checked by these rules again, with the age that is in her
+        file at that time. All seven points of explained_codes must have been explained to the giver of
+        a consent; a decision in the child's best interest needs none, because nobody gives a consent.
+        invalid_fields: until_time is past, or more than a year away; explained_codes lacks a point;
+        assent_code is too_young for a child of 12 or more, or of unknown age.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,8 +248,8 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListReceipts(self, request, context):
-        """Lists the receipts of a person, newest first; with referral_id only those that this referral of
-        hers could use now: SendReferral and AttachConsent would accept them. Callers: the file's
+        """Lists the receipts of a person, newest first. With referral_id, only receipts are listed that
+        SendReferral and AttachConsent would now accept for this referral. Callers: the file's
         organisation; a recipient sees its own receipts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -271,9 +274,10 @@ class PeopleServicer:
 
     def WithdrawReceipt(self, request, context):
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
-        Callers: the file's organisation, or the recipient if the person told it so. With the last
-        consent that opens anything, the file's plans end, and its organisation's enquiries for her are
-        cancelled: they need no consent, but she has said no. A second withdrawal changes nothing.
+        Callers: the file's organisation, or the recipient if the person told it so. When the last
+        consent that opens anything is withdrawn, the file's plans end, and its organisation's
+        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
+        withdrawal changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -405,7 +409,7 @@ def add_PeopleServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class People:
-    """The usual refusals: protos/README.md.
+    """The usual refusals are listed in protos/README.md.
     """
 
     @staticmethod

@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PeopleStub:
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -49,9 +49,10 @@ class PeopleStub:
     SearchPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]
     """Finds files of the caller's organisation by a name: the files that contain every word of it,
     spelt the same or similarly (Jimena, Ximena), newest first, at most 20. Only codes are
-    returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The
-    trail records the search, with each file that was found. too_many_attempts: a worker or key has
-    20 searches, then one in five minutes, so that nobody tries out names.
+    returned: the name stays sealed. right_missing: the caller has the role of coordinator or
+    auditor, even in addition to another role. The trail records the search, and each file that was
+    found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
+    nobody can try out names.
     """
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
     """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
@@ -59,20 +60,21 @@ class PeopleStub:
     """
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
-    file's organisation gets the groups that it asks for; a receiver gets the groups that a live
-    receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers,
+    file's organisation gets the groups that it asks for; a receiver gets the groups for which a
+    live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-    persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of its
-    own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next
-    one is possible. A person opened in this hour stays open to that caller.
+    persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
+    ListReferralEvents with notes and GetContact count together; a contact counts as a person.
+    RetryInfo says when the next one is possible. The caller may open a person again whom she
+    opened in this hour.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
     GetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetSafeContactRequest, _people_pb2.SafeContact]
     """Returns how the person may be called: the channel, and whether a message may be left, but
     nothing that is sealed. Callers: the file's organisation; the receiver of a live referral whose
-    receipt names the group contact, if the caller may open people. The receiver of any live
-    referral is told if nobody may call her (none).
+    receipt names the group contact, if the caller may open people. Without such a receipt, the
+    receiver of a live referral learns only whether the plan is `none`: nobody may contact her.
     """
     OpenSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenSafeContactRequest, _people_pb2.SafeContact]
     """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
@@ -83,19 +85,20 @@ class PeopleStub:
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
     authority gives the consent, or it is a decision in the child's best interest, which opens
-    nothing until a second person confirms it; the child's own word is recorded with it
+    nothing until a second person confirms it; the child's own answer is recorded with it
     (assent_code). If a child said no, only such a decision opens the file (assent_required).
     Somebody of unknown age counts as a child until adult_ground_code says how it is known that she
     is an adult. An adult gives her consent herself. A guardian or an authority may give it for her
-    only on a giver_ground_code, with the right to override (role EMERGENCY or scope
-    referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it
-    opens nothing until a second person confirms it. own_consent_required: such a consent is never
-    possible for police, prosecution, migration or a consulate, and never after she withdrew
-    anything that she had allowed. Each receipt is judged by these rules again at every use, by the
-    age in her file at that time. Whoever gives a consent must have been told all seven points of
-    explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields:
-    until_time is past, or more than a year away; explained_codes lacks a point; assent_code is
-    too_young for a child of 12 or more, or of unknown age.
+    only with a giver_ground_code, and only a caller with the right to override may record it (role
+    EMERGENCY or scope referrals.override; otherwise right_missing). Such a consent is for one need
+    and for the data that an override opens, ends after 72 h at most, and opens nothing until a
+    second person confirms it. own_consent_required: such a consent is never possible for police,
+    prosecution, migration or a consulate, and never after she withdrew anything that she had
+    allowed. Every use of a receipt is checked by these rules again, with the age that is in her
+    file at that time. All seven points of explained_codes must have been explained to the giver of
+    a consent; a decision in the child's best interest needs none, because nobody gives a consent.
+    invalid_fields: until_time is past, or more than a year away; explained_codes lacks a point;
+    assent_code is too_young for a child of 12 or more, or of unknown age.
     """
     ConfirmReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]
     """Confirms a decision in a child's best interest, or a consent that somebody else gave for an
@@ -103,8 +106,8 @@ class PeopleStub:
     keys are refused.
     """
     ListReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]
-    """Lists the receipts of a person, newest first; with referral_id only those that this referral of
-    hers could use now: SendReferral and AttachConsent would accept them. Callers: the file's
+    """Lists the receipts of a person, newest first. With referral_id, only receipts are listed that
+    SendReferral and AttachConsent would now accept for this referral. Callers: the file's
     organisation; a recipient sees its own receipts.
     """
     ListProposedReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]
@@ -116,9 +119,10 @@ class PeopleStub:
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
-    Callers: the file's organisation, or the recipient if the person told it so. With the last
-    consent that opens anything, the file's plans end, and its organisation's enquiries for her are
-    cancelled: they need no consent, but she has said no. A second withdrawal changes nothing.
+    Callers: the file's organisation, or the recipient if the person told it so. When the last
+    consent that opens anything is withdrawn, the file's plans end, and its organisation's
+    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
+    withdrawal changes nothing.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
@@ -135,7 +139,7 @@ class PeopleStub:
 
 @_typing.type_check_only
 class PeopleAsyncStub(PeopleStub):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.CreatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
@@ -152,9 +156,10 @@ class PeopleAsyncStub(PeopleStub):
     SearchPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.SearchPeopleRequest, _people_pb2.SearchPeopleResponse]  # type: ignore[assignment]
     """Finds files of the caller's organisation by a name: the files that contain every word of it,
     spelt the same or similarly (Jimena, Ximena), newest first, at most 20. Only codes are
-    returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The
-    trail records the search, with each file that was found. too_many_attempts: a worker or key has
-    20 searches, then one in five minutes, so that nobody tries out names.
+    returned: the name stays sealed. right_missing: the caller has the role of coordinator or
+    auditor, even in addition to another role. The trail records the search, and each file that was
+    found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
+    nobody can try out names.
     """
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
@@ -162,20 +167,21 @@ class PeopleAsyncStub(PeopleStub):
     """
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
-    file's organisation gets the groups that it asks for; a receiver gets the groups that a live
-    receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers,
+    file's organisation gets the groups that it asks for; a receiver gets the groups for which a
+    live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-    persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of its
-    own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next
-    one is possible. A person opened in this hour stays open to that caller.
+    persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
+    ListReferralEvents with notes and GetContact count together; a contact counts as a person.
+    RetryInfo says when the next one is possible. The caller may open a person again whom she
+    opened in this hour.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
     GetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.GetSafeContactRequest, _people_pb2.SafeContact]  # type: ignore[assignment]
     """Returns how the person may be called: the channel, and whether a message may be left, but
     nothing that is sealed. Callers: the file's organisation; the receiver of a live referral whose
-    receipt names the group contact, if the caller may open people. The receiver of any live
-    referral is told if nobody may call her (none).
+    receipt names the group contact, if the caller may open people. Without such a receipt, the
+    receiver of a live referral learns only whether the plan is `none`: nobody may contact her.
     """
     OpenSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenSafeContactRequest, _people_pb2.SafeContact]  # type: ignore[assignment]
     """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
@@ -186,19 +192,20 @@ class PeopleAsyncStub(PeopleStub):
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
     authority gives the consent, or it is a decision in the child's best interest, which opens
-    nothing until a second person confirms it; the child's own word is recorded with it
+    nothing until a second person confirms it; the child's own answer is recorded with it
     (assent_code). If a child said no, only such a decision opens the file (assent_required).
     Somebody of unknown age counts as a child until adult_ground_code says how it is known that she
     is an adult. An adult gives her consent herself. A guardian or an authority may give it for her
-    only on a giver_ground_code, with the right to override (role EMERGENCY or scope
-    referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it
-    opens nothing until a second person confirms it. own_consent_required: such a consent is never
-    possible for police, prosecution, migration or a consulate, and never after she withdrew
-    anything that she had allowed. Each receipt is judged by these rules again at every use, by the
-    age in her file at that time. Whoever gives a consent must have been told all seven points of
-    explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields:
-    until_time is past, or more than a year away; explained_codes lacks a point; assent_code is
-    too_young for a child of 12 or more, or of unknown age.
+    only with a giver_ground_code, and only a caller with the right to override may record it (role
+    EMERGENCY or scope referrals.override; otherwise right_missing). Such a consent is for one need
+    and for the data that an override opens, ends after 72 h at most, and opens nothing until a
+    second person confirms it. own_consent_required: such a consent is never possible for police,
+    prosecution, migration or a consulate, and never after she withdrew anything that she had
+    allowed. Every use of a receipt is checked by these rules again, with the age that is in her
+    file at that time. All seven points of explained_codes must have been explained to the giver of
+    a consent; a decision in the child's best interest needs none, because nobody gives a consent.
+    invalid_fields: until_time is past, or more than a year away; explained_codes lacks a point;
+    assent_code is too_young for a child of 12 or more, or of unknown age.
     """
     ConfirmReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.ConfirmReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Confirms a decision in a child's best interest, or a consent that somebody else gave for an
@@ -206,8 +213,8 @@ class PeopleAsyncStub(PeopleStub):
     keys are refused.
     """
     ListReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
-    """Lists the receipts of a person, newest first; with referral_id only those that this referral of
-    hers could use now: SendReferral and AttachConsent would accept them. Callers: the file's
+    """Lists the receipts of a person, newest first. With referral_id, only receipts are listed that
+    SendReferral and AttachConsent would now accept for this referral. Callers: the file's
     organisation; a recipient sees its own receipts.
     """
     ListProposedReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.ListProposedReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
@@ -219,9 +226,10 @@ class PeopleAsyncStub(PeopleStub):
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
-    Callers: the file's organisation, or the recipient if the person told it so. With the last
-    consent that opens anything, the file's plans end, and its organisation's enquiries for her are
-    cancelled: they need no consent, but she has said no. A second withdrawal changes nothing.
+    Callers: the file's organisation, or the recipient if the person told it so. When the last
+    consent that opens anything is withdrawn, the file's plans end, and its organisation's
+    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
+    withdrawal changes nothing.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
@@ -237,7 +245,7 @@ class PeopleAsyncStub(PeopleStub):
     """
 
 class PeopleServicer(metaclass=_abc_1.ABCMeta):
-    """The usual refusals: protos/README.md."""
+    """The usual refusals are listed in protos/README.md."""
 
     @_abc_1.abstractmethod
     def CreatePerson(
@@ -276,9 +284,10 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.SearchPeopleResponse, _abc.Awaitable[_people_pb2.SearchPeopleResponse]]:
         """Finds files of the caller's organisation by a name: the files that contain every word of it,
         spelt the same or similarly (Jimena, Ximena), newest first, at most 20. Only codes are
-        returned: the name stays sealed. A caller who never opens a person (OpenPerson) finds none. The
-        trail records the search, with each file that was found. too_many_attempts: a worker or key has
-        20 searches, then one in five minutes, so that nobody tries out names.
+        returned: the name stays sealed. right_missing: the caller has the role of coordinator or
+        auditor, even in addition to another role. The trail records the search, and each file that was
+        found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
+        nobody can try out names.
         """
 
     @_abc_1.abstractmethod
@@ -298,12 +307,13 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Identity, _abc.Awaitable[_people_pb2.Identity]]:
         """Opens the identity for a purpose. The trail records this before the first byte is sent. The
-        file's organisation gets the groups that it asks for; a receiver gets the groups that a live
-        receipt allows: recipient, purpose, field group, time. Keep no copy. Callers: workers,
+        file's organisation gets the groups that it asks for; a receiver gets the groups for which a
+        live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-        persons in an hour (a contact counts as one), by OpenPerson, OpenSafeContact, GetPerson of its
-        own files, ListReferralEvents with notes and GetContact together; RetryInfo says when the next
-        one is possible. A person opened in this hour stays open to that caller.
+        persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
+        ListReferralEvents with notes and GetContact count together; a contact counts as a person.
+        RetryInfo says when the next one is possible. The caller may open a person again whom she
+        opened in this hour.
         """
 
     @_abc_1.abstractmethod
@@ -322,8 +332,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.SafeContact, _abc.Awaitable[_people_pb2.SafeContact]]:
         """Returns how the person may be called: the channel, and whether a message may be left, but
         nothing that is sealed. Callers: the file's organisation; the receiver of a live referral whose
-        receipt names the group contact, if the caller may open people. The receiver of any live
-        referral is told if nobody may call her (none).
+        receipt names the group contact, if the caller may open people. Without such a receipt, the
+        receiver of a live referral learns only whether the plan is `none`: nobody may contact her.
         """
 
     @_abc_1.abstractmethod
@@ -346,19 +356,20 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
         authority gives the consent, or it is a decision in the child's best interest, which opens
-        nothing until a second person confirms it; the child's own word is recorded with it
+        nothing until a second person confirms it; the child's own answer is recorded with it
         (assent_code). If a child said no, only such a decision opens the file (assent_required).
         Somebody of unknown age counts as a child until adult_ground_code says how it is known that she
         is an adult. An adult gives her consent herself. A guardian or an authority may give it for her
-        only on a giver_ground_code, with the right to override (role EMERGENCY or scope
-        referrals.override; else right_missing), for one need, for what an override opens, for 72 h; it
-        opens nothing until a second person confirms it. own_consent_required: such a consent is never
-        possible for police, prosecution, migration or a consulate, and never after she withdrew
-        anything that she had allowed. Each receipt is judged by these rules again at every use, by the
-        age in her file at that time. Whoever gives a consent must have been told all seven points of
-        explained_codes; a decision in the child's best interest is nobody's consent. invalid_fields:
-        until_time is past, or more than a year away; explained_codes lacks a point; assent_code is
-        too_young for a child of 12 or more, or of unknown age.
+        only with a giver_ground_code, and only a caller with the right to override may record it (role
+        EMERGENCY or scope referrals.override; otherwise right_missing). Such a consent is for one need
+        and for the data that an override opens, ends after 72 h at most, and opens nothing until a
+        second person confirms it. own_consent_required: such a consent is never possible for police,
+        prosecution, migration or a consulate, and never after she withdrew anything that she had
+        allowed. Every use of a receipt is checked by these rules again, with the age that is in her
+        file at that time. All seven points of explained_codes must have been explained to the giver of
+        a consent; a decision in the child's best interest needs none, because nobody gives a consent.
+        invalid_fields: until_time is past, or more than a year away; explained_codes lacks a point;
+        assent_code is too_young for a child of 12 or more, or of unknown age.
         """
 
     @_abc_1.abstractmethod
@@ -378,8 +389,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.ListReceiptsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
-        """Lists the receipts of a person, newest first; with referral_id only those that this referral of
-        hers could use now: SendReferral and AttachConsent would accept them. Callers: the file's
+        """Lists the receipts of a person, newest first. With referral_id, only receipts are listed that
+        SendReferral and AttachConsent would now accept for this referral. Callers: the file's
         organisation; a recipient sees its own receipts.
         """
 
@@ -409,9 +420,10 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
-        Callers: the file's organisation, or the recipient if the person told it so. With the last
-        consent that opens anything, the file's plans end, and its organisation's enquiries for her are
-        cancelled: they need no consent, but she has said no. A second withdrawal changes nothing.
+        Callers: the file's organisation, or the recipient if the person told it so. When the last
+        consent that opens anything is withdrawn, the file's plans end, and its organisation's
+        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
+        withdrawal changes nothing.
         """
 
     @_abc_1.abstractmethod

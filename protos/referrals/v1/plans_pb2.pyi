@@ -89,7 +89,7 @@ class _PlanCloseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlanC
     PLAN_CLOSE_REASON_CONTACT_LOST: _PlanCloseReason.ValueType  # 3
     PLAN_CLOSE_REASON_OTHER_PATHWAY: _PlanCloseReason.ValueType  # 4
     PLAN_CLOSE_REASON_ENTERED_IN_ERROR: _PlanCloseReason.ValueType  # 5
-    """out of all counts"""
+    """left out of all counts"""
     PLAN_CLOSE_REASON_CONSENT_WITHDRAWN: _PlanCloseReason.ValueType  # 6
     """set by the system only"""
 
@@ -102,7 +102,7 @@ PLAN_CLOSE_REASON_PERSON_ENDED: PlanCloseReason.ValueType  # 2
 PLAN_CLOSE_REASON_CONTACT_LOST: PlanCloseReason.ValueType  # 3
 PLAN_CLOSE_REASON_OTHER_PATHWAY: PlanCloseReason.ValueType  # 4
 PLAN_CLOSE_REASON_ENTERED_IN_ERROR: PlanCloseReason.ValueType  # 5
-"""out of all counts"""
+"""left out of all counts"""
 PLAN_CLOSE_REASON_CONSENT_WITHDRAWN: PlanCloseReason.ValueType  # 6
 """set by the system only"""
 Global___PlanCloseReason: _TypeAlias = PlanCloseReason  # noqa: Y015
@@ -483,8 +483,8 @@ class Plan(_message.Message):
     close_reason_code: Global___PlanCloseReason.ValueType
     """The reason why the plan ended."""
     close_proposed_reason_code: Global___PlanCloseReason.ValueType
-    """For the plan of a child or of a person of unknown age: the reason for which somebody proposes
-    to end it. A second person gives the same reason, or another.
+    """For the plan of a child or of a person of unknown age: the reason with which somebody proposed
+    to end it. The plan ends when a second person gives the same reason.
     """
     close_proposed_by_worker_id: _builtins.str
     """The worker who proposed the end."""
@@ -1150,7 +1150,7 @@ class ComplianceStep(_message.Message):
     met: _builtins.int
     """The number of plans in which the step is met."""
     on_time: _builtins.int
-    """The number of these in which it was met in time, or without a deadline."""
+    """The number of these plans in which the step was met in time, or had no deadline."""
     late: _builtins.int
     """The number of plans in which the step is overdue and not settled."""
     @_builtins.property

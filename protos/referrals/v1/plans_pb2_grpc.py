@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class PlansStub:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     def __init__(self, channel):
@@ -99,8 +100,9 @@ class PlansStub:
 
 
 class PlansServicer:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     def ListPathways(self, request, context):
@@ -128,10 +130,11 @@ class PlansServicer:
 
     def PublishPathway(self, request, context):
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-        open plans keep theirs. Callers: coordinators. invalid_fields: each is text.LINE with a reason:
-        required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle,
-        malformed, too_long, too_short, or out_of_range (if `version` is not the next version); for a
-        missing word it is text.LINE.WORD, with the line where its part begins.
+        open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
+        with one of these reasons: required, unknown_field, unknown_code, unknown_step,
+        language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
+        `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
+        is the first line of the part that lacks the word.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +143,7 @@ class PlansServicer:
     def CreatePlan(self, request, context):
         """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
         age_not_taken: she is under 18, and the pathway is for other ages; the plan begins nevertheless
-        if acknowledged_codes names this, which is on record.
+        if acknowledged_codes contains age_not_taken, which is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,11 +164,11 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePlanStep(self, request, context):
-        """Sets the state of a step. A step for which a referral stands is met by itself when that
-        referral is completed with help, and open again when the referral ends without help; reopening
-        the referral reopens the step. step_waits: earlier steps are not settled; `about` names them.
-        plan_closed: nothing can be changed any more. A leg after the departure may be referred ahead
-        of its turn.
+        """Sets the state of a step. If a referral stands for the step, the step becomes met automatically
+        when that referral is completed with help, and open again when the referral ends without help;
+        reopening the referral reopens the step. step_waits: earlier steps are not settled; `about`
+        names them. plan_closed: nothing can be changed any more. A leg after the departure may be
+        referred before its turn.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,12 +183,12 @@ class PlansServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClosePlan(self, request, context):
-        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted
-        when her file is erased. The plan of a child, or of a person of unknown age, ends when a second
-        person of the organisation gives the same reason: the first call only proposes it
-        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once
-        the first person's account is suspended. second_person_required: for such a plan, if the caller
-        proposed it, or is a system.
+        """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
+        deleted when her file is erased. The plan of a child, or of a person of unknown age, ends when
+        a second person of the organisation gives the same reason: the first call only proposes it
+        (`close_proposed_reason_code`); another reason makes a new proposal, and so does the same
+        reason once the first person's account is suspended. second_person_required: the caller
+        proposed the end of such a plan, or is an API key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,9 +204,9 @@ class PlansServicer:
 
     def GetCompliance(self, request, context):
         """Counts how closely assistance follows its pathways, by version, department and step. A
-        coordinator gets the counts of the network: no group of fewer than ten plans, no number below
-        ten, all others rounded down to multiples of five. Any other caller gets the exact counts of
-        her own organisation.
+        coordinator gets the counts of the network, without groups of fewer than ten plans; numbers
+        below ten are returned as -1, and all others are rounded down to multiples of five. Any other
+        caller gets the exact counts of her own organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,8 +284,9 @@ def add_PlansServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Plans:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     @staticmethod

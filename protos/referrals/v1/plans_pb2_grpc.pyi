@@ -29,8 +29,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PlansStub:
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     @_typing.overload
@@ -49,38 +50,39 @@ class PlansStub:
     """
     PublishPathway: _grpc.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-    open plans keep theirs. Callers: coordinators. invalid_fields: each is text.LINE with a reason:
-    required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle,
-    malformed, too_long, too_short, or out_of_range (if `version` is not the next version); for a
-    missing word it is text.LINE.WORD, with the line where its part begins.
+    open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
+    with one of these reasons: required, unknown_field, unknown_code, unknown_step,
+    language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
+    `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
+    is the first line of the part that lacks the word.
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
     age_not_taken: she is under 18, and the pathway is for other ages; the plan begins nevertheless
-    if acknowledged_codes names this, which is on record.
+    if acknowledged_codes contains age_not_taken, which is recorded.
     """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]
     """Returns one plan."""
     ListPlans: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ListPlansRequest, _plans_pb2.ListPlansResponse]
     """Lists the plans of a person, newest first."""
     UpdatePlanStep: _grpc.UnaryUnaryMultiCallable[_plans_pb2.UpdatePlanStepRequest, _plans_pb2.Plan]
-    """Sets the state of a step. A step for which a referral stands is met by itself when that
-    referral is completed with help, and open again when the referral ends without help; reopening
-    the referral reopens the step. step_waits: earlier steps are not settled; `about` names them.
-    plan_closed: nothing can be changed any more. A leg after the departure may be referred ahead
-    of its turn.
+    """Sets the state of a step. If a referral stands for the step, the step becomes met automatically
+    when that referral is completed with help, and open again when the referral ends without help;
+    reopening the referral reopens the step. step_waits: earlier steps are not settled; `about`
+    names them. plan_closed: nothing can be changed any more. A leg after the departure may be
+    referred before its turn.
     """
     MovePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]
     """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
     steps begin open, and steps that the version no longer has are deleted.
     """
     ClosePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]
-    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted
-    when her file is erased. The plan of a child, or of a person of unknown age, ends when a second
-    person of the organisation gives the same reason: the first call only proposes it
-    (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once
-    the first person's account is suspended. second_person_required: for such a plan, if the caller
-    proposed it, or is a system.
+    """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
+    deleted when her file is erased. The plan of a child, or of a person of unknown age, ends when
+    a second person of the organisation gives the same reason: the first call only proposes it
+    (`close_proposed_reason_code`); another reason makes a new proposal, and so does the same
+    reason once the first person's account is suspended. second_person_required: the caller
+    proposed the end of such a plan, or is an API key.
     """
     ListLateSteps: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]
     """Lists the steps of the caller's organisation that are overdue and not settled, the longest
@@ -88,15 +90,16 @@ class PlansStub:
     """
     GetCompliance: _grpc.UnaryUnaryMultiCallable[_plans_pb2.GetComplianceRequest, _plans_pb2.Compliance]
     """Counts how closely assistance follows its pathways, by version, department and step. A
-    coordinator gets the counts of the network: no group of fewer than ten plans, no number below
-    ten, all others rounded down to multiples of five. Any other caller gets the exact counts of
-    her own organisation.
+    coordinator gets the counts of the network, without groups of fewer than ten plans; numbers
+    below ten are returned as -1, and all others are rounded down to multiples of five. Any other
+    caller gets the exact counts of her own organisation.
     """
 
 @_typing.type_check_only
 class PlansAsyncStub(PlansStub):
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -112,38 +115,39 @@ class PlansAsyncStub(PlansStub):
     """
     PublishPathway: _aio.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]  # type: ignore[assignment]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-    open plans keep theirs. Callers: coordinators. invalid_fields: each is text.LINE with a reason:
-    required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle,
-    malformed, too_long, too_short, or out_of_range (if `version` is not the next version); for a
-    missing word it is text.LINE.WORD, with the line where its part begins.
+    open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
+    with one of these reasons: required, unknown_field, unknown_code, unknown_step,
+    language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
+    `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
+    is the first line of the part that lacks the word.
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
     age_not_taken: she is under 18, and the pathway is for other ages; the plan begins nevertheless
-    if acknowledged_codes names this, which is on record.
+    if acknowledged_codes contains age_not_taken, which is recorded.
     """
     GetPlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetPlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Returns one plan."""
     ListPlans: _aio.UnaryUnaryMultiCallable[_plans_pb2.ListPlansRequest, _plans_pb2.ListPlansResponse]  # type: ignore[assignment]
     """Lists the plans of a person, newest first."""
     UpdatePlanStep: _aio.UnaryUnaryMultiCallable[_plans_pb2.UpdatePlanStepRequest, _plans_pb2.Plan]  # type: ignore[assignment]
-    """Sets the state of a step. A step for which a referral stands is met by itself when that
-    referral is completed with help, and open again when the referral ends without help; reopening
-    the referral reopens the step. step_waits: earlier steps are not settled; `about` names them.
-    plan_closed: nothing can be changed any more. A leg after the departure may be referred ahead
-    of its turn.
+    """Sets the state of a step. If a referral stands for the step, the step becomes met automatically
+    when that referral is completed with help, and open again when the referral ends without help;
+    reopening the referral reopens the step. step_waits: earlier steps are not settled; `about`
+    names them. plan_closed: nothing can be changed any more. A leg after the departure may be
+    referred before its turn.
     """
     MovePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
     steps begin open, and steps that the version no longer has are deleted.
     """
     ClosePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
-    """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted
-    when her file is erased. The plan of a child, or of a person of unknown age, ends when a second
-    person of the organisation gives the same reason: the first call only proposes it
-    (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once
-    the first person's account is suspended. second_person_required: for such a plan, if the caller
-    proposed it, or is a system.
+    """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
+    deleted when her file is erased. The plan of a child, or of a person of unknown age, ends when
+    a second person of the organisation gives the same reason: the first call only proposes it
+    (`close_proposed_reason_code`); another reason makes a new proposal, and so does the same
+    reason once the first person's account is suspended. second_person_required: the caller
+    proposed the end of such a plan, or is an API key.
     """
     ListLateSteps: _aio.UnaryUnaryMultiCallable[_plans_pb2.ListLateStepsRequest, _plans_pb2.ListLateStepsResponse]  # type: ignore[assignment]
     """Lists the steps of the caller's organisation that are overdue and not settled, the longest
@@ -151,14 +155,15 @@ class PlansAsyncStub(PlansStub):
     """
     GetCompliance: _aio.UnaryUnaryMultiCallable[_plans_pb2.GetComplianceRequest, _plans_pb2.Compliance]  # type: ignore[assignment]
     """Counts how closely assistance follows its pathways, by version, department and step. A
-    coordinator gets the counts of the network: no group of fewer than ten plans, no number below
-    ten, all others rounded down to multiples of five. Any other caller gets the exact counts of
-    her own organisation.
+    coordinator gets the counts of the network, without groups of fewer than ten plans; numbers
+    below ten are returned as -1, and all others are rounded down to multiples of five. Any other
+    caller gets the exact counts of her own organisation.
     """
 
 class PlansServicer(metaclass=_abc_1.ABCMeta):
-    """The rpcs of plans. A plan belongs to a person's file: for any organisation other than the holder
-    of the file the plan does not exist. The usual refusals: protos/README.md.
+    """The rpcs of plans. A plan belongs to a person's file. Only the organisation that holds the file
+    can see the plan; for any other organisation it does not exist. The usual refusals are listed in
+    protos/README.md.
     """
 
     @_abc_1.abstractmethod
@@ -196,10 +201,11 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.StandardPathway, _abc.Awaitable[_plans_pb2.StandardPathway]]:
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-        open plans keep theirs. Callers: coordinators. invalid_fields: each is text.LINE with a reason:
-        required, unknown_field, unknown_code, unknown_step, language_missing, repeated, cycle,
-        malformed, too_long, too_short, or out_of_range (if `version` is not the next version); for a
-        missing word it is text.LINE.WORD, with the line where its part begins.
+        open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
+        with one of these reasons: required, unknown_field, unknown_code, unknown_step,
+        language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
+        `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
+        is the first line of the part that lacks the word.
         """
 
     @_abc_1.abstractmethod
@@ -210,7 +216,7 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
         """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
         age_not_taken: she is under 18, and the pathway is for other ages; the plan begins nevertheless
-        if acknowledged_codes names this, which is on record.
+        if acknowledged_codes contains age_not_taken, which is recorded.
         """
 
     @_abc_1.abstractmethod
@@ -235,11 +241,11 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         request: _plans_pb2.UpdatePlanStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
-        """Sets the state of a step. A step for which a referral stands is met by itself when that
-        referral is completed with help, and open again when the referral ends without help; reopening
-        the referral reopens the step. step_waits: earlier steps are not settled; `about` names them.
-        plan_closed: nothing can be changed any more. A leg after the departure may be referred ahead
-        of its turn.
+        """Sets the state of a step. If a referral stands for the step, the step becomes met automatically
+        when that referral is completed with help, and open again when the referral ends without help;
+        reopening the referral reopens the step. step_waits: earlier steps are not settled; `about`
+        names them. plan_closed: nothing can be changed any more. A leg after the departure may be
+        referred before its turn.
         """
 
     @_abc_1.abstractmethod
@@ -258,12 +264,12 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         request: _plans_pb2.ClosePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
-        """Ends a plan. A plan is closed by itself when the person withdraws her last consent, and deleted
-        when her file is erased. The plan of a child, or of a person of unknown age, ends when a second
-        person of the organisation gives the same reason: the first call only proposes it
-        (`close_proposed_reason_code`); another reason is a new proposal, and so is the same one once
-        the first person's account is suspended. second_person_required: for such a plan, if the caller
-        proposed it, or is a system.
+        """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
+        deleted when her file is erased. The plan of a child, or of a person of unknown age, ends when
+        a second person of the organisation gives the same reason: the first call only proposes it
+        (`close_proposed_reason_code`); another reason makes a new proposal, and so does the same
+        reason once the first person's account is suspended. second_person_required: the caller
+        proposed the end of such a plan, or is an API key.
         """
 
     @_abc_1.abstractmethod
@@ -283,9 +289,9 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Compliance, _abc.Awaitable[_plans_pb2.Compliance]]:
         """Counts how closely assistance follows its pathways, by version, department and step. A
-        coordinator gets the counts of the network: no group of fewer than ten plans, no number below
-        ten, all others rounded down to multiples of five. Any other caller gets the exact counts of
-        her own organisation.
+        coordinator gets the counts of the network, without groups of fewer than ten plans; numbers
+        below ten are returned as -1, and all others are rounded down to multiples of five. Any other
+        caller gets the exact counts of her own organisation.
         """
 
 def add_PlansServicer_to_server(servicer: PlansServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -230,10 +230,10 @@ class ReferralsServicer:
 
     def CreateReferral(self, request, context):
         """Opens a draft for a person of the caller's organisation. The receiver sees nothing of a draft.
-        If the draft comes from a contact, its urgency is the one that the answers there make it.
-        invalid_fields: urgency_reason_code is required to make it less urgent; enquiry_id names no
-        enquiry of yours, or one about another person. illegal_transition: no offer of the enquiry was
-        taken, or a referral from the enquiry exists already.
+        If the draft comes from a contact, its urgency follows from the answers in that contact.
+        invalid_fields: urgency_reason_code is required to make the draft less urgent; enquiry_id names
+        no enquiry of yours, or one about another person. illegal_transition: no offer of the enquiry
+        was taken, or a referral from the enquiry exists already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -281,23 +281,24 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetQueueVersions(self, request, context):
-        """Returns for many callers at once what GetQueueVersion returns for each, by the watch tokens
-        that it gave them.
+        """Returns for many callers at once the versions that GetQueueVersion returns, by their watch
+        tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchReferrals(self, request, context):
-        """Streams the changes of referrals as they happen: of the referrals that ListReferrals shows the
-        caller, in the order of versions for each referral. The first and the last message hold only a
-        resume_token; each change between them has its own. With the token of the last message that was
-        processed the stream continues: nothing is left out, and only messages that were sent but not
-        processed are sent again. Without a token the stream begins now: open it, then list, then
-        continue. It ends with OK when the caller's token ends (after three seconds): open it again
-        with a fresh token. gRPC only. An organisation may have four streams at once in each process of
-        the service; a further stream is refused with too_many_requests. resume_token malformed: the
-        token was not issued here, or it was issued to another organisation or for other filters.
+        """Streams the changes of the referrals that ListReferrals shows the caller, as they happen. The
+        changes of one referral come in the order of their versions. The first and the last message
+        hold only a resume_token; each change between them has its own. With the token of the last
+        message that was processed, the stream continues: nothing is left out, and only messages that
+        were sent but not processed are sent again. Without a token, the stream begins now: open it,
+        then list, then continue. The stream ends with OK when the caller's token expires (after three
+        seconds): open it again with a fresh token. gRPC only. An organisation may have four streams at
+        once in each process of the service; a further stream is refused with too_many_requests.
+        invalid_fields: resume_token is malformed if it was not issued here, or was issued to another
+        organisation or for other filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -305,8 +306,8 @@ class ReferralsServicer:
 
     def GetDeadlinePolicy(self, request, context):
         """Returns the network's policy: the time allowed for each awaited step, by urgency. `silence` is
-        the time until the first news; after each piece of news it is 30 days. The deadlines of a
-        referral itself are what counts. not_found: there is no such version.
+        the time until the first news; after each piece of news it is 30 days. If a referral has other
+        deadlines, its own deadlines count. not_found: there is no such version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,10 +316,10 @@ class ReferralsServicer:
     def PublishDeadlinePolicy(self, request, context):
         """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
         deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
-        of a policy, is under 5 minutes or over 90 days (3 for an emergency, 1 for immediate), counts
-        working days for somebody in danger (emergency, immediate), or breaks the order: more time for
-        a more urgent referral, or less time to decide than to acknowledge. stale_etag: another version
-        was published first.
+        of a policy, is under 5 minutes or over 90 days (3 days for an emergency, 1 day for immediate),
+        counts working days for somebody in danger (emergency, immediate), or breaks the order: more
+        time for a more urgent referral, or less time to decide than to acknowledge. stale_etag:
+        another version was published first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -338,33 +339,34 @@ class ReferralsServicer:
         """Sends a draft: draft → sent. Requires need_code, urgency, service, a safe-contact plan, and a
         receipt that covers recipient, purpose and time, or an override: the role EMERGENCY or the
         scope referrals.override. An override is for the referral's need and ends after 72 h. Until
-        ConfirmOverride it opens her first name and her safe-contact plan, then what is needed to act;
-        without ConfirmOverride it opens nothing after 12 h. It is never possible for police,
-        prosecution, migration or a consulate. service_unknown: the service is no longer offered.
-        referral_limit: a member on probation may have five. age_not_taken: the service has stated
-        ages, and none of her age band is among them; the sender may still send by naming this in
-        acknowledged_codes, which is on record. unsafe_not_asked: the draft does not say with whom or
-        where she is not safe. unsafe_for_her: she named the receiver or the department where it helps,
-        for this referral or an earlier one; acknowledged_codes as above. override_after_withdrawal:
-        she withdrew her consent to this receiver: an override is possible only for
-        danger_after_withdrawal, and by another person than before.
+        ConfirmOverride it opens the person's first name and her safe-contact plan, and afterwards the
+        data that are needed to act; without ConfirmOverride it opens nothing after 12 h. It is never
+        possible for police, prosecution, migration or a consulate. service_unknown: the service is no
+        longer offered. referral_limit: a member on probation may send five. age_not_taken: the service
+        has stated ages, and her whole age band is outside them; the sender may still send the referral
+        with this code in acknowledged_codes, which is recorded. unsafe_not_asked: the draft does not
+        say with whom or where she is not safe. unsafe_for_her: she named the receiver or the
+        department where it helps, for this referral or an earlier one; acknowledged_codes has the same
+        effect as above. override_after_withdrawal: she withdrew her consent to this receiver: an
+        override is possible only for danger_after_withdrawal, and by another person than before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmOverride(self, request, context):
-        """Confirms an override as the second person, within 12 h: after that it opens nothing. Callers: a
-        coordinator, or a manager of the sender; not the worker who sent it; API keys are refused.
+        """Confirms an override as the second person, within 12 h: without the confirmation it opens
+        nothing afterwards. Callers: a coordinator, or a manager of the sender, but not the worker who
+        sent the referral; API keys are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AttachConsent(self, request, context):
-        """Bases the referral on another consent, instead of an override or of a consent that ends. The
-        former consent or override ends too, unless another live referral uses it. Callers: the sender,
-        in any live state. invalid_fields: `repeated` for the consent that the referral uses already.
+        """Bases the referral on another consent, instead of its override or its present consent. The
+        former consent or override ends, unless another live referral uses it. Callers: the sender, in
+        any live state. invalid_fields: `repeated` for the consent that the referral already uses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -419,8 +421,8 @@ class ReferralsServicer:
 
     def AssignReferral(self, request, context):
         """Sets the receiver's worker who is responsible for a referral; the state stays (accepted |
-        in_progress | completed). Callers: the receiver. If this worker is suspended, the desk becomes
-        responsible by itself.
+        in_progress | completed). Callers: the receiver. If this worker is suspended, the desk
+        automatically becomes responsible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -498,8 +500,8 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseReferral(self, request, context):
-        """Closes a completed referral, or reopens it: completed → closed (help came: yes, could not
-        reach) or back to in_progress (no). Callers: the sender, a coordinator.
+        """Closes a completed referral, or reopens it: completed → closed (help came: yes, or the person
+        could not be reached) or back to in_progress (no). Callers: the sender, a coordinator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -514,28 +516,27 @@ class ReferralsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseNeed(self, request, context):
-        """Records why nobody looks for another service any more for a person whose referral came back
-        without help (declined, expired, not delivered). The state stays, and the referral no longer
-        counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
-        notified.
+        """Records why nobody looks for another service any more, after a referral came back without help
+        (declined, expired, not delivered). The state stays, and the referral no longer counts as
+        unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AmendReferral(self, request, context):
-        """Corrects a sent referral: sent | acknowledged | info_requested | accepted | waitlisted |
-        in_progress stays. The urgency is replaced, and the coarse data are copied from her file as it
-        is now; changed_field_codes of the event names the changes. If it becomes more urgent, running
-        deadlines are computed anew. Callers: the sender.
+        """Corrects a sent referral; the state stays (sent | acknowledged | info_requested | accepted |
+        waitlisted | in_progress). The urgency is replaced, and the coarse data are copied from her
+        file as it is now; changed_field_codes of the event names the changes. If the referral becomes
+        more urgent, running deadlines are recomputed. Callers: the sender.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmDeletion(self, request, context):
-        """Records that the receiver holds nothing more of a person who withdrew her consent:
-        consent_withdrawn stays, and its deadline stops. Callers: the receiver.
+        """Records that the receiver holds no more data about a person who withdrew her consent; the state
+        stays (consent_withdrawn), and its deadline stops. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -544,8 +545,8 @@ class ReferralsServicer:
     def RerouteReferral(self, request, context):
         """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted |
         in_progress → rerouted. The receiver's access ends, and a draft for the other service is opened
-        (following_id), which the sender sends on a consent for it; until then the need is open.
-        Callers: the sender, a coordinator. service_unknown: no such service is offered.
+        (following_id), which the sender sends when there is a consent for it; until then the need is
+        open. Callers: the sender, a coordinator. service_unknown: no such service is offered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -553,17 +554,17 @@ class ReferralsServicer:
 
     def RemindReferral(self, request, context):
         """Reminds the side whose turn it is; state and etag stay. The desk of that side is notified: the
-        receiver's, or the sender's if a question, a closing or another service waits for the sender.
-        Possible once an hour. Callers: coordinators.
+        receiver's, or the sender's if the sender must answer a question, close the referral or find
+        another service. Possible once an hour. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EnterReferralInError(self, request, context):
-        """Marks a referral as entered in error: any state → entered_in_error, out of all counts. Callers:
-        the sender within 24 h, then a coordinator; nobody while the receiver has to confirm a
-        deletion.
+        """Marks a referral as entered in error: any state → entered_in_error, left out of all counts.
+        Callers: the sender within 24 h, and after that a coordinator; nobody while the receiver must
+        confirm a deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1809,20 +1810,20 @@ class StatisticsServicer:
     def GetPilotFigures(self, request, context):
         """Returns the figures of the 2006 pilot, counted from the data: people assisted, their department
         of origin, country of return, help given. Counts under ten are returned as -1 ("fewer than
-        ten"), but for the pilot's totals, which were published in 2006.
+        ten"), except for the pilot's totals, which were published in 2006.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFigures(self, request, context):
-        """Returns the network's figures that anybody may know: people helped, by quarter, route (the
-        country to which they had been taken, the country where they are) and group of need. A quarter
-        is counted once, a week after its end, and its count never changes. Cells (quarter, route and
-        group) with fewer than ten people are left out, the others are rounded down to a multiple of
-        five; every number here is a sum of such cells, whatever is requested. So each number means "at
-        least", and subtracting answers reveals nothing. A person counts once in each cell that she is
-        in. Public: needs no token.
+        """Returns the network's public figures: the number of people helped, by quarter, route (the
+        country to which they had been taken, and the country where they are) and group of need. A
+        quarter is counted once, a week after its end, and its count never changes. Cells (quarter,
+        route and group) with fewer than ten people are left out, and the others are rounded down to a
+        multiple of five; every number in the answer is a sum of such cells, whatever is requested. So
+        each number means "at least", and subtracting answers reveals nothing. A person counts once in
+        each cell that she is in. Public: needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1830,16 +1831,16 @@ class StatisticsServicer:
 
     def GetResponseTimes(self, request, context):
         """Returns how soon each organisation responded to the referrals sent to it in the last 30 days:
-        the time until it acknowledged, asked or decided. Ids and times of the whole network. Callers:
-        coordinators.
+        the time until it acknowledged, asked or decided. The answer has only ids and times, of the
+        whole network. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountMemberWork(self, request, context):
-        """Counts the work that waits for a member or that the member waits for, to be read before the
-        member is suspended. Callers: coordinators.
+        """Counts the work that waits for a member, and the work that the member waits for, to be read
+        before the member is suspended. Callers: coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -133,8 +133,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_MEMBER_ON_PROBATION: _Reason.ValueType  # 11
     """A member on probation may not open identities. Wait until the coordinators approve it."""
     REASON_NOT_FOUND: _Reason.ValueType  # 12
-    """The object does not exist, or it is not yours. Check the id; the answer is the same in both
-    cases on purpose.
+    """The object does not exist, or it is not yours. Check the id; the answer is deliberately the
+    same in both cases.
     """
     REASON_METHOD_NOT_ALLOWED: _Reason.ValueType  # 13
     """This method is not offered here. Use one that `Allow` names."""
@@ -339,9 +339,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     manager of the organisation, or the coordinators.
     """
     REASON_OPENING_QUOTA: _Reason.ValueType  # 105
-    """You opened the data of so many persons in this hour that no work should need more. Wait as long
-    as Retry-After says; you can still open the persons that you opened in this hour. The auditor
-    sees this refusal.
+    """You have reached the number of persons whose data you may open in an hour. Wait as long as
+    Retry-After says; you can still open the persons that you opened in this hour. The auditor sees
+    this refusal.
     """
     REASON_NOTHING_TO_REVIEW: _Reason.ValueType  # 106
     """Somebody has already reviewed this access. Read it again."""
@@ -453,8 +453,8 @@ REASON_ORGANIZATION_NOT_ACTIVE: Reason.ValueType  # 10
 REASON_MEMBER_ON_PROBATION: Reason.ValueType  # 11
 """A member on probation may not open identities. Wait until the coordinators approve it."""
 REASON_NOT_FOUND: Reason.ValueType  # 12
-"""The object does not exist, or it is not yours. Check the id; the answer is the same in both
-cases on purpose.
+"""The object does not exist, or it is not yours. Check the id; the answer is deliberately the
+same in both cases.
 """
 REASON_METHOD_NOT_ALLOWED: Reason.ValueType  # 13
 """This method is not offered here. Use one that `Allow` names."""
@@ -659,9 +659,9 @@ REASON_OWN_ACCOUNT: Reason.ValueType  # 104
 manager of the organisation, or the coordinators.
 """
 REASON_OPENING_QUOTA: Reason.ValueType  # 105
-"""You opened the data of so many persons in this hour that no work should need more. Wait as long
-as Retry-After says; you can still open the persons that you opened in this hour. The auditor
-sees this refusal.
+"""You have reached the number of persons whose data you may open in an hour. Wait as long as
+Retry-After says; you can still open the persons that you opened in this hour. The auditor sees
+this refusal.
 """
 REASON_NOTHING_TO_REVIEW: Reason.ValueType  # 106
 """Somebody has already reviewed this access. Read it again."""

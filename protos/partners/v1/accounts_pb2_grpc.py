@@ -243,9 +243,9 @@ class AccountsServicer:
 
     def ProveSession(self, request, context):
         """Proves the caller's identity again: for ten minutes this session, and no other, may call the
-        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
-        not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
-        BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it does
+        not belong to a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong`
+        if BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
         the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -253,10 +253,9 @@ class AccountsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMadeLately(self, request, context):
-        """Lists the results of the caller's steps that outlast a session, since a given time at most a
-        year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
-        and passkeys; newest first. The list is for a worker who fears that somebody else used her
-        account.
+        """Lists what the caller has made that outlasts a session, since a given time at most a year ago:
+        keys, invitations, accounts that came from them, proposed providers, her own codes and
+        passkeys; newest first. The list is for a worker who fears that somebody else used her account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

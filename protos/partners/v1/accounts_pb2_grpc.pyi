@@ -101,16 +101,15 @@ class AccountsStub:
     """
     ProveSession: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]
     """Proves the caller's identity again: for ten minutes this session, and no other, may call the
-    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
-    not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
-    BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it does
+    not belong to a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong`
+    if BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
     the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
     """
     ListMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]
-    """Lists the results of the caller's steps that outlast a session, since a given time at most a
-    year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
-    and passkeys; newest first. The list is for a worker who fears that somebody else used her
-    account.
+    """Lists what the caller has made that outlasts a session, since a given time at most a year ago:
+    keys, invitations, accounts that came from them, proposed providers, her own codes and
+    passkeys; newest first. The list is for a worker who fears that somebody else used her account.
     """
     EndMadeLately: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
@@ -192,16 +191,15 @@ class AccountsAsyncStub(AccountsStub):
     """
     ProveSession: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ProveSessionRequest, _accounts_pb2.ProveSessionResponse]  # type: ignore[assignment]
     """Proves the caller's identity again: for ten minutes this session, and no other, may call the
-    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
-    not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
-    BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+    rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it does
+    not belong to a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong`
+    if BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
     the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
     """
     ListMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.ListMadeLatelyRequest, _accounts_pb2.ListMadeLatelyResponse]  # type: ignore[assignment]
-    """Lists the results of the caller's steps that outlast a session, since a given time at most a
-    year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
-    and passkeys; newest first. The list is for a worker who fears that somebody else used her
-    account.
+    """Lists what the caller has made that outlasts a session, since a given time at most a year ago:
+    keys, invitations, accounts that came from them, proposed providers, her own codes and
+    passkeys; newest first. The list is for a worker who fears that somebody else used her account.
     """
     EndMadeLately: _aio.UnaryUnaryMultiCallable[_accounts_pb2.EndMadeLatelyRequest, _accounts_pb2.EndMadeLatelyResponse]  # type: ignore[assignment]
     """Ends some results that ListMadeLately returned: a key is revoked, an invitation withdrawn, an
@@ -364,9 +362,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ProveSessionResponse, _abc.Awaitable[_accounts_pb2.ProveSessionResponse]]:
         """Proves the caller's identity again: for ten minutes this session, and no other, may call the
-        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it is
-        not of a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong` if
-        BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
+        rpcs that require it (step_up_required). invalid_fields: `session_secret` is `wrong` if it does
+        not belong to a session of the caller; `code`, `passkey`, `password` or `challenge` is `wrong`
+        if BeginProof does not accept it or it is not right. too_many_attempts: the limits are those of
         the sign-in, but counted separately; RetryInfo says when the next attempt is possible.
         """
 
@@ -376,10 +374,9 @@ class AccountsServicer(metaclass=_abc_1.ABCMeta):
         request: _accounts_pb2.ListMadeLatelyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_accounts_pb2.ListMadeLatelyResponse, _abc.Awaitable[_accounts_pb2.ListMadeLatelyResponse]]:
-        """Lists the results of the caller's steps that outlast a session, since a given time at most a
-        year ago: keys, invitations, accounts that came from them, proposed providers, her own codes
-        and passkeys; newest first. The list is for a worker who fears that somebody else used her
-        account.
+        """Lists what the caller has made that outlasts a session, since a given time at most a year ago:
+        keys, invitations, accounts that came from them, proposed providers, her own codes and
+        passkeys; newest first. The list is for a worker who fears that somebody else used her account.
         """
 
     @_abc_1.abstractmethod

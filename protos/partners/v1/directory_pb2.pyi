@@ -857,8 +857,8 @@ class Schedule(_message.Message):
     """Whether it is open even on public holidays."""
     @_builtins.property
     def byday(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The days: MO TU WE TH FR SA SU; in a monthly schedule, each with its number in the month before
-        it (1MO). Empty, in a weekly schedule only: every day.
+        """The days: MO TU WE TH FR SA SU; in a monthly schedule, each has a number in front (1MO: the
+        first Monday). Empty, in a weekly schedule only: every day.
         """
 
     def __init__(

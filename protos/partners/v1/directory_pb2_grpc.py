@@ -298,7 +298,7 @@ class DirectoryServicer:
         """Suspends a member, which takes two coordinators of different member organisations: the first
         proposes it with a reason (`suspension`), and with the second the member's workers and keys are
         refused everywhere. With `hold`, the first alone stops the member at once, for 24 hours: if no
-        second coordinator agrees within them, the member is APPROVED again. The member's managers are
+        second coordinator agrees in this time, the member is APPROVED again. The member's managers are
         notified by e-mail, and so is the other side of each live referral. A proposal waits seven
         days. Callers: coordinators. invalid_fields: the first must name a reason. not_independent:
         `about` may also be `organization`, if both are coordinators of one member. illegal_transition:

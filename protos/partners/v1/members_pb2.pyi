@@ -323,7 +323,7 @@ class ListInvitationsResponse(_message.Message):
     INVITATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def invitations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Invitation]:
-        """newest first; never more than 20"""
+        """The open invitations, newest first; never more than 20."""
 
     def __init__(
         self,

@@ -216,7 +216,7 @@ class _DayBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayBand.Value
     DAY_BAND_IN_THREE_DAYS: _DayBand.ValueType  # 4
 
 class DayBand(_DayBand, metaclass=_DayBandEnumTypeWrapper):
-    """The day of a call, in the caller's local time."""
+    """The day of a call, in the local time of the person to call."""
 
 DAY_BAND_UNSPECIFIED: DayBand.ValueType  # 0
 DAY_BAND_TODAY: DayBand.ValueType  # 1
@@ -242,7 +242,7 @@ class _HourBandEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HourBand.Val
     """20 to 23"""
 
 class HourBand(_HourBand, metaclass=_HourBandEnumTypeWrapper):
-    """The hours of a call, in the caller's local time."""
+    """The hours of a call, in the local time of the person to call."""
 
 HOUR_BAND_UNSPECIFIED: HourBand.ValueType  # 0
 HOUR_BAND_MORNING: HourBand.ValueType  # 1
@@ -300,7 +300,7 @@ class _ReferenceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refere
     REFERENCE_STATE_STOPPED: _ReferenceState.ValueType  # 8
 
 class ReferenceState(_ReferenceState, metaclass=_ReferenceStateEnumTypeWrapper):
-    """The state of a referral as the caller sees it."""
+    """The state of a referral as the person herself sees it."""
 
 REFERENCE_STATE_UNSPECIFIED: ReferenceState.ValueType  # 0
 REFERENCE_STATE_BEING_PREPARED: ReferenceState.ValueType  # 1
@@ -809,9 +809,9 @@ class Callback(_message.Message):
     person_id: _builtins.str
     """The person's file, if she has one: it says how to call her without danger."""
     local_date: _builtins.str
-    """Today's date in the caller's local time, from which day_code counts. If the call was agreed
-    before midnight and the request is sent after midnight, the request may send the date of the
-    agreement, from which day_code then counts.
+    """Today's date in the local time of the person to call, from which day_code counts. If the call
+    was agreed before midnight and the request is sent after midnight, the request may send the
+    date of the agreement, from which day_code then counts.
     """
     @_builtins.property
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
@@ -1194,7 +1194,7 @@ class ReferenceReading(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     date: _builtins.str
-    """The day, in the caller's local time."""
+    """The day, in her local time."""
     organization_type_code: _builtins.str
     """The kind of organisation, as in the directory; absent: no longer known."""
     need_group_code: _builtins.str
@@ -1363,7 +1363,7 @@ class ReferenceStatus(_message.Message):
     may_ask_for_call: _builtins.bool
     """Whether she may ask to be called: every safe-contact plan of hers names the phone."""
     organizations_asked: _builtins.int
-    """The number of organisations that hold an enquiry about her; it has no name."""
+    """The number of organisations that hold an enquiry about her. An enquiry contains no name."""
     call_utc_offset_minutes: _builtins.int
     """The offset from UTC, in minutes, of the local time in which the call was agreed, as it is at
     call_from_time: -360 in Nicaragua.
@@ -1446,9 +1446,9 @@ class ReferenceItem(_message.Message):
     key: _builtins.str
     """The key that tells this item from the others of the same reference; it means nothing elsewhere."""
     may_withdraw: _builtins.bool
-    """Whether this item can be withdrawn without the others."""
+    """Whether this item can be withdrawn with its `key`."""
     utc_offset_minutes: _builtins.int
-    """The offset from UTC of the caller's local time at update_time, in minutes: -360 in Nicaragua."""
+    """The offset from UTC of her local time at update_time, in minutes: -360 in Nicaragua."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the item last changed."""

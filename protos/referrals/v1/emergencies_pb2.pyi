@@ -68,7 +68,7 @@ class Emergency(_message.Message):
     note: _builtins.str
     """Details that no code expresses; only in GetEmergency, for the file's organisation."""
     live: _builtins.bool
-    """Whether the access still opens anything."""
+    """Whether the access still opens data."""
     reviewed_by_worker_id: _builtins.str
     """The reviewer."""
     review_code: _audit_pb2.ReviewOutcome.ValueType

@@ -66,8 +66,8 @@ class EmergenciesServicer:
         alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
         groups identity, contact, health, location and notes; each call is recorded on the trail. The
         file's organisation and the coordinators are notified at once; within 72 h a worker of the
-        file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
-        The access ends when the referral ends, or when the person withdraws a consent.
+        file's organisation or an auditor reviews the access. Callers: workers, operators; API keys are
+        refused. The access ends when the referral ends, or when the person withdraws a consent.
         emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
         that she set. review_owed: an emergency access of the organisation was not reviewed in time.
         override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal

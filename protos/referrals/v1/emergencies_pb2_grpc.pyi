@@ -40,8 +40,8 @@ class EmergenciesStub:
     alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
     groups identity, contact, health, location and notes; each call is recorded on the trail. The
     file's organisation and the coordinators are notified at once; within 72 h a worker of the
-    file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
-    The access ends when the referral ends, or when the person withdraws a consent.
+    file's organisation or an auditor reviews the access. Callers: workers, operators; API keys are
+    refused. The access ends when the referral ends, or when the person withdraws a consent.
     emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
     that she set. review_owed: an emergency access of the organisation was not reviewed in time.
     override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
@@ -72,8 +72,8 @@ class EmergenciesAsyncStub(EmergenciesStub):
     alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
     groups identity, contact, health, location and notes; each call is recorded on the trail. The
     file's organisation and the coordinators are notified at once; within 72 h a worker of the
-    file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
-    The access ends when the referral ends, or when the person withdraws a consent.
+    file's organisation or an auditor reviews the access. Callers: workers, operators; API keys are
+    refused. The access ends when the referral ends, or when the person withdraws a consent.
     emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
     that she set. review_owed: an emergency access of the organisation was not reviewed in time.
     override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal
@@ -107,8 +107,8 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         alone and for 60 minutes. OpenPerson, OpenSafeContact and ListReferralEvents then return the
         groups identity, contact, health, location and notes; each call is recorded on the trail. The
         file's organisation and the coordinators are notified at once; within 72 h a worker of the
-        file's organisation or an auditor reviews the access. Callers: workers; API keys are refused.
-        The access ends when the referral ends, or when the person withdraws a consent.
+        file's organisation or an auditor reviews the access. Callers: workers, operators; API keys are
+        refused. The access ends when the referral ends, or when the person withdraws a consent.
         emergency_not_needed: a consent covers the need; an emergency access does not widen a limit
         that she set. review_owed: an emergency access of the organisation was not reviewed in time.
         override_after_withdrawal, receipt_missing: the rules of an override apply. After a withdrawal

@@ -69,7 +69,7 @@ class _OfferAnswerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OfferAnsw
     OFFER_ANSWER_NO: _OfferAnswer.ValueType  # 4
 
 class OfferAnswer(_OfferAnswer, metaclass=_OfferAnswerEnumTypeWrapper):
-    """The answer of an asked service."""
+    """The answer of a service to an enquiry."""
 
 OFFER_ANSWER_UNSPECIFIED: OfferAnswer.ValueType  # 0
 """no answer yet"""
@@ -213,7 +213,7 @@ Global___EnquiryContent: _TypeAlias = EnquiryContent  # noqa: Y015
 
 @_typing.final
 class Offer(_message.Message):
-    """The answer of one asked service."""
+    """The answer of one service to an enquiry."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -225,7 +225,7 @@ class Offer(_message.Message):
     TAKEN_FIELD_NUMBER: _builtins.int
     HOLDS_CONTENT_FIELD_NUMBER: _builtins.int
     service_id: _builtins.str
-    """The asked service."""
+    """The service that is asked."""
     organization_id: _builtins.str
     """The organisation that offers the service."""
     answer: Global___OfferAnswer.ValueType
@@ -400,8 +400,8 @@ class PreviewEnquiryRequest(_message.Message):
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     keep_unused: _builtins.bool
-    """Whether to count as if the attributes that no asked service uses for its decision were
-    disclosed, too.
+    """Whether to count as if even the attributes that none of the services uses for its decision were
+    disclosed.
     """
     contact_id: _builtins.str
     """The contact from which the enquiry comes, if any: services that are already recorded in the
@@ -521,11 +521,11 @@ class CreateEnquiryRequest(_message.Message):
     person_id: _builtins.str
     """The person's file, if there is one; not disclosed to receivers."""
     keep_unused: _builtins.bool
-    """Whether to disclose even the attributes that no asked service uses for its decision."""
+    """Whether to disclose even the attributes that none of the services uses for its decision."""
     request_id: _builtins.str
     urgency_reason_code: _referrals_pb2.UrgencyReason.ValueType
-    """The reason why the enquiry is less urgent than follows from the answers in its contact;
-    required in that case, and recorded.
+    """The reason why the enquiry is less urgent than the answers in its contact require; required in
+    that case, and recorded.
     """
     unsafe_code: _referrals_pb2.UnsafeAnswer.ValueType
     """The answer to the question "With whom or where is she not safe?", or why she was not asked.

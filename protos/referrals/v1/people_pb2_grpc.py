@@ -182,8 +182,8 @@ class PeopleServicer:
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
         persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
         ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-        RetryInfo says when the next one is possible. The caller may open a person again whom she
-        opened in this hour.
+        RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
+        be opened again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

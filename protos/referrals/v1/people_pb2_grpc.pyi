@@ -65,8 +65,8 @@ class PeopleStub:
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
     persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
     ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-    RetryInfo says when the next one is possible. The caller may open a person again whom she
-    opened in this hour.
+    RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
+    be opened again.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
@@ -172,8 +172,8 @@ class PeopleAsyncStub(PeopleStub):
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
     persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
     ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-    RetryInfo says when the next one is possible. The caller may open a person again whom she
-    opened in this hour.
+    RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
+    be opened again.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
@@ -312,8 +312,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
         persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
         ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-        RetryInfo says when the next one is possible. The caller may open a person again whom she
-        opened in this hour.
+        RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
+        be opened again.
         """
 
     @_abc_1.abstractmethod

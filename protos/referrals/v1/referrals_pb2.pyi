@@ -115,7 +115,7 @@ class _UrgencyReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Urgency
     """an answer was recorded wrongly"""
 
 class UrgencyReason(_UrgencyReason, metaclass=_UrgencyReasonEnumTypeWrapper):
-    """The reasons why a referral is less urgent than follows from the answers in its contact."""
+    """The reasons why a referral is less urgent than the answers in its contact require."""
 
 URGENCY_REASON_UNSPECIFIED: UrgencyReason.ValueType  # 0
 URGENCY_REASON_DANGER_PASSED: UrgencyReason.ValueType  # 1
@@ -1031,8 +1031,8 @@ class Referral(_message.Message):
     sees it even while it is a draft, the receiver never.
     """
     urgency_reason_code: Global___UrgencyReason.ValueType
-    """The reason why the referral is less urgent than follows from the answers in its contact;
-    required in that case.
+    """The reason why the referral is less urgent than the answers in its contact require; required in
+    that case.
     """
     unsafe_code: Global___UnsafeAnswer.ValueType
     """The answer to the question "With whom or where is she not safe?"; required to send the
@@ -1356,8 +1356,8 @@ class CreateReferralRequest(_message.Message):
     contact.
     """
     urgency_reason_code: Global___UrgencyReason.ValueType
-    """The reason why the referral is less urgent than follows from the answers in its contact;
-    required in that case.
+    """The reason why the referral is less urgent than the answers in its contact require; required in
+    that case.
     """
     unsafe_code: Global___UnsafeAnswer.ValueType
     """The answer to the question "With whom or where is she not safe?"; absent: as in the enquiry, or
@@ -3040,8 +3040,8 @@ class AmendReferralRequest(_message.Message):
     note: _builtins.str
     """A note for the receiver."""
     urgency_reason_code: Global___UrgencyReason.ValueType
-    """The reason why the referral is less urgent than follows from the answers in its contact;
-    required in that case.
+    """The reason why the referral is less urgent than the answers in its contact require; required in
+    that case.
     """
     def __init__(
         self,

@@ -82,3 +82,18 @@ def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it
         422,
         2**31 - 1,
     )
+
+
+def test_a_deadline_that_a_system_set_to_the_second_is_shown_and_offered_in_whole_minutes(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    policy = policy_message(FIRST_POLICY)
+    for deadline, seconds in zip(policy.deadlines[1:], (301, 3661, 90_061), strict=False):
+        deadline.seconds = seconds
+    played.answers["GetDeadlinePolicy"] = policy
+    assert missing(client.get("/deadlines").text, "5 min", "1 h 01", "25 h") == []
+    page = client.get("/deadlines/publish")
+    assert (page.status_code, missing(page.text, *(f'value="{n}"' for n in (5, 61, 1501)))) == (
+        200,
+        [],
+    )

@@ -103,13 +103,13 @@ def text_of(deadline: pb.PolicyDeadline) -> str:
 def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
     """Returns the time of a deadline in the largest unit that gives a whole number.
 
-    One and two days are given in hours.
+    One and two days are given in hours. Seconds above whole minutes are left out, as on all pages.
     """
     if deadline.working_days:
         return deadline.working_days, "working_days"
     # 24 h is clearer than one day
-    units = ["days"] * (deadline.seconds >= 3 * UNITS["days"][1]) + ["hours", "minutes"]
-    unit = next(unit for unit in units if not deadline.seconds % UNITS[unit][1])
+    units = ["days"] * (deadline.seconds >= 3 * UNITS["days"][1]) + ["hours"]
+    unit = next((unit for unit in units if not deadline.seconds % UNITS[unit][1]), "minutes")
     return deadline.seconds // UNITS[unit][1], unit
 
 

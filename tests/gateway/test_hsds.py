@@ -326,3 +326,31 @@ def test_missing_objects_and_unsupported_methods_are_problems(
         assert "max-age" not in answer.headers.get("Cache-Control", "")
     assert api.test_client().delete("/hsds/services").status_code == 405
     assert api.test_client().post("/hsds/services", json=[]).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "reason"),
+    [
+        *(("", {"search": wrong}, "malformed") for wrong in (None, [], ["a"], {}, 1.5)),
+        ("", {"organization_id": None}, "malformed"),
+        ("?search=casa", {"search": "luna"}, "malformed"),
+        ("?page=1", {"page": 1}, "malformed"),
+        ("", {"search": "a" * 201}, "too_long"),
+    ],
+)
+def test_a_parameter_has_one_value_that_is_text_a_number_or_a_boolean(
+    api: Flask, open_directory: Played, query: str, body: dict[str, Any], reason: str
+) -> None:
+    answer: Any = api.test_client().post(f"/hsds/services{query}", json=body)
+    assert (answer.status_code, [error["reason"] for error in answer.json["errors"]]) == (
+        400,
+        [reason],
+    )
+    assert open_directory.requests("ListPublicServices") == []
+
+
+def test_a_body_that_names_a_parameter_twice_is_refused(api: Flask, open_directory: Played) -> None:
+    answer: Any = api.test_client().post(
+        "/hsds/services", data='{"search": "a", "search": "b"}', content_type="application/json"
+    )
+    assert (answer.status_code, answer.json["reason"]) == (400, "malformed_json")

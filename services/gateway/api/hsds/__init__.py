@@ -21,14 +21,14 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.api.answers import json_response
 from services.gateway.api.hsds import objects
-from services.gateway.api.reading import admit
+from services.gateway.api.reading import Nothing, Parser, admit
 from services.gateway.edge import limits
 from services.gateway.edge.clients import clients, send
 from services.gateway.edge.problems import problem
 
 PREFIX = "/hsds"
 CACHE_CONTROL = "public, max-age=300"
-MAX_PAGE_SIZE = 200
+MAX_PAGE_SIZE, MAX_SEARCH_LENGTH = 200, 200  # objects, characters
 _PAGE_PARAMETERS = frozenset({"search", "page", "per_page", "format"})
 _FILTER_PARAMETERS = _PAGE_PARAMETERS | {
     "taxonomy_term_id",
@@ -194,30 +194,32 @@ def taxonomy_term(identifier: str) -> Response:
 def _query_parameters(allowed_names: Iterable[str]) -> Parameters:
     """Returns the parameters of the request, from its address and from the JSON body of a POST.
 
-    Refuses unknown and repeated parameters, because an answer that ignored a parameter would be
-    mistaken for the right answer.
+    Refuses unknown and repeated parameters, and values that are no text, whole number or boolean,
+    because an answer that ignored a parameter would be mistaken for the right answer.
     """
-    raw_parameters: dict[str, Any] = dict(request.args)
+    body: Any = {}
     if request.method == "POST" and request.get_data(cache=True):
-        body = request.get_json(silent=True)
+        body = Parser().load_json(request, Nothing())
         if not isinstance(body, dict):
             raise Invalid(("", "malformed"))
-        raw_parameters |= body
-    parameters = {
-        name: ("true" if value else "false") if isinstance(value, bool) else str(value)
-        for name, value in raw_parameters.items()
-    }
+    values: dict[str, list[Any]] = request.args.to_dict(flat=False)
+    for name, value in body.items():
+        values.setdefault(name, []).append(value)
     violations = [
         (name if re.fullmatch(r"[a-z_]{1,40}", name) else "", "unknown_field")
-        for name in parameters
+        for name in values
         if name not in allowed_names
     ]
     violations += [
         (name, "malformed")
-        for name, values in request.args.lists()
-        if len(values) > 1 and name in allowed_names
+        for name, (first, *others) in values.items()
+        if name in allowed_names and (others or not isinstance(first, (str, int)))
     ]
-    if len(parameters.get("search", "")) > MAX_PAGE_SIZE:
+    parameters = {
+        name: str(first).lower() if isinstance(first, bool) else str(first)
+        for name, (first, *_others) in values.items()
+    }
+    if len(parameters.get("search", "")) > MAX_SEARCH_LENGTH:
         violations.append(("search", "too_long"))
     if parameters.get("format", "json") != "json":
         violations.append(("format", "unknown_code"))

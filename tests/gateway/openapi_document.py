@@ -25,13 +25,17 @@ NASTY: list[Any] = [
 """Values that no field expects."""
 
 
-def request_all(system: System, path: str, method: str) -> Any:
+def request_all(system: System, path: str, method: str, idempotency_key: str = "k") -> Any:
     """Sends a request with every field and parameter that the document offers."""
     operation = METHODS[path, method]
     body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
     query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
     return system.call(
-        method.upper(), f"{path_of(path)}?{query}", body, If_Match='"1"', Idempotency_Key="k"
+        method.upper(),
+        f"{path_of(path)}?{query}",
+        body,
+        If_Match='"1"',
+        Idempotency_Key=idempotency_key,
     )
 
 

@@ -348,3 +348,19 @@ def test_a_path_names_the_fields_of_its_request_and_a_body_is_one_of_them() -> N
             for name in path.split("."):
                 message = message.fields_by_name[name].message_type
             assert message is None, path
+
+
+def test_exactly_the_documented_operations_read_an_idempotency_key() -> None:
+    system = System(app_with(Played()).test_client())
+    documented = {
+        place
+        for place, operation in METHODS.items()
+        if {"$ref": "#/components/parameters/IDEMPOTENCY_KEY"} in operation.get("parameters", [])
+    }
+    read = {
+        (path, method)
+        for path, method in METHODS
+        if {"header": "Idempotency-Key", "reason": "malformed"}
+        in (request_all(system, path, method, "a b").get_json(silent=True) or {}).get("errors", [])
+    }
+    assert read == documented

@@ -117,7 +117,7 @@ class Binding:
     @property
     def is_repeatable(self) -> bool:
         """Returns whether the operation accepts an Idempotency-Key."""
-        return self.verb == "post" and "request_id" in self.rpc.input_type.fields_by_name
+        return "request_id" in self.rpc.input_type.fields_by_name
 
     @property
     def statuses(self) -> set[int]:
@@ -167,7 +167,7 @@ class Binding:
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
         if has_mask:
             request.update_mask.paths.extend(sorted(input_values))
-        if "request_id" in self.rpc.input_type.fields_by_name:
+        if self.is_repeatable:
             request.request_id = request_key()
         return request
 

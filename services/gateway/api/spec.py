@@ -29,8 +29,8 @@ a referral from end to end; [versions](/api/v1/guide/versioning) states what may
   for a refusal in addition to the usual reasons.
 * Unknown fields are refused. A field without a value is absent, never null. Times are RFC 3339 in
   UTC. Answers may get new fields at any time.
-* `Idempotency-Key` on POST: if the same request is sent with the same key within 24 hours, it gets
-  the first answer again; a different request with that key is refused with 422.
+* `Idempotency-Key` on a change: if the same request is sent with the same key within 24 hours, it
+  gets the first answer again; a different request with that key is refused with 422.
 * An operation that requires `If-Match` names the version that it changes (428 if it is missing, 412
   if it is stale). A GET accepts `If-None-Match` (304).
 * Lists: `items` and `next_cursor`, and `Link: rel="next"` on GET.

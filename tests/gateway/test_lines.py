@@ -5,6 +5,7 @@ That holds even when everything behind the gateway is down, and after a restart.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -234,3 +235,22 @@ def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_n
     service.answer = store_unavailable
     with Gateway(tmp_path, all_at(service), settings=settings) as gateway:
         assert DIAL in requests.get(gateway.url, timeout=15).text
+
+
+def test_two_processes_that_save_the_numbers_at_once_do_not_disturb_each_other(
+    tmp_path: Path, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, replace = tmp_path / "lines.json", Path.replace
+    written: list[str] = []
+
+    def replace_while_another_process_saves(new: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        written.append(new.read_text())
+        assert known(Lines({}, file), PlayedServices({"ListHotlines": numbers(NI="134")}))
+        written.append(new.read_text())
+        return new.replace(target)
+
+    monkeypatch.setattr(Path, "replace", replace_while_another_process_saves)
+    known(Lines({}, file), played)
+    assert written[0] == written[1]
+    assert json.loads(file.read_text()) == {"NI": "133", "CR": "1022"}

@@ -16,6 +16,7 @@ from flask import current_app, request
 
 from chassis import log
 from chassis.errors import Refusal
+from chassis.ids import new_id
 from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesRequest
 from services.gateway.edge.clients import Clients, ServiceFault, clients
 
@@ -102,7 +103,7 @@ class Lines:
         """
         if not self._file:
             return
-        temporary_file = self._file.with_suffix(f".{threading.get_ident()}")
+        temporary_file = self._file.with_suffix(f".{new_id()}")
         try:
             temporary_file.write_text(json.dumps(answer))
             temporary_file.replace(self._file)

@@ -308,3 +308,22 @@ def test_the_address_of_a_shelter_is_sealed_whatever_the_file_says(
         manager, sheet(f"Otra;{need};León;sí", headings="Nombre;Necesidades;Departamento;Público")
     )
     assert problems(public) == [(2, "D", "public", "out_of_range")]
+
+
+def test_a_place_that_a_service_names_twice_is_one_of_its_places(
+    scene: Scene, manager: Stubs
+) -> None:
+    places = [{**PLACE, "id": f"l{number}", "name": f"Oficina {number}"} for number in range(26)]
+    phones = [{"number": "+50523410001"}]
+    links = [
+        {"id": f"{place['id']}-{side}", "location": place, "phones": phones * (side == "a")}
+        for place in places
+        for side in "ab"
+    ]
+    service = {**SERVICE, "service_at_locations": links}
+    for outcome in (CREATED, UNCHANGED):
+        report = scene.import_report(manager, as_json(service))
+        assert (problems(report), outcomes(report)) == ([], [outcome])
+    assert scene.rows("SELECT jsonb_array_length(phones) AS n FROM service_at_locations") == (
+        [{"n": 1}] * 26
+    )

@@ -321,17 +321,17 @@ def _offer(
     )
     work.place_by_draft[id(offer_draft.place)] = place
     offer, is_changed = _stated_offer(work, service, place, offer_draft)
-    pair = (service.id, place.id)
-    if pair not in work.offers and len(work.places_of.setdefault(service.id, [])) >= MAX_PLACES:
+    own_places = work.places_of.setdefault(service.id, [])
+    if place.id not in own_places and len(own_places) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
     if service.entry.confidential and not _will_be_confidential(place, offer_draft):
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
-    if pair not in work.offers:
-        work.places_of[service.id].append(place.id)
+    if place.id not in own_places:
+        own_places.append(place.id)
     if is_changed:
-        work.new_offers[pair] = offer
+        work.new_offers[service.id, place.id] = offer
         draft.line.record(Outcome.CHANGED)
 
 
@@ -339,8 +339,9 @@ def _stated_offer(
     work: _Work, service: Service, place: Location, offer_draft: ServiceAtPlace
 ) -> tuple[ServiceAtLocation, bool]:
     """Returns the service at the place as the row states it, and whether that is a change."""
-    stored_offer = work.offers.get((service.id, place.id))
-    offer = stored_offer or ServiceAtLocation(new_id(), service.id, place.id)
+    pair = (service.id, place.id)
+    known_offer = work.new_offers.get(pair) or work.offers.get(pair)
+    offer = known_offer or ServiceAtLocation(new_id(), service.id, place.id)
     offer = replace(
         offer,
         phones=offer.phones if offer_draft.phones is None else offer_draft.phones,
@@ -348,7 +349,7 @@ def _stated_offer(
         languages=offer.languages if offer_draft.languages is None else offer_draft.languages,
     )
     offer = offer.discreet() if _will_be_confidential(place, offer_draft) else offer
-    return offer, offer != stored_offer
+    return offer, offer != known_offer
 
 
 def _will_be_confidential(place: Location, offer_draft: ServiceAtPlace) -> bool:

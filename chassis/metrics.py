@@ -126,6 +126,14 @@ class _Server(ThreadingWSGIServer):
         """Takes a slot for a new connection; returns False if none is free."""
         return self._slots.acquire(blocking=False)
 
+    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Starts the thread of a request; frees the slot if no thread can start."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._slots.release()
+            raise
+
     def process_request_thread(
         self, request: socket | tuple[bytes, socket], client_address: Any
     ) -> None:

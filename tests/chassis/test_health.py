@@ -4,19 +4,23 @@ Health checks have threads of their own, and report a loop that dies or hangs.
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+from wsgiref.simple_server import make_server
 
 import grpc
 import psycopg
 import pytest
+import requests
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from prometheus_client import generate_latest
+from prometheus_client import generate_latest, make_wsgi_app
 
 from chassis import metrics
 from chassis.rpc import Call
@@ -234,3 +238,23 @@ def metric(name: str) -> float:
         for line in generate_latest().decode().splitlines()
         if line.startswith(name)
     )
+
+
+def test_metrics_are_served_again_after_a_time_in_which_no_thread_could_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = make_wsgi_app()
+    with make_server("127.0.0.1", 0, app, metrics._Server, metrics._Handler) as server:
+        address = ("127.0.0.1", server.server_port)
+        with monkeypatch.context() as without_threads:
+            without_threads.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError))
+            for _ in range(20):
+                with socket.create_connection(address):
+                    server.handle_request()
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            answer = requests.get("http://{}:{}/metrics".format(*address), timeout=10)
+        finally:
+            server.shutdown()
+    assert answer.status_code == 200

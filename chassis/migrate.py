@@ -69,12 +69,14 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
             text=True,
             check=False,
         )
-        connection.execute(_PROTECT_TABLES)
-    if result.returncode != 0:
-        # Some messages of dbmate contain the URL, and with it the password.
-        raise SystemExit(
-            "migration failed: " + re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
-        )
+        try:
+            # even if dbmate failed: after a restore the service's role can write to these tables
+            connection.execute(_PROTECT_TABLES)
+        finally:
+            if result.returncode != 0:
+                # Some messages of dbmate contain the URL, and with it the password.
+                output = re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
+                raise SystemExit(f"migration failed: {output}")
     return result.stdout
 
 

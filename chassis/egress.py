@@ -135,8 +135,9 @@ class _Adapter(HTTPAdapter):
 class Answer:
     """The result of an attempt.
 
-    `error` is empty for a complete response with status 2xx; else timeout, connection,
-    refused_address, http, or too_long. `code` is the status; 0 if no response arrived.
+    `error` is empty for a response with status 2xx, complete unless its body is ignored; else
+    timeout, connection, refused_address, http, or too_long. `code` is the status; 0 if no response
+    arrived.
     `retry_after` is the number of seconds in Retry-After; 0 without a valid header.
     """
 

@@ -8,7 +8,7 @@ from chassis.ids import object_id
 from chassis.locks import advisory_lock
 from chassis.rpc import Call
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.network.domain.counts import SMALLEST, round_up, time_step_of
+from services.referrals.network.domain.counts import FEW, SMALLEST, round_up, time_step_of
 from services.referrals.referrals.domain.figures import (
     Question,
     answer,
@@ -123,7 +123,7 @@ def _count(tx: Transaction, now: datetime) -> None:
 
 def _published_figures(counts: dict[str, int]) -> list[pb.Figure]:
     return _figures(
-        (code, count if count >= SMALLEST else -1)
+        (code, count if count >= SMALLEST else FEW)
         for code, count in sorted(counts.items())
         if code and count
     )

@@ -16,6 +16,8 @@ from tests.gateway.api_gateway import ID, Played
 from tests.gateway.hsds_rules import check, check_page
 
 HEX = "0123456789abcdef0123456789abcdef"
+NO_PARAMETERS: list[Any] = [None, [], ["a"], {}, 1.5]
+"""Values that no parameter has."""
 
 
 def public_service() -> o.PublicService:
@@ -331,7 +333,7 @@ def test_missing_objects_and_unsupported_methods_are_problems(
 @pytest.mark.parametrize(
     ("query", "body", "reason"),
     [
-        *(("", {"search": wrong}, "malformed") for wrong in (None, [], ["a"], {}, 1.5)),
+        *(("", {"search": value}, "malformed") for value in NO_PARAMETERS),
         ("", {"organization_id": None}, "malformed"),
         ("?search=casa", {"search": "luna"}, "malformed"),
         ("?page=1", {"page": 1}, "malformed"),

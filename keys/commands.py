@@ -134,6 +134,7 @@ def add_to(
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
         keys, retired_numbers = sealing_keys.of(settings(), name), list[int]()
+        newest = keys.newest()  # a rotation may add another key meanwhile
         with open_database() as database:
             count = _count_older(database, keys.keyring(), columns)
             if count:
@@ -147,7 +148,7 @@ def add_to(
                     "the newest key is too new: older copies of the database need the older keys"
                     " for a day (--at-once: a minute)"
                 )
-            _change_keys(settings().keys, lambda: retired_numbers.extend(keys.retire()))
+            _change_keys(settings().keys, lambda: retired_numbers.extend(keys.retire(newest)))
         click.echo(
             json.dumps({"retired": retired_numbers})
             if as_json

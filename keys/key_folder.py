@@ -316,12 +316,12 @@ def age_of_newest(directory: Path, name: str, now: float) -> float:
     return now - (directory / (f"{name}.{number}.key" if number else f"{name}.key")).stat().st_mtime
 
 
-def retire(directory: Path, service: str) -> list[int]:
-    """Destroys all sealing keys of a service but the newest; returns the numbers of the destroyed
-    keys. The secret for fingerprints stays.
+def retire(directory: Path, service: str, newest: int) -> list[int]:
+    """Destroys all sealing keys of a service that are older than `newest`; returns the numbers of
+    the destroyed keys. The secret for fingerprints stays.
     """
     name = f"sealing.{service}"
-    *older, _ = sorted(ring(directory, name))
+    older = [number for number in sorted(ring(directory, name)) if number < newest]
     if 0 in older and not (directory / f"marks.{service}.key").exists():
         _write(
             directory / f"marks.{service}.key",

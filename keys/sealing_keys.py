@@ -56,15 +56,15 @@ class SealingKeys:
             return now - self._service.made_at(self._name, number, now)
         return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
-    def retire(self) -> list[int]:
-        """Destroys all keys but the newest; returns the numbers of the destroyed keys.
+    def retire(self, newest: int) -> list[int]:
+        """Destroys all keys older than `newest`; returns the numbers of the destroyed keys.
 
-        The secret for fingerprints stays. It moves to the key service if the newest key is there.
+        The secret for fingerprints stays. It moves to the key service if the key `newest` is there.
         """
-        *older, newest = sorted(self._ring())
+        older = [number for number in sorted(self._ring()) if number < newest]
         in_service = self._service.ring(self._name) if self._service else {}
         if not self._service or newest not in in_service:
-            return key_folder.retire(self._folder, self._name)
+            return key_folder.retire(self._folder, self._name, newest)
         if key_folder.sealing_files(self._folder, self._name):
             self._service.keep_marks(self._name, key_folder.root(self._folder, self._name))
         for number in older:

@@ -64,7 +64,7 @@ def test_a_sealing_key_that_is_retired_while_a_process_reads_its_keys_is_left_ou
     for _ in range(2):
         key_folder.add_to_ring(tmp_path, "sealing.partners")
     newest = key_folder.secret(tmp_path, "sealing.partners.2")
-    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners"), monkeypatch)
+    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners", 2), monkeypatch)
     assert key_folder.ring(tmp_path, "sealing.partners") == {2: newest}
 
 
@@ -74,7 +74,7 @@ def test_the_secret_for_fingerprints_is_found_while_the_first_key_is_retired(
     key_folder.create(tmp_path, ["partners"])
     secret = key_folder.root(tmp_path, "partners")
     key_folder.add_to_ring(tmp_path, "sealing.partners")
-    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners"), monkeypatch)
+    before_the_next_read(lambda: key_folder.retire(tmp_path, "partners", 1), monkeypatch)
     assert key_folder.root(tmp_path, "partners") == secret
 
 
@@ -124,3 +124,13 @@ def test_halves_of_two_different_pairs_are_named(tmp_path: Path, name: str) -> N
     assert not key_folder.is_readable(private.parent, private.name), "doctor names the file"
     public.unlink()
     assert key_folder.signing(private.parent, name), "the gateway's folder has no public halves"
+
+
+def test_a_key_that_still_seals_rows_survives_a_rotation_at_the_moment_of_the_retirement(
+    tmp_path: Path,
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    newest = key_folder.add_to_ring(tmp_path, "sealing.partners")  # all rows were found to have it
+    key_folder.add_to_ring(tmp_path, "sealing.partners")
+    assert key_folder.retire(tmp_path, "partners", newest) == [0]
+    assert sorted(key_folder.ring(tmp_path, "sealing.partners")) == [1, 2]

@@ -236,7 +236,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     moved = both.rewrap(sealed, "c")
     assert moved[:3] == b"\x02\x00\x01"
     assert moving.age_of_newest(NOW + 90) == 90
-    assert moving.retire() == [0]
+    assert moving.retire(1) == [0]
     assert key_folder.sealing_files(folder, "tests") == []
     for keyring in (both, SealingKeys(folder, "tests", KeyService(token)).keyring()):
         assert (
@@ -246,7 +246,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
         ) == ([1], "x", mark)
     key_folder.create(folder, ["tests"], sealing=False)
     assert key_folder.sealing_files(folder, "tests") == [], "a start creates no new first key"
-    assert (moving.add(NOW), moving.retire(), moving.newest()) == (2, [1], 2)
+    assert (moving.add(NOW), moving.retire(2), moving.newest()) == (2, [1], 2)
 
 
 def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name(

@@ -30,7 +30,8 @@ ALLOWED = frozenset(
     "topic partition offset subject version type consumer count error fault attempt delay_s"
     " cluster_id address signal subjects kind referral_id "
     "delivery_id webhook_id receipt_id table group channel clock percent state port pid where loop"
-    " loops epoch sequence dropped_fields".split()
+    " loops epoch sequence dropped_fields file turn known silent witnessed callback_id contact_id"
+    " emergency_id enquiry_id import_id person_id provider_id service_id".split()
 )
 
 

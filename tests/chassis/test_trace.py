@@ -5,6 +5,7 @@ The id is in the outbox, in the topic, and with facts that wait at a consumer.
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from keys import key_folder
 from keys.sealing import Signer
 from tests.builders import NOON
 
+ROOT = Path(__file__).resolve().parents[2]
 REQUEST = "0d5f3c0a9b1e4c7d8e2f60718293a4b5"
 INVALID_TRACEPARENTS = [
     b"",
@@ -81,3 +83,33 @@ def test_each_log_line_within_a_request_has_its_trace_id(
     within, without = map(json.loads, capsys.readouterr().out.splitlines())
     assert within["trace_id"] == REQUEST
     assert "trace_id" not in without
+
+
+def test_no_log_line_of_the_code_has_a_field_that_is_dropped() -> None:
+    files = [
+        file
+        for folder in ("chassis", "facts", "keys", "local", "runtime", "services", "trail")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    calls = [
+        node
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    fields = {
+        keyword.arg
+        for call in calls
+        if ast.unparse(call.func).startswith("log.get().")
+        for keyword in call.keywords
+    }
+    # the name of the identifier, with which a line names a row whose deadlines can't be fired
+    fields |= {
+        str(argument.value)
+        for call in calls
+        if ast.unparse(call.func) == "fire_each"
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and str(argument.value).endswith("_id")
+    }
+    assert {"receipt_id", "enquiry_id", "silent"} < fields
+    assert fields - log.ALLOWED - {None} == set()

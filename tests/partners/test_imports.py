@@ -368,3 +368,13 @@ def test_a_service_in_hsds_with_the_id_of_another_members_service_is_a_new_servi
     report = scene.import_report(manager, as_json([service]))
     assert report.lines[0].subject_id != theirs.id
     assert scene.coordinator.GetService(id=theirs.id).name == "Ajena"
+
+
+def test_a_column_with_content_but_no_heading_is_reported_as_ignored(
+    scene: Scene, manager: Stubs
+) -> None:
+    cut_by_a_semicolon = "Asesoría;LEG;León;;L-V 8am-5pm; sáb 8am-12m;18+;es;beds"
+    report = scene.import_report(manager, sheet(cut_by_a_semicolon, headings=f"{HEADINGS};;"))
+    assert list(report.ignored_columns) == ["H", "I"]
+    report = scene.import_report(manager, sheet("Otra;LEG;León;;;;;;", headings=f"{HEADINGS};;"))
+    assert list(report.ignored_columns) == []

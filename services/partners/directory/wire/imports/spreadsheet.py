@@ -4,6 +4,7 @@ Its headings are in Spanish, English or French, in any order.
 """
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from services.partners.directory.domain.imports import (
     Line,
@@ -53,13 +54,14 @@ _PLACE_FIELDS = ("address", "area_code", "latitude", "longitude")
 def parse(table: Table, reader: CellReader) -> ParsedFile:
     """Returns the drafts of the rows; none if the table has no column for the name."""
     parsed_file = ParsedFile()
-    heading_row, headings = table.rows[0]
+    heading_row = table.rows[0][0]
     fields: dict[int, str] = {}
-    for index, heading in enumerate(headings):
+    all_cells = (cells for _, cells in table.rows)
+    for index, (heading, *below) in enumerate(zip_longest(*all_cells, fillvalue="")):
         field = _FIELD.get(fold(heading).replace("_", " ").strip(" *:?"))
         if field and field not in fields.values():
             fields[index] = field
-        elif heading.strip():
+        elif heading.strip() or any(map(str.strip, below)):
             parsed_file.ignored_columns.append(column_letters(index))
     columns = {field: column_letters(index) for index, field in fields.items()}
     if "name" not in columns:

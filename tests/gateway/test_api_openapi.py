@@ -364,3 +364,20 @@ def test_exactly_the_documented_operations_read_an_idempotency_key() -> None:
         in (request_all(system, path, method, "a b").get_json(silent=True) or {}).get("errors", [])
     }
     assert read == documented
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("/api/v1/people", "post"),
+        ("/api/v1/enquiries", "post"),
+        ("/api/v1/callbacks", "post"),
+        ("/api/v1/imports", "post"),
+        ("/api/v1/advice-cards", "get"),
+        ("/api/v1/delivery-hours", "get"),
+    ],
+)
+def test_an_operation_that_looks_up_an_id_from_body_or_query_documents_404(
+    place: tuple[str, str],
+) -> None:
+    assert "404" in METHODS[place]["responses"]

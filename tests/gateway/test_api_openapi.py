@@ -23,6 +23,7 @@ from protos.stubs import SERVICES
 from services.gateway.api import openapi_text
 from services.gateway.api.binding import bindings
 from services.gateway.edge.problems import DOCS, REASONS
+from services.gateway.site.language.vocabulary import TABLES
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND
 from services.notifications.domain.webhook import Webhook as Endpoint
@@ -381,3 +382,10 @@ def test_an_operation_that_looks_up_an_id_from_body_or_query_documents_404(
     place: tuple[str, str],
 ) -> None:
     assert "404" in METHODS[place]["responses"]
+
+
+def test_the_guide_names_each_reason_for_a_wrong_field() -> None:
+    guide = (ROOT / "docs" / "api.md").read_text()
+    of_import_reports = {"ambiguous", "duplicate", "unknown_organization"}
+    named = set(re.findall(r"`(\w+)`", guide.partition("## When the answer is no")[2]))
+    assert TABLES["violation"].keys() - of_import_reports - named == set()

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from google.protobuf.message import Message
 
 from chassis.errors import Unauthenticated
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2
-from protos.referrals.v1 import contacts_pb2, people_pb2, referrals_pb2
+from protos.referrals.v1 import contacts_pb2, emergencies_pb2, people_pb2, referrals_pb2
 from tests.gateway.api_gateway import ID, KEY, Played, System
 from tests.gateway.openapi_document import METHODS
 
@@ -294,3 +295,19 @@ def test_read_only_fields_are_refused_in_a_short_patch_and_ignored_in_a_resource
     ):
         refused = patch(system, path, body, '"v1"')
         assert refused.json["errors"] == [{"pointer": pointer, "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    ("path", "rpc", "resource"),
+    [
+        ("services", "GetService", directory_pb2.Service(etag="7", open_now=True)),
+        ("contacts", "GetContact", contacts_pb2.Contact(etag="7", unheard=True)),
+        ("emergencies", "GetEmergency", emergencies_pb2.Emergency(etag="7", live=True)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_object_with_a_field_that_changes_with_time_is_always_sent_whole(
+    path: str, rpc: str, resource: Message, system: System, played: Played
+) -> None:
+    played.answers[rpc] = resource
+    assert system.get(f"/{path}/{ID}", If_None_Match='"7"').status_code == 200

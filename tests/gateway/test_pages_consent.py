@@ -452,3 +452,15 @@ def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens
         played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
         page = client.get(f"/people/{ID}").text
         assert ("Falta confirmar" in page, "Ya no abre nada" in page) == (waits, ended)
+
+
+def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> None:
+    manner = send_page(
+        client, second_page(client), purpose_codes="HOU", answer_health="yes", no_to_the_rest="1"
+    )
+    answers = send_page(client, manner, back="1")
+    refused = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1")
+    refused_answers = send_page(client, refused, back="1")
+    assert (ticked(answers), ticked(refused_answers)) == (len(NO_TO_ALL), len(NO_TO_ALL))
+    marked = re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text)
+    assert marked == ["health"]

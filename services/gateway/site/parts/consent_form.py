@@ -20,7 +20,7 @@ POINTS = tuple(vocabulary.TABLES["explained"])
 ANSWERS = {f"answer_{code}": code for code in vocabulary.TABLES["field_group"]}
 FIELDS_OF_PAGE: Mapping[str, tuple[str, ...]] = {
     "points": ("explained_codes",),
-    "answers": (*ANSWERS, "purpose_codes", "no_to_the_rest"),
+    "answers": (*ANSWERS, "purpose_codes"),
     "manner": (
         "until_time",
         "adult_ground_code",
@@ -125,8 +125,17 @@ def agreed_groups() -> list[str]:
 
 
 def values_for(recipient: str) -> MultiDict[str, str]:
-    """Returns the values entered so far if they are for this recipient; else none."""
-    return request.form if forms.text("recipient") == recipient else MultiDict()
+    """Returns the values entered so far if they are for this recipient; else none.
+
+    The button `no_to_the_rest` answers no for each group that has no answer yet.
+    """
+    if forms.text("recipient") != recipient:
+        return MultiDict()
+    values = MultiDict(request.form)
+    if forms.flag("no_to_the_rest"):
+        for name in ANSWERS:
+            values.setdefault(name, "no")
+    return values
 
 
 def hidden_fields(page: str, recipient: str) -> Iterator[tuple[str, str]]:

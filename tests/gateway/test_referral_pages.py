@@ -487,3 +487,18 @@ def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClien
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
     page = client.get("/referrals?urgency=immediate").text
     assert '<details class="card" open><summary>Filtrar</summary>' in page
+
+
+def test_a_step_that_is_no_longer_possible_is_not_to_be_sent_again(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["AcceptReferral"] = errors.Stale()
+    again = "envíelo otra vez si lo suyo debe quedar"
+    for allowed_verbs, possible in ((("accept",), True), ((), False)):
+        played.answers["GetReferral"] = received(*allowed_verbs)
+        form = {"planned_first_contact_time": "2026-12-01T08:30"}
+        answer = take(client, "accept", **form)
+        assert (again in answer.text, "o ya no es posible" in answer.text) == (
+            possible,
+            not possible,
+        )

@@ -36,6 +36,7 @@ MANAGUA = zone_of("NI")
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
 NO_PLAN = ("FAILED_PRECONDITION", "safe_contact_missing")
 STALE = ("ABORTED", "stale_etag")
+SETTLED = ("FAILED_PRECONDITION", "callback_settled")
 
 
 def local_time(day: int, hour: int, minute: int = 0) -> datetime:
@@ -282,7 +283,7 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
         assert not status.HasField("call_until_time")
     assert not owed_calls(story, created)
     assert published_verbs(service, callback) == ["asked", "settled"]
-    assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)) == STALE
+    assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)) == SETTLED
 
 
 def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
@@ -308,10 +309,7 @@ def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_e
     settled = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
     assert settled.clocks[0].HasField("stop_time")
     assert not owed_calls(story, created)
-    assert refusal(partial(settle, story, settled, c.CALLBACK_OUTCOME_GIVEN_UP)) == (
-        "FAILED_PRECONDITION",
-        "callback_settled",
-    )
+    assert refusal(partial(settle, story, settled, c.CALLBACK_OUTCOME_GIVEN_UP)) == SETTLED
     assert published_verbs(service, first) == ["changed", "changed", "settled"]
     arrange_call(story, created.contact.id)
     assert len(owed_calls(story, created)) == 1, "another call can be arranged"
@@ -440,3 +438,13 @@ def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     assert not owed_calls(story, again, clinic), "the arranged call ends"
     arrange = partial(arrange_call, story, again.contact.id, operator=clinic)
     assert refusal(arrange) == NOT_SAFE
+
+
+def test_a_colleague_of_the_operator_who_made_a_call_is_told_that_it_was_made(
+    story: Story,
+) -> None:
+    callback = arrange_call(story, story.contact().contact.id)
+    settle(story, callback, c.CALLBACK_OUTCOME_REACHED)
+    late = (c.CALLBACK_OUTCOME_REACHED, c.CALLBACK_OUTCOME_AGAIN, c.CALLBACK_OUTCOME_GIVEN_UP)
+    for outcome in late:
+        assert refusal(partial(settle, story, callback, outcome)) == SETTLED

@@ -84,21 +84,21 @@ class Callback:
 
     def move(self, now: datetime, hours: tuple[datetime, datetime], *, by_herself: bool) -> None:
         """Moves the callback to other hours."""
-        self._check_owed()
+        self.check_owed()
         self.asked_by_herself = by_herself
         self.clock.restart(*hours)
         self._change(now)
 
     def try_again(self, now: datetime, hours: tuple[datetime, datetime]) -> None:
         """Moves the callback to other hours after the caller was not reached."""
-        self._check_owed()
+        self.check_owed()
         self.tries += 1
         self.clock.restart(*hours)
         self._change(now)
 
     def settle(self, now: datetime, outcome_code: str, worker_id: str) -> None:
         """Settles the callback, so that no call is owed any more."""
-        self._check_owed()
+        self.check_owed()
         self.outcome_code, self.worker_id = outcome_code, worker_id
         self.tries += outcome_code == GIVEN_UP
         self.clock.stop(now)
@@ -115,7 +115,8 @@ class Callback:
         self.version, self.update_time = self.version + 1, now
         return ESCALATED if percent >= 150 else WAITING
 
-    def _check_owed(self) -> None:
+    def check_owed(self) -> None:
+        """Refuses a change of a callback that was settled already."""
         if self.outcome_code:
             raise Conflict("callback_settled")
 

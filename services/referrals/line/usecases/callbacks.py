@@ -103,6 +103,7 @@ class Callbacks:
         if outcome == AGAIN:
             self._check_plans(tx, contact)
         callback = callbacks.lock(tx, identifier)
+        callback.check_owed()
         if callback.step_version != base_version:
             raise Stale
         if outcome == AGAIN:

@@ -448,3 +448,15 @@ def test_a_colleague_of_the_operator_who_made_a_call_is_told_that_it_was_made(
     late = (c.CALLBACK_OUTCOME_REACHED, c.CALLBACK_OUTCOME_AGAIN, c.CALLBACK_OUTCOME_GIVEN_UP)
     for outcome in late:
         assert refusal(partial(settle, story, callback, outcome)) == SETTLED
+
+
+def test_a_person_who_withdraws_everything_is_not_called_under_another_reference_either(
+    story: Story,
+) -> None:
+    created, other = story.contact(), story.contact()
+    person = file_of(story, created, PHONE)
+    update_contact(story.operator, read_contact(story.operator, other.contact), person_id=person.id)
+    arrange_call(story, other.contact.id)
+    ask_for_call(story, created)
+    story.service.public().WithdrawConsentByReference(**credentials(created))
+    assert not [*owed_calls(story, created), *owed_calls(story, other)]

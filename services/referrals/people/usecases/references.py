@@ -18,7 +18,7 @@ from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.store.person_ids import PersonIds
+from services.referrals.files.store.person_ids import PersonIds, ids_of
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
@@ -260,7 +260,18 @@ class References:
             self._consents.withdraw_all(
                 call.tx, call.clock.now(), first_contact.id, person_id, call.trail
             )
-        callbacks.end(call.tx, call.clock.now(), callback_book.owed_to(call.tx, ids.contact_ids))
+        contact_ids = {
+            *ids.contact_ids,
+            # a line may have agreed on a call under another reference of hers
+            *(
+                contact_id
+                for person_id in ids.person_ids
+                for contact_id in ids_of(call.tx, person_id).contact_ids
+            ),
+        }
+        callbacks.end(
+            call.tx, call.clock.now(), callback_book.owed_to(call.tx, sorted(contact_ids))
+        )
 
     def _withdraw_one(
         self, call: Call, first_contact: Contact, requests: Sequence[Referral], key: str

@@ -502,3 +502,15 @@ def test_a_step_that_is_no_longer_possible_is_not_to_be_sent_again(
             possible,
             not possible,
         )
+
+
+def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    coarse = r.CoarsePerson(
+        age_band=r.AGE_BAND_25_TO_59, gender_code=r.PERSON_GENDER_FEMININE, dependants=1
+    )
+    played.answers["GetReferral"] = received("decline", person=coarse)
+    client.get(PAGE)
+    request = played.last("MatchServices")
+    assert (request.age, request.gender, request.dependants) == (40, d.GENDER_FEMININE, 1)

@@ -6,7 +6,7 @@ from chassis.errors import Refusal
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import answer_or, lists
+from services.gateway.site.backend import lists
 from services.gateway.site.language import words
 
 # The age that stands for each band: a service's limits are in years, but a person's age is often
@@ -76,20 +76,22 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     A worker who declines can suggest such a service; a sender can choose one to ask instead.
     Returns an empty list if the directory refuses.
     """
-    request = d.MatchServicesRequest(
-        need_code=referral.need_code,
-        country=referral.person.country,
-        department=referral.person.department,
-        language=referral.person.language,
-        excluded_organization_ids=[
-            referral.receiver_organization_id,
-            *referral.unsafe_organization_ids,
-        ],
-        excluded_areas=referral.unsafe_departments,
-        limit=8,
-    )
+    try:
+        found_matches = matches(
+            referral.need_code,
+            referral.person,
+            home="",
+            limit=8,
+            unsafe_departments=referral.unsafe_departments,
+            excluded_organization_ids=[
+                referral.receiver_organization_id,
+                *referral.unsafe_organization_ids,
+            ],
+        )
+    except Refusal:
+        return []
     return [
         (m.service.id, f"{m.service.name} · {provider_of(m.service)}")
-        for m in answer_or(d.MatchServicesResponse(), request, Refusal).matches
+        for m in found_matches
         if m.verdict != d.VERDICT_DOES_NOT_FIT
     ]

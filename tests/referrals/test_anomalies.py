@@ -323,7 +323,7 @@ def test_only_an_auditor_reviews_an_anomaly(
     )
     assert (listed(waiting=True), listed(waiting=False)) == ([], [reviewed])
     for fields, expected in (
-        ({}, ("ABORTED", "stale_etag")),
+        ({}, ("FAILED_PRECONDITION", "nothing_to_review")),
         ({"etag": reviewed.etag}, ("FAILED_PRECONDITION", "nothing_to_review")),
         ({"id": new_id()}, NOT_FOUND),
     ):

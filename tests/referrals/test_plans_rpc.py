@@ -335,6 +335,8 @@ def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> 
         lambda: update(story.ngo, closed, "safety_plan", MET),
         lambda: story.ngo.MovePlan(id=plan.id, etag=closed.etag, version=1),
         lambda: close(story.ngo, closed),
+        lambda: update(story.ngo, plan, "safety_plan", MET),
+        lambda: close(story.ngo, plan),
     ):
         assert refusal(change) == ("FAILED_PRECONDITION", "plan_closed")
     assert begun(story, person=person(plan)).id != plan.id

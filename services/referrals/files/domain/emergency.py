@@ -98,10 +98,10 @@ class EmergencyAccess:
         Refuses a reviewer from the organisation that opened the data, a reviewer who may be the
         same person as the worker who opened it, and a second review. Raises Stale or Conflict.
         """
-        if self.version != version:
-            raise Stale
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
+        if self.version != version:
+            raise Stale
         if organization_id == self.organization_id:
             raise Conflict("second_person_required")
         check_second(reviewer, self.worker_id, self.create_time)

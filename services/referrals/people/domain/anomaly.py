@@ -87,10 +87,10 @@ class Anomaly:
 
     def review(self, worker_id: str, code: str, version: int, now: datetime) -> None:
         """Records the review by an auditor; a second review is refused."""
-        if self.version != version:
-            raise Stale
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
+        if self.version != version:
+            raise Stale
         self.review_time, self.reviewed_by_worker_id, self.review_code = now, worker_id, code
         self.version += 1
 

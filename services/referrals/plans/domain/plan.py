@@ -131,7 +131,7 @@ class Plan:
         `referral` (its id and state) must be given for REFERRED and for no other state,
         `reason_code` for NOT_NEEDED and for no other state. Raises NotFound, Invalid or Conflict.
         """
-        self._check_running()
+        self.check_running()
         if key not in self.steps:
             raise NotFound
         for path, is_given, is_required in (
@@ -206,7 +206,7 @@ class Plan:
         Steps that the newer version does not have are dropped. Raises Invalid if the version is not
         newer, and Conflict if the plan is closed.
         """
-        self._check_running()
+        self.check_running()
         if pathway.version <= self.pathway.version:
             raise Invalid(("version", "out_of_range"))
         self.pathway = pathway
@@ -217,7 +217,7 @@ class Plan:
 
     def close(self, reason_code: str, now: datetime) -> None:
         """Closes the plan; its steps stay as they are."""
-        self._check_running()
+        self.check_running()
         self.close_time, self.close_reason_code = now, reason_code
         self._mark_changed(now)
 
@@ -229,7 +229,7 @@ class Plan:
         A child's plan ends only when a second person gives the same reason as the first; the first
         request is only a proposal. `requester` is None for a system.
         """
-        self._check_running()
+        self.check_running()
         if not of_a_child:
             self.close(reason_code, now)
         elif requester is None:
@@ -354,7 +354,8 @@ class Plan:
         elif not self.has_begun(keys[0]):
             raise Conflict("step_waits", keys[0])
 
-    def _check_running(self) -> None:
+    def check_running(self) -> None:
+        """Refuses a change of a plan that has ended."""
         if self.close_time is not None:
             raise Conflict("plan_closed")
 

@@ -408,6 +408,7 @@ class Plans:
     def _lock(self, tx: Transaction, identifier: str, version: int) -> Plan:
         plan = plans.get(tx, identifier, self._lookup(tx), for_update=True)
         if plan.version != version:
+            plan.check_running()
             raise Stale
         return plan
 

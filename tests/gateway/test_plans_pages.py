@@ -171,6 +171,7 @@ def test_referring_a_step_again_makes_a_draft_that_follows_the_referral_that_end
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["GetPlan"] = plan(step("a", referral_id="f" * 32))
+    played.answers["GetReferral"] = r.Referral(id="f" * 32)
     send(client, f"{PLAN}/refer/a")
     assert played.last("CreateReferral").based_on_id == "f" * 32
 
@@ -343,3 +344,21 @@ def test_a_draft_that_the_step_does_not_take_is_discarded(
     discarded = played.last("EnterReferralInError")
     assert (discarded.id, discarded.etag) == ("e" * 32, "v1")
     assert discarded.request_id not in ("", played.last("CreateReferral").request_id)
+
+
+@pytest.mark.parametrize("refusal", [None, errors.Stale()])
+def test_a_step_takes_the_draft_that_was_begun_in_place_of_its_referral(
+    refusal: errors.Refusal | None, client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetPlan"] = plan(step("a", referral_id="f" * 32))
+    played.answers["GetReferral"] = r.Referral(
+        id="e" * 32, following_id="e" * 32, state=r.STATE_DRAFT, need_code="HOU.EMG"
+    )
+    if refusal:
+        played.answers["UpdatePlanStep"] = refusal
+    answer = send(client, f"{PLAN}/refer/a")
+    assert (answer.status_code, answer.location) == (
+        (409, None) if refusal else (303, f"/referrals/{'e' * 32}/draft")
+    )
+    assert played.last("UpdatePlanStep").referral_id == "e" * 32
+    assert played.requests("CreateReferral") + played.requests("EnterReferralInError") == []

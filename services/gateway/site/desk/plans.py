@@ -132,7 +132,8 @@ def refer(identifier: str, key: str) -> access.Answer:
     question.
 
     From then on, the draft carries out the step. If the step has a referral already, redirects to
-    that referral. If the step's last referral ended, the draft follows it.
+    that referral. If the step's last referral ended, the draft follows it; it may have been begun
+    on the page of that referral.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")
@@ -141,7 +142,8 @@ def refer(identifier: str, key: str) -> access.Answer:
         return redirect(url_for("referral_new.resume", identifier=standing.referral_id), 303)
     if plan.etag != forms.etag():
         raise Stale
-    draft = clients().referrals.CreateReferral(
+    begun_draft = draft_in_place_of(standing.referral_id, need)
+    draft = begun_draft or clients().referrals.CreateReferral(
         r.CreateReferralRequest(
             person_id=plan.person_id,
             need_code=need,
@@ -161,15 +163,24 @@ def refer(identifier: str, key: str) -> access.Answer:
             )
         )
     except (Conflict, Stale):  # a colleague was quicker; without a step nobody would need the draft
-        clients().referrals.EnterReferralInError(
-            r.EnterReferralInErrorRequest(
-                id=draft.id,
-                etag=draft.etag,
-                request_id=forms.part_of(forms.request_id(), "discard"),
+        if begun_draft is None:
+            clients().referrals.EnterReferralInError(
+                r.EnterReferralInErrorRequest(
+                    id=draft.id,
+                    etag=draft.etag,
+                    request_id=forms.part_of(forms.request_id(), "discard"),
+                )
             )
-        )
         raise
     return redirect(url_for("referral_new.resume", identifier=draft.id), 303)
+
+
+def draft_in_place_of(referral_id: str, need_code: str) -> r.Referral | None:
+    """Returns the draft for this need that was begun in place of a referral, or None."""
+    following_id = referrals.fetch(referral_id).following_id if referral_id else ""
+    following = referrals.fetch(following_id) if following_id else r.Referral()
+    is_draft_for_need = following.state == r.STATE_DRAFT and following.need_code == need_code
+    return following if is_draft_for_need else None
 
 
 # Moves the plan to the newest version of its pathway.

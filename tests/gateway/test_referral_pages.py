@@ -514,3 +514,24 @@ def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
     client.get(PAGE)
     request = played.last("MatchServices")
     assert (request.age, request.gender, request.dependants) == (40, d.GENDER_FEMININE, 1)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "form", "fields"),
+    [
+        ("OpenPerson", "open", {"field_groups": "identity"}),
+        ("OpenSafeContact", "safe-contact", {}),
+        ("OpenInEmergency", "emergency", {"reason_code": "life_at_risk", "note": "No responde"}),
+    ],
+)
+def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
+    rpc: str, form: str, fields: dict[str, str], played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = received(state=r.STATE_DECLINED, person_id=ID)
+    played.answers[rpc] = errors.NotFound()
+    answer = send(client, PAGE, f"{PAGE}/{form}", **fields)
+    assert (
+        answer.status_code,
+        "Ahora no hay datos de ella que usted pueda abrir." in answer.text,
+        "Aquí no hay nada" in answer.text,
+    ) == (404, True, False)

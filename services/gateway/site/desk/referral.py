@@ -350,8 +350,14 @@ def act(identifier: str, verb: str) -> access.Answer:
     return redirect(url_for("referral.show", identifier=identifier, done=verb), 303)
 
 
+def nothing_to_open(referral: r.Referral, verb: str) -> tuple[str, int]:
+    """Renders the page of a referral that opens no data of the person any more."""
+    problem = _("Ahora no hay datos de ella que usted pueda abrir.")
+    return render(referral, verb, {"_form": problem}), 404
+
+
 @pages.post("/referrals/<identifier>/open", access.CARE, again=partial(again, verb="open"))
-def open_person(identifier: str) -> str:
+def open_person(identifier: str) -> str | tuple[str, int]:
     """Opens the data that the receipt allows, for a purpose.
 
     Only the answer to this form shows the data.
@@ -361,7 +367,11 @@ def open_person(identifier: str) -> str:
     rpc_request.purpose_code = rpc_request.purpose_code or referral.need_code
     if not rpc_request.field_groups:
         forms.refuse({"field_groups": words.violation("required")})
-    return render(referral, "open", identity=clients().people.OpenPerson(rpc_request))
+    try:
+        identity = clients().people.OpenPerson(rpc_request)
+    except NotFound:
+        return nothing_to_open(referral, "open")
+    return render(referral, "open", identity=identity)
 
 
 @pages.post("/referrals/<identifier>/address", access.SENDERS, again=partial(again, verb="address"))
@@ -391,9 +401,11 @@ def open_in_emergency(identifier: str) -> access.Answer:
 
     The holder of the file and the coordinators are notified at once.
     """
-    clients().emergencies.OpenInEmergency(
-        forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
-    )
+    rpc_request = forms.filled(em.OpenInEmergencyRequest(referral_id=identifier))
+    try:
+        clients().emergencies.OpenInEmergency(rpc_request)
+    except NotFound:
+        return nothing_to_open(referrals.fetch(identifier), "emergency")
     return redirect(
         url_for("referral.show", identifier=identifier, done="emergency", _anchor="person"), 303
     )
@@ -404,13 +416,14 @@ def open_in_emergency(identifier: str) -> access.Answer:
     access.SENDERS,
     again=partial(again, verb="safe_contact"),
 )
-def open_safe_contact(identifier: str) -> str:
+def open_safe_contact(identifier: str) -> str | tuple[str, int]:
     """Opens the safe-contact plan.
 
     Only this answer shows the plan, and the access is recorded.
     """
-    return render(
-        referrals.fetch(identifier),
-        "safe_contact",
-        plan=clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier)),
-    )
+    referral = referrals.fetch(identifier)
+    try:
+        plan = clients().people.OpenSafeContact(p.OpenSafeContactRequest(referral_id=identifier))
+    except NotFound:
+        return nothing_to_open(referral, "safe_contact")
+    return render(referral, "safe_contact", plan=plan)

@@ -53,7 +53,7 @@ def test_the_sheet_for_a_shift_has_the_dates_of_the_calls_for_it_is_read_after_m
     hours.due_time.FromJsonString("2026-11-30T18:00:00Z")
     owe_call(played, clocks=[hours])
     page = client.get("/line/shift").text
-    assert "30 noviembre 2026, 08:00 – 30 noviembre 2026, 12:00" in page
+    assert "30 de noviembre de 2026, 08:00 – 30 de noviembre de 2026, 12:00" in page
 
 
 def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(

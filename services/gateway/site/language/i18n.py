@@ -176,7 +176,7 @@ def today_text() -> str:
 def full_date_and_time(stamp: Timestamp | None) -> str:
     """Formats a time with its full date, for paper, which may be read on another day."""
     time = moment(stamp)
-    return format_time(time, "d MMMM y, HH:mm") if time else "–"
+    return format_time(time, _("d 'de' MMMM 'de' y, HH:mm")) if time else "–"
 
 
 def weekday_and_day(time: datetime) -> str:

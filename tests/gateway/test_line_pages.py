@@ -387,3 +387,18 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
     answer = send(client, "/line/shift", request_id="1" * 32)
     assert answer.location == "/line/shift?done=saved"
     assert played.last("TakeOverLine").request_id == "1" * 32
+
+
+def test_a_contact_that_was_marked_as_handed_over_by_mistake_is_open_again(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    for outcome, expected in (
+        (c.CONTACT_OUTCOME_HANDED_OVER, [c.CONTACT_OUTCOME_OPEN]),
+        (c.CONTACT_OUTCOME_REFERRED, []),
+    ):
+        played.answers["GetContact"] = c.Contact(id=ID, line_country="NI", outcome_code=outcome)
+        form = {"etag": "v7", "emergency_number_code": "ambulance", "connected_live": "no"}
+        assert send(client, f"{CONTACT}/hand-over", **form).status_code == 303
+        request = played.last("UpdateContact")
+        changed = "outcome_code" in request.update_mask.paths
+        assert ([request.contact.outcome_code] if changed else []) == expected

@@ -178,15 +178,20 @@ def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) ->
 def hand_over(identifier: str) -> None:
     """Records whether the caller was connected live, and with whom.
 
-    If she was connected, the contact ends as handed over.
+    If she was connected, the contact ends as handed over. If that is corrected to no, the contact
+    is open again.
     """
     changes = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
+    if not changes.connected_live:
+        forms.refuse({"connected_live": words.violation("required", "connected_live")})
+    stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     if changes.connected_live == c.ANSWER_YES:
         changes.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
         paths.append("outcome_code")
-    if not changes.connected_live:
-        forms.refuse({"connected_live": words.violation("required", "connected_live")})
+    elif stored.outcome_code == c.CONTACT_OUTCOME_HANDED_OVER:
+        changes.outcome_code = c.CONTACT_OUTCOME_OPEN
+        paths.append("outcome_code")
     clients().contacts.UpdateContact(
         c.UpdateContactRequest(
             contact=changes, update_mask=FieldMask(paths=paths), request_id=forms.request_id()

@@ -219,3 +219,24 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
     file = get_sheet(played, f".pdf?lang={language}").data
     assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
     assert "OpenPerson" not in {rpc for rpc, *_ in played.calls}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"giver_code": p.GIVER_GUARDIAN, "assent_code": p.ASSENT_GIVEN}, "18 años"),
+        ({"giver_code": p.GIVER_BEST_INTEREST, "assent_code": p.ASSENT_REFUSED}, "18 años"),
+        ({"giver_code": p.GIVER_AUTHORITY, "assent_code": p.ASSENT_TOO_YOUNG}, "12 años"),
+        ({"giver_code": p.GIVER_PERSON}, ""),
+    ],
+)
+def test_what_somebody_allowed_for_a_child_is_shown_to_end_at_the_latest_with_her_age(
+    played: PlayedServices, fields: dict[str, object], expected: str
+) -> None:
+    given = receipt(**fields)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[given])
+    played.answers["GetReceipt"] = given
+    early = f"o antes, al cumplir {expected}" if expected else "o antes"
+    client = enter(pages(played).test_client())
+    for path in (f"/people/{ID}", f"/people/{ID}/knows", f"/people/receipts/{ID}"):
+        assert (early in client.get(path).text) == bool(expected), path

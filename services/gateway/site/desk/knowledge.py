@@ -148,7 +148,7 @@ def data_by_receipt(
             i18n.moment(receipt.withdraw_time),
             _("Se retiró el %(day)s.", day=i18n.day(receipt.withdraw_time)),
         ),
-        (receipt.live, _("Hasta el %(day)s.", day=last_day)),
+        (receipt.live, _("Hasta el %(day)s.", day=words.end_of_consent(receipt))),
         (
             until_time and until_time <= i18n.now(),
             _("Terminó el %(day)s: ya no abre nada.", day=last_day),

@@ -141,6 +141,20 @@ def spanish(kind: str, text: str) -> str | None:
     return table.get(text) or table.get(text.lower()) or table.get(text.replace("-", "_"))
 
 
+def end_of_consent(receipt: people_pb2.Receipt) -> str:
+    """Describes when a consent ends at the latest: its last day, and for a child's her birthday.
+
+    What somebody else allows for a child ends when she is of age; what was allowed because she was
+    too young to be asked ends when she can be asked.
+    """
+    last_day = i18n.day(receipt.until_time)
+    if not receipt.assent_code or receipt.giver_code == people_pb2.GIVER_PERSON:
+        return last_day
+    if receipt.assent_code == people_pb2.ASSENT_TOO_YOUNG:
+        return _("%(day)s, o antes, al cumplir 12 años", day=last_day)
+    return _("%(day)s, o antes, al cumplir 18 años", day=last_day)
+
+
 def options(kind: str) -> list[tuple[str, str]]:
     """Returns all codes of a kind with their words, in the order of the table, for a form."""
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]

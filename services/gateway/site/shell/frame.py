@@ -41,6 +41,7 @@ def install(app: Flask) -> None:
         served=words.people,
         department_short=words.department_short,
         language_name=words.language,
+        end_of_consent=words.end_of_consent,
         spelled=words.spelled,
         qr=words.qr,
         made_up=words.demo_statement,

@@ -18,6 +18,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
+from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     SECRET,
     Form,
@@ -25,6 +26,7 @@ from tests.gateway.pages_gateway import (
     missing,
     signed_in,
     submit,
+    token_of,
 )
 
 NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
@@ -160,3 +162,21 @@ def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer
     assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text
     client.delete_cookie("s")
     assert Form(sign_in(client, played, page.text).text).said["note"] == NOTE
+
+
+def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    path = f"/referrals/{ID}"
+    token = token_of(client.get(path).text)
+    for rpc, verb, note in (
+        ("AcknowledgeReferral", "acknowledge", ""),
+        ("AddNote", "add_note", NOTE),
+    ):
+        played.answers[rpc] = errors.Unavailable("store_unavailable")
+        data = {"form_token": token, "request_id": "one", "etag": "e1", "note": note}
+        page = client.post(f"{path}/do/{verb}", data=data).text
+        assert ("Enviarlo otra vez" in page, "Lo que escribió sigue aquí" in page) == (
+            True,
+            bool(note),
+        )

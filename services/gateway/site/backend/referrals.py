@@ -63,7 +63,7 @@ def update_draft(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
         r.UpdateReferralRequest(
             referral=r.Referral(id=draft.id, etag=etag or draft.etag, **fields),
             update_mask=FieldMask(paths=list(fields)),
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 

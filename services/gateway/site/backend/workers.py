@@ -6,7 +6,7 @@ from flask import render_template
 
 from chassis.errors import Conflict, Invalid
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import words
 from services.gateway.site.parts import forms
 
@@ -26,7 +26,7 @@ def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
     )
     try:
         stored_invitation = clients().members.CreateInvitation(
-            m.CreateInvitationRequest(invitation=invitation, request_id=forms.request_id())
+            m.CreateInvitationRequest(invitation=invitation, request_id=forms.text("request_id"))
         )
     except Conflict as refusal:
         if refusal.reason != "no_mail":
@@ -47,9 +47,7 @@ def reset_second_factor(identifier: str) -> None:
     """
     if not forms.flag("spoke"):
         raise Invalid(("spoke", "required"))
-    clients().members.ResetSecondFactor(
-        m.ResetSecondFactorRequest(id=identifier, request_id=forms.request_id())
-    )
+    send(forms.filled(m.ResetSecondFactorRequest(id=identifier)))
 
 
 def suspend(identifier: str) -> None:

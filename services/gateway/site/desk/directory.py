@@ -170,9 +170,7 @@ def leave(identifier: str) -> access.Answer:
     """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})
-    clients().directory.LeaveOrganization(
-        d.LeaveOrganizationRequest(id=identifier, etag=forms.etag(), request_id=forms.request_id())
-    )
+    send(forms.filled(d.LeaveOrganizationRequest(id=identifier)))
     if identifier == session.me().organization_id:
         return redirect(url_for("home.home"), 303)
     return redirect(url_for("directory.organization", identifier=identifier, done="saved"), 303)

@@ -261,7 +261,7 @@ def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:
             urgency_reason_code=r.UrgencyReason.ValueType(
                 words.number("urgency_reason", forms.text("urgency_reason_code"))
             ),
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 
@@ -336,7 +336,7 @@ def refer(identifier: str) -> access.Answer:
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
     rpc_request = r.CreateReferralRequest(
-        person_id=person_id, enquiry_id=identifier, request_id=forms.request_id()
+        person_id=person_id, enquiry_id=identifier, request_id=forms.text("request_id")
     )
     return referrals.redirect_to_next_page(
         clients().referrals.CreateReferral(rpc_request), "services"

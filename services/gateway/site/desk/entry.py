@@ -85,13 +85,13 @@ def show(
 def save() -> access.Answer:
     """Saves the fields of the organisation."""
     before = own_organization()
-    typed = forms.filled(d.Organization(id=before.id, etag=forms.etag()))
+    typed = forms.filled(d.Organization(id=before.id, etag=forms.text("etag")))
     return _save_or_show_again(
         lambda: send(
             d.UpdateOrganizationRequest(
                 organization=typed,
                 update_mask=FieldMask(paths=_ORGANIZATION),
-                request_id=forms.request_id(),
+                request_id=forms.text("request_id"),
             )
         ),
         show,
@@ -121,13 +121,13 @@ def service(identifier: str) -> access.Answer:
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
-    own_service = d.Service(id=_own_service(identifier).id, etag=forms.etag())
+    own_service = d.Service(id=_own_service(identifier).id, etag=forms.text("etag"))
     try:
         send(
             d.UpdateServiceRequest(
                 service=own_service,
                 update_mask=FieldMask(paths=["assured_time"]),
-                request_id=forms.request_id(),
+                request_id=forms.text("request_id"),
             )
         )
     except Stale:  # somebody changed it, so the manager would confirm data that she has not read
@@ -143,7 +143,7 @@ def place(identifier: str) -> access.Answer:
     if request.method != "POST":
         return place_form(before, {})
     typed = forms.filled(
-        pb.Location(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
+        pb.Location(id=before.id, etag=forms.text("etag"), organization_id=before.organization_id)
     )
     typed.confidential = before.confidential or forms.flag("confidential")
     return _save_or_show_again(
@@ -153,14 +153,18 @@ def place(identifier: str) -> access.Answer:
 
 def _save_place(before: pb.Location, typed: pb.Location) -> None:
     if not before.id:
-        send(pb.CreateLocationRequest(location=typed, request_id=forms.request_id()))
+        send(pb.CreateLocationRequest(location=typed, request_id=forms.text("request_id")))
         return
     # Sealed fields are not shown, so an empty field means that the value stays.
     sealed_fields = ("address", "transportation") if before.confidential else ()
     mask = FieldMask(
         paths=[path for path in _LOCATION if path not in sealed_fields or getattr(typed, path)]
     )
-    send(pb.UpdateLocationRequest(location=typed, update_mask=mask, request_id=forms.request_id()))
+    send(
+        pb.UpdateLocationRequest(
+            location=typed, update_mask=mask, request_id=forms.text("request_id")
+        )
+    )
 
 
 @pages.post("/entry/places/<identifier>/address", access.MANAGERS)
@@ -373,7 +377,7 @@ def _offered_at(service_id: str) -> dict[str, str]:
 def _service_in_form(before: d.Service) -> d.Service:
     """Returns the service from the form. An unanswered choice stays unset, which means "ask"."""
     typed = forms.filled(
-        d.Service(id=before.id, etag=forms.etag(), organization_id=before.organization_id)
+        d.Service(id=before.id, etag=forms.text("etag"), organization_id=before.organization_id)
     )
     typed.eligibility.SetInParent()
     eligibility: Any = typed.eligibility
@@ -411,13 +415,13 @@ def _save_service(before: d.Service, typed: d.Service) -> d.Service:
     if not before.id:
         typed.ClearField("active")
         return clients().directory.CreateService(
-            d.CreateServiceRequest(service=typed, request_id=forms.request_id())
+            d.CreateServiceRequest(service=typed, request_id=forms.text("request_id"))
         )
     return clients().directory.UpdateService(
         d.UpdateServiceRequest(
             service=typed,
             update_mask=FieldMask(paths=[*_SERVICE, "assured_time"]),
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 
@@ -435,13 +439,13 @@ def _offer_at(service_id: str, location_ids: Sequence[str]) -> None:
                     service_at_location=pb.ServiceAtLocation(
                         service_id=service_id, location_id=location_id
                     ),
-                    request_id=f"{forms.request_id()}-{location_id}"[:100],
+                    request_id=f"{forms.text('request_id')}-{location_id}"[:100],
                 )
             )
     for location_id, identifier in offer_ids.items():
         if location_id not in location_ids:
             send(
                 pb.DeleteServiceAtLocationRequest(
-                    id=identifier, request_id=f"{forms.request_id()}-{identifier}"[:100]
+                    id=identifier, request_id=f"{forms.text('request_id')}-{identifier}"[:100]
                 )
             )

@@ -49,7 +49,7 @@ def create() -> access.Answer:
             content=content,
             organization_id=forms.text("organization_id"),
             dry_run=forms.text("step") != "import",
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 
@@ -102,7 +102,7 @@ def proceed(identifier: str) -> access.Answer:
                 )
                 for (row, _dash, file), value in answers
             ],
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 

@@ -125,9 +125,7 @@ def read(identifier: str) -> access.Answer:
     That is the referral or the enquiry that the form names, else the page for its kind of message,
     else the inbox.
     """
-    clients().notifications.MarkMessageRead(
-        n.MarkMessageReadRequest(id=identifier, request_id=forms.request_id())
-    )
+    send(forms.filled(n.MarkMessageReadRequest(id=identifier)))
     subjects = (("referral", "referral.show"), ("enquiry", "enquiries.show"))
     subject = next(
         (

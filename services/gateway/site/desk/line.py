@@ -67,7 +67,9 @@ def refuse_time(identifier: str = "") -> tuple[str, int] | None:
     """
     if not (errors := forms.time_problems("assault_time")):
         return None
-    shown = c.Contact(id=identifier, etag=forms.etag(), line_country=forms.text("line_country"))
+    shown = c.Contact(
+        id=identifier, etag=forms.text("etag"), line_country=forms.text("line_country")
+    )
     credentials = (
         (forms.text("reference"), forms.text("pin")) if forms.text("reference") else ("", "")
     )
@@ -83,14 +85,14 @@ def save_even_without_code(
     Returns the service's answer, and the problem of the code if it was left out.
     """
     try:
-        return save(typed, forms.request_id()), forms.NO_PROBLEMS
+        return save(typed, forms.text("request_id")), forms.NO_PROBLEMS
     except Invalid as refusal:
         if {field for field, _reason in refusal.violations} != {"contact.placement_code"}:
             raise
         without_code = c.Contact()
         without_code.CopyFrom(typed)
         without_code.ClearField("placement_code")
-        answer = save(without_code, forms.part_of(forms.request_id(), "without_code"))
+        answer = save(without_code, forms.part_of(forms.text("request_id"), "without_code"))
         return answer, forms.problems(refusal)
 
 
@@ -194,7 +196,7 @@ def hand_over(identifier: str) -> None:
         paths.append("outcome_code")
     clients().contacts.UpdateContact(
         c.UpdateContactRequest(
-            contact=changes, update_mask=FieldMask(paths=paths), request_id=forms.request_id()
+            contact=changes, update_mask=FieldMask(paths=paths), request_id=forms.text("request_id")
         )
     )
 
@@ -246,7 +248,7 @@ def link_file(identifier: str) -> None:
         c.UpdateContactRequest(
             contact=forms.filled(c.Contact(id=identifier)),
             update_mask=FieldMask(paths=["person_id"]),
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
 

@@ -61,7 +61,7 @@ def new() -> access.Answer:
     if not forms.text("channel_code"):
         errors["channel_code"] = words.violation("required", "channel_code")
     forms.refuse(errors)
-    person = send(person_form.request_of(forms.request_id(), session.me().country))
+    person = send(person_form.request_of(forms.text("request_id"), session.me().country))
     return redirect(url_for("people.show", identifier=person.id, done="saved"), 303)
 
 
@@ -247,7 +247,7 @@ def withdraw_all(identifier: str) -> None:
         if not i18n.moment(receipt.withdraw_time):
             clients().people.WithdrawReceipt(
                 p.WithdrawReceiptRequest(
-                    id=receipt.id, request_id=forms.part_of(forms.request_id(), receipt.id)
+                    id=receipt.id, request_id=forms.part_of(forms.text("request_id"), receipt.id)
                 )
             )
 
@@ -308,9 +308,7 @@ pages.sends(
 @pages.post("/people/receipts/<identifier>/withdraw", access.SENDERS)
 def withdraw(identifier: str) -> access.Answer:
     """Withdraws a consent at the person's request. Access ends at once."""
-    answer = clients().people.WithdrawReceipt(
-        p.WithdrawReceiptRequest(id=identifier, request_id=forms.request_id())
-    )
+    answer = send(forms.filled(p.WithdrawReceiptRequest(id=identifier)))
     if forms.text("back") == "file":
         return redirect(
             url_for("people.show", identifier=answer.person_id, done="receipt_withdrawn"), 303

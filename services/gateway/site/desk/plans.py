@@ -140,7 +140,7 @@ def refer(identifier: str, key: str) -> access.Answer:
     standing = next((step for step in plan.steps if step.key == key), pb.PlanStep())
     if standing.state == pb.PLAN_STEP_STATE_REFERRED:
         return redirect(url_for("referral_new.resume", identifier=standing.referral_id), 303)
-    if plan.etag != forms.etag():
+    if plan.etag != forms.text("etag"):
         raise Stale
     begun_draft = draft_in_place_of(standing.referral_id, need)
     draft = begun_draft or clients().referrals.CreateReferral(
@@ -148,18 +148,18 @@ def refer(identifier: str, key: str) -> access.Answer:
             person_id=plan.person_id,
             need_code=need,
             based_on_id=standing.referral_id,
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
     try:
         clients().plans.UpdatePlanStep(
             pb.UpdatePlanStepRequest(
                 id=identifier,
-                etag=forms.etag(),
+                etag=forms.text("etag"),
                 step_key=key,
                 state=pb.PLAN_STEP_STATE_REFERRED,
                 referral_id=draft.id,
-                request_id=forms.part_of(forms.request_id(), "step"),
+                request_id=forms.part_of(forms.text("request_id"), "step"),
             )
         )
     except (Conflict, Stale):  # a colleague was quicker; without a step nobody would need the draft
@@ -168,7 +168,7 @@ def refer(identifier: str, key: str) -> access.Answer:
                 r.EnterReferralInErrorRequest(
                     id=draft.id,
                     etag=draft.etag,
-                    request_id=forms.part_of(forms.request_id(), "discard"),
+                    request_id=forms.part_of(forms.text("request_id"), "discard"),
                 )
             )
         raise

@@ -49,7 +49,7 @@ def ticked_rows() -> list[dict[str, Any]]:
         [request.form["only"]] if request.form.get("only") else request.form.getlist("chosen")
     )
     return [
-        {"id": id, "etag": etag, "request_id": f"{forms.request_id()}-{id}"}
+        {"id": id, "etag": etag, "request_id": f"{forms.text('request_id')}-{id}"}
         for id, _colon, etag in (value.partition(":") for value in dict.fromkeys(ticked_values))
         if id and etag
     ][:MOST]

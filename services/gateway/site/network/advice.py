@@ -74,7 +74,7 @@ def publish() -> access.Answer:
         ),
     ):
         card = clients().advice.PublishAdviceCard(
-            pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.request_id())
+            pb.PublishAdviceCardRequest(card=card_in_form(), request_id=forms.text("request_id"))
         )
     return redirect(url_for("advice.show", identifier=card.id, done="card_published"), 303)
 

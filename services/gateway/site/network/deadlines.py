@@ -79,7 +79,7 @@ def publish() -> access.Answer:
             pb.PublishDeadlinePolicyRequest(
                 version=forms.whole_number("version") or 0,
                 deadlines=[deadline_in_form(name) for name in NAMES],
-                request_id=forms.request_id(),
+                request_id=forms.text("request_id"),
             )
         )
     return redirect(url_for("deadlines.show", done="deadlines_published"), 303)

@@ -8,7 +8,7 @@ from flask import render_template
 from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names, workers
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
@@ -68,9 +68,7 @@ def invite() -> str | None:
 )
 def confirm(identifier: str) -> str | None:
     """Agrees to another coordinator's invitation. Shows the link if the invitation is on paper."""
-    invitation = clients().members.ConfirmInvitation(
-        m.ConfirmInvitationRequest(id=identifier, request_id=forms.request_id())
-    )
+    invitation = send(forms.filled(m.ConfirmInvitationRequest(id=identifier)))
     return (
         render_template("invitation_paper.html", invitation=invitation) if invitation.link else None
     )

@@ -69,7 +69,7 @@ def publish() -> access.Answer:
     text = request.form.get("text", "").replace("\r\n", "\n")
     try:
         pathway = clients().plans.PublishPathway(
-            pb.PublishPathwayRequest(text=text, request_id=forms.request_id())
+            pb.PublishPathwayRequest(text=text, request_id=forms.text("request_id"))
         )
     except Invalid as refusal:
         raise forms.Incomplete(problems(refusal, text.splitlines())) from refusal

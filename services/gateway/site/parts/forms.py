@@ -144,22 +144,12 @@ def time_problems(name: str) -> dict[str, str]:
     return {}
 
 
-def request_id() -> str:
-    """Returns the form's request id, with which a form that is sent twice acts only once."""
-    return text("request_id")
-
-
 def part_of(request_id: str, part: str) -> str:
     """Returns a request id for one of several calls that a form makes.
 
     The id stays the same if the form is sent again.
     """
     return hashlib.sha256(f"{request_id}:{part}".encode()).hexdigest()[:32]
-
-
-def etag() -> str:
-    """Returns the etag of the version from which the form was made."""
-    return text("etag")
 
 
 def refuse(errors: dict[str, str]) -> None:

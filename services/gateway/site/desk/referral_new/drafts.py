@@ -56,7 +56,7 @@ def reroute(identifier: str) -> access.Answer:
             need_code=old_referral.need_code,
             urgency=old_referral.urgency,
             based_on_id=old_referral.id,
-            request_id=forms.request_id(),
+            request_id=forms.text("request_id"),
         )
     )
     return redirect(url_for("referral_new.services", identifier=draft.id), 303)
@@ -102,7 +102,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], back_endpoint: str) 
     ):
         try:
             return referrals.redirect_to_next_page(
-                referrals.update_draft(draft, forms.etag(), **fields), page
+                referrals.update_draft(draft, forms.text("etag"), **fields), page
             )
         except forms.SHOWN_IN_PLACE as refusal:
             errors = forms.problems(refusal)
@@ -254,13 +254,13 @@ def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
         clients().referrals.AttachConsent(
             r.AttachConsentRequest(
                 id=draft.id,
-                etag=forms.etag() or draft.etag,
-                request_id=forms.request_id(),
+                etag=forms.text("etag") or draft.etag,
+                request_id=forms.text("request_id"),
                 receipt_id=receipt_id,
             )
         )
         return redirect(url_for("referral.show", identifier=draft.id, done="attach_consent"), 303)
-    referrals.update_draft(draft, forms.etag(), receipt_id=receipt_id)
+    referrals.update_draft(draft, forms.text("etag"), receipt_id=receipt_id)
     return redirect(url_for("referral_new.check", identifier=draft.id), 303)
 
 
@@ -282,7 +282,7 @@ def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:
     return clients().people.CreateReceipt(
         p.CreateReceiptRequest(
             receipt=consent_form.receipt(draft.person_id, recipient),
-            request_id=forms.part_of(forms.request_id(), "receipt"),
+            request_id=forms.part_of(forms.text("request_id"), "receipt"),
         )
     )
 

@@ -60,7 +60,7 @@ def figures() -> str:
         countries=[(code, words.country(code)) for code in network_figures.countries],
         periods=[(year, year) for year in reversed(network_figures.periods)],
         needs_=[(code, names.need(code)) for code in network_figures.need_group_codes],
-        method=method(),
+        method=words.word("counting_method", "network"),
     )
 
 
@@ -88,7 +88,7 @@ def table() -> Response:
             "need": query.need_group_code,
             "counted_until": network_figures.counted_until,
         },
-        method(),
+        words.word("counting_method", "network"),
         unit="at_least",
     )
 
@@ -102,7 +102,7 @@ def pilot() -> str:
         charts=pilot_charts(pilot_figures),
         start=month(pilot_figures.period_start),
         end=month(pilot_figures.period_end),
-        method=pilot_method(),
+        method=words.word("counting_method", "pilot"),
     )
 
 
@@ -117,7 +117,7 @@ def pilot_table() -> Response:
         ],
         pilot_charts(pilot_figures),
         {"period": f"{pilot_figures.period_start}/{pilot_figures.period_end}"},
-        pilot_method(),
+        words.word("counting_method", "pilot"),
     )
 
 
@@ -157,31 +157,6 @@ def sheet(
         "\ufeff" + text.getvalue(),  # the byte order mark tells a spreadsheet how to read accents
         mimetype="text/csv",
         headers={"Content-Disposition": f"attachment; filename={name}.csv"},
-    )
-
-
-def method() -> str:
-    """Returns a text that explains how the network's figures are counted."""
-    return _(
-        "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
-        " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
-        "llevado y el país donde está; si no se sabe alguno, no se cuenta."
-        " De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez personas o"
-        " más, "
-        "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien;"
-        " todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "
-        "quiere decir que en ninguna de sus partes hay diez, o que no hay nadie."
-        " Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
-    )
-
-
-def pilot_method() -> str:
-    """Returns a text that explains how the pilot's figures are counted."""
-    return _(
-        "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
-        " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
-        "una vez por ayuda. Lo menor de diez se escribe «<10», sin largo, porque podría señalar a"
-        " alguien."
     )
 
 

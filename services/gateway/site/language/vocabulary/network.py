@@ -310,4 +310,24 @@ TABLES: dict[str, dict[str, str]] = {
         "invited": N_("Invitación enviada. El enlace le llega solo a esa persona."),
         "account": N_("Su cuenta está lista. Entre con su correo y su contraseña."),
     },
+    # how the published figures are counted
+    "counting_method": {
+        "network": N_(
+            "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
+            " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
+            "llevado y el país donde está; si no se sabe alguno, no se cuenta."
+            " De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez"
+            " personas o más, "
+            "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien;"
+            " todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "
+            "quiere decir que en ninguna de sus partes hay diez, o que no hay nadie."
+            " Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
+        ),
+        "pilot": N_(
+            "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
+            " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
+            "una vez por ayuda. Lo menor de diez se escribe «<10», sin largo, porque podría señalar"
+            " a alguien."
+        ),
+    },
 }

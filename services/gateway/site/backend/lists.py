@@ -1,7 +1,7 @@
 """Lists that a web page shows in full, up to MOST rows, fetched one result page at a time."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from services.gateway.edge.clients import send
 
@@ -15,6 +15,11 @@ class Rows(list[Row]):
     """Rows of a list. `more` is set if there are further rows that were not fetched."""
 
     more = False
+
+    def sorted_by(self, key: Callable[[Row], Any]) -> Self:
+        """Sorts the rows in place, and returns them."""
+        self.sort(key=key)
+        return self
 
 
 def filter_rows(rows: Rows[Row], condition: Callable[[Row], bool]) -> Rows[Row]:

@@ -17,18 +17,16 @@ def open_contacts() -> lists.Rows[c.Contact]:
     Contacts without an urgency come first, because their case may turn out to be urgent. The other
     contacts follow, the most urgent first. Within the same urgency, the newest contact comes first.
     """
-    contacts = lists.all_of(c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN))
-    contacts.sort(key=lambda contact: (bool(contact.urgency), -contact.urgency))
-    return contacts
+    return lists.all_of(c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)).sorted_by(
+        lambda contact: (bool(contact.urgency), -contact.urgency)
+    )
 
 
 def enquiries_received() -> lists.Rows[e.Enquiry]:
     """Returns the enquiries that wait for this desk's answer, the nearest deadline first."""
-    enquiries = lists.all_of(
+    return lists.all_of(
         e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_RECEIVED, waiting_for_me=True)
-    )
-    enquiries.sort(key=lambda enquiry: enquiry.due_time.seconds)
-    return enquiries
+    ).sorted_by(lambda enquiry: enquiry.due_time.seconds)
 
 
 def enquiries_sent() -> lists.Rows[e.Enquiry]:
@@ -36,15 +34,13 @@ def enquiries_sent() -> lists.Rows[e.Enquiry]:
 
     Enquiries that wait for this desk come first.
     """
-    enquiries = lists.all_of(e.ListEnquiriesRequest(live=True))
-    enquiries.sort(
-        key=lambda enquiry: (
+    return lists.all_of(e.ListEnquiriesRequest(live=True)).sorted_by(
+        lambda enquiry: (
             enquiry.turn != r.TURN_SENDER,
             not enquiry.due_time.seconds,
             enquiry.due_time.seconds,
         )
     )
-    return enquiries
 
 
 def follows_taken_offer(draft: r.Referral) -> bool:

@@ -46,11 +46,9 @@ def returned_referrals(box: r.Box.ValueType) -> lists.Rows[r.Referral]:
 
     The most urgent come first; within the same urgency, those with the nearest deadline.
     """
-    rows = referrals.matching(r.ReferralFilter(box=box, unanswered=True))
-    rows.sort(
-        key=lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds)
+    return referrals.matching(r.ReferralFilter(box=box, unanswered=True)).sorted_by(
+        lambda row: (-row.urgency, not row.next_due_time.seconds, row.next_due_time.seconds)
     )
-    return rows
 
 
 def within_the_hour(rows: Iterable[r.Referral]) -> tuple[list[r.Referral], list[r.Referral]]:

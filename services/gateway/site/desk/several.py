@@ -4,7 +4,7 @@ The step is taken for each referral separately, on the version that the list sho
 the result for each referral, so that no failure is lost in a total.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
@@ -99,8 +99,15 @@ def reason(error: Exception) -> str:
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")
 
 
-def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
-    """Takes the steps, and renders the page with each result; failures come first."""
+def results_page(
+    verb: str, steps: Sequence[Message], endpoint: str, anchor: str | None = None, **filters: Any
+) -> access.Answer:
+    """Takes the steps, and renders the page with each result; failures come first.
+
+    `endpoint`, `anchor` and `filters` name the list with the rows. Without steps, redirects to it.
+    """
+    if not steps:
+        return redirect(url_for(endpoint, **filters, nothing=1, _anchor=anchor), 303)
     results = [take(step) for step in steps]
     try:
         page_names = names.names_of(
@@ -113,7 +120,7 @@ def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
         step=verb,
         outcomes=sorted(results, key=lambda result: not result[2]),
         failed=sum(1 for _id, _referral, failure in results if failure),
-        back=back,
+        back=url_for(endpoint, **filters),
         names=page_names,
     )
 
@@ -122,12 +129,10 @@ def results_page(verb: str, steps: Iterable[Message], back: str) -> str:
 def board() -> access.Answer:
     """Sends reminders at once; before re-routing, lets the coordinator choose services."""
     rows = ticked_rows()
-    if not rows:
-        return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
-    if request.form.get("step") == "reroute":
+    if rows and request.form.get("step") == "reroute":
         return choose(rows)
     return results_page(
-        "remind", (r.RemindReferralRequest(**row) for row in rows), url_for("board.board")
+        "remind", [r.RemindReferralRequest(**row) for row in rows], "board.board", anchor="queue"
     )
 
 
@@ -155,9 +160,7 @@ def reroute() -> access.Answer:
         for row in ticked_rows()
         if (service_id := forms.text(f"service.{row['id']}"))
     ]
-    if not steps:
-        return redirect(url_for("board.board", nothing=1, _anchor="queue"), 303)
-    return results_page("reroute", steps, url_for("board.board"))
+    return results_page("reroute", steps, "board.board", anchor="queue")
 
 
 @pages.post("/referrals/assign", access.MANAGERS)
@@ -170,6 +173,4 @@ def assign() -> access.Answer:
         r.AssignReferralRequest(**row, responsible_worker_id=forms.text("responsible_worker_id"))
         for row in ticked_rows()
     ]
-    if not steps:
-        return redirect(url_for("referral.listing", box="inbox", nothing=1), 303)
-    return results_page("assign", steps, url_for("referral.listing", box="inbox"))
+    return results_page("assign", steps, "referral.listing", box="inbox")

@@ -54,8 +54,11 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert (yes.status_code, yes.location) == (303, f"{ENQUIRY}?done=answered")
     assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
     no = {"service_id": ID, "answer": "no"}
+    answered = played.answers["AnswerEnquiry"]
+    played.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
     refused = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
     assert (refused.status_code, 'id="reason_code-error"' in refused.text) == (422, True)
+    played.answers["AnswerEnquiry"] = answered
     send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 

@@ -294,8 +294,6 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 def answer(identifier: str) -> None:
     """Answers an enquiry for a service of the reader's own organisation."""
     rpc_request = forms.filled(e.AnswerEnquiryRequest(id=identifier))
-    if rpc_request.answer == e.OFFER_ANSWER_NO and not rpc_request.reason_code:
-        forms.refuse({"reason_code": words.violation("required", "reason_code")})
     if rpc_request.answer != e.OFFER_ANSWER_NO:
         rpc_request.reason_code = r.DECLINE_REASON_UNSPECIFIED
     clients().enquiries.AnswerEnquiry(rpc_request)

@@ -15,7 +15,6 @@ from chassis.languages import N_
 from protos.notifications.v1.notifications_pb2 import (
     ListNoticesRequest,
     ListNoticesResponse,
-    Notice,
 )
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
@@ -129,7 +128,10 @@ def render(
     `identity`, the safe-contact `plan`, or the `addresses`.
     """
     events = history(referral)
-    notices = notices_of(referral)
+    # the page is useful even without the deliveries of the notices
+    notices = answer_or(
+        ListNoticesResponse(), ListNoticesRequest(referral_id=referral.id), Refusal
+    ).notices
     page_names = names.names(
         {
             referral.sender_organization_id,
@@ -285,18 +287,6 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
     return sorted(
         (event for event in events if event.verb != "amended" or event.to_state != r.STATE_DRAFT),
         key=lambda event: -event.version,
-    )
-
-
-def notices_of(referral: r.Referral) -> list[Notice]:
-    """Returns the deliveries of the notices; none if the service refuses.
-
-    The page is useful even without them.
-    """
-    return list(
-        answer_or(
-            ListNoticesResponse(), ListNoticesRequest(referral_id=referral.id), Refusal
-        ).notices
     )
 
 

@@ -35,7 +35,7 @@ from services.gateway.edge.app import equip
 from services.gateway.edge.clients import AUDIENCES, Clients, Standing
 from services.gateway.site import equip as equip_site
 from services.gateway.site.backend import names
-from services.gateway.site.parts.step_forms import STEPS
+from services.gateway.site.parts.steps import STEPS
 from services.gateway.site.shell import access
 from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
 

@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import site
 from services.gateway.site.backend.names import Names
 from services.gateway.site.language import i18n, vocabulary, words
-from services.gateway.site.parts import due, step_forms, steps
+from services.gateway.site.parts import due, steps
 from services.notifications.domain import notices
 from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
@@ -36,7 +36,7 @@ OFFERED = frozenset(
     " decline_reason skip_reason plan_close_reason".split()
 )
 """Kinds of words.ENUMS that forms offer whole, besides those that a step of a referral requires."""
-QUESTIONS = [question for form in step_forms.STEPS.values() for question in form.asks]
+QUESTIONS = [question for form in steps.STEPS.values() for question in form.asks]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_every_reason_of_a_match_has_a_word() -> None:
 
 
 def test_every_offered_verb_has_its_form() -> None:
-    assert step_forms.STEPS.keys() | {"send", "attach_consent"} == {
+    assert steps.STEPS.keys() | {"send", "attach_consent"} == {
         t.verb for t in lifecycle.TRANSITIONS if t.offered
     }
 

@@ -25,7 +25,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import answer_or, directory, lists, names, referrals
 from services.gateway.site.language import _, i18n, vocabulary, words
-from services.gateway.site.parts import forms, step_forms, steps
+from services.gateway.site.parts import forms, steps
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("referral")
@@ -156,7 +156,7 @@ def render(
     receipt_basis = basis_of(receipt) if receipt else ""
     erased = is_erased(referral)
     groups, basis = ([], "") if probation or erased else openable(referral, receipt)
-    allowed_verbs = [verb for verb in referral.allowed_verbs if verb in step_forms.STEPS]
+    allowed_verbs = [verb for verb in referral.allowed_verbs if verb in steps.STEPS]
     return render_template(
         "referral.html",
         referral=referral,
@@ -165,7 +165,7 @@ def render(
         notices=notices,
         names=page_names,
         allowed=allowed_verbs,
-        FORMS=step_forms.STEPS,
+        FORMS=steps.STEPS,
         alternatives=directory.alternatives(referral)
         if {"decline", "reroute"} & set(allowed_verbs)
         else [],
@@ -321,7 +321,7 @@ def again(identifier: str, verb: str, errors: forms.Problems) -> str:
 
 @pages.post("/referrals/<identifier>/do/<verb>", access.CARE | access.NETWORK, again=again)
 def act(identifier: str, verb: str) -> access.Answer:
-    form = step_forms.STEPS.get(verb)
+    form = steps.STEPS.get(verb)
     if form is None:
         abort(404)
     forms.refuse(form.missing())

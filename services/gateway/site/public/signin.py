@@ -216,11 +216,7 @@ def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
             )
         )
     except Invalid:
-        response: Response = errors.page(
-            422,
-            _("Su organización no la reconoció"),
-            _("Cierre esta ventana y empiece otra vez en la otra."),
-        )
+        response: Response = errors.page("not_recognised", 422)
     else:
         response = redirect(url_for("account.show", done="proved"), 303)
     cookies.drop(response, signing_in.PROVIDER_COOKIE)

@@ -18,18 +18,21 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, fault)
 
 
-def page(status: int, title: str, advice: str, retry: bool = False, again: bool = True) -> Response:
+def page(
+    kind: str, status: int, *, advice: str = "", retry: bool = False, again: bool = True
+) -> Response:
     """Returns the page for a refusal.
 
-    If the reader wrote the form that was sent, the page contains the form, filled in. With `again`,
-    the form can be sent again from this page.
+    `kind` is the code of the page's title, and of its advice if `advice` is empty. If the reader
+    wrote the form that was sent, the page contains the form, filled in. With `again`, the form can
+    be sent again from this page.
     """
     form = kept.rejected_form() if request.method == "POST" else None
     return make_response(
         render_template(
             "error.html",
-            title=title,
-            advice=advice,
+            title=words.word("error_title", kind),
+            advice=advice or words.word("error_advice", kind),
             retry=retry and not form,
             status=status,
             form=form,
@@ -52,52 +55,24 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
         case errors.NotAllowed(reason="form_foreign" | "form_expired"):
             return not_of_this_page(refusal.reason)
         case errors.NotAllowed() | errors.NotFound():
-            return not_found()
+            return page("not_found", 404)
         case errors.Invalid():
             problem_list = "; ".join(
                 f"{words.field(field)}: {words.violation(reason)}"
                 for field, reason in refusal.violations
             )
-            return page(
-                422,
-                _("Hay un problema"),
-                problem_list or _("Revise lo que escribió y envíelo otra vez."),
-            )
-        case errors.Stale():
-            return page(
-                409,
-                _("Alguien lo cambió mientras tanto"),
-                _(
-                    "Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo."
-                    " Su cambio no se guardó."
-                ),
-                again=False,
-            )
-        case errors.Reused():
-            return page(
-                409,
-                _("Esto ya se había enviado"),
-                _(
-                    "Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver"
-                    " cómo quedó."
-                ),
-                again=False,
-            )
+            return page("invalid", 422, advice=problem_list)
+        case errors.Stale() | errors.Reused():
+            return page(refusal.reason, 409, again=False)
         case errors.Exhausted():
-            wait_text = (
-                _("Demasiados expedientes en una hora")
-                if refusal.reason == "opening_quota"
-                else _("Demasiados intentos")
-            )
-            response = page(429, wait_text, words.wait(refusal.retry_after))
+            kind = "opening_quota" if refusal.reason == "opening_quota" else "too_many_attempts"
+            response = page(kind, 429, advice=words.wait(refusal.retry_after))
             response.headers["Retry-After"] = str(max(1, round(refusal.retry_after)))
             return response
         case errors.Unavailable():
             return away(refusal)
     return page(
-        409,
-        _("Ahora no se puede"),
-        words.conflict(refusal.reason, getattr(refusal, "about", ())),
+        "conflict", 409, advice=words.conflict(refusal.reason, getattr(refusal, "about", ()))
     )
 
 
@@ -108,18 +83,7 @@ def not_of_this_page(reason: str) -> AnyResponse:
     """
     if reason == "form_foreign":
         g.foreign_form = True
-        return make_response(
-            render_template(
-                "error.html",
-                title=_("Este formulario ya no sirve"),
-                advice=_(
-                    "Vuelva a la página anterior, cárguela de nuevo y envíela otra vez."
-                    " No se cambió nada."
-                ),
-                status=403,
-            ),
-            403,
-        )
+        return page("form_foreign", 403)
     if g.get("session_ended"):
         return ask_to_sign_in()
     if not kept.rejected_form() and (sealed_form := kept.seal()):
@@ -135,14 +99,7 @@ def not_of_this_page(reason: str) -> AnyResponse:
             ),
             403,
         )
-    return page(
-        403,
-        _("Este formulario ya no sirve"),
-        _(
-            "Pasó mucho tiempo, o usted entró otra vez mientras tanto. No se cambió nada:"
-            " revíselo y envíelo otra vez."
-        ),
-    )
+    return page("form_expired", 403)
 
 
 def away(refusal: errors.Unavailable) -> Response:
@@ -151,24 +108,11 @@ def away(refusal: errors.Unavailable) -> Response:
     If an answer was lost, or a later call failed, the form may have been saved, in whole or in
     part. The page must then not claim that nothing was saved.
     """
-    if request.method == "POST" and (
+    may_be_saved = request.method == "POST" and (
         refusal.reason in ("service_unreachable", "deadline_exceeded") or g.get("written")
-    ):
-        response = page(
-            status_of(refusal),
-            _("La respuesta no llegó"),
-            _(
-                "Puede que se haya guardado. Vuelva a la página anterior y mire cómo está antes de"
-                " enviarlo otra vez. Si es urgente, llame."
-            ),
-        )
-    else:
-        response = page(
-            status_of(refusal),
-            _("Una parte del sistema no responde"),
-            _("No se guardó nada. Pruebe en un minuto. Si es urgente, llame por teléfono."),
-            retry=True,
-        )
+    )
+    kind = "answer_lost" if may_be_saved else "service_away"
+    response = page(kind, status_of(refusal), retry=not may_be_saved)
     response.headers["Retry-After"] = str(RETRY_SECONDS)
     return response
 
@@ -208,35 +152,11 @@ def ask_to_sign_in() -> AnyResponse:
     return response
 
 
-def not_found() -> Response:
-    """Answers that nothing was found.
-
-    The words are the same whether the object does not exist or belongs to another organisation.
-    """
-    return page(
-        404,
-        _("Aquí no hay nada"),
-        _("La dirección no existe, o lo que busca no es de su organización. Vuelva al inicio."),
-    )
-
-
 def http_error(error: HTTPException) -> AnyResponse:
     """Answers Flask's own errors: no such page, wrong method, form too large."""
-    if error.code == 404:
-        return not_found()
     if error.code is None or error.code < 400:
         return error.get_response()
-    if error.code == 413:
-        return page(
-            413,
-            _("El texto es demasiado largo"),
-            _("Acórtelo y envíelo otra vez. No se guardó nada."),
-        )
-    return page(
-        error.code,
-        _("Así no se puede abrir"),
-        _("Vuelva a la página anterior y pruebe con los botones de la página."),
-    )
+    return page({404: "not_found", 413: "too_long"}.get(error.code, "unusable"), error.code)
 
 
 def fault(error: Exception) -> Response:
@@ -247,9 +167,9 @@ def fault(error: Exception) -> Response:
     """
     log.get().error("fault", fault=log.fault(error), request_id=g.get("request_id", ""))
     return page(
+        "fault",
         500,
-        _("Algo falló de nuestro lado"),
-        _(
+        advice=_(
             "No es culpa suya. Pruebe otra vez; si se repite, avise y dé este número: %(number)s",
             number=g.request_id,
         ),

@@ -412,4 +412,54 @@ TABLES: dict[str, dict[str, str]] = {
         "saved": N_("Guardado."),
         "read": N_("Marcado como leído."),
     },
+    # titles of the pages that show a refusal, and what to do about it
+    "error_title": {
+        # the words are the same whether an object does not exist or belongs to others
+        "not_found": N_("Aquí no hay nada"),
+        "invalid": N_("Hay un problema"),
+        "stale_etag": N_("Alguien lo cambió mientras tanto"),
+        "request_id_reused": N_("Esto ya se había enviado"),
+        "opening_quota": N_("Demasiados expedientes en una hora"),
+        "too_many_attempts": N_("Demasiados intentos"),
+        "conflict": N_("Ahora no se puede"),
+        "form_foreign": N_("Este formulario ya no sirve"),
+        "form_expired": N_("Este formulario ya no sirve"),
+        "answer_lost": N_("La respuesta no llegó"),
+        "service_away": N_("Una parte del sistema no responde"),
+        "too_long": N_("El texto es demasiado largo"),
+        "unusable": N_("Así no se puede abrir"),
+        "not_recognised": N_("Su organización no la reconoció"),
+        "fault": N_("Algo falló de nuestro lado"),
+    },
+    "error_advice": {
+        "not_found": N_(
+            "La dirección no existe, o lo que busca no es de su organización. Vuelva al inicio."
+        ),
+        "invalid": N_("Revise lo que escribió y envíelo otra vez."),
+        "stale_etag": N_(
+            "Vuelva a abrir la página: verá cómo está ahora y podrá decidir de nuevo."
+            " Su cambio no se guardó."
+        ),
+        "request_id_reused": N_(
+            "Se guardó la primera vez, con otros datos. Vuelva a abrir la página para ver"
+            " cómo quedó."
+        ),
+        "form_foreign": N_(
+            "Vuelva a la página anterior, cárguela de nuevo y envíela otra vez. No se cambió nada."
+        ),
+        "form_expired": N_(
+            "Pasó mucho tiempo, o usted entró otra vez mientras tanto. No se cambió nada:"
+            " revíselo y envíelo otra vez."
+        ),
+        "answer_lost": N_(
+            "Puede que se haya guardado. Vuelva a la página anterior y mire cómo está antes de"
+            " enviarlo otra vez. Si es urgente, llame."
+        ),
+        "service_away": N_(
+            "No se guardó nada. Pruebe en un minuto. Si es urgente, llame por teléfono."
+        ),
+        "too_long": N_("Acórtelo y envíelo otra vez. No se guardó nada."),
+        "unusable": N_("Vuelva a la página anterior y pruebe con los botones de la página."),
+        "not_recognised": N_("Cierre esta ventana y empiece otra vez en la otra."),
+    },
 }

@@ -1,13 +1,20 @@
-"""Calls to the directory: an organisation's services, and services that fit a person."""
+"""Calls to the directory: an organisation's services, services that fit a person, and the
+organisations that she may name as unsafe.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
 
-from chassis.errors import Refusal
+from werkzeug.datastructures import MultiDict
+
+from chassis.errors import Invalid, Refusal
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import lists
+from services.gateway.site.backend import answer_or, lists, names
 from services.gateway.site.language import words
+from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT
 
 # The age that stands for each band: a service's limits are in years, but a person's age is often
 # known only as a band.
@@ -18,6 +25,8 @@ BAND_AGES = {
     r.AGE_BAND_25_TO_59: 40,
     r.AGE_BAND_60_AND_OVER: 65,
 }
+MOST_FOUND = 30
+"""Maximum number of organisations that a search adds to the choices."""
 
 
 def provider_of(service: d.Service) -> str:
@@ -95,3 +104,56 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
         for m in found_matches
         if m.verdict != d.VERDICT_DOES_NOT_FIT
     ]
+
+
+def unsafe_choices(
+    services: Iterable[d.Service],
+    answers: MultiDict[str, str],
+    organizations_field: str = ORGANIZATIONS,
+) -> dict[str, Any]:
+    """Returns the organisations and departments that a person is likely to name as unsafe.
+
+    They come from services that fit, from a search of the directory, and from earlier choices. The
+    page lists them first, as (id or code, name); below them, it offers every other department.
+    `more`: the search may have found more organisations than are listed. `nothing`: the search
+    found no organisation.
+    """
+    search_text = answers.get(SEARCH_TEXT, "").strip()
+    answer = services_with_words(search_text) if search_text else d.SearchServicesResponse()
+    fitting_services = list(services)
+    hits = {service.organization_id: provider_of(service) for service in answer.services}
+    names_by_id = {
+        service.organization_id: provider_of(service) for service in fitting_services
+    } | dict(list(hits.items())[:MOST_FOUND])
+    ticked_ids = [
+        value
+        for value in answers.getlist(organizations_field)
+        if value and value not in names_by_id
+    ]
+    page_names = names.names(ticked_ids)
+    names_by_id |= {value: page_names.organization(value) for value in ticked_ids}
+    department_codes = {
+        service.department for service in fitting_services if service.department
+    } | {value for value in answers.getlist(DEPARTMENTS) if value}
+    return {
+        "organizations": sorted(names_by_id.items(), key=itemgetter(1)),
+        "departments": sorted(
+            ((code, words.department_abroad(code)) for code in department_codes),
+            key=itemgetter(1, 0),
+        ),
+        "searched_text": search_text,
+        "more": len(hits) > MOST_FOUND or bool(answer.next_page_token),
+        "nothing": bool(search_text) and not hits,
+    }
+
+
+def services_with_words(search_text: str) -> d.SearchServicesResponse:
+    """Returns up to 100 services that match these words; none if the words are too long.
+
+    The person can name the providers of these services as unsafe.
+    """
+    return answer_or(
+        d.SearchServicesResponse(),
+        d.SearchServicesRequest(words=search_text, page_size=100),
+        Invalid,
+    )

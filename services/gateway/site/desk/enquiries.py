@@ -22,7 +22,6 @@ from services.gateway.site.backend import (
     names,
     queues,
     referrals,
-    unsafe_choices,
 )
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import forms, unsafe_form
@@ -156,7 +155,7 @@ def new() -> access.Answer:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(answers, forms.problems(refusal))
-    choices = unsafe_choices.choices(services_everywhere, answers, EXCLUDED)
+    choices = directory.unsafe_choices(services_everywhere, answers, EXCLUDED)
     unsafe_problems = unsafe_problems if is_sure else {}
     return render_template(
         "enquiry_check.html",

@@ -17,7 +17,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, queues, referrals, unsafe_choices
+from services.gateway.site.backend import directory, names, queues, referrals
 from services.gateway.site.desk.referral_new.questions import pages as pages
 from services.gateway.site.desk.referral_new.questions import problems, urgency_reason
 from services.gateway.site.language import _, i18n, vocabulary, words
@@ -141,7 +141,7 @@ def ask(identifier: str, page: str, fields: dict[str, Any], back_endpoint: str) 
         answers=answers,
         matches=matches,
         awaited=page == "services" and queues.follows_taken_offer(draft),
-        choices=unsafe_choices.choices([match.service for match in matches], answers)
+        choices=directory.unsafe_choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},

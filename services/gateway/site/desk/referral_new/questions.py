@@ -20,7 +20,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, referrals, unsafe_choices
+from services.gateway.site.backend import directory, names, referrals
 from services.gateway.site.language import i18n, words
 from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
@@ -356,7 +356,7 @@ def show(
         once=forms.text("once") or new_id(),
         errors=errors,
         matches=matches,
-        choices=unsafe_choices.choices([match.service for match in matches], answers)
+        choices=directory.unsafe_choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
         sought=coarse_person(start) if page == "services" else None,

@@ -155,13 +155,12 @@ def new() -> access.Answer:
         )
     except forms.SHOWN_IN_PLACE as refusal:
         return ask(answers, forms.problems(refusal))
-    choices = directory.unsafe_choices(services_everywhere, answers, EXCLUDED)
     unsafe_problems = unsafe_problems if is_sure else {}
     return render_template(
         "enquiry_check.html",
         content=rpc_request.content,
         preview=preview,
-        choices=choices,
+        choices=directory.unsafe_choices(services_everywhere, answers, EXCLUDED),
         more=services.more,
         answers=answers,
         keep_unused=rpc_request.keep_unused,

@@ -121,11 +121,10 @@ def service(identifier: str) -> access.Answer:
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
 def confirm(identifier: str) -> tuple[str, int] | None:
     """Confirms that everything about a service is still true."""
-    own_service = d.Service(id=_own_service(identifier).id, etag=forms.text("etag"))
     try:
         send(
             d.UpdateServiceRequest(
-                service=own_service,
+                service=d.Service(id=_own_service(identifier).id, etag=forms.text("etag")),
                 update_mask=FieldMask(paths=["assured_time"]),
                 request_id=forms.text("request_id"),
             )
@@ -391,14 +390,13 @@ def _service_in_form(before: d.Service) -> d.Service:
     )
     typed.schedules.extend(schedule for schedule in before.schedules if not _is_simple(schedule))
     for number in takewhile(lambda number: f"opens-{number}" in request.form, count()):
-        days = forms.texts(f"days-{number}")
         opens = forms.text(f"opens-{number}")
         closes = forms.text(f"closes-{number}")
         if opens or closes:
             typed.schedules.append(
                 d.Schedule(
                     freq=d.FREQUENCY_WEEKLY,
-                    byday=days,
+                    byday=forms.texts(f"days-{number}"),
                     opens_at=opens,
                     closes_at=closes,
                     holidays=forms.flag(f"holidays-{number}"),

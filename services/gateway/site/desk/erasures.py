@@ -24,11 +24,10 @@ def show(person_id: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
     The page asks for a confirmation only if the reader can be the second worker.
     """
-    file = referrals.file_of(person_id)
     erasure = answer_or(p.Erasure(), p.GetErasureRequest(person_id=person_id), NotFound)
     return render_template(
         "erasure.html",
-        file=file,
+        file=referrals.file_of(person_id),
         erasure=erasure,
         errors=errors,
         waits=i18n.moment(erasure.confirm_until_time) is not None,

@@ -535,3 +535,41 @@ def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
         "Ahora no hay datos de ella que usted pueda abrir." in answer.text,
         "Aquí no hay nada" in answer.text,
     ) == (404, True, False)
+
+
+@pytest.mark.parametrize("status", [d.ORGANIZATION_STATUS_SUSPENDED, d.ORGANIZATION_STATUS_LEFT])
+@pytest.mark.parametrize(
+    ("side", "turn", "advice"),
+    [
+        (r.SIDE_SENDER, r.TURN_RECEIVER, "Busque otro servicio, o llame a la coordinación."),
+        (r.SIDE_RECEIVER, r.TURN_SENDER, "no contesta. Llame a la coordinación."),
+        (r.SIDE_NETWORK, r.TURN_RECEIVER, "no contesta."),
+    ],
+)
+def test_nobody_is_told_to_wait_for_an_organisation_that_is_suspended_or_has_left(
+    status: d.OrganizationStatus.ValueType,
+    side: r.Side.ValueType,
+    turn: r.Turn.ValueType,
+    advice: str,
+    played: PlayedServices,
+    client: FlaskClient,
+) -> None:
+    other = "c" * 32
+    names = played.answers["BatchGet"]
+    assert isinstance(names, d.BatchGetResponse)
+    names.organizations.append(d.Organization(id=other, name="Luna Nueva", status=status))
+    names.services[0].confidential = True
+    played.answers["GetReferral"] = r.Referral(
+        id=ID,
+        side=side,
+        turn=turn,
+        state=r.STATE_ACCEPTED,
+        service_id=ID,
+        sender_organization_id=ID if side == r.SIDE_SENDER else other,
+        receiver_organization_id=ID if side == r.SIDE_RECEIVER else other,
+    )
+    page = client.get(PAGE).text
+    assert "Luna Nueva está suspendida o se retiró: no contesta" in page
+    assert advice in page
+    for untrue in ("Esperamos respuesta", "Le avisaremos", "Ver la dirección"):
+        assert untrue not in page

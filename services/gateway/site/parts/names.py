@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from protos.partners.v1.directory_pb2 import Organization, Service
+from protos.partners.v1.directory_pb2 import (
+    ORGANIZATION_STATUS_LEFT,
+    ORGANIZATION_STATUS_SUSPENDED,
+    Organization,
+    Service,
+)
+
+OUT = (ORGANIZATION_STATUS_SUSPENDED, ORGANIZATION_STATUS_LEFT)
 
 
 @dataclass
@@ -19,6 +26,11 @@ class Names:
     def organization(self, identifier: str) -> str:
         organization = self.organizations.get(identifier)
         return organization.name if organization else "–"
+
+    def is_out(self, identifier: str) -> bool:
+        """Returns whether an organisation is known to be suspended or to have left the network."""
+        organization = self.organizations.get(identifier)
+        return organization is not None and organization.status in OUT
 
     def service(self, identifier: str) -> str:
         service = self.services.get(identifier)

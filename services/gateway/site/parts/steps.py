@@ -208,9 +208,10 @@ def who_acts(referral: r.Referral, names: Names) -> str:
     sender = referral.turn == r.TURN_SENDER
     if referral.side == (r.SIDE_SENDER if sender else r.SIDE_RECEIVER):
         return _("Le toca a su organización")
-    name = names.organization(
-        referral.sender_organization_id if sender else referral.receiver_organization_id
-    )
+    identifier = referral.sender_organization_id if sender else referral.receiver_organization_id
+    name = names.organization(identifier)
+    if names.is_out(identifier):
+        return _("%(organization)s está suspendida o se retiró: no contesta", organization=name)
     return (
         _("Le toca a %(organization)s", organization=name)
         if sender

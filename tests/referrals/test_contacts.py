@@ -425,3 +425,20 @@ def test_each_item_of_a_reference_has_the_local_time_of_the_callers_place(
     referral_for(story, created)
     (item,) = status(service.public(), created, "4821").items
     assert item.utc_offset_minutes == -60 * hours_behind
+
+
+def test_a_member_that_is_out_neither_contacts_the_caller_nor_can_open_her_data(
+    story: Story, service: Service
+) -> None:
+    created, sent, operator = referred_caller(story)
+    set_plan(operator, sent.person_id, people_pb2.SAFE_CHANNEL_PHONE)
+
+    def access() -> tuple[bool, bool, int]:
+        state = status(service.public(), created)
+        [item] = state.items
+        return item.may_be_contacted, item.consent_live, state.organizations_with_access
+
+    assert access() == (True, True, 1)
+    with service.member_with_status("shelter", "SUSPENDED", active=False):
+        assert access() == (False, False, 0)
+    assert access() == (True, True, 1)

@@ -320,6 +320,7 @@ class References:
                 referral.state in LIVE
                 and referral.receipt_id in receipts
                 and receipts[referral.receipt_id].is_live(now)
+                and members.is_active(tx, referral.receiver_organization_id)
             )
             if live:
                 state.receiver_ids_with_access.add(referral.receiver_organization_id)

@@ -244,3 +244,25 @@ def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_before
     assert f'id="reason-{OTHER}"' in refused.text or "reason-error" in refused.text
     assert send(client, "/members", suspend, reason="left").status_code == 303
     assert played.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
+
+
+@pytest.mark.parametrize(
+    ("language", "again", "too_late"),
+    [
+        ("es", "envíelo otra vez si lo suyo debe quedar", "o ya no es posible"),
+        ("fr", "renvoyez-le si le vôtre doit rester", "ou ce n&#39;est plus possible"),
+    ],
+)
+def test_a_second_confirmation_is_not_to_be_sent_again(
+    language: str, again: str, too_late: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    client.get(f"/people?lang={language}")
+    played.answers["SuspendOrganization"] = errors.Stale()
+    for status, possible in (
+        (d.ORGANIZATION_STATUS_APPROVED, True),
+        (d.ORGANIZATION_STATUS_SUSPENDED, False),
+    ):
+        played.answers["GetOrganization"] = member(status)
+        answer = send(client, PAGE, reason="front")
+        assert answer.status_code == 409
+        assert (again in answer.text, too_late in answer.text) == (possible, not possible)

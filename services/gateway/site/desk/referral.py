@@ -10,7 +10,7 @@ from typing import Any
 from flask import abort, redirect, render_template, request, url_for
 
 from chassis import wire
-from chassis.errors import Conflict, NotFound, Refusal, Stale
+from chassis.errors import NotFound, Refusal
 from chassis.languages import N_
 from protos.notifications.v1.notifications_pb2 import (
     ListNoticesRequest,
@@ -325,13 +325,7 @@ def act(identifier: str, verb: str) -> access.Answer:
     if form is None:
         abort(404)
     forms.refuse(form.missing())
-    try:
-        referral: r.Referral = send(form.request(id=identifier))
-    except Stale as refusal:
-        if verb in referrals.fetch(identifier).allowed_verbs:
-            raise
-        # the page has no form for this step any more, so it can't be sent again
-        raise Conflict("illegal_transition") from refusal
+    referral: r.Referral = send(form.request(id=identifier))
     # a worker continues with the new referral at once
     if verb == "reroute" and referral.following_id and session.me().may("worker", "operator"):
         return redirect(url_for("referral_new.resume", identifier=referral.following_id), 303)

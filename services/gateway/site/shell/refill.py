@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from flask import Response, render_template, request
 from markupsafe import escape
 
+from services.gateway.site.language import words
 from services.gateway.site.parts import merging
 from services.gateway.site.shell.kept import CARRIED, SECRETS, rejected_form, sent_fields
 
@@ -25,8 +26,8 @@ _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    Opens the folds around a form with fields. If the answer has no form for this path, adds the
-    typed values as text.
+    Opens the folds around a form with fields. If the answer has no form for this path, nobody is
+    told to send it again, and the typed values are added as text.
     """
     is_refused = (
         request.method == "POST"
@@ -37,6 +38,9 @@ def fill(response: Response) -> None:
         return
     page, sent_values = response.get_data(as_text=True), sent_fields()
     forms = [form for form in _FORM.finditer(page) if _goes_to(request.path, form[0])]
+    if not forms:
+        stale, too_late = (words.conflict(code) for code in ("stale_etag", "illegal_transition"))
+        page = page.replace(str(escape(stale)), str(escape(too_late)))
     if kept_form.typed and not forms:
         page = page.replace(
             "</main>", render_template("written.html", form=kept_form) + "</main>", 1

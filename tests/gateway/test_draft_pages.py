@@ -333,3 +333,25 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
         422,
         [],
     )
+
+
+def test_another_service_is_chosen_knowing_which_one_could_not_help(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    earlier = r.Referral(id=OTHER, service_id=OTHER, state=r.STATE_DECLINED)
+    following = draft(need_code="HOU.EMG", based_on_id=OTHER)
+    played.answers["GetReferral"] = lambda request: earlier if request.id == OTHER else following
+    services = [d.Service(id=ID, name="Casa Sol"), d.Service(id=OTHER, name="Casa Luna")]
+    played.answers["MatchServices"] = d.MatchServicesResponse(
+        matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
+    )
+    page = client.get(f"{DRAFT}/services").text
+    marked = [
+        name for name in ("Casa Sol", "Casa Luna") if "Antes: no la pudieron" in row(page, name)
+    ]
+    assert marked == ["Casa Luna"]
+
+
+def row(page: str, name: str) -> str:
+    """Returns the row of a service in the list."""
+    return page[page.index(name) :].partition("</li>")[0]

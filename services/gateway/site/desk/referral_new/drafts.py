@@ -12,12 +12,13 @@ import flask_babel
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
+from chassis.errors import Refusal
 from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
-from services.gateway.site.backend import directory, names, queues, referrals
+from services.gateway.site.backend import answer_or, directory, names, queues, referrals
 from services.gateway.site.desk.referral_new.questions import pages as pages
 from services.gateway.site.desk.referral_new.questions import problems, urgency_reason
 from services.gateway.site.language import _, i18n, vocabulary, words
@@ -141,11 +142,19 @@ def ask(identifier: str, page: str, fields: dict[str, Any], back_endpoint: str) 
         answers=answers,
         matches=matches,
         awaited=page == "services" and queues.follows_taken_offer(draft),
+        earlier=earlier_referral(draft) if page == "services" else None,
         choices=directory.unsafe_choices([match.service for match in matches], answers)
         if page == "unsafe"
         else None,
         urgency_hints=referrals.urgency_hints() if page == "urgency" else {},
     ), 422 if errors else 200
+
+
+def earlier_referral(draft: r.Referral) -> r.Referral | None:
+    """Returns the referral in whose place the draft was begun, or None."""
+    if not draft.based_on_id:
+        return None
+    return answer_or(None, r.GetReferralRequest(id=draft.based_on_id), Refusal)
 
 
 def values_in_form() -> MultiDict[str, str]:

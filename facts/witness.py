@@ -104,7 +104,7 @@ class Witness:
         clock: Clock,
     ) -> None:
         """`publisher` is the service that publishes the topic, `kind` the type of its facts;
-        `trusted_signers` check the signatures of the publisher and of this witness.
+        `trusted_signers` check the signatures of the publisher and of all witnesses.
         """
         self._name = name
         self._topic = topic

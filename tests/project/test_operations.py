@@ -284,6 +284,12 @@ def copy(operator: Operator) -> None:
         assert file.stat().st_mode & 0o077 == 0, "only the owner may read the copies"
 
 
+def check_no_witness_distrusts_another(stack: LocalStack) -> None:
+    """Checks that each record in the topic of erasures could be read: answers of others, too."""
+    lines = [line for name in SERVICES for line in (stack.logs / f"{name}.log").open()]
+    assert [line for line in lines if "record_not_kept" in line] == []
+
+
 def restore(operator: Operator, *services: str) -> None:
     """Restores services as documented, while PostgreSQL is the only running part of the stack."""
     [command] = ["\n".join(block) for block in blocks(COPIES) if "pg_restore" in block[0]]
@@ -386,6 +392,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
         for message in scenes.rows("notifications", deliveries)
         if message in deliveries_before
     ] == deliveries_before, "no message was sent again"
+    check_no_witness_distrusts_another(stack)
 
 
 def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(

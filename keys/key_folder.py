@@ -192,7 +192,7 @@ def drop_older_pairs(directory: Path, name: str) -> int:
     older_pairs = _pairs(directory, name)[:-1]
     for pair in older_pairs:
         (directory / f"{pair}.jwk").unlink(missing_ok=True)
-        (directory / f"{pair}.pub.jwk").unlink()
+        (directory / f"{pair}.pub.jwk").unlink(missing_ok=True)
     return len(older_pairs)
 
 
@@ -325,11 +325,11 @@ def retire(directory: Path, service: str, newest: int) -> list[int]:
     if 0 in older and not (directory / f"marks.{service}.key").exists():
         _write(
             directory / f"marks.{service}.key",
-            base64.b64encode(secret(directory, name)).decode(),
+            base64.b64encode(root(directory, service)).decode(),
             0o600,
         )
     for number in older:
-        (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink()
+        (directory / (f"{name}.{number}.key" if number else f"{name}.key")).unlink(missing_ok=True)
     return older
 
 
@@ -347,7 +347,7 @@ def drop_sealing(directory: Path, service: str) -> None:
     service holds newer keys and that secret.
     """
     for file in sealing_files(directory, service):
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def is_readable(directory: Path, file_name: str) -> bool:
@@ -391,7 +391,7 @@ def _create_pair(directory: Path, name: str) -> None:
         private.with_suffix(".pub.jwk").unlink(missing_ok=True)
         # The private half is written first: after a crash between the halves, the public half is
         # created from it.
-        _write(private, _new_pair()[0], 0o600)
+        _create_file(private, _new_pair()[0])
     _restore_public_half(private)
 
 
@@ -428,20 +428,23 @@ def _new_secret() -> str:
 
 
 def _create_secret(path: Path) -> None:
-    """Creates a secret, unless the file exists. If two processes do this at once, the first one's
-    secret stays, since that process may have sealed something already.
+    if not path.exists():
+        _create_file(path, _new_secret())
+
+
+def _create_file(path: Path, key: str) -> None:
+    """Creates the file of a key, unless it exists. If two processes do this at once, the first
+    one's key stays, since that process may have used it already.
     """
-    if path.exists():
-        return
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    _write(temporary, _new_secret(), 0o600)
+    _write(temporary, key, 0o600)
     with suppress(FileExistsError):
         os.link(temporary, path)
     temporary.unlink()
 
 
 def _write(path: Path, text: str, mode: int) -> None:
-    new = path.with_suffix(path.suffix + ".new")
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)
         file.flush()

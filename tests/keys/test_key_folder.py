@@ -134,3 +134,59 @@ def test_a_key_that_still_seals_rows_survives_a_rotation_at_the_moment_of_the_re
     key_folder.add_to_ring(tmp_path, "sealing.partners")
     assert key_folder.retire(tmp_path, "partners", newest) == [0]
     assert sorted(key_folder.ring(tmp_path, "sealing.partners")) == [1, 2]
+
+
+def test_two_rotations_at_once_create_one_pair_whose_halves_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    new_pair, results = key_folder._new_pair, list[str]()
+
+    def new_pair_while_another_rotation_creates_one() -> tuple[str, str]:
+        monkeypatch.setattr(key_folder, "_new_pair", new_pair)
+        results.append(key_folder.replace_pair(tmp_path, "tokens"))
+        return new_pair()
+
+    monkeypatch.setattr(key_folder, "_new_pair", new_pair_while_another_rotation_creates_one)
+    results.append(key_folder.replace_pair(tmp_path, "tokens"))
+    assert results == ["tokens.1", "tokens.1"]
+    assert not key_folder.is_mixed(tmp_path / "tokens.1.jwk")
+
+
+def test_two_processes_that_write_one_key_file_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    public, replace = tmp_path / "tokens.pub.jwk", Path.replace
+    public.unlink()
+
+    def replace_while_another_process_writes(new: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        key_folder.create(tmp_path, ["partners"])
+        return new.replace(target)
+
+    monkeypatch.setattr(Path, "replace", replace_while_another_process_writes)
+    key_folder.create(tmp_path, ["partners"])
+    assert (
+        key_folder.verifying(tmp_path, "tokens").kid == key_folder.signing(tmp_path, "tokens").kid
+    )
+
+
+def test_two_rotations_that_end_at_once_delete_the_older_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_folder.create(tmp_path, ["partners"])
+    key_folder.replace_pair(tmp_path, "tokens")
+    unlink = Path.unlink
+
+    def unlink_after_the_other_rotation(file: Path, missing_ok: bool = False) -> None:
+        monkeypatch.setattr(Path, "unlink", unlink)
+        key_folder.drop_older_pairs(tmp_path, "tokens")
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink_after_the_other_rotation)
+    key_folder.drop_older_pairs(tmp_path, "tokens")
+    assert sorted(file.name for file in tmp_path.glob("tokens*")) == [
+        "tokens.1.jwk",
+        "tokens.1.pub.jwk",
+    ]

@@ -16,7 +16,7 @@ from tests.gateway.api_gateway import ID, Played
 from tests.gateway.hsds_rules import check, check_page
 
 HEX = "0123456789abcdef0123456789abcdef"
-NO_PARAMETERS: list[Any] = [None, [], ["a"], {}, 1.5]
+NO_PARAMETERS: list[Any] = [None, [], ["a"], {}, 1.5, "\x00", "\ud800"]
 """Values that no parameter has."""
 
 

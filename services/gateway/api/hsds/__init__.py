@@ -17,6 +17,7 @@ from flask import Blueprint, Response, current_app, g, request
 from google.protobuf.message import Message
 
 from chassis.errors import Invalid, NotFound
+from chassis.shape import FORBIDDEN
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.api.answers import json_response
@@ -142,8 +143,9 @@ def service_at_locations() -> Response:
 @blueprint.get("/service_at_locations/<identifier>")
 def service_at_location(identifier: str) -> Response:
     """Returns one service at a location."""
-    rpc_request = o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
-    answer = clients().open_data.ListPublicServiceAtLocations(rpc_request)
+    answer = clients().open_data.ListPublicServiceAtLocations(
+        o.ListPublicServiceAtLocationsRequest(id=_id(identifier))
+    )
     if not answer.services:
         raise NotFound
     return json_response(objects.service_at_location(answer.services[0], _terms(), full=True))
@@ -213,7 +215,8 @@ def _query_parameters(allowed_names: Iterable[str]) -> Parameters:
     violations += [
         (name, "malformed")
         for name, (first, *others) in values.items()
-        if name in allowed_names and (others or not isinstance(first, (str, int)))
+        if name in allowed_names
+        and (others or not isinstance(first, (str, int)) or FORBIDDEN.search(str(first)))
     ]
     parameters = {
         name: str(first).lower() if isinstance(first, bool) else str(first)

@@ -496,3 +496,15 @@ def test_the_page_is_up_to_date() -> None:
     assert lifecycle_page.PAGE.read_text(encoding="utf-8") == lifecycle_page.page(), (
         "python -m tests.referrals.lifecycle_page"
     )
+
+
+def test_help_begins_only_with_a_first_contact_that_took_place() -> None:
+    def start(time: datetime) -> None:
+        in_state(State.ACCEPTED).take(
+            "start", ACTORS[Side.RECEIVER], NOON, DAYS, first_contact_time=time
+        )
+
+    start(NOON - timedelta(days=400))
+    start(NOON + timedelta(minutes=5))  # clocks differ
+    tomorrow = partial(start, NOON + timedelta(days=1))
+    assert violations_of(tomorrow) == [("first_contact_time", "out_of_range")]

@@ -2617,7 +2617,7 @@ class StartReferralRequest(_message.Message):
     """A note for the sender."""
     @_builtins.property
     def first_contact_time(self) -> _timestamp_pb2.Timestamp:
-        """When the person was first met."""
+        """When the person was first met; at most an hour ahead, because clocks differ."""
 
     def __init__(
         self,

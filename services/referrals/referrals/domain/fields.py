@@ -20,7 +20,7 @@ APPOINTMENT_TOLERANCE = timedelta(hours=1)
 """The tolerance for the time of an appointment, since people come early and clocks differ.
 
 The result may be recorded this long before the appointment, and an appointment may be scheduled for
-a time this long ago.
+a time this long ago. A first contact may be this long ahead, as the receiver's clock shows it.
 """
 
 

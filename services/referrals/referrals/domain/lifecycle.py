@@ -357,7 +357,7 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
-        carries=(moment("first_contact_time", None, timedelta(days=60)), NOTE),
+        carries=(moment("first_contact_time", None, APPOINTMENT_TOLERANCE), NOTE),
         starts=(K.SILENCE,), stops=(K.FIRST_CONTACT, *HEALTH), main=True,
     ),
     # When the time of an appointment has come, its result is the next thing to record.

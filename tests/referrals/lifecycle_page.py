@@ -62,7 +62,7 @@ CARRIES = {
     ),
     "cancel_appointment": "cancel code (`other` needs a note); an open appointment",
     "add_note": "note; the other side is notified",
-    "complete": "outcome code, codes of the delivered needs",
+    "complete": "outcome code; optionally codes of the delivered needs",
     "not_deliver": "not-delivered code (`other` needs a note)",
     "close_need": (
         "need-close code (`other` needs a note), if no referral follows it up; the receiver does"

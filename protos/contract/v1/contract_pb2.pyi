@@ -129,7 +129,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_RIGHT_MISSING: _Reason.ValueType  # 9
     """Your role or scope does not allow this. Ask for a key with the scope that the operation names."""
     REASON_ORGANIZATION_NOT_ACTIVE: _Reason.ValueType  # 10
-    """The member is suspended or has left. Speak to the coordinator."""
+    """The member is suspended or has left, or the account or key has just ended. Ask your manager, or
+    the coordinator.
+    """
     REASON_MEMBER_ON_PROBATION: _Reason.ValueType  # 11
     """A member on probation may not open identities. Wait until the coordinators approve it."""
     REASON_NOT_FOUND: _Reason.ValueType  # 12
@@ -449,7 +451,9 @@ REASON_REFERENCE_OR_PIN_WRONG: Reason.ValueType  # 8
 REASON_RIGHT_MISSING: Reason.ValueType  # 9
 """Your role or scope does not allow this. Ask for a key with the scope that the operation names."""
 REASON_ORGANIZATION_NOT_ACTIVE: Reason.ValueType  # 10
-"""The member is suspended or has left. Speak to the coordinator."""
+"""The member is suspended or has left, or the account or key has just ended. Ask your manager, or
+the coordinator.
+"""
 REASON_MEMBER_ON_PROBATION: Reason.ValueType  # 11
 """A member on probation may not open identities. Wait until the coordinators approve it."""
 REASON_NOT_FOUND: Reason.ValueType  # 12

@@ -1512,7 +1512,9 @@ class ReferralFilter(_message.Message):
 
     @_builtins.property
     def modified_after(self) -> _timestamp_pb2.Timestamp:
-        """List only referrals that changed after this time."""
+        """List only referrals that changed after this time. `unanswered` also changes when a later referral
+        is sent or entered in error, which is no change of the earlier one.
+        """
 
     @_builtins.property
     def due_after(self) -> _timestamp_pb2.Timestamp:

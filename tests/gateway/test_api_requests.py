@@ -388,3 +388,22 @@ def test_a_route_without_a_body_accepts_no_fields(system: System) -> None:
 
 def test_every_reason_has_a_valid_name() -> None:
     assert [reason for reason in REASONS if not NAME.match(reason)] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/areas?country=NI", None),
+        ("GET", f"/referrals/{ID}?zz=1", None),
+        ("POST", "/imports?dry_run=true", {"content": "YWJj"}),
+        ("POST", f"/referrals/{ID}/remind?note=a", None),
+        ("PATCH", f"/webhooks/{ID}?enabled=false", {"enabled": True}),
+    ],
+)
+def test_a_query_parameter_that_an_operation_does_not_have_is_refused(
+    method: str, path: str, body: Any, system: System, played: Played
+) -> None:
+    answer = system.call(method, path, body, If_Match='"v1"')
+    assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields")
+    assert [error["reason"] for error in answer.json["errors"]] == ["unknown_field"]
+    assert played.calls[1:] == []  # the first call exchanges the key

@@ -32,7 +32,7 @@ REASON = re.compile(r"^[a-z_]+$")
 
 
 class Nothing(Schema):
-    """The schema for the body of an operation that accepts no fields."""
+    """The schema for the body or query of an operation that accepts no fields."""
 
 
 class Parser(FlaskParser):

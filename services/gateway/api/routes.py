@@ -120,6 +120,8 @@ class Routes(Blueprint):  # type: ignore[misc]
                 raise Invalid(("", "required"))  # webargs would read a missing body as {}
             if body_schema is None and method != "GET":
                 self.ARGUMENTS_PARSER.parse(Nothing, request, location="json")
+            if query_schema is None:
+                self.ARGUMENTS_PARSER.parse(Nothing, request, location="query")
             return inner(*args, **kwargs)
 
         accepted_headers = {
@@ -135,9 +137,7 @@ class Routes(Blueprint):  # type: ignore[misc]
         # Does the work of flask-smorest's alt_response, which copies the whole documentation for
         # each response, schemas and headers included. The copying would take a fifth of the
         # start-up time.
-        refusal_responses = {
-            code: [response_name(code)] for code in statuses(binding, body_schema or query_schema)
-        }
+        refusal_responses = {code: [response_name(code)] for code in statuses(binding)}
         documentation["response"]["responses"].update(
             refusal_responses | ({304: ["NOT_MODIFIED"]} if method == "GET" else {})
         )
@@ -217,12 +217,11 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
     )
 
 
-def statuses(binding: Binding, input_schema: type[Schema] | None) -> list[int]:
+def statuses(binding: Binding) -> list[int]:
     """Returns the statuses with which a route may refuse, because of its input or its rpc."""
-    refusal_statuses = {429, 503, 504} | binding.statuses
+    refusal_statuses = {400, 429, 503, 504} | binding.statuses
     refusal_statuses |= set() if binding.rules.public else {401, 403}
     refusal_statuses |= {404} if binding.variables else set()
-    refusal_statuses |= {400} if input_schema or binding.is_repeatable else set()
     refusal_statuses |= {422} if binding.is_repeatable else set()
     refusal_statuses |= (
         ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()

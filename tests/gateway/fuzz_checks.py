@@ -38,7 +38,7 @@ FIELDS = re.compile(
     r"(required|out_of_range|not_in_order) of"
     r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
     # help is delivered only by an outcome that met a need
-    r"contradicts of delivered_need_codes|"
+    r"contradicts of (delivered_need_codes|receipt_id)|"
     # an advice card needs three languages; blanks are stripped
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
     # the refusal does not reveal which value is right

@@ -296,3 +296,17 @@ def test_every_override_is_recorded_in_the_trail(story: Story, service: Service)
         "enlace.receipt.given.v1",
         "enlace.receipt.confirmed.v1",
     ]
+
+
+def test_a_referral_is_sent_either_on_a_consent_or_on_an_override(story: Story) -> None:
+    draft = story.draft()
+    request = send_request(
+        draft,
+        story.receipt(draft.person_id).id,
+        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
+        note="in danger",
+    )
+    assert wrong_fields(lambda: story.rescuer.SendReferral(request)) == [
+        ("receipt_id", "contradicts")
+    ]
+    assert read(story.ngo, draft.id).state == pb.STATE_DRAFT

@@ -2227,8 +2227,8 @@ class SendReferralRequest(_message.Message):
     receipt_id: _builtins.str
     """The receipt of the consent; absent: the receipt of the draft."""
     override_reason_code: Global___OverrideReason.ValueType
-    """The reason why the referral is sent without a consent; needs the role EMERGENCY or the scope
-    referrals.override.
+    """The reason why the referral is sent without a consent, so without a `receipt_id` (contradicts);
+    needs the role EMERGENCY or the scope referrals.override.
     """
     note: _builtins.str
     """The note; required with an override."""

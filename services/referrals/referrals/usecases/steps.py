@@ -80,6 +80,8 @@ class Steps:
         override_reason = word(
             pb.OverrideReason, request.override_reason_code, "override_reason_code"
         )
+        if receipt_id and override_reason:
+            raise Invalid(("receipt_id", "contradicts"))
         acknowledged_codes = word_list(
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )

@@ -219,14 +219,15 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 def statuses(binding: Binding) -> list[int]:
     """Returns the statuses with which a route may refuse, because of its input or its rpc."""
-    refusal_statuses = {400, 429, 503, 504} | binding.statuses
-    refusal_statuses |= set() if binding.rules.public else {401, 403}
-    refusal_statuses |= {404} if binding.variables else set()
-    refusal_statuses |= {422} if binding.is_repeatable else set()
-    refusal_statuses |= (
-        ({412, 428} if binding.needs_etag else {412}) if binding.takes_etag else set()
+    return sorted(
+        {400, 429, 503, 504}
+        | binding.statuses
+        | (set() if binding.rules.public else {401, 403})
+        | ({404} if binding.variables else set())
+        | ({422} if binding.is_repeatable else set())
+        | ({412} if binding.takes_etag else set())
+        | ({428} if binding.takes_etag and binding.needs_etag else set())
     )
-    return sorted(refusal_statuses)
 
 
 def install(app: Flask, services: Sequence[Routes]) -> Blueprint:

@@ -10,13 +10,28 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from tests.gateway.api_gateway import Played, System, app_with
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 from tests.gateway.partner_system import Partner
 from tests.gateway.partner_system import system as system_of
 from tests.gateway.served_gateway import Service
+from tests.gateway.whitespace import without_ignored
 from tests.parts.local_stack import LocalStack
+
+
+@pytest.fixture(autouse=True, scope="session")
+def text_as_a_browser_reads_it() -> Iterator[None]:
+    """Makes `text` of a page's answer the HTML without whitespace that a browser ignores."""
+
+    def text(answer: TestResponse) -> str:
+        content = answer.get_data(as_text=True)
+        return without_ignored(content) if answer.mimetype == "text/html" else content
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TestResponse, "text", property(text))
+        yield
 
 
 @pytest.fixture

@@ -49,3 +49,13 @@ def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
     ]
     assert len(calls) > 100
     assert [call for call in calls if call[2] in framed] == []
+
+
+def test_the_lines_of_templates_end_at_a_hundred_characters() -> None:
+    long_lines = [
+        (file.name, number)
+        for file in TEMPLATES.iterdir()
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if len(line) > 100
+    ]
+    assert long_lines == []

@@ -92,7 +92,8 @@ class Steps:
         # All these queries share a round trip with the query of the locked referral.
         self._people.lock(tx, draft.person_id)
         read_person = self._people.query(tx, draft.person_id)
-        read_key = self._people.query_key(tx, draft.person_id)
+        has_note = bool(request.note) or request.HasField("arrival")
+        read_key = self._people.query_key(tx, draft.person_id) if has_note else None
         read_receipt = (
             self._receipts.query(tx, chosen_receipt_id)
             if chosen_receipt_id and not override_reason

@@ -61,7 +61,7 @@ def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
     """Checks that no data can be opened, on the present page or on a page that was left open."""
     stale.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     stale.presses("Abrir y dejar constancia")
-    stale.sees("Aquí no hay nada")
+    stale.sees("Ahora no hay datos de ella que usted pueda abrir")
     shelter.goes_to(referral)
     shelter.finds_it("Consentimiento retirado")
     for actor in (shelter, stale):

@@ -54,7 +54,7 @@ _SETTINGS = {
 
 
 # The settings that apply while the disk is full, since a write would then crash the server.
-_READ_ONLY_SETTINGS = "default_transaction_read_only = on\nautovacuum = off\n"
+_READ_ONLY = "default_transaction_read_only = on\nautovacuum = off\n"
 
 
 @dataclass(frozen=True)
@@ -285,9 +285,7 @@ class Postgres:
         begin later.
         """
         with contextlib.suppress(OSError):
-            (self._data() / "postgresql.auto.conf").write_text(
-                _READ_ONLY_SETTINGS if is_full else ""
-            )
+            (self._data() / "postgresql.auto.conf").write_text(_READ_ONLY if is_full else "")
             if is_full != self._is_read_only:
                 self._say(
                     f"the disk of {self._data().parent} is full: changes are refused until 128 MB"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,7 +15,6 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.language import i18n
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     PlayedServices,
@@ -25,7 +23,6 @@ from tests.gateway.pages_gateway import (
     referral,
     send,
     signed_in,
-    token_of,
 )
 
 PAGE = f"/referrals/{ID}"
@@ -391,102 +388,6 @@ def test_a_number_that_nobody_stated_is_shown_as_unknown(
     )
     client.get(f"{PAGE}/services")
     assert played.last("MatchServices").HasField("dependants") == known
-
-
-def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
-    """Returns a referral that came back, with `hours` left to find another service."""
-    now = i18n.now()
-    declined = r.Referral(
-        id=identifier,
-        state=r.STATE_DECLINED,
-        side=r.SIDE_SENDER,
-        urgency=urgency,
-        need_code="HOU.EMG",
-        main_step="refer_again",
-        unanswered=True,
-    )
-    declined.next_due_time.FromDatetime(now + timedelta(hours=hours))
-    declined.clocks.add(kind=r.CLOCK_KIND_REPLACE, due_time=declined.next_due_time, start_time=now)
-    return declined
-
-
-def today_page(played: PlayedServices, client: FlaskClient, *declined: r.Referral) -> str:
-    """Returns the page of today; these referrals came back."""
-    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
-        referrals=declined if request.filter.unanswered else []
-    )
-    return client.get("/today").text
-
-
-def test_today_keeps_showing_a_declined_referral(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    page = today_page(played, client, unanswered("a" * 32, r.URGENCY_EMERGENCY, 3))
-    assert (f"/referrals/{'a' * 32}/reroute" in page, "buscar otro servicio" in page) == (
-        True,
-        True,
-    )
-
-
-def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_deadlines(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    page = today_page(
-        played,
-        client,
-        unanswered("1" * 32, r.URGENCY_NORMAL, 1),
-        unanswered("2" * 32, r.URGENCY_EMERGENCY, 20),
-        unanswered("3" * 32, r.URGENCY_EMERGENCY, 9),
-        unanswered("4" * 32, r.URGENCY_IMMEDIATE, 30),
-    )
-    assert "Sin servicio: buscar otro" in page
-    assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', page) == ["4", "3", "2", "1"]
-
-
-def test_looking_for_another_service_continues_the_draft_that_was_begun(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
-    assert "Ver qué otros servicios hay" in client.get(f"{PAGE}/reroute").text
-    declined.following_id = "b" * 32
-    assert client.get(f"{PAGE}/reroute").location == f"/referrals/{'b' * 32}/draft"
-
-
-def test_no_other_service_is_looked_for_without_an_open_need(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
-    form_token = token_of(client.get(f"{PAGE}/reroute").text)
-    declined.main_step = ""  # a colleague has closed the need
-    shown = client.get(f"{PAGE}/reroute")
-    sent = client.post(f"{PAGE}/reroute", data={"form_token": form_token})
-    assert (shown.location, sent.location) == (PAGE, PAGE)
-    assert played.requests("CreateReferral") == []
-
-
-@pytest.mark.parametrize(
-    ("show", "late_and_soon"), [("late", (True, False)), ("soon", (False, True))]
-)
-def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
-    show: str, late_and_soon: tuple[bool, bool], played: PlayedServices, client: FlaskClient
-) -> None:
-    rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
-    played.answers["ListReferrals"] = r.ListReferralsResponse(
-        referrals=rows, next_page_token="more"
-    )
-    played.calls.clear()
-    page = client.get(f"/today?show={show}").text
-    assert [row.id for row in rows if f"/referrals/{row.id}" not in page] == []
-    filters = [request.filter for request in played.requests("ListReferrals")]
-    assert [(only.late, only.due_soon, only.unanswered) for only in filters] == [
-        (*late_and_soon, False)
-    ]
-
-
-def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
-    assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
-    page = client.get("/referrals?urgency=immediate").text
-    assert '<details class="card" open><summary>Filtrar</summary>' in page
 
 
 def test_a_step_that_is_no_longer_possible_is_not_to_be_sent_again(

@@ -420,11 +420,7 @@ def test_an_empty_note_is_refused_only_if_a_note_is_needed(note: str) -> None:
             {"responsible_worker_id": "anna", "planned_first_contact_time": LATER},
         ),
         ("waitlist", State.SENT, {"expected_wait_days": 3, "review_time": LATER}),
-        (
-            "decline",
-            State.SENT,
-            {"reason_code": "no_capacity", "alternative_service_id": "other"},
-        ),
+        ("decline", State.SENT, {"reason_code": "no_capacity", "alternative_service_id": "other"}),
         ("start", State.ACCEPTED, {"first_contact_time": NOON}),
         ("schedule_appointment", State.IN_PROGRESS, {"appointment_time": LATER}),
         (
@@ -467,10 +463,7 @@ def test_the_history_has_the_actor_the_reason_and_the_note_of_a_step() -> None:
         (
             "fully_met",
             ("HOU.EMG", "HOUSE", ""),
-            [
-                ("delivered_need_codes.1", "unknown_code"),
-                ("delivered_need_codes.2", "required"),
-            ],
+            [("delivered_need_codes.1", "unknown_code"), ("delivered_need_codes.2", "required")],
         ),
         ("not_met", ("HOU.EMG",), [("delivered_need_codes", "contradicts")]),
     ],
@@ -499,12 +492,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_help_begins_only_with_a_first_contact_that_took_place() -> None:
-    def start(time: datetime) -> None:
-        in_state(State.ACCEPTED).take(
-            "start", ACTORS[Side.RECEIVER], NOON, DAYS, first_contact_time=time
-        )
-
-    start(NOON - timedelta(days=400))
-    start(NOON + timedelta(minutes=5))  # clocks differ
-    tomorrow = partial(start, NOON + timedelta(days=1))
+    start = partial(in_state(State.ACCEPTED).take, "start", ACTORS[Side.RECEIVER], NOON, DAYS)
+    tomorrow = partial(start, first_contact_time=NOON + timedelta(days=1))
     assert violations_of(tomorrow) == [("first_contact_time", "out_of_range")]
+    start(first_contact_time=NOON + timedelta(minutes=5))  # clocks differ

@@ -461,11 +461,8 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
     )
     [mine] = story.shelter.ListReferrals(filter=filter_).referrals
     assert mine.id == sent.id
-    assert (mine.main_step, mine.turn, list(mine.allowed_verbs)) == (
-        "confirm_deletion",
-        pb.TURN_RECEIVER,
-        ["confirm_deletion"],
-    )
+    assert (mine.main_step, mine.turn) == ("confirm_deletion", pb.TURN_RECEIVER)
+    assert list(mine.allowed_verbs) == ["confirm_deletion"]
     assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
     request = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
     illegal_transition = ("FAILED_PRECONDITION", "illegal_transition")

@@ -28,27 +28,20 @@ from services.referrals.referrals.domain.enquiry import (
 from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.wire.facts import enquiry_facts
 
-_CONTENT_FIELDS = [field.name for field in fields(Content)]
+_CONTENT_NAMES = [field.name for field in fields(Content)]
 _SPECIAL_FIELDS = {"content", "state", "offers", "events", "left_out", "unsafe"}
-_PLAIN_FIELDS = [field.name for field in fields(Enquiry) if field.name not in _SPECIAL_FIELDS]
+_PLAIN_NAMES = [field.name for field in fields(Enquiry) if field.name not in _SPECIAL_FIELDS]
 _COLUMNS = [
-    *_PLAIN_FIELDS,
-    *_CONTENT_FIELDS,
+    *_PLAIN_NAMES,
+    *_CONTENT_NAMES,
     "state",
     "left_out",
     "unsafe_code",
     "excluded_organization_ids",
     "unsafe_departments",
 ]
-_OFFER_FIELDS = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
-_OFFER_COLUMNS = [
-    "enquiry_id",
-    *_OFFER_FIELDS,
-    *_CONTENT_FIELDS,
-    "state",
-    "due_time",
-    "create_time",
-]
+_OFFER_NAMES = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
+_OFFER_COLUMNS = ["enquiry_id", *_OFFER_NAMES, *_CONTENT_NAMES, "state", "due_time", "create_time"]
 # Column names, joined once; no value ever becomes part of the text of a statement.
 _INSERT = (
     f"INSERT INTO enquiries ({', '.join(_COLUMNS)})"
@@ -63,7 +56,7 @@ _UPDATE = (
 # A copy keeps the creation time and the first deadline of the enquiry, whatever happens later,
 # since the offers of other services do not concern the organisation that is asked.
 _NEVER_UPDATED = ("enquiry_id", "service_id", "due_time", "create_time")
-_UPSERT_OFFER = (
+_SAVE_OFFER = (
     f"INSERT INTO enquiry_offers ({', '.join(_OFFER_COLUMNS)})"
     f" VALUES ({', '.join(f'%({c})s' for c in _OFFER_COLUMNS)})"
     " ON CONFLICT (enquiry_id, service_id) DO UPDATE"
@@ -105,7 +98,7 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
     if not events:
         return
     former_version = events[0].version - 1
-    values = {name: getattr(enquiry, name) for name in _PLAIN_FIELDS} | _content_values(
+    values = {name: getattr(enquiry, name) for name in _PLAIN_NAMES} | _content_values(
         enquiry.content
     )
     values |= {"state": enquiry.state.value, "former_version": former_version}
@@ -127,21 +120,19 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
 def save_copies(tx: Transaction, enquiry: Enquiry) -> None:
     """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
-        cursor.executemany(
-            _UPSERT_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers]
-        )
+        cursor.executemany(_SAVE_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
 
 
 def _content_values(content: Content | None) -> dict[str, Any]:
     if content is None:
-        return dict.fromkeys(_CONTENT_FIELDS)
-    values = {name: getattr(content, name) for name in _CONTENT_FIELDS}
+        return dict.fromkeys(_CONTENT_NAMES)
+    values = {name: getattr(content, name) for name in _CONTENT_NAMES}
     lists = {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     return values | lists | {"urgency": content.urgency.value}
 
 
 def _offer_values(enquiry: Enquiry, offer: Offer) -> dict[str, Any]:
-    values = {name: getattr(offer, name) for name in _OFFER_FIELDS} | _content_values(offer.content)
+    values = {name: getattr(offer, name) for name in _OFFER_NAMES} | _content_values(offer.content)
     times = {"due_time": enquiry.due_time, "create_time": enquiry.create_time}
     return values | times | {"enquiry_id": enquiry.id, "state": offer.state.value}
 
@@ -446,7 +437,7 @@ def content(row: Row) -> Content | None:
         return None
     values: Row = {
         name: tuple(value) if isinstance(value := row[name], list) else value
-        for name in _CONTENT_FIELDS
+        for name in _CONTENT_NAMES
     }
     return Content(**values | {"urgency": Urgency(row["urgency"])})
 
@@ -454,7 +445,7 @@ def content(row: Row) -> Content | None:
 def offer(row: Row) -> Offer:
     """Returns the copy in a row."""
     return Offer(
-        **{name: row[name] for name in _OFFER_FIELDS},
+        **{name: row[name] for name in _OFFER_NAMES},
         content=content(row),
         state=EnquiryState(row["state"]),
     )
@@ -473,7 +464,7 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
         assert enquiry_content is not None, "only copies are ever blanked"
         enquiries.append(
             Enquiry(
-                **{name: row[name] for name in _PLAIN_FIELDS},
+                **{name: row[name] for name in _PLAIN_NAMES},
                 content=enquiry_content,
                 state=EnquiryState(row["state"]),
                 left_out=tuple(Attribute(code) for code in row["left_out"]),

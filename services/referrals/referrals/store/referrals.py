@@ -109,34 +109,26 @@ def save_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
     If any event has a note or an arrival, all referrals must be of the same person, since `key` is
     her key. Afterwards the referrals have no new events.
     """
-    changed_referrals = [referral for referral in referrals if referral.events]
-    if not changed_referrals:
+    changed = [referral for referral in referrals if referral.events]
+    if not changed:
         return
-    events = [(referral, referral.events) for referral in changed_referrals]
+    events = [(referral, referral.events) for referral in changed]
     with tx.cursor() as cursor:
         for statement, rows in (
             (
                 _INSERT,
-                [
-                    _values_of(referral)
-                    for referral in changed_referrals
-                    if referral.events[0].version == 1
-                ],
+                [_values_of(referral) for referral in changed if referral.events[0].version == 1],
             ),
             (
                 _UPDATE,
-                [
-                    _values_of(referral)
-                    for referral in changed_referrals
-                    if referral.events[0].version > 1
-                ],
+                [_values_of(referral) for referral in changed if referral.events[0].version > 1],
             ),
         ):
             if rows:
                 saving = tx.cursor()
                 saving.executemany(statement, rows)
                 expect_rows(tx, saving, len(rows))
-        deadlines.save(tx, changed_referrals)
+        deadlines.save(tx, changed)
         cursor.executemany(
             "INSERT INTO referral_events (referral_id, version, verb, from_state, to_state, time,"
             " actor_kind, actor_id, organization_id, reason_code,"
@@ -152,11 +144,9 @@ def save_all(tx: Transaction, referrals: Sequence[Referral], key: SealingKey | N
         tx,
         [fact for referral, new_events in events for fact in referral_facts(referral, new_events)],
     )
-    announce(
-        tx, "clocks", *(d.next_time for referral in changed_referrals for d in referral.deadlines)
-    )
+    announce(tx, "clocks", *(d.next_time for referral in changed for d in referral.deadlines))
     notify(tx, EVENTS)
-    for referral in changed_referrals:
+    for referral in changed:
         referral.events = []
 
 
@@ -384,8 +374,7 @@ def senders_before_withdrawal(
 def of_contact(tx: Transaction, contact_id: str) -> list[Referral]:
     """Returns the referrals made for a contact, oldest first."""
     rows = tx.execute(
-        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id",
-        (contact_id,),
+        "SELECT * FROM referrals WHERE contact_id = %s ORDER BY create_time, id", (contact_id,)
     ).fetchall()
     return read(tx, rows)
 

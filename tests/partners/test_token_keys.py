@@ -232,7 +232,7 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
     command = [sys.executable, "-m", "services.partners", "rotate-token-keys"]
     first = subprocess.Popen(command, cwd=ROOT, env=environment)
     end = time.monotonic() + 60
-    while not (folder / "tokens.1.jwk").exists() and time.monotonic() < end:
+    while not (folder / "tokens.1.pub.jwk").exists() and time.monotonic() < end:
         time.sleep(0.05)
     first.kill()
     first.wait()

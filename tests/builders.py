@@ -29,7 +29,7 @@ EXPLAINED = (
     "storage_time",
     "how_to_withdraw",
 )
-"""What is explained to a person before she consents, all of it."""
+"""All points that are explained to a person before she consents."""
 NOT_FOUND = ("NOT_FOUND", "not_found")
 NOON = datetime(2026, 3, 4, 18, 0, tzinfo=UTC)  # a Wednesday, noon in Managua
 

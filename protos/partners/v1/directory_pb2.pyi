@@ -1965,7 +1965,7 @@ Global___CountMemberAccessRequest: _TypeAlias = CountMemberAccessRequest  # noqa
 
 @_typing.final
 class MemberAccess(_message.Message):
-    """What ends with a member's access."""
+    """The counts of what a member loses with its access."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

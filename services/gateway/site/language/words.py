@@ -144,8 +144,8 @@ def spanish(kind: str, text: str) -> str | None:
 def end_of_consent(receipt: people_pb2.Receipt) -> str:
     """Describes when a consent ends at the latest: its last day, and for a child's her birthday.
 
-    What somebody else allows for a child ends when she is of age; what was allowed because she was
-    too young to be asked ends when she can be asked.
+    A consent that somebody else gave for a child ends when she is of age; if it was given because
+    she was too young to be asked, it ends when she can be asked.
     """
     last_day = i18n.day(receipt.until_time)
     if not receipt.assent_code or receipt.giver_code == people_pb2.GIVER_PERSON:

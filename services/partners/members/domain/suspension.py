@@ -19,7 +19,7 @@ HOLD = timedelta(hours=24)
 If a member turns out at midnight to be a front, a second coordinator is awake before the hold ends.
 """
 PROPOSAL = timedelta(days=7)
-"""How long a proposal waits for a second coordinator; later, its reasons may be out of date."""
+"""The longest time that a proposal waits; later, its reasons may be out of date."""
 HOLD_AGAIN = timedelta(days=30)
 """The minimum time between the starts of two holds if no second coordinator agreed to the first.
 

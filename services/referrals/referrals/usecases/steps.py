@@ -86,6 +86,7 @@ class Steps:
             pb.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
         draft = referrals.get(tx, identifier)
+        # otherwise the queries could be for another version than the one that is locked
         if draft.step_version != base_version:
             raise Stale
         chosen_receipt_id = receipt_id or draft.receipt_id

@@ -89,6 +89,50 @@ class Service(grpc.GenericRpcHandler):
         self._server.stop(grace).wait(10)
 
 
+class RejectingServer:
+    """A server that rejects the first call before a handler runs, as a server that is stopping.
+
+    Source of the frames: RFC 9113, sections 4.1, 6.5 and 6.8. The first stream of the connection is
+    gRPC's watch of the health. Its answer is UNIMPLEMENTED, so gRPC assumes that the server is
+    ready. The next stream gets a GOAWAY, which names the first as the last one that was processed.
+    No further connection is accepted.
+    """
+
+    HEADERS, SETTINGS, GOAWAY = 1, 4, 7
+    ACK, END_STREAM_AND_HEADERS = 1, 5
+    LAST_STREAM_AND_NO_ERROR = (1).to_bytes(4, "big") + bytes(4)
+    UNIMPLEMENTED = b"\x88\x00\x0ccontent-type\x10application/grpc\x00\x0bgrpc-status\x0212"
+
+    def __init__(self) -> None:
+        self.rejected = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with self._listener:
+            connection, _ = self._listener.accept()
+
+        def send(kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
+            head = len(payload).to_bytes(3, "big") + bytes((kind, flags))
+            connection.sendall(head + stream.to_bytes(4, "big") + payload)
+
+        with connection, connection.makefile("rb") as received:
+            received.read(24)  # the preface
+            send(self.SETTINGS, 0, 0)
+            while len(head := received.read(9)) == 9:
+                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+                received.read(int.from_bytes(head[:3], "big"))
+                if kind == self.SETTINGS and not flags & self.ACK:
+                    send(self.SETTINGS, self.ACK, 0)
+                elif kind == self.HEADERS and stream == 1:
+                    send(self.HEADERS, self.END_STREAM_AND_HEADERS, stream, self.UNIMPLEMENTED)
+                elif kind == self.HEADERS:
+                    self.rejected.set()
+                    send(self.GOAWAY, 0, 0, self.LAST_STREAM_AND_NO_ERROR)
+                    return
+
+
 def store_unavailable(rpc: str, context: grpc.ServicerContext) -> None:
     """Answers as a service whose database is down."""
     refuse(context, "store_unavailable", "UNAVAILABLE")

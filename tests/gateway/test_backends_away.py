@@ -28,6 +28,7 @@ from tests.gateway.api_gateway import JWT, KEY
 from tests.gateway.pages_gateway import EXIT, SECRET
 from tests.gateway.served_gateway import (
     Gateway,
+    RejectingServer,
     Service,
     all_at,
     crowd,
@@ -216,7 +217,7 @@ def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     assert service.calls == ["ListPeople", "ListPeople", "CreateReferral"]
 
 
-def clients_of(*services: Service) -> closing[Clients]:
+def clients_of(*services: Service | RejectingServer) -> closing[Clients]:
     """Returns clients of several servers under one name."""
     servers = ",".join(f"127.0.0.1:{service.port}" for service in services)
     return closing(Clients(*[f"ipv4:{servers}"] * 3))
@@ -240,6 +241,20 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
         for _ in range(20):
             clients.people.ListPeople(PEOPLE)
             clients.referrals.CreateReferral(DRAFT)
+
+
+# 26
+def test_a_write_that_a_stopping_server_rejected_unseen_goes_to_another_server() -> None:
+    stopping = RejectingServer()
+    writes = itertools.count(1)
+    with Service() as healthy, clients_of(stopping, healthy) as clients:
+
+        def one_was_rejected() -> bool:
+            clients.referrals.CreateReferral(DRAFT)
+            assert len(healthy.calls) == next(writes)
+            return stopping.rejected.is_set()
+
+        until(one_was_rejected, 5)  # the connection to the stopping server comes a moment later
 
 
 # D21

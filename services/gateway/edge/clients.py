@@ -4,9 +4,9 @@ A call carries the caller's token and a deadline. A stub's method is called like
 returns the answer or raises a refusal of chassis.errors; any other failure raises a `ServiceFault`.
 The gate of a service (gates.py) refuses calls to a service that is down or busy; only health checks
 and calls that end a session in the background pass no gate. A read is repeated if its connection
-was lost. A write is not repeated, because the person at the page can see whether it was done. One
-set of channels serves all threads of the process. Limitation: calls block the thread, and there are
-no streams.
+was lost. A write that a handler may have seen is not repeated, because the person at the page can
+see whether it was done. One set of channels serves all threads of the process. Limitation: calls
+block the thread, and there are no streams.
 """
 
 import contextlib
@@ -100,7 +100,9 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
     gRPC looks the name up in DNS, and does so again when a connection is lost. It skips a server at
     once when the connection to it is lost, and tries to connect again within about a second. With
     `healthy_only`, gRPC watches the health of each server, and skips a server that reports that it
-    is not ready or is stopping, until the server reports otherwise.
+    is not ready or is stopping, until the server reports otherwise. gRPC sends a call to another
+    server only if the first server rejected it before any handler ran. There is no retry policy:
+    gRPC cannot tell a lost connection from a service that reports that its database is down.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     return [
@@ -110,9 +112,6 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
                 config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
             ),
         ),
-        # gRPC does not retry, because it cannot tell a lost connection from a service that reports,
-        # after a wait, that its database is down.
-        ("grpc.enable_retries", 0),
         # Pings go out while a call is under way, and a watch of the server's health always is. The
         # servers tolerate them (chassis/server.py).
         ("grpc.keepalive_time_ms", 10_000),

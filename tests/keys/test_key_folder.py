@@ -12,7 +12,9 @@ from keys import key_folder
 from keys.sealing import Keyring
 
 
-def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: Path) -> None:
+def test_two_threads_that_create_a_key_with_the_same_number_get_the_same_key(
+    tmp_path: Path,
+) -> None:
     key_folder.create(tmp_path, ["referrals"])
     for _ in range(30):
         barrier = Barrier(2)
@@ -23,15 +25,15 @@ def test_two_threads_that_create_the_same_key_at_once_get_equal_keys(tmp_path: P
             return number, key_folder.ring(tmp_path, "sealing.referrals")[number]
 
         with ThreadPoolExecutor(2) as pool:
-            (first, first_keys), (second, second_keys) = pool.map(make, range(2))
-        assert first != second or first_keys == second_keys
+            (first_number, first_key), (second_number, second_key) = pool.map(make, range(2))
+        assert first_number != second_number or first_key == second_key
     assert not [file for file in tmp_path.iterdir() if file.suffix not in (".key", ".jwk")], (
         "no incomplete file is left"
     )
 
 
 def before_the_next_read(change: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
-    """Makes `change` run once, after the next file has been found and before it is read."""
+    """Makes `change` run once: after the next file is listed and before it is read."""
     original = Path.read_text
     changes = [change]
 
@@ -113,10 +115,10 @@ def test_a_file_that_holds_no_key_is_named(
 
 @pytest.mark.parametrize("name", ["tokens", "facts.referrals", "calls.gateway"])
 def test_halves_of_two_different_pairs_are_named(tmp_path: Path, name: str) -> None:
-    for folder in ("one", "other"):
+    for folder in ("keys", "copy"):
         key_folder.create(tmp_path / folder, ["referrals"])
-    private, public = (tmp_path / "one" / f"{name}{half}" for half in (".jwk", ".pub.jwk"))
-    public.write_text((tmp_path / "other" / public.name).read_text())
+    private, public = (tmp_path / "keys" / f"{name}{half}" for half in (".jwk", ".pub.jwk"))
+    public.write_text((tmp_path / "copy" / public.name).read_text())
     for read in (key_folder.signing, key_folder.all_signing):
         with pytest.raises(OSError, match="two different pairs") as error:
             read(private.parent, name)
@@ -126,11 +128,11 @@ def test_halves_of_two_different_pairs_are_named(tmp_path: Path, name: str) -> N
     assert key_folder.signing(private.parent, name), "the gateway's folder has no public halves"
 
 
-def test_a_key_that_still_seals_rows_survives_a_rotation_at_the_moment_of_the_retirement(
+def test_a_key_that_seals_all_rows_is_kept_although_another_rotation_adds_a_newer_one(
     tmp_path: Path,
 ) -> None:
     key_folder.create(tmp_path, ["partners"])
-    newest = key_folder.add_to_ring(tmp_path, "sealing.partners")  # all rows were found to have it
+    newest = key_folder.add_to_ring(tmp_path, "sealing.partners")  # seals all rows by now
     key_folder.add_to_ring(tmp_path, "sealing.partners")
     assert key_folder.retire(tmp_path, "partners", newest) == [0]
     assert sorted(key_folder.ring(tmp_path, "sealing.partners")) == [1, 2]

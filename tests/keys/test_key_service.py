@@ -60,7 +60,7 @@ def new_keys(token: KeyServiceSettings, folder: Path) -> SealingKeys:
 
 
 def cause_of(act: Callable[[], object]) -> str:
-    """Returns why the token is unavailable for the act; fails if it is available."""
+    """Returns why the token is unavailable to a call; fails if it is available."""
     with pytest.raises(Unavailable) as caught:
         act()
     return caught.value.cause
@@ -80,17 +80,18 @@ def test_a_sealed_text_can_be_opened_only_in_its_own_context(
         sealed = keyring.seal(text, "people/1/name")
         assert keyring.open(sealed, "people/1/name") == text
         assert text.encode() not in sealed or not text
-        for wrong in (sealed[:-1], sealed[:8], sealed[:1], sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        last_byte_changed = sealed[:-1] + bytes([sealed[-1] ^ 1])
+        for damaged_text in (sealed[:-1], sealed[:8], sealed[:1], last_byte_changed):
             with pytest.raises(CannotOpen):
-                keyring.open(wrong, "people/1/name")
+                keyring.open(damaged_text, "people/1/name")
         with pytest.raises(CannotOpen):
             keyring.open(sealed, "people/2/name")
     her_key, wrapped = keyring.new_key("keys/1")
     assert keyring.unwrap(wrapped, "keys/1").open(her_key.seal("hers", "c"), "c") == "hers"
-    another = SealingKeys(folder, "others", KeyService(token))
-    another.begin(os.urandom(32), NOW)
+    keys_of_another_service = SealingKeys(folder, "others", KeyService(token))
+    keys_of_another_service.begin(os.urandom(32), NOW)
     with pytest.raises(CannotOpen):
-        another.keyring().open(keyring.seal("x", "c"), "c")
+        keys_of_another_service.keyring().open(keyring.seal("x", "c"), "c")
 
 
 def test_nobody_can_read_a_key_not_even_a_holder_of_the_pin(
@@ -134,18 +135,18 @@ def test_many_threads_use_the_token_at_once_and_each_gets_its_own_results(
         assert list(pool.map(wrong_texts, range(16))) == [[]] * 16
 
 
-def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_after_its_return(
+def test_while_the_token_is_away_no_text_counts_as_unreadable_and_all_work_after_its_return(
     token: KeyServiceSettings, folder: Path, softhsm: SoftHsm, quick: None
 ) -> None:
     keyring = new_keys(token, folder).keyring()
-    sealed, newer = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
+    sealed, with_unknown_key = keyring.seal("x", "c"), b"\x02\x00\x07" + bytes(40)
     with capture_logs() as logged, softhsm.away():
         for act in (
             lambda: keyring.open(sealed, "c"),
             lambda: keyring.seal("x", "c"),
             lambda: keyring.new_key("c"),
             lambda: keyring.numbers,
-            lambda: keyring.open(newer, "c"),
+            lambda: keyring.open(with_unknown_key, "c"),
             lambda: keyring.fingerprint(b"x", "never asked before"),
         ):
             with pytest.raises(Unavailable) as caught:
@@ -158,7 +159,7 @@ def test_while_the_token_is_away_nothing_counts_as_unreadable_and_all_works_afte
         assert keyring.open(sealed, "c") == "x"
         assert keyring.numbers == [0]
     with pytest.raises(CannotOpen):
-        keyring.open(newer, "c")
+        keyring.open(with_unknown_key, "c")
     assert [(line["event"], line["reason"]) for line in logged] == [
         ("key_service_away", "token_away")
     ], "the outage is logged once"
@@ -198,7 +199,7 @@ def test_a_wrong_pin_is_tried_only_once_and_a_new_pin_at_once(
     assert keyring.open(sealed, "c") == "x"
 
 
-def test_a_missing_module_or_token_is_reported_by_name(
+def test_a_missing_module_and_a_missing_token_are_told_apart(
     token: KeyServiceSettings, folder: Path, quick: None
 ) -> None:
     for module, label, reason in (
@@ -249,7 +250,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     assert (moving.add(NOW), moving.retire(2), moving.newest()) == (2, [1], 2)
 
 
-def test_another_token_a_token_without_keys_and_other_marks_are_reported_by_name(
+def test_a_token_without_keys_another_token_and_another_key_for_marks_are_reported(
     token: KeyServiceSettings,
     folder: Path,
     softhsm: SoftHsm,
@@ -288,18 +289,18 @@ def test_no_call_waits_long_for_a_module_that_hangs(
     keyring = new_keys(token, folder).keyring()
     sealed = keyring.seal("x", "c")
     monkeypatch.setattr("keys.service._PATIENCE", 0.05)
-    hanging, over = threading.Event(), threading.Event()
+    has_begun, may_end = threading.Event(), threading.Event()
 
     def hang() -> None:
         with _ONE_CALLER:
-            hanging.set()
-            over.wait(30)
+            has_begun.set()
+            may_end.wait(30)
 
     thread = threading.Thread(target=hang)
     thread.start()
-    assert hanging.wait(10)
+    assert has_begun.wait(10)
     cause = cause_of(lambda: keyring.open(sealed, "c"))
-    over.set()
+    may_end.set()
     thread.join()
     assert cause == "busy"
     assert keyring.open(sealed, "c") == "x"
@@ -317,7 +318,7 @@ def test_either_all_or_none_of_the_tokens_settings_must_be_given(
 
 
 def test_the_token_is_fast_enough_for_every_call(token: KeyServiceSettings, folder: Path) -> None:
-    keyring, began = new_keys(token, folder).keyring(), time.perf_counter()
+    keyring, start = new_keys(token, folder).keyring(), time.perf_counter()
     for _ in range(500):
         keyring.open(keyring.seal("x", "c"), "c")
-    assert time.perf_counter() - began < 2, "a call seals and opens only a few texts"
+    assert time.perf_counter() - start < 2, "a call seals and opens only a few texts"

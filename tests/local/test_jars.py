@@ -1,4 +1,4 @@
-"""Jars of Java programs: fetched once and checked.
+"""The jars of Java programs are fetched once and checked.
 
 The message of a failure is a sentence that says what to do.
 """
@@ -32,7 +32,7 @@ def lock(tmp_path: Path) -> Path:
 def repository(
     httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HTTPServer:
-    """A mirror, which the client's own settings name; the local repository is empty."""
+    """A mirror that the settings of the client name; the local repository is empty."""
     use(httpserver.url_for(""), tmp_path, monkeypatch)
     return httpserver
 
@@ -94,10 +94,10 @@ def test_a_jar_that_differs_from_the_locked_one_is_refused_and_not_stored(
 def test_an_incomplete_jar_is_not_stored(
     repository: HTTPServer, lock: Path, tmp_path: Path
 ) -> None:
-    def cut(_request: Request) -> Response:
+    def send_a_part(_request: Request) -> Response:
         return Response(iter([CONTENT[:100]]), headers={"Content-Length": str(len(CONTENT))})
 
-    repository.expect_oneshot_request(PATH).respond_with_handler(cut)
+    repository.expect_oneshot_request(PATH).respond_with_handler(send_a_part)
     with pytest.raises(
         StackFailure, match=r"^thing-1.0.jar (could not be fetched|is not the locked jar)"
     ):
@@ -106,7 +106,7 @@ def test_an_incomplete_jar_is_not_stored(
     assert fetch(lock, tmp_path / "home") == [CONTENT]
 
 
-@pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.parametrize("listens", [False, True], ids=["no repository", "no such jar"])
 def test_a_jar_that_cannot_be_fetched_is_reported_in_a_sentence(
     listens: bool,
     httpserver: HTTPServer,
@@ -114,7 +114,6 @@ def test_a_jar_that_cannot_be_fetched_is_reported_in_a_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # a listening repository has no such jar
     use(
         httpserver.url_for("") if listens else f"http://127.0.0.1:{free_port()}",
         tmp_path,

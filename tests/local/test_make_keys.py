@@ -10,10 +10,15 @@ import pytest
 from keys import key_folder
 from tests.parts.local_stack import ROOT
 
+PAIRS = ["tokens", "tokens.1", "calls.gateway", "facts.referrals"]
 
-def make_keys(folder: Path, first: str = "") -> tuple[int, str]:
-    """Runs the command for a stack with one service; returns its exit code and its errors."""
-    command = f"{first}exec {sys.executable} -m local.make_keys {folder} referrals"
+
+def make_keys(folder: Path, prefix: str = "") -> tuple[int, str]:
+    """Runs the command for a stack with one service; returns its exit code and its errors.
+
+    `prefix` is a shell command that runs before that command.
+    """
+    command = f"{prefix}exec {sys.executable} -m local.make_keys {folder} referrals"
     process = subprocess.run(
         ["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -34,7 +39,7 @@ def test_existing_keys_and_files_of_others_stay_as_they_are(tmp_path: Path) -> N
     assert (make_keys(tmp_path), contents(tmp_path)) == ((0, ""), before)
 
 
-@pytest.mark.parametrize("name", ["tokens", "tokens.1", "calls.gateway", "facts.referrals"])
+@pytest.mark.parametrize("name", PAIRS)
 def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, name: str) -> None:
     key_folder.create(tmp_path, ["referrals"])
     key_folder.replace_pair(tmp_path, "tokens")
@@ -46,7 +51,7 @@ def test_a_lost_public_half_is_made_again_from_the_private_half(tmp_path: Path, 
     assert (set(tmp_path.iterdir()), key_folder.verifying(tmp_path, name).as_dict()) == (files, key)
 
 
-@pytest.mark.parametrize("name", ["tokens", "tokens.1", "calls.gateway", "facts.referrals"])
+@pytest.mark.parametrize("name", PAIRS)
 def test_a_lost_private_half_is_named_and_makes_no_new_pair(tmp_path: Path, name: str) -> None:
     key_folder.create(tmp_path, ["referrals"])
     if name == "tokens.1":
@@ -64,7 +69,7 @@ def test_a_lost_private_half_is_named_and_makes_no_new_pair(tmp_path: Path, name
     assert make_keys(tmp_path)[0] == 0, "an operator who has no copy deletes both halves"
 
 
-def test_a_rotation_that_was_killed_as_it_ended_does_not_stop_the_next_start(
+def test_a_rotation_that_was_killed_while_it_deleted_the_older_pair_stops_no_start(
     tmp_path: Path,
 ) -> None:
     key_folder.create(tmp_path, ["referrals"])
@@ -101,14 +106,14 @@ def test_a_damaged_key_is_named_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("folder", "first", "reason"),
+    ("folder", "prefix", "reason"),
     [("file", "", "File exists"), ("keys", "ulimit -f 0; ", "File too large")],
 )
 def test_a_folder_that_cannot_be_used_is_named_in_one_sentence(
-    tmp_path: Path, folder: str, first: str, reason: str
+    tmp_path: Path, folder: str, prefix: str, reason: str
 ) -> None:
     (tmp_path / "file").touch()
-    assert make_keys(tmp_path / folder, first) == (
+    assert make_keys(tmp_path / folder, prefix) == (
         1,
         f"{tmp_path / folder} can't be read or written: {reason} (let this account use the folder"
         f" {tmp_path / folder}, and free space on its disk)\n",

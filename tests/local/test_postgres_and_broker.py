@@ -40,7 +40,7 @@ def engine() -> Iterator[Postgres]:
     This is the hard case for a stack that root starts.
     """
     created = Postgres(Path(tempfile.mkdtemp()) / "postgres", durable=False)
-    umask = os.umask(0)  # the second hard case: what has no mode of its own can be written by all
+    umask = os.umask(0)  # the second hard case: new files are writable by all users
     created.start()
     os.umask(umask)
     yield created
@@ -150,11 +150,12 @@ def test_removing_a_server_leaves_nothing_behind() -> None:
     engine.start()
     data = engine._data()
     engine.remove()
-    left = data.exists(), engine.home.exists(), accepts("127.0.0.1", engine.port)
-    assert left == (False, False, False)
+    assert not data.exists()
+    assert not engine.home.exists()
+    assert not accepts("127.0.0.1", engine.port)
 
 
-def test_a_broker_in_a_folder_with_any_name_restarts_on_the_same_port(
+def test_a_broker_in_a_folder_with_special_characters_restarts_on_the_same_port(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "C")
@@ -168,7 +169,7 @@ def test_a_broker_in_a_folder_with_any_name_restarts_on_the_same_port(
     broker.stop()
 
 
-def test_a_broker_is_prepared_in_a_folder_with_any_name(
+def test_a_broker_is_prepared_in_a_folder_with_special_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "Año de José"
@@ -193,11 +194,11 @@ def test_a_failure_contains_the_last_output_of_the_child(tmp_path: Path) -> None
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    deaf = (
+    code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         " print('deaf', flush=True); time.sleep(60)"
     )
-    child = Process("deaf", [sys.executable, "-c", deaf], tmp_path / "log")
+    child = Process("deaf", [sys.executable, "-c", code], tmp_path / "log")
     child.start()
     child.wait_until(lambda: "deaf" in child.last_words(), 10)
     assert child.stop(timeout=0.2) == -9
@@ -228,7 +229,7 @@ def test_a_server_may_listen_on_a_free_port_that_no_other_process_is_given() -> 
         assert accepts("127.0.0.1", port)
 
 
-def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
+def test_a_port_on_which_nobody_listens_yet_is_not_given_out_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = iter([7, 7, 8])
@@ -244,9 +245,9 @@ def test_no_port_is_given_out_twice_before_anybody_listens_on_it(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux drops one right"
 )
 def test_a_port_that_the_account_may_not_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
-    without = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
+    command = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
     process = subprocess.run(
-        [*without, "--port", "80", "--no-demo", "--var", str(tmp_path)],
+        [*command, "--port", "80", "--no-demo", "--var", str(tmp_path)],
         capture_output=True,
         text=True,
     )
@@ -262,9 +263,9 @@ def test_a_port_in_use_is_reported_with_the_port_that_is_used_instead(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        used = urlsplit(LocalStack(tmp_path, port, 0).url).port
-    assert used != port
-    assert capsys.readouterr().err == (f"port {port} is in use; the pages get port {used}\n")
+        other_port = urlsplit(LocalStack(tmp_path, port, 0).url).port
+    assert other_port != port
+    assert capsys.readouterr().err == f"port {port} is in use; the pages get port {other_port}\n"
 
 
 def dsn(engine: Postgres, login: Login, database: str = "kept") -> str:

@@ -1,4 +1,4 @@
-"""A process that is forked with the libraries loaded behaves like one of a new interpreter."""
+"""A process forked from a template with all libraries behaves like a new interpreter."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.parts.local_stack import ROOT, until
 from tests.parts.processes import runs, stat
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks")
-SHOW = """
+PRINT_ITS_SURROUNDINGS = """
 import os, sys
 print(__name__, sys.argv[1:], os.getcwd(), os.environ.get("COLOR"), os.environ.get("PATH"))
 print(os.getsid(0) == os.getpid(), sys.stdin.read() == "", "grpc" in sys.modules)
 print("trouble", file=sys.stderr)
 """
-WAIT = """
+WAIT_FOR_SIGTERM = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("waits")
@@ -66,7 +66,7 @@ def _process(folder: Path) -> PythonProcess:
 def test_a_module_runs_with_its_own_arguments_environment_folder_session_and_log(
     run: Run, forks: bool, tmp_path: Path
 ) -> None:
-    process = run(SHOW)
+    process = run(PRINT_ITS_SURROUNDINGS)
     until(lambda: not process.alive)
     assert process.returncode == 0
     assert process.last_words().splitlines() == [
@@ -85,7 +85,7 @@ def test_a_module_runs_with_its_own_arguments_environment_folder_session_and_log
         ("import os; os.abort()", -signal.SIGABRT, ""),
     ],
 )
-def test_the_end_of_a_module_is_the_end_of_the_process(
+def test_a_process_ends_with_the_exit_code_and_the_last_words_of_its_module(
     run: Run, forks: bool, end: str, code: int, words: str
 ) -> None:
     process = run(end)
@@ -104,7 +104,7 @@ def test_a_module_that_fails_writes_only_what_its_own_hook_writes(run: Run, fork
 def test_a_process_that_is_asked_to_stop_ends_by_itself_and_starts_again(
     run: Run, forks: bool
 ) -> None:
-    process = run(WAIT)
+    process = run(WAIT_FOR_SIGTERM)
     for _ in range(2):
         process.start()
         until(lambda: "waits" in process.last_words())
@@ -113,7 +113,7 @@ def test_a_process_that_is_asked_to_stop_ends_by_itself_and_starts_again(
 
 def test_a_process_can_be_killed_at_any_moment_of_its_start(run: Run, forks: bool) -> None:
     for _ in range(20):
-        process = run(WAIT)
+        process = run(WAIT_FOR_SIGTERM)
         process.kill()
         assert process.returncode == -signal.SIGKILL
 
@@ -122,7 +122,7 @@ def test_a_process_can_be_killed_at_any_moment_of_its_start(run: Run, forks: boo
 def test_a_killed_template_ends_its_processes_and_the_next_process_has_a_new_one(
     run: Run,
 ) -> None:
-    process = run(WAIT)
+    process = run(WAIT_FOR_SIGTERM)
     until(lambda: "waits" in process.last_words())
     os.kill(_parent_of(process), signal.SIGKILL)
     until(lambda: not process.alive)
@@ -136,7 +136,7 @@ def test_a_killed_template_ends_its_processes_and_the_next_process_has_a_new_one
 def test_a_start_from_a_template_that_hangs_fails_in_time_and_the_next_start_succeeds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = run(WAIT)
+    process = run(WAIT_FOR_SIGTERM)
     until(lambda: "waits" in process.last_words())
     template = _parent_of(process)
     assert process.stop() == 7
@@ -155,7 +155,7 @@ def test_a_process_can_be_killed_while_its_template_hangs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(python_process, "REPORT_LIMIT", 0.1)
-    process = run(WAIT)
+    process = run(WAIT_FOR_SIGTERM)
     until(lambda: "waits" in process.last_words())
     os.kill(_parent_of(process), signal.SIGSTOP)
     process.kill()
@@ -164,7 +164,7 @@ def test_a_process_can_be_killed_while_its_template_hangs(
 
 @LINUX
 def test_the_processes_and_their_template_end_with_a_killed_parent(tmp_path: Path) -> None:
-    (tmp_path / "module_of_a_test.py").write_text(WAIT)
+    (tmp_path / "module_of_a_test.py").write_text(WAIT_FOR_SIGTERM)
     script = (
         "import time; from pathlib import Path; from tests.local import test_python_process as t;"
         f"p = t._process(Path({str(tmp_path)!r})); p.start();"
@@ -186,7 +186,7 @@ def _parent_of(process: Process) -> int:
 
 
 def _can_start(process: Process) -> Callable[[], bool]:
-    """Returns a function that starts the process; it returns False if the template has ended."""
+    """Returns a function that starts the process, and returns False if the template has ended."""
 
     def started() -> bool:
         try:

@@ -1,7 +1,7 @@
 """The supervisor of child processes.
 
-A process that dies is restarted, a process that never comes up is given up, and the highest level
-is stopped first.
+It restarts a process that dies, gives up a process that never becomes ready, and stops the highest
+level first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def make_supervisor(lines: list[str]) -> Iterator[Callable[..., Supervisor]]:
-    """Makes supervisors, which are stopped at the end of the test and report nothing of it."""
+    """A function that makes supervisors; at the end of the test they stop without a report."""
     created: list[Supervisor] = []
 
     def make(**options: Any) -> Supervisor:
@@ -82,15 +82,15 @@ def test_a_part_that_dies_is_started_again_at_once_and_reported_in_one_line(
 def test_a_part_that_keeps_dying_waits_longer_before_each_start(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
-    supervisor, fails = make_supervisor(), "print('no luck'); raise SystemExit(3)"
-    supervisor.begin([_part("broken", fails, tmp_path, ready=lambda: False)])
+    supervisor, code = make_supervisor(), "print('no luck'); raise SystemExit(3)"
+    supervisor.begin([_part("broken", code, tmp_path, ready=lambda: False)])
     with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
     assert len(lines) == LIMIT
     assert lines[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
 
 
-def test_a_part_that_does_nothing_is_restarted_but_not_after_a_short_pause(
+def test_a_part_that_stops_working_is_restarted_but_not_after_a_short_pause(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
     supervisor = make_supervisor(examine_every=0.01, patience=0.5)
@@ -153,7 +153,7 @@ def test_a_part_that_works_is_not_killed_while_it_starts(
     assert lines == []
 
 
-def test_a_part_that_is_late_is_named_and_waited_for(
+def test_the_start_waits_for_a_part_that_is_late_and_names_it(
     make_supervisor: Callable[..., Supervisor], lines: list[str], tmp_path: Path
 ) -> None:
     """Checks that the wait has no limit, because a part that runs may be on a slow machine."""

@@ -21,7 +21,7 @@ from tests.partners.scene import Scene
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
-NEEDS_STEPS = (Accessibility.STEP_FREE,)
+STEP_FREE = (Accessibility.STEP_FREE,)
 
 
 def candidate(id: str = "s", **fields: Any) -> Candidate:
@@ -46,7 +46,7 @@ def verdicts(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict
 
 
 @pytest.mark.parametrize(
-    ("question", "expected", "criterion", "verdict", "code"),
+    ("question", "statements", "criterion", "verdict", "code"),
     [
         (
             {"pregnant": True},
@@ -100,13 +100,13 @@ def verdicts(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict
         ),
         ({"oldest_boy_age": 3}, {}, "boys", ASK, "boys_not_stated"),
         (
-            {"accessibility": NEEDS_STEPS},
-            {"accessibility": NEEDS_STEPS},
+            {"accessibility": STEP_FREE},
+            {"accessibility": STEP_FREE},
             "accessibility",
             FITS,
             "accessibility_there",
         ),
-        ({"accessibility": NEEDS_STEPS}, {}, "accessibility", ASK, "accessibility_not_stated"),
+        ({"accessibility": STEP_FREE}, {}, "accessibility", ASK, "accessibility_not_stated"),
         (
             {"department": "NI-LE"},
             {"department": "NI-CI", "area_codes": ("NI-LE.nagarote",)},
@@ -131,9 +131,13 @@ def verdicts(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict
     ],
 )
 def test_a_services_statements_decide_and_a_missing_statement_means_ask(
-    question: dict[str, Any], expected: dict[str, Any], criterion: str, verdict: Verdict, code: str
+    question: dict[str, Any],
+    statements: dict[str, Any],
+    criterion: str,
+    verdict: Verdict,
+    code: str,
 ) -> None:
-    assert verdicts(question, **expected)[criterion] == (verdict, code)
+    assert verdicts(question, **statements)[criterion] == (verdict, code)
 
 
 def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_no_reason() -> None:

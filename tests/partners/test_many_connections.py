@@ -144,12 +144,11 @@ def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_
     assert answers(address)
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         assert known_answers(channel)
-        silent = crowd(address, 500, b"")
+        crowd(address, 500, b"")
         handles = number_of(process, "fd")
         assert handles < 350, "handles are left for database, broker and files"
         assert known_answers(channel), "established connections still work"
         assert answers(address), "new callers get in after silent connections were closed"
-        assert silent
 
 
 def test_idle_connections_to_the_metrics_take_few_threads_and_end(

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.matching import Candidate, Question, Reason, Verdict, match
@@ -145,7 +143,7 @@ def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_fields", "where", "verdict", "code"),
+    ("asked_department", "department", "verdict", "code"),
     [
         ("NI-CI", "NI-CI", FITS, "department_same"),
         ("NI-CI", "", FITS, "whole_country"),
@@ -153,8 +151,11 @@ def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
         ("", "NI-MN", FITS, "country_same"),
     ],
 )
-def test_area(request_fields: str, where: str, verdict: Verdict, code: str) -> None:
-    reason = reasons(replace(WOMAN, department=request_fields), department=where)["area"]
+def test_the_departments_of_the_person_and_of_the_service_decide(
+    asked_department: str, department: str, verdict: Verdict, code: str
+) -> None:
+    question = replace(WOMAN, department=asked_department)
+    reason = reasons(question, department=department)["area"]
     assert (reason.verdict, reason.code) == (verdict, code)
 
 
@@ -243,48 +244,34 @@ def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
     ] == order
 
 
-maybe = st.none()
-capacities = st.builds(
-    Capacity,
-    maybe | st.sampled_from(Intake),
-    maybe | st.integers(0, 5),
-    maybe,
-    st.sampled_from(["", "beds"]),
-    maybe | st.datetimes(datetime(2025, 1, 1), datetime(2026, 3, 14), timezones=st.just(UTC)),
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"eligibility": replace(SHELTER.eligibility, minimum_age=None)},
+        {"eligibility": replace(SHELTER.eligibility, maximum_age=None)},
+        {"eligibility": replace(SHELTER.eligibility, genders=())},
+        {"capacity": replace(SHELTER.capacity, intake=None)},
+        {"capacity": replace(SHELTER.capacity, available=None)},
+        {"capacity": replace(SHELTER.capacity, update_time=None)},
+    ],
+    ids=["minimum age", "maximum age", "genders", "intake", "free beds", "time of the figure"],
 )
-eligibilities = st.builds(
-    Eligibility,
-    maybe | st.integers(0, 120),
-    maybe | st.integers(0, 120),
-    st.lists(st.sampled_from(Gender), unique=True).map(tuple),
-    maybe | st.booleans(),
-    maybe | st.integers(0, 9),
-)
-questions = st.builds(
-    Question,
-    need_code=st.sampled_from(["HOU", "HOU.EMG", "MED.PRI"]),
-    department=st.sampled_from(["", "NI-CI", "NI-MN"]),
-    age=maybe | st.integers(0, 120),
-    gender=maybe | st.sampled_from(Gender),
-    dependants=maybe | st.integers(0, 9),
-    language=st.sampled_from(["", "es", "en"]),
-)
-
-
-@given(questions, eligibilities, capacities)
-def test_nothing_unstated_is_ever_a_yes(
-    question: Question, stated: Eligibility, room: Capacity
+def test_a_service_that_leaves_one_statement_out_does_not_fit_but_has_to_be_asked(
+    differs: dict[str, Any],
 ) -> None:
-    matched = match(question, [replace(SHELTER, eligibility=stated, capacity=room)], NOW)[0]
-    if matched.verdict is FITS:
-        assert stated.minimum_age is not None
-        assert stated.maximum_age is not None
-        assert stated.genders
-        assert question.dependants is not None
-        assert room.intake is Intake.OPEN
-        assert room.available
-        assert room.update_time
-    assert matched.verdict is max(reason.verdict for reason in matched.reasons)
+    assert match(WOMAN, [replace(SHELTER, **differs)], NOW)[0].verdict is ASK
+
+
+def test_no_service_fits_a_question_that_does_not_state_the_dependants() -> None:
+    assert match(replace(WOMAN, dependants=None), [SHELTER], NOW)[0].verdict is ASK
+
+
+def test_the_verdict_is_that_of_the_worst_reason() -> None:
+    full_shelter = replace(SHELTER, languages=(), capacity=figure(Intake.OPEN, 0))
+    matched = match(WOMAN, [full_shelter], NOW)[0]
+    verdicts = {reason.criterion: reason.verdict for reason in matched.reasons}
+    assert (verdicts["age"], verdicts["language"], verdicts["room"]) == (FITS, ASK, NO)
+    assert matched.verdict is NO
 
 
 TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (), "")])

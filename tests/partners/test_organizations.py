@@ -187,7 +187,7 @@ def test_a_mask_may_name_only_fields_that_can_be_changed(
     assert wrong_fields(lambda: scene.coordinator.UpdateOrganization(request)) == [violation]
 
 
-def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
+def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scene) -> None:
     own = scene.organization("Propia")
     calls = [
         partial(scene.coordinator.UpdateOrganization, change_of(own, name=name))
@@ -199,7 +199,7 @@ def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
     assert [version for version, _ in scene.facts(own.id)] == [1, 2, 3]
 
 
-def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_last(
+def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_page_before(
     scene: Scene,
 ) -> None:
     for name in ("Zeta", "Ágora", "beta", "Alba"):

@@ -140,7 +140,8 @@ def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter
     shelter.staff.SetCapacity(id=shelter.service.id, capacity=pb.Capacity(intake=pb.INTAKE_OPEN))
     shelter.scene.advance(minutes=1)
     shelter.refer("accepted")
-    assert shelter.shown().capacity.intake == pb.INTAKE_OPEN
+    room = shelter.shown().capacity
+    assert (room.intake, room.HasField("available")) == (pb.INTAKE_OPEN, False)
 
 
 def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:

@@ -50,6 +50,7 @@ TAXONOMY = Taxonomy(
 TALK = ServiceEntry("Someone to talk to", ("PSS",), country="NI", phone="+50522334455")
 BED = replace(TALK, name="A bed", need_codes=("HOU.EMG",))
 
+EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, genders=tuple(Gender), takes_dependants=True)
 ON_NO_DAY = Schedule(Frequency.WEEKLY, time(8), time(12), ("XX",))  # a day that does not exist
 
 
@@ -233,7 +234,8 @@ def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
 
 
 @pytest.mark.parametrize(
-    ("hour", "minute", "begins"), [(0, 0, 0), (5, 59, 0), (6, 0, 6), (17, 59, 12), (23, 59, 18)]
+    ("hour", "minute", "begins"),
+    [(0, 0, 0), (0, 59, 0), (5, 59, 0), (6, 0, 6), (6, 59, 6), (17, 59, 12), (23, 59, 18)],
 )
 def test_a_step_of_time_lasts_six_hours(hour: int, minute: int, begins: int) -> None:
     time = MIDNIGHT + timedelta(hours=hour, minutes=minute, seconds=7, microseconds=9)
@@ -294,16 +296,19 @@ def test_a_figure_of_beds_is_relied_on_for_a_day_and_any_other_for_a_week(
         ({}, ()),
         ({"eligibility": Eligibility(minimum_age=18)}, ("age",)),
         ({"eligibility": Eligibility(minimum_age=0, maximum_age=99)}, ()),
+        ({"eligibility": EVERYBODY}, ()),
         ({"eligibility": Eligibility(maximum_age=98)}, ("age",)),
+        ({"eligibility": Eligibility(maximum_age=17)}, ("age",)),
         ({"eligibility": Eligibility(genders=(Gender.FEMININE,))}, ("gender",)),
         ({"eligibility": Eligibility(genders=tuple(Gender))}, ()),
         ({"eligibility": Eligibility(takes_dependants=False)}, ("dependants",)),
         ({"eligibility": Eligibility(takes_dependants=True)}, ()),
         ({"eligibility": Eligibility(maximum_dependants=2)}, ("dependants",)),
+        ({"eligibility": Eligibility(maximum_dependants=3)}, ("dependants",)),
         ({"languages": ("es",), "department": "NI-CI"}, ("language", "area")),
     ],
 )
-def test_a_service_decides_by_the_limits_that_it_has_set(
+def test_a_service_limits_whom_it_accepts_only_by_statements_that_exclude_somebody(
     more: dict[str, Any], criteria: tuple[str, ...]
 ) -> None:
     assert replace(TALK, **more).limiting_criteria == criteria

@@ -319,7 +319,7 @@ def test_the_same_tap_sent_twice_counts_once_and_many_taps_leave_no_gap(scene: S
     assert [version for version, _ in scene.facts(created.id)] == list(range(1, 11))
 
 
-def test_one_of_two_changes_of_the_same_version_succeeds(scene: Scene) -> None:
+def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scene) -> None:
     created = scene.service(scene.coalition)
     calls = [
         partial(scene.coordinator.UpdateService, change_of(created, name=name))

@@ -27,6 +27,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners.__main__ import SEALED
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
+from services.partners.sign_in.protocols import oidc
 from services.partners.sign_in.store import sign_in_providers
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.providers import (
@@ -50,6 +51,7 @@ NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"first"}'
 
 
 def fails(scene: Scene, organization: Organization, provider: Provider) -> None:
+    """Checks that a sign-in through the provider is refused and opens no session."""
     assert refusal(lambda: sign_in_through(scene, organization, provider)) == FAILED
     assert not scene.rows("SELECT * FROM sessions")
 
@@ -270,13 +272,15 @@ def test_a_provider_that_hangs_delays_nobody_for_long(
     assert refusal(lambda: scene.nobody.BeginProviderSignIn(provider_id="f" * 32)) == NOT_FOUND
 
 
-def test_a_provider_that_changes_its_key_is_trusted_with_the_new_one(
-    scene: Scene, ministry: Organization, provider: Provider
+def test_a_new_key_of_a_provider_is_trusted_but_not_read_right_after_the_last_reading(
+    scene: Scene, ministry: Organization, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign_in_through(scene, ministry, provider)
     provider.key = rsa_key("second")
     # The provider's keys were read a moment ago; strangers must not be able to cause endless reads.
     assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
+    monkeypatch.setattr(oidc, "_RETRY_AFTER", 0.0)  # as if the last reading were long ago
+    assert sign_in_through(scene, ministry, provider).session_secret
 
 
 def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider) -> None:
@@ -354,7 +358,7 @@ def test_an_ended_provider_signs_nobody_in(
 
 
 @pytest.mark.parametrize(
-    ("issuer", "wrong"),
+    ("issuer", "reason"),
     [
         ("http://10.0.0.1", "out_of_range"),
         ("https://a@sso.example", "malformed"),
@@ -362,9 +366,9 @@ def test_an_ended_provider_signs_nobody_in(
         ("https://login.microsoftonline.com/common/v2.0", "shared_issuer"),
     ],
 )
-def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, wrong: str) -> None:
+def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, reason: str) -> None:
     assert wrong_fields(lambda: propose(scene.coordinator, scene.coalition, issuer)) == [
-        ("provider.issuer", wrong)
+        ("provider.issuer", reason)
     ]
 
 

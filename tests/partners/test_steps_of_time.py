@@ -15,12 +15,12 @@ from chassis.ids import new_id
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
-from services.partners.directory.domain.service import Capacity, Figure, Intake, Service, for_others
+from services.partners.directory.domain.service import Service
 from services.partners.directory.store import services
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
-from services.partners.network.domain.time_step import STEP, time_step_of
+from services.partners.network.domain.time_step import STEP
 from tests.builders import refusal, wrong_fields
 from tests.partners.scene import NOON, Scene, Stubs
 from tests.partners.shelters import Shelter
@@ -274,7 +274,7 @@ def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters:
     assert shelters.reader.GetService(id=clinic.id).capacity.available == 2
 
 
-def test_c12_other_services_of_a_shelter_do_not_reveal_a_moment_either(
+def test_c12_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service_changed(
     shelters: Shelters,
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
@@ -313,20 +313,6 @@ def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
     bodies = [facts_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
     assert [(body.intake_code, body.shelter) for body in bodies] == [("", True)] * 2
-
-
-@pytest.mark.parametrize("hour", [0, 5, 6, 17, 23])
-def test_c12_a_step_begins_every_six_full_hours(hour: int) -> None:
-    time = datetime(2026, 3, 14, hour, 59, 59, 5, NOON.tzinfo)
-    assert time_step_of(time) == datetime(2026, 3, 14, hour - hour % 6, tzinfo=NOON.tzinfo)
-
-
-def test_c12_a_figure_from_an_earlier_step_is_shown_as_last_stated() -> None:
-    live = Figure(Capacity(Intake.OPEN, 1, 9, "beds", NOON + 2 * HOUR), 3, 1)
-    before = Figure(Capacity(Intake.OPEN, 2, 9, "beds", NOON - HOUR), 2, 1, NOON)
-    assert for_others(live, before, NOON + 3 * HOUR).capacity.available == 2
-    after = for_others(live, before, NOON + STEP)
-    assert (after.capacity.available, after.kept, after.capacity.update_time) == (1, 3, NOON)
 
 
 @pytest.mark.parametrize("exists", [True, False])

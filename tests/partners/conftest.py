@@ -1,4 +1,4 @@
-"""One partners service for all tests of a process; it is emptied before each test."""
+"""One partners service for all tests of a process; its database is emptied before each test."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def scene(running: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 
 @pytest.fixture
-def member(scene: Scene) -> Scene:
-    """The scene with a worker of an organisation, whose e-mail address is EMAIL."""
+def network(scene: Scene) -> Scene:
+    """The scene with a worker whose e-mail address is EMAIL."""
     scene.worker(scene.organization("Puentes"), Role.WORKER, Role.OPERATOR, email=EMAIL)
     return scene
 
@@ -51,7 +51,7 @@ def manager(scene: Scene) -> Stubs:
 
 
 @pytest.fixture
-def other(scene: Scene) -> Stubs:
+def partner(scene: Scene) -> Stubs:
     """The stubs of a worker of another member."""
     return scene.by(scene.organization("Otra"), Role.WORKER)
 
@@ -71,7 +71,7 @@ def provider(scene: Scene) -> Iterator[Provider]:
 
 @pytest.fixture
 def ministry(scene: Scene, provider: Provider) -> Organization:
-    """A ministry with a provider to which two coordinators agreed, and with one official."""
+    """A ministry with one official and with a provider to which two coordinators agreed."""
     ministry = scene.organization(
         "Ministerio de la Mujer", type=OrganizationType.CENTRAL_GOVERNMENT
     )

@@ -76,17 +76,17 @@ def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResp
 def sign_in_there(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> tuple[str, dict[str, str]]:
-    """Signs in at the provider; returns the challenge, and the parameters of the way back."""
+    """Signs in at the provider; returns the challenge, and the parameters of the callback."""
     begun = begin(scene, organization)
     return begun.challenge, provider.signs_in(begun.authorization_url, user)
 
 
-def finish(scene: Scene, challenge: str, back: dict[str, str]) -> m.SignInResponse:
+def finish(scene: Scene, challenge: str, callback: dict[str, str]) -> m.SignInResponse:
     return scene.nobody.FinishProviderSignIn(  # type: ignore[no-any-return]
         challenge=challenge,
-        state=back.get("state", ""),
-        code=back.get("code", ""),
-        issuer=back.get("iss", ""),
+        state=callback.get("state", ""),
+        code=callback.get("code", ""),
+        issuer=callback.get("iss", ""),
     )
 
 

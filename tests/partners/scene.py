@@ -195,12 +195,12 @@ class Scene:
     def begin(self) -> None:
         """Empties the database, as its owner: the service's own role can't delete its records.
 
-        Truncates the leaf tables that have rows, and deletes the rows of tables to which others
-        refer: truncating all forty tables before each of a thousand tests took longer than the
-        tests. Resets the directory in memory to that of a new process.
+        Truncates the tables that have rows and to which no other table refers, and deletes the rows
+        of the others: truncating all forty tables before each of a thousand tests took longer than
+        the tests. Resets the directory in memory to that of a new process.
         """
         with self.owner.transaction(SYSTEM) as tx:
-            written = tx.execute(
+            tables = tx.execute(
                 "SELECT quote_ident(tablename) AS name, EXISTS (SELECT FROM pg_constraint"
                 " WHERE contype = 'f' AND confrelid = quote_ident(tablename)::regclass) AS referred"
                 " FROM pg_tables WHERE tableowner = current_user"
@@ -209,9 +209,9 @@ class Scene:
                 # a table that refers to another was created after that one
                 " ORDER BY quote_ident(tablename)::regclass::oid DESC"
             ).fetchall()
-            if leaves := [row["name"] for row in written if not row["referred"]]:
-                tx.execute(f"TRUNCATE {', '.join(leaves)}".encode())
-            for row in written:
+            if names := [row["name"] for row in tables if not row["referred"]]:
+                tx.execute(f"TRUNCATE {', '.join(names)}".encode())
+            for row in tables:
                 if row["referred"]:
                     tx.execute(f"DELETE FROM {row['name']}".encode())
         vars(self._index).update(vars(DirectoryIndex()))
@@ -245,22 +245,17 @@ class Scene:
     def vet(self, organization_id: str, *, until: date = date(2027, 3, 14)) -> Organization:
         """Records that an organisation was vetted; its agreement holds until the given day."""
         with self.database.transaction(SYSTEM) as tx:
-            for kind, number in [
-                (each, number) for each in EvidenceKind for number in range(each.required_count)
-            ]:
-                expires = until if kind is EvidenceKind.AGREEMENT else None
-                evidence = Evidence(
-                    kind,
-                    f"EXP-{number + 1}",
-                    day_at(self.clock.now(), "NI"),
-                    expires,
-                    "",
-                    self.clock.now(),
-                )
-                vetted = organizations.fetch(tx, organization_id, lock="UPDATE")
-                assert vetted
-                vetted.record(evidence, self.clock.now(), day_at(self.clock.now(), "NI"))
-                organizations.save(tx, vetted)
+            organization = organizations.fetch(tx, organization_id, lock="UPDATE")
+            assert organization
+            now = self.clock.now()
+            today = day_at(now, "NI")
+            for kind in EvidenceKind:
+                expire_date = until if kind is EvidenceKind.AGREEMENT else None
+                for number in range(kind.required_count):
+                    reference = f"EXP-{number + 1}"
+                    evidence = Evidence(kind, reference, today, expire_date, "", now)
+                    organization.record(evidence, now, today)
+                    organizations.save(tx, organization)
         return self.stored(organization_id)
 
     def stored(self, organization_id: str) -> Organization:
@@ -301,8 +296,10 @@ class Scene:
     def reinstate(self, organization_id: str) -> pb.Organization:
         """Reinstates a member, as two coordinators of different members."""
         for by in (self.coordinator, self.neighbour):
-            back = by.ReinstateOrganization(id=organization_id, etag=self.etag(organization_id))
-        return back  # type: ignore[no-any-return]
+            reinstated = by.ReinstateOrganization(
+                id=organization_id, etag=self.etag(organization_id)
+            )
+        return reinstated  # type: ignore[no-any-return]
 
     def etag(self, organization_id: str) -> str:
         """Returns the current etag of an organisation."""
@@ -392,13 +389,13 @@ class Scene:
 
     def signed_in(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:
         """Signs in from this device; returns stubs with the tokens of that session."""
-        signed = PartnersStubs(self._channel).tokens.SignIn(
+        session = PartnersStubs(self._channel).tokens.SignIn(
             pb2.SignInRequest(email=email, password=password), metadata=self.origin(device=device)
         )
-        ask = pb2.IssueTokenRequest(session_secret=signed.session_secret)
+        request = pb2.IssueTokenRequest(session_secret=session.session_secret)
         return Stubs(
             self._channel,
-            lambda: str(self.nobody.IssueToken(ask).tokens["enlace.partners"]),
+            lambda: str(self.nobody.IssueToken(request).tokens["enlace.partners"]),
             self.origin,
         )
 
@@ -439,7 +436,7 @@ class Scene:
         }
 
     def sweep(self) -> int:
-        """Deletes or updates what is due; returns the number of rows."""
+        """Deletes or updates the rows that are due; returns their number."""
         with self.database.transaction(SYSTEM, timeout=30) as tx:
             return housekeeping.sweeping(self.mail)(tx, self.clock.now())
 

@@ -154,7 +154,7 @@ def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fa
 
 
 @pytest.mark.parametrize(
-    ("roles", "by", "own", "may"),
+    ("roles", "by", "is_own_organization", "is_allowed"),
     [
         ("WORKER", "MANAGER", True, True),
         ("WORKER EMERGENCY", "MANAGER", True, True),
@@ -169,11 +169,11 @@ def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fa
     ],
 )
 def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
-    roles: str, by: str, own: bool, may: bool
+    roles: str, by: str, is_own_organization: bool, is_allowed: bool
 ) -> None:
     entry = replace(INVITED, roles=tuple(Role(role) for role in roles.split()))
-    with nullcontext() if may else pytest.raises(NotAllowed, match=r"^right_missing$"):
-        entry.check_given_by(frozenset(by.split()), for_own_organization=own)
+    with nullcontext() if is_allowed else pytest.raises(NotAllowed, match=r"^right_missing$"):
+        entry.check_given_by(frozenset(by.split()), for_own_organization=is_own_organization)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_an_invalid_entry_is_refused_with_its_field(
     kind: Any, email: str, roles: tuple[Role, ...], expected: tuple[str, str]
 ) -> None:
     entry = kind("Ana", email, roles) if kind is WorkerEntry else kind(email, roles)
-    at = "worker" if kind is WorkerEntry else "invitation"
-    assert violations_of(entry.check) == [(f"{at}.{expected[0]}", expected[1])]
+    prefix = "worker" if kind is WorkerEntry else "invitation"
+    assert violations_of(entry.check) == [(f"{prefix}.{expected[0]}", expected[1])]
 
 
 # Accounts
@@ -359,7 +359,7 @@ def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "expected"),
+    ("values", "expected"),
     [
         ({"scopes": ("a", "a")}, ("scopes", "malformed")),
         ({"expire_time": NOON}, ("expire_time", "out_of_range")),
@@ -367,10 +367,10 @@ def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> 
     ],
 )
 def test_an_invalid_key_is_refused_with_its_field(
-    wrong: dict[str, Any], expected: tuple[str, str]
+    values: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert violations_of(
-        lambda: ApiKey.create("key", "ngo", replace(KEY, **wrong), 0, NOON, MANAGER)
+        lambda: ApiKey.create("key", "ngo", replace(KEY, **values), 0, NOON, MANAGER)
     ) == [expected]
 
 

@@ -13,7 +13,7 @@ from tests.builders import refusal, wrong_fields
 from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
 from tests.partners.test_sessions import ENDED, sign_in, token_of
 
-OTHER = "otra frase de prueba"
+NEW_PASSWORD = "otra frase de prueba"
 
 
 def session_of(scene: Scene) -> tuple[Stubs, str]:
@@ -24,7 +24,7 @@ def session_of(scene: Scene) -> tuple[Stubs, str]:
 
 def change(me: Stubs, secret: str = "", **fields: Any) -> None:
     me.ChangePassword(
-        **{"password": PASSWORD, "new_password": OTHER, "session_secret": secret, **fields}
+        **{"password": PASSWORD, "new_password": NEW_PASSWORD, "session_secret": secret, **fields}
     )
 
 
@@ -32,40 +32,40 @@ def sessions(me: Stubs, secret: str = "") -> list[pb.Session]:
     return list(me.ListSessions(session_secret=secret).sessions)
 
 
-def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(member: Scene) -> None:
-    elsewhere = sign_in(member).session_secret
-    me, secret = session_of(member)
+def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(network: Scene) -> None:
+    other_secret = sign_in(network).session_secret
+    me, secret = session_of(network)
     change(me, secret)
-    assert token_of(member, secret).worker.email == EMAIL
-    assert refusal(lambda: token_of(member, elsewhere)) == ENDED
-    assert refusal(lambda: sign_in(member)) == ("UNAUTHENTICATED", "sign_in_failed")
-    assert sign_in(member, password=OTHER).worker.email == EMAIL
+    assert token_of(network, secret).worker.email == EMAIL
+    assert refusal(lambda: token_of(network, other_secret)) == ENDED
+    assert refusal(lambda: sign_in(network)) == ("UNAUTHENTICATED", "sign_in_failed")
+    assert sign_in(network, password=NEW_PASSWORD).worker.email == EMAIL
 
 
 def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, secret = session_of(member)
+    me, secret = session_of(network)
     change(me)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == ENDED
 
 
 def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, secret = session_of(member)
+    me, secret = session_of(network)
     for _ in range(10):
         assert wrong_fields(lambda: change(me, secret, password="una que no es")) == [
             ("password", "wrong")
         ]
     assert refusal(lambda: change(me, secret)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
-    assert sign_in(member).worker.email == EMAIL, (
+    assert sign_in(network).worker.email == EMAIL, (
         "guesses at an unlocked screen keep nobody from signing in"
     )
 
 
 @pytest.mark.parametrize(
-    ("new", "reason"),
+    ("new_password", "reason"),
     [
         ("", "required"),
         ("once letras", "too_short"),
@@ -75,70 +75,75 @@ def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(
     ],
 )
 def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
-    member: Scene, new: str, reason: str
+    network: Scene, new_password: str, reason: str
 ) -> None:
-    me, secret = session_of(member)
-    assert wrong_fields(lambda: change(me, secret, new_password=new)) == [("new_password", reason)]
-    assert sign_in(member).worker.email == EMAIL
+    me, secret = session_of(network)
+    assert wrong_fields(lambda: change(me, secret, new_password=new_password)) == [
+        ("new_password", reason)
+    ]
+    assert sign_in(network).worker.email == EMAIL
 
 
-def test_no_password_and_no_secret_is_stored_or_published(member: Scene) -> None:
-    me, secret = session_of(member)
+def test_no_password_and_no_secret_is_stored_or_published(network: Scene) -> None:
+    me, secret = session_of(network)
     change(me, secret, request_id="one")
     # a repeated request has its one effect, although the password has changed by now
     change(me, secret, request_id="one")
     stored = str(
         [
-            member.rows(f"SELECT * FROM {table}")
+            network.rows(f"SELECT * FROM {table}")
             for table in ("workers", "sessions", "audit", "outbox", "requests", "guesses")
         ]
     )
-    assert not [word for word in (PASSWORD, OTHER, secret) if word in stored]
-    assert member.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [
+    assert not [word for word in (PASSWORD, NEW_PASSWORD, secret) if word in stored]
+    assert network.rows("SELECT count(*) AS n FROM audit WHERE action = 'password_change'") == [
         {"n": 1}
     ]
 
 
 def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    first, second = sign_in(member).session_secret, sign_in(member).session_secret
-    member.advance(minutes=2)
-    me, secret = session_of(member)
-    mine = sessions(me, secret)
-    assert [each.current for each in mine] == [True, False, False]
-    assert mine[0].create_time.seconds - mine[1].create_time.seconds == 120
-    assert me.EndSessions(id=mine[1].id, session_secret=secret).ended == 1
-    assert me.EndSessions(id=mine[1].id, session_secret=secret).ended == 0
-    assert {session.id for session in sessions(me, secret)} == {mine[0].id, mine[2].id}
+    first, second = sign_in(network).session_secret, sign_in(network).session_secret
+    network.advance(minutes=2)
+    me, secret = session_of(network)
+    listed_sessions = sessions(me, secret)
+    assert [each.current for each in listed_sessions] == [True, False, False]
+    assert listed_sessions[0].create_time.seconds - listed_sessions[1].create_time.seconds == 120
+    assert me.EndSessions(id=listed_sessions[1].id, session_secret=secret).ended == 1
+    assert me.EndSessions(id=listed_sessions[1].id, session_secret=secret).ended == 0
+    assert {session.id for session in sessions(me, secret)} == {
+        listed_sessions[0].id,
+        listed_sessions[2].id,
+    }
     assert me.EndSessions(session_secret=secret).ended == 1
     assert [session.current for session in sessions(me, secret)] == [True]
-    for other in (first, second):
-        assert refusal(partial(token_of, member, other)) == ENDED
+    for ended_secret in (first, second):
+        assert refusal(partial(token_of, network, ended_secret)) == ENDED
 
 
-def test_nobody_ends_or_sees_the_session_of_another(member: Scene) -> None:
-    own_secret = sign_in(member).session_secret
-    me, secret = session_of(member)
-    colleague = member.as_worker(
-        member.worker(member.coalition, Role.MANAGER, email="m@ejemplo.org")
+def test_nobody_ends_or_sees_the_session_of_another(network: Scene) -> None:
+    own_secret = sign_in(network).session_secret
+    me, secret = session_of(network)
+    colleague = network.as_worker(
+        network.worker(network.coalition, Role.MANAGER, email="m@ejemplo.org")
     )
     (mine,) = (session for session in sessions(me, secret) if session.current)
     assert sessions(colleague, secret) == []
     assert colleague.EndSessions(id=mine.id).ended == 0
     assert colleague.EndSessions().ended == 0
-    assert {token_of(member, each).worker.email for each in (own_secret, secret)} == {EMAIL}
+    assert {token_of(network, each).worker.email for each in (own_secret, secret)} == {EMAIL}
 
 
-def test_a_session_that_was_idle_for_too_long_is_not_listed(member: Scene) -> None:
-    sign_in(member)
-    member.advance(minutes=16)
-    me, secret = session_of(member)
+def test_a_session_that_was_idle_for_too_long_is_not_listed(network: Scene) -> None:
+    sign_in(network)
+    network.advance(minutes=16)
+    me, secret = session_of(network)
     assert [session.current for session in sessions(me, secret)] == [True]
 
 
-def test_the_id_of_a_session_does_not_serve_as_its_secret(member: Scene) -> None:
-    me, secret = session_of(member)
+def test_the_id_of_a_session_does_not_serve_as_its_secret(network: Scene) -> None:
+    me, secret = session_of(network)
     (mine,) = sessions(me, secret)
     for guess in (mine.id, mine.id * 2):
-        assert refusal(partial(token_of, member, guess)) == ENDED
+        assert refusal(partial(token_of, network, guess)) == ENDED

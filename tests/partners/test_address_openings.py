@@ -63,8 +63,8 @@ def accepted(scene: Scene, shelter: Organization, manager: Stubs, sender: Organi
 def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
     scene: Scene, sender: Organization, driver: Stubs
 ) -> None:
-    (opened,) = open_address(driver, REFERRAL)
-    assert opened.address == HIDDEN_STREET
+    (address,) = open_address(driver, REFERRAL)
+    assert address.address == HIDDEN_STREET
     trail = scene.rows("SELECT purpose_code FROM audit WHERE action = 'address_open' AND allowed")
     assert trail == [{"purpose_code": REFERRAL}]
     assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == OPENED
@@ -83,16 +83,16 @@ def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidentia
     assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
     change_service(manager, hidden.id, confidential=True)
     assert not offers(driver, hidden.id)
-    (opened,) = open_address(driver, REFERRAL)
-    assert opened.address == OFFICE["address"]
+    (address,) = open_address(driver, REFERRAL)
+    assert address.address == OFFICE["address"]
 
 
 @pytest.mark.usefixtures("accepted")
 def test_nobody_but_the_sender_opens_the_address(
-    scene: Scene, shelter: Organization, driver: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, driver: Stubs, partner: Stubs
 ) -> None:
     for by, referral in (
-        (other, REFERRAL),
+        (partner, REFERRAL),
         (scene.by(shelter), REFERRAL),
         (driver, new_id()),
     ):

@@ -83,9 +83,9 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
     scene.clock.set(NOON.replace(month=9, day=2))
     scene.sweep()
-    ended = scene.coordinator.GetOrganization(id=member.id)
-    after = record_evidence(scene, ended, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
-    assert (ended.status, after.status) == (PROBATION, PROBATION)
+    before_renewal = scene.coordinator.GetOrganization(id=member.id)
+    after = record_evidence(scene, before_renewal, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
+    assert (before_renewal.status, after.status) == (PROBATION, PROBATION)
     assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
 
 
@@ -105,15 +105,15 @@ def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(sc
 def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Puentes")
-    scene.vet(own.id)
+    member = scene.organization("Puentes")
+    scene.vet(member.id)
     for caller, evidence, expire_date in (
         (scene.coordinator, 5, "2027-03-14"),
         (scene.by(scene.coalition, Role.AUDITOR), 5, "2027-03-14"),
-        (scene.by(own, Role.MANAGER), 0, "2027-03-14"),
+        (scene.by(member, Role.MANAGER), 0, "2027-03-14"),
         (scene.by(scene.organization("Otra"), Role.MANAGER), 0, ""),
     ):
-        organization = caller.GetOrganization(id=own.id)
+        organization = caller.GetOrganization(id=member.id)
         assert (
             len(organization.evidence),
             organization.agreement_expire_date,

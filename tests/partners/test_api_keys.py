@@ -27,7 +27,7 @@ OWN_KEY = ("FAILED_PRECONDITION", "second_person_required")
 OPENING = ["people.open", "people.read"]
 
 
-def make(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
+def make_key(manager: Stubs, *scopes: str) -> pb.CreateApiKeyResponse:
     """Makes a key, by default one that may open people's files."""
     return manager.CreateApiKey(  # type: ignore[no-any-return]
         label="Sistema",
@@ -60,7 +60,7 @@ def exchange(scene: Scene, key: pb.CreateApiKeyResponse) -> str:
 def test_a_key_with_more_rights_than_its_maker_is_invalid_until_it_is_confirmed(
     roles: tuple[Role, ...], scopes: tuple[str, ...], unconfirmed: bool, scene: Scene
 ) -> None:
-    created = make(scene.by(scene.organization(), *roles), *scopes)
+    created = make_key(scene.by(scene.organization(), *roles), *scopes)
     assert created.api_key.unconfirmed == unconfirmed
     assert exchange(scene, created) == ("key_invalid" if unconfirmed else "OK")
 
@@ -71,13 +71,13 @@ def test_every_scope_is_a_right_of_some_role() -> None:
 
 
 def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scene) -> None:
-    own = scene.organization("Propia")
-    maker, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    created = make(maker)
+    member = scene.organization("Propia")
+    maker, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
+    created = make_key(maker)
     request = pb.ConfirmApiKeyRequest(id=created.api_key.id)
     for caller, expected in (
         (maker, OWN_KEY),
-        (scene.by(own, Role.WORKER), RIGHT_MISSING),
+        (scene.by(member, Role.WORKER), RIGHT_MISSING),
         (scene.by(scene.organization("Ajena"), Role.MANAGER), NOT_FOUND),
         (scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), NOT_FOUND),
     ):
@@ -93,19 +93,19 @@ def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scen
 
 
 def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> None:
-    own = scene.organization()
-    created = make(scene.by(own, Role.MANAGER))
+    member = scene.organization()
+    created = make_key(scene.by(member, Role.MANAGER))
     forged = scene.with_token(
-        Caller(created.api_key.id, "key", own.id, scopes=frozenset([*OPENING, "directory.read"]))
+        Caller(created.api_key.id, "key", member.id, scopes=frozenset([*OPENING, "directory.read"]))
     )
     assert refusal(forged.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
 
 
 def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None:
-    own = scene.organization()
-    maker = scene.worker(own, Role.MANAGER, Role.WORKER)
-    other = scene.by(own, Role.MANAGER)
-    mine, others = make(scene.as_worker(maker)), make(other, "directory.read")
+    member = scene.organization()
+    maker = scene.worker(member, Role.MANAGER, Role.WORKER)
+    other = scene.by(member, Role.MANAGER)
+    mine, others = make_key(scene.as_worker(maker)), make_key(other, "directory.read")
     other.SuspendWorker(id=maker.id)
     assert [exchange(scene, key) for key in (mine, others)] == ["key_invalid", "OK"]
     assert scene.facts(mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
@@ -116,11 +116,11 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
     scene: Scene, change: str
 ) -> None:
     """A manager who is being suspended could otherwise go on making keys until one outlives her."""
-    own = scene.organization()
-    leaving = scene.worker(own, Role.MANAGER, Role.WORKER)
-    other = make(scene.by(own, Role.MANAGER, Role.WORKER)).api_key
+    member = scene.organization()
+    leaving = scene.worker(member, Role.MANAGER, Role.WORKER)
+    other = make_key(scene.by(member, Role.MANAGER, Role.WORKER)).api_key
     calls: dict[str, Callable[[Stubs], object]] = {
-        "make": make,
+        "make": make_key,
         "take over": lambda by: by.TransferApiKey(id=other.id),
     }
 
@@ -146,14 +146,14 @@ def test_a_worker_who_has_just_lost_her_role_makes_no_key_with_her_older_token(
 ) -> None:
     manager = scene.worker(scene.organization(), Role.MANAGER)
     scene.rows("UPDATE workers SET roles = '{WORKER}' WHERE id = %s RETURNING id", manager.id)
-    assert refusal(lambda: make(scene.as_worker(manager))) == RIGHT_MISSING
+    assert refusal(lambda: make_key(scene.as_worker(manager))) == RIGHT_MISSING
 
 
 def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
-    own = scene.organization()
-    maker = scene.worker(own, Role.MANAGER, Role.WORKER)
-    other = scene.by(own, Role.MANAGER, Role.WORKER)
-    created = make(scene.as_worker(maker))
+    member = scene.organization()
+    maker = scene.worker(member, Role.MANAGER, Role.WORKER)
+    other = scene.by(member, Role.MANAGER, Role.WORKER)
+    created = make_key(scene.as_worker(maker))
     transferred = other.TransferApiKey(id=created.api_key.id)
     assert (transferred.unconfirmed, transferred.worker_id != maker.id) == (False, True)
     other.SuspendWorker(id=maker.id)
@@ -163,32 +163,32 @@ def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
 def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_again(
     scene: Scene,
 ) -> None:
-    own = scene.organization()
-    able = scene.by(own, Role.MANAGER, Role.WORKER)
-    created = make(able)
-    assert scene.by(own, Role.MANAGER).TransferApiKey(id=created.api_key.id).unconfirmed
+    member = scene.organization()
+    manager = scene.by(member, Role.MANAGER, Role.WORKER)
+    created = make_key(manager)
+    assert scene.by(member, Role.MANAGER).TransferApiKey(id=created.api_key.id).unconfirmed
     assert exchange(scene, created) == "key_invalid"
-    able.ConfirmApiKey(id=created.api_key.id)
+    manager.ConfirmApiKey(id=created.api_key.id)
     assert exchange(scene, created) == "OK"
 
 
 def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_forth(
     scene: Scene,
 ) -> None:
-    own = scene.organization()
-    first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    id = make(first).api_key.id
+    member = scene.organization()
+    first, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
+    id = make_key(first).api_key.id
     second.TransferApiKey(id=id)
     assert refusal(lambda: second.ConfirmApiKey(id=id)) == OWN_KEY
     first.ConfirmApiKey(id=id)
-    back = first.TransferApiKey(id=id)
-    assert back.unconfirmed, "she was the second person for the key that is now hers"
+    key = first.TransferApiKey(id=id)
+    assert key.unconfirmed, "she was the second person for the key that is now hers"
 
 
 def test_a_revoked_key_cannot_be_taken_over_or_confirmed(scene: Scene) -> None:
-    own = scene.organization()
-    first, second = scene.by(own, Role.MANAGER), scene.by(own, Role.MANAGER)
-    id = make(first, "directory.read").api_key.id
+    member = scene.organization()
+    first, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
+    id = make_key(first, "directory.read").api_key.id
     first.RevokeApiKey(id=id)
     assert refusal(lambda: second.TransferApiKey(id=id)) == ILLEGAL
     assert refusal(lambda: second.ConfirmApiKey(id=id)) == NOTHING_TO_CONFIRM

@@ -156,8 +156,8 @@ def test_of_services_that_state_the_same_the_one_that_keeps_its_promises_comes_f
 
 
 def test_the_rpc_judges_circumstances_by_what_a_service_states(scene: Scene) -> None:
-    own = scene.organization("Casa")
-    manager = scene.by(own, Role.MANAGER)
+    organization = scene.organization("Casa")
+    manager = scene.by(organization, Role.MANAGER)
     takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)
     service = pb.Service(
         name="Consulta",

@@ -162,9 +162,13 @@ def test_a_decline_by_an_unknown_service_or_one_without_a_figure_is_ignored(
     shelter: TransitHouse,
 ) -> None:
     shelter.decline(service_id=new_id())
-    silent = shelter.staff.CreateService(service=pb.Service(name="Ropero", need_codes=["MAT.NFI"]))
-    shelter.decline(service_id=silent.id)
-    assert not shelter.scene.coordinator.GetService(id=silent.id).HasField("capacity")
+    service_without_figure = shelter.staff.CreateService(
+        service=pb.Service(name="Ropero", need_codes=["MAT.NFI"])
+    )
+    shelter.decline(service_id=service_without_figure.id)
+    assert not shelter.scene.coordinator.GetService(id=service_without_figure.id).HasField(
+        "capacity"
+    )
 
 
 def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_them(

@@ -32,7 +32,7 @@ def found_names(scene: Scene, need: str = "MED.PRI") -> list[str]:
     """Returns the names of the services that meet the need; fails if match and search differ."""
     matched = scene.coordinator.MatchServices(need_code=need, country="NI").matches
     searched = scene.coordinator.SearchServices(need_code=need)
-    names = sorted(one.service.name for one in matched)
+    names = sorted(match.service.name for match in matched)
     assert names == [service.name for service in searched.services]
     assert len(names) == searched.total_size
     return names
@@ -44,10 +44,10 @@ def meets(need: str) -> str:
 
 
 def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
-    own = scene.organization("Propia")
-    created = scene.service(own, "Casa", "MED.PRI")
+    organization = scene.organization("Propia")
+    created = scene.service(organization, "Casa", "MED.PRI")
     assert found_names(scene) == ["Casa"]
-    scene.suspend(own.id)
+    scene.suspend(organization.id)
     assert found_names(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -118,32 +118,34 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
 ) -> None:
     monkeypatch.setattr(directory_index, "_BATCH", 2)
     index = DirectoryIndex()
-    real = directory_index._changes
+    original = directory_index._changes
     reading = threading.Event()
-    go_on = threading.Event()
+    may_go_on = threading.Event()
 
     def refresh() -> None:
         with scene.database.transaction(SYSTEM) as tx:
             index.refresh(tx, NOW)
 
-    def slow(tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()) -> list[Row]:
+    def read_slowly(
+        tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()
+    ) -> list[Row]:
         if after:  # the second part
             reading.set()
-            assert go_on.wait(20)
-        return real(tx, seen, after, due)
+            assert may_go_on.wait(20)
+        return original(tx, seen, after, due)
 
     assert not index.is_loaded
     refresh()
     assert index.is_loaded
     for number in range(3):
         scene.service(scene.coalition, f"Casa {number}", "MED.PRI")
-    monkeypatch.setattr(directory_index, "_changes", slow)
+    monkeypatch.setattr(directory_index, "_changes", read_slowly)
     first = threading.Thread(target=refresh)
     first.start()
     assert reading.wait(20)
     with deadline.until(time.monotonic() + 0.2), pytest.raises(Late):
         refresh()
-    go_on.set()
+    may_go_on.set()
     first.join()
     with scene.database.transaction(SYSTEM) as tx, index.current_content(tx, NOW) as content:
         assert len(content.ranking) == len(content.search) == 3
@@ -154,17 +156,17 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
     index = DirectoryIndex()
-    real = directory_index._by_name
-    read = threading.Event()
-    go_on = threading.Event()
+    original = directory_index._by_name
+    all_read = threading.Event()
+    may_go_on = threading.Event()
     second_asks = threading.Event()
     sizes: dict[threading.Thread, int] = {}
 
-    def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
-        rows = real(tx, name_key, id)
+    def read_slowly(tx: Transaction, name_key: str, id: str) -> list[Row]:
+        rows = original(tx, name_key, id)
         if not rows:  # everything was read, and a service is added
-            read.set()
-            assert go_on.wait(20)
+            all_read.set()
+            assert may_go_on.wait(20)
         return rows
 
     def refresh() -> None:
@@ -173,15 +175,15 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
             with index.current_content(tx, NOW) as content:
                 sizes[threading.current_thread()] = len(content.ranking)
 
-    monkeypatch.setattr(directory_index, "_by_name", slow)
+    monkeypatch.setattr(directory_index, "_by_name", read_slowly)
     first, second = threading.Thread(target=refresh), threading.Thread(target=refresh)
     first.start()
-    assert read.wait(20)
+    assert all_read.wait(20)
     second_asks.clear()
     second.start()
     assert second_asks.wait(20)
     scene.service(scene.coalition, "Otra", "MED.PRI")
-    go_on.set()
+    may_go_on.set()
     first.join()
     second.join()
     assert sizes[second] == 2
@@ -189,7 +191,7 @@ def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committe
 
 def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene: Scene) -> None:
     created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(20)]
-    wrong: list[object] = []
+    false_answers: list[object] = []
 
     def ask() -> None:
         for _ in range(15):
@@ -197,20 +199,20 @@ def test_many_callers_that_search_while_figures_change_get_no_false_answer(scene
             if len({match.service.id for match in matches}) != 20 or [
                 match.verdict for match in matches
             ] != sorted(match.verdict for match in matches):
-                wrong.append(matches)
+                false_answers.append(matches)
 
-    asking = [threading.Thread(target=ask) for _ in range(4)]
-    for one in asking:
-        one.start()
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
     for number in range(60):
         with scene.database.transaction(SYSTEM) as tx:
             tx.execute(
                 "UPDATE services SET available = %s, intake = 'OPEN' WHERE id = %s",
                 (number % 3, created[number % 20].id),
             )
-    for one in asking:
-        one.join()
-    assert wrong == []
+    for thread in threads:
+        thread.join()
+    assert false_answers == []
 
 
 def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_is_read(
@@ -218,9 +220,9 @@ def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_
 ) -> None:
     removed = scene.service(scene.coalition, "Casa", "MED.PRI")
     renamed = scene.service(scene.coalition, "Techo", "MED.PRI")
-    real, reads = search._rows, list[int]()
+    original, reads = search._rows, list[int]()
 
-    def slow(
+    def read_slowly(
         tx: Transaction, page: list[Hit], now: datetime, *, sees_shelters: bool, sees_unlisted: bool
     ) -> dict[str, Row]:
         if not reads:
@@ -231,9 +233,9 @@ def test_a_query_is_repeated_if_a_service_is_deleted_or_renamed_before_its_page_
                     (renamed.id,),
                 )
         reads.append(len(page))
-        return real(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
+        return original(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
 
-    monkeypatch.setattr(search, "_rows", slow)
+    monkeypatch.setattr(search, "_rows", read_slowly)
     answer = scene.coordinator.SearchServices(need_code="MED.PRI")
     assert [service.name for service in answer.services] == ["Abrigo"]
     assert answer.total_size == 1
@@ -245,7 +247,7 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
 ) -> None:
     monkeypatch.setattr(search_index, "_SPARE_SLOTS", 2)
     created = [scene.service(scene.coalition, f"Casa {number}", "MED.PRI") for number in range(3)]
-    index, real, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
+    index, original, transactions = DirectoryIndex(), directory_index._by_name, list[int]()
 
     @contextmanager
     def begin() -> Iterator[Transaction]:
@@ -269,16 +271,16 @@ def test_an_outgrown_index_is_rebuilt_and_queries_meanwhile_miss_nothing(
         assert first_name() == f"aa {number}"
     ids: list[str] = []
 
-    def slow(tx: Transaction, name_key: str, id: str) -> list[Row]:
-        rows = real(tx, name_key, id)
+    def read_slowly(tx: Transaction, name_key: str, id: str) -> list[Row]:
+        rows = original(tx, name_key, id)
         if not rows:  # everything was read: a service is changed, and another caller searches
             rename("ab")
             ids.append(first_name())
         return rows
 
-    monkeypatch.setattr(directory_index, "_by_name", slow)
+    monkeypatch.setattr(directory_index, "_by_name", read_slowly)
     index.keep_up(begin, NOW)
-    monkeypatch.setattr(directory_index, "_by_name", real)
+    monkeypatch.setattr(directory_index, "_by_name", original)
     assert [*ids, first_name()] == ["ab", "ab"]
     transactions.clear()
     index.keep_up(begin, NOW)
@@ -310,4 +312,4 @@ def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_
             tx.execute("UPDATE services SET accessibility = %s WHERE id = %s", (words, newer.id))
         assert found_names(scene) == ["Casa"]
         matched = scene.coordinator.MatchServices(need_code="MED.DENT", country="NI").matches
-        assert [one.service.name for one in matched] == expected
+        assert [match.service.name for match in matched] == expected

@@ -56,103 +56,103 @@ def waits(scene: Scene, **options: Any) -> float:
 
 
 def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    guesses(member, 10)
-    assert waits(member, password=PASSWORD) == 300
-    member.advance(seconds=299)
-    assert waits(member, email=EMAIL.upper()) == 1  # the same address
-    member.advance(seconds=1)
-    guesses(member, 1)
-    assert waits(member) == 300
+    guesses(network, 10)
+    assert waits(network, password=PASSWORD) == 300
+    network.advance(seconds=299)
+    assert waits(network, email=EMAIL.upper()) == 1  # the same address
+    network.advance(seconds=1)
+    guesses(network, 1)
+    assert waits(network) == 300
 
 
-def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(member: Scene) -> None:
-    guesses(member, 10)
+def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(network: Scene) -> None:
+    guesses(network, 10)
     for _ in range(90):
-        member.advance(minutes=5)
-        guesses(member, 1)
-    member.advance(minutes=5)
-    assert waits(member) == 45 * 60
-    member.advance(hours=20)
-    guesses(member, 1)
-    assert waits(member) == 3600, "unused attempts do not add up"
+        network.advance(minutes=5)
+        guesses(network, 1)
+    network.advance(minutes=5)
+    assert waits(network) == 45 * 60
+    network.advance(hours=20)
+    guesses(network, 1)
+    assert waits(network) == 3600, "unused attempts do not add up"
 
 
 def test_strangers_guesses_do_not_keep_out_a_worker_who_signs_in_from_a_known_device(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    sign_in(member, PASSWORD, address="192.0.2.7", device=PHONE)
-    guesses(member, 10, address="192.0.2.66")
-    assert waits(member, address="192.0.2.67")
-    sign_in(member, PASSWORD, address="192.0.2.68", device=PHONE)
-    assert waits(member, password=PASSWORD, device="q" * 43), "somebody else's device"
+    sign_in(network, PASSWORD, address="192.0.2.7", device=PHONE)
+    guesses(network, 10, address="192.0.2.66")
+    assert waits(network, address="192.0.2.67")
+    sign_in(network, PASSWORD, address="192.0.2.68", device=PHONE)
+    assert waits(network, password=PASSWORD, device="q" * 43), "somebody else's device"
 
 
 def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    member.worker(member.coalition, email="otra@ejemplo.org")
-    sign_in(member, PASSWORD, device=PHONE)
-    guesses(member, 10, device=PHONE)
-    assert waits(member, device=PHONE)
-    sign_in(member, PASSWORD)  # on any other device
-    guesses(member, 10, email="otra@ejemplo.org", device=PHONE)
-    assert waits(member, email="otra@ejemplo.org")
+    network.worker(network.coalition, email="otra@ejemplo.org")
+    sign_in(network, PASSWORD, device=PHONE)
+    guesses(network, 10, device=PHONE)
+    assert waits(network, device=PHONE)
+    sign_in(network, PASSWORD)  # on any other device
+    guesses(network, 10, email="otra@ejemplo.org", device=PHONE)
+    assert waits(network, email="otra@ejemplo.org")
 
 
-def test_a_device_is_forgotten_after_half_a_year(member: Scene) -> None:
-    sign_in(member, PASSWORD, device=PHONE)
-    member.advance(days=179)
-    guesses(member, 10)
-    sign_in(member, PASSWORD, device=PHONE)
-    member.advance(days=181)
-    guesses(member, 10)
-    assert waits(member, password=PASSWORD, device=PHONE)
+def test_a_device_is_forgotten_after_half_a_year(network: Scene) -> None:
+    sign_in(network, PASSWORD, device=PHONE)
+    network.advance(days=179)
+    guesses(network, 10)
+    sign_in(network, PASSWORD, device=PHONE)
+    network.advance(days=181)
+    guesses(network, 10)
+    assert waits(network, password=PASSWORD, device=PHONE)
 
 
-def test_one_address_may_not_try_a_password_on_everybody(member: Scene) -> None:
+def test_one_address_may_not_try_a_password_on_everybody(network: Scene) -> None:
     for number in range(50):
-        guesses(member, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
-    assert waits(member, email="y@ejemplo.org", address="192.0.2.66") == 60
-    assert waits(member, password=PASSWORD, address="192.0.2.66") == 60, (
+        guesses(network, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
+    assert waits(network, email="y@ejemplo.org", address="192.0.2.66") == 60
+    assert waits(network, password=PASSWORD, address="192.0.2.66") == 60, (
         "even a right password reveals nothing"
     )
-    sign_in(member, PASSWORD, address="192.0.2.7")
+    sign_in(network, PASSWORD, address="192.0.2.7")
 
 
-def test_an_office_that_signs_in_correctly_all_day_is_never_delayed(member: Scene) -> None:
+def test_an_office_that_signs_in_correctly_all_day_is_never_delayed(network: Scene) -> None:
     for _ in range(60):
-        sign_in(member, PASSWORD, address="192.0.2.7")
+        sign_in(network, PASSWORD, address="192.0.2.7")
 
 
-def test_the_guesses_of_others_stay_counted_when_the_worker_signs_in(member: Scene) -> None:
-    guesses(member, 9)
-    sign_in(member, PASSWORD)
-    guesses(member, 1)
-    assert waits(member)
+def test_the_guesses_of_others_stay_counted_when_the_worker_signs_in(network: Scene) -> None:
+    guesses(network, 9)
+    sign_in(network, PASSWORD)
+    guesses(network, 1)
+    assert waits(network)
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nadie@puentes.org", "x\x00"])
 def test_guesses_for_an_email_without_an_account_are_counted_like_any_others(
-    member: Scene, email: str
+    network: Scene, email: str
 ) -> None:
-    guesses(member, 10, email=email)
-    assert waits(member, email=email) == 300
+    guesses(network, 10, email=email)
+    assert waits(network, email=email) == 300
 
 
-def test_neither_email_nor_address_nor_device_is_stored_in_clear(member: Scene) -> None:
-    guesses(member, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
-    sign_in(member, PASSWORD, address="192.0.2.66", device=PHONE)
-    stored = str([bytes(row["mark"]) for row in member.rows("SELECT mark FROM guesses")])
+def test_neither_email_nor_address_nor_device_is_stored_in_clear(network: Scene) -> None:
+    guesses(network, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
+    sign_in(network, PASSWORD, address="192.0.2.66", device=PHONE)
+    stored = str([bytes(row["mark"]) for row in network.rows("SELECT mark FROM guesses")])
     assert len(stored) > 100
     for readable in ("nadie", "192.0.2", PHONE, "xiomara"):
         assert readable not in stored
 
 
-def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
+def test_many_guesses_at_once_do_not_evade_the_limit(network: Scene) -> None:
     calls = [
-        partial(sign_in, member, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
+        partial(sign_in, network, f"otra clave {number:03}", address=f"192.0.2.{number % 3}")
         for number in range(30)
     ]
     with ThreadPoolExecutor(6) as pool:
@@ -160,75 +160,75 @@ def test_many_guesses_at_once_do_not_evade_the_limit(member: Scene) -> None:
     assert answers == ["sign_in_failed"] * 10 + ["too_many_attempts"] * 20
 
 
-def test_expired_guesses_addresses_and_devices_are_deleted(member: Scene) -> None:
-    guesses(member, 3, address="192.0.2.66")
-    sign_in(member, PASSWORD, device=PHONE)
+def test_expired_guesses_addresses_and_devices_are_deleted(network: Scene) -> None:
+    guesses(network, 3, address="192.0.2.66")
+    sign_in(network, PASSWORD, device=PHONE)
     for days, rows in ((1, 2), (30, 1), (150, 0)):  # the address is deleted soon
-        member.advance(days=days)
-        member.sweep()
-        assert len(member.rows("SELECT 1 FROM guesses")) == rows
+        network.advance(days=days)
+        network.sweep()
+        assert len(network.rows("SELECT 1 FROM guesses")) == rows
 
 
-def test_expired_guesses_no_longer_count_even_before_they_are_swept(member: Scene) -> None:
-    guesses(member, 10)
+def test_expired_guesses_no_longer_count_even_before_they_are_swept(network: Scene) -> None:
+    guesses(network, 10)
     for _ in range(90):
-        member.advance(minutes=5)
-        guesses(member, 1)
-    member.advance(days=40)
-    guesses(member, 10)
-    assert waits(member) == 300
+        network.advance(minutes=5)
+        guesses(network, 1)
+    network.advance(days=40)
+    guesses(network, 10)
+    assert waits(network) == 300
 
 
 def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
-    member: Scene,
+    network: Scene,
 ) -> None:
     for _ in range(2):
-        with member.owner.transaction(SYSTEM) as tx:
+        with network.owner.transaction(SYSTEM) as tx:
             assert tx.execute("LOCK TABLE workers").rowcount == -1  # now no password can be checked
             for _ in range(8):
                 with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-                    sign_in(member, PASSWORD, timeout=0.2)
-        member.advance(seconds=20)  # every earlier call must have ended by now
-    sign_in(member, PASSWORD)
-    guesses(member, 10)
-    assert waits(member) == 300
+                    sign_in(network, PASSWORD, timeout=0.2)
+        network.advance(seconds=20)  # every earlier call must have ended by now
+    sign_in(network, PASSWORD)
+    guesses(network, 10)
+    assert waits(network) == 300
 
 
 def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    with member.owner.transaction(SYSTEM) as tx:
+    with network.owner.transaction(SYSTEM) as tx:
         tx.execute("LOCK TABLE workers")
         reserved = "SELECT coalesce(max(cardinality(under_way)), 0) AS n FROM guesses"
         # on a slow machine a call may end before it has reserved a guess
         while tx.execute(reserved).fetchall()[0]["n"] < 10:
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-                sign_in(member, timeout=0.2)
-        assert waits(member) == 15
+                sign_in(network, timeout=0.2)
+        assert waits(network) == 15
         # on a slow machine a call may still wait here, and would check its password after all
         waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'workers'::regclass"
         until(lambda: not tx.execute(waiting).fetchall())
-    member.advance(seconds=15)
-    guesses(member, 10)
+    network.advance(seconds=15)
+    guesses(network, 10)
 
 
-def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(member: Scene) -> None:
+def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(network: Scene) -> None:
     counted = Guesses(
-        member.database, Keyring(member.sealing_key), "password", ACCOUNT_BUDGET, ADDRESS_BUDGET
+        network.database, Keyring(network.sealing_key), "password", ACCOUNT_BUDGET, ADDRESS_BUDGET
     )
     for _ in range(10):
-        guess = counted.begin(EMAIL, Origin(), member.clock.now())
+        guess = counted.begin(EMAIL, Origin(), network.clock.now())
         with deadline.until(time.monotonic() - 1):
-            counted.settle(guess, False, member.clock.now())
-    assert waits(member, password=PASSWORD) == 300
+            counted.settle(guess, False, network.clock.now())
+    assert waits(network, password=PASSWORD) == 300
 
 
-def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(member: Scene) -> None:
-    member.advance(days=1)
-    guesses(member, 5, address="192.0.2.7")
-    sign_in(member, PASSWORD, address="192.0.2.7")
-    member.advance(days=-1)
-    guesses(member, 5, address="192.0.2.7")
-    assert waits(member, address="192.0.2.7") == 300, "guesses that were counted stay counted"
-    colleague = member.worker(member.coalition)
-    sign_in(member, PASSWORD, email=colleague.entry.email, address="192.0.2.7")
+def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(network: Scene) -> None:
+    network.advance(days=1)
+    guesses(network, 5, address="192.0.2.7")
+    sign_in(network, PASSWORD, address="192.0.2.7")
+    network.advance(days=-1)
+    guesses(network, 5, address="192.0.2.7")
+    assert waits(network, address="192.0.2.7") == 300, "guesses that were counted stay counted"
+    colleague = network.worker(network.coalition)
+    sign_in(network, PASSWORD, email=colleague.entry.email, address="192.0.2.7")

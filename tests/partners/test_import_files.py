@@ -35,8 +35,8 @@ def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
     scene: Scene, manager: Stubs, rows: tuple[str, ...]
 ) -> None:
     headings = "Nombre;Necesidades;Departamento;Descripción"
-    ended = scene.run_import(manager, sheet(*rows, headings=headings))
-    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
+    job = scene.run_import(manager, sheet(*rows, headings=headings))
+    assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
     quoted = sheet('"Uno";LEG;León;"dos ""x""\nlíneas"', 'La "Luna";LEG;León;', headings=headings)
     assert scene.import_report(manager, quoted).created == 2
     assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Uno", 'La "Luna"'}
@@ -192,8 +192,8 @@ def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_i
 ) -> None:
     content = workbook_with_cells(b"<c/>" * 6_000_000)
     assert len(content) < 94_000
-    ended = scene.run_import(manager, content, dry_run=True)
-    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
+    job = scene.run_import(manager, content, dry_run=True)
+    assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
 def test_a_file_that_takes_too_much_work_ends_only_the_process_that_reads_it(

@@ -228,7 +228,7 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
 
 
 @pytest.mark.parametrize(
-    ("at", "wrong"),
+    ("at", "expected"),
     [
         ({"languages": [{"name": "Spanish"}, {"code": "miq"}]}, []),
         ({"languages": [{"name": "the one of the house"}]}, [("languages", "unknown_code")]),
@@ -240,13 +240,13 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
     ],
 )
 def test_a_file_states_about_a_service_at_a_place_no_more_than_a_call(
-    at: dict[str, Any], wrong: list[tuple[str, str]], scene: Scene, manager: Stubs
+    at: dict[str, Any], expected: list[tuple[str, str]], scene: Scene, manager: Stubs
 ) -> None:
     service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **at}]}
     report = scene.import_report(manager, as_json(service))
-    assert [problem[2:] for problem in problems(report)] == wrong
+    assert [problem[2:] for problem in problems(report)] == expected
     stored = scene.rows("SELECT languages FROM service_at_locations")
-    assert stored == ([] if wrong else [{"languages": ["es", "miq"]}])
+    assert stored == ([] if expected else [{"languages": ["es", "miq"]}])
 
 
 def test_a_text_that_was_cut_inside_a_character_is_reported_with_its_row(

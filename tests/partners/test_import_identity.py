@@ -76,11 +76,11 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene, manager: Stubs
 def test_the_ids_of_two_importers_are_not_mixed_up(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
-    own = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
-    other = scene.import_report(
+    managers_report = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
+    coordinators_report = scene.import_report(
         scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
     )
-    assert (outcomes(own), outcomes(other)) == ([CREATED], [CREATED])
+    assert (outcomes(managers_report), outcomes(coordinators_report)) == ([CREATED], [CREATED])
 
 
 def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_written(
@@ -97,7 +97,7 @@ def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_writte
 def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
-    one, other = (
+    first_service, second_service = (
         scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001")
         for name in ("Uno", "Dos")
     )
@@ -105,14 +105,20 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
     trial = scene.run_import(manager, content, dry_run=True)
     assert outcomes(trial.report) == [ASKED, ASKED]
     partly = scene.run_import(
-        manager, source_import_id=trial.id, answers=[pb.ImportAnswer(row=2, subject_id=one.id)]
+        manager,
+        source_import_id=trial.id,
+        answers=[pb.ImportAnswer(row=2, subject_id=first_service.id)],
     )
     assert (partly.report.written, outcomes(partly.report)) == (False, [CHANGED, ASKED])
     complete = scene.import_report(
         manager, source_import_id=partly.id, answers=[pb.ImportAnswer(row=3)]
     )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
-    assert phones(scene) == {one.id: "0002", other.id: "0001", complete.lines[1].subject_id: "0003"}
+    assert phones(scene) == {
+        first_service.id: "0002",
+        second_service.id: "0001",
+        complete.lines[1].subject_id: "0003",
+    }
     again = scene.import_report(manager, content)
     assert [(line.outcome, line.subject_id) for line in again.lines] == [
         (UNCHANGED, line.subject_id) for line in complete.lines
@@ -123,11 +129,11 @@ def test_an_answer_can_only_name_a_service_that_was_asked_about(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
     scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
-    theirs = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
+    foreign_service = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
     report = scene.import_report(
         manager,
         without_ids("Uno;PSS;León;2341-0002"),
-        answers=[pb.ImportAnswer(row=2, subject_id=theirs.id)],
+        answers=[pb.ImportAnswer(row=2, subject_id=foreign_service.id)],
     )
     assert (report.written, problems(report)) == (False, [(2, "", "id", "unknown_code")])
 

@@ -34,7 +34,7 @@ from tests.parts.loops import NEVER, OFTEN, eventually, running
 
 # A program that runs an import as the service does, and is killed when everything is written and
 # nothing is committed.
-KILLED = """
+KILLED_PROGRAM = """
 import os, signal, sys
 from datetime import UTC, datetime
 from tests.parts.clocks import SettableClock
@@ -88,8 +88,8 @@ def count_services(scene: Scene) -> int:
 
 def result(scene: Scene, by: Stubs, job: pb.Import) -> tuple[int, str, int]:
     """Returns the state of an import, the reason of its failure, and the number of services."""
-    read = get(by, job)
-    return read.state, read.failure_code, count_services(scene)
+    job_now = get(by, job)
+    return job_now.state, job_now.failure_code, count_services(scene)
 
 
 DONE = (pb.IMPORT_STATE_DONE, "", 2)
@@ -231,7 +231,7 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
     job = create(manager)
     arguments = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED],
+        [sys.executable, "-c", KILLED_PROGRAM],
         input=arguments,
         text=True,
         cwd=ROOT,
@@ -249,9 +249,9 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
     scene: Scene, house: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    with stopped_while_writing(scene, house, manager, job) as slow:
+    with stopped_while_writing(scene, house, manager, job) as slow_run:
         scene.rows("UPDATE imports SET claim = 'another' RETURNING id")
-    assert (slow.result(), count_services(scene)) == (False, 0)
+    assert (slow_run.result(), count_services(scene)) == (False, 0)
     scene.advance(seconds=31)
     assert run(scene)
     assert (get(manager, job).report.created, count_services(scene)) == (2, 2)
@@ -282,9 +282,9 @@ def test_an_import_waits_for_a_dependency_that_is_unavailable(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = create(manager)
-    away = Mock(side_effect=Unavailable("store_unavailable"))
+    read_apart = Mock(side_effect=Unavailable("store_unavailable"))
     with monkeypatch.context() as patch:
-        patch.setattr(import_jobs, "read_apart", away)
+        patch.setattr(import_jobs, "read_apart", read_apart)
         assert [run(scene) for _ in range(5)] == [False] * 5
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
     assert run(scene)
@@ -343,9 +343,9 @@ def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
     assert rewrap(scene.database, newer, places) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
-        read = imports.fetch(tx, newer, job.id)
-        assert read is not None
-        assert read.report
+        job_now = imports.fetch(tx, newer, job.id)
+        assert job_now is not None
+        assert job_now.report
 
 
 def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after_thirty(

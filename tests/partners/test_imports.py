@@ -43,8 +43,8 @@ def as_json(services: object) -> bytes:
 
 
 def package(**tables: list[dict[str, str]]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, rows in tables.items():
             text = io.StringIO()
             headings = list(dict.fromkeys(key for row in rows for key in row))
@@ -52,7 +52,7 @@ def package(**tables: list[dict[str, str]]) -> bytes:
             writer.writeheader()
             writer.writerows(rows)
             archive.writestr(f"data/{name}.csv", text.getvalue())
-    return out.getvalue()
+    return buffer.getvalue()
 
 
 def problems(report: pb.ImportReport) -> list[tuple[int, str, str, str]]:
@@ -106,7 +106,7 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
 
 
 @pytest.mark.parametrize(
-    ("text", "read"),
+    ("text", "expected"),
     [
         ("lun-vie 8am-12am", "ambiguous"),
         ("lun-vie 12am-5pm", "ambiguous"),
@@ -124,16 +124,16 @@ def test_a_partners_spreadsheet_becomes_services_and_importing_it_again_changes_
     ],
 )
 def test_hours_that_can_be_read_in_two_ways_are_not_guessed(
-    text: str, read: str | list[str]
+    text: str, expected: str | list[str]
 ) -> None:
-    if isinstance(read, str):
-        with pytest.raises(hours.UnclearHours, match=f"^{read}$"):
+    if isinstance(expected, str):
+        with pytest.raises(hours.UnclearHours, match=f"^{expected}$"):
             hours.schedules(text)
         return
     assert [
         f"{schedule.byday[0]}-{schedule.byday[-1]} {schedule.opens_at}-{schedule.closes_at}"
         for schedule in hours.schedules(text)
-    ] == read
+    ] == expected
 
 
 def test_a_row_with_an_id_changes_its_service(scene: Scene, manager: Stubs) -> None:
@@ -198,13 +198,13 @@ def test_nothing_is_written_if_one_row_is_refused_and_each_wrong_cell_is_named(
 def test_a_sheet_is_read_in_each_encoding_and_with_each_separator(
     scene: Scene, manager: Stubs, encoding: str, separator: str
 ) -> None:
-    out = io.StringIO()
-    csv.writer(out, delimiter=separator).writerows(
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=separator).writerows(
         [["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]]
     )
     report = scene.import_report(
         manager,
-        out.getvalue().encode(encoding),
+        buffer.getvalue().encode(encoding),
         encoding=pb.IMPORT_ENCODING_WINDOWS_1252 if encoding == "cp1252" else 0,
     )
     assert (problems(report), report.created) == ([], 1)
@@ -220,9 +220,9 @@ def workbook(*rows: list[object], merged: str = "") -> bytes:
         book.active.append(row)
     if merged:
         book.active.merge_cells(merged)
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
 
 
 def test_a_workbook_is_read_like_a_sheet(scene: Scene, manager: Stubs) -> None:
@@ -239,8 +239,8 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene, manager: Stubs) -> None:
 def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_named_in_rows(
     scene: Scene,
 ) -> None:
-    one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
-    manager = scene.by(one, Role.MANAGER)
+    first_house, second_house = scene.organization("Casa Uno"), scene.organization("Casa Dos")
+    manager = scene.by(first_house, Role.MANAGER)
     content = sheet(
         "A;LEG;León;casa uno",
         "B;LEG;León;Casa Dos",
@@ -249,31 +249,33 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     assert problems(scene.import_report(manager, content)) == [
         (3, "D", "organization", "unknown_organization")
     ]
-    assert refusal(lambda: manager.CreateImport(content=content, organization_id=other.id)) == (
-        NOT_FOUND
-    )
+    assert refusal(
+        lambda: manager.CreateImport(content=content, organization_id=second_house.id)
+    ) == (NOT_FOUND)
     report = scene.import_report(scene.coordinator, content)
     assert (report.written, report.created) == (True, 2)
     assert scene.rows("SELECT name, organization_id FROM services ORDER BY name") == [
-        {"name": "A", "organization_id": one.id},
-        {"name": "B", "organization_id": other.id},
+        {"name": "A", "organization_id": first_house.id},
+        {"name": "B", "organization_id": second_house.id},
     ]
     # Another member's service under this id is not hers: the row becomes a service of her own.
-    (theirs,) = scene.rows("SELECT id, name FROM services WHERE name = 'B'")
+    (foreign_service,) = scene.rows("SELECT id, name FROM services WHERE name = 'B'")
     content = sheet(
-        f"{theirs['id']};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento"
+        f"{foreign_service['id']};Robado;LEG;León", headings="id;Nombre;Necesidades;Departamento"
     )
     report = scene.import_report(manager, content)
-    assert report.lines[0].subject_id != theirs["id"]
-    assert scene.rows("SELECT id, name FROM services WHERE id = %s", theirs["id"]) == [theirs]
+    assert report.lines[0].subject_id != foreign_service["id"]
+    assert scene.rows("SELECT id, name FROM services WHERE id = %s", foreign_service["id"]) == [
+        foreign_service
+    ]
 
 
-OF_ONE = "Nombre;Necesidades;Departamento;Organización"
+WITH_ORGANIZATION = "Nombre;Necesidades;Departamento;Organización"
 
 
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
     applicant = apply(scene, name="Casa Uno")
-    content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)
+    content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)
     assert problems(scene.import_report(scene.coordinator, content)) == [
         (2, "D", "organization", "unknown_organization")
     ]
@@ -283,7 +285,7 @@ def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene
     assert scene.import_report(scene.coordinator, content).written
     assert scene.rows("SELECT organization_id FROM services") == [{"organization_id": member.id}]
     scene.organization("Casa Uno")
-    content = sheet("B;LEG;León;Casa Uno", headings=OF_ONE)
+    content = sheet("B;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)
     assert problems(scene.import_report(scene.coordinator, content)) == [
         (2, "D", "organization", "unknown_organization")
     ]
@@ -295,7 +297,7 @@ def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_membe
     former = scene.organization("Casa Uno")
     scene.by(former, Role.MANAGER).LeaveOrganization(id=former.id, etag=scene.etag(former.id))
     present = scene.organization("Casa Uno")
-    content = sheet("A;LEG;León;Casa Uno", headings=OF_ONE)
+    content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)
     assert scene.import_report(scene.coordinator, content).written
     assert scene.rows("SELECT organization_id FROM services") == [{"organization_id": present.id}]
 
@@ -306,8 +308,8 @@ def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_membe
 def test_a_file_that_is_no_directory_is_refused(
     scene: Scene, manager: Stubs, content: bytes
 ) -> None:
-    ended = scene.run_import(manager, content)
-    assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
+    job = scene.run_import(manager, content)
+    assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
 
 
 def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(
@@ -320,8 +322,8 @@ def test_a_file_that_would_not_fit_is_refused_before_it_is_unpacked(
         ("content", "too_long")
     ]
     for content in (bomb.getvalue(), b"Nombre\n" + b"a\n" * 5001):
-        ended = scene.run_import(manager, content)
-        assert (ended.state, ended.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
+        job = scene.run_import(manager, content)
+        assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
 def test_two_thousand_rows_are_imported_at_once(scene: Scene, manager: Stubs) -> None:
@@ -357,24 +359,24 @@ def test_two_imports_of_one_file_create_everything_once_however_many_workers_run
 def test_a_service_in_hsds_with_the_id_of_another_members_service_is_a_new_service(
     scene: Scene, manager: Stubs
 ) -> None:
-    theirs = scene.service(scene.organization("Otra"), "Ajena", "PSS")
+    foreign_service = scene.service(scene.organization("Otra"), "Ajena", "PSS")
     service = {
-        "id": theirs.id,
+        "id": foreign_service.id,
         "name": "Mía",
         "status": "active",
         "x_need_codes": ["PSS"],
         "x_department": "NI-LE",
     }
     report = scene.import_report(manager, as_json([service]))
-    assert report.lines[0].subject_id != theirs.id
-    assert scene.coordinator.GetService(id=theirs.id).name == "Ajena"
+    assert report.lines[0].subject_id != foreign_service.id
+    assert scene.coordinator.GetService(id=foreign_service.id).name == "Ajena"
 
 
 def test_a_column_with_content_but_no_heading_is_reported_as_ignored(
     scene: Scene, manager: Stubs
 ) -> None:
-    cut_by_a_semicolon = "Asesoría;LEG;León;;L-V 8am-5pm; sáb 8am-12m;18+;es;beds"
-    report = scene.import_report(manager, sheet(cut_by_a_semicolon, headings=f"{HEADINGS};;"))
+    row = "Asesoría;LEG;León;;L-V 8am-5pm; sáb 8am-12m;18+;es;beds"
+    report = scene.import_report(manager, sheet(row, headings=f"{HEADINGS};;"))
     assert list(report.ignored_columns) == ["H", "I"]
     report = scene.import_report(manager, sheet("Otra;LEG;León;;;;;;", headings=f"{HEADINGS};;"))
     assert list(report.ignored_columns) == []

@@ -28,7 +28,7 @@ from tests.builders import refusal
 from tests.partners.providers import confirm as confirm_provider
 from tests.partners.providers import propose as propose_provider
 from tests.partners.scene import PASSWORD, Scene, Stubs
-from tests.partners.test_api_keys import make
+from tests.partners.test_api_keys import make_key
 from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
 from tests.partners.test_two_people import confirm as confirm_change
 from tests.partners.test_two_people import propose as propose_change
@@ -69,19 +69,19 @@ def invited(
     return scene.signed_in(email, OWN_PASSWORD, device)
 
 
-def of_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def provider_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     proposed = propose_provider(first, scene.organization("Casa Luna"), ISSUER)
     with scene.owner.transaction(SYSTEM) as tx:  # as if the time to object were over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 
 
-def of_change(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def change_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     proposed = propose_change(first, scene.organization("Propia", department=""), country="CR")
     return lambda second: confirm_change(second, proposed)
 
 
-def of_approval(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def approval_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     front = scene.organization("Fachada", approved=False)
     request = directory_pb2.ApproveOrganizationRequest(
         id=front.id, etag=etag_of(scene.vet(front.id))
@@ -90,7 +90,7 @@ def of_approval(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: second.ApproveOrganization(request)
 
 
-def of_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def first_manager_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     entry = directory_pb2.Organization(
         name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
     )
@@ -104,7 +104,7 @@ def of_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: invite(second, front, email="fachada@ejemplo.org")
 
 
-RULES_OF_THE_NETWORK = [of_provider, of_change, of_approval, of_first_manager]
+RULES_OF_THE_NETWORK = [provider_rule, change_rule, approval_rule, first_manager_rule]
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
@@ -115,8 +115,8 @@ def test_a1_an_account_that_a_coordinator_invited_is_no_second_person_for_her(
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     third = invited(scene, second, "tercera@ejemplo.org", COORDINATOR)
     agree = rule(scene, first)
-    for again in (second, third):
-        assert refusal(partial(agree, again)) == NOT_INDEPENDENT
+    for coordinator in (second, third):
+        assert refusal(partial(agree, coordinator)) == NOT_INDEPENDENT
     agree(honest)
 
 
@@ -128,7 +128,7 @@ def test_a1_an_invitation_ties_both_accounts_and_all_accounts_that_one_person_in
         invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera")
     )
     for one, other in ((second, first), (second, third)):
-        assert refusal(partial(of_change(scene, one), other)) == NOT_INDEPENDENT
+        assert refusal(partial(change_rule(scene, one), other)) == NOT_INDEPENDENT
 
 
 def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
@@ -136,7 +136,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
 ) -> None:
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
-    agree = of_change(scene, first)
+    agree = change_rule(scene, first)
     scene.advance(days=30, seconds=-1)
     assert (
         refusal(lambda: agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))) == NOT_INDEPENDENT
@@ -144,7 +144,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
     scene.advance(seconds=1)
     agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))
     # this account's session ended long ago
-    assert refusal(lambda: of_change(scene, second)) == ("UNAUTHENTICATED", "session_ended")
+    assert refusal(lambda: change_rule(scene, second)) == ("UNAUTHENTICATED", "session_ended")
 
 
 def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_before(
@@ -154,11 +154,11 @@ def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_befor
     invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     again = invited(scene, honest, "otra@ejemplo.org", COORDINATOR)
     for inviter in (first, honest):
-        assert refusal(partial(of_change(scene, inviter), again)) == NOT_INDEPENDENT
+        assert refusal(partial(change_rule(scene, inviter), again)) == NOT_INDEPENDENT
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "kin"),
+    ("email", "other_email", "is_same_person"),
     [
         ("ana@ejemplo.org", "ana+dos@ejemplo.org", True),
         ("ana@ejemplo.org", "ANA+2@Ejemplo.org", True),
@@ -168,30 +168,33 @@ def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_befor
     ],
 )
 def test_a3_accounts_with_the_same_mailbox_are_one_person_for_ever(
-    one: str, other: str, kin: bool, scene: Scene
+    email: str, other_email: str, is_same_person: bool, scene: Scene
 ) -> None:
-    first, _ = founder(scene, email=one), founder(scene, email=other)
-    agree = of_change(scene, first)
+    first, _ = founder(scene, email=email), founder(scene, email=other_email)
+    agree = change_rule(scene, first)
     scene.advance(days=90)
-    if not kin:
-        agree(scene.signed_in(other))
+    if not is_same_person:
+        agree(scene.signed_in(other_email))
         return
-    assert refusal(lambda: agree(scene.signed_in(other))) == NOT_INDEPENDENT
+    assert refusal(lambda: agree(scene.signed_in(other_email))) == NOT_INDEPENDENT
 
 
 def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_accounts_used_there(
     scene: Scene,
 ) -> None:
-    first, elsewhere = founder(scene, device="the office"), founder(scene, device="at home")
+    first, coordinator_at_home = (
+        founder(scene, device="the office"),
+        founder(scene, device="at home"),
+    )
     second = founder(scene, device="the office")
-    agree = of_change(scene, first)
+    agree = change_rule(scene, first)
     assert refusal(lambda: agree(second)) == NOT_INDEPENDENT
-    agree(elsewhere)
+    agree(coordinator_at_home)
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.signed_in(visitor, device="her own")
     scene.advance(minutes=1)
     # first used on another device: a colleague at the same desk
-    of_change(scene, first)(scene.signed_in(visitor, device="the office"))
+    change_rule(scene, first)(scene.signed_in(visitor, device="the office"))
 
 
 def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
@@ -200,38 +203,40 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: S
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (one, other):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
-    agree = of_change(scene, scene.as_worker(one))
+    agree = change_rule(scene, scene.as_worker(one))
     assert refusal(lambda: agree(scene.as_worker(other))) == NOT_INDEPENDENT
 
 
 def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
-    own = scene.organization("Propia")
-    maker, honest = (founder(scene, Role.MANAGER, organization=own) for _ in range(2))
-    again = invited(scene, maker, "otra@ejemplo.org", MANAGER)
-    request = pb.ConfirmApiKeyRequest(id=make(maker).api_key.id)
-    assert refusal(lambda: again.ConfirmApiKey(request)) == NOT_INDEPENDENT
+    member = scene.organization("Propia")
+    maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
+    second_account = invited(scene, maker, "otra@ejemplo.org", MANAGER)
+    request = pb.ConfirmApiKeyRequest(id=make_key(maker).api_key.id)
+    assert refusal(lambda: second_account.ConfirmApiKey(request)) == NOT_INDEPENDENT
     assert not honest.ConfirmApiKey(request).unconfirmed
-    assert not again.TransferApiKey(id=request.id).unconfirmed, "an honest manager has agreed to it"
+    assert not second_account.TransferApiKey(id=request.id).unconfirmed, (
+        "an honest manager has agreed to it"
+    )
 
 
 def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_new_manager(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    maker, honest = (founder(scene, Role.MANAGER, organization=own) for _ in range(2))
-    again = invited(scene, honest, "otra@ejemplo.org", MANAGER)
-    id = make(maker).api_key.id
-    assert not again.ConfirmApiKey(id=id).unconfirmed
+    member = scene.organization("Propia")
+    maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
+    second_account = invited(scene, honest, "otra@ejemplo.org", MANAGER)
+    id = make_key(maker).api_key.id
+    assert not second_account.ConfirmApiKey(id=id).unconfirmed
     assert honest.TransferApiKey(id=id).unconfirmed
 
 
 def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_them_over(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    worker = scene.worker(own, Role.MANAGER)
-    id = make(scene.as_worker(worker), "referrals.read").api_key.id
-    founder(scene, Role.MANAGER, organization=own).TransferApiKey(id=id)
+    member = scene.organization("Propia")
+    worker = scene.worker(member, Role.MANAGER)
+    id = make_key(scene.as_worker(worker), "referrals.read").api_key.id
+    founder(scene, Role.MANAGER, organization=member).TransferApiKey(id=id)
     assert token_of(scene, worker.entry.email).includes(id)
 
 
@@ -252,8 +257,8 @@ def test_a_token_that_does_not_state_its_workers_kin_makes_nobody_a_second_perso
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    from_before = scene.with_kin(worker, Kin())
-    assert refusal(lambda: of_change(scene, founder(scene))(from_before)) == NOT_INDEPENDENT
+    without_kin = scene.with_kin(worker, Kin())
+    assert refusal(lambda: change_rule(scene, founder(scene))(without_kin)) == NOT_INDEPENDENT
 
 
 def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
@@ -291,5 +296,5 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
 
 def token_of(scene: Scene, email: str) -> Kin:
     """Returns the kin in a token of a session that begins now."""
-    signed = scene.nobody.SignIn(email=email, password=PASSWORD)
-    return scene.verifier.verify(signed.tokens["enlace.partners"]).kin
+    session = scene.nobody.SignIn(email=email, password=PASSWORD)
+    return scene.verifier.verify(session.tokens["enlace.partners"]).kin

@@ -75,21 +75,21 @@ def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
 def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(
     scene: Scene,
 ) -> None:
-    own = scene.organization()
-    organization = scene.coordinator.GetOrganization(id=own.id)
+    house = scene.organization()
+    organization = scene.coordinator.GetOrganization(id=house.id)
     assert (organization.HasField("has_manager"), organization.has_manager) == (True, False)
-    manager = scene.by(own, Role.MANAGER)
-    assert scene.coordinator.GetOrganization(id=own.id).has_manager
-    assert not manager.GetOrganization(id=own.id).HasField("has_manager")
+    manager = scene.by(house, Role.MANAGER)
+    assert scene.coordinator.GetOrganization(id=house.id).has_manager
+    assert not manager.GetOrganization(id=house.id).HasField("has_manager")
 
 
 # D22
 def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Casa Nueva")
-    worker = scene.worker(own, Role.MANAGER)
-    caller = Caller(worker.id, "worker", own.id, frozenset(worker.entry.roles))
+    member = scene.organization("Casa Nueva")
+    worker = scene.worker(member, Role.MANAGER)
+    caller = Caller(worker.id, "worker", member.id, frozenset(worker.entry.roles))
     with scene.other_server(paper_url=SITE) as channel:
         manager = Stubs(
             channel,

@@ -78,7 +78,7 @@ def sealed_letter(scene: Scene, created: pb.Invitation) -> bytes:
 
 
 def letter(scene: Scene, created: pb.Invitation) -> letters_pb2.InvitationLetter:
-    """Returns the letter of an invitation, opened."""
+    """Returns the opened letter of an invitation."""
     return letters_pb2.InvitationLetter.FromString(
         scene.mail.open_bytes(sealed_letter(scene, created), f"invitations/{created.id}/letter")
     )
@@ -94,7 +94,7 @@ def accept(scene: Scene, created: pb.Invitation, **more: str) -> None:
 
 
 def answer(call: Callable[[], Any]) -> str:
-    """Returns the reason of a refused call, "OK" otherwise."""
+    """Makes a call; returns the reason of its refusal, or "OK"."""
     try:
         call()
     except grpc.RpcError as error:
@@ -103,29 +103,29 @@ def answer(call: Callable[[], Any]) -> str:
 
 
 def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
-    created = invite(scene.coordinator, new, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
-    assert scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id) == [], (
+    member = scene.organization("Casa Nueva")
+    created = invite(scene.coordinator, member, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
+    assert scene.rows("SELECT FROM workers WHERE organization_id = %s", member.id) == [], (
         "there is no account yet, only an invitation"
     )
     accept(scene, created)
-    signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
-    assert (signed.organization_id, signed.name, list(signed.roles)) == (
-        new.id,
+    worker = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
+    assert (worker.organization_id, worker.name, list(worker.roles)) == (
+        member.id,
         "Petrona Lacayo",
         [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER],
     )
-    (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", signed.id)
+    (row,) = scene.rows("SELECT password_hash FROM workers WHERE id = %s", worker.id)
     assert row["password_hash"].startswith("$argon2id$")
     assert scene.facts(created.id) == [
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.accepted.v1"),
     ]
-    assert scene.facts(signed.id) == [(1, "enlace.worker.registered.v1")]
+    assert scene.facts(worker.id) == [(1, "enlace.worker.registered.v1")]
 
 
 def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
+    member = scene.organization("Casa Nueva")
     for roles in (
         [contract_pb2.ROLE_WORKER],
         [contract_pb2.ROLE_OPERATOR],
@@ -133,10 +133,10 @@ def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(sc
         [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_AUDITOR],
         [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_EMERGENCY],
     ):
-        assert refusal(partial(invite, scene.coordinator, new, *roles)) == RIGHT_MISSING
-    scene.worker(new, Role.MANAGER)
+        assert refusal(partial(invite, scene.coordinator, member, *roles)) == RIGHT_MISSING
+    scene.worker(member, Role.MANAGER)
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)):
-        assert refusal(partial(invite, caller, new)) == MANAGER_EXISTS
+        assert refusal(partial(invite, caller, member)) == MANAGER_EXISTS
     assert scene.rows("SELECT FROM invitations") == []
 
 
@@ -173,22 +173,22 @@ def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
 def test_an_organisation_without_active_managers_can_be_given_a_first_manager_again(
     scene: Scene,
 ) -> None:
-    own = scene.organization()
-    scene.by(own, Role.MANAGER).SuspendWorker(id=scene.worker(own, Role.MANAGER).id)
-    assert refusal(lambda: invite(scene.coordinator, own)) == MANAGER_EXISTS
+    member = scene.organization()
+    scene.by(member, Role.MANAGER).SuspendWorker(id=scene.worker(member, Role.MANAGER).id)
+    assert refusal(lambda: invite(scene.coordinator, member)) == MANAGER_EXISTS
     scene.rows(
-        "UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", own.id
+        "UPDATE workers SET status = 'SUSPENDED' WHERE organization_id = %s RETURNING id", member.id
     )
-    invite(scene.coordinator, own)
+    invite(scene.coordinator, member)
 
 
 def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
-    created = invite(scene.coordinator, new)
-    scene.suspend(new.id)
-    assert refusal(lambda: invite(scene.coordinator, new)) == ILLEGAL
+    member = scene.organization("Casa Nueva")
+    created = invite(scene.coordinator, member)
+    scene.suspend(member.id)
+    assert refusal(lambda: invite(scene.coordinator, member)) == ILLEGAL
     assert refusal(lambda: accept(scene, created)) == INVALID
-    scene.reinstate(new.id)
+    scene.reinstate(member.id)
     accept(scene, created)
 
 
@@ -208,8 +208,8 @@ def test_an_organisation_that_does_not_exist_or_is_not_the_callers_own_is_not_fo
 
 
 def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene: Scene) -> None:
-    own = scene.organization()
-    manager = scene.by(own, Role.MANAGER)
+    member = scene.organization()
+    manager = scene.by(member, Role.MANAGER)
     for role in (contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR):
         assert (
             refusal(partial(invite, manager, None, contract_pb2.ROLE_WORKER, role)) == RIGHT_MISSING
@@ -217,7 +217,7 @@ def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene
     accept(scene, invite(manager, None, contract_pb2.ROLE_OPERATOR, language="en"))
     (worker,) = [worker for worker in manager.ListWorkers().workers if worker.email == EMAIL]
     assert (worker.organization_id, worker.language, list(worker.roles)) == (
-        own.id,
+        member.id,
         "en",
         [contract_pb2.ROLE_OPERATOR],
     )
@@ -263,22 +263,21 @@ def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scen
 
 
 def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
-    used, replaced, old = (
-        invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)
-    )
-    accept(scene, used)
-    tokens = [letter(scene, created).token for created in (used, replaced, old)]
+    member = scene.organization("Casa Nueva")
+    invitations = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
+    accepted_invitation, replaced_invitation, _ = invitations  # the third expires
+    accept(scene, accepted_invitation)
+    tokens = [letter(scene, created).token for created in invitations]
     scene.coordinator.CreateInvitation(
-        invitation(organization_id=replaced.organization_id, email="otra@ejemplo.org")
+        invitation(organization_id=replaced_invitation.organization_id, email="otra@ejemplo.org")
     )
     scene.advance(hours=72)
-    created = invite(scene.by(scene.coalition, Role.COORDINATOR), new, email="nueva@ejemplo.org")
+    created = invite(scene.by(scene.coalition, Role.COORDINATOR), member, email="nueva@ejemplo.org")
     token = letter(scene, created).token
-    for wrong in (*tokens, token + "x", token[:-1], token.swapcase(), "x", created.id, "\x00"):
-        assert refusal(partial(scene.nobody.AcceptInvitation, acceptance(wrong))) == INVALID
+    for text in (*tokens, token + "x", token[:-1], token.swapcase(), "x", created.id, "\x00"):
+        assert refusal(partial(scene.nobody.AcceptInvitation, acceptance(text))) == INVALID
         # a malformed request is refused before the token is checked
-        malformed = acceptance(wrong, password="", name="")
+        malformed = acceptance(text, password="", name="")
         assert sorted(wrong_fields(partial(scene.nobody.AcceptInvitation, malformed))) == [
             ("name", "required"),
             ("password", "required"),
@@ -304,8 +303,8 @@ def test_an_invitation_is_valid_for_72_hours_and_then_deleted(scene: Scene) -> N
 
 
 def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> None:
-    own = scene.organization()
-    maker, manager = scene.worker(own, Role.MANAGER), scene.by(own, Role.MANAGER)
+    member = scene.organization()
+    maker, manager = scene.worker(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     created = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
     other = invite(manager, None, contract_pb2.ROLE_WORKER, email="otra@ejemplo.org")
     manager.SuspendWorker(id=maker.id)
@@ -315,16 +314,16 @@ def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> N
 
 
 def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
-    wrong = invite(scene.coordinator, new, email="equivocada@ejemplo.org")
-    right = invite(scene.coordinator, new)
-    assert scene.facts(wrong.id) == [
+    member = scene.organization("Casa Nueva")
+    older = invite(scene.coordinator, member, email="equivocada@ejemplo.org")
+    newer = invite(scene.coordinator, member)
+    assert scene.facts(older.id) == [
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.replaced.v1"),
     ]
-    assert refusal(lambda: accept(scene, wrong)) == INVALID
-    accept(scene, right)
-    manager = scene.by(new, Role.MANAGER)
+    assert refusal(lambda: accept(scene, older)) == INVALID
+    accept(scene, newer)
+    manager = scene.by(member, Role.MANAGER)
     first, other = (
         invite(manager, None, contract_pb2.ROLE_WORKER, email=f"{name}@ejemplo.org")
         for name in ("una", "dos")
@@ -338,37 +337,37 @@ def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
 def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_only(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    manager = scene.by(own, Role.MANAGER)
+    member = scene.organization("Propia")
+    manager = scene.by(member, Role.MANAGER)
     stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
-    wrong, right = (
+    first, second = (
         invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
         for name in ("equivocada", "correcta")
     )
     listed = {invitation.id for invitation in manager.ListInvitations().invitations}
-    assert listed == {wrong.id, right.id}
+    assert listed == {first.id, second.id}
     assert not stranger.ListInvitations().invitations
     for caller, id in (
-        (stranger, wrong.id),
-        (scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), wrong.id),
+        (stranger, first.id),
+        (scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), first.id),
         (manager, "0" * 32),
         (manager, "x\x00"),
     ):
         assert refusal(partial(caller.RevokeInvitation, id=id)) == NOT_FOUND
-    assert scene.by(own, Role.MANAGER).RevokeInvitation(id=wrong.id) == wrong
-    assert scene.facts(wrong.id) == [
+    assert scene.by(member, Role.MANAGER).RevokeInvitation(id=first.id) == first
+    assert scene.facts(first.id) == [
         (1, "enlace.invitation.created.v1"),
         (2, "enlace.invitation.revoked.v1"),
     ]
-    assert refusal(lambda: accept(scene, wrong)) == INVALID
-    accept(scene, right)
-    for closed in (wrong, right):
-        assert refusal(partial(manager.RevokeInvitation, id=closed.id)) == ILLEGAL
+    assert refusal(lambda: accept(scene, first)) == INVALID
+    accept(scene, second)
+    for ended_invitation in (first, second):
+        assert refusal(partial(manager.RevokeInvitation, id=ended_invitation.id)) == ILLEGAL
     assert not manager.ListInvitations().invitations
 
 
 @pytest.mark.parametrize(
-    ("wrong", "violation"),
+    ("fields", "violation"),
     [
         ({"name": ""}, ("name", "required")),
         ({"name": "x" * 201}, ("name", "too_long")),
@@ -376,10 +375,10 @@ def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_onl
     ],
 )
 def test_errors_in_an_acceptance_are_reported_and_the_link_stays_valid(
-    scene: Scene, wrong: dict[str, str], violation: tuple[str, str]
+    scene: Scene, fields: dict[str, str], violation: tuple[str, str]
 ) -> None:
     created = invite(scene.coordinator, scene.organization("Casa Nueva"))
-    assert wrong_fields(lambda: accept(scene, created, **wrong)) == [violation]
+    assert wrong_fields(lambda: accept(scene, created, **fields)) == [violation]
     accept(scene, created)
 
 
@@ -401,7 +400,7 @@ def test_every_address_that_can_be_invited_can_be_written_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "violation"),
+    ("fields", "violation"),
     [
         ({"email": ""}, ("invitation.email", "required")),
         ({"email": "petrona"}, ("invitation.email", "malformed")),
@@ -418,14 +417,14 @@ def test_every_address_that_can_be_invited_can_be_written_to() -> None:
     ],
 )
 def test_an_invalid_invitation_is_refused_with_its_field(
-    scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
+    scene: Scene, fields: dict[str, object], violation: tuple[str, str]
 ) -> None:
-    assert wrong_fields(lambda: invite(scene.coordinator, None, **wrong)) == [violation]
+    assert wrong_fields(lambda: invite(scene.coordinator, None, **fields)) == [violation]
 
 
 def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: Scene) -> None:
-    own = scene.organization()
-    manager = scene.by(own, Role.MANAGER)
+    member = scene.organization()
+    manager = scene.by(member, Role.MANAGER)
     with ThreadPoolExecutor(4) as pool:
         calls = [
             partial(invite, manager, None, email=f"p{n}@ejemplo.org")
@@ -434,4 +433,4 @@ def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: S
         answers = list(pool.map(answer, calls))
     assert (answers.count("OK"), answers.count("too_many_invitations")) == (MAX_INVITATIONS, 3)
     scene.advance(hours=72)
-    invite(scene.by(own, Role.MANAGER))
+    invite(scene.by(member, Role.MANAGER))

@@ -35,10 +35,10 @@ def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
     scene.as_worker(manager).LeaveOrganization(id=former.id, etag=scene.etag(former.id))
     present = scene.organization("Casa")
     accept(scene, invite(scene.coordinator, present))
-    signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD)
-    assert (signed.organization.id, signed.worker.id != manager.id) == (present.id, True)
+    signed_in = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD)
+    assert (signed_in.organization.id, signed_in.worker.id != manager.id) == (present.id, True)
     with scene.database.transaction(SYSTEM) as tx:
-        kin = set(provenance.related_accounts(tx, signed.worker.id, scene.clock.now()))
+        kin = set(provenance.related_accounts(tx, signed_in.worker.id, scene.clock.now()))
     assert manager.id in kin, "both accounts are still one person's"
     accept(scene, invite(scene.as_worker(scene.worker(present, Role.MANAGER))))
     assert len(scene.rows("SELECT FROM workers WHERE email = %s", EMAIL)) == 2
@@ -48,16 +48,16 @@ def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
 def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_when_invited_again(
     suspended: bool, scene: Scene
 ) -> None:
-    own = scene.organization("Casa")
-    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
+    member = scene.organization("Casa")
+    manager, worker = scene.by(member, Role.MANAGER), scene.worker(member, Role.WORKER, email=EMAIL)
     before = scene.nobody.SignIn(email=EMAIL, password=PASSWORD).session_secret
     if suspended:
         manager.SuspendWorker(id=worker.id)
         scene.advance(seconds=1)
     roles = [contract_pb2.ROLE_WORKER, contract_pb2.ROLE_OPERATOR]
     accept(scene, invite(manager, None, *roles, email=EMAIL.upper()))
-    signed = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
-    assert (signed.id, list(signed.roles), signed.status) == (
+    signed_in = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
+    assert (signed_in.id, list(signed_in.roles), signed_in.status) == (
         worker.id,
         roles,
         pb.WORKER_STATUS_ACTIVE,
@@ -76,8 +76,8 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
 def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Casa")
-    manager, worker = scene.by(own, Role.MANAGER), scene.worker(own, Role.WORKER, email=EMAIL)
+    member = scene.organization("Casa")
+    manager, worker = scene.by(member, Role.MANAGER), scene.worker(member, Role.WORKER, email=EMAIL)
     created = invite(manager, None, contract_pb2.ROLE_WORKER)
     scene.advance(minutes=1)
     manager.SuspendWorker(id=worker.id)
@@ -86,8 +86,8 @@ def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again
 
 
 def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
-    own = scene.organization("Casa")
-    manager, other = scene.by(own, Role.MANAGER), scene.worker(own, Role.MANAGER, email=EMAIL)
+    member = scene.organization("Casa")
+    manager, other = scene.by(member, Role.MANAGER), scene.worker(member, Role.MANAGER, email=EMAIL)
     created = scene.as_worker(other).CreateApiKey(
         label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
     )
@@ -99,9 +99,9 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Sc
 def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Casa")
-    manager = scene.by(own, Role.MANAGER)
-    other = scene.as_worker(scene.worker(own, Role.MANAGER, Role.WORKER, email=EMAIL))
+    member = scene.organization("Casa")
+    manager = scene.by(member, Role.MANAGER)
+    other = scene.as_worker(scene.worker(member, Role.MANAGER, Role.WORKER, email=EMAIL))
     people_key, directory_key = (
         other.CreateApiKey(label="Sistema", scopes=[scope])
         for scope in (contract_pb2.SCOPE_PEOPLE_OPEN, contract_pb2.SCOPE_DIRECTORY_WRITE)
@@ -113,7 +113,7 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
         "key_invalid",
     )
     assert scene.nobody.IssueToken(api_key=directory_key.secret).tokens
-    scene.by(own, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
+    scene.by(member, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
     assert scene.nobody.IssueToken(api_key=people_key.secret).tokens
     accept(scene, invite(manager))
     assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "confirmed"
@@ -122,8 +122,8 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
 def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    manager = scene.by(own, Role.MANAGER)
+    member = scene.organization("Propia")
+    manager = scene.by(member, Role.MANAGER)
     for n in range(5):
         created = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
         token = letter(scene, created).token
@@ -142,18 +142,21 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
 
 
 def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Scene) -> None:
-    new = scene.organization("Casa Nueva")
+    member = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:
         created = list(
             pool.map(
-                lambda n: invite(scene.coordinator, new, email=f"persona-{n}@ejemplo.org"), range(4)
+                lambda n: invite(scene.coordinator, member, email=f"persona-{n}@ejemplo.org"),
+                range(4),
             )
         )
         rows = scene.rows("SELECT status FROM invitations ORDER BY status")
         assert [row["status"] for row in rows] == ["OPEN"] + ["REPLACED"] * 3
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
+        answers = list(
+            pool.map(lambda invitation: answer(lambda: accept(scene, invitation)), created)
+        )
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
-    assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", new.id)) == 1
+    assert len(scene.rows("SELECT FROM workers WHERE organization_id = %s", member.id)) == 1
 
 
 def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> None:
@@ -169,14 +172,16 @@ def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
 
     Both ways check under the same lock that there is no manager yet.
     """
-    new = scene.organization("Casa Nueva")
-    created = invite(scene.coordinator, new)
-    scene.worker(new, Role.MANAGER)
+    member = scene.organization("Casa Nueva")
+    created = invite(scene.coordinator, member)
+    scene.worker(member, Role.MANAGER)
     assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS
 
 
 def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
     created = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda one: answer(lambda: accept(scene, one)), created))
+        answers = list(
+            pool.map(lambda invitation: answer(lambda: accept(scene, invitation)), created)
+        )
     assert sorted(answers) == ["OK", "email_taken", "email_taken"]

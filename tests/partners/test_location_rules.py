@@ -23,7 +23,7 @@ from tests.partners.test_service_rules import AREAS, LATER, ON_NO_DAY
 
 HOUSE = LocationEntry("House", "NI", "NI-CI", "NI-CI.chichigalpa", "Calle 1", 12.5, -87.0, "bus 5")
 HIDDEN = replace(HOUSE, confidential=True)
-OPENLY = replace(HIDDEN, area_code="", latitude=None, longitude=None)
+WITHOUT_DIRECTIONS = replace(HIDDEN, area_code="", latitude=None, longitude=None)
 
 
 def place(entry: LocationEntry = HOUSE) -> Location:
@@ -40,11 +40,11 @@ def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None
         entry=HOUSE,
     )
     assert place().facts == ["registered"]
-    assert place(HIDDEN).entry == OPENLY
+    assert place(HIDDEN).entry == WITHOUT_DIRECTIONS
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("changes", "path", "reason"),
     [
         ({"department": "GT-01", "area_code": ""}, "department", "unknown_code"),
         ({"department": "NI-ZZ", "area_code": ""}, "department", "unknown_code"),
@@ -58,12 +58,12 @@ def test_nothing_that_leads_to_a_confidential_place_is_stored_in_clear() -> None
     ],
 )
 def test_an_invalid_place_is_refused_with_its_field(
-    wrong: dict[str, Any], path: str, reason: str
+    changes: dict[str, Any], path: str, reason: str
 ) -> None:
     tested_place = place()
     for act in (
-        lambda: place(replace(HOUSE, **wrong)),
-        lambda: tested_place.change(wrong, AREAS, LATER),
+        lambda: place(replace(HOUSE, **changes)),
+        lambda: tested_place.change(changes, AREAS, LATER),
     ):
         assert violations_of(act) == [(f"location.{path}", reason)]
     assert tested_place == place()
@@ -87,12 +87,12 @@ def test_a_confidential_place_stays_confidential() -> None:
     assert tested_place == place(HIDDEN)
     tested_place.change({"name": "Home", "area_code": "NI-CI.chichigalpa"}, AREAS, LATER)
     assert (tested_place.entry, tested_place.facts) == (
-        replace(OPENLY, name="Home"),
+        replace(WITHOUT_DIRECTIONS, name="Home"),
         ["registered", "changed"],
     )
     open_place = place()
     open_place.change({"confidential": True}, AREAS, LATER)
-    assert open_place.entry == OPENLY
+    assert open_place.entry == WITHOUT_DIRECTIONS
 
 
 def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> None:
@@ -141,12 +141,12 @@ def test_a_country_is_known_by_its_subdivisions() -> None:
 )
 def test_an_area_lies_in_itself_and_in_every_larger_area(code: str, areas: list[str]) -> None:
     assert with_ancestors(code) == areas
-    every = ("NI-CI.chichigalpa", "NI-CI", "NI-LE", "NI", "GT")
-    assert [area for area in every if Areas.lies_in(code, area)] == areas
+    codes = ("NI-CI.chichigalpa", "NI-CI", "NI-LE", "NI", "GT")
+    assert [area for area in codes if Areas.lies_in(code, area)] == areas
     assert Areas.lies_in(code, "")
 
 
-THERE = ServiceAtLocation(
+SERVICE_AT_PLACE = ServiceAtLocation(
     "id",
     "service",
     "place",
@@ -158,40 +158,42 @@ THERE = ServiceAtLocation(
 
 
 def test_the_wrong_fields_of_a_service_at_a_place_are_reported_together() -> None:
-    THERE.check()
-    assert violations_of(replace(THERE, schedules=(ON_NO_DAY,), languages=("es", "es")).check) == [
+    SERVICE_AT_PLACE.check()
+    assert violations_of(
+        replace(SERVICE_AT_PLACE, schedules=(ON_NO_DAY,), languages=("es", "es")).check
+    ) == [
         ("service_at_location.schedules.0.byday.0", "unknown_code"),
         ("service_at_location.languages", "malformed"),
     ]
 
 
 def test_at_a_confidential_place_a_service_keeps_its_hours_but_no_phone_and_no_person() -> None:
-    assert THERE.discreet() == ServiceAtLocation(
-        "id", "service", "place", schedules=THERE.schedules, languages=("es", "en")
+    assert SERVICE_AT_PLACE.discreet() == ServiceAtLocation(
+        "id", "service", "place", schedules=SERVICE_AT_PLACE.schedules, languages=("es", "en")
     )
 
 
-HALF = timedelta(minutes=30)
+HALF_AN_HOUR = timedelta(minutes=30)
 
 
 @pytest.mark.parametrize(
-    ("worker", "when", "may"),
+    ("worker", "when", "is_allowed"),
     [
         ("worker", NOON, True),
-        ("worker", NOON + HALF - timedelta(seconds=1), True),
-        ("worker", NOON + HALF, False),
-        ("worker", NOON - HALF, False),  # recorded by a clock that was ahead
+        ("worker", NOON + HALF_AN_HOUR - timedelta(seconds=1), True),
+        ("worker", NOON + HALF_AN_HOUR, False),
+        ("worker", NOON - HALF_AN_HOUR, False),  # recorded by a clock that was ahead
         ("another", NOON, False),
     ],
 )
 def test_an_address_is_opened_by_one_worker_and_by_the_same_worker_again_for_a_while(
-    worker: str, when: datetime, may: bool
+    worker: str, when: datetime, is_allowed: bool
 ) -> None:
     grant = AddressGrant("referral", "service", "ngo", NOON)
     grant.open("worker", NOON)
     assert grant == AddressGrant("referral", "service", "ngo", NOON, None, NOON, "worker")
     before = deepcopy(grant)
-    if may:
+    if is_allowed:
         grant.open(worker, when)
     else:
         with pytest.raises(Conflict, match=r"^address_opened$"):

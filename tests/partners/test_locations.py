@@ -131,17 +131,17 @@ def changes(by: Stubs, id: str) -> list[tuple[str, str, str]]:
 
 
 def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
-    manager: Stubs, other: Stubs
+    manager: Stubs, partner: Stubs
 ) -> None:
-    location = get(other, make(manager, **OFFICE))
+    location = get(partner, make(manager, **OFFICE))
     assert {field: getattr(location, field) for field in OFFICE} == OFFICE
 
 
 def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_nowhere(
-    scene: Scene, manager: Stubs, other: Stubs
+    scene: Scene, manager: Stubs, partner: Stubs
 ) -> None:
     created = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
-    for by in (manager, other, scene.coordinator):
+    for by in (manager, partner, scene.coordinator):
         location = get(by, created)
         assert (
             location.department,
@@ -154,7 +154,7 @@ def test_others_see_only_the_department_of_a_confidential_place_and_its_street_i
             "",
             False,
         )
-    assert (get(manager, created).name, get(other, created).name) == (HOUSE["name"], "")
+    assert (get(manager, created).name, get(partner, created).name) == (HOUSE["name"], "")
     assert scene.tables_with(HIDDEN_STREET) == set()
 
 
@@ -199,7 +199,7 @@ def test_only_a_manager_opens_the_address_of_her_own_place_and_the_trail_records
 
 
 def test_a_place_that_becomes_confidential_loses_all_directions_and_never_becomes_open_again(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     created = change(
         manager, make(manager, **OFFICE), address="Portón verde", transportation="Ruta 2"
@@ -213,9 +213,9 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
         contacts=[d.ContactPoint(name="Ana Inventada")],
     )
     hidden = change(manager, created, confidential=True)
-    shown = get(other, hidden)
+    shown = get(partner, hidden)
     assert (shown.address, shown.area_code, shown.name) == ("", "", "")
-    (offered,) = offers(other, service.id)
+    (offered,) = offers(partner, service.id)
     assert (list(offered.phones), list(offered.contacts)) == ([], [])
     assert "Portón verde" not in str(scene.rows("SELECT * FROM field_changes"))
     assert wrong_fields(lambda: change(manager, hidden, confidential=False)) == [
@@ -224,7 +224,7 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
 
 
 def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     place, office = make(manager, **OFFICE), make(manager, **OFFICE)
     hidden = scene.service(shelter, "Acogida", "PSS")
@@ -238,14 +238,14 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
     ):
         offer(manager, service.id, location)
     request = pb.ListLocationsRequest(organization_id=shelter.id)
-    assert len(other.ListLocations(request).locations) == 2
+    assert len(partner.ListLocations(request).locations) == 2
     change_service(manager, hidden.id, confidential=True)
-    for by in (other, scene.coordinator):
+    for by in (partner, scene.coordinator):
         assert not offers(by, hidden.id)
         assert [location.id for location in by.ListLocations(request).locations] == [office.id]
         assert refusal(partial(get, by, place)) == NOT_FOUND
-    assert (get(manager, place).address, get(other, office).id) == (OFFICE["address"], office.id)
-    assert [offered.location_id for offered in offers(other, open_service.id)] == [office.id]
+    assert (get(manager, place).address, get(partner, office).id) == (OFFICE["address"], office.id)
+    assert [offered.location_id for offered in offers(partner, open_service.id)] == [office.id]
 
 
 def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
@@ -294,9 +294,9 @@ def test_a_member_on_probation_sees_no_confidential_place(
     scene: Scene, shelter: Organization, manager: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)
-    new = scene.by(scene.organization("Nueva", approved=False))
-    assert refusal(lambda: get(new, created)) == NOT_FOUND
-    (listed,) = new.ListLocations(organization_id=shelter.id).locations
+    new_member = scene.by(scene.organization("Nueva", approved=False))
+    assert refusal(lambda: get(new_member, created)) == NOT_FOUND
+    (listed,) = new_member.ListLocations(organization_id=shelter.id).locations
     assert listed.id == office.id
 
 
@@ -326,7 +326,7 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
 
 
 def test_a_service_states_its_details_at_a_place_and_can_replace_them(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service, created = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
     first = offer(
@@ -337,7 +337,7 @@ def test_a_service_states_its_details_at_a_place_and_can_replace_them(
         languages=["es", "miq"],
     )
     again = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
-    (offered,) = offers(other, service.id)
+    (offered,) = offers(partner, service.id)
     assert first.id == again.id == offered.id
     assert [phone.number for phone in offered.phones] == ["+50522220001"]
     assert (offered.location.name, list(offered.languages)) == ("Oficina", [])
@@ -358,58 +358,58 @@ def is_open(by: Stubs, id: str) -> bool | None:
 
 
 def test_a_service_is_open_according_to_the_time_in_its_own_country(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service = make_service(
         manager, schedules=[weekly("08:00", "17:00", "MO", "TU", "WE", "TH", "FR")]
     )
     scene.clock.set(datetime(2026, 3, 17, 13, 59, tzinfo=UTC))  # 7:59 in Managua, on a Tuesday
-    assert is_open(other, service.id) is False
+    assert is_open(partner, service.id) is False
     scene.advance(minutes=1)
-    assert is_open(other, service.id) is True
+    assert is_open(partner, service.id) is True
     scene.advance(hours=9)
-    assert is_open(other, service.id) is False, "17:00 is outside the hours"
-    assert is_open(other, scene.service(shelter, "Sin horario", "PSS").id) is None
+    assert is_open(partner, service.id) is False, "17:00 is outside the hours"
+    assert is_open(partner, scene.service(shelter, "Sin horario", "PSS").id) is None
 
 
 def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service, created = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
     offered = offer(manager, service.id, created, schedules=[weekly("00:00", "00:00")])
-    assert is_open(other, service.id) is True
+    assert is_open(partner, service.id) is True
     manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
-    assert is_open(other, service.id) is None
+    assert is_open(partner, service.id) is None
 
 
 def test_hours_follow_a_service_and_a_place_to_another_time_zone(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
     hours = [weekly("10:00", "11:00")]
-    own = make_service(manager, name="Propia", country="NI", schedules=hours)
+    service = make_service(manager, name="Propia", country="NI", schedules=hours)
     offered = scene.service(shelter, "Allá", "PSS")
     created = make(manager, **OFFICE | {"area_code": ""})
     offer(manager, offered.id, created, schedules=hours)
-    assert (is_open(other, own.id), is_open(other, offered.id)) == (True, True)
-    change_service(manager, own.id, country="ES", department="")  # 17:30 there
+    assert (is_open(partner, service.id), is_open(partner, offered.id)) == (True, True)
+    change_service(manager, service.id, country="ES", department="")  # 17:30 there
     change(manager, created, country="ES", department="")
-    assert (is_open(other, own.id), is_open(other, offered.id)) == (False, False)
+    assert (is_open(partner, service.id), is_open(partner, offered.id)) == (False, False)
 
 
 def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forward(
-    scene: Scene, manager: Stubs, other: Stubs
+    scene: Scene, manager: Stubs, partner: Stubs
 ) -> None:
     scene.clock.set(datetime(2027, 2, 1, 15, tzinfo=UTC))
     hours = [weekly("02:30", "03:00"), weekly("10:00", "11:00")]
     service = make_service(manager, country="US", schedules=hours)
     scene.advance(days=28)  # the hours ahead now contain the night of 14 March
     scene.sweep()
-    assert is_open(other, service.id) is True
+    assert is_open(partner, service.id) is True
 
 
 def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service, created = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
     round_the_clock = weekly("00:00", "00:00")
@@ -418,7 +418,7 @@ def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
     for _ in range(12):
         scene.advance(days=30)
         scene.sweep()
-        assert is_open(other, service.id) is True
+        assert is_open(partner, service.id) is True
 
 
 def test_hours_that_contradict_each_other_are_refused_at_the_second_schedule(
@@ -440,7 +440,7 @@ def names(by: Stubs, **fields: Any) -> list[str]:
 
 
 def test_a_search_near_a_point_finds_services_with_a_place_around_it(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     for name, latitude, longitude in (
         ("Cerca", 12.62, -87.13),
@@ -450,33 +450,35 @@ def test_a_search_near_a_point_finds_services_with_a_place_around_it(
         service = scene.service(shelter, name, "PSS")
         offer(manager, service.id, make(manager, name=name, latitude=latitude, longitude=longitude))
     around = {"latitude": 12.629, "longitude": -87.131}
-    assert names(other, near=d.Near(**around, radius_km=5)) == ["Cerca"]
-    assert names(other, near=d.Near(**around, radius_km=33)) == ["Cerca"], "34 km as the crow flies"
-    assert names(other, near=d.Near(**around, radius_km=36)) == ["Cerca", "León"]
-    assert names(other, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
+    assert names(partner, near=d.Near(**around, radius_km=5)) == ["Cerca"]
+    assert names(partner, near=d.Near(**around, radius_km=33)) == ["Cerca"], (
+        "34 km as the crow flies"
+    )
+    assert names(partner, near=d.Near(**around, radius_km=36)) == ["Cerca", "León"]
+    assert names(partner, near=d.Near(**around, radius_km=36), words="leon") == ["León"]
 
 
 def test_a_confidential_service_is_found_near_no_point(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
     offer(manager, service.id, office)
     near = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
-    assert names(other, near=near) == ["Casa"]
+    assert names(partner, near=near) == ["Casa"]
     change_service(manager, service.id, confidential=True)
-    assert (names(other, near=near), offers(other, service.id)) == ([], [])
+    assert (names(partner, near=near), offers(partner, service.id)) == ([], [])
     assert wrong_fields(lambda: offer(manager, service.id, office)) == [
         ("service_at_location.location_id", "out_of_range")
     ]
 
 
 def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     scene.service(shelter, "Sin horario", "PSS")
     make_service(manager, name="De día", schedules=[weekly("08:00", "17:00")])
     make_service(manager, name="De noche", schedules=[weekly("20:00", "06:00")])
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua
-    assert names(other, open_now=True) == ["De día"]
+    assert names(partner, open_now=True) == ["De día"]
     scene.advance(hours=10)
-    assert names(other, open_now=True) == ["De noche"]
+    assert names(partner, open_now=True) == ["De noche"]

@@ -23,13 +23,13 @@ from tests.partners.test_sessions import FAILED, sign_in, token_of
 
 
 @pytest.fixture
-def own(scene: Scene) -> Organization:
+def member(scene: Scene) -> Organization:
     return scene.organization("Puentes")
 
 
-def worker_with_second_factor(scene: Scene, organization: Organization, *roles: Role) -> Worker:
+def worker_with_second_factor(scene: Scene, member: Organization, *roles: Role) -> Worker:
     """Makes a worker with a code, spare codes and a passkey."""
-    worker = scene.worker(organization, *roles, email=EMAIL)
+    worker = scene.worker(member, *roles, email=EMAIL)
     add_passkey(scene.as_worker(worker))
     add_code(scene, scene.as_worker(worker))
     return worker
@@ -44,9 +44,9 @@ def has_second_factor(scene: Scene) -> bool:
 
 
 def test_her_manager_lets_her_sign_in_with_only_her_password_again(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker = worker_with_second_factor(scene, own)
+    worker = worker_with_second_factor(scene, member)
     waiting = sign_in(scene).challenge
     scene.rows(
         "INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id",
@@ -54,7 +54,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
         scene.clock.now(),
         scene.clock.now(),
     )
-    manager = scene.worker(own, Role.MANAGER)
+    manager = scene.worker(member, Role.MANAGER)
     remove_second_factor(scene.as_worker(manager), worker)
     assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
@@ -78,9 +78,9 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     ) == [{"actor_id": manager.id, "object_id": worker.id, "allowed": True}]
 
 
-def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -> None:
+def test_nobody_removes_her_own_second_factor(scene: Scene, member: Organization) -> None:
     """Otherwise an unlocked screen would be enough."""
-    manager = worker_with_second_factor(scene, own, Role.MANAGER)
+    manager = worker_with_second_factor(scene, member, Role.MANAGER)
     assert refusal(lambda: remove_second_factor(scene.as_worker(manager), manager)) == (
         "FAILED_PRECONDITION",
         "own_account",
@@ -88,14 +88,16 @@ def test_nobody_removes_her_own_second_factor(scene: Scene, own: Organization) -
     assert has_second_factor(scene)
 
 
-def test_one_manager_removes_the_second_factor_of_another(scene: Scene, own: Organization) -> None:
-    other = worker_with_second_factor(scene, own, Role.MANAGER)
-    remove_second_factor(scene.by(own, Role.MANAGER), other)
+def test_one_manager_removes_the_second_factor_of_another(
+    scene: Scene, member: Organization
+) -> None:
+    other = worker_with_second_factor(scene, member, Role.MANAGER)
+    remove_second_factor(scene.by(member, Role.MANAGER), other)
     assert sign_in(scene).session_secret
 
 
-def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organization) -> None:
-    worker = worker_with_second_factor(scene, own)
+def test_a_worker_of_another_organisation_is_not_found(scene: Scene, member: Organization) -> None:
+    worker = worker_with_second_factor(scene, member)
     for by in (
         scene.by(scene.organization("Otra"), Role.MANAGER),
         scene.coordinator,
@@ -104,7 +106,7 @@ def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organi
         for id in (worker.id, "f" * 32, "x\x00"):
             assert refusal(partial(remove_second_factor, by, id)) == NOT_FOUND
     for role in (Role.WORKER, Role.OPERATOR, Role.AUDITOR):
-        assert refusal(partial(remove_second_factor, scene.by(own, role), worker)) == (
+        assert refusal(partial(remove_second_factor, scene.by(member, role), worker)) == (
             "PERMISSION_DENIED",
             "right_missing",
         )
@@ -112,21 +114,24 @@ def test_a_worker_of_another_organisation_is_not_found(scene: Scene, own: Organi
 
 
 def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_nobody_else_there(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    manager = worker_with_second_factor(scene, own, Role.MANAGER, Role.WORKER)
-    second = scene.worker(own, Role.MANAGER)
-    assert scene.coordinator.GetOrganization(id=own.id).only_manager_worker_id == ""
+    manager = worker_with_second_factor(scene, member, Role.MANAGER, Role.WORKER)
+    second = scene.worker(member, Role.MANAGER)
+    assert scene.coordinator.GetOrganization(id=member.id).only_manager_worker_id == ""
     assert refusal(lambda: remove_second_factor(scene.coordinator, manager)) == NOT_FOUND
     scene.as_worker(manager).SuspendWorker(id=second.id)
-    organization = scene.coordinator.GetOrganization(id=own.id)
-    assert (organization.has_manager, organization.only_manager_worker_id) == (True, manager.id)
-    assert scene.as_worker(manager).GetOrganization(id=own.id).only_manager_worker_id == "", (
+    current_organization = scene.coordinator.GetOrganization(id=member.id)
+    assert (current_organization.has_manager, current_organization.only_manager_worker_id) == (
+        True,
+        manager.id,
+    )
+    assert scene.as_worker(manager).GetOrganization(id=member.id).only_manager_worker_id == "", (
         "the field is shown to coordinators only"
     )
     # she is no longer a manager
     assert refusal(lambda: remove_second_factor(scene.coordinator, second)) == NOT_FOUND
-    remove_second_factor(scene.coordinator, organization.only_manager_worker_id)
+    remove_second_factor(scene.coordinator, current_organization.only_manager_worker_id)
     assert sign_in(scene).session_secret
     [(fact, _)] = facts_with_letters(scene, "second_factor_removed")
     assert fact.by_role_code == "COORDINATOR"
@@ -148,9 +153,9 @@ def test_a_manager_who_is_no_coordinator_cannot_remove_a_coordinators_second_fac
 
 
 def test_the_second_factor_of_a_suspended_account_cannot_be_removed(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
+    worker, manager = worker_with_second_factor(scene, member), scene.by(member, Role.MANAGER)
     manager.SuspendWorker(id=worker.id)
     assert refusal(lambda: remove_second_factor(manager, worker)) == (
         "FAILED_PRECONDITION",
@@ -159,43 +164,45 @@ def test_the_second_factor_of_a_suspended_account_cannot_be_removed(
 
 
 def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveals_nothing(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker = scene.worker(own, email=EMAIL)
+    worker = scene.worker(member, email=EMAIL)
     secret = sign_in(scene).session_secret
-    remove_second_factor(scene.by(own, Role.MANAGER), worker)
+    remove_second_factor(scene.by(member, Role.MANAGER), worker)
     assert token_of(scene, secret).worker.id == worker.id
     assert facts_with_letters(scene, "second_factor_removed") == []
 
 
 def test_when_several_managers_remove_a_second_factor_at_once_the_worker_is_notified_once(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker = worker_with_second_factor(scene, own)
-    calls = [partial(remove_second_factor, scene.by(own, Role.MANAGER), worker) for _ in range(3)]
+    worker = worker_with_second_factor(scene, member)
+    calls = [
+        partial(remove_second_factor, scene.by(member, Role.MANAGER), worker) for _ in range(3)
+    ]
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(answer, calls)) == ["OK"] * 3
     assert len(facts_with_letters(scene, "second_factor_removed")) == 1
 
 
 def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
     """A thief who reads a worker's mailbox and persuades her manager has to request a new link.
 
     The worker is notified twice before the thief can use it.
     """
-    worker = worker_with_second_factor(scene, own)
+    worker = worker_with_second_factor(scene, member)
     token = link(scene)
-    remove_second_factor(scene.by(own, Role.MANAGER), worker)
+    remove_second_factor(scene.by(member, Role.MANAGER), worker)
     assert refusal(lambda: reset(scene, token)) == INVALID
 
 
 def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
-    scene: Scene, own: Organization, strict: Stubs
+    scene: Scene, member: Organization, strict: Stubs
 ) -> None:
-    worker = worker_with_second_factor(scene, own, Role.OPERATOR)
-    remove_second_factor(scene.by(own, Role.MANAGER), worker)
+    worker = worker_with_second_factor(scene, member, Role.OPERATOR)
+    remove_second_factor(scene.by(member, Role.MANAGER), worker)
     begun = strict.SignIn(email=EMAIL, password=PASSWORD)
     assert (begun.session_secret, bool(begun.set_up_secret)) == ("", True)
     code = App(scene, begun.set_up_secret).code()
@@ -203,8 +210,8 @@ def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
     assert len(entered.recovery_codes) == 10
 
 
-def test_a_repeated_request_has_its_one_effect(scene: Scene, own: Organization) -> None:
-    worker, manager = worker_with_second_factor(scene, own), scene.by(own, Role.MANAGER)
+def test_a_repeated_request_has_its_one_effect(scene: Scene, member: Organization) -> None:
+    worker, manager = worker_with_second_factor(scene, member), scene.by(member, Role.MANAGER)
     for _ in range(2):
         remove_second_factor(manager, worker, request_id="one")
     assert len(facts_with_letters(scene, "second_factor_removed")) == 1

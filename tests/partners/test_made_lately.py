@@ -30,19 +30,19 @@ THIEF = "ladron@correo.example"
 
 
 @pytest.fixture
-def own(scene: Scene) -> Organization:
+def member(scene: Scene) -> Organization:
     return scene.organization("Puentes")
 
 
 @pytest.fixture
-def manager(scene: Scene, own: Organization) -> Worker:
-    return scene.worker(own, Role.MANAGER, email=EMAIL)
+def manager(scene: Scene, member: Organization) -> Worker:
+    return scene.worker(member, Role.MANAGER, email=EMAIL)
 
 
 def stamp(time: datetime) -> Timestamp:
-    at = Timestamp()
-    at.FromDatetime(time)
-    return at
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
 
 
 def list_changes(by: Stubs, since: datetime) -> list[pb.MadeLately]:
@@ -116,9 +116,9 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
 
 
 def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended(
-    scene: Scene, own: Organization, manager: Worker
+    scene: Scene, member: Organization, manager: Worker
 ) -> None:
-    colleague = scene.worker(own, Role.WORKER, email="rosa@puentes.org")
+    colleague = scene.worker(member, Role.WORKER, email="rosa@puentes.org")
     scene.advance(days=1)
     by, since = scene.as_worker(manager), scene.clock.now()
     accept(scene, invite(by, "rosa@puentes.org", contract_pb2.ROLE_WORKER))
@@ -143,9 +143,9 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
 
 
 def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_are_notified(
-    scene: Scene, own: Organization, manager: Worker
+    scene: Scene, member: Organization, manager: Worker
 ) -> None:
-    worker = scene.worker(own, Role.WORKER)
+    worker = scene.worker(member, Role.WORKER)
     me, since = scene.as_worker(worker), scene.clock.now()
     add_code(scene, me)
     add_passkey(me)
@@ -177,11 +177,11 @@ def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
 
 
 def test_a4_nobody_ends_what_another_account_made(
-    scene: Scene, own: Organization, manager: Worker
+    scene: Scene, member: Organization, manager: Worker
 ) -> None:
     since = scene.clock.now()
     key = make_key(scene.as_worker(manager)).api_key
-    colleague = scene.by(own, Role.MANAGER)
+    colleague = scene.by(member, Role.MANAGER)
     assert list_changes(colleague, since) == []
     assert end(colleague, since, key.id) == 0
     assert len(scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL")) == 1

@@ -74,14 +74,14 @@ def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
     """Opens connections to an address, and sends only the given bytes on each."""
     with ExitStack() as ending:
 
-        def connect(address: str, count: int, words: bytes) -> list[socket.socket]:
+        def connect(address: str, count: int, bytes_sent: bytes) -> list[socket.socket]:
             host, _, port = address.rpartition(":")
             created = []
             for _ in range(count):
                 created.append(
                     ending.enter_context(socket.create_connection((host, int(port)), 10))
                 )
-                created[-1].sendall(words)
+                created[-1].sendall(bytes_sent)
             return created
 
         yield connect
@@ -121,16 +121,16 @@ def known_answers(channel: grpc.Channel) -> bool:
     return bool(ready.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-@pytest.mark.parametrize("words", [b"", PREFACE], ids=["silent", "greeted"])
+@pytest.mark.parametrize("bytes_sent", [b"", PREFACE], ids=["silent", "greeted"])
 def test_more_idle_connections_than_the_soft_limit_leave_room_for_callers(
     environment: dict[str, str],
     serve: Serve,
     crowd: Callable[[str, int, bytes], list[socket.socket]],
-    words: bytes,
+    bytes_sent: bytes,
 ) -> None:
     process, address = serve(300, 2000), environment["ENLACE_LISTEN"]
     assert answers(address)
-    crowd(address, 600, words)
+    crowd(address, 600, bytes_sent)
     assert answers(address, within=5), "with 600 connections and a soft limit of 300"
     assert process.poll() is None
 

@@ -368,14 +368,17 @@ def test_excluded_organisations_are_left_out_without_a_trace(scene: Scene) -> No
 def test_only_services_of_the_country_that_are_offered_by_active_members_are_matched(
     scene: Scene,
 ) -> None:
-    suspended, new = scene.organization("Suspendida"), scene.organization("Nueva", approved=False)
+    suspended, new_member = (
+        scene.organization("Suspendida"),
+        scene.organization("Nueva", approved=False),
+    )
     scene.service(suspended, "De suspendida")
-    scene.service(new, "Albergue a prueba")
+    scene.service(new_member, "Albergue a prueba")
     scene.service(scene.coalition, "Costa Rica", country="CR", department="")
     scene.service(scene.coalition, "Cerrado por obras", active=False)
     scene.suspend(suspended.id)
     assert not scene.coordinator.MatchServices(need_code="HOU.EMG", country="NI").matches
-    scene.service(new, "Consulta a prueba", "MED.PRI")
+    scene.service(new_member, "Consulta a prueba", "MED.PRI")
     assert len(scene.coordinator.MatchServices(need_code="MED.PRI", country="NI").matches) == 1
 
 

@@ -54,21 +54,21 @@ def member(status: OrganizationStatus = S.APPROVED, **more: Any) -> Organization
     return Organization(id="member", status=status, **fields)
 
 
-def seen(kind: EvidenceKind, reference: str = "1", days: int | None = None) -> Evidence:
+def evidence_of(kind: EvidenceKind, reference: str = "1", days: int | None = None) -> Evidence:
     end = None if days is None else TODAY + days * DAY
     return Evidence(kind, reference, TODAY, end, "worker", NOON)
 
 
-def agreed(days: int) -> tuple[Evidence, ...]:
-    return (seen(EvidenceKind.AGREEMENT, days=days),)
+def agreement(days: int) -> tuple[Evidence, ...]:
+    return (evidence_of(EvidenceKind.AGREEMENT, days=days),)
 
 
-ALL_SEEN = (
-    seen(EvidenceKind.REGISTRATION),
-    seen(EvidenceKind.REFERENCES, "1"),
-    seen(EvidenceKind.REFERENCES, "2"),
-    seen(EvidenceKind.SAFEGUARDING_POLICY),
-    *agreed(365),
+ALL_EVIDENCE = (
+    evidence_of(EvidenceKind.REGISTRATION),
+    evidence_of(EvidenceKind.REFERENCES, "1"),
+    evidence_of(EvidenceKind.REFERENCES, "2"),
+    evidence_of(EvidenceKind.SAFEGUARDING_POLICY),
+    *agreement(365),
 )
 
 
@@ -84,7 +84,7 @@ def test_an_application_and_a_registration_are_published_with_the_entry() -> Non
 
 
 @pytest.mark.parametrize(
-    ("wrong", "expected"),
+    ("changes", "expected"),
     [
         ({"department": "GT-01"}, ("department", "unknown_code")),
         ({"phone": "22334455"}, ("phone", "malformed")),
@@ -92,9 +92,9 @@ def test_an_application_and_a_registration_are_published_with_the_entry() -> Non
     ],
 )
 def test_an_invalid_entry_is_refused_with_its_field(
-    wrong: dict[str, Any], expected: tuple[str, str]
+    changes: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    entry, (path, reason) = replace(ENTRY, **wrong), expected
+    entry, (path, reason) = replace(ENTRY, **changes), expected
     assert violations_of(lambda: Organization.register("member", entry, NOON)) == [
         (f"organization.{path}", reason)
     ]
@@ -109,7 +109,9 @@ STEPS: dict[str, tuple[Callable[[Organization], None], set[OrganizationStatus]]]
     ),
     "approve": (lambda organization: organization.approve(LATER, TODAY), {S.PROBATION}),
     "record": (
-        lambda organization: organization.record(seen(EvidenceKind.REGISTRATION), LATER, TODAY),
+        lambda organization: organization.record(
+            evidence_of(EvidenceKind.REGISTRATION), LATER, TODAY
+        ),
         {S.PROBATION, S.APPROVED},
     ),
     "propose to suspend": (
@@ -225,8 +227,8 @@ def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_
     organization.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
     assert organization.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
     assert (organization.entry, organization.facts) == (ENTRY, ["change_proposed"])
-    own = partial(organization.confirm_change, Person("first"), LATER)
-    assert conflict_of(own) == "second_person_required"
+    by_the_same_person = partial(organization.confirm_change, Person("first"), LATER)
+    assert conflict_of(by_the_same_person) == "second_person_required"
     organization.confirm_change(Person("second"), LATER)
     # A department of the former country is no department of the new country.
     assert organization.entry == replace(ENTRY, country="GT", hotline_number="133", department="")
@@ -296,10 +298,10 @@ def test_a_proposal_that_is_dropped_is_gone() -> None:
     ("evidence", "missing"),
     [
         ((), ["REGISTRATION", "REFERENCES", "SAFEGUARDING_POLICY", "AGREEMENT"]),
-        (ALL_SEEN, []),
-        (ALL_SEEN[:1] + ALL_SEEN[2:], ["REFERENCES"]),
-        ((*ALL_SEEN[:4], *agreed(0)), []),
-        ((*ALL_SEEN[:4], *agreed(-1)), ["AGREEMENT"]),
+        (ALL_EVIDENCE, []),
+        (ALL_EVIDENCE[:1] + ALL_EVIDENCE[2:], ["REFERENCES"]),
+        ((*ALL_EVIDENCE[:4], *agreement(0)), []),
+        ((*ALL_EVIDENCE[:4], *agreement(-1)), ["AGREEMENT"]),
     ],
 )
 def test_evidence_that_nobody_has_seen_or_that_has_expired_is_missing(
@@ -314,41 +316,46 @@ def test_evidence_that_nobody_has_seen_or_that_has_expired_is_missing(
 
 
 def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_do() -> None:
-    organization = member(evidence=ALL_SEEN, warned_days=30, approval_proposed_by_worker_id="first")
-    third = seen(EvidenceKind.REFERENCES, "3")
+    organization = member(
+        evidence=ALL_EVIDENCE, warned_days=30, approval_proposed_by_worker_id="first"
+    )
+    third = evidence_of(EvidenceKind.REFERENCES, "3")
     organization.record(third, LATER, TODAY)
-    assert set(organization.evidence) == {*ALL_SEEN, third} - {ALL_SEEN[1]}
-    again = seen(EvidenceKind.REFERENCES, "3")
+    assert set(organization.evidence) == {*ALL_EVIDENCE, third} - {ALL_EVIDENCE[1]}
+    again = evidence_of(EvidenceKind.REFERENCES, "3")
     organization.record(again, LATER, TODAY)
-    assert set(organization.evidence) == {*ALL_SEEN, again} - {ALL_SEEN[1]}
-    newer = seen(EvidenceKind.REGISTRATION, "2")
+    assert set(organization.evidence) == {*ALL_EVIDENCE, again} - {ALL_EVIDENCE[1]}
+    newer = evidence_of(EvidenceKind.REGISTRATION, "2")
     organization.record(newer, LATER, TODAY)
-    assert set(organization.evidence) == {*ALL_SEEN, again, newer} - {ALL_SEEN[0], ALL_SEEN[1]}
+    assert set(organization.evidence) == {*ALL_EVIDENCE, again, newer} - {
+        ALL_EVIDENCE[0],
+        ALL_EVIDENCE[1],
+    }
     assert (organization.warned_days, organization.approval_proposed_by_worker_id) == (30, "")
-    organization.record(seen(EvidenceKind.AGREEMENT, "2", days=90), LATER, TODAY)
+    organization.record(evidence_of(EvidenceKind.AGREEMENT, "2", days=90), LATER, TODAY)
     assert (organization.warned_days, organization.agreement_days(TODAY)) == (None, 90)
     assert organization.facts == ["evidence_recorded"] * 4
 
 
 @pytest.mark.parametrize(
-    ("wrong", "expected"),
+    ("evidence", "expected"),
     [
-        (seen(EvidenceKind.REGISTRATION, ""), ("reference", "required")),
+        (evidence_of(EvidenceKind.REGISTRATION, ""), ("reference", "required")),
         (
-            replace(seen(EvidenceKind.REGISTRATION), seen_date=TODAY + DAY),
+            replace(evidence_of(EvidenceKind.REGISTRATION), seen_date=TODAY + DAY),
             ("seen_date", "out_of_range"),
         ),
-        (seen(EvidenceKind.REGISTRATION, days=9), ("expire_date", "out_of_range")),
-        (seen(EvidenceKind.AGREEMENT), ("expire_date", "required")),
-        (seen(EvidenceKind.AGREEMENT, days=-1), ("expire_date", "out_of_range")),
-        (seen(EvidenceKind.AGREEMENT, days=5 * 366 + 1), ("expire_date", "out_of_range")),
+        (evidence_of(EvidenceKind.REGISTRATION, days=9), ("expire_date", "out_of_range")),
+        (evidence_of(EvidenceKind.AGREEMENT), ("expire_date", "required")),
+        (evidence_of(EvidenceKind.AGREEMENT, days=-1), ("expire_date", "out_of_range")),
+        (evidence_of(EvidenceKind.AGREEMENT, days=5 * 366 + 1), ("expire_date", "out_of_range")),
     ],
 )
 def test_evidence_that_cannot_have_been_seen_is_refused(
-    wrong: Evidence, expected: tuple[str, str]
+    evidence: Evidence, expected: tuple[str, str]
 ) -> None:
     organization = member()
-    assert violations_of(lambda: organization.record(wrong, LATER, TODAY)) == [
+    assert violations_of(lambda: organization.record(evidence, LATER, TODAY)) == [
         (f"evidence.{expected[0]}", expected[1])
     ]
     assert organization == member()
@@ -356,18 +363,18 @@ def test_evidence_that_cannot_have_been_seen_is_refused(
 
 @pytest.mark.parametrize("days", [0, 5 * 366])
 def test_an_agreement_may_end_today_or_in_five_years(days: int) -> None:
-    seen(EvidenceKind.AGREEMENT, days=days).check(TODAY)
+    evidence_of(EvidenceKind.AGREEMENT, days=days).check(TODAY)
 
 
 def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() -> None:
-    organization = member(S.PROBATION, evidence=ALL_SEEN)
+    organization = member(S.PROBATION, evidence=ALL_EVIDENCE)
     organization.approve(LATER, TODAY, Person("first"))
     assert (organization.status, organization.approval_proposed_by_worker_id) == (
         S.PROBATION,
         "first",
     )
-    own = partial(organization.approve, LATER, TODAY, Person("first"))
-    assert conflict_of(own) == "second_person_required"
+    by_the_same_person = partial(organization.approve, LATER, TODAY, Person("first"))
+    assert conflict_of(by_the_same_person) == "second_person_required"
     organization.approve(LATER, TODAY, Person("second"))
     assert (organization.status, organization.approval_proposed_by_worker_id) == (S.APPROVED, "")
     assert organization.facts == ["approval_proposed", "approved"]
@@ -375,8 +382,8 @@ def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() ->
 
 def test_the_registrar_of_a_member_does_not_invite_its_first_manager_before_its_approval() -> None:
     registered = member(S.PROBATION, registered_by_worker_id="first")
-    own = partial(registered.check_inviter, Person("first"))
-    assert conflict_of(own) == "second_person_required"
+    by_the_same_person = partial(registered.check_inviter, Person("first"))
+    assert conflict_of(by_the_same_person) == "second_person_required"
     registered.check_inviter(Person("second"))
     member(S.APPROVED, registered_by_worker_id="first").check_inviter(Person("first"))
     member(S.PROBATION).check_inviter(Person(""))
@@ -405,7 +412,7 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
     days: int, warned: int | None, due: int | None
 ) -> None:
     assert due_warning(days, warned) == due
-    organization = member(evidence=agreed(days), warned_days=warned)
+    organization = member(evidence=agreement(days), warned_days=warned)
     organization.warn_or_restart_probation(LATER, TODAY)
     assert organization.warned_days == (due or warned)
     assert organization.facts == (["agreement_ending"] if due else [])
@@ -414,10 +421,10 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
 def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_stays_approved() -> (
     None
 ):
-    ended = member(evidence=agreed(-1))
+    ended = member(evidence=agreement(-1))
     ended.warn_or_restart_probation(LATER, TODAY)
     assert (ended.status, ended.facts) == (S.PROBATION, ["agreement_expired"])
-    without = member(evidence=ALL_SEEN[:1])
+    without = member(evidence=ALL_EVIDENCE[:1])
     without.warn_or_restart_probation(LATER, TODAY)
     assert (without.status, without.facts) == (S.APPROVED, [])
     assert (without.agreement_expire_date, without.agreement_days(TODAY)) == (None, None)
@@ -426,6 +433,6 @@ def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_s
 
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])
 def test_only_the_agreement_of_a_full_member_is_watched(status: OrganizationStatus) -> None:
-    organization = member(status, evidence=agreed(-1))
+    organization = member(status, evidence=agreement(-1))
     organization.warn_or_restart_probation(LATER, TODAY)
     assert (organization.status, organization.facts) == (status, [])

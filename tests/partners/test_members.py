@@ -33,10 +33,10 @@ def test_a_key_cannot_be_made_for_an_organisation_that_is_not_the_callers_own(
 
 
 def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
-    own = scene.organization()
-    manager = scene.by(own, Role.MANAGER)  # Xiomara
+    member = scene.organization()
+    manager = scene.by(member, Role.MANAGER)  # Xiomara
     for name in ("Zoila", "Álvaro", "berta"):
-        scene.worker(own, name=name)
+        scene.worker(member, name=name)
     scene.worker(scene.organization("Ajena"), name="Otra")
     first = manager.ListWorkers(page_size=3)
     rest = manager.ListWorkers(page_size=3, page_token=first.next_page_token)
@@ -45,13 +45,13 @@ def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
         ["Zoila"],
     ]
     assert not rest.next_page_token
-    for caller in (scene.by(own, Role.WORKER), scene.coordinator, scene.by_key(own, *SCOPES)):
+    for caller in (scene.by(member, Role.WORKER), scene.coordinator, scene.by_key(member, *SCOPES)):
         assert refusal(caller.ListWorkers) == RIGHT_MISSING
 
 
 def test_a_suspended_worker_loses_access_at_once(scene: Scene) -> None:
-    own = scene.organization()
-    worker, manager = scene.worker(own), scene.by(own, Role.MANAGER)
+    member = scene.organization()
+    worker, manager = scene.worker(member), scene.by(member, Role.MANAGER)
     caller = scene.as_worker(worker)
     caller.ListOrganizations()
     assert manager.SuspendWorker(id=worker.id).status == pb.WORKER_STATUS_SUSPENDED
@@ -95,7 +95,7 @@ def test_a_keys_secret_is_shown_once_and_stored_as_a_hash(scene: Scene, manager:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "violation"),
+    ("fields", "violation"),
     [
         ({"label": ""}, ("label", "required")),
         ({"scopes": []}, ("scopes", "required")),
@@ -107,9 +107,9 @@ def test_a_keys_secret_is_shown_once_and_stored_as_a_hash(scene: Scene, manager:
     ],
 )
 def test_an_invalid_key_request_is_refused_with_its_field(
-    scene: Scene, wrong: dict[str, object], violation: tuple[str, str]
+    scene: Scene, fields: dict[str, object], violation: tuple[str, str]
 ) -> None:
-    request = key_request(**wrong)
+    request = key_request(**fields)
     assert wrong_fields(lambda: scene.coordinator.CreateApiKey(request)) == [violation]
 
 
@@ -123,8 +123,8 @@ def test_a_key_ends_within_two_years(scene: Scene, days: int) -> None:
 
 
 def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) -> None:
-    own, request = scene.organization(), key_request()
-    manager = scene.by(own, Role.MANAGER)
+    member, request = scene.organization(), key_request()
+    manager = scene.by(member, Role.MANAGER)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(answer, [partial(manager.CreateApiKey, request)] * 4))
     assert sorted(answers) == ["OK"] * 2 + ["too_many_keys"] * 2
@@ -136,14 +136,14 @@ def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) 
     manager.CreateApiKey(request)
     assert len(manager.ListApiKeys().api_keys) == 3
     scene.advance(days=366)
-    scene.by(own, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
+    scene.by(member, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
 
 
 def test_a_revoked_key_loses_access_at_once(scene: Scene) -> None:
-    own = scene.organization()
-    caller = scene.by_key(own, "directory.read")
+    member = scene.organization()
+    caller = scene.by_key(member, "directory.read")
     caller.ListOrganizations()
-    manager = scene.by(own, Role.MANAGER)
+    manager = scene.by(member, Role.MANAGER)
     (key,) = manager.ListApiKeys().api_keys
     manager.RevokeApiKey(id=key.id)
     assert refusal(caller.ListOrganizations) == NOT_ACTIVE
@@ -157,15 +157,15 @@ def test_a_key_of_another_organisation_is_not_found(scene: Scene, manager: Stubs
 
 
 def test_each_step_of_an_account_or_a_key_is_on_the_trail(scene: Scene) -> None:
-    own = scene.organization()
-    manager = scene.by(own, Role.MANAGER)
-    created = scene.worker(own)
+    member = scene.organization()
+    manager = scene.by(member, Role.MANAGER)
+    created = scene.worker(member)
     manager.SuspendWorker(id=created.id)
     key = manager.CreateApiKey(key_request()).api_key
     manager.RevokeApiKey(id=key.id)
     trail = scene.rows("SELECT action, object_id, organization_id FROM audit ORDER BY sequence")
     assert [tuple(row.values()) for row in trail] == [
-        ("worker_suspend", created.id, own.id),
-        ("api_key_create", key.id, own.id),
-        ("api_key_revoke", key.id, own.id),
+        ("worker_suspend", created.id, member.id),
+        ("api_key_create", key.id, member.id),
+        ("api_key_revoke", key.id, member.id),
     ]

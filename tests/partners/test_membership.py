@@ -179,7 +179,7 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("fields", "path", "reason"),
     [
         ({"name": ""}, "name", "required"),
         ({"type": 0}, "type", "required"),
@@ -193,9 +193,9 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
     ],
 )
 def test_an_invalid_application_is_refused_with_its_field(
-    scene: Scene, wrong: dict[str, object], path: str, reason: str
+    scene: Scene, fields: dict[str, object], path: str, reason: str
 ) -> None:
-    assert wrong_fields(lambda: scene.nobody.ApplyForMembership(application(**wrong))) == [
+    assert wrong_fields(lambda: scene.nobody.ApplyForMembership(application(**fields))) == [
         (path, reason)
     ]
 
@@ -208,11 +208,11 @@ def test_the_same_request_id_applies_once(scene: Scene) -> None:
 
 def test_an_applicant_does_not_exist_for_anybody_else(scene: Scene) -> None:
     applicant = apply(scene)
-    own = scene.organization("Puentes")
+    member = scene.organization("Puentes")
     for caller in (
-        scene.by(own, Role.MANAGER),
-        scene.by(own),
-        scene.by_key(own, "directory.read"),
+        scene.by(member, Role.MANAGER),
+        scene.by(member),
+        scene.by_key(member, "directory.read"),
     ):
         assert refusal(partial(caller.GetOrganization, id=applicant.id)) == NOT_FOUND
         assert not caller.BatchGet(organization_ids=[applicant.id]).organizations
@@ -342,7 +342,7 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong", "path", "reason"),
+    ("kind", "fields", "path", "reason"),
     [
         (1, {"seen_date": "2026-03-15"}, "seen_date", "out_of_range"),
         (1, {"seen_date": "2026-02-30"}, "seen_date", "malformed"),
@@ -354,11 +354,11 @@ def test_no_member_is_approved_before_all_evidence_was_seen(scene: Scene) -> Non
     ],
 )
 def test_impossible_evidence_is_refused_with_its_field(
-    scene: Scene, kind: int, wrong: dict[str, str], path: str, reason: str
+    scene: Scene, kind: int, fields: dict[str, str], path: str, reason: str
 ) -> None:
     applicant = admit(scene, apply(scene))
     assert wrong_fields(
-        lambda: record_evidence(scene, applicant, pb.EvidenceKind.ValueType(kind), **wrong)
+        lambda: record_evidence(scene, applicant, pb.EvidenceKind.ValueType(kind), **fields)
     ) == [(f"evidence.{path}", reason)]
 
 
@@ -445,28 +445,33 @@ def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_e
 
 
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
-    own = scene.organization("Puentes")
-    scene.service(own)
-    manager, key = scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")
-    worker = scene.by(own)
-    left = manager.LeaveOrganization(id=own.id, etag=etag_of(own))
-    assert (left.status, verbs(scene, own.id)[-1]) == (LEFT, "left")
+    organization = scene.organization("Puentes")
+    scene.service(organization)
+    manager, key = (
+        scene.by(organization, Role.MANAGER),
+        scene.by_key(organization, "directory.read"),
+    )
+    worker = scene.by(organization)
+    left = manager.LeaveOrganization(id=organization.id, etag=etag_of(organization))
+    assert (left.status, verbs(scene, organization.id)[-1]) == (LEFT, "left")
     for caller in (manager, worker, key):
         assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
     other = scene.by(scene.organization("Otra"))
     assert not other.SearchServices().services
-    assert other.GetOrganization(id=own.id).name == "Puentes", "old referrals still show its name"
-    again = pb.LeaveOrganizationRequest(id=own.id, etag=left.etag)
+    assert other.GetOrganization(id=organization.id).name == "Puentes", (
+        "old referrals still show its name"
+    )
+    again = pb.LeaveOrganizationRequest(id=organization.id, etag=left.etag)
     assert refusal(lambda: scene.coordinator.LeaveOrganization(again)) == ILLEGAL
 
 
 def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
-    own = scene.organization("Puentes")
-    sign_in = m.SignInRequest(email=scene.worker(own).entry.email, password=PASSWORD)
+    organization = scene.organization("Puentes")
+    sign_in = m.SignInRequest(email=scene.worker(organization).entry.email, password=PASSWORD)
     secret = scene.nobody.SignIn(sign_in).session_secret
-    invitation = invite(scene.by(own, Role.MANAGER))
+    invitation = invite(scene.by(organization, Role.MANAGER))
     for by in (scene.coordinator, scene.neighbour):
-        by.LeaveOrganization(id=own.id, etag=scene.etag(own.id))
+        by.LeaveOrganization(id=organization.id, etag=scene.etag(organization.id))
     assert refusal(lambda: scene.nobody.IssueToken(session_secret=secret)) == (
         "UNAUTHENTICATED",
         "session_ended",

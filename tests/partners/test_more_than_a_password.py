@@ -68,8 +68,8 @@ def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
     phone = add_passkey(scene.as_worker(worker))
     begun = sign_in(strict)
     assert (begun.asks_code, begun.set_up_secret) == (False, "")
-    signed = phone.sign(begun.passkey_options)
-    assert strict.FinishSignIn(challenge=begun.challenge, passkey=signed).session_secret
+    signature = phone.sign(begun.passkey_options)
+    assert strict.FinishSignIn(challenge=begun.challenge, passkey=signature).session_secret
 
 
 def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -> None:
@@ -125,9 +125,9 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
     provider.people["ana"] = Person("ana-1", OFFICIAL, ways=methods)
     id = set_up(scene, scene.coalition, provider).provider_id
     begun = strict.BeginProviderSignIn(provider_id=id)
-    back = provider.signs_in(begun.authorization_url, "ana")
+    callback = provider.signs_in(begun.authorization_url, "ana")
     answer = strict.FinishProviderSignIn(
-        challenge=begun.challenge, state=back["state"], code=back["code"]
+        challenge=begun.challenge, state=callback["state"], code=callback["code"]
     )
     assert (bool(answer.set_up_secret), bool(answer.session_secret)) == (
         needs_code,

@@ -28,14 +28,14 @@ MANAGER = contract_pb2.ROLE_MANAGER
 
 
 @pytest.fixture
-def elsewhere(scene: Scene) -> Organization:
+def other_organization(scene: Scene) -> Organization:
     return scene.organization("Otra sede")
 
 
 @pytest.fixture
-def other_coordinator(scene: Scene, elsewhere: Organization) -> Stubs:
+def other_coordinator(scene: Scene, other_organization: Organization) -> Stubs:
     """A coordinator of another member organisation."""
-    return scene.by(elsewhere, Role.COORDINATOR)
+    return scene.by(other_organization, Role.COORDINATOR)
 
 
 def agree(by: Stubs, created: pb.Invitation) -> pb.Invitation:
@@ -69,14 +69,14 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
 def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_confirmed(
     scene: Scene, other_coordinator: Stubs
 ) -> None:
-    both = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    late = invite(both, None, AUDITOR)
-    revoked = invite(both, None, AUDITOR, email="otra@ejemplo.org")
-    both.RevokeInvitation(id=revoked.id)
+    coordinator = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
+    expired = invite(coordinator, None, AUDITOR)
+    revoked = invite(coordinator, None, AUDITOR, email="otra@ejemplo.org")
+    coordinator.RevokeInvitation(id=revoked.id)
     scene.advance(hours=72)
-    for invitation in (late, revoked):
+    for invitation in (expired, revoked):
         assert refusal(partial(agree, other_coordinator, invitation)) == NOTHING_TO_CONFIRM
-    ordinary = invite(both, None, MANAGER)
+    ordinary = invite(coordinator, None, MANAGER)
     assert not ordinary.unconfirmed
     for id in (ordinary.id, "0" * 32, "x"):
         assert refusal(partial(agree, other_coordinator, pb.Invitation(id=id))) == NOT_FOUND
@@ -129,22 +129,26 @@ def test_an_invitation_without_a_network_role_takes_no_network_role_away(scene: 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
-    role: Role, scene: Scene, elsewhere: Organization
+    role: Role, scene: Scene, other_organization: Organization
 ) -> None:
-    scene.worker(elsewhere, role)
+    scene.worker(other_organization, role)
     assert (
         refusal(
-            lambda: scene.coordinator.SuspendOrganization(id=elsewhere.id, etag=etag_of(elsewhere))
+            lambda: scene.coordinator.SuspendOrganization(
+                id=other_organization.id, etag=etag_of(other_organization)
+            )
         )
         == ILLEGAL
     )
 
 
 def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(scene: Scene) -> None:
-    own = scene.organization("Casa")
-    auditor = scene.worker(own, Role.AUDITOR)
+    organization = scene.organization("Casa")
+    auditor = scene.worker(organization, Role.AUDITOR)
     before = scene.coordinator.ListNetworkRoles().workers
-    scene.by(own, Role.MANAGER).LeaveOrganization(id=own.id, etag=scene.etag(own.id))
+    scene.by(organization, Role.MANAGER).LeaveOrganization(
+        id=organization.id, etag=scene.etag(organization.id)
+    )
     after = scene.coordinator.ListNetworkRoles().workers
     assert {worker.id for worker in before} - {worker.id for worker in after} == {auditor.id}
 

@@ -31,21 +31,23 @@ def by_type(scene: Scene) -> Organization:
 
 
 def by_its_beds(scene: Scene) -> Organization:
-    own = scene.organization(
+    organization = scene.organization(
         "Hermanas de la Luna",
         type=OrganizationType.RELIGIOUS,
         phone="+50588000002",
         department="NI-JI",
     )
-    scene.service(own, "Casa de la Luna", "HOU.TRANS", department="NI-JI", confidential=True)
-    return own
+    scene.service(
+        organization, "Casa de la Luna", "HOU.TRANS", department="NI-JI", confidential=True
+    )
+    return organization
 
 
 def with_more(scene: Scene) -> Organization:
-    own = by_type(scene)
-    scene.service(own, "Luna de noche", "HOU.EMG", department="NI-JI")
-    scene.service(own, "Luna que escucha", "PSS", department="NI-JI", phone="+50588000003")
-    return own
+    organization = by_type(scene)
+    scene.service(organization, "Luna de noche", "HOU.EMG", department="NI-JI")
+    scene.service(organization, "Luna que escucha", "PSS", department="NI-JI", phone="+50588000003")
+    return organization
 
 
 def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
@@ -88,13 +90,13 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
 def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
     scene: Scene,
 ) -> None:
-    new, shelter = scene.organization("Nueva", approved=False), with_more(scene)
-    worker = scene.by(new, Role.WORKER)
-    scene.approve(new.id)
+    new_member, shelter = scene.organization("Nueva", approved=False), with_more(scene)
+    worker = scene.by(new_member, Role.WORKER)
+    scene.approve(new_member.id)
     assert worker.GetOrganization(id=shelter.id).phone == "+50588000001"
     assert "Luna" in str(answers(worker, shelter))
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE organizations SET status = 'PROBATION' WHERE id = %s", (new.id,))
+        tx.execute("UPDATE organizations SET status = 'PROBATION' WHERE id = %s", (new_member.id,))
     assert "Luna" not in str(answers(worker, shelter))
 
 
@@ -150,32 +152,34 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
 
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
-    own = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
-    other = by_type(scene)
-    worker = scene.by(own, Role.WORKER)
-    assert worker.GetOrganization(id=own.id).name == "Sol"
+    new_shelter = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
+    approved_shelter = by_type(scene)
+    worker = scene.by(new_shelter, Role.WORKER)
+    assert worker.GetOrganization(id=new_shelter.id).name == "Sol"
     assert {organization.name for organization in worker.ListOrganizations().organizations} == {
         "Coalición",
         "Sol",
     }
-    assert scene.coordinator.GetOrganization(id=other.id).name == "Luna"
+    assert scene.coordinator.GetOrganization(id=approved_shelter.id).name == "Luna"
 
 
 def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Luna")
-    counselling = scene.service(own, "Luna que escucha", "PSS")
-    legal_help = scene.service(own, "Luna que defiende", "LEG", public=True)
+    organization = scene.organization("Luna")
+    counselling = scene.service(organization, "Luna que escucha", "PSS")
+    legal_help = scene.service(organization, "Luna que defiende", "LEG", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert worker.SearchServices(words="luna").total_size == 2
-    current = scene.coordinator.GetOrganization(id=own.id)
-    change = pb.Organization(id=own.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER)
+    current = scene.coordinator.GetOrganization(id=organization.id)
+    change = pb.Organization(
+        id=organization.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER
+    )
     proposed = scene.coordinator.ProposeOrganizationChange(
         organization=change, update_mask=FieldMask(paths=["type"])
     )
     another = scene.by(scene.coalition, Role.COORDINATOR)
-    another.ConfirmOrganizationChange(id=own.id, etag=proposed.etag)
+    another.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
     assert worker.SearchServices(words="luna").total_size == 1
     # The referrals service learns this, too: the member on probation still knows the service's id.
     values = {

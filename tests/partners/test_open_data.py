@@ -57,22 +57,27 @@ def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) 
     )
     answer = listed(scene)
     assert answer.total_size == 1
-    one = answer.services[0]
-    assert (one.service.id, one.service.name, one.service.phone, one.organization.name) == (
+    public_service = answer.services[0]
+    assert (
+        public_service.service.id,
+        public_service.service.name,
+        public_service.service.phone,
+        public_service.organization.name,
+    ) == (
         service.id,
         "Asesoría",
         "+50523410000",
         "Casa Abierta",
     )
     # Fields for partners only are absent.
-    assert not one.service.HasField("capacity")
-    assert {field.name for field, _ in one.service.ListFields()}.isdisjoint(
+    assert not public_service.service.HasField("capacity")
+    assert {field.name for field, _ in public_service.service.ListFields()}.isdisjoint(
         {"etag", "active", "public", "confidential", "tiers", "open_now"}
     )
-    assert {field.name for field, _ in one.organization.ListFields()}.isdisjoint(
+    assert {field.name for field, _ in public_service.organization.ListFields()}.isdisjoint(
         {"etag", "status", "proposal", "update_time"}
     )
-    assert scene.nobody.GetPublicService(id=service.id) == one
+    assert scene.nobody.GetPublicService(id=service.id) == public_service
     members = scene.nobody.ListPublicOrganizations()
     assert ([organization.id for organization in members.organizations], members.total_size) == (
         [house.id],
@@ -81,10 +86,10 @@ def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) 
 
 
 def test_public_services_are_searched_by_words_need_member_and_time_of_change(scene: Scene) -> None:
-    one, other = scene.organization("Casa Uno"), scene.organization("Casa Dos")
-    legal = scene.service(one, "Asesoría legal", "LEG", public=True)
+    first_house, second_house = scene.organization("Casa Uno"), scene.organization("Casa Dos")
+    legal = scene.service(first_house, "Asesoría legal", "LEG", public=True)
     scene.advance(hours=1)
-    school = scene.service(other, "Escuela nocturna", "EDU", public=True)
+    school = scene.service(second_house, "Escuela nocturna", "EDU", public=True)
 
     def ids(**fields: Any) -> set[str]:
         return {service.service.id for service in listed(scene, **fields).services}
@@ -93,7 +98,7 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
         ids(words="ESCUELAS")
         == ids(words="casa dos")
         == ids(need_code="EDU")
-        == ids(organization_id=other.id)
+        == ids(organization_id=second_house.id)
         == {school.id}
     )
     assert ids(words="abogado") == ids(words="Necesito una abogada", by_name=True) == {legal.id}, (
@@ -141,7 +146,7 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     scene.advance(days=1)
     own_service = manager.GetService(id=service.id)
     own_service.description, own_service.update_time.seconds = "un secreto de albergue", 0
-    ask = d.UpdateServiceRequest(service=own_service)
+    request = d.UpdateServiceRequest(service=own_service)
     for path in (
         "create_time",
         "update_time",
@@ -150,9 +155,9 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
         "organization_name",
         "organization_type",
     ):
-        ask.service.ClearField(path)
-    ask.update_mask.paths.append("description")
-    manager.UpdateService(ask)
+        request.service.ClearField(path)
+    request.update_mask.paths.append("description")
+    manager.UpdateService(request)
 
 
 def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
@@ -163,20 +168,20 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
             name="Secreto", department="NI-CI", address="Calle 7", confidential=True
         )
     )
-    at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
-    at.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
-    manager.SetServiceAtLocation(service_at_location=at)
+    service_at_location = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
+    service_at_location.schedules.add(freq=d.FREQUENCY_WEEKLY, opens_at="00:00", closes_at="23:00")
+    manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
 def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
     [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
-    at = l.ServiceAtLocation(
+    service_at_location = l.ServiceAtLocation(
         service_id=service.id, location_id=offered.location_id, phones=offered.phones
     )
-    at.contacts.add(name="Secreto Pérez")
-    manager.SetServiceAtLocation(service_at_location=at)
+    service_at_location.contacts.add(name="Secreto Pérez")
+    manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
 @pytest.mark.parametrize(
@@ -221,22 +226,22 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     manager = scene.by(house, Role.MANAGER)
     times = [listed(scene).services[0].modify_time.ToDatetime()]
     location = manager.CreateLocation(location=l.Location(name="Oficina", department="NI-CI"))
-    at = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
+    service_at_location = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
 
     def move() -> None:
         place = manager.GetLocation(id=location.id)
-        ask = l.UpdateLocationRequest(
+        request = l.UpdateLocationRequest(
             location=l.Location(id=location.id, etag=place.etag, name="Otra")
         )
-        ask.update_mask.paths.append("name")
-        manager.UpdateLocation(ask)
+        request.update_mask.paths.append("name")
+        manager.UpdateLocation(request)
 
     def leave() -> None:
         [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
         manager.DeleteServiceAtLocation(id=offered.id)
 
     for change in (
-        lambda: manager.SetServiceAtLocation(service_at_location=at),
+        lambda: manager.SetServiceAtLocation(service_at_location=service_at_location),
         move,
         leave,
     ):
@@ -285,8 +290,8 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):
-        wrong = wrong_fields(partial(listed, scene, by_name=True, page_size=1, **fields))
-        assert [field for field, _ in wrong] == ["page_token"]
+        violations = wrong_fields(partial(listed, scene, by_name=True, page_size=1, **fields))
+        assert [field for field, _ in violations] == ["page_token"]
 
 
 def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_shows_its_place(

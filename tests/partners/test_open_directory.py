@@ -95,10 +95,10 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
     location = manager.CreateLocation(
         location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
     )
-    at = l.ServiceAtLocation(
+    service_at_location = l.ServiceAtLocation(
         service_id=service.id, location_id=location.id, phones=[d.Phone(number="+50523410001")]
     )
-    manager.SetServiceAtLocation(service_at_location=at)
+    manager.SetServiceAtLocation(service_at_location=service_at_location)
     before = all_pages(client, house.id, "f" * 32)
     assert [status for status, _ in before] == [200] * (1 + len(QUESTIONS)) + [200, 404]
     assert "Calle 1" in before[1][1]

@@ -57,7 +57,7 @@ def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("fields", "path", "reason"),
     [
         ({"name": " "}, "organization.name", "required"),
         ({"name": "x" * 201}, "organization.name", "too_long"),
@@ -77,9 +77,9 @@ def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> Non
     ],
 )
 def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
-    scene: Scene, wrong: dict[str, object], path: str, reason: str
+    scene: Scene, fields: dict[str, object], path: str, reason: str
 ) -> None:
-    assert wrong_fields(lambda: create(scene, **wrong)) == [(path, reason)]
+    assert wrong_fields(lambda: create(scene, **fields)) == [(path, reason)]
 
 
 def test_all_errors_of_an_entry_are_reported_at_once(scene: Scene) -> None:
@@ -154,20 +154,20 @@ def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
 
 
 def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene: Scene) -> None:
-    own, other = scene.organization("Propia"), scene.organization("Ajena")
-    manager = scene.by(own, Role.MANAGER)
-    change = change_of(own, "name", name="Propia y nueva", phone="+50520000101")
+    organization, other = scene.organization("Propia"), scene.organization("Ajena")
+    manager = scene.by(organization, Role.MANAGER)
+    change = change_of(organization, "name", name="Propia y nueva", phone="+50520000101")
     changed = manager.UpdateOrganization(change)
     assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
-    assert scene.facts(own.id)[-1] == (3, "enlace.organization.changed.v1")
+    assert scene.facts(organization.id)[-1] == (3, "enlace.organization.changed.v1")
     change = change_of(other, name="Tomada")
     assert refusal(lambda: manager.UpdateOrganization(change)) == NOT_FOUND
 
 
 def test_a_change_without_effect_publishes_no_fact(scene: Scene) -> None:
-    own = scene.organization("Propia")
-    unchanged = scene.coordinator.UpdateOrganization(change_of(own, name="Propia"))
-    assert (unchanged.etag, len(scene.facts(own.id))) == (etag_of(own), 2)
+    organization = scene.organization("Propia")
+    unchanged = scene.coordinator.UpdateOrganization(change_of(organization, name="Propia"))
+    assert (unchanged.etag, len(scene.facts(organization.id))) == (etag_of(organization), 2)
 
 
 @pytest.mark.parametrize(
@@ -188,15 +188,15 @@ def test_a_mask_may_name_only_fields_that_can_be_changed(
 
 
 def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scene) -> None:
-    own = scene.organization("Propia")
+    organization = scene.organization("Propia")
     calls = [
-        partial(scene.coordinator.UpdateOrganization, change_of(own, name=name))
+        partial(scene.coordinator.UpdateOrganization, change_of(organization, name=name))
         for name in ("Uno", "Dos", "Tres", "Cuatro", "Cinco")
     ]
     with ThreadPoolExecutor(5) as pool:
         answers = sorted(pool.map(answer, calls))
     assert answers == ["OK"] + ["stale_etag"] * 4
-    assert [version for version, _ in scene.facts(own.id)] == [1, 2, 3]
+    assert [version for version, _ in scene.facts(organization.id)] == [1, 2, 3]
 
 
 def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_page_before(

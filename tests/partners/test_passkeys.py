@@ -86,69 +86,69 @@ def begin_without_password(scene: Scene) -> m.BeginPasskeySignInResponse:
 
 
 def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_shown(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, phone = with_passkey(member)
-    begun = sign_in(member)
+    me, phone = with_passkey(network)
+    begun = sign_in(network)
     assert (begun.session_secret, begun.asks_code, bool(begun.challenge)) == ("", False, True)
-    member.advance(minutes=1)
-    assert by_device(member, begun, phone).worker.email == EMAIL
+    network.advance(minutes=1)
+    assert by_device(network, begun, phone).worker.email == EMAIL
     [passkey] = me.GetSecondFactor().passkeys
     assert (passkey.label, passkey.last_use_time.ToSeconds()) == (
         "Mi teléfono",
-        int(member.clock.now().timestamp()),
+        int(network.clock.now().timestamp()),
     )
 
 
-def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    begun = begin_without_password(member)
+def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    begun = begin_without_password(network)
     assert "allowCredentials" not in json.loads(begun.passkey_options), (
         "nothing is revealed about any account"
     )
     phone.verifies = False
-    fails(lambda: by_device(member, begun, phone))
+    fails(lambda: by_device(network, begun, phone))
     phone.verifies = True
-    assert by_device(member, begun, phone).session_secret
+    assert by_device(network, begun, phone).session_secret
 
 
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    app, _spare = turn_on_code(member)
-    with_passkey(member)
-    begun = sign_in(member)
+    app, _spare = turn_on_code(network)
+    with_passkey(network)
+    begun = sign_in(network)
     assert (begun.asks_code, bool(begun.passkey_options)) == (True, True)
-    assert finish(member, begun.challenge, app.code()).session_secret
-    member.advance(seconds=60)
-    fails(lambda: finish(member, begin_without_password(member).challenge, app.code()))
+    assert finish(network, begun.challenge, app.code()).session_secret
+    network.advance(seconds=60)
+    fails(lambda: finish(network, begin_without_password(network).challenge, app.code()))
 
 
-def test_a_signature_is_valid_once_and_for_one_challenge(member: Scene) -> None:
-    _me, phone = with_passkey(member, counts=False)
-    first, second = sign_in(member), sign_in(member)
-    signed = phone.sign(first.passkey_options)
-    fails(lambda: by_passkey(member, second, signed))
-    by_passkey(member, first, signed)
-    fails(lambda: by_passkey(member, first, signed))
-    member.advance(minutes=5)
-    fails(lambda: by_device(member, second, phone))
+def test_a_signature_is_valid_once_and_for_one_challenge(network: Scene) -> None:
+    _me, phone = with_passkey(network, counts=False)
+    first, second = sign_in(network), sign_in(network)
+    signature = phone.sign(first.passkey_options)
+    fails(lambda: by_passkey(network, second, signature))
+    by_passkey(network, first, signature)
+    fails(lambda: by_passkey(network, first, signature))
+    network.advance(minutes=5)
+    fails(lambda: by_device(network, second, phone))
 
 
-def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(member: Scene) -> None:
-    _me, phone = with_passkey(member, counts=False)
-    begun = sign_in(member)
-    call = partial(by_passkey, member, begun, phone.sign(begun.passkey_options))
+def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(network: Scene) -> None:
+    _me, phone = with_passkey(network, counts=False)
+    begun = sign_in(network)
+    call = partial(by_passkey, network, begun, phone.sign(begun.passkey_options))
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(answer, [call] * 4)).count("OK") == 1
-    assert len(member.rows("SELECT FROM sessions")) == 1
+    assert len(network.rows("SELECT FROM sessions")) == 1
 
 
-def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    begun = sign_in(member)
+def test_a_signature_made_on_a_false_page_is_refused(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    begun = sign_in(network)
     options = begun.passkey_options
-    for signed in (
+    for signature in (
         phone.sign(options, origin="https://enlace.example.evil.example"),
         phone.sign(options, origin="http://enlace.example"),
         phone.sign(options, origin="https://enlace.example:8443"),
@@ -156,51 +156,51 @@ def test_a_signature_made_on_a_false_page_is_refused(member: Scene) -> None:
         phone.sign(options, type="webauthn.create"),
         phone.sign(json.dumps(json.loads(options) | {"rpId": "evil.example"})),
     ):
-        fails(partial(by_passkey, member, begun, signed))
-    assert by_device(member, begun, phone).session_secret
+        fails(partial(by_passkey, network, begun, signature))
+    assert by_device(network, begun, phone).session_secret
 
 
-def test_a_copy_of_a_device_is_detected_by_its_counter(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    first, second = sign_in(member), sign_in(member)
+def test_a_copy_of_a_device_is_detected_by_its_counter(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    first, second = sign_in(network), sign_in(network)
     copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
-    by_device(member, first, phone)
-    fails(lambda: by_device(member, second, copy))
+    by_device(network, first, phone)
+    fails(lambda: by_device(network, second, copy))
 
 
-def test_another_key_another_account_and_another_id_sign_nobody_in(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    begun = sign_in(member)
+def test_another_key_another_account_and_another_id_sign_nobody_in(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    begun = sign_in(network)
     thief = Authenticator(SITE, id=phone.id, account=phone.account)
-    fails(lambda: by_device(member, begun, thief))
-    other_device = add_passkey(member.by(member.organization("Otra")))
-    fails(lambda: by_device(member, begun, other_device))
+    fails(lambda: by_device(network, begun, thief))
+    other_device = add_passkey(network.by(network.organization("Otra")))
+    fails(lambda: by_device(network, begun, other_device))
     other_device.account = phone.account
-    fails(lambda: by_device(member, begin_without_password(member), other_device))
+    fails(lambda: by_device(network, begin_without_password(network), other_device))
 
 
-def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(member: Scene) -> None:
-    me, phone = with_passkey(member)
-    good = json.loads(phone.sign(sign_in(member).passkey_options))
+def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(network: Scene) -> None:
+    me, phone = with_passkey(network)
+    valid_passkey = json.loads(phone.sign(sign_in(network).passkey_options))
     broken = [
-        good | {"id": 7},
-        good | {"response": {}},
-        good | {"rawId": "!"},
+        valid_passkey | {"id": 7},
+        valid_passkey | {"response": {}},
+        valid_passkey | {"rawId": "!"},
         [],
         None,
         1,
         "x",
         {},
-        good | {"response": None},
+        valid_passkey | {"response": None},
     ]
     for passkey in [*map(json.dumps, broken), "{", "[" * 3000, "\u0000", "9" * 7999]:
-        fails(partial(by_passkey, member, begin_without_password(member), passkey))
+        fails(partial(by_passkey, network, begin_without_password(network), passkey))
         wrong("credential", partial(create, me, begin(me), passkey))
 
 
-def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
-    me, phone = with_passkey(member)
-    to_sign_in, begun = sign_in(member), begin(me)
+def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
+    me, phone = with_passkey(network)
+    to_sign_in, begun = sign_in(network), begin(me)
     device = Authenticator(SITE)
     to_make = json.dumps(
         {
@@ -215,28 +215,28 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(member: Scene) -> None:
         {"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]}
     )
     of_set_up = m.SignInResponse(challenge=begun.challenge)
-    fails(lambda: by_passkey(member, of_set_up, phone.sign(to_sign)))
-    fails(lambda: finish(member, begun.challenge, "123456"))
-    stranger = member.by(member.organization("Otra"))
+    fails(lambda: by_passkey(network, of_set_up, phone.sign(to_sign)))
+    fails(lambda: finish(network, begun.challenge, "123456"))
+    stranger = network.by(network.organization("Otra"))
     wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
     create(me, begun, device.make(begun.options))
     wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
     late = begin(me)
-    member.advance(minutes=5)
+    network.advance(minutes=5)
     wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
 
 
-def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    other = member.by(member.organization("Otra"))
+def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    other = network.by(network.organization("Otra"))
     begun = begin(other)
     for device in (phone, Authenticator("https://evil.example")):
         wrong("credential", partial(create, other, begun, device.make(begun.options)))
-    assert len(member.rows("SELECT id FROM passkeys")) == 1
+    assert len(network.rows("SELECT id FROM passkeys")) == 1
 
 
-def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
-    me, _phone = with_passkey(member)
+def test_an_account_has_at_most_ten_passkeys(network: Scene) -> None:
+    me, _phone = with_passkey(network)
     begun = begin(me)
     for _ in range(9):
         add_passkey(me)
@@ -245,9 +245,9 @@ def test_an_account_has_at_most_ten_passkeys(member: Scene) -> None:
 
 
 def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, _phone = with_passkey(member)
+    me, _phone = with_passkey(network)
     [passkey] = me.GetSecondFactor().passkeys
     for _ in range(5):
         wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
@@ -256,23 +256,23 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
         assert refusal(call) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
 
 
-def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(member: Scene) -> None:
-    me, phone = with_passkey(member)
+def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(network: Scene) -> None:
+    me, phone = with_passkey(network)
     [passkey] = me.GetSecondFactor().passkeys
-    other = member.by(member.organization("Otra"))
+    other = network.by(network.organization("Otra"))
     other.EndPasskey(id=passkey.id, password=PASSWORD)
-    begun = sign_in(member)
+    begun = sign_in(network)
     assert begun.passkey_options
     assert not me.EndPasskey(id=passkey.id, password=PASSWORD).passkeys
-    fails(lambda: by_device(member, begun, phone))
-    assert sign_in(member).session_secret, "the password alone suffices, as before"
+    fails(lambda: by_device(network, begun, phone))
+    assert sign_in(network).session_secret, "the password alone suffices, as before"
 
 
-def test_a_suspended_account_cannot_be_entered_with_a_passkey(member: Scene) -> None:
-    _me, phone = with_passkey(member)
-    begun = begin_without_password(member)
-    member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(lambda: by_device(member, begun, phone))
+def test_a_suspended_account_cannot_be_entered_with_a_passkey(network: Scene) -> None:
+    _me, phone = with_passkey(network)
+    begun = begin_without_password(network)
+    network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
+    fails(lambda: by_device(network, begun, phone))
 
 
 def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:
@@ -283,9 +283,9 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:
 
 
 def test_the_refusal_says_that_passkeys_are_impossible(
-    member: Scene, monkeypatch: pytest.MonkeyPatch
+    network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    me = herself(member)
+    me = herself(network)
     monkeypatch.setattr(Site, "supports_passkeys", False)
-    for call in (lambda: begin(me), lambda: begin_without_password(member)):
+    for call in (lambda: begin(me), lambda: begin_without_password(network)):
         assert refusal(call) == ("FAILED_PRECONDITION", "passkeys_unavailable")

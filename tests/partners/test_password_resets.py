@@ -38,7 +38,7 @@ from tests.partners.test_sessions import ENDED, FAILED, sign_in, token_of
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.parts.provider import Provider
 
-NEW = "cuatro palabras que no van"
+NEW_PASSWORD = "cuatro palabras que no van"
 INVALID = ("UNAUTHENTICATED", "reset_not_valid")
 
 
@@ -82,7 +82,7 @@ def link(scene: Scene, email: str = EMAIL) -> str:
     return facts_with_letters(scene)[-1][1].token
 
 
-def reset(scene: Scene, token: str, password: str = NEW, **fields: str) -> None:
+def reset(scene: Scene, token: str, password: str = NEW_PASSWORD, **fields: str) -> None:
     scene.nobody.ResetPassword(token=token, password=password, **fields)
 
 
@@ -93,222 +93,231 @@ def worker_of(scene: Scene, email: str = EMAIL) -> str:
 
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
 def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost(
-    member: Scene, monkeypatch: pytest.MonkeyPatch, announced: bool, read_again: float
+    network: Scene, monkeypatch: pytest.MonkeyPatch, announced: bool, read_again: float
 ) -> None:
     if not announced:
         monkeypatch.setattr(password_resets, "announce", lambda *_: None)
-    ask(member)  # before the loop starts
-    keys = Keyring(member.sealing_key)
+    ask(network)  # before the loop starts
+    keys = Keyring(network.sealing_key)
     with running(
-        sending_links(member.database, keys, member.mail, member.clock, read_again=read_again)
+        sending_links(network.database, keys, network.mail, network.clock, read_again=read_again)
     ):
-        assert eventually(lambda: len(facts_with_letters(member)) == 1)
-        ask(member)
-        assert eventually(lambda: len(facts_with_letters(member)) == 2)
+        assert eventually(lambda: len(facts_with_letters(network)) == 1)
+        ask(network)
+        assert eventually(lambda: len(facts_with_letters(network)) == 2)
 
 
 def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    before = sign_in(member).session_secret
-    token = link(member)
+    before = sign_in(network).session_secret
+    token = link(network)
     assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
-    assert sign_in(member).session_secret, "the request alone changes nothing"
-    reset(member, token)
-    assert refusal(lambda: token_of(member, before)) == ENDED
-    assert refusal(lambda: sign_in(member)) == FAILED
-    assert sign_in(member, password=NEW).worker.email == EMAIL
-    assert member.rows("SELECT FROM password_resets") == []
-    [(fact, letter)] = facts_with_letters(member, "password_changed")
-    assert (fact.worker_id, letter.email, letter.token) == (worker_of(member), EMAIL, "")
-    assert member.facts(fact.notice_id) == [
+    assert sign_in(network).session_secret, "the request alone changes nothing"
+    reset(network, token)
+    assert refusal(lambda: token_of(network, before)) == ENDED
+    assert refusal(lambda: sign_in(network)) == FAILED
+    assert sign_in(network, password=NEW_PASSWORD).worker.email == EMAIL
+    assert network.rows("SELECT FROM password_resets") == []
+    [(fact, letter)] = facts_with_letters(network, "password_changed")
+    assert (fact.worker_id, letter.email, letter.token) == (worker_of(network), EMAIL, "")
+    assert network.facts(fact.notice_id) == [
         (1, "enlace.account.reset_asked.v1"),
         (2, "enlace.account.password_changed.v1"),
     ]
 
 
-def test_the_email_may_be_typed_with_capitals_and_spaces(member: Scene) -> None:
-    token = link(member, f"  {EMAIL.upper()} ")
-    assert facts_with_letters(member)[-1][1].email == EMAIL, (
+def test_the_email_may_be_typed_with_capitals_and_spaces(network: Scene) -> None:
+    token = link(network, f"  {EMAIL.upper()} ")
+    assert facts_with_letters(network)[-1][1].email == EMAIL, (
         "the e-mail goes to the address of the account, never to the one that was typed"
     )
-    reset(member, token)
-    assert sign_in(member, password=NEW).session_secret
+    reset(network, token)
+    assert sign_in(network, password=NEW_PASSWORD).session_secret
 
 
-def test_a_reset_link_is_valid_once_and_for_an_hour(member: Scene) -> None:
-    token = link(member)
-    member.advance(minutes=59, seconds=59)
-    reset(member, token)
-    assert refusal(lambda: reset(member, token, "otra frase de prueba")) == INVALID
-    token = link(member)
-    member.advance(hours=1)
-    assert refusal(lambda: reset(member, token)) == INVALID
-    assert sign_in(member, password=NEW).session_secret
+def test_a_reset_link_is_valid_once_and_for_an_hour(network: Scene) -> None:
+    token = link(network)
+    network.advance(minutes=59, seconds=59)
+    reset(network, token)
+    assert refusal(lambda: reset(network, token, "otra frase de prueba")) == INVALID
+    token = link(network)
+    network.advance(hours=1)
+    assert refusal(lambda: reset(network, token)) == INVALID
+    assert sign_in(network, password=NEW_PASSWORD).session_secret
 
 
-def test_a_reset_link_made_by_a_clock_that_was_ahead_is_not_valid_for_longer(member: Scene) -> None:
-    member.advance(days=1)
-    token = link(member)
-    member.advance(days=-1)
-    assert refusal(lambda: reset(member, token)) == INVALID
+def test_a_reset_link_made_by_a_clock_that_was_ahead_is_not_valid_for_longer(
+    network: Scene,
+) -> None:
+    network.advance(days=1)
+    token = link(network)
+    network.advance(days=-1)
+    assert refusal(lambda: reset(network, token)) == INVALID
 
 
-def test_a_newer_reset_link_ends_the_older_one_and_its_email(member: Scene) -> None:
-    first, second = link(member), link(member)
-    assert refusal(lambda: reset(member, first)) == INVALID
-    (older, _), _newer = facts_with_letters(member)
-    assert member.facts(older.notice_id) == [
+def test_a_newer_reset_link_ends_the_older_one_and_its_email(network: Scene) -> None:
+    first, second = link(network), link(network)
+    assert refusal(lambda: reset(network, first)) == INVALID
+    (older, _), _newer = facts_with_letters(network)
+    assert network.facts(older.notice_id) == [
         (1, "enlace.account.reset_asked.v1"),
         (2, "enlace.account.reset_ended.v1"),
     ]
-    reset(member, second)
+    reset(network, second)
 
 
-def test_all_invalid_reset_tokens_get_the_same_answer(member: Scene) -> None:
-    token = link(member)
-    for wrong in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(member)):
-        assert refusal(partial(reset, member, wrong)) == INVALID
+def test_all_invalid_reset_tokens_get_the_same_answer(network: Scene) -> None:
+    token = link(network)
+    for wrong_token in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(network)):
+        assert refusal(partial(reset, network, wrong_token)) == INVALID
         # a malformed request is refused before the token is checked
-        assert wrong_fields(partial(reset, member, wrong, "")) == [("password", "required")]
-    assert wrong_fields(lambda: reset(member, "")) == [("token", "required")]
-    reset(member, token)
+        assert wrong_fields(partial(reset, network, wrong_token, "")) == [("password", "required")]
+    assert wrong_fields(lambda: reset(network, "")) == [("token", "required")]
+    reset(network, token)
 
 
 @pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
 def test_a_password_that_is_easily_guessed_is_refused_and_the_link_stays_valid(
-    member: Scene, password: str
+    network: Scene, password: str
 ) -> None:
-    token = link(member)
-    assert wrong_fields(lambda: reset(member, token, password)) == [("password", "too_easy")]
+    token = link(network)
+    assert wrong_fields(lambda: reset(network, token, password)) == [("password", "too_easy")]
     # only the holder of the link learns more
-    assert refusal(lambda: reset(member, token + "x", password)) == INVALID
-    reset(member, token)
+    assert refusal(lambda: reset(network, token + "x", password)) == INVALID
+    reset(network, token)
 
 
-def test_one_link_used_many_times_at_once_changes_one_password(member: Scene) -> None:
-    token = link(member)
+def test_one_link_used_many_times_at_once_changes_one_password(network: Scene) -> None:
+    token = link(network)
     words = [f"una frase de prueba numero {n}" for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(answer, [partial(reset, member, token, word) for word in words]))
+        answers = list(pool.map(answer, [partial(reset, network, token, word) for word in words]))
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * 3
-    assert sign_in(member, password=words[answers.index("OK")]).session_secret
-    assert len(facts_with_letters(member, "password_changed")) == 1
+    assert sign_in(network, password=words[answers.index("OK")]).session_secret
+    assert len(facts_with_letters(network, "password_changed")) == 1
 
 
-def test_requests_for_one_account_at_once_leave_one_link(member: Scene) -> None:
+def test_requests_for_one_account_at_once_leave_one_link(network: Scene) -> None:
     for _ in range(3):
-        ask(member)
+        ask(network)
     with ThreadPoolExecutor(3) as pool:
-        sent_counts = list(pool.map(lambda _n: run_loop(member), range(3)))
+        sent_counts = list(pool.map(lambda _n: run_loop(network), range(3)))
     assert sum(sent_counts) == 3
-    assert len(member.rows("SELECT FROM password_resets")) == 1
-    tokens = [letter.token for _, letter in facts_with_letters(member)]
-    answers = [answer(partial(reset, member, token)) for token in tokens]
+    assert len(network.rows("SELECT FROM password_resets")) == 1
+    tokens = [letter.token for _, letter in facts_with_letters(network)]
+    answers = [answer(partial(reset, network, token)) for token in tokens]
     assert sorted(answers) == ["OK"] + ["reset_not_valid"] * (len(tokens) - 1)
 
 
-def test_a_new_password_does_not_replace_the_code_or_passkey(member: Scene) -> None:
-    app, spare = turn_on_code(member)
-    add_passkey(_me(member))
-    reset(member, link(member))
-    begun = sign_in(member, password=NEW)
+def test_a_new_password_does_not_replace_the_code_or_passkey(network: Scene) -> None:
+    app, spare = turn_on_code(network)
+    add_passkey(_me(network))
+    reset(network, link(network))
+    begun = sign_in(network, password=NEW_PASSWORD)
     assert (begun.session_secret, begun.asks_code, bool(begun.passkey_options)) == ("", True, True)
-    assert finish(member, begun.challenge, app.code()).session_secret
-    assert finish(member, sign_in(member, password=NEW).challenge, spare[0]).session_secret
+    assert finish(network, begun.challenge, app.code()).session_secret
+    assert finish(
+        network, sign_in(network, password=NEW_PASSWORD).challenge, spare[0]
+    ).session_secret
 
 
 def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the_change(
-    member: Scene,
+    network: Scene,
 ) -> None:
     """A thief with the old password may have started to sign in and be waiting to enter the code.
 
     The change of the password ends that sign-in, too.
     """
-    app, _spare = turn_on_code(member)
-    waiting = sign_in(member).challenge
-    reset(member, link(member))
-    assert refusal(lambda: finish(member, waiting, app.code())) == FAILED
+    app, _spare = turn_on_code(network)
+    waiting = sign_in(network).challenge
+    reset(network, link(network))
+    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
 
 
 def test_a_password_that_is_checked_while_it_changes_opens_no_session(
-    member: Scene, monkeypatch: pytest.MonkeyPatch
+    network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thief may keep signing in with the old password.
 
     No session is opened during the change.
     """
-    token, real = link(member), passwords.matches_hash
+    token, original = link(network), passwords.matches_hash
 
-    def slow(password_hash: str | None, password: str) -> bool:
-        right = real(password_hash, password)
-        reset(member, token)
-        return right
+    def reset_while_checking(password_hash: str | None, password: str) -> bool:
+        is_right = original(password_hash, password)
+        reset(network, token)
+        return is_right
 
-    monkeypatch.setattr(sessions, "matches_hash", slow)
-    assert refusal(lambda: sign_in(member)) == FAILED
-    assert member.rows("SELECT FROM sessions") == []
+    monkeypatch.setattr(sessions, "matches_hash", reset_while_checking)
+    assert refusal(lambda: sign_in(network)) == FAILED
+    assert network.rows("SELECT FROM sessions") == []
 
 
-def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(member: Scene) -> None:
-    app, _spare = turn_on_code(member)
+def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(
+    network: Scene,
+) -> None:
+    app, _spare = turn_on_code(network)
     password = PASSWORD
     for n in range(4):
-        member.advance(hours=1)
-        token, other = link(member), f"una frase de prueba numero {n}"
-        waiting, code = sign_in(member, password=password).challenge, app.code()
+        network.advance(hours=1)
+        token, new_password = link(network), f"una frase de prueba numero {n}"
+        waiting, code = sign_in(network, password=password).challenge, app.code()
         with ThreadPoolExecutor(2) as pool:
-            finished = pool.submit(answer, partial(finish, member, waiting, code))
-            pool.submit(reset, member, token, other).result()
+            finished = pool.submit(answer, partial(finish, network, waiting, code))
+            pool.submit(reset, network, token, new_password).result()
         assert finished.result() in ("OK", "sign_in_failed")
-        assert member.rows("SELECT FROM sessions") == []
-        password = other
+        assert network.rows("SELECT FROM sessions") == []
+        password = new_password
 
 
 def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_herself(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    app, _spare = turn_on_code(member)
-    waiting = sign_in(member).challenge
-    change(_me(member))
-    assert refusal(lambda: finish(member, waiting, app.code())) == FAILED
-    [(fact, letter)] = facts_with_letters(member, "password_changed")
-    assert (fact.worker_id, letter.email) == (worker_of(member), EMAIL), (
+    app, _spare = turn_on_code(network)
+    waiting = sign_in(network).challenge
+    change(_me(network))
+    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
+    [(fact, letter)] = facts_with_letters(network, "password_changed")
+    assert (fact.worker_id, letter.email) == (worker_of(network), EMAIL), (
         "she is notified of that change, too"
     )
 
 
-def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(member: Scene) -> None:
-    token = link(member)
-    me, secret = session_of(member)
+def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(network: Scene) -> None:
+    token = link(network)
+    me, secret = session_of(network)
     change(me, secret)
-    assert refusal(lambda: reset(member, token)) == INVALID
+    assert refusal(lambda: reset(network, token)) == INVALID
 
 
-@pytest.mark.parametrize("suspended", ["workers", "organizations"])
+@pytest.mark.parametrize("table", ["workers", "organizations"])
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_a_suspended_worker_or_member_gets_no_reset_link_and_cannot_use_one(
-    member: Scene, when: str, suspended: str
+    network: Scene, when: str, table: str
 ) -> None:
-    token = link(member) if when == "between" else ""
-    worker = sign_in(member).worker
-    id = worker.id if suspended == "workers" else worker.organization_id
+    token = link(network) if when == "between" else ""
+    worker = sign_in(network).worker
+    id = worker.id if table == "workers" else worker.organization_id
     # the links stay stored: the status alone makes them invalid
-    member.rows(f"UPDATE {suspended} SET status = 'SUSPENDED' WHERE id = %s RETURNING id", id)
-    ask(member)
-    assert run_loop(member) == 1
-    assert len(facts_with_letters(member)) == (when == "between")
+    network.rows(f"UPDATE {table} SET status = 'SUSPENDED' WHERE id = %s RETURNING id", id)
+    ask(network)
+    assert run_loop(network) == 1
+    assert len(facts_with_letters(network)) == (when == "between")
     if token:
-        assert refusal(lambda: reset(member, token)) == INVALID
+        assert refusal(lambda: reset(network, token)) == INVALID
 
 
 def test_a_reset_link_is_invalid_once_the_worker_has_accepted_another_invitation(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Puentes")
-    scene.worker(own, Role.WORKER, email=EMAIL)
+    organization = scene.organization("Puentes")
+    scene.worker(organization, Role.WORKER, email=EMAIL)
     token = link(scene)
-    accept(scene, invite(scene.by(own, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL))
+    accept(
+        scene,
+        invite(scene.by(organization, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL),
+    )
     assert refusal(lambda: reset(scene, token)) == INVALID
 
 
@@ -336,10 +345,10 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
 
     Therefore each request takes the same time.
     """
-    own = scene.organization("Puentes")
-    scene.worker(own, Role.WORKER, email="activa@ejemplo.org")
-    suspended = scene.worker(own, Role.WORKER, email="se-fue@ejemplo.org")
-    scene.by(own, Role.MANAGER).SuspendWorker(id=suspended.id)
+    organization = scene.organization("Puentes")
+    scene.worker(organization, Role.WORKER, email="activa@ejemplo.org")
+    suspended = scene.worker(organization, Role.WORKER, email="se-fue@ejemplo.org")
+    scene.by(organization, Role.MANAGER).SuspendWorker(id=suspended.id)
     published_before = len(scene.rows("SELECT FROM outbox"))
     addresses = ("activa@ejemplo.org", "se-fue@ejemplo.org", "nunca@ejemplo.org")
     assert {ask(scene, email).SerializeToString() for email in addresses} == {b""}
@@ -357,36 +366,36 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254]
 )
-def test_an_invalid_email_delays_nobody(member: Scene, email: str) -> None:
-    ask(member, email)
-    assert link(member)
-    assert refusal(lambda: ask(member, "")) == ("INVALID_ARGUMENT", "invalid_fields")
-    assert refusal(lambda: ask(member, "a" * 255)) == ("INVALID_ARGUMENT", "invalid_fields")
+def test_an_invalid_email_delays_nobody(network: Scene, email: str) -> None:
+    ask(network, email)
+    assert link(network)
+    assert refusal(lambda: ask(network, "")) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: ask(network, "a" * 255)) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def test_a_damaged_request_delays_nobody(member: Scene) -> None:
-    ask(member, "otra@ejemplo.org")
-    member.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
-    ask(member)
-    run_loop(member)
-    assert [letter.email for _, letter in facts_with_letters(member)] == [EMAIL]
+def test_a_damaged_request_delays_nobody(network: Scene) -> None:
+    ask(network, "otra@ejemplo.org")
+    network.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
+    ask(network)
+    run_loop(network)
+    assert [letter.email for _, letter in facts_with_letters(network)] == [EMAIL]
 
 
 def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_the_same(
-    member: Scene,
+    network: Scene,
 ) -> None:
     answers = {
-        ask(member, email).SerializeToString()
+        ask(network, email).SerializeToString()
         for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)
     }
     assert answers == {b""}
-    run_loop(member)
-    assert len(facts_with_letters(member)) == 3
+    run_loop(network)
+    assert len(facts_with_letters(network)) == 3
     for minutes, letters in ((59, 3), (1, 4)):
-        member.advance(minutes=minutes)
-        token = link(member)
-        assert len(facts_with_letters(member)) == letters
-    reset(member, token)  # the latest link is valid, whoever asked for it
+        network.advance(minutes=minutes)
+        token = link(network)
+        assert len(facts_with_letters(network)) == letters
+    reset(network, token)  # the latest link is valid, whoever asked for it
 
 
 def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(scene: Scene) -> None:
@@ -399,50 +408,50 @@ def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(sce
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 32
 
 
-def test_requesting_a_link_uses_up_no_guesses_of_the_sign_in(member: Scene) -> None:
+def test_requesting_a_link_uses_up_no_guesses_of_the_sign_in(network: Scene) -> None:
     for _ in range(20):
-        ask(member)
-    assert sign_in(member).session_secret
+        ask(network)
+    assert sign_in(network).session_secret
 
 
-def test_a_repeated_request_has_its_one_effect(member: Scene) -> None:
-    ask(member, request_id="one")
-    ask(member, request_id="one")
-    assert run_loop(member) == 1
-    token = facts_with_letters(member)[0][1].token
-    reset(member, token, request_id="two")
-    reset(member, token, request_id="two")
-    assert len(facts_with_letters(member, "password_changed")) == 1
+def test_a_repeated_request_has_its_one_effect(network: Scene) -> None:
+    ask(network, request_id="one")
+    ask(network, request_id="one")
+    assert run_loop(network) == 1
+    token = facts_with_letters(network)[0][1].token
+    reset(network, token, request_id="two")
+    reset(network, token, request_id="two")
+    assert len(facts_with_letters(network, "password_changed")) == 1
 
 
 def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
-    member: Scene, capfd: pytest.CaptureFixture[str]
+    network: Scene, capfd: pytest.CaptureFixture[str]
 ) -> None:
     email = "nadie-lo-sabe@ejemplo.org"
-    member.worker(member.coalition, Role.WORKER, email=email)
-    ask(member, email, "192.0.2.7", request_id="one")
-    ask(member, "tampoco-esta@ejemplo.org", request_id="two")
-    assert member.tables_with(email) == {"workers"}
-    assert member.tables_with("tampoco-esta") == set()
-    run_loop(member)
-    token = facts_with_letters(member)[-1][1].token
-    reset(member, token, request_id="three")
-    for secret in (token, NEW, "tampoco-esta"):
-        assert member.tables_with(secret) == set()
-    assert member.tables_with(email) == {"workers"}
+    network.worker(network.coalition, Role.WORKER, email=email)
+    ask(network, email, "192.0.2.7", request_id="one")
+    ask(network, "tampoco-esta@ejemplo.org", request_id="two")
+    assert network.tables_with(email) == {"workers"}
+    assert network.tables_with("tampoco-esta") == set()
+    run_loop(network)
+    token = facts_with_letters(network)[-1][1].token
+    reset(network, token, request_id="three")
+    for secret in (token, NEW_PASSWORD, "tampoco-esta"):
+        assert network.tables_with(secret) == set()
+    assert network.tables_with(email) == {"workers"}
     captured = capfd.readouterr()
-    for secret in (token, NEW, email, "tampoco-esta"):
+    for secret in (token, NEW_PASSWORD, email, "tampoco-esta"):
         assert secret not in captured.out + captured.err
 
 
-def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(member: Scene) -> None:
-    token = link(member)
-    ask(member, "nadie@ejemplo.org")
-    run_loop(member)
-    reset(member, token)
-    assert refusal(lambda: reset(member, token)) == INVALID
-    id = worker_of(member)
-    trail = member.rows(
+def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(network: Scene) -> None:
+    token = link(network)
+    ask(network, "nadie@ejemplo.org")
+    run_loop(network)
+    reset(network, token)
+    assert refusal(lambda: reset(network, token)) == INVALID
+    id = worker_of(network)
+    trail = network.rows(
         "SELECT actor_kind, action, object_id, reason FROM audit WHERE action LIKE '%%password%%'"
         " ORDER BY sequence"
     )
@@ -453,31 +462,31 @@ def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(member: Scene)
     ]
 
 
-def test_expired_reset_links_and_requests_are_deleted(member: Scene) -> None:
-    link(member)
-    ask(member)
-    member.advance(hours=1)
-    member.sweep()
+def test_expired_reset_links_and_requests_are_deleted(network: Scene) -> None:
+    link(network)
+    ask(network)
+    network.advance(hours=1)
+    network.sweep()
     for table in ("password_resets", "password_reset_requests"):
-        assert member.rows(f"SELECT FROM {table}") == []
+        assert network.rows(f"SELECT FROM {table}") == []
 
 
-def test_nobody_gets_an_email_for_a_request_made_long_ago(member: Scene) -> None:
-    ask(member)
-    member.advance(hours=1)
-    assert (run_loop(member), facts_with_letters(member)) == (1, [])
+def test_nobody_gets_an_email_for_a_request_made_long_ago(network: Scene) -> None:
+    ask(network)
+    network.advance(hours=1)
+    assert (run_loop(network), facts_with_letters(network)) == (1, [])
 
 
-def test_the_email_in_a_request_is_rewrapped_with_a_new_key(member: Scene) -> None:
-    ask(member)
+def test_the_email_in_a_request_is_rewrapped_with_a_new_key(network: Scene) -> None:
+    ask(network)
     both = Keyring(
-        member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
+        network.sealing_key, lambda: {0: AESGCM(network.sealing_key), 1: AESGCM(b"1" * 32)}
     )
-    assert rewrap(member.database, both, SEALED) == (1, 0)
-    with member.database.transaction(SYSTEM) as tx:
+    assert rewrap(network.database, both, SEALED) == (1, 0)
+    with network.database.transaction(SYSTEM) as tx:
         assert count_older(tx, both, SEALED) == 0
-        assert send_links(tx, both, member.mail, member.clock.now()) == 1
-    assert len(facts_with_letters(member)) == 1
+        assert send_links(tx, both, network.mail, network.clock.now()) == 1
+    assert len(facts_with_letters(network)) == 1
 
 
 def _me(scene: Scene) -> Stubs:

@@ -53,8 +53,8 @@ def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, ver
     shelter.refer("started", referral_id)
     shelter.refer(verb, referral_id)
     assert free(shelter) == 3
-    for again in (verb, "closed", "withdrawn"):
-        shelter.refer(again, referral_id)
+    for later_verb in (verb, "closed", "withdrawn"):
+        shelter.refer(later_verb, referral_id)
     assert free(shelter) == 3
 
 
@@ -99,12 +99,12 @@ def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Sh
 
 
 def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter) -> None:
-    early = new_id()
-    shelter.refer("accepted", early)
+    referral_id = new_id()
+    shelter.refer("accepted", referral_id)
     shelter.scene.advance(minutes=1)
     shelter.state_room(2, maximum=2)
     shelter.scene.advance(minutes=1)
-    shelter.refer("completed", early)
+    shelter.refer("completed", referral_id)
     assert free(shelter) == 2
     shelter.refer("accepted", people=3)
     assert free(shelter) == 0

@@ -95,8 +95,8 @@ def test_an_official_signs_in_through_a_provider_on_several_hosts_such_as_google
         assert len({urlsplit(url).netloc for url in urls}) == 4
         begun = begin(scene, ministry)
         assert begun.authorization_url.startswith(f"{spread.authorization}/authorize?")
-        back = spread.signs_in(begun.authorization_url, "ana")
-        assert finish(scene, begun.challenge, back).worker.email == OFFICIAL
+        callback = spread.signs_in(begun.authorization_url, "ana")
+        assert finish(scene, begun.challenge, callback).worker.email == OFFICIAL
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
@@ -114,11 +114,11 @@ def test_a_providers_address_inside_our_network_is_never_called(
 def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    own = scene.organization("Otro ministerio")
+    other_ministry = scene.organization("Otro ministerio")
     with running_provider(scene) as other:
-        set_up(scene, own, other)
+        set_up(scene, other_ministry, other)
         other.discovery = {"jwks_uri": f"{provider.issuer}/.well-known/openid-configuration"}
-        assert refusal(lambda: sign_in_through(scene, own, other)) == UNAVAILABLE
+        assert refusal(lambda: sign_in_through(scene, other_ministry, other)) == UNAVAILABLE
         assert sign_in_through(scene, ministry, provider).session_secret
 
 
@@ -127,8 +127,8 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
     assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
-    challenge, back = sign_in_there(scene, ministry, provider)
-    assert finish(scene, challenge, back | {"iss": provider.issuer}).session_secret
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
 
 @pytest.mark.parametrize(

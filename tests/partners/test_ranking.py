@@ -98,20 +98,20 @@ def one_by_one(
 ) -> list[str]:
     """Returns the order of candidates when the pure function judges each by itself."""
 
-    def may(one: Candidate) -> bool:
+    def may(candidate: Candidate) -> bool:
         group = question.need_code.partition(".")[0]
-        meets = {question.need_code, group} & set(one.need_codes) or (
+        meets = {question.need_code, group} & set(candidate.need_codes) or (
             question.need_code == group
-            and any(code.startswith(f"{group}.") for code in one.need_codes)
+            and any(code.startswith(f"{group}.") for code in candidate.need_codes)
         )
-        out = one.organization_id in question.excluded_organization_ids or (
-            one.department and one.department in question.excluded_areas
+        is_excluded = candidate.organization_id in question.excluded_organization_ids or (
+            candidate.department and candidate.department in question.excluded_areas
         )
         return (
             bool(meets)
-            and not out
-            and (not question.country or one.country == question.country)
-            and (sees_shelters or not one.shelter)
+            and not is_excluded
+            and (not question.country or candidate.country == question.country)
+            and (sees_shelters or not candidate.shelter)
         )
 
     return [
@@ -170,13 +170,13 @@ def test_the_best_of_very_many_services_is_found_whatever_its_position(scene: Sc
         scene.coalition, "Última", "MED.PRI", eligibility=Eligibility(0, 99, tuple(Gender), True, 5)
     )
 
-    def ranked_ids(**fields: int) -> list[str]:
+    def ranked_names(**fields: int) -> list[str]:
         answer = scene.coordinator.MatchServices(
             need_code="MED.PRI",
             country="NI",
             **fields,
         )
-        return [one.service.name for one in answer.matches]
+        return [match.service.name for match in answer.matches]
 
-    assert ranked_ids(limit=1, age=24, dependants=0) == ["Última"]
-    assert len(ranked_ids(limit=100)) == 100
+    assert ranked_names(limit=1, age=24, dependants=0) == ["Última"]
+    assert len(ranked_names(limit=100)) == 100

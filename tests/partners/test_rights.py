@@ -16,8 +16,8 @@ SERVICES = rights_table.services_of("partners")
 def test_every_rpc_admits_the_callers_that_the_page_of_rights_names(
     descriptor: Any, scene: Scene
 ) -> None:
-    own = scene.organization()
-    roles = {str(role): scene.by(own, role) for role in Role}
+    organization = scene.organization()
+    roles = {str(role): scene.by(organization, role) for role in Role}
     keys = {}
     for scope in SCOPES:  # an organisation may have two live keys at most
         keys[scope] = scene.by_key(scene.organization(f"Sistema {scope}"), scope)

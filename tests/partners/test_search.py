@@ -145,7 +145,7 @@ def test_a_search_for_room_finds_open_services_with_a_figure_above_zero(scene: S
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("filters", "path", "reason"),
     [
         ({"words": "x" * 201}, "words", "too_long"),
         ({"words": "a\x00"}, "words", "malformed"),
@@ -160,9 +160,9 @@ def test_a_search_for_room_finds_open_services_with_a_figure_above_zero(scene: S
     ],
 )
 def test_an_invalid_question_is_refused_with_its_field(
-    scene: Scene, wrong: dict[str, object], path: str, reason: str
+    scene: Scene, filters: dict[str, object], path: str, reason: str
 ) -> None:
-    assert wrong_fields(lambda: scene.coordinator.SearchServices(**wrong)) == [(path, reason)]
+    assert wrong_fields(lambda: scene.coordinator.SearchServices(**filters)) == [(path, reason)]
 
 
 @pytest.mark.parametrize("words", ["", "casa"])
@@ -196,11 +196,11 @@ def test_even_an_empty_page_states_the_total(scene: Scene) -> None:
 def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coordinator(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    scene.service(own, "Cerrado por obras", active=False)
-    scene.service(own, "Abierto")
-    manager, stranger = scene.by(own, Role.MANAGER), scene.by(scene.organization("Ajena"))
-    mine = pb.SearchServicesRequest(organization_id=own.id)
+    organization = scene.organization("Propia")
+    scene.service(organization, "Cerrado por obras", active=False)
+    scene.service(organization, "Abierto")
+    manager, stranger = scene.by(organization, Role.MANAGER), scene.by(scene.organization("Ajena"))
+    mine = pb.SearchServicesRequest(organization_id=organization.id)
     for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
         page = caller.SearchServices(mine)
         assert (len(page.services), page.total_size) == (seen, seen)
@@ -211,26 +211,28 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
 def test_the_services_of_a_suspended_member_are_not_found_until_it_is_reinstated(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia")
-    scene.service(own, "Casa")
-    scene.suspend(own.id)
+    organization = scene.organization("Propia")
+    scene.service(organization, "Casa")
+    scene.suspend(organization.id)
     assert names(scene, words="casa") == []
-    scene.reinstate(own.id)
+    scene.reinstate(organization.id)
     assert names(scene, words="casa") == ["Casa"]
 
 
 def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene: Scene) -> None:
-    new = scene.organization("Nueva", approved=False)
+    new_member = scene.organization("Nueva", approved=False)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(scene.coalition, "Casa abierta", "COM.CMY")
-    own = scene.service(new, "Casa propia", "HOU.EMG")
-    worker = scene.by(new)
+    own_service = scene.service(new_member, "Casa propia", "HOU.EMG")
+    worker = scene.by(new_member)
     page = worker.SearchServices(words="casa")
     assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
     # Its own shelters are not shown to others before it is approved; it sees them itself.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
-    assert [s.id for s in worker.SearchServices(organization_id=new.id).services] == [own.id]
-    scene.approve(new.id)
+    assert [s.id for s in worker.SearchServices(organization_id=new_member.id).services] == [
+        own_service.id
+    ]
+    scene.approve(new_member.id)
     assert worker.SearchServices(words="casa").total_size == 3
 
 
@@ -249,9 +251,9 @@ def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
 
 
 def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:
-    own = scene.organization("Antigua")
-    scene.service(own, "Casa")
-    change = pb.Organization(id=own.id, etag=etag_of(own), name="Renovada")
+    organization = scene.organization("Antigua")
+    scene.service(organization, "Casa")
+    change = pb.Organization(id=organization.id, etag=etag_of(organization), name="Renovada")
     scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []

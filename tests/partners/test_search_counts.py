@@ -79,13 +79,13 @@ def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_depart
     scene: Scene,
 ) -> None:
     directory(scene)
-    new = scene.by(scene.organization("Nueva", approved=False))
+    new_member = scene.by(scene.organization("Nueva", approved=False))
     member = scene.by(scene.organization())
-    before = counts(new)
+    before = counts(new_member)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", department="NI-CI", confidential=True)
     scene.service(scene.coalition, "Albergue", "HOU.EMG", department="NI-RI")
-    assert counts(new) == before == {"NI-CI": 5, "NI-LE": 2, "": 1}
-    assert counts(new, words="albergue") == counts(new, need_code="HOU") == {}
+    assert counts(new_member) == before == {"NI-CI": 5, "NI-LE": 2, "": 1}
+    assert counts(new_member, words="albergue") == counts(new_member, need_code="HOU") == {}
     assert counts(member) == {"NI-CI": 6, "NI-LE": 2, "NI-RI": 1, "": 1}
     near = pb.Near(latitude=12.6, longitude=-87.1, radius_km=500)
     assert counts(member, need_code="HOU", near=near) == {}

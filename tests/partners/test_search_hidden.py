@@ -86,11 +86,11 @@ def of_a_new_member(scene: Scene) -> None:
     scene.service(other, "Xochitl casa", "HOU.EMG", description="Com refujio")
 
 
-@pytest.mark.parametrize("hidden", [shelters, closed, of_a_new_member])
+@pytest.mark.parametrize("add_hidden_services", [shelters, closed, of_a_new_member])
 def test_hidden_services_change_no_byte_of_an_answer(
-    scene: Scene, hidden: Callable[[Scene], None]
+    scene: Scene, add_hidden_services: Callable[[Scene], None]
 ) -> None:
-    new = scene.organization("Nueva", approved=False)
+    new_member = scene.organization("Nueva", approved=False)
     for number in range(5):
         scene.service(
             scene.organization(f"Otra {number}"),
@@ -99,9 +99,9 @@ def test_hidden_services_change_no_byte_of_an_answer(
             description="Luna comida refugio",
             languages=("es",),
         )
-    worker = scene.by(new)
+    worker = scene.by(new_member)
     before = answers(worker, scene.coalition.id)
-    hidden(scene)
+    add_hidden_services(scene)
     assert answers(worker, scene.coalition.id) == before
 
 
@@ -117,9 +117,9 @@ def all_pages(scene: Scene, question: Question) -> tuple[list[str], list[int]]:
             return names, totals
 
 
-def change(scene: Scene, rng: random.Random, one: Service) -> Service:
+def change(scene: Scene, rng: random.Random, service: Service) -> Service:
     """Changes the name, the languages, the figure or the need of a service, as its member does."""
-    entry = one.entry
+    entry = service.entry
     changes: dict[str, Any] = rng.choice(
         [
             {"name": f"{rng.choice(['Luna', 'Sol', 'Mar'])} {entry.name[-2:]}"},
@@ -131,14 +131,14 @@ def change(scene: Scene, rng: random.Random, one: Service) -> Service:
     )
     with scene.database.transaction(SYSTEM) as tx:
         if changes:
-            one.change(changes, taxonomy(), areas(), scene.clock.now())
-            services.save(tx, one)
+            service.change(changes, taxonomy(), areas(), scene.clock.now())
+            services.save(tx, service)
         else:
-            one.set_capacity(
+            service.set_capacity(
                 Capacity(Intake.OPEN, rng.choice([0, 2]), 9, "beds"), scene.clock.now()
             )
-            services.save_capacity(tx, one, scene.clock.now())
-    return one
+            services.save_capacity(tx, service, scene.clock.now())
+    return service
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -146,10 +146,10 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
     scene: Scene, seed: int
 ) -> None:
     rng = random.Random(seed)
-    others = [scene.organization(f"Otra {number}") for number in range(4)]
+    organizations = [scene.organization(f"Otra {number}") for number in range(4)]
     created = [
         scene.service(
-            rng.choice(others),
+            rng.choice(organizations),
             f"{rng.choice(['Luna', 'Sol', 'Mar'])} {number:02}",
             rng.choice(["HOU.EMG", "HOU.TRANS", "MED.PRI"]),
             department=rng.choice(["NI-CI", "NI-LE", ""]),
@@ -178,41 +178,45 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             department=rng.choice(["", "NI-CI"]),
             language=rng.choice(["", "es"]),
             has_room=rng.random() < 0.3,
-            excluded_organization_ids=[own.id for own in rng.sample(others, rng.randint(0, 2))],
+            excluded_organization_ids=[
+                organization.id for organization in rng.sample(organizations, rng.randint(0, 2))
+            ],
             excluded_areas=rng.sample(["NI-CI", "NI-LE", "NI-RI"], rng.randint(0, 1)),
             age=age,
             gender=pb.GENDER_FEMININE if gender else None,
             dependants=dependants,
         )
         expected = [
-            one
-            for one in sorted(created, key=lambda one: (one.entry.name.lower(), one.id))
-            if question["words"] in ("", one.entry.name.partition(" ")[0].lower())
-            and any(code.startswith(question["need_code"]) for code in one.entry.need_codes)
-            and (not question["department"] or one.entry.department in ("NI-CI", ""))
-            and (not question["language"] or "es" in one.entry.languages)
+            service
+            for service in sorted(
+                created, key=lambda service: (service.entry.name.lower(), service.id)
+            )
+            if question["words"] in ("", service.entry.name.partition(" ")[0].lower())
+            and any(code.startswith(question["need_code"]) for code in service.entry.need_codes)
+            and (not question["department"] or service.entry.department in ("NI-CI", ""))
+            and (not question["language"] or "es" in service.entry.languages)
             and (
                 not question["has_room"]
-                or (one.capacity.intake is Intake.OPEN and bool(one.capacity.available))
+                or (service.capacity.intake is Intake.OPEN and bool(service.capacity.available))
             )
-            and one.organization_id not in question["excluded_organization_ids"]
-            and one.entry.department not in question["excluded_areas"]
+            and service.organization_id not in question["excluded_organization_ids"]
+            and service.entry.department not in question["excluded_areas"]
             and (
                 age is None
-                or (one.entry.eligibility.minimum_age or 0)
+                or (service.entry.eligibility.minimum_age or 0)
                 <= age
-                <= (one.entry.eligibility.maximum_age or 120)
+                <= (service.entry.eligibility.maximum_age or 120)
             )
             and (
                 gender is None
-                or not one.entry.eligibility.genders
-                or gender in one.entry.eligibility.genders
+                or not service.entry.eligibility.genders
+                or gender in service.entry.eligibility.genders
             )
-            and (dependants is None or one.entry.eligibility.takes_dependants is not False)
+            and (dependants is None or service.entry.eligibility.takes_dependants is not False)
         ]
         names, totals = all_pages(scene, question)
         # their words are in the same place, so that they are ranked alike
-        assert names == [one.entry.name for one in expected], question
+        assert names == [service.entry.name for service in expected], question
         assert set(totals) == {len(expected)}
 
 
@@ -223,7 +227,7 @@ def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_matc
     scene.service(unsafe, "Una", "MED.PRI", department="NI-CI")
     scene.service(safe, "Otra", "MED.PRI", department="NI-LE")
     scene.service(safe, "Todo el país", "MED.PRI", department="")
-    for expected, left in (
+    for exclusions, remaining_names in (
         ({"excluded_organization_ids": [unsafe.id, "0" * 32]}, {"Otra", "Todo el país"}),
         ({"excluded_areas": ["NI-LE", "NI-RI"]}, {"Una", "Todo el país"}),
         ({"excluded_organization_ids": [unsafe.id], "excluded_areas": ["NI-LE"]}, {"Todo el país"}),
@@ -232,11 +236,11 @@ def test_organisations_and_areas_named_as_unsafe_are_left_out_of_search_and_matc
             {"Una", "Otra", "Todo el país"},
         ),
     ):
-        request: dict[str, Any] = {"need_code": "MED.PRI", **expected}
+        request: dict[str, Any] = {"need_code": "MED.PRI", **exclusions}
         searched = scene.coordinator.SearchServices(**request)
         assert ({service.name for service in searched.services}, searched.total_size) == (
-            left,
-            len(left),
+            remaining_names,
+            len(remaining_names),
         )
         matched = scene.coordinator.MatchServices(country="NI", **request).matches
-        assert {one.service.name for one in matched} == left
+        assert {match.service.name for match in matched} == remaining_names

@@ -69,86 +69,86 @@ def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
     assert SecondFactor("w", last_step=100).steps(100) == [101]
 
 
-def test_no_code_is_asked_for_until_a_first_code_was_right(member: Scene) -> None:
-    me, app = begin_set_up(member)
-    assert sign_in(member).session_secret
+def test_no_code_is_asked_for_until_a_first_code_was_right(network: Scene) -> None:
+    me, app = begin_set_up(network)
+    assert sign_in(network).session_secret
     assert wrong_fields(lambda: me.ConfirmSecondFactor(code=app.wrong_code())) == [
         ("code", "wrong")
     ]
     assert not me.GetSecondFactor().HasField("confirm_time")
-    assert sign_in(member).session_secret
+    assert sign_in(network).session_secret
 
 
-def test_the_password_alone_opens_no_session_and_reveals_nothing(member: Scene) -> None:
-    app, _ = turn_on_code(member)
-    answer = sign_in(member)
+def test_the_password_alone_opens_no_session_and_reveals_nothing(network: Scene) -> None:
+    app, _ = turn_on_code(network)
+    answer = sign_in(network)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
-    assert refusal(lambda: token_of(member, answer.challenge)) == ENDED
-    signed = finish(member, answer.challenge, app.code())
-    assert (signed.worker.email, token_of(member, signed.session_secret).worker.email) == (
+    assert refusal(lambda: token_of(network, answer.challenge)) == ENDED
+    session = finish(network, answer.challenge, app.code())
+    assert (session.worker.email, token_of(network, session.session_secret).worker.email) == (
         EMAIL,
         EMAIL,
     )
 
 
-def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(member: Scene) -> None:
-    me, _secret = session_of(member)
+def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(network: Scene) -> None:
+    me, _secret = session_of(network)
     assert wrong_fields(lambda: me.BeginSecondFactor(password="otra clave larga")) == [
         ("password", "wrong")
     ]
-    assert member.rows("SELECT * FROM second_factors") == []
+    assert network.rows("SELECT * FROM second_factors") == []
 
 
-def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(member: Scene) -> None:
-    turn_on_code(member)
-    assert refusal(lambda: sign_in(member, password="otra clave larga")) == FAILED
+def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(network: Scene) -> None:
+    turn_on_code(network)
+    assert refusal(lambda: sign_in(network, password="otra clave larga")) == FAILED
 
 
-def test_a_code_a_challenge_and_a_spare_code_are_valid_once(member: Scene) -> None:
-    app, spare = turn_on_code(member)
-    first, second = sign_in(member).challenge, sign_in(member).challenge
+def test_a_code_a_challenge_and_a_spare_code_are_valid_once(network: Scene) -> None:
+    app, spare = turn_on_code(network)
+    first, second = sign_in(network).challenge, sign_in(network).challenge
     code = app.code()
-    finish(member, first, code)
-    assert refusal(lambda: finish(member, second, code)) == FAILED
-    assert refusal(lambda: finish(member, first, app.code(30))) == FAILED
-    assert finish(member, second, spare[0]).session_secret
-    third = sign_in(member).challenge
-    assert refusal(lambda: finish(member, third, spare[0])) == FAILED
-    assert finish(member, third, spare[1].upper().replace("-", " ")).session_secret
+    finish(network, first, code)
+    assert refusal(lambda: finish(network, second, code)) == FAILED
+    assert refusal(lambda: finish(network, first, app.code(30))) == FAILED
+    assert finish(network, second, spare[0]).session_secret
+    third = sign_in(network).challenge
+    assert refusal(lambda: finish(network, third, spare[0])) == FAILED
+    assert finish(network, third, spare[1].upper().replace("-", " ")).session_secret
 
 
 def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end_it(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    app, _ = turn_on_code(member)
-    challenge = sign_in(member).challenge
-    assert refusal(lambda: finish(member, challenge, "1")) == FAILED
-    member.advance(minutes=4)
-    assert finish(member, challenge, app.code()).session_secret
-    late = sign_in(member).challenge
-    member.advance(minutes=5)
-    assert refusal(lambda: finish(member, late, app.code())) == FAILED
+    app, _ = turn_on_code(network)
+    challenge = sign_in(network).challenge
+    assert refusal(lambda: finish(network, challenge, "1")) == FAILED
+    network.advance(minutes=4)
+    assert finish(network, challenge, app.code()).session_secret
+    late = sign_in(network).challenge
+    network.advance(minutes=5)
+    assert refusal(lambda: finish(network, late, app.code())) == FAILED
 
 
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    app, _ = turn_on_code(member)
-    challenge = sign_in(member).challenge
+    app, _ = turn_on_code(network)
+    challenge = sign_in(network).challenge
     for guess in range(10):
-        assert refusal(partial(finish, member, challenge, f"x{guess}")) == FAILED
-    assert refusal(lambda: finish(member, challenge, app.code())) == (
+        assert refusal(partial(finish, network, challenge, f"x{guess}")) == FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == (
         "RESOURCE_EXHAUSTED",
         "too_many_attempts",
     )
-    member.advance(minutes=5)
-    assert finish(member, sign_in(member).challenge, app.code()).session_secret
+    network.advance(minutes=5)
+    assert finish(network, sign_in(network).challenge, app.code()).session_secret
 
 
 def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked_for_no_more(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, app = begin_set_up(member)
+    me, app = begin_set_up(network)
     me.ConfirmSecondFactor(code=app.code())
     for call in (
         lambda: me.BeginSecondFactor(password=PASSWORD),
@@ -159,21 +159,21 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
         ("password", "wrong")
     ]
     assert me.GetSecondFactor().recovery_codes_left == 10
-    waiting = sign_in(member).challenge
+    waiting = sign_in(network).challenge
     assert not me.EndSecondFactor(password=PASSWORD).HasField("confirm_time")
-    member.advance(seconds=60)
-    assert refusal(lambda: finish(member, waiting, app.code())) == FAILED
-    assert sign_in(member).session_secret
+    network.advance(seconds=60)
+    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
+    assert sign_in(network).session_secret
 
 
-def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) -> None:
-    me, _secret = session_of(member)
+def test_no_secret_and_no_code_is_stored_or_published_in_clear(network: Scene) -> None:
+    me, _secret = session_of(network)
     created = me.BeginSecondFactor(password=PASSWORD, request_id="one")
     spare = me.ConfirmSecondFactor(
-        code=App(member, created.secret).code(), request_id="two"
+        code=App(network, created.secret).code(), request_id="two"
     ).recovery_codes
     tables = ("second_factors", "challenges", "audit", "outbox", "requests", "guesses")
-    stored = str([member.rows(f"SELECT * FROM {table}") for table in tables])
+    stored = str([network.rows(f"SELECT * FROM {table}") for table in tables])
     secrets = [
         created.secret,
         str(base64.b32decode(created.secret))[2:-1],
@@ -185,33 +185,33 @@ def test_no_secret_and_no_code_is_stored_or_published_in_clear(member: Scene) ->
 
 
 def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    app, _ = turn_on_code(member)
-    challenge = sign_in(member).challenge
-    member.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    assert refusal(lambda: finish(member, challenge, app.code())) == FAILED
+    app, _ = turn_on_code(network)
+    challenge = sign_in(network).challenge
+    network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
+    assert refusal(lambda: finish(network, challenge, app.code())) == FAILED
 
 
 def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, _secret = session_of(member)
+    me, _secret = session_of(network)
     created = me.BeginSecondFactor(password=PASSWORD)
-    [row] = member.rows("SELECT worker_id FROM second_factors")
+    [row] = network.rows("SELECT worker_id FROM second_factors")
     both = Keyring(
-        member.sealing_key, lambda: {0: AESGCM(member.sealing_key), 1: AESGCM(b"1" * 32)}
+        network.sealing_key, lambda: {0: AESGCM(network.sealing_key), 1: AESGCM(b"1" * 32)}
     )
-    assert rewrap(member.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
-    with member.database.transaction(SYSTEM) as tx:
+    assert rewrap(network.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
+    with network.database.transaction(SYSTEM) as tx:
         assert count_older(tx, both, SEALED) == 0
         assert second_factors.secret(tx, both, row["worker_id"]) == base64.b32decode(created.secret)
 
 
 def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_screen(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    me, app = begin_set_up(member)
+    me, app = begin_set_up(network)
     for _ in range(10):
         assert wrong_fields(lambda: me.ConfirmSecondFactor(code="x")) == [("code", "wrong")]
         assert wrong_fields(lambda: me.BeginSecondFactor(password="otra clave larga")) == [

@@ -79,7 +79,7 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("changes", "path", "reason"),
     [
         ({"need_codes": ("PSS", "PSS")}, "need_codes", "malformed"),
         ({"need_codes": ("PSS", "XYZ")}, "need_codes.1", "unknown_code"),
@@ -121,19 +121,19 @@ def test_a_figure_has_a_time_and_a_unit() -> None:
     ],
 )
 def test_an_invalid_entry_is_refused_with_its_field(
-    wrong: dict[str, Any], path: str, reason: str
+    changes: dict[str, Any], path: str, reason: str
 ) -> None:
     tested_service = service()
     for act in (
-        lambda: service(replace(TALK, **wrong)),
-        lambda: tested_service.change(wrong, TAXONOMY, AREAS, LATER),
+        lambda: service(replace(TALK, **changes)),
+        lambda: tested_service.change(changes, TAXONOMY, AREAS, LATER),
     ):
         assert violations_of(act) == [(f"service.{path}", reason)]
     assert tested_service == registered()
 
 
 @pytest.mark.parametrize(
-    "right",
+    "changes",
     [
         {"tiers": (("phone", Tier.PARTNER), ("description", Tier.COORDINATOR))},
         {"public": True, "area_codes": ("NI-CI.chichigalpa",)},
@@ -145,8 +145,8 @@ def test_an_invalid_entry_is_refused_with_its_field(
         {"eligibility": Eligibility(maximum_dependants=1, maximum_age_of_boys=12)},
     ],
 )
-def test_an_entry_that_states_less_or_the_same_is_accepted(right: dict[str, Any]) -> None:
-    assert service(replace(TALK, **right)).entry == replace(TALK, **right)
+def test_an_entry_that_states_less_or_the_same_is_accepted(changes: dict[str, Any]) -> None:
+    assert service(replace(TALK, **changes)).entry == replace(TALK, **changes)
 
 
 def test_no_more_places_can_be_free_than_there_are() -> None:
@@ -259,17 +259,17 @@ def test_others_see_a_shelters_figure_as_it_was_when_the_current_step_of_time_be
 def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_other_services() -> (
     None
 ):
-    own, other = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
+    colleague, coordinator = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
     before = Figure(replace(ROOM, available=5), step=NOON)
     bed = registered(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)
-    assert bed.figure_for(own, LATER) == Figure(ROOM, 3, 1)
-    assert bed.figure_for(other, LATER).capacity.available == 5
+    assert bed.figure_for(colleague, LATER) == Figure(ROOM, 3, 1)
+    assert bed.figure_for(coordinator, LATER).capacity.available == 5
     talk = registered(TALK, capacity=ROOM, figure_before=before)
-    assert talk.figure_for(other, LATER) == Figure(ROOM)
+    assert talk.figure_for(coordinator, LATER) == Figure(ROOM)
     of_a_shelter = replace(talk, organization_type=OrganizationType.SHELTER)
-    assert of_a_shelter.figure_for(other, LATER).capacity.available == 5
+    assert of_a_shelter.figure_for(coordinator, LATER).capacity.available == 5
     public = replace(of_a_shelter, entry=replace(TALK, public=True))
-    assert public.figure_for(other, LATER) == Figure(ROOM)
+    assert public.figure_for(coordinator, LATER) == Figure(ROOM)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tier", "expected", "narrowed", "may"),
+    ("tier", "expected", "narrowed", "is_shown"),
     [
         (Tier.PUBLIC, Tier.PUBLIC, None, True),
         (Tier.PUBLIC, Tier.PARTNER, None, False),
@@ -338,9 +338,9 @@ def test_values_that_are_shown_besides_the_entry_change_its_etag() -> None:
     ],
 )
 def test_a_field_is_shown_from_its_tier_upwards(
-    tier: Tier, expected: Tier, narrowed: Tier | None, may: bool
+    tier: Tier, expected: Tier, narrowed: Tier | None, is_shown: bool
 ) -> None:
-    assert sees(tier, expected, narrowed) is may
+    assert sees(tier, expected, narrowed) is is_shown
 
 
 def test_an_organisation_sees_all_fields_of_its_own_entries() -> None:

@@ -49,10 +49,10 @@ def change_of(
 
 
 def test_a_manager_adds_a_service_to_her_own_organisation(scene: Scene) -> None:
-    own = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
-    created = scene.by(own, Role.MANAGER).CreateService(service=entry())
+    organization = scene.organization("Luna Nueva", type=OrganizationType.SHELTER)
+    created = scene.by(organization, Role.MANAGER).CreateService(service=entry())
     assert (created.organization_id, created.organization_name, created.organization_type) == (
-        own.id,
+        organization.id,
         "Luna Nueva",
         pb.ORGANIZATION_TYPE_SHELTER,
     )
@@ -64,16 +64,16 @@ def test_a_manager_adds_a_service_to_her_own_organisation(scene: Scene) -> None:
 def test_a_service_belongs_to_the_callers_organisation_unless_a_coordinator_states_another(
     scene: Scene,
 ) -> None:
-    own, other = scene.organization("Propia"), scene.organization("Ajena")
+    organization, other = scene.organization("Propia"), scene.organization("Ajena")
     of_other, of_nobody = entry(organization_id=other.id), entry(organization_id="0" * 32)
     for caller, service in (
-        (scene.by(own, Role.MANAGER), of_other),
+        (scene.by(organization, Role.MANAGER), of_other),
         (scene.coordinator, of_nobody),
     ):
         assert refusal(partial(caller.CreateService, service=service)) == NOT_FOUND
     assert scene.coordinator.CreateService(service=of_other).organization_name == "Ajena"
-    created = scene.by_key(own, "directory.write").CreateService(service=entry())
-    assert created.organization_id == own.id
+    created = scene.by_key(organization, "directory.write").CreateService(service=entry())
+    assert created.organization_id == organization.id
 
 
 def test_a_call_passes_over_connections_that_are_found_dead(
@@ -106,7 +106,7 @@ def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path", "reason"),
+    ("fields", "path", "reason"),
     [
         ({"name": ""}, "service.name", "required"),
         ({"description": "x" * 2001}, "service.description", "too_long"),
@@ -139,10 +139,10 @@ def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
     ],
 )
 def test_a_wrong_entry_is_refused_with_the_path_of_its_field(
-    scene: Scene, wrong: dict[str, object], path: str, reason: str
+    scene: Scene, fields: dict[str, object], path: str, reason: str
 ) -> None:
     assert (path, reason) in wrong_fields(
-        lambda: scene.coordinator.CreateService(service=entry(**wrong))
+        lambda: scene.coordinator.CreateService(service=entry(**fields))
     )
 
 
@@ -167,10 +167,10 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
 
 
 def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
-    own = scene.organization()
-    created = scene.service(own, "Albergue")
+    organization = scene.organization()
+    created = scene.service(organization, "Albergue")
     request = change_of(created, name="Casa", eligibility=pb.Eligibility(minimum_age=18))
-    changed = scene.by(own, Role.MANAGER).UpdateService(request)
+    changed = scene.by(organization, Role.MANAGER).UpdateService(request)
     assert (changed.name, changed.eligibility, list(changed.need_codes)) == (
         "Casa",
         pb.Eligibility(minimum_age=18),
@@ -243,12 +243,12 @@ def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None
 
 
 def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -> None:
-    own = scene.organization()
-    created = scene.service(own, "Consulta", "MED.PRI")
+    organization = scene.organization()
+    created = scene.service(organization, "Consulta", "MED.PRI")
     scene.advance(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
-    stored = scene.by(own, Role.WORKER).SetCapacity(id=created.id, capacity=room).capacity
+    stored = scene.by(organization, Role.WORKER).SetCapacity(id=created.id, capacity=room).capacity
     assert (stored.available, stored.maximum, stored.unit) == (0, 4, pb.CAPACITY_UNIT_BEDS)
     assert stored.update_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=30)
     assert scene.facts(created.id)[-1] == (2, "enlace.service.capacity_changed.v1")
@@ -256,7 +256,7 @@ def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -
     assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == (
         "OPEN",
         ["MED.PRI"],
-        own.id,
+        organization.id,
     )
 
 
@@ -330,9 +330,9 @@ def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scen
 
 
 def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) -> None:
-    own = scene.organization("Antes")
-    created = scene.service(own)
-    change = pb.Organization(id=own.id, etag=etag_of(own), name="Después")
+    organization = scene.organization("Antes")
+    created = scene.service(organization)
+    change = pb.Organization(id=organization.id, etag=etag_of(organization), name="Después")
     scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     read = scene.coordinator.GetService(id=created.id)
     assert read.organization_name == "Después"
@@ -340,12 +340,15 @@ def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) 
 
 
 def test_many_names_are_fetched_at_once_and_unknown_ids_are_left_out(scene: Scene) -> None:
-    own, other = scene.organization("Propia"), scene.organization("Ajena")
+    my_organization, other = scene.organization("Propia"), scene.organization("Ajena")
     service = scene.service(other)
-    me, stranger = scene.worker(own, name="Xiomara"), scene.worker(other, name="Petrona")
+    me, stranger = (
+        scene.worker(my_organization, name="Xiomara"),
+        scene.worker(other, name="Petrona"),
+    )
     batch = scene.as_worker(me).BatchGet(
         service_ids=[service.id, "0" * 32, "x"],
-        organization_ids=[own.id, other.id, ""],
+        organization_ids=[my_organization.id, other.id, ""],
         worker_ids=[me.id, stranger.id, "\x00"],
     )
     assert [service.id for service in batch.services] == [service.id]
@@ -365,13 +368,13 @@ def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:
 
 
 def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None:
-    new = scene.organization("Nueva", approved=False)
-    hidden = scene.service(scene.coalition, "Casa", "HOU.TRANS", confidential=True)
-    open_to_all = scene.service(scene.coalition, "Consulta", "MED.PRI")
-    own = scene.service(new, "Albergue propio")
-    worker = scene.by(new)
-    assert refusal(lambda: worker.GetService(id=hidden.id)) == NOT_FOUND
-    fetched = worker.BatchGet(service_ids=[hidden.id, open_to_all.id, own.id]).services
+    new_member = scene.organization("Nueva", approved=False)
+    shelter = scene.service(scene.coalition, "Casa", "HOU.TRANS", confidential=True)
+    clinic = scene.service(scene.coalition, "Consulta", "MED.PRI")
+    own_service = scene.service(new_member, "Albergue propio")
+    worker = scene.by(new_member)
+    assert refusal(lambda: worker.GetService(id=shelter.id)) == NOT_FOUND
+    fetched = worker.BatchGet(service_ids=[shelter.id, clinic.id, own_service.id]).services
     assert {service.name for service in fetched} == {"Consulta", "Albergue propio"}
-    scene.approve(new.id)
-    assert worker.GetService(id=hidden.id).name == "Casa"
+    scene.approve(new_member.id)
+    assert worker.GetService(id=shelter.id).name == "Casa"

@@ -34,29 +34,29 @@ def token_of(scene: Scene, secret: str) -> pb.IssueTokenResponse:
     return scene.nobody.IssueToken(session_secret=secret)  # type: ignore[no-any-return]
 
 
-def test_an_email_and_a_password_open_a_session_with_a_token(member: Scene) -> None:
-    signed_in = sign_in(member, email=" Xiomara@PUENTES.org ")
+def test_an_email_and_a_password_open_a_session_with_a_token(network: Scene) -> None:
+    signed_in = sign_in(network, email=" Xiomara@PUENTES.org ")
     assert (
         signed_in.worker.email,
         signed_in.organization_name,
         signed_in.organization.country,
     ) == (EMAIL, "Puentes", "NI")
-    caller = member.verifier.verify(signed_in.tokens["enlace.partners"])
+    caller = network.verifier.verify(signed_in.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.roles) == (
         signed_in.worker.id,
         "worker",
         frozenset({"WORKER", "OPERATOR"}),
     )
-    assert member.with_token(signed_in.tokens["enlace.partners"]).ListOrganizations().organizations
-    assert member.rows("SELECT action FROM audit WHERE object_id = %s", signed_in.worker.id) == [
+    assert network.with_token(signed_in.tokens["enlace.partners"]).ListOrganizations().organizations
+    assert network.rows("SELECT action FROM audit WHERE object_id = %s", signed_in.worker.id) == [
         {"action": "sign_in"}
     ]
 
 
-def test_a_session_secret_is_stored_only_as_a_hash(member: Scene) -> None:
-    secret = sign_in(member).session_secret
+def test_a_session_secret_is_stored_only_as_a_hash(network: Scene) -> None:
+    secret = sign_in(network).session_secret
     assert len(secret) >= 43  # 256 bits
-    assert secret not in str(member.rows("SELECT * FROM sessions"))
+    assert secret not in str(network.rows("SELECT * FROM sessions"))
 
 
 @pytest.mark.parametrize(
@@ -69,39 +69,39 @@ def test_a_session_secret_is_stored_only_as_a_hash(member: Scene) -> None:
     ],
 )
 def test_every_failed_sign_in_gives_the_same_answer(
-    member: Scene, email: str, password: str
+    network: Scene, email: str, password: str
 ) -> None:
-    assert refusal(lambda: sign_in(member, email, password)) == FAILED
+    assert refusal(lambda: sign_in(network, email, password)) == FAILED
 
 
 def test_a_suspended_worker_gets_the_same_answer_and_her_sessions_are_deleted(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    signed_in = sign_in(member)
-    manager = member.by(member.stored(signed_in.organization.id), Role.MANAGER)
+    signed_in = sign_in(network)
+    manager = network.by(network.stored(signed_in.organization.id), Role.MANAGER)
     manager.SuspendWorker(id=signed_in.worker.id)
-    assert refusal(lambda: sign_in(member)) == FAILED
-    assert refusal(lambda: token_of(member, signed_in.session_secret)) == ENDED
-    assert member.rows("SELECT 1 FROM sessions") == []
+    assert refusal(lambda: sign_in(network)) == FAILED
+    assert refusal(lambda: token_of(network, signed_in.session_secret)) == ENDED
+    assert network.rows("SELECT 1 FROM sessions") == []
 
 
-def test_a_suspended_members_key_and_its_workers_sessions_end_for_good(member: Scene) -> None:
-    signed_in = sign_in(member)
+def test_a_suspended_members_key_and_its_workers_sessions_end_for_good(network: Scene) -> None:
+    signed_in = sign_in(network)
     id, secret = signed_in.organization.id, signed_in.session_secret
-    key = member.by(member.stored(id), Role.MANAGER).CreateApiKey(
+    key = network.by(network.stored(id), Role.MANAGER).CreateApiKey(
         label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
     )
-    member.suspend(id)
-    assert refusal(lambda: sign_in(member)) == FAILED
-    assert refusal(lambda: token_of(member, secret)) == ENDED
-    assert refusal(lambda: member.nobody.IssueToken(api_key=key.secret)) == INVALID_KEY
-    member.reinstate(id)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
-    sign_in(member)
+    network.suspend(id)
+    assert refusal(lambda: sign_in(network)) == FAILED
+    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: network.nobody.IssueToken(api_key=key.secret)) == INVALID_KEY
+    network.reinstate(id)
+    assert refusal(lambda: token_of(network, secret)) == ENDED
+    sign_in(network)
 
 
 def test_an_unknown_email_costs_the_same_work(
-    member: Scene, monkeypatch: pytest.MonkeyPatch
+    network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
 
@@ -111,7 +111,7 @@ def test_an_unknown_email_costs_the_same_work(
 
     monkeypatch.setattr(sessions, "matches_hash", matches_hash)
     for email in (EMAIL, "nadie@puentes.org"):
-        assert refusal(partial(sign_in, member, email, "otra clave larga")) == FAILED
+        assert refusal(partial(sign_in, network, email, "otra clave larga")) == FAILED
     assert len(checked) == 2
 
 
@@ -124,80 +124,80 @@ def test_checking_a_password_is_slow_whether_or_not_the_account_has_one() -> Non
     assert [passwords.matches_hash(hash, PASSWORD) for hash in hashes] == [True, False, False]
 
 
-def test_an_empty_request_is_invalid_and_does_not_count_as_an_attempt(member: Scene) -> None:
-    assert wrong_fields(member.nobody.SignIn) == [("email", "required"), ("password", "required")]
-    assert member.rows("SELECT 1 FROM guesses") == []
+def test_an_empty_request_is_invalid_and_does_not_count_as_an_attempt(network: Scene) -> None:
+    assert wrong_fields(network.nobody.SignIn) == [("email", "required"), ("password", "required")]
+    assert network.rows("SELECT 1 FROM guesses") == []
 
 
-def test_a_session_yields_tokens_that_last_a_few_seconds(member: Scene) -> None:
-    secret = sign_in(member).session_secret
-    issued = token_of(member, secret)
+def test_a_session_yields_tokens_that_last_a_few_seconds(network: Scene) -> None:
+    secret = sign_in(network).session_secret
+    issued = token_of(network, secret)
     assert (issued.worker.email, issued.organization.name, list(issued.scopes)) == (
         EMAIL,
         "Puentes",
         [],
     )
-    member.advance(seconds=3.9)  # three, and less than the difference that clocks may have
-    member.verifier.verify(issued.tokens["enlace.partners"])
-    member.advance(seconds=0.2)
+    network.advance(seconds=3.9)  # three, and less than the difference that clocks may have
+    network.verifier.verify(issued.tokens["enlace.partners"])
+    network.advance(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):
-        member.verifier.verify(issued.tokens["enlace.partners"])
-    assert refusal(member.with_token(issued.tokens["enlace.partners"]).ListOrganizations) == (
+        network.verifier.verify(issued.tokens["enlace.partners"])
+    assert refusal(network.with_token(issued.tokens["enlace.partners"]).ListOrganizations) == (
         "UNAUTHENTICATED",
         "token_expired",
     )
-    member.verifier.verify(token_of(member, secret).tokens["enlace.partners"])
+    network.verifier.verify(token_of(network, secret).tokens["enlace.partners"])
 
 
-def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(member: Scene) -> None:
-    secret = sign_in(member).session_secret
+def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(network: Scene) -> None:
+    secret = sign_in(network).session_secret
     for _ in range(3):
-        member.advance(minutes=14)
-        token_of(member, secret)
-    member.advance(minutes=15)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
+        network.advance(minutes=14)
+        token_of(network, secret)
+    network.advance(minutes=15)
+    assert refusal(lambda: token_of(network, secret)) == ENDED
 
 
 def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    secret = sign_in(member).session_secret
+    secret = sign_in(network).session_secret
     passive = pb.IssueTokenRequest(session_secret=secret, passive=True)
     for _ in range(2):
-        member.advance(minutes=7)
-        assert member.nobody.IssueToken(passive).tokens
-    member.advance(minutes=1)
+        network.advance(minutes=7)
+        assert network.nobody.IssueToken(passive).tokens
+    network.advance(minutes=1)
     for request in (passive, pb.IssueTokenRequest(session_secret=secret)):
-        assert refusal(partial(member.nobody.IssueToken, request)) == ENDED
+        assert refusal(partial(network.nobody.IssueToken, request)) == ENDED
 
 
-def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(member: Scene) -> None:
-    secret = sign_in(member).session_secret
+def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(network: Scene) -> None:
+    secret = sign_in(network).session_secret
     for _ in range(12 * 6 - 1):
-        member.advance(minutes=10)
-        token_of(member, secret)
-    member.advance(minutes=10)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
+        network.advance(minutes=10)
+        token_of(network, secret)
+    network.advance(minutes=10)
+    assert refusal(lambda: token_of(network, secret)) == ENDED
 
 
-def test_a_busy_session_is_written_at_most_twice_a_minute(member: Scene) -> None:
-    secret = sign_in(member).session_secret
+def test_a_busy_session_is_written_at_most_twice_a_minute(network: Scene) -> None:
+    secret = sign_in(network).session_secret
     seen = set()
     for _ in range(6):
-        member.advance(seconds=10)
-        token_of(member, secret)
-        seen.add(member.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
+        network.advance(seconds=10)
+        token_of(network, secret)
+        seen.add(network.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
     assert len(seen) == 3  # at the start, after 30 s, after 60 s
 
 
 def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    secret = sign_in(member).session_secret
+    secret = sign_in(network).session_secret
     for _ in range(2):
-        member.nobody.EndSession(session_secret=secret)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
-    member.nobody.EndSession()
+        network.nobody.EndSession(session_secret=secret)
+    assert refusal(lambda: token_of(network, secret)) == ENDED
+    network.nobody.EndSession()
 
 
 @pytest.mark.parametrize("secret", ["", "x", "\x00", "x" * 10_000])
@@ -211,39 +211,39 @@ def test_a_credential_is_required(scene: Scene) -> None:
     assert wrong_fields(scene.nobody.IssueToken) == [("credential", "required")]
 
 
-def test_a_key_yields_tokens_with_its_scopes(member: Scene) -> None:
-    own = member.organization("Luna", languages=("en",))
-    created = member.by(own, Role.MANAGER).CreateApiKey(
+def test_a_key_yields_tokens_with_its_scopes(network: Scene) -> None:
+    organization = network.organization("Luna", languages=("en",))
+    created = network.by(organization, Role.MANAGER).CreateApiKey(
         label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ, contract_pb2.SCOPE_DIRECTORY_READ]
     )
-    issued = member.nobody.IssueToken(api_key=created.secret)
+    issued = network.nobody.IssueToken(api_key=created.secret)
     assert (issued.HasField("worker"), issued.organization.name, list(issued.scopes)) == (
         False,
         "Luna",
         [contract_pb2.SCOPE_DIRECTORY_READ, contract_pb2.SCOPE_REFERRALS_READ],
     )
-    caller = member.verifier.verify(issued.tokens["enlace.partners"])
+    caller = network.verifier.verify(issued.tokens["enlace.partners"])
     assert (caller.id, caller.kind, caller.organization_id, caller.language) == (
         created.api_key.id,
         "key",
-        own.id,
+        organization.id,
         "en",
     )
-    reader = member.with_token(issued.tokens["enlace.partners"])
+    reader = network.with_token(issued.tokens["enlace.partners"])
     reader.ListOrganizations()
     assert refusal(reader.CreateService) == ("PERMISSION_DENIED", "right_missing")
-    (key,) = member.by(own, Role.MANAGER).ListApiKeys().api_keys
+    (key,) = network.by(organization, Role.MANAGER).ListApiKeys().api_keys
     assert key.HasField("last_use_time")
 
 
-def test_a_wrong_revoked_or_expired_key_is_invalid(member: Scene) -> None:
-    manager = member.by(member.organization("Luna"), Role.MANAGER)
+def test_a_wrong_revoked_or_expired_key_is_invalid(network: Scene) -> None:
+    manager = network.by(network.organization("Luna"), Role.MANAGER)
     revoked, valid = (
         manager.CreateApiKey(label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ])
         for _ in range(2)
     )
     manager.RevokeApiKey(id=revoked.api_key.id)
-    for wrong in (
+    for wrong_key in (
         revoked.secret,
         f"enl_{valid.api_key.id}_{'0' * 64}",
         valid.secret[:-1],
@@ -252,28 +252,28 @@ def test_a_wrong_revoked_or_expired_key_is_invalid(member: Scene) -> None:
         "enl__",
         f"enl_{'0' * 32}_{'0' * 64}",
     ):
-        assert refusal(partial(member.nobody.IssueToken, api_key=wrong)) == INVALID_KEY
-    assert member.nobody.IssueToken(api_key=valid.secret).tokens
-    member.advance(days=365)
-    assert refusal(lambda: member.nobody.IssueToken(api_key=valid.secret)) == INVALID_KEY
+        assert refusal(partial(network.nobody.IssueToken, api_key=wrong_key)) == INVALID_KEY
+    assert network.nobody.IssueToken(api_key=valid.secret).tokens
+    network.advance(days=365)
+    assert refusal(lambda: network.nobody.IssueToken(api_key=valid.secret)) == INVALID_KEY
 
 
-def test_ended_sessions_are_swept_and_live_ones_stay(member: Scene) -> None:
-    sign_in(member)
-    member.advance(hours=25)
-    sign_in(member)
-    assert member.sweep() == 1
-    assert len(member.rows("SELECT 1 FROM sessions")) == 1
+def test_ended_sessions_are_swept_and_live_ones_stay(network: Scene) -> None:
+    sign_in(network)
+    network.advance(hours=25)
+    sign_in(network)
+    assert network.sweep() == 1
+    assert len(network.rows("SELECT 1 FROM sessions")) == 1
 
 
 def test_a_session_and_a_key_stay_valid_when_their_use_cannot_be_recorded_on_a_full_disk(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    secret = sign_in(member).session_secret
-    manager = member.by(member.organization("Casa"), Role.MANAGER)
+    secret = sign_in(network).session_secret
+    manager = network.by(network.organization("Casa"), Role.MANAGER)
     key = manager.CreateApiKey(label="x", scopes=[contract_pb2.SCOPE_REFERRALS_READ]).secret
-    member.advance(minutes=10)
-    with member.owner.transaction(SYSTEM) as tx:
+    network.advance(minutes=10)
+    with network.owner.transaction(SYSTEM) as tx:
         tx.execute(
             "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
             " 'no room' USING ERRCODE = 'disk_full'; END $$"
@@ -283,30 +283,30 @@ def test_a_session_and_a_key_stay_valid_when_their_use_cannot_be_recorded_on_a_f
                 f"CREATE TRIGGER no_room BEFORE UPDATE ON {table} EXECUTE FUNCTION no_room()"
             )
     try:
-        assert token_of(member, secret).worker.email == EMAIL
-        assert member.nobody.IssueToken(api_key=key).tokens
+        assert token_of(network, secret).worker.email == EMAIL
+        assert network.nobody.IssueToken(api_key=key).tokens
         assert refusal(
-            lambda: manager.RevokeApiKey(id=member.rows("SELECT id FROM api_keys")[0]["id"])
+            lambda: manager.RevokeApiKey(id=network.rows("SELECT id FROM api_keys")[0]["id"])
         ) == ("RESOURCE_EXHAUSTED", "store_full")
     finally:
-        with member.owner.transaction(SYSTEM) as tx:
+        with network.owner.transaction(SYSTEM) as tx:
             tx.execute("DROP FUNCTION no_room CASCADE")
 
 
 def test_a_session_opened_by_a_clock_that_was_ahead_does_not_outlive_its_idle_limit(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    member.advance(hours=10)
-    secret = sign_in(member).session_secret
-    member.advance(hours=-10)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
+    network.advance(hours=10)
+    secret = sign_in(network).session_secret
+    network.advance(hours=-10)
+    assert refusal(lambda: token_of(network, secret)) == ENDED
 
 
 def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_recorded_again(
-    member: Scene,
+    network: Scene,
 ) -> None:
-    secret = sign_in(member).session_secret
-    member.advance(minutes=-5)
-    token_of(member, secret)
-    member.advance(minutes=16)
-    assert refusal(lambda: token_of(member, secret)) == ENDED
+    secret = sign_in(network).session_secret
+    network.advance(minutes=-5)
+    token_of(network, secret)
+    network.advance(minutes=16)
+    assert refusal(lambda: token_of(network, secret)) == ENDED

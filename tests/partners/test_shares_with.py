@@ -34,8 +34,8 @@ def test_d23_marked_organisations_are_those_that_no_override_and_no_enquiry_reac
 def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_member_hides_it(
     type: OrganizationType, scene: Scene
 ) -> None:
-    own = scene.organization("Comisaría", type=type)
-    created = scene.service(own, "Denuncia", "LEG.CRM", tiers=())
+    organization = scene.organization("Comisaría", type=type)
+    created = scene.service(organization, "Denuncia", "LEG.CRM", tiers=())
     other = scene.service(scene.organization("Puentes"), "Consejería", "LEG.CRM")
     worker = scene.by(scene.organization("Otra"), Role.WORKER)
     mark = pb.SharesWith.Value(f"SHARES_WITH_{shares_with(type)}")
@@ -50,8 +50,8 @@ def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_m
             other.id: 0,
         }
     assert worker.GetService(id=created.id).shares_with == mark
-    assert worker.GetOrganization(id=own.id).shares_with == mark
-    manager = scene.by(own, Role.MANAGER)
+    assert worker.GetOrganization(id=organization.id).shares_with == mark
+    manager = scene.by(organization, Role.MANAGER)
     etag = manager.GetService(id=created.id).etag
     narrowed = pb.Service(
         id=created.id,

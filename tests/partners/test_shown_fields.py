@@ -58,9 +58,11 @@ def test_services_and_organisations_have_a_history_too(
     service = scene.service(shelter, "Consulta", "PSS")
     change_service(manager, service.id, phone="+50522223333", schedules=[weekly("08:00", "17:00")])
     assert {field for field, _, _ in changes(manager, service.id)} == {"phone", "schedules"}
-    own = manager.GetOrganization(id=shelter.id)
+    organization = manager.GetOrganization(id=shelter.id)
     manager.UpdateOrganization(
-        organization=d.Organization(id=own.id, etag=own.etag, url="https://ejemplo.org"),
+        organization=d.Organization(
+            id=organization.id, etag=organization.etag, url="https://ejemplo.org"
+        ),
         update_mask=FieldMask(paths=["url"]),
         request_id=new_id(),
     )
@@ -87,10 +89,10 @@ def test_a_service_that_becomes_confidential_loses_the_history_of_its_phone(
 
 
 def test_field_changes_are_shown_only_to_the_member_itself_and_the_coordination(
-    scene: Scene, manager: Stubs, other: Stubs
+    scene: Scene, manager: Stubs, partner: Stubs
 ) -> None:
     created = change(manager, make(manager, **OFFICE), name="Otra")
-    assert changes(other, created.id) == []
+    assert changes(partner, created.id) == []
     assert [field for field, _, _ in changes(scene.coordinator, created.id)] == ["name"]
 
 
@@ -120,7 +122,7 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
 
 
 def test_a_search_ignores_a_phone_and_a_text_that_the_searcher_may_not_see(
-    scene: Scene, shelter: Organization, manager: Stubs, other: Stubs
+    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     created = make_service(
         manager,
@@ -131,15 +133,15 @@ def test_a_search_ignores_a_phone_and_a_text_that_the_searcher_may_not_see(
             for name in ("phone", "description")
         ],
     )
-    for by, seen in ((other, False), (manager, True), (scene.coordinator, True)):
+    for by, seen in ((partner, False), (manager, True), (scene.coordinator, True)):
         service = by.GetService(id=created.id)
         assert (bool(service.phone), bool(service.description), bool(service.tiers)) == (
             seen,
             seen,
             seen,
         )
-    assert not other.SearchServices(words="zarzaparrilla").services
-    assert other.SearchServices(words="consulta").services
+    assert not partner.SearchServices(words="zarzaparrilla").services
+    assert partner.SearchServices(words="consulta").services
 
 
 @pytest.mark.parametrize(
@@ -171,10 +173,10 @@ def test_fields_that_no_service_may_have_are_reported(
     assert wrong_fields(lambda: make_service(manager, **fields)) == violations
 
 
-def test_a_service_is_found_in_each_department_it_serves(manager: Stubs, other: Stubs) -> None:
+def test_a_service_is_found_in_each_department_it_serves(manager: Stubs, partner: Stubs) -> None:
     make_service(manager, department="NI-CI", area_codes=["NI-LE.nagarote", "HN-CH"])
     assert [
-        len(other.SearchServices(department=code).services)
+        len(partner.SearchServices(department=code).services)
         for code in ("NI-CI", "NI-LE", "HN-CH", "NI-MN")
     ] == [1, 1, 1, 0]
 

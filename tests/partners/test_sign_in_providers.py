@@ -59,10 +59,10 @@ def fails(scene: Scene, organization: Organization, provider: Provider) -> None:
 def test_an_official_signs_in_through_the_ministry(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed = sign_in_through(scene, ministry, provider)
-    assert (signed.worker.email, signed.organization.id) == (OFFICIAL, ministry.id)
-    issued = scene.nobody.IssueToken(session_secret=signed.session_secret)
-    assert issued.worker.id == signed.worker.id
+    session = sign_in_through(scene, ministry, provider)
+    assert (session.worker.email, session.organization.id) == (OFFICIAL, ministry.id)
+    issued = scene.nobody.IssueToken(session_secret=session.session_secret)
+    assert issued.worker.id == session.worker.id
 
 
 def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_her_email(
@@ -97,10 +97,10 @@ def test_a_provider_signs_in_no_worker_of_another_organisation(
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR, email="jefa@coalicion.example")
     provider.people["ana"] = Person("ana-1", coordinator.entry.email)
     fails(scene, ministry, provider)
-    own = scene.organization("Otro ministerio")
-    set_up(scene, own, provider)
+    other_ministry = scene.organization("Otro ministerio")
+    set_up(scene, other_ministry, provider)
     provider.people["ana"] = Person("ana-1", OFFICIAL)
-    fails(scene, own, provider)
+    fails(scene, other_ministry, provider)
     assert sign_in_through(scene, ministry, provider).worker.email == OFFICIAL
 
 
@@ -124,9 +124,9 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
 def test_a_state_is_used_up_even_by_a_wrong_answer(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, back = sign_in_there(scene, ministry, provider)
-    assert refusal(lambda: finish(scene, challenge, back | {"code": "otro"})) == FAILED
-    assert refusal(lambda: finish(scene, challenge, back)) == FAILED
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    assert refusal(lambda: finish(scene, challenge, callback | {"code": "otro"})) == FAILED
+    assert refusal(lambda: finish(scene, challenge, callback)) == FAILED
     signed_in = sign_in_there(scene, ministry, provider)
     finish(scene, *signed_in)
     assert refusal(lambda: finish(scene, *signed_in)) == FAILED
@@ -135,28 +135,33 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
 def test_a_sign_in_that_the_provider_refused_fails(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, back = sign_in_there(scene, ministry, provider)
-    refused = {"state": back["state"], "error": "access_denied"}
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    refused = {"state": callback["state"], "error": "access_denied"}
     assert refusal(lambda: finish(scene, challenge, refused)) == FAILED
 
 
 def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, back = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_there(scene, ministry, provider)
     other_challenge = begin(scene, ministry).challenge
-    for state in (back["state"], "", "0" * 64, "ñ"):
-        assert refusal(partial(finish, scene, other_challenge, back | {"state": state})) == FAILED
-    assert finish(scene, challenge, back).session_secret
+    for state in (callback["state"], "", "0" * 64, "ñ"):
+        assert (
+            refusal(partial(finish, scene, other_challenge, callback | {"state": state})) == FAILED
+        )
+    assert finish(scene, challenge, callback).session_secret
 
 
 def test_a_code_of_another_sign_in_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, back = sign_in_there(scene, ministry, provider)
-    _, other = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    _, other_callback = sign_in_there(scene, ministry, provider)
     # the provider asks for its verifier
-    assert refusal(lambda: finish(scene, challenge, back | {"code": other["code"]})) == FAILED
+    assert (
+        refusal(lambda: finish(scene, challenge, callback | {"code": other_callback["code"]}))
+        == FAILED
+    )
 
 
 def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
@@ -182,9 +187,9 @@ def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
         ["code"],
     ]
     assert begun.challenge not in begun.authorization_url
-    elsewhere = begun.authorization_url.replace("enlace.example", "evil.example")
+    forged_url = begun.authorization_url.replace("enlace.example", "evil.example")
     answer = requests.post(
-        elsewhere, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
+        forged_url, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
     )
     assert "Location" not in answer.headers, "the provider accepts no other return address"
 
@@ -254,11 +259,11 @@ def test_a_token_that_proves_no_identity_opens_no_session(
 def test_the_answer_of_another_issuer_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, back = sign_in_there(scene, ministry, provider)
-    other = back | {"iss": "https://other.example"}
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    other = callback | {"iss": "https://other.example"}
     assert refusal(lambda: finish(scene, challenge, other)) == FAILED
-    challenge, back = sign_in_there(scene, ministry, provider)
-    assert finish(scene, challenge, back | {"iss": provider.issuer}).session_secret
+    challenge, callback = sign_in_there(scene, ministry, provider)
+    assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
 
 def test_a_provider_that_hangs_delays_nobody_for_long(
@@ -423,7 +428,7 @@ def test_providers_that_hang_do_not_take_all_the_threads(
 
     The other threads keep answering, and further sign-ins are refused at once.
     """
-    returns = [sign_in_there(scene, ministry, provider) for _ in range(5)]
+    sign_ins = [sign_in_there(scene, ministry, provider) for _ in range(5)]
     provider.hangs.set()
 
     def duration(signed_in: tuple[str, dict[str, str]]) -> float:
@@ -432,7 +437,7 @@ def test_providers_that_hang_do_not_take_all_the_threads(
         return time.monotonic() - started
 
     with ThreadPoolExecutor(5) as pool:
-        waiting = [pool.submit(duration, signed_in) for signed_in in returns]
+        waiting = [pool.submit(duration, signed_in) for signed_in in sign_ins]
         time.sleep(0.5)
         started = time.monotonic()
         scene.nobody.EndSession(session_secret="x")

@@ -34,7 +34,7 @@ from tests.partners.test_sessions import ENDED, sign_in, token_of
 from tests.parts.authenticator import Authenticator
 from tests.parts.provider import Provider
 
-ASKING = {
+RPCS_WITH_STEP_UP = {
     method.name: (service, method)
     for service in SERVICES
     if service.full_name.startswith("enlace.partners.")
@@ -43,17 +43,17 @@ ASKING = {
 }
 STEP_UP = ("PERMISSION_DENIED", "step_up_required")
 UNAVAILABLE = ("UNAVAILABLE", "provider_unavailable")
-TEN, SECOND = timedelta(minutes=10), timedelta(seconds=1)
+TEN_MINUTES, SECOND = timedelta(minutes=10), timedelta(seconds=1)
 
 
 @pytest.fixture
-def own(scene: Scene) -> Organization:
+def member(scene: Scene) -> Organization:
     return scene.organization("Puentes")
 
 
 @pytest.fixture
-def manager(scene: Scene, own: Organization) -> Worker:
-    return scene.worker(own, Role.MANAGER, email=EMAIL)
+def manager(scene: Scene, member: Organization) -> Worker:
+    return scene.worker(member, Role.MANAGER, email=EMAIL)
 
 
 def of_session(scene: Scene, secret: str) -> Stubs:
@@ -112,7 +112,7 @@ def recipients_of(scene: Scene, kind: str) -> set[str]:
 
 
 def test_a4_these_rpcs_require_a_fresh_proof() -> None:
-    assert set(ASKING) == {
+    assert set(RPCS_WITH_STEP_UP) == {
         "CreateInvitation",
         "ConfirmInvitation",
         "CreateApiKey",
@@ -133,34 +133,34 @@ def test_a4_these_rpcs_require_a_fresh_proof() -> None:
 
 
 def test_a4_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent() -> None:
-    assert lasting.FACTS.keys() | lasting.SILENT == set(ASKING)
+    assert lasting.FACTS.keys() | lasting.SILENT == set(RPCS_WITH_STEP_UP)
 
 
-@pytest.mark.parametrize("rpc", sorted(ASKING))
+@pytest.mark.parametrize("rpc", sorted(RPCS_WITH_STEP_UP))
 def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
-    scene: Scene, own: Organization, rpc: str
+    scene: Scene, member: Organization, rpc: str
 ) -> None:
-    service, method = ASKING[rpc]
+    service, method = RPCS_WITH_STEP_UP[rpc]
     roles = contract.rules(method).roles
-    worker = scene.worker(own, *(Role(role) for role in sorted(roles)))
-    caller = Caller(worker.id, "worker", own.id, roles)
+    worker = scene.worker(member, *(Role(role) for role in sorted(roles)))
+    caller = Caller(worker.id, "worker", member.id, roles)
     call: Any = scene.channel.unary_unary(
         f"/{service.full_name}/{rpc}",
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
     now = scene.clock.now()
-    for prove_time, refused in (
+    for prove_time, is_refused in (
         (None, True),
-        (now - TEN - SECOND, True),
-        (now + TEN + SECOND, True),  # by a wrong clock
-        (now - TEN, False),
+        (now - TEN_MINUTES - SECOND, True),
+        (now + TEN_MINUTES + SECOND, True),  # by a wrong clock
+        (now - TEN_MINUTES, False),
     ):
         token, _ = scene.issuer.issue(replace(caller, prove_time=prove_time), "enlace.partners")
         metadata = [("authorization", f"Bearer {token}")]
         request = GetMessageClass(method.input_type)()
         reason = answer(partial(call, request, metadata=metadata, timeout=10))
-        assert (reason == "step_up_required") is refused, prove_time
+        assert (reason == "step_up_required") is is_refused, prove_time
 
 
 def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longer(
@@ -172,8 +172,8 @@ def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longe
     make_key(by)
     scene.advance(seconds=1)
     assert refusal(lambda: make_key(by)) == STEP_UP
-    good = prove(by, secret, password=PASSWORD)
-    assert good.expire_time.ToDatetime() == (scene.clock.now() + TEN).replace(tzinfo=None)
+    proof = prove(by, secret, password=PASSWORD)
+    assert proof.expire_time.ToDatetime() == (scene.clock.now() + TEN_MINUTES).replace(tzinfo=None)
     make_key(by)
     scene.advance(minutes=10, seconds=1)
     assert refusal(lambda: make_key(by)) == STEP_UP
@@ -253,17 +253,19 @@ def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_al
         challenge=to_sign_in.challenge,
         passkey=phone.sign(to_sign_in.passkey_options),
     )
-    signed = phone.sign(begun.passkey_options)
-    prove(by, secret, challenge=begun.challenge, passkey=signed)
+    signature = phone.sign(begun.passkey_options)
+    prove(by, secret, challenge=begun.challenge, passkey=signature)
     make_key(by)
-    fails_to_prove(by, secret, "challenge", challenge=begun.challenge, passkey=signed)
+    fails_to_prove(by, secret, "challenge", challenge=begun.challenge, passkey=signature)
 
 
 def proof_there(by: Stubs, provider: Provider, user: str = "ana") -> dict[str, Any]:
     """Signs in at the provider for a proof; returns the fields of the proof."""
     begun = by.BeginProof()
-    back = provider.signs_in(begun.authorization_url, user)
-    returned = pb.ProviderAnswer(state=back["state"], code=back["code"], issuer=back.get("iss", ""))
+    callback = provider.signs_in(begun.authorization_url, user)
+    returned = pb.ProviderAnswer(
+        state=callback["state"], code=callback["code"], issuer=callback.get("iss", "")
+    )
     return {"challenge": begun.challenge, "provider": returned}
 
 
@@ -322,21 +324,21 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
 
 
 def test_a4_the_proof_of_one_session_does_not_count_for_another(
-    scene: Scene, manager: Worker, own: Organization
+    scene: Scene, manager: Worker, member: Organization
 ) -> None:
     own_secret, stolen_secret = sign_in(scene).session_secret, sign_in(scene).session_secret
     scene.advance(minutes=11)
     prove(of_session(scene, own_secret), own_secret, password=PASSWORD)
     make_key(of_session(scene, own_secret))
     assert refusal(lambda: make_key(of_session(scene, stolen_secret))) == STEP_UP
-    colleague = scene.as_worker(scene.worker(own, Role.MANAGER))
+    colleague = scene.as_worker(scene.worker(member, Role.MANAGER))
     fails_to_prove(colleague, stolen_secret, "session_secret", password=PASSWORD)
     scene.advance(minutes=16)
     fails_to_prove(scene.as_worker(manager), stolen_secret, "session_secret", password=PASSWORD)
 
 
-def test_a4_a_key_proves_nothing(scene: Scene, own: Organization, manager: Worker) -> None:
-    key, secret = scene.by_key(own, "directory.read"), sign_in(scene).session_secret
+def test_a4_a_key_proves_nothing(scene: Scene, member: Organization, manager: Worker) -> None:
+    key, secret = scene.by_key(member, "directory.read"), sign_in(scene).session_secret
     assert refusal(lambda: prove(key, secret, password=PASSWORD)) == (
         "PERMISSION_DENIED",
         "right_missing",
@@ -360,15 +362,18 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
         assert refusal(call) == STEP_UP
     fails_to_prove(thief, secret, "code", "required", password=PASSWORD)
     assert (scene.rows("SELECT FROM api_keys"), scene.rows("SELECT FROM invitations")) == ([], [])
-    elsewhere = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
-    change(of_session(scene, elsewhere), elsewhere)
+    other_secret = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
+    change(of_session(scene, other_secret), other_secret)
     assert refusal(lambda: token_of(scene, secret)) == ENDED
 
 
 def test_a4_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
-    scene: Scene, own: Organization, manager: Worker
+    scene: Scene, member: Organization, manager: Worker
 ) -> None:
-    other, worker = scene.worker(own, Role.MANAGER, email="otra@puentes.org"), scene.worker(own)
+    other, worker = (
+        scene.worker(member, Role.MANAGER, email="otra@puentes.org"),
+        scene.worker(member),
+    )
     make_key(scene.as_worker(manager))
     assert {
         (fact.worker_id, letter.email) for fact, letter in facts_with_letters(scene, "key_made")
@@ -397,8 +402,11 @@ def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
 
 
 def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> None:
-    first, elsewhere = scene.worker(scene.coalition, Role.COORDINATOR), scene.organization("Otra")
-    second = scene.worker(elsewhere, Role.COORDINATOR)
+    first, other_organization = (
+        scene.worker(scene.coalition, Role.COORDINATOR),
+        scene.organization("Otra"),
+    )
+    second = scene.worker(other_organization, Role.COORDINATOR)
     created = invite(
         scene.as_worker(first), "tercera@coalicion.example", contract_pb2.ROLE_COORDINATOR
     )

@@ -100,15 +100,19 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_tim
     for number, event in enumerate(events):
         shelters.scene.advance(minutes=10)
         event()
-        for by, old in zip(others, before, strict=True):
-            new = shelters.answers(by)
-            assert {name: new[name] for name in new if new[name] != old[name]} == {}, number
+        for by, answers_before in zip(others, before, strict=True):
+            answers_now = shelters.answers(by)
+            assert {
+                name: answers_now[name]
+                for name in answers_now
+                if answers_now[name] != answers_before[name]
+            } == {}, number
     shelters.scene.clock.set(NOON + STEP - timedelta(seconds=1))
     assert [shelters.answers(by) for by in others] == before
     shelters.scene.advance(seconds=1)
     assert shelters.shown(shelters.reader).capacity.intake == pb.INTAKE_CLOSED
-    for by, old in zip(others, before, strict=True):
-        assert shelters.answers(by) != old
+    for by, answers_before in zip(others, before, strict=True):
+        assert shelters.answers(by) != answers_before
 
 
 def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(

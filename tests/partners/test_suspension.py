@@ -31,25 +31,25 @@ NO_SECOND = ("FAILED_PRECONDITION", "no_second_coordinator")
 def suspend(
     scene: Scene,
     by: Stubs,
-    own: Organization,
+    member: Organization,
     reason: int = pb.SUSPENSION_REASON_HARM,
     *,
     hold: bool = False,
 ) -> pb.Organization:
     return by.SuspendOrganization(  # type: ignore[no-any-return]
-        id=own.id, etag=scene.etag(own.id), reason=reason, hold=hold
+        id=member.id, etag=scene.etag(member.id), reason=reason, hold=hold
     )
 
 
-def reinstate(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
+def reinstate(scene: Scene, by: Stubs, member: Organization) -> pb.Organization:
     return by.ReinstateOrganization(  # type: ignore[no-any-return]
-        id=own.id, etag=scene.etag(own.id)
+        id=member.id, etag=scene.etag(member.id)
     )
 
 
-def leave(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
+def leave(scene: Scene, by: Stubs, member: Organization) -> pb.Organization:
     return by.LeaveOrganization(  # type: ignore[no-any-return]
-        id=own.id, etag=scene.etag(own.id)
+        id=member.id, etag=scene.etag(member.id)
     )
 
 
@@ -58,25 +58,25 @@ def works(by: Stubs) -> bool:
     return answer(by.ListOrganizations) == "OK"
 
 
-def verbs(scene: Scene, own: Organization) -> list[str]:
-    return verbs_of(scene, own.id)
+def verbs(scene: Scene, member: Organization) -> list[str]:
+    return verbs_of(scene, member.id)
 
 
 @pytest.fixture
-def own(scene: Scene) -> Organization:
+def member(scene: Scene) -> Organization:
     return scene.organization("Casa Luna")
 
 
 @pytest.fixture
-def second(scene: Scene) -> Stubs:
+def second_coordinator(scene: Scene) -> Stubs:
     return scene.neighbour
 
 
 def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    worker = scene.by(own)
-    proposed = suspend(scene, scene.coordinator, own)
+    worker = scene.by(member)
+    proposed = suspend(scene, scene.coordinator, member)
     assert (proposed.status, proposed.suspension.reason, works(worker)) == (
         APPROVED,
         pb.SUSPENSION_REASON_HARM,
@@ -84,12 +84,12 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
     )
     assert proposed.suspension.HasField("expire_time")
     colleague = scene.by(scene.coalition, Role.COORDINATOR)
-    assert refusal(lambda: suspend(scene, scene.coordinator, own)) == OWN_PROPOSAL
-    assert refusal(lambda: suspend(scene, colleague, own)) == (
+    assert refusal(lambda: suspend(scene, scene.coordinator, member)) == OWN_PROPOSAL
+    assert refusal(lambda: suspend(scene, colleague, member)) == (
         "FAILED_PRECONDITION",
         "not_independent",
     )
-    agreed = suspend(scene, second, own, pb.SUSPENSION_REASON_UNSPECIFIED)
+    agreed = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
     assert (agreed.status, agreed.suspension.reason, works(worker)) == (
         SUSPENDED,
         pb.SUSPENSION_REASON_HARM,
@@ -97,49 +97,53 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
     )
     assert not agreed.suspension.HasField("expire_time")
     assert agreed.suspension.second_worker_id not in ("", agreed.suspension.worker_id)
-    assert refusal(lambda: suspend(scene, second, own)) == ILLEGAL
+    assert refusal(lambda: suspend(scene, second_coordinator, member)) == ILLEGAL
 
 
-@pytest.mark.usefixtures("second")
+@pytest.mark.usefixtures("second_coordinator")
 @pytest.mark.parametrize("hold", [False, True])
 def test_d24_nobody_is_suspended_without_a_reason(
-    hold: bool, scene: Scene, own: Organization
+    hold: bool, scene: Scene, member: Organization
 ) -> None:
     assert wrong_fields(
-        lambda: suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_UNSPECIFIED, hold=hold)
+        lambda: suspend(
+            scene, scene.coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED, hold=hold
+        )
     ) == [("reason", "required")]
-    assert verbs(scene, own)[-1] == "approved"
+    assert verbs(scene, member)[-1] == "approved"
 
 
 def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    etag = scene.etag(own.id)
-    suspend(scene, scene.coordinator, own)
+    etag = scene.etag(member.id)
+    suspend(scene, scene.coordinator, member)
     assert refusal(
-        lambda: second.SuspendOrganization(id=own.id, etag=etag, reason=pb.SUSPENSION_REASON_HARM)
+        lambda: second_coordinator.SuspendOrganization(
+            id=member.id, etag=etag, reason=pb.SUSPENSION_REASON_HARM
+        )
     ) == ("ABORTED", "stale_etag")
 
 
 def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    suspend(scene, scene.coordinator, own)
+    suspend(scene, scene.coordinator, member)
     scene.advance(days=7)
     scene.sweep()
-    assert verbs(scene, own)[-1] == "suspension_dropped"
-    assert suspend(scene, second, own).status == APPROVED, (
-        "the other coordinator is the first to propose now"
+    assert verbs(scene, member)[-1] == "suspension_dropped"
+    assert suspend(scene, second_coordinator, member).status == APPROVED, (
+        "the other coordinator makes a new proposal"
     )
 
 
-@pytest.mark.usefixtures("second")
+@pytest.mark.usefixtures("second_coordinator")
 def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker, key = scene.by(own), scene.by_key(own, "directory.read")
-    manager = scene.worker(own, Role.MANAGER, email="jefa@casa.example")
-    suspended = suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT, hold=True)
+    worker, key = scene.by(member), scene.by_key(member, "directory.read")
+    manager = scene.worker(member, Role.MANAGER, email="jefa@casa.example")
+    suspended = suspend(scene, scene.coordinator, member, pb.SUSPENSION_REASON_FRONT, hold=True)
     assert (suspended.status, works(worker), works(key)) == (SUSPENDED, False, False)
     scene.advance(hours=24, seconds=-1)
     scene.sweep()
@@ -147,7 +151,7 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     scene.advance(seconds=1)
     scene.sweep()
     assert (works(worker), works(key)) == (True, True)
-    assert verbs(scene, own)[-2:] == ["held", "hold_ended"]
+    assert verbs(scene, member)[-2:] == ["held", "hold_ended"]
     letters = [
         letter.email
         for fact in ("member_held", "member_reinstated")
@@ -157,134 +161,138 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
 
 
 def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    scene.worker(own, Role.MANAGER)
-    suspend(scene, scene.coordinator, own, hold=True)
-    assert refusal(lambda: suspend(scene, scene.coordinator, own)) == OWN_PROPOSAL
-    assert suspend(scene, second, own).status == SUSPENDED
+    scene.worker(member, Role.MANAGER)
+    suspend(scene, scene.coordinator, member, hold=True)
+    assert refusal(lambda: suspend(scene, scene.coordinator, member)) == OWN_PROPOSAL
+    assert suspend(scene, second_coordinator, member).status == SUSPENDED
     scene.advance(days=30)
     scene.sweep()
-    assert scene.coordinator.GetOrganization(id=own.id).status == SUSPENDED
-    assert verbs(scene, own)[-2:] == ["held", "suspension_confirmed"]
+    assert scene.coordinator.GetOrganization(id=member.id).status == SUSPENDED
+    assert verbs(scene, member)[-2:] == ["held", "suspension_confirmed"]
     for fact in ("member_held", "member_suspended"):
         assert len(facts_with_letters(scene, fact)) == 1
 
 
 def test_d24_a_hold_on_another_coordinators_proposal_confirms_it(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    suspend(scene, scene.coordinator, own)
-    assert not suspend(scene, second, own, hold=True).suspension.HasField("expire_time")
+    suspend(scene, scene.coordinator, member)
+    assert not suspend(scene, second_coordinator, member, hold=True).suspension.HasField(
+        "expire_time"
+    )
 
 
 def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    suspend(scene, scene.coordinator, own, hold=True)
+    suspend(scene, scene.coordinator, member, hold=True)
     scene.advance(hours=24)
     scene.sweep()
     for by in (scene.coordinator, scene.by(scene.coalition, Role.COORDINATOR)):
-        assert refusal(partial(suspend, scene, by, own, hold=True)) == HELD_LATELY
-    assert suspend(scene, second, own, hold=True).status == SUSPENDED, (
+        assert refusal(partial(suspend, scene, by, member, hold=True)) == HELD_LATELY
+    assert suspend(scene, second_coordinator, member, hold=True).status == SUSPENDED, (
         "an independent coordinator may hold the member"
     )
     scene.advance(hours=24)
     scene.sweep()
     scene.advance(days=29)
-    assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
+    assert suspend(scene, scene.coordinator, member, hold=True).status == SUSPENDED
 
 
-def test_d24_a_reinstatement_takes_two_people_as_well(
-    scene: Scene, own: Organization, second: Stubs
+def test_d24_a_reinstatement_takes_two_people_too(
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    worker = scene.by(own)
-    scene.worker(own, Role.MANAGER)
-    scene.suspend(own.id)
-    proposed = reinstate(scene, scene.coordinator, own)
+    worker = scene.by(member)
+    scene.worker(member, Role.MANAGER)
+    scene.suspend(member.id)
+    proposed = reinstate(scene, scene.coordinator, member)
     assert (proposed.status, works(worker)) == (SUSPENDED, False)
     assert proposed.reinstatement_proposed_by_worker_id
-    assert refusal(lambda: reinstate(scene, scene.coordinator, own)) == OWN_PROPOSAL
-    back = reinstate(scene, second, own)
+    assert refusal(lambda: reinstate(scene, scene.coordinator, member)) == OWN_PROPOSAL
+    back = reinstate(scene, second_coordinator, member)
     assert (back.status, works(worker)) == (APPROVED, True)
     assert (back.HasField("suspension"), back.reinstatement_proposed_by_worker_id) == (False, "")
     assert len(facts_with_letters(scene, "member_reinstated")) == 1
 
 
 def test_d24_a_coordinator_who_held_a_member_alone_cannot_reinstate_it_alone(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    suspend(scene, scene.coordinator, own, hold=True)
-    assert reinstate(scene, scene.coordinator, own).status == SUSPENDED
-    assert reinstate(scene, second, own).status == APPROVED
-    assert refusal(lambda: suspend(scene, scene.coordinator, own, hold=True)) == HELD_LATELY
+    suspend(scene, scene.coordinator, member, hold=True)
+    assert reinstate(scene, scene.coordinator, member).status == SUSPENDED
+    assert reinstate(scene, second_coordinator, member).status == APPROVED
+    assert refusal(lambda: suspend(scene, scene.coordinator, member, hold=True)) == HELD_LATELY
 
 
 def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_held(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    assert refusal(lambda: suspend(scene, scene.coordinator, own)) == NO_SECOND
-    assert refusal(lambda: leave(scene, scene.coordinator, own)) == NO_SECOND
-    assert suspend(scene, scene.coordinator, own, hold=True).status == SUSPENDED
-    assert refusal(lambda: reinstate(scene, scene.coordinator, own)) == NO_SECOND
+    assert refusal(lambda: suspend(scene, scene.coordinator, member)) == NO_SECOND
+    assert refusal(lambda: leave(scene, scene.coordinator, member)) == NO_SECOND
+    assert suspend(scene, scene.coordinator, member, hold=True).status == SUSPENDED
+    assert refusal(lambda: reinstate(scene, scene.coordinator, member)) == NO_SECOND
     scene.advance(hours=24)
     scene.sweep()
-    assert scene.coordinator.GetOrganization(id=own.id).status == APPROVED
+    assert scene.coordinator.GetOrganization(id=member.id).status == APPROVED
 
 
-def test_d24_a_coordinator_alone_cannot_end_a_membership_either(
-    scene: Scene, own: Organization, second: Stubs
+def test_d24_one_coordinator_alone_cannot_end_a_membership(
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    worker = scene.by(own)
-    proposed = leave(scene, scene.coordinator, own)
+    worker = scene.by(member)
+    proposed = leave(scene, scene.coordinator, member)
     assert (proposed.status, works(worker)) == (APPROVED, True)
     assert proposed.leaving_proposed_by_worker_id
-    assert refusal(lambda: leave(scene, scene.coordinator, own)) == OWN_PROPOSAL
-    assert leave(scene, second, own).status == pb.ORGANIZATION_STATUS_LEFT
+    assert refusal(lambda: leave(scene, scene.coordinator, member)) == OWN_PROPOSAL
+    assert leave(scene, second_coordinator, member).status == pb.ORGANIZATION_STATUS_LEFT
 
 
 def test_d24_a_manager_ends_her_own_organisations_membership_alone(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    assert leave(scene, scene.by(own, Role.MANAGER), own).status == pb.ORGANIZATION_STATUS_LEFT
+    assert (
+        leave(scene, scene.by(member, Role.MANAGER), member).status == pb.ORGANIZATION_STATUS_LEFT
+    )
 
 
-def test_d24_only_the_coordination_sees_the_reason_which_is_in_no_fact(
-    scene: Scene, own: Organization, second: Stubs
+def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    manager, auditor = scene.by(own, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
-    suspend(scene, scene.coordinator, own, pb.SUSPENSION_REASON_FRONT)
-    assert not manager.GetOrganization(id=own.id).HasField("suspension")
-    for by in (second, auditor):
-        suspension = by.GetOrganization(id=own.id).suspension
+    manager, auditor = scene.by(member, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
+    suspend(scene, scene.coordinator, member, pb.SUSPENSION_REASON_FRONT)
+    assert not manager.GetOrganization(id=member.id).HasField("suspension")
+    for by in (second_coordinator, auditor):
+        suspension = by.GetOrganization(id=member.id).suspension
         assert suspension.reason == pb.SUSPENSION_REASON_FRONT
     assert scene.rows("SELECT detail_codes FROM audit WHERE action = 'organization_suspend'") == [
         {"detail_codes": ["FRONT", "proposed"]}
     ]
-    payloads = scene.rows("SELECT payload FROM outbox WHERE subject = %s", own.id)
+    payloads = scene.rows("SELECT payload FROM outbox WHERE subject = %s", member.id)
     assert not any(b"FRONT" in bytes(row["payload"]) for row in payloads)
 
 
 def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
-    scene: Scene, own: Organization, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
-    manager = scene.by(own, Role.MANAGER)
-    scene.by(own)
-    scene.by_key(own, "directory.read")
-    service = scene.service(own)
+    manager = scene.by(member, Role.MANAGER)
+    scene.by(member)
+    scene.by_key(member, "directory.read")
+    service = scene.service(member)
     manager.CreateInvitation(
         invitation=m.Invitation(email="nueva@casa.example", roles=[contract_pb2.ROLE_WORKER])
     )
-    for referral_id, places, ago in (("r", 2, timedelta(hours=7)), ("later", 9, timedelta(0))):
+    for referral_id, places, age in (("r", 2, timedelta(hours=7)), ("later", 9, timedelta(0))):
         scene.rows(
             "INSERT INTO places_taken (referral_id, service_id, places, take_time)"
             " VALUES (%s, %s, %s, %s) RETURNING referral_id",
             referral_id,
             service.id,
             places,
-            scene.clock.now() - ago,
+            scene.clock.now() - age,
         )
-    counted = scene.coordinator.CountMemberAccess(organization_id=own.id)
+    counted = scene.coordinator.CountMemberAccess(organization_id=member.id)
     assert counted == pb.MemberAccess(
         worker_count=2,
         api_key_count=1,
@@ -297,9 +305,9 @@ def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
         "UPDATE places_taken SET leave_time = take_time + interval '1 minute'"
         " WHERE referral_id = 'r' RETURNING referral_id"
     )
-    again = scene.coordinator.CountMemberAccess(organization_id=own.id)
+    again = scene.coordinator.CountMemberAccess(organization_id=member.id)
     assert again.most_people_inside == 5, "a recent departure is not revealed either"
-    assert refusal(lambda: manager.CountMemberAccess(organization_id=own.id)) == (
+    assert refusal(lambda: manager.CountMemberAccess(organization_id=member.id)) == (
         "PERMISSION_DENIED",
         "right_missing",
     )
@@ -309,18 +317,18 @@ def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
 
 
 def test_d24_the_reason_for_a_workers_suspension_is_on_the_trail(
-    scene: Scene, own: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    manager, gone = scene.by(own, Role.MANAGER), scene.worker(own)
-    manager.SuspendWorker(id=gone.id, reason=m.WORKER_SUSPENSION_REASON_DEVICE_LOST)
+    manager, worker = scene.by(member, Role.MANAGER), scene.worker(member)
+    manager.SuspendWorker(id=worker.id, reason=m.WORKER_SUSPENSION_REASON_DEVICE_LOST)
     assert scene.rows("SELECT detail_codes FROM audit WHERE action = 'worker_suspend'") == [
         {"detail_codes": ["device_lost"]}
     ]
 
 
-def approve(scene: Scene, by: Stubs, own: Organization) -> pb.Organization:
+def approve(scene: Scene, by: Stubs, member: Organization) -> pb.Organization:
     return by.ApproveOrganization(  # type: ignore[no-any-return]
-        id=own.id, etag=scene.etag(own.id)
+        id=member.id, etag=scene.etag(member.id)
     )
 
 
@@ -332,61 +340,61 @@ STEPS = {
 }
 
 
-def prepare(scene: Scene, own: Organization, step: str) -> Callable[[Stubs], pb.Organization]:
-    """Brings the member into the state before the step; returns the step as a call."""
+def prepare(scene: Scene, member: Organization, step: str) -> Callable[[Stubs], pb.Organization]:
+    """Brings the member into the state before a step; returns a function that takes the step."""
     if step == "approve":
-        own = scene.organization("Por aprobar", approved=False)
-        scene.vet(own.id)
+        member = scene.organization("Por aprobar", approved=False)
+        scene.vet(member.id)
     if step == "reinstate":
-        scene.suspend(own.id)
+        scene.suspend(member.id)
     take, _, _ = STEPS[step]
-    return lambda by: take(scene, by, own)
+    return lambda by: take(scene, by, member)
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_d24_a_step_that_a_coordinator_proposed_who_is_suspended_since_takes_two_others(
-    step: str, scene: Scene, own: Organization, second: Stubs
+def test_d24_a_step_proposed_by_a_coordinator_who_was_suspended_later_takes_two_others(
+    step: str, scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
     _, before, after = STEPS[step]
-    take = prepare(scene, own, step)
+    take = prepare(scene, member, step)
     proposed = take(scene.as_worker(bribed))
     assert proposed.status == before
-    for by in (scene.coordinator, second):
+    for by in (scene.coordinator, second_coordinator):
         by.SuspendWorker(id=bribed.id)
-    organization = second.GetOrganization(id=proposed.id)
-    assert bribed.id not in str(organization), "no page says that a first person has agreed"
-    assert not second.ListOrganizations(waits_for_second=True).organizations
-    assert take(second).status == before, "she is the first now"
+    current_organization = second_coordinator.GetOrganization(id=proposed.id)
+    assert bribed.id not in str(current_organization), "no page says that a first person has agreed"
+    assert not second_coordinator.ListOrganizations(waits_for_second=True).organizations
+    assert take(second_coordinator).status == before, "the first of the two agreements"
     assert take(scene.coordinator).status == after
 
 
 @pytest.mark.parametrize("step", ["suspend", "reinstate", "leave"])
 def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
-    step: str, scene: Scene, own: Organization, second: Stubs
+    step: str, scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     _, before, after = STEPS[step]
-    take = prepare(scene, own, step)
+    take = prepare(scene, member, step)
     take(scene.coordinator)
     scene.advance(days=7)
-    assert take(second).status == before, "even before the sweep"
+    assert take(second_coordinator).status == before, "even before the sweep"
     scene.advance(days=7)
     scene.sweep()
-    assert not second.ListOrganizations(waits_for_second=True).organizations
-    take(second)
+    assert not second_coordinator.ListOrganizations(waits_for_second=True).organizations
+    take(second_coordinator)
     scene.advance(days=7, seconds=-1)
     scene.sweep()
     assert take(scene.coordinator).status == after
 
 
-def test_d24_a_hold_of_a_coordinator_who_is_suspended_since_becomes_a_suspension_by_two_others(
-    scene: Scene, own: Organization, second: Stubs
+def test_d24_a_hold_by_a_coordinator_who_was_suspended_later_is_confirmed_by_two_others(
+    scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
-    suspend(scene, scene.as_worker(bribed), own, hold=True)
-    for by in (scene.coordinator, second):
+    suspend(scene, scene.as_worker(bribed), member, hold=True)
+    for by in (scene.coordinator, second_coordinator):
         by.SuspendWorker(id=bribed.id)
-    first = suspend(scene, second, own)
+    first = suspend(scene, second_coordinator, member)
     assert (first.status, first.suspension.HasField("expire_time")) == (SUSPENDED, True)
-    assert refusal(lambda: suspend(scene, second, own)) == OWN_PROPOSAL
-    assert not suspend(scene, scene.coordinator, own).suspension.HasField("expire_time")
+    assert refusal(lambda: suspend(scene, second_coordinator, member)) == OWN_PROPOSAL
+    assert not suspend(scene, scene.coordinator, member).suspension.HasField("expire_time")

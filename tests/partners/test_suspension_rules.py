@@ -22,7 +22,7 @@ from tests.partners.test_member_rules import (
     SECOND,
     TODAY,
     S,
-    agreed,
+    agreement,
     member,
 )
 
@@ -99,14 +99,14 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
 def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_its_day() -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
-    late = deepcopy(organization)
+    copy = deepcopy(organization)
     organization.suspend(SECOND, None, NOON + DAY - HOUR)
     assert (organization.stop, organization.last_hold, organization.facts[1:]) == (
         "suspended",
         None,
         ["suspension_confirmed"],
     )
-    assert conflict_of(lambda: late.suspend(SECOND, None, NOON + DAY)) == "illegal_transition"
+    assert conflict_of(lambda: copy.suspend(SECOND, None, NOON + DAY)) == "illegal_transition"
 
 
 def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension() -> None:
@@ -132,9 +132,13 @@ def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() 
 
 def test_nobody_can_hold_a_member_day_after_day() -> None:
     organization = member(last_hold=FirstCoordinator("first", "coalition", NOON))
-    for again in (FIRST, COLLEAGUE):
+    for coordinator in (FIRST, COLLEAGUE):
         hold = partial(
-            organization.suspend, again, SuspensionReason.HARM, NOON + 30 * DAY - HOUR, hold=True
+            organization.suspend,
+            coordinator,
+            SuspensionReason.HARM,
+            NOON + 30 * DAY - HOUR,
+            hold=True,
         )
         assert conflict_of(hold) == "held_lately"
     deepcopy(organization).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
@@ -172,14 +176,14 @@ def test_the_author_of_a_hold_that_was_ended_early_is_remembered() -> None:
 
 
 def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation() -> None:
-    organization = member(evidence=agreed(-1))
+    organization = member(evidence=agreement(-1))
     organization.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
-    other = deepcopy(organization)
+    copy = deepcopy(organization)
     organization.end_expired_proposals(NOON + DAY, TODAY)
     assert (organization.status, organization.facts[-1]) == (S.PROBATION, "agreement_expired")
-    other.reinstate(FIRST, NOON, TODAY)
-    other.reinstate(SECOND, NOON, TODAY)
-    assert (other.status, other.facts[1:]) == (
+    copy.reinstate(FIRST, NOON, TODAY)
+    copy.reinstate(SECOND, NOON, TODAY)
+    assert (copy.status, copy.facts[1:]) == (
         S.PROBATION,
         ["reinstatement_proposed", "reinstated", "agreement_expired"],
     )

@@ -35,7 +35,7 @@ def names(scene: Scene, words: str) -> list[str]:
     return [service.name for service in scene.coordinator.SearchServices(words=words).services]
 
 
-def met(scene: Scene, words: str) -> set[str]:
+def found_needs(scene: Scene, words: str) -> set[str]:
     """Returns the needs of the found services."""
     services = scene.coordinator.SearchServices(words=words, page_size=100).services
     return {code for service in services for code in service.need_codes}
@@ -67,10 +67,10 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
     assert {
         word for word, groups_of_word in groups.items() if len(groups_of_word) > 1
     } == ON_PURPOSE
-    twice = [
+    repeated = [
         word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
     ]
-    assert twice == []  # the words of a group already find the needs in it
+    assert repeated == []  # the words of a group already find the needs in it
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def network(scene: Scene) -> Scene:
     return scene
 
 
-SAID = {
+NEEDS_BY_WORDS = {
     "abogado": "LEG",
     "ABOGADAS": "LEG",
     "necesito un abogado": "LEG",
@@ -132,9 +132,9 @@ SAID = {
 
 
 def test_a_persons_own_words_find_what_she_means(network: Scene) -> None:
-    for words, need in SAID.items():
-        meant = {need, *(code for code, term in taxonomy().terms.items() if term.parent == need)}
-        assert meant <= met(network, words), words
+    for words, need in NEEDS_BY_WORDS.items():
+        expected = {need, *(code for code, term in taxonomy().terms.items() if term.parent == need)}
+        assert expected <= found_needs(network, words), words
 
 
 def test_unrelated_needs_are_not_found(network: Scene) -> None:
@@ -144,14 +144,14 @@ def test_unrelated_needs_are_not_found(network: Scene) -> None:
         "abogada": "LEG",
         "pasaporte": "DOC",
     }.items():
-        assert {code.partition(".")[0] for code in met(network, words)} == {group}, words
+        assert {code.partition(".")[0] for code in found_needs(network, words)} == {group}, words
 
 
 def test_every_synonym_finds_its_need(network: Scene) -> None:
     for code, term in taxonomy().terms.items():
         for words in term.synonyms.values():
             for word in words:
-                assert code in met(network, word), (code, word)
+                assert code in found_needs(network, word), (code, word)
 
 
 def test_a_service_whose_own_words_contain_the_search_comes_first(scene: Scene) -> None:
@@ -179,8 +179,8 @@ def test_a_service_that_says_it_is_for_women_with_children_comes_first(scene: Sc
 
 def test_nuns_are_found_by_the_type_of_their_organisation(network: Scene) -> None:
     for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
-        assert "HOU.TRANS" in met(network, words), words
-        assert "HOU.EMG" not in met(network, words), words
+        assert "HOU.TRANS" in found_needs(network, words), words
+        assert "HOU.EMG" not in found_needs(network, words), words
 
 
 def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> None:

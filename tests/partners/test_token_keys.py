@@ -22,7 +22,7 @@ from chassis.tokens import Caller, Issuer, Verifier
 from keys import key_folder
 from tests.partners.scene import ROOT
 
-WHO = Caller("w" * 32, "worker", "o" * 32)
+CALLER = Caller("w" * 32, "worker", "o" * 32)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pair(folder: Path) -> tuple[Issuer, Verifier]:
+def issuer_and_verifier(folder: Path) -> tuple[Issuer, Verifier]:
     """Returns an issuer and a verifier, such as two services keep for as long as they run."""
     clock = SystemClock()
     signing = key_folder.FileCache(
@@ -58,7 +58,7 @@ def make_older(folder: Path, name: str) -> None:
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def advance(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Returns a function that advances the time by seconds."""
     now = time.monotonic()
     passed = [0.0]
@@ -71,32 +71,32 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def test_a_new_key_signs_only_after_everybody_knows_it_and_both_are_valid_meanwhile(
-    folder: Path, later: Callable[[float], None]
+    folder: Path, advance: Callable[[float], None]
 ) -> None:
-    issuer, verifier = pair(folder)
-    before, _ = issuer.issue(WHO, "enlace.tests")
+    issuer, verifier = issuer_and_verifier(folder)
+    before, _ = issuer.issue(CALLER, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
-    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), (
+    assert kid(issuer.issue(CALLER, "enlace.tests")[0]) == kid(before), (
         "the new key does not sign before every service has seen it"
     )
     make_older(folder, newest)
-    later(1.1)
-    after, _ = issuer.issue(WHO, "enlace.tests")
+    advance(1.1)
+    after, _ = issuer.issue(CALLER, "enlace.tests")
     assert kid(after) != kid(before)
-    assert verifier.verify(after) == verifier.verify(before) == WHO
+    assert verifier.verify(after) == verifier.verify(before) == CALLER
 
 
 def test_a_removed_key_is_invalid_after_a_few_seconds(
-    folder: Path, later: Callable[[float], None]
+    folder: Path, advance: Callable[[float], None]
 ) -> None:
-    issuer, verifier = pair(folder)
-    before, _ = issuer.issue(WHO, "enlace.tests")
+    issuer, verifier = issuer_and_verifier(folder)
+    before, _ = issuer.issue(CALLER, "enlace.tests")
     make_older(folder, key_folder.replace_pair(folder, "tokens"))
     assert key_folder.drop_older_pairs(folder, "tokens") == 1
-    later(4.5)
+    advance(4.5)
     with pytest.raises(Unauthenticated, match="token_invalid"):
         verifier.verify(before)
-    assert verifier.verify(issuer.issue(WHO, "enlace.tests")[0]) == WHO
+    assert verifier.verify(issuer.issue(CALLER, "enlace.tests")[0]) == CALLER
     assert key_folder.is_readable(folder, "tokens.jwk"), "doctor finds the file that it needs"
     assert key_folder.is_readable(folder, "tokens.pub.jwk"), "doctor finds the file that it needs"
     key_folder.create(folder, ["partners"])
@@ -105,22 +105,24 @@ def test_a_removed_key_is_invalid_after_a_few_seconds(
 
 @pytest.mark.parametrize("missing", [".jwk", ".pub.jwk"])
 def test_a_rotation_killed_between_the_halves_of_a_pair_can_be_resumed(
-    folder: Path, later: Callable[[float], None], missing: str
+    folder: Path, advance: Callable[[float], None], missing: str
 ) -> None:
-    issuer, verifier = pair(folder)
-    before, _ = issuer.issue(WHO, "enlace.tests")
+    issuer, verifier = issuer_and_verifier(folder)
+    before, _ = issuer.issue(CALLER, "enlace.tests")
     newest = key_folder.replace_pair(folder, "tokens")
     make_older(folder, newest)
     (folder / f"{newest}{missing}").unlink()
-    later(1.1)
-    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == kid(before), "nobody has the new public key"
+    advance(1.1)
+    assert kid(issuer.issue(CALLER, "enlace.tests")[0]) == kid(before), (
+        "nobody has the new public key"
+    )
     assert key_folder.replace_pair(folder, "tokens") == newest
     make_older(folder, newest)
     assert key_folder.drop_older_pairs(folder, "tokens") == 1
-    later(4.5)
-    after, _ = issuer.issue(WHO, "enlace.tests")
+    advance(4.5)
+    after, _ = issuer.issue(CALLER, "enlace.tests")
     assert kid(after) != kid(before)
-    assert verifier.verify(after) == WHO
+    assert verifier.verify(after) == CALLER
 
 
 def age_all_files(folder: Path) -> None:
@@ -156,28 +158,28 @@ def test_keys_are_held_in_memory_and_read_again_when_a_file_changed(folder: Path
 
 
 def test_keys_that_cannot_be_read_stay_as_they_were(
-    folder: Path, later: Callable[[float], None]
+    folder: Path, advance: Callable[[float], None]
 ) -> None:
-    issuer, verifier = pair(folder)
-    before = kid(issuer.issue(WHO, "enlace.tests")[0])
+    issuer, verifier = issuer_and_verifier(folder)
+    before = kid(issuer.issue(CALLER, "enlace.tests")[0])
     moved_folder = folder.rename(folder.with_name("away"))
-    later(5)
-    token, _ = issuer.issue(WHO, "enlace.tests")
+    advance(5)
+    token, _ = issuer.issue(CALLER, "enlace.tests")
     assert kid(token) == before
-    assert verifier.verify(token) == WHO
+    assert verifier.verify(token) == CALLER
     moved_folder.rename(folder)
     (folder / "tokens.jwk").write_text("")
-    later(5)
-    assert kid(issuer.issue(WHO, "enlace.tests")[0]) == before
+    advance(5)
+    assert kid(issuer.issue(CALLER, "enlace.tests")[0]) == before
 
 
 def test_no_file_is_opened_for_keys_that_did_not_change(
-    folder: Path, later: Callable[[float], None]
+    folder: Path, advance: Callable[[float], None]
 ) -> None:
     age_all_files(folder)
-    issuer, verifier = pair(folder)
-    later(5)
-    verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
+    issuer, verifier = issuer_and_verifier(folder)
+    advance(5)
+    verifier.verify(issuer.issue(CALLER, "enlace.tests")[0])
     files: list[object] = []
     watching = True
 
@@ -190,8 +192,8 @@ def test_no_file_is_opened_for_keys_that_did_not_change(
             files.append(arguments[0])
 
     sys.addaudithook(note)
-    later(5)
-    verifier.verify(issuer.issue(WHO, "enlace.tests")[0])
+    advance(5)
+    verifier.verify(issuer.issue(CALLER, "enlace.tests")[0])
     watching = False
     assert not files
 
@@ -206,11 +208,14 @@ def test_a_strangers_token_is_refused_and_does_not_keep_the_process_reading_keys
         reads += 1
         return key_folder.all_verifying(folder, "tokens")
 
-    elsewhere = tmp_path_factory.mktemp("stranger")
-    key_folder.create(elsewhere, [])
-    stranger, verifier = pair(elsewhere)[0], Verifier(read, "enlace.tests", SystemClock())
+    strangers_folder = tmp_path_factory.mktemp("stranger")
+    key_folder.create(strangers_folder, [])
+    stranger, verifier = (
+        issuer_and_verifier(strangers_folder)[0],
+        Verifier(read, "enlace.tests", SystemClock()),
+    )
     forged = [
-        stranger.issue(WHO, "enlace.tests")[0],
+        stranger.issue(CALLER, "enlace.tests")[0],
         "x.y.z",
         "",
         "e30.e30.",

@@ -89,10 +89,10 @@ def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
 
 def test_only_the_member_and_the_coordination_see_the_truth_score(shelter: Shelter) -> None:
     id, coordinator = shelter.organization.id, shelter.scene.coordinator
-    own = shelter.staff.ListTruthScores(organization_id=id)
-    assert [score.service_id for score in own.scores] == [shelter.service.id]
-    assert coordinator.ListTruthScores(organization_id=id) == own
-    assert coordinator.ListTruthScores() == own, "no other member has a service"
+    members_answer = shelter.staff.ListTruthScores(organization_id=id)
+    assert [score.service_id for score in members_answer.scores] == [shelter.service.id]
+    assert coordinator.ListTruthScores(organization_id=id) == members_answer
+    assert coordinator.ListTruthScores() == members_answer, "no other member has a service"
     stranger = shelter.scene.by(shelter.sender, Role.MANAGER)
     assert not stranger.ListTruthScores(organization_id=id).scores
     assert not stranger.ListTruthScores().scores, "the other member has no services of its own"
@@ -174,7 +174,7 @@ def test_services_that_often_break_promises_come_last_among_those_that_state_the
 
 
 @pytest.mark.parametrize(
-    ("capacity", "at", "promised"),
+    ("capacity", "time", "promised"),
     [
         (ROOM, NOON, True),
         (ROOM, NOON - timedelta(seconds=1), False),
@@ -186,6 +186,6 @@ def test_services_that_often_break_promises_come_last_among_those_that_state_the
     ],
 )
 def test_only_a_fresh_figure_that_states_room_is_a_promise(
-    capacity: Capacity, at: datetime, *, promised: bool
+    capacity: Capacity, time: datetime, *, promised: bool
 ) -> None:
-    assert has_promised(capacity, BED, None, at) is promised
+    assert has_promised(capacity, BED, None, time) is promised

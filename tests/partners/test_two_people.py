@@ -62,24 +62,24 @@ def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_
     scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )
-    own = scene.organization("Fachada", department="")
-    request = update_request(own, **{path: value})
-    own_callers = [scene.by(own, Role.MANAGER), scene.by_key(own, "directory.write")]
+    member = scene.organization("Fachada", department="")
+    request = update_request(member, **{path: value})
+    own_callers = [scene.by(member, Role.MANAGER), scene.by_key(member, "directory.write")]
     for caller in (*own_callers, scene.coordinator):
         assert refusal(partial(caller.UpdateOrganization, **request)) == (
             "FAILED_PRECONDITION",
             "two_people_required",
         )
     for caller in own_callers:
-        assert refusal(partial(propose, caller, own, **{path: value})) == RIGHT_MISSING
+        assert refusal(partial(propose, caller, member, **{path: value})) == RIGHT_MISSING
     assert public_numbers(scene) == [("NI", "133")]
-    assert len(scene.facts(own.id)) == 2, "nothing was published"
+    assert len(scene.facts(member.id)) == 2, "nothing was published"
 
 
 def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
-    own = scene.organization("Propia")
+    member = scene.organization("Propia")
     values = {"name": "Propia y nueva", "country": "NI", "type": pb.ORGANIZATION_TYPE_NGO}
-    changed = scene.by(own, Role.MANAGER).UpdateOrganization(**update_request(own, **values))
+    changed = scene.by(member, Role.MANAGER).UpdateOrganization(**update_request(member, **values))
     assert changed.name == "Propia y nueva"
 
 
@@ -103,17 +103,17 @@ def test_one_person_proposes_another_confirms_and_the_public_number_follows(scen
 
 
 def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) -> None:
-    own = scene.organization("Propia")
+    member = scene.organization("Propia")
     second = scene.by(scene.coalition, Role.COORDINATOR)
-    organization = propose(scene.coordinator, own, type=pb.ORGANIZATION_TYPE_SHELTER)
+    organization = propose(scene.coordinator, member, type=pb.ORGANIZATION_TYPE_SHELTER)
     propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
     assert refusal(lambda: confirm(second, organization)) == ("ABORTED", "stale_etag")
 
 
 def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
-    own = scene.organization("Propia", department="")
+    member = scene.organization("Propia", department="")
     second = scene.by(scene.coalition, Role.COORDINATOR)
-    newer = propose(second, propose(scene.coordinator, own, country="CR"), country="SV")
+    newer = propose(second, propose(scene.coordinator, member, country="CR"), country="SV")
     assert refusal(lambda: confirm(second, newer)) == OWN_PROPOSAL
     dropped = second.DropOrganizationChange(id=newer.id, etag=newer.etag)
     assert not dropped.HasField("proposal")
@@ -136,17 +136,17 @@ def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: 
 def test_an_invalid_proposal_is_refused_with_its_field(
     values: dict[str, object], violation: tuple[str, str], scene: Scene
 ) -> None:
-    own = scene.organization("Propia", department="")
-    assert wrong_fields(lambda: propose(scene.coordinator, own, **values)) == [violation]
+    member = scene.organization("Propia", department="")
+    assert wrong_fields(lambda: propose(scene.coordinator, member, **values)) == [violation]
 
 
 def test_a_proposal_is_shown_to_coordinators_and_auditors_only(scene: Scene) -> None:
-    own = scene.organization("Propia", department="")
-    propose(scene.coordinator, own, country="CR")
+    member = scene.organization("Propia", department="")
+    propose(scene.coordinator, member, country="CR")
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.AUDITOR)):
-        assert caller.GetOrganization(id=own.id).HasField("proposal")
-    for caller in (scene.by(own, Role.MANAGER), scene.by_key(own, "directory.read")):
-        organization = caller.GetOrganization(id=own.id)
+        assert caller.GetOrganization(id=member.id).HasField("proposal")
+    for caller in (scene.by(member, Role.MANAGER), scene.by_key(member, "directory.read")):
+        organization = caller.GetOrganization(id=member.id)
         assert (organization.HasField("proposal"), organization.registered_by_worker_id) == (
             False,
             "",
@@ -175,9 +175,9 @@ def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> No
 def test_a3_a_members_managers_are_notified_at_once_of_a_proposed_change_of_its_entry(
     scene: Scene,
 ) -> None:
-    own = scene.organization("Propia", department="")
-    manager = scene.worker(own, Role.MANAGER)
-    scene.worker(own, Role.WORKER)
-    propose(scene.coordinator, own, hotline_number="666")
+    member = scene.organization("Propia", department="")
+    manager = scene.worker(member, Role.MANAGER)
+    scene.worker(member, Role.WORKER)
+    propose(scene.coordinator, member, hotline_number="666")
     [(fact, _)] = facts_with_letters(scene, "entry_proposed")
     assert fact.worker_id == manager.id

@@ -45,9 +45,15 @@ def network(scene: Scene) -> Scene:
 
 
 @pytest.fixture
-def manager(scene: Scene) -> Stubs:
-    """The stubs of a manager of a member."""
-    return scene.by(scene.organization(), Role.MANAGER)
+def member(scene: Scene) -> Organization:
+    """A member of the network."""
+    return scene.organization()
+
+
+@pytest.fixture
+def manager(scene: Scene, member: Organization) -> Stubs:
+    """The stubs of a manager of the member."""
+    return scene.by(member, Role.MANAGER)
 
 
 @pytest.fixture

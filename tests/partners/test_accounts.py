@@ -108,7 +108,7 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
     network.advance(minutes=2)
     me, secret = session_of(network)
     listed_sessions = sessions(me, secret)
-    assert [each.current for each in listed_sessions] == [True, False, False]
+    assert [session.current for session in listed_sessions] == [True, False, False]
     assert listed_sessions[0].create_time.seconds - listed_sessions[1].create_time.seconds == 120
     assert me.EndSessions(id=listed_sessions[1].id, session_secret=secret).ended == 1
     assert me.EndSessions(id=listed_sessions[1].id, session_secret=secret).ended == 0
@@ -128,11 +128,13 @@ def test_nobody_ends_or_sees_the_session_of_another(network: Scene) -> None:
     colleague = network.as_worker(
         network.worker(network.coalition, Role.MANAGER, email="m@ejemplo.org")
     )
-    (mine,) = (session for session in sessions(me, secret) if session.current)
+    (current_session,) = (session for session in sessions(me, secret) if session.current)
     assert sessions(colleague, secret) == []
-    assert colleague.EndSessions(id=mine.id).ended == 0
+    assert colleague.EndSessions(id=current_session.id).ended == 0
     assert colleague.EndSessions().ended == 0
-    assert {token_of(network, each).worker.email for each in (own_secret, secret)} == {EMAIL}
+    assert {
+        token_of(network, each_secret).worker.email for each_secret in (own_secret, secret)
+    } == {EMAIL}
 
 
 def test_a_session_that_was_idle_for_too_long_is_not_listed(network: Scene) -> None:
@@ -144,6 +146,6 @@ def test_a_session_that_was_idle_for_too_long_is_not_listed(network: Scene) -> N
 
 def test_the_id_of_a_session_does_not_serve_as_its_secret(network: Scene) -> None:
     me, secret = session_of(network)
-    (mine,) = sessions(me, secret)
-    for guess in (mine.id, mine.id * 2):
+    (current_session,) = sessions(me, secret)
+    for guess in (current_session.id, current_session.id * 2):
         assert refusal(partial(token_of, network, guess)) == ENDED

@@ -9,7 +9,6 @@ import pytest
 from chassis.ids import new_id
 from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
-from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_locations import (
@@ -26,17 +25,6 @@ from tests.partners.test_locations import (
     refer,
 )
 
-
-@pytest.fixture
-def shelter(scene: Scene) -> Organization:
-    return scene.organization("Casa Puentes")
-
-
-@pytest.fixture
-def manager(scene: Scene, shelter: Organization) -> Stubs:
-    return scene.by(shelter, Role.MANAGER)
-
-
 OPENED = ("FAILED_PRECONDITION", "address_opened")
 
 
@@ -51,9 +39,9 @@ def driver(scene: Scene, sender: Organization) -> Stubs:
 
 
 @pytest.fixture
-def accepted(scene: Scene, shelter: Organization, manager: Stubs, sender: Organization) -> Service:
+def accepted(scene: Scene, member: Organization, manager: Stubs, sender: Organization) -> Service:
     """The service in a confidential place that accepted the sender's referral."""
-    service = scene.service(shelter, confidential=True)
+    service = scene.service(member, confidential=True)
     offer(manager, service.id, make(manager, **HOUSE))
     refer(scene, REFERRAL, service, sender)
     return service
@@ -75,9 +63,9 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
 
 
 def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
-    scene: Scene, shelter: Organization, manager: Stubs, sender: Organization, driver: Stubs
+    scene: Scene, member: Organization, manager: Stubs, sender: Organization, driver: Stubs
 ) -> None:
-    hidden = scene.service(shelter, "Acogida", "PSS")
+    hidden = scene.service(member, "Acogida", "PSS")
     offer(manager, hidden.id, make(manager, **OFFICE))
     refer(scene, REFERRAL, hidden, sender)
     assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
@@ -89,11 +77,11 @@ def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidentia
 
 @pytest.mark.usefixtures("accepted")
 def test_nobody_but_the_sender_opens_the_address(
-    scene: Scene, shelter: Organization, driver: Stubs, partner: Stubs
+    scene: Scene, member: Organization, driver: Stubs, partner: Stubs
 ) -> None:
     for by, referral in (
         (partner, REFERRAL),
-        (scene.by(shelter), REFERRAL),
+        (scene.by(member), REFERRAL),
         (driver, new_id()),
     ):
         assert refusal(partial(open_address, by, referral)) == NOT_FOUND

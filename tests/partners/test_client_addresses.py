@@ -29,11 +29,11 @@ def sign_in(
 
 
 def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
-    texts = [
+    refusals = [
         sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
         for number in range(AT_ONCE + 5)
     ]
-    assert texts == [WRONG] * AT_ONCE + [WAIT] * 5
+    assert refusals == [WRONG] * AT_ONCE + [WAIT] * 5
     assert sign_in(scene, 90) == WAIT, "the budget is that of the connection's own address"
     assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, (
         "a client of the gateway at that address has lost none of its budget"
@@ -53,18 +53,18 @@ def gateway(scene: Scene) -> Iterator[Clients]:
 def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
     scene: Scene, gateway: Clients
 ) -> None:
-    def address_heard(address: str, number: int) -> str:
+    def reason_for(address: str, number: int) -> str:
         current_caller.set(Caller(origin={"client-address": address, "client-device": ""}))
         try:
             gateway.tokens.SignIn(
                 pb.SignInRequest(email=f"nadie{number}@ejemplo.org", password="una clave que no es")
             )
-        except Exception as refused:
-            return str(getattr(refused, "reason", refused))
+        except Exception as error:
+            return str(getattr(error, "reason", error))
         return "signed in"
 
-    assert [address_heard("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [
+    assert [reason_for("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [
         WRONG[1]
     ] * AT_ONCE + [WAIT[1]]
-    assert address_heard("192.0.2.10", 99) == WRONG[1]
+    assert reason_for("192.0.2.10", 99) == WRONG[1]
     assert sign_in(scene, 100) == WRONG, "the client does not use up the gateway's own budget"

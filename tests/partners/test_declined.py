@@ -34,9 +34,9 @@ HOUR = timedelta(hours=1)
 
 
 class TransitHouse(Shelter):
-    """A shelter that stated room at noon; it is two o'clock.
+    """A shelter that stated at noon that it has room; it is two o'clock.
 
-    Its facts name no sender, so that no promise of it counts.
+    The facts of its declines name no sender, so that they break no promise.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -84,11 +84,11 @@ def test_declining_for_lack_of_room_puts_the_figure_in_doubt_and_does_not_change
     assert shelter.scene.facts(shelter.service.id) == [(1, "enlace.service.registered.v1")]
 
 
-def test_refusing_an_enquiry_for_lack_of_room_puts_the_figure_in_doubt_once_too(
+def test_an_enquiry_refused_for_lack_of_room_puts_the_figure_in_doubt_and_a_second_changes_nothing(
     shelter: TransitHouse,
 ) -> None:
-    for other in ("out_of_area", ""):
-        shelter.answer_enquiry(other)
+    for reason in ("out_of_area", ""):
+        shelter.answer_enquiry(reason)
     shelter.answer_enquiry("no_capacity", actor_organization_id=shelter.scene.coalition.id)
     assert shelter.decline_time is None
     for _ in range(2):
@@ -135,20 +135,24 @@ def test_a_decline_from_before_the_figure_casts_no_doubt_on_it(shelter: TransitH
 
 
 @pytest.mark.parametrize(
-    "reason", ["not_eligible", "other", "", "NO_CAPACITY", "no_capacity_at_all"]
+    ("verb", "reason"),
+    [
+        ("declined", "not_eligible"),
+        ("declined", "other"),
+        ("declined", ""),
+        ("declined", "NO_CAPACITY"),
+        ("declined", "no_capacity_at_all"),
+        ("accepted", "no_capacity"),
+        ("waitlisted", "no_capacity"),
+        ("expired", "no_capacity"),
+        ("withdrawn", "no_capacity"),
+        ("drafted", "no_capacity"),
+    ],
 )
-def test_declining_for_another_reason_casts_no_doubt_on_the_figure(
-    shelter: TransitHouse, reason: str
+def test_another_reason_or_another_step_of_a_referral_casts_no_doubt_on_the_figure(
+    shelter: TransitHouse, verb: str, reason: str
 ) -> None:
-    shelter.decline(reason_code=reason)
-    assert shelter.decline_time is None
-
-
-@pytest.mark.parametrize("verb", ["accepted", "waitlisted", "expired", "withdrawn", "drafted"])
-def test_no_other_step_of_a_referral_casts_doubt_on_the_figure(
-    shelter: TransitHouse, verb: str
-) -> None:
-    shelter.refer(verb, reason_code="no_capacity")
+    shelter.refer(verb, reason_code=reason)
     assert shelter.decline_time is None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 
 import pytest
 
@@ -196,30 +197,25 @@ def test_a_workbook_with_more_cells_than_a_table_may_have_is_refused_before_it_i
     assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "too_long")
 
 
-def test_a_file_that_takes_too_much_work_ends_only_the_process_that_reads_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(apart, "_LIMITS", (1, apart._LIMITS[1]))
-    with pytest.raises(apart.TooMuchWork):
-        apart.read_apart(
-            workbook_with_cells(b"<c/>" * 1_900_000),
-            CellReader(taxonomy(), areas()),
-            None,
-            lambda: None,
-        )
-
-
-def test_a_file_that_takes_too_much_memory_ends_only_the_process_that_reads_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(apart, "_LIMITS", (apart._LIMITS[0], 60_000_000))
+def long_sheet() -> bytes:
     rows = "\n".join(
         f"A{number};Consejería {number};PSS;León;{'x' * 100}" for number in range(4_900)
     )
+    return f"{HEADINGS};descripción\n{rows}".encode()
+
+
+@pytest.mark.parametrize(
+    ("limits", "content"),
+    [
+        pytest.param(
+            (1, apart._LIMITS[1]), lambda: workbook_with_cells(b"<c/>" * 1_900_000), id="time"
+        ),
+        pytest.param((apart._LIMITS[0], 60_000_000), long_sheet, id="memory"),
+    ],
+)
+def test_a_file_that_takes_too_much_time_or_memory_ends_only_the_process_that_reads_it(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], content: Callable[[], bytes]
+) -> None:
+    monkeypatch.setattr(apart, "_LIMITS", limits)
     with pytest.raises(apart.TooMuchWork):
-        apart.read_apart(
-            f"{HEADINGS};descripción\n{rows}".encode(),
-            CellReader(taxonomy(), areas()),
-            None,
-            lambda: None,
-        )
+        apart.read_apart(content(), CellReader(taxonomy(), areas()), None, lambda: None)

@@ -6,22 +6,11 @@ import pytest
 
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.members.domain.organization import Organization
-from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import CHANGED, CREATED, UNCHANGED, outcomes, problems, sheet
 
 ASKED = pb.IMPORT_OUTCOME_ASKED
 HEADINGS = "Nombre;Necesidades;Departamento;Teléfono"
-
-
-@pytest.fixture
-def house(scene: Scene) -> Organization:
-    return scene.organization("Casa")
-
-
-@pytest.fixture
-def manager(scene: Scene, house: Organization) -> Stubs:
-    return scene.by(house, Role.MANAGER)
 
 
 def with_ids(*rows: str) -> bytes:
@@ -74,19 +63,19 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene, manager: Stubs
 
 
 def test_the_ids_of_two_importers_are_not_mixed_up(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     managers_report = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
     coordinators_report = scene.import_report(
-        scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=house.id
+        scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=member.id
     )
     assert (outcomes(managers_report), outcomes(coordinators_report)) == ([CREATED], [CREATED])
 
 
 def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_written(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
-    service = scene.service(house, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
+    service = scene.service(member, "Consejería", "PSS", department="NI-LE", phone="+50523410001")
     content = without_ids("Consejería;PSS;León;2341-0002", "Otra;PSS;León;")
     report = scene.import_report(manager, content)
     assert (report.written, report.asked, outcomes(report)) == (False, 1, [ASKED, CREATED])
@@ -95,10 +84,10 @@ def test_a_differing_row_without_an_id_leads_to_a_question_and_nothing_is_writte
 
 
 def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     first_service, second_service = (
-        scene.service(house, name, "PSS", department="NI-LE", phone="+50523410001")
+        scene.service(member, name, "PSS", department="NI-LE", phone="+50523410001")
         for name in ("Uno", "Dos")
     )
     content = without_ids("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
@@ -126,9 +115,9 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
 
 
 def test_an_answer_can_only_name_a_service_that_was_asked_about(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
-    scene.service(house, "Uno", "PSS", department="NI-LE", phone="+50523410001")
+    scene.service(member, "Uno", "PSS", department="NI-LE", phone="+50523410001")
     foreign_service = scene.service(scene.organization("Otra"), "Uno", "PSS", department="NI-LE")
     report = scene.import_report(
         manager,

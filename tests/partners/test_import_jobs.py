@@ -52,16 +52,6 @@ run_import(database, Keyring(bytes.fromhex(key)), SettableClock(datetime.fromiso
 """
 
 
-@pytest.fixture
-def house(scene: Scene) -> Organization:
-    return scene.organization("Casa")
-
-
-@pytest.fixture
-def manager(scene: Scene, house: Organization) -> Stubs:
-    return scene.by(house, Role.MANAGER)
-
-
 def create(by: Stubs, content: bytes | None = None, **fields: object) -> pb.Import:
     return by.CreateImport(  # type: ignore[no-any-return]
         content=sheet(*GOOD) if content is None else content,
@@ -162,9 +152,9 @@ def test_an_import_that_a_process_gives_back_is_claimed_at_once_by_another(
 
 
 def test_an_import_is_on_the_trail_in_the_name_of_the_worker_who_sent_it(
-    scene: Scene, house: Organization
+    scene: Scene, member: Organization
 ) -> None:
-    worker = scene.worker(house, Role.MANAGER)
+    worker = scene.worker(member, Role.MANAGER)
     job = create(scene.as_worker(worker))
     run(scene)
     trail = scene.rows(
@@ -172,7 +162,7 @@ def test_an_import_is_on_the_trail_in_the_name_of_the_worker_who_sent_it(
         " WHERE action IN ('create_import', 'directory_import') ORDER BY sequence DESC"
     )
     assert [tuple(row.values()) for row in trail[:2]] == [
-        (worker.id, "directory_import", house.id),
+        (worker.id, "directory_import", member.id),
         (worker.id, "create_import", job.id),
     ]
 
@@ -197,11 +187,11 @@ def test_an_import_that_is_being_read_can_be_cancelled(scene: Scene, manager: St
 
 @contextmanager
 def stopped_while_writing(
-    scene: Scene, house: Organization, by: Stubs, job: pb.Import
+    scene: Scene, member: Organization, by: Stubs, job: pb.Import
 ) -> Iterator[Future[bool]]:
     """Yields a run of the import that waits to write, until the block ends."""
     with ThreadPoolExecutor(1) as pool, scene.database.transaction(SYSTEM, timeout=60) as tx:
-        tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (house.id,)).fetchone()
+        tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (member.id,)).fetchone()
         running_import = pool.submit(run, scene)
         while get(by, job).state != pb.IMPORT_STATE_WRITING:
             assert not running_import.done()
@@ -209,10 +199,10 @@ def stopped_while_writing(
 
 
 def test_an_import_that_is_cancelled_during_its_writing_writes_nothing(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    with stopped_while_writing(scene, house, manager, job):
+    with stopped_while_writing(scene, member, manager, job):
         assert cancel(manager, job).state == pb.IMPORT_STATE_WRITING
     while get(manager, job).end_time.seconds == 0:
         run(scene)
@@ -246,10 +236,10 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
 
 
 def test_a_process_that_lost_its_import_to_another_writes_nothing(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    with stopped_while_writing(scene, house, manager, job) as slow_run:
+    with stopped_while_writing(scene, member, manager, job) as slow_run:
         scene.rows("UPDATE imports SET claim = 'another' RETURNING id")
     assert (slow_run.result(), count_services(scene)) == (False, 0)
     scene.advance(seconds=31)
@@ -302,10 +292,10 @@ def test_a_service_that_stops_gives_its_import_back_without_counting_the_attempt
 
 
 def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
-    scene: Scene, house: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     job = create(manager)
-    scene.suspend(house.id)
+    scene.suspend(member.id)
     assert run(scene)
     assert result(scene, scene.coordinator, job) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)
 

@@ -118,7 +118,7 @@ def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> N
         ("GT-01.somewhere", False),
     ],
 )
-def test_subdivisions_are_accepted_unseen_only_in_countries_without_a_list(
+def test_subdivisions_are_accepted_unchecked_only_in_countries_without_a_list(
     code: str, known: bool
 ) -> None:
     assert AREAS.knows(code) is known

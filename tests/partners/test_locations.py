@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.ids import new_id
@@ -36,16 +35,6 @@ HOUSE: dict[str, Any] = {
     "address": HIDDEN_STREET,
     "confidential": True,
 }
-
-
-@pytest.fixture
-def shelter(scene: Scene) -> Organization:
-    return scene.organization("Casa Puentes")
-
-
-@pytest.fixture
-def manager(scene: Scene, shelter: Organization) -> Stubs:
-    return scene.by(shelter, Role.MANAGER)
 
 
 def make(by: Stubs, **fields: Any) -> pb.Location:
@@ -137,7 +126,7 @@ def test_an_office_is_shown_to_everybody_with_street_and_coordinates(
     assert {field: getattr(location, field) for field in OFFICE} == OFFICE
 
 
-def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_nowhere(
+def test_others_see_only_the_department_of_a_confidential_place_and_its_street_is_stored_sealed(
     scene: Scene, manager: Stubs, partner: Stubs
 ) -> None:
     created = make(manager, **HOUSE, latitude=12.6, longitude=-87.1, area_code="NI-CI.el-viejo")
@@ -159,11 +148,11 @@ def test_others_see_only_the_department_of_a_confidential_place_and_its_street_i
 
 
 def test_other_changes_leave_the_sealed_street_as_it_was(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created = make(manager, **HOUSE)
     change(manager, created, name="Casa del río")
-    service = scene.service(shelter, confidential=True)
+    service = scene.service(member, confidential=True)
     offer(manager, service.id, created)
     sender = scene.organization("Manda")
     refer(scene, REFERRAL, service, sender)
@@ -182,7 +171,7 @@ def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
 
 
 def test_only_a_manager_opens_the_address_of_her_own_place_and_the_trail_records_it(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)
     address = manager.OpenOwnAddress(location_id=created.id)
@@ -192,19 +181,19 @@ def test_only_a_manager_opens_the_address_of_her_own_place_and_the_trail_records
     for by, location, expected in (
         (scene.by(scene.organization("Ajena"), Role.MANAGER), created, NOT_FOUND),
         (scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER), created, NOT_FOUND),
-        (scene.by(shelter), created, ("PERMISSION_DENIED", "right_missing")),
+        (scene.by(member), created, ("PERMISSION_DENIED", "right_missing")),
         (manager, office, NOT_FOUND),
     ):
         assert refusal(partial(by.OpenOwnAddress, location_id=location.id)) == expected
 
 
 def test_a_place_that_becomes_confidential_loses_all_directions_and_never_becomes_open_again(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     created = change(
         manager, make(manager, **OFFICE), address="Portón verde", transportation="Ruta 2"
     )
-    service = scene.service(shelter, "Acogida", "PSS")
+    service = scene.service(member, "Acogida", "PSS")
     offer(
         manager,
         service.id,
@@ -224,12 +213,12 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
 
 
 def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     place, office = make(manager, **OFFICE), make(manager, **OFFICE)
-    hidden = scene.service(shelter, "Acogida", "PSS")
-    open_service = scene.service(shelter, "", "LEG")
-    former = scene.service(shelter, "Antes", "LEG", active=False)
+    hidden = scene.service(member, "Acogida", "PSS")
+    open_service = scene.service(member, "", "LEG")
+    former = scene.service(member, "Antes", "LEG", active=False)
     for service, location in (
         (hidden, place),
         (former, place),
@@ -237,7 +226,7 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
         (open_service, office),
     ):
         offer(manager, service.id, location)
-    request = pb.ListLocationsRequest(organization_id=shelter.id)
+    request = pb.ListLocationsRequest(organization_id=member.id)
     assert len(partner.ListLocations(request).locations) == 2
     change_service(manager, hidden.id, confidential=True)
     for by in (partner, scene.coordinator):
@@ -291,12 +280,12 @@ def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stu
 
 
 def test_a_member_on_probation_sees_no_confidential_place(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)
     new_member = scene.by(scene.organization("Nueva", approved=False))
     assert refusal(lambda: get(new_member, created)) == NOT_FOUND
-    (listed,) = new_member.ListLocations(organization_id=shelter.id).locations
+    (listed,) = new_member.ListLocations(organization_id=member.id).locations
     assert listed.id == office.id
 
 
@@ -311,10 +300,10 @@ def test_places_are_listed_a_page_at_a_time(manager: Stubs) -> None:
 
 
 def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created = make(manager, **OFFICE)
-    offered = offer(manager, scene.service(shelter, "Acogida", "PSS").id, created)
+    offered = offer(manager, scene.service(member, "Acogida", "PSS").id, created)
     assert refusal(lambda: delete(manager, created)) == ("FAILED_PRECONDITION", "location_in_use")
     manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
     delete(manager, created)
@@ -326,9 +315,9 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
 
 
 def test_a_service_states_its_details_at_a_place_and_can_replace_them(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
-    service, created = scene.service(shelter, "Acogida", "PSS"), make(manager, **OFFICE)
+    service, created = scene.service(member, "Acogida", "PSS"), make(manager, **OFFICE)
     first = offer(
         manager,
         service.id,
@@ -358,7 +347,7 @@ def is_open(by: Stubs, id: str) -> bool | None:
 
 
 def test_a_service_is_open_according_to_the_time_in_its_own_country(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service = make_service(
         manager, schedules=[weekly("08:00", "17:00", "MO", "TU", "WE", "TH", "FR")]
@@ -369,13 +358,13 @@ def test_a_service_is_open_according_to_the_time_in_its_own_country(
     assert is_open(partner, service.id) is True
     scene.advance(hours=9)
     assert is_open(partner, service.id) is False, "17:00 is outside the hours"
-    assert is_open(partner, scene.service(shelter, "Sin horario", "PSS").id) is None
+    assert is_open(partner, scene.service(member, "Sin horario", "PSS").id) is None
 
 
 def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
-    service, created = scene.service(shelter, "Consulta", "PSS"), make(manager, **OFFICE)
+    service, created = scene.service(member, "Consulta", "PSS"), make(manager, **OFFICE)
     offered = offer(manager, service.id, created, schedules=[weekly("00:00", "00:00")])
     assert is_open(partner, service.id) is True
     manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
@@ -383,12 +372,12 @@ def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
 
 
 def test_hours_follow_a_service_and_a_place_to_another_time_zone(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
     hours = [weekly("10:00", "11:00")]
     service = make_service(manager, name="Propia", country="NI", schedules=hours)
-    offered = scene.service(shelter, "Allá", "PSS")
+    offered = scene.service(member, "Allá", "PSS")
     created = make(manager, **OFFICE | {"area_code": ""})
     offer(manager, offered.id, created, schedules=hours)
     assert (is_open(partner, service.id), is_open(partner, offered.id)) == (True, True)
@@ -409,9 +398,9 @@ def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forwa
 
 
 def test_hours_stay_known_though_nobody_touches_the_entry_for_a_year(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
-    service, created = scene.service(shelter, "Guardia", "PSS"), make(manager, **OFFICE)
+    service, created = scene.service(member, "Guardia", "PSS"), make(manager, **OFFICE)
     round_the_clock = weekly("00:00", "00:00")
     round_the_clock.holidays = True
     offer(manager, service.id, created, schedules=[round_the_clock])
@@ -440,14 +429,14 @@ def names(by: Stubs, **fields: Any) -> list[str]:
 
 
 def test_a_search_near_a_point_finds_services_with_a_place_around_it(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     for name, latitude, longitude in (
         ("Cerca", 12.62, -87.13),
         ("León", 12.435, -86.88),
         ("Sin punto", None, None),
     ):
-        service = scene.service(shelter, name, "PSS")
+        service = scene.service(member, name, "PSS")
         offer(manager, service.id, make(manager, name=name, latitude=latitude, longitude=longitude))
     around = {"latitude": 12.629, "longitude": -87.131}
     assert names(partner, near=d.Near(**around, radius_km=5)) == ["Cerca"]
@@ -459,9 +448,9 @@ def test_a_search_near_a_point_finds_services_with_a_place_around_it(
 
 
 def test_a_confidential_service_is_found_near_no_point(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
-    service, office = scene.service(shelter, "Casa", "PSS"), make(manager, **OFFICE)
+    service, office = scene.service(member, "Casa", "PSS"), make(manager, **OFFICE)
     offer(manager, service.id, office)
     near = d.Near(latitude=12.62, longitude=-87.13, radius_km=1)
     assert names(partner, near=near) == ["Casa"]
@@ -473,9 +462,9 @@ def test_a_confidential_service_is_found_near_no_point(
 
 
 def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
-    scene.service(shelter, "Sin horario", "PSS")
+    scene.service(member, "Sin horario", "PSS")
     make_service(manager, name="De día", schedules=[weekly("08:00", "17:00")])
     make_service(manager, name="De noche", schedules=[weekly("20:00", "06:00")])
     scene.clock.set(scene.clock.now().replace(hour=18))  # noon in Managua

@@ -22,11 +22,6 @@ from tests.partners.test_second_factors import App, add_code, finish
 from tests.partners.test_sessions import FAILED, sign_in, token_of
 
 
-@pytest.fixture
-def member(scene: Scene) -> Organization:
-    return scene.organization("Puentes")
-
-
 def worker_with_second_factor(scene: Scene, member: Organization, *roles: Role) -> Worker:
     """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(member, *roles, email=EMAIL)

@@ -30,11 +30,6 @@ THIEF = "ladron@correo.example"
 
 
 @pytest.fixture
-def member(scene: Scene) -> Organization:
-    return scene.organization("Puentes")
-
-
-@pytest.fixture
 def manager(scene: Scene, member: Organization) -> Worker:
     return scene.worker(member, Role.MANAGER, email=EMAIL)
 
@@ -71,7 +66,9 @@ def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
     key = make_key(by, "después").api_key
     scene.advance(seconds=1)
     invitation = invite(by, THIEF)
-    assert [(each.kind, each.id, each.label, each.can_end) for each in list_changes(by, since)] == [
+    assert [
+        (change.kind, change.id, change.label, change.can_end) for change in list_changes(by, since)
+    ] == [
         (pb.MADE_KIND_INVITATION, invitation.id, THIEF, True),
         (pb.MADE_KIND_API_KEY, key.id, "después", True),
     ]
@@ -85,12 +82,12 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     account = account_of(scene, invite(by, THIEF))
     waiting = invite(by, "otro@correo.example")
     listed = list_changes(by, since)
-    assert {each.kind for each in listed} == {
+    assert {change.kind for change in listed} == {
         pb.MADE_KIND_API_KEY,
         pb.MADE_KIND_INVITATION,
         pb.MADE_KIND_ACCOUNT,
     }
-    assert end(by, since, *(each.id for each in listed)) == 3
+    assert end(by, since, *(change.id for change in listed)) == 3
     assert list_changes(by, since) == []
     for table, id, status in (
         ("workers", account, "SUSPENDED"),
@@ -98,7 +95,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     ):
         assert scene.rows(f"SELECT status FROM {table} WHERE id = %s", id) == [{"status": status}]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
-    assert end(by, since, *(each.id for each in listed)) == 0, (
+    assert end(by, since, *(change.id for change in listed)) == 0, (
         "ending ended things again changes nothing"
     )
 
@@ -110,7 +107,7 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
     invited = account_of(scene, invite(by, THIEF))
     [row] = scene.rows("SELECT * FROM workers WHERE id = %s", invited)
     accept(scene, invite(scene.as_worker(workers.read(row)), "tercera@correo.example"))
-    accounts = [each for each in list_changes(by, since) if each.kind == pb.MADE_KIND_ACCOUNT]
+    accounts = [change for change in list_changes(by, since) if change.kind == pb.MADE_KIND_ACCOUNT]
     assert {account.label for account in accounts} == {THIEF, "tercera@correo.example"}
     assert end(by, since, *(account.id for account in accounts)) == 2
 
@@ -151,14 +148,14 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
     add_passkey(me)
     before = len(facts_with_letters(scene, "sign_in_changed"))
     listed = list_changes(me, since)
-    assert {each.kind for each in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
-    assert end(me, since, *(each.id for each in listed)) == 2
+    assert {change.kind for change in listed} == {pb.MADE_KIND_SECOND_FACTOR, pb.MADE_KIND_PASSKEY}
+    assert end(me, since, *(change.id for change in listed)) == 2
     assert (scene.rows("SELECT FROM second_factors"), scene.rows("SELECT FROM passkeys")) == (
         [],
         [],
     )
-    new = facts_with_letters(scene, "sign_in_changed")[before:]
-    assert {fact.worker_id for fact, _ in new} == {worker.id, manager.id}
+    new_notices = facts_with_letters(scene, "sign_in_changed")[before:]
+    assert {fact.worker_id for fact, _ in new_notices} == {worker.id, manager.id}
 
 
 def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
@@ -169,9 +166,9 @@ def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     scene.neighbour.ConfirmInvitation(id=invitation.id)
     account = account_of(scene, invitation)
     assert end(by, since, account) == 1
-    assert [(each.id, each.can_end) for each in list_changes(by, since)] == [(account, False)], (
-        "another coordinator has to agree"
-    )
+    assert [(change.id, change.can_end) for change in list_changes(by, since)] == [
+        (account, False)
+    ], "another coordinator has to agree"
     scene.neighbour.SuspendWorker(id=account)
     assert list_changes(by, since) == []
 

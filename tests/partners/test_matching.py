@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protos.partners.v1 import directory_pb2 as pb
-from services.partners.directory.domain.matching import Candidate, Question, Reason, Verdict, match
+from services.partners.directory.domain.matching import Candidate, Question, Verdict, match
 from services.partners.directory.domain.service import Capacity, Eligibility, Gender, Intake
 from services.partners.directory.domain.taxonomy import Taxonomy, Term
 from services.partners.members.domain.organization import OrganizationType
@@ -33,9 +33,10 @@ SHELTER = Candidate(
 )
 
 
-def reasons(question: Question = WOMAN, **differs: object) -> dict[str, Reason]:
+def reasons(question: Question = WOMAN, **differs: object) -> dict[str, tuple[Verdict, str]]:
+    """Returns the verdict and the code of each reason, by criterion."""
     matched = match(question, [replace(SHELTER, **differs)], NOW)[0]  # type: ignore[arg-type]
-    return {reason.criterion: reason for reason in matched.reasons}
+    return {reason.criterion: (reason.verdict, reason.code) for reason in matched.reasons}
 
 
 def test_a_service_that_states_everything_and_accepts_the_person_fits() -> None:
@@ -70,11 +71,11 @@ AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
 
 
 @pytest.mark.parametrize(("age", "low", "high", "verdict", "code"), AGES)
-def test_age(
+def test_the_ages_that_a_service_states_decide(
     age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str
 ) -> None:
     reason = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +90,13 @@ def test_age(
         (None, (), ASK, "gender_not_stated"),
     ],
 )
-def test_gender(
+def test_the_genders_that_a_service_states_decide(
     gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str
 ) -> None:
     reason = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))[
         "gender"
     ]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +115,12 @@ def test_gender(
         (None, None, None, ASK, "dependants_unknown"),
     ],
 )
-def test_dependants(
+def test_the_number_of_dependants_that_a_service_takes_decides(
     dependants: int | None, takes: bool | None, most: int | None, verdict: Verdict, code: str
 ) -> None:
     stated = Eligibility(takes_dependants=takes, maximum_dependants=most)
     reason = reasons(replace(WOMAN, dependants=dependants), eligibility=stated)["dependants"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +134,11 @@ def test_dependants(
         ("es", (), ASK, "language_not_stated"),
     ],
 )
-def test_language(language: str, spoken: tuple[str, ...], verdict: Verdict, code: str) -> None:
+def test_the_languages_that_a_service_states_decide(
+    language: str, spoken: tuple[str, ...], verdict: Verdict, code: str
+) -> None:
     reason = reasons(replace(WOMAN, language=language), languages=spoken)["language"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
@@ -156,7 +159,7 @@ def test_the_departments_of_the_person_and_of_the_service_decide(
 ) -> None:
     question = replace(WOMAN, department=asked_department)
     reason = reasons(question, department=department)["area"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +170,11 @@ def test_the_departments_of_the_person_and_of_the_service_decide(
         ("HOU.EMG", ("HOU",), ASK, "need_group_only"),
     ],
 )
-def test_need(need: str, offered: tuple[str, ...], verdict: Verdict, code: str) -> None:
+def test_a_need_is_compared_with_the_needs_of_a_service(
+    need: str, offered: tuple[str, ...], verdict: Verdict, code: str
+) -> None:
     reason = reasons(replace(WOMAN, need_code=need), need_codes=offered)["need"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 def figure(
@@ -192,9 +197,11 @@ def figure(
         (Capacity(), ASK, "room_not_stated"),
     ],
 )
-def test_room(capacity: Capacity, verdict: Verdict, code: str) -> None:
+def test_the_figure_of_a_service_decides_whether_it_has_room(
+    capacity: Capacity, verdict: Verdict, code: str
+) -> None:
     reason = reasons(capacity=capacity)["room"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 @pytest.mark.parametrize(
@@ -211,15 +218,18 @@ def test_the_figure_of_a_shelter_becomes_stale_in_a_day_and_other_figures_in_a_w
     needs: tuple[str, ...], hours: float, verdict: Verdict, code: str
 ) -> None:
     reason = reasons(need_codes=needs, capacity=figure(Intake.OPEN, 3, hours))["freshness"]
-    assert (reason.verdict, reason.code) == (verdict, code)
+    assert reason == (verdict, code)
 
 
 def test_an_entry_that_nobody_confirmed_for_six_months_is_reported_as_unconfirmed() -> None:
-    assert (
-        reasons(assured_time=NOW - timedelta(days=184))["freshness"].code == "entry_not_confirmed"
-    )
-    assert reasons(assured_time=None)["freshness"].code == "entry_not_confirmed"
-    assert reasons(capacity=Capacity())["freshness"].code == "figure_none"
+    for assured_time in (NOW - timedelta(days=184), None):
+        _, code = reasons(assured_time=assured_time)["freshness"]
+        assert code == "entry_not_confirmed"
+
+
+def test_a_missing_figure_is_reported() -> None:
+    _, code = reasons(capacity=Capacity())["freshness"]
+    assert code == "figure_none"
 
 
 def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
@@ -269,8 +279,7 @@ def test_no_service_fits_a_question_that_does_not_state_the_dependants() -> None
 def test_the_verdict_is_that_of_the_worst_reason() -> None:
     full_shelter = replace(SHELTER, languages=(), capacity=figure(Intake.OPEN, 0))
     matched = match(WOMAN, [full_shelter], NOW)[0]
-    verdicts = {reason.criterion: reason.verdict for reason in matched.reasons}
-    assert (verdicts["age"], verdicts["language"], verdicts["room"]) == (FITS, ASK, NO)
+    assert {reason.verdict for reason in matched.reasons} == {FITS, ASK, NO}
     assert matched.verdict is NO
 
 

@@ -20,17 +20,17 @@ from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.scene import Scene, Stubs
 
-SECRET = ("Luna", "+50588", "NI-JI")
+SECRETS = ("Luna", "+50588", "NI-JI")
 """A word in the names, the phones and the departments of shelters, and nowhere else here."""
 
 
-def by_type(scene: Scene) -> Organization:
+def shelter_by_its_type(scene: Scene) -> Organization:
     return scene.organization(
         "Luna", type=OrganizationType.SHELTER, phone="+50588000001", department="NI-JI"
     )
 
 
-def by_its_beds(scene: Scene) -> Organization:
+def shelter_by_its_beds(scene: Scene) -> Organization:
     organization = scene.organization(
         "Hermanas de la Luna",
         type=OrganizationType.RELIGIOUS,
@@ -43,8 +43,8 @@ def by_its_beds(scene: Scene) -> Organization:
     return organization
 
 
-def with_more(scene: Scene) -> Organization:
-    organization = by_type(scene)
+def shelter_with_more_services(scene: Scene) -> Organization:
+    organization = shelter_by_its_type(scene)
     scene.service(organization, "Luna de noche", "HOU.EMG", department="NI-JI")
     scene.service(organization, "Luna que escucha", "PSS", department="NI-JI", phone="+50588000003")
     return organization
@@ -72,8 +72,10 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
     return [ask() for ask in calls]
 
 
-@pytest.mark.parametrize("make", [by_type, by_its_beds, with_more])
-def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
+@pytest.mark.parametrize(
+    "make", [shelter_by_its_type, shelter_by_its_beds, shelter_with_more_services]
+)
+def test_c12_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_name(
     scene: Scene, make: Callable[[Scene], Organization]
 ) -> None:
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
@@ -82,7 +84,7 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
     shelter = make(scene)
     assert answers(worker, shelter) == before
     assert not [
-        text for text in map(str, answers(worker, shelter)) if any(word in text for word in SECRET)
+        text for text in map(str, answers(worker, shelter)) if any(word in text for word in SECRETS)
     ]
     assert refusal(lambda: worker.GetOrganization(id=shelter.id)) == NOT_FOUND
 
@@ -90,7 +92,10 @@ def test_c12_a_member_on_probation_sees_no_shelter_by_any_list_name_or_search(
 def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
     scene: Scene,
 ) -> None:
-    new_member, shelter = scene.organization("Nueva", approved=False), with_more(scene)
+    new_member, shelter = (
+        scene.organization("Nueva", approved=False),
+        shelter_with_more_services(scene),
+    )
     worker = scene.by(new_member, Role.WORKER)
     scene.approve(new_member.id)
     assert worker.GetOrganization(id=shelter.id).phone == "+50588000001"
@@ -101,7 +106,7 @@ def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_no
 
 
 def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
-    shelter = with_more(scene)
+    shelter = shelter_with_more_services(scene)
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
     )
@@ -144,7 +149,7 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene
 def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
     scene: Scene,
 ) -> None:
-    shelter = by_type(scene)
+    shelter = shelter_by_its_type(scene)
     scene.service(shelter, "Charlas", "INF", public=True)
     worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     assert [service.name for service in worker.SearchServices().services] == ["Charlas"]
@@ -153,7 +158,7 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
     new_shelter = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
-    approved_shelter = by_type(scene)
+    approved_shelter = shelter_by_its_type(scene)
     worker = scene.by(new_shelter, Role.WORKER)
     assert worker.GetOrganization(id=new_shelter.id).name == "Sol"
     assert {organization.name for organization in worker.ListOrganizations().organizations} == {

@@ -20,7 +20,7 @@ from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import Scene
 
 
-def listed(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
+def list_public(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
     answer: pb.ListPublicServicesResponse = scene.nobody.ListPublicServices(**fields)
     return answer
 
@@ -29,7 +29,7 @@ def all_answers(scene: Scene) -> list[bytes]:
     """Returns, byte for byte, the public answers to several requests."""
     answers = [
         *(
-            listed(scene, **fields)
+            list_public(scene, **fields)
             for fields in (
                 {},
                 {"words": "asesoria"},
@@ -38,9 +38,9 @@ def all_answers(scene: Scene) -> list[bytes]:
                 {"need_code": "LEG"},
             )
         ),
-        listed(scene, page_size=1, page=2),
+        list_public(scene, page_size=1, page=2),
         *(
-            listed(scene, by_name=True, page_size=1, **fields)
+            list_public(scene, by_name=True, page_size=1, **fields)
             for fields in ({}, {"department": "NI-CI"}, {"words": "albergue", "need_code": "HOU"})
         ),
         scene.nobody.ListPublicServiceAtLocations(),
@@ -55,7 +55,7 @@ def test_public_services_of_approved_members_are_shown_to_anybody(scene: Scene) 
     service = scene.service(
         house, "Asesoría", "LEG", public=True, phone="+50523410000", description="Derechos"
     )
-    answer = listed(scene)
+    answer = list_public(scene)
     assert answer.total_size == 1
     public_service = answer.services[0]
     assert (
@@ -92,7 +92,7 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
     school = scene.service(second_house, "Escuela nocturna", "EDU", public=True)
 
     def ids(**fields: Any) -> set[str]:
-        return {service.service.id for service in listed(scene, **fields).services}
+        return {service.service.id for service in list_public(scene, **fields).services}
 
     assert (
         ids(words="ESCUELAS")
@@ -110,23 +110,23 @@ def test_public_services_are_searched_by_words_need_member_and_time_of_change(sc
     assert {service.service.id for service in scene.nobody.ListPublicServices(since).services} == {
         school.id
     }
-    pages = [listed(scene, page_size=1, page=number) for number in (1, 2, 3)]
+    pages = [list_public(scene, page_size=1, page=number) for number in (1, 2, 3)]
     assert [[service.service.id for service in page.services] for page in pages] == [
         [id] for id in sorted((legal.id, school.id))
     ] + [[]]
     assert {page.total_size for page in pages} == {2}
 
 
-def not_public(scene: Scene, house: Organization, service: Service) -> None:
+def add_private_service(scene: Scene, house: Organization, service: Service) -> None:
     scene.service(house, "Secreto", "LEG", description="Asesoría secreta")
 
 
-def shelter(scene: Scene, house: Organization, service: Service) -> None:
+def add_shelters(scene: Scene, house: Organization, service: Service) -> None:
     scene.service(house, "Albergue secreto", "HOU.SAFE", confidential=True)
     scene.service(house, "Albergue", "HOU.EMG")
 
 
-def another_member(scene: Scene, house: Organization, service: Service) -> None:
+def add_other_members(scene: Scene, house: Organization, service: Service) -> None:
     scene.service(scene.organization("Secreto", approved=False), "Asesoría", "LEG", public=True)
     scene.service(
         scene.organization("Asesoría secreta"), "Asesoría", "LEG", active=False, public=True
@@ -134,13 +134,13 @@ def another_member(scene: Scene, house: Organization, service: Service) -> None:
     scene.organization("Secreto sin servicios")
 
 
-def room(scene: Scene, house: Organization, service: Service) -> None:
+def change_room(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.WORKER, Role.MANAGER)
     scene.advance(days=1)
     manager.SetCapacity(id=service.id, capacity=d.Capacity(available=1, intake=d.INTAKE_CLOSED))
 
 
-def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
+def change_narrowed_text(scene: Scene, house: Organization, service: Service) -> None:
     """Changes a description that only partners see, so that nobody else sees a change."""
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
@@ -160,7 +160,7 @@ def narrowed_words(scene: Scene, house: Organization, service: Service) -> None:
     manager.UpdateService(request)
 
 
-def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
+def add_hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
     location = manager.CreateLocation(
@@ -173,7 +173,7 @@ def hidden_place(scene: Scene, house: Organization, service: Service) -> None:
     manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
-def contact_there(scene: Scene, house: Organization, service: Service) -> None:
+def add_contact(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
     [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
@@ -184,15 +184,9 @@ def contact_there(scene: Scene, house: Organization, service: Service) -> None:
     manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
-@pytest.mark.parametrize(
-    "hide",
-    [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
-    ids=lambda hide: hide.__name__,
-)
-def test_hidden_data_changes_no_byte_of_the_public_directory(
-    scene: Scene, hide: Callable[[Scene, Organization, Service], None]
-) -> None:
-    house = scene.organization("Casa Abierta")
+def open_house(scene: Scene) -> tuple[Organization, Service]:
+    """Adds a member with a public service, one text of which is hidden, and a place for it."""
+    house = scene.organization("Casa Abierta", url="https://casa.example")
     service = scene.service(
         house,
         "Asesoría legal",
@@ -205,13 +199,30 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     location = manager.CreateLocation(
         location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
     )
-    manager.SetServiceAtLocation(
-        service_at_location=l.ServiceAtLocation(
-            service_id=service.id,
-            location_id=location.id,
-            phones=[d.Phone(number="+50523410001")],
-        )
+    service_at_location = l.ServiceAtLocation(
+        service_id=service.id, location_id=location.id, phones=[d.Phone(number="+50523410001")]
     )
+    manager.SetServiceAtLocation(service_at_location=service_at_location)
+    return house, service
+
+
+HIDDEN_CHANGES = [
+    add_private_service,
+    add_shelters,
+    add_other_members,
+    change_room,
+    change_narrowed_text,
+    add_hidden_place,
+    add_contact,
+]
+"""Changes of data that the public does not see, by functions."""
+
+
+@pytest.mark.parametrize("hide", HIDDEN_CHANGES, ids=lambda hide: hide.__name__)
+def test_hidden_data_changes_no_byte_of_the_public_directory(
+    scene: Scene, hide: Callable[[Scene, Organization, Service], None]
+) -> None:
+    house, service = open_house(scene)
     before = all_answers(scene)
     assert b"Oficina" in before[0]
     assert scene.nobody.ListPublicServiceAtLocations().total_size == 1
@@ -224,7 +235,7 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     house = scene.organization()
     service = scene.service(house, "Asesoría", "LEG", public=True)
     manager = scene.by(house, Role.MANAGER)
-    times = [listed(scene).services[0].modify_time.ToDatetime()]
+    times = [list_public(scene).services[0].modify_time.ToDatetime()]
     location = manager.CreateLocation(location=l.Location(name="Oficina", department="NI-CI"))
     service_at_location = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
 
@@ -247,7 +258,7 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     ):
         scene.advance(days=1)
         change()
-        times.append(listed(scene).services[0].modify_time.ToDatetime())
+        times.append(list_public(scene).services[0].modify_time.ToDatetime())
     assert times == sorted(set(times))
 
 
@@ -267,7 +278,7 @@ def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scen
         scene.service(house, name, "LEG", public=True)
     seen, token = list[str](), ""
     while True:
-        page = listed(scene, by_name=True, page_size=2, page_token=token)
+        page = list_public(scene, by_name=True, page_size=2, page_token=token)
         seen += [service.service.name for service in page.services]
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
@@ -275,14 +286,14 @@ def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scen
         scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
     assert sorted(seen) == sorted(names)
     assert [name.casefold() for name in seen] == [name.casefold() for name in names]
-    assert not listed(scene, page_size=2).next_page_token, "numbered pages have no token"
+    assert not list_public(scene, page_size=2).next_page_token, "numbered pages have no token"
 
 
 def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
     house = scene.organization()
     for name in ("Asesoría", "Escuela", "Consulta"):
         scene.service(house, name, "LEG", public=True)
-    token = listed(scene, by_name=True, page_size=1).next_page_token
+    token = list_public(scene, by_name=True, page_size=1).next_page_token
     signed_in = scene.by(house).SearchServices(page_size=1).next_page_token
     for fields in (
         {"words": "asesoria", "page_token": token},
@@ -290,7 +301,7 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):
-        violations = wrong_fields(partial(listed, scene, by_name=True, page_size=1, **fields))
+        violations = wrong_fields(partial(list_public, scene, by_name=True, page_size=1, **fields))
         assert [field for field, _ in violations] == ["page_token"]
 
 
@@ -308,7 +319,9 @@ def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_sh
     scene.service(house, "Otra tierra", "HOU.RENT", country="CR", department="CR-SJ", public=True)
 
     def names(department: str) -> set[str]:
-        pages = [listed(scene, department=department, **order) for order in ({}, {"by_name": True})]
+        pages = [
+            list_public(scene, department=department, **order) for order in ({}, {"by_name": True})
+        ]
         assert pages[0].total_size == pages[1].total_size
         names_by_page = [{service.service.name for service in page.services} for page in pages]
         assert names_by_page[0] == names_by_page[1]
@@ -327,4 +340,4 @@ def test_sorted_by_name_at_most_a_thousand_services_are_counted(
     house = scene.organization()
     for name in ("Uno", "Dos", "Tres"):
         scene.service(house, name, "LEG", public=True)
-    assert (listed(scene, by_name=True).total_size, listed(scene).total_size) == (2, 3)
+    assert (list_public(scene, by_name=True).total_size, list_public(scene).total_size) == (2, 3)

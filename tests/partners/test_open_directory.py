@@ -11,24 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask.testing import FlaskClient
 
-from protos.contract.v1 import contract_pb2
-from protos.partners.v1 import directory_pb2 as d
-from protos.partners.v1 import locations_pb2 as l
 from services.gateway.edge.clients import Clients
 from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
-from services.partners.members.domain.worker import Role
 from tests.gateway.pages_gateway import pages
 from tests.partners.scene import Scene
-from tests.partners.test_open_data import (
-    another_member,
-    contact_there,
-    hidden_place,
-    narrowed_words,
-    not_public,
-    room,
-    shelter,
-)
+from tests.partners.test_open_data import HIDDEN_CHANGES, open_house
 
 QUESTIONS: tuple[dict[str, str], ...] = (
     {},
@@ -73,32 +61,12 @@ def all_pages(client: FlaskClient, *organizations: str) -> list[tuple[int, str]]
     ]
 
 
-@pytest.mark.parametrize(
-    "hide",
-    [not_public, shelter, another_member, room, narrowed_words, hidden_place, contact_there],
-    ids=lambda hide: hide.__name__,
-)
+@pytest.mark.parametrize("hide", HIDDEN_CHANGES, ids=lambda hide: hide.__name__)
 def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
     scene: Scene, client: FlaskClient, hide: Callable[[Scene, Organization, Service], None]
 ) -> None:
-    house = scene.organization("Casa Abierta", url="https://casa.example")
-    service = scene.service(
-        house,
-        "Asesoría legal",
-        "LEG",
-        public=True,
-        description="Nota interna",
-        tiers=(("description", contract_pb2.TIER_PARTNER),),
-    )
+    house, service = open_house(scene)
     scene.service(house, "Alquiler", "HOU.RENT", public=True, department="NI-LE")
-    manager = scene.by(house, Role.MANAGER)
-    location = manager.CreateLocation(
-        location=l.Location(name="Oficina", department="NI-CI", address="Calle 1")
-    )
-    service_at_location = l.ServiceAtLocation(
-        service_id=service.id, location_id=location.id, phones=[d.Phone(number="+50523410001")]
-    )
-    manager.SetServiceAtLocation(service_at_location=service_at_location)
     before = all_pages(client, house.id, "f" * 32)
     assert [status for status, _ in before] == [200] * (1 + len(QUESTIONS)) + [200, 404]
     assert "Calle 1" in before[1][1]
@@ -112,12 +80,12 @@ def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
 ) -> None:
     hidden = scene.organization("Secreta")
     applicant = scene.organization("Nueva", approved=False)
-    suspended = scene.organization("Suspendida")
-    shelter = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
+    inactive = scene.organization("Cerrada")
+    hidden_service = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(applicant, "Asesoría", "LEG", public=True)
-    closed = scene.service(suspended, "Asesoría", "LEG", public=True, active=False)
+    closed_service = scene.service(inactive, "Asesoría", "LEG", public=True, active=False)
     unknown = "f" * 32
-    ids = [unknown, hidden.id, applicant.id, suspended.id, shelter.id, closed.id]
+    ids = [unknown, hidden.id, applicant.id, inactive.id, hidden_service.id, closed_service.id]
     answers = [client.get(f"/services/organizations/{id}") for id in ids]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1

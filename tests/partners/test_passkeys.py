@@ -77,7 +77,7 @@ def fails(call: Callable[[], object]) -> None:
     assert refusal(call) == FAILED
 
 
-def wrong(path: str, call: Callable[[], object]) -> None:
+def assert_wrong(path: str, call: Callable[[], object]) -> None:
     assert wrong_fields(call) == [(path, "wrong")]
 
 
@@ -195,7 +195,7 @@ def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(network: Scene)
     ]
     for passkey in [*map(json.dumps, broken), "{", "[" * 3000, "\u0000", "9" * 7999]:
         fails(partial(by_passkey, network, begin_without_password(network), passkey))
-        wrong("credential", partial(create, me, begin(me), passkey))
+        assert_wrong("credential", partial(create, me, begin(me), passkey))
 
 
 def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
@@ -210,7 +210,7 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
         }
     )
     of_sign_in = pb.BeginPasskeyResponse(challenge=to_sign_in.challenge)
-    wrong("challenge", lambda: create(me, of_sign_in, device.make(to_make)))
+    assert_wrong("challenge", lambda: create(me, of_sign_in, device.make(to_make)))
     to_sign = json.dumps(
         {"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]}
     )
@@ -218,12 +218,12 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
     fails(lambda: by_passkey(network, of_set_up, phone.sign(to_sign)))
     fails(lambda: finish(network, begun.challenge, "123456"))
     stranger = network.by(network.organization("Otra"))
-    wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
+    assert_wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
     create(me, begun, device.make(begun.options))
-    wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
+    assert_wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
     late = begin(me)
     network.advance(minutes=5)
-    wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
+    assert_wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
 
 
 def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(network: Scene) -> None:
@@ -231,7 +231,7 @@ def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(network:
     other = network.by(network.organization("Otra"))
     begun = begin(other)
     for device in (phone, Authenticator("https://evil.example")):
-        wrong("credential", partial(create, other, begun, device.make(begun.options)))
+        assert_wrong("credential", partial(create, other, begun, device.make(begun.options)))
     assert len(network.rows("SELECT id FROM passkeys")) == 1
 
 
@@ -250,8 +250,8 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
     me, _phone = with_passkey(network)
     [passkey] = me.GetSecondFactor().passkeys
     for _ in range(5):
-        wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
-        wrong("password", lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"))
+        assert_wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
+        assert_wrong("password", lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"))
     for call in (lambda: begin(me), lambda: me.EndPasskey(id=passkey.id, password=PASSWORD)):
         assert refusal(call) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
 

@@ -22,17 +22,16 @@ from protos.partners.v1 import accounts_pb2_grpc, facts_pb2, letters_pb2
 from services.partners.__main__ import SEALED
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
-from services.partners.members.store import workers
 from services.partners.members.usecases import passwords
 from services.partners.sign_in.store import password_resets
 from services.partners.sign_in.usecases import sessions
 from services.partners.sign_in.usecases.password_resets import send_links, sending_links
 from tests.builders import refusal, wrong_fields
 from tests.partners.providers import OFFICIAL, sign_in_through
-from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
+from tests.partners.scene import EMAIL, PASSWORD, Scene
 from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import accept, answer, invite
-from tests.partners.test_passkeys import add_passkey
+from tests.partners.test_passkeys import add_passkey, herself
 from tests.partners.test_second_factors import finish, turn_on_code
 from tests.partners.test_sessions import ENDED, FAILED, sign_in, token_of
 from tests.parts.loops import NEVER, OFTEN, eventually, running
@@ -212,7 +211,7 @@ def test_requests_for_one_account_at_once_leave_one_link(network: Scene) -> None
 
 def test_a_new_password_does_not_replace_the_code_or_passkey(network: Scene) -> None:
     app, spare = turn_on_code(network)
-    add_passkey(_me(network))
+    add_passkey(herself(network))
     reset(network, link(network))
     begun = sign_in(network, password=NEW_PASSWORD)
     assert (begun.session_secret, begun.asks_code, bool(begun.passkey_options)) == ("", True, True)
@@ -276,7 +275,7 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
 ) -> None:
     app, _spare = turn_on_code(network)
     waiting = sign_in(network).challenge
-    change(_me(network))
+    change(herself(network))
     assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
     [(fact, letter)] = facts_with_letters(network, "password_changed")
     assert (fact.worker_id, letter.email) == (worker_of(network), EMAIL), (
@@ -487,10 +486,3 @@ def test_the_email_in_a_request_is_rewrapped_with_a_new_key(network: Scene) -> N
         assert count_older(tx, both, SEALED) == 0
         assert send_links(tx, both, network.mail, network.clock.now()) == 1
     assert len(facts_with_letters(network)) == 1
-
-
-def _me(scene: Scene) -> Stubs:
-    with scene.database.transaction(SYSTEM) as tx:
-        worker = workers.fetch(tx, worker_of(scene))
-    assert worker
-    return scene.as_worker(worker)

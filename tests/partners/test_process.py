@@ -71,7 +71,18 @@ def command(environment: dict[str, str], *words: str) -> subprocess.CompletedPro
     )
 
 
+def serve(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Starts the service."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.partners", "serve"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 def register(place: Place) -> str:
+    """Registers an approved hotline; returns its id."""
     database = Database(place.url, max_size=2)
     database.open()
     with database.transaction(SYSTEM) as tx:
@@ -86,38 +97,39 @@ def register(place: Place) -> str:
 def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sick = command(environment, "doctor", "--json")
-    assert (sick.returncode, json.loads(sick.stdout)["schema"]) == (1, False)
+    before_migration = command(environment, "doctor", "--json")
+    assert (before_migration.returncode, json.loads(before_migration.stdout)["schema"]) == (
+        1,
+        False,
+    )
     no_database = environment | {
         "ENLACE_DATABASE_URL": "postgresql://partners@127.0.0.1:9/partners"
     }
-    checked = command(no_database, "doctor")
-    assert checked.returncode == 1
-    assert checked.stdout.splitlines()[-4:-1] == [
+    doctor = command(no_database, "doctor")
+    assert doctor.returncode == 1
+    assert doctor.stdout.splitlines()[-4:-1] == [
         "MISSING database",
         "unknown schema",
         "unknown append-only trail",
     ]
-    refused = command(no_database, "replay", "--dry-run")
-    assert refused.returncode == 1
-    assert refused.stderr == "Error: the database does not answer (store_unavailable)\n"
-    refused = command(environment | {"ENLACE_KEYS": "/nowhere"}, "dead-letters", "list")
-    assert refused.returncode == 1
-    assert refused.stderr == (
+    failed_command = command(no_database, "replay", "--dry-run")
+    assert failed_command.returncode == 1
+    assert failed_command.stderr == "Error: the database does not answer (store_unavailable)\n"
+    failed_command = command(environment | {"ENLACE_KEYS": "/nowhere"}, "dead-letters", "list")
+    assert failed_command.returncode == 1
+    assert failed_command.stderr == (
         "Error: /nowhere/sealing.partners.key can't be read: No such file or directory\n"
     )
     for _ in range(2):  # a second time changes nothing
         process = command(environment, "migrate")
         assert process.returncode == 0, process.stderr
-    well = command(environment, "doctor", "--json")
-    assert (well.returncode, set(json.loads(well.stdout).values())) == (0, {True})
-    id = register(place)
-    serving = subprocess.Popen(
-        [sys.executable, "-m", "services.partners", "serve"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
+    after_migration = command(environment, "doctor", "--json")
+    assert (after_migration.returncode, set(json.loads(after_migration.stdout).values())) == (
+        0,
+        {True},
     )
+    id = register(place)
+    serving = serve(environment)
     try:
         with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
             health = health_pb2_grpc.HealthStub(channel)
@@ -134,8 +146,8 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
         consumer = Consumer(config.load().service, "test", [config.TOPIC])
         try:
             assert published_kinds(consumer, id, 2) == expected
-            again = command(environment, "replay", "--dry-run", "--json")
-            assert json.loads(again.stdout) == {"facts": 2}
+            dry_run = command(environment, "replay", "--dry-run", "--json")
+            assert json.loads(dry_run.stdout) == {"facts": 2}
             assert json.loads(
                 command(environment, "replay", "--from", "2026-03-15", "--json").stdout
             ) == {"facts": 0}
@@ -159,7 +171,6 @@ def test_an_import_of_a_killed_process_is_done_by_the_next_process(
     database = Database(place.url, max_size=4)
     database.open()
     content = "Nombre;Necesidades;Departamento\nUno;PSS;León\nDos;PSS;León".encode()
-    serve = [sys.executable, "-m", "services.partners", "serve"]
     with database.transaction(SYSTEM) as tx:
         job = ImportJob(
             new_id(), SYSTEM.organization_id, owner, False, SystemClock().now(), None, {}
@@ -172,7 +183,7 @@ def test_an_import_of_a_killed_process_is_done_by_the_next_process(
         assert stored
         return stored.state
 
-    first = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    first = serve(environment)
     try:
         with database.transaction(SYSTEM, timeout=120) as tx:
             tx.execute("SELECT * FROM organizations WHERE id = %s FOR UPDATE", (owner,)).fetchone()
@@ -181,7 +192,7 @@ def test_an_import_of_a_killed_process_is_done_by_the_next_process(
             first.wait(15)
     finally:
         first.kill()
-    second = subprocess.Popen(serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    second = serve(environment)
     try:
         until(lambda: state() == "DONE", 100)
         with database.transaction(SYSTEM) as tx:
@@ -214,12 +225,7 @@ def test_the_service_receives_that_a_referral_was_declined_for_lack_of_room(
         new_id(), 1, "enlace.referral.declined.v1", referral_fact.SerializeToString(), later
     )
     signer = Signer(key_folder.signing(Path(environment["ENLACE_KEYS"]), "facts.referrals"))
-    serving = subprocess.Popen(
-        [sys.executable, "-m", "services.partners", "serve"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
+    serving = serve(environment)
     try:
         with grpc.insecure_channel(environment["ENLACE_LISTEN"]) as channel:
             for name in ("broker", "loop/subscriber-partners"):
@@ -278,25 +284,25 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
     assert command(environment, "migrate").returncode == 0
     first = ["--email", "primera@coalicion.example", "--name", "Primera"]
     second = ["--email", "segunda@coalicion.example", "--name", "Segunda"]
-    organization = ["found", "--organization", "Coalición de prueba", "--country"]
-    assert command(environment, *organization, "NI", *first).returncode == 2, (
+    found = ["found", "--organization", "Coalición de prueba", "--country"]
+    assert command(environment, *found, "NI", *first).returncode == 2, (
         "one alone can decide nothing"
     )
-    assert command(environment, *organization, "Nicaragua", *first, *second).returncode == 2
-    output = command(environment, *organization, "NI", *first, *second)
+    assert command(environment, *found, "Nicaragua", *first, *second).returncode == 2
+    output = command(environment, *found, "NI", *first, *second)
     assert output.returncode == 0, output.stderr
     assert [line.split()[0] for line in output.stdout.splitlines()] == [
         "primera@coalicion.example",
         "segunda@coalicion.example",
     ]
-    again = command(
+    second_network = command(
         environment,
-        *organization,
+        *found,
         "NI",
         *(word.replace("coalicion", "otra") for word in [*first, *second]),
     )
-    assert (again.returncode, "coordinators already" in again.stderr) == (1, True)
-    elsewhere = [
+    assert (second_network.returncode, "coordinators already" in second_network.stderr) == (1, True)
+    found_elsewhere = [
         "found-elsewhere",
         "--organization",
         "Otra sede",
@@ -307,12 +313,14 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
         "--name",
         "Tercera",
     ]
-    output = command(environment, *elsewhere)
+    output = command(environment, *found_elsewhere)
     assert (output.returncode, output.stdout.split()[0]) == (0, "tercera@otra.example"), (
         output.stderr
     )
     assert (
-        command(environment, *(word.replace("otra", "cuarta") for word in elsewhere)).returncode
+        command(
+            environment, *(word.replace("otra", "cuarta") for word in found_elsewhere)
+        ).returncode
         == 1
     )
     database = Database(place.url, max_size=2)

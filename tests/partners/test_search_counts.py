@@ -21,7 +21,7 @@ def counts(caller: Caller, count_country: str = "NI", **fields: Any) -> dict[str
     return {department.department: department.count for department in answer.departments}
 
 
-def directory(scene: Scene) -> None:
+def add_nine_services(scene: Scene) -> None:
     """Adds nine services.
 
     Five are in Chinandega, two in León, one in Costa Rica, and one is for the whole country.
@@ -38,7 +38,7 @@ def directory(scene: Scene) -> None:
 
 
 def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -> None:
-    directory(scene)
+    add_nine_services(scene)
     caller, expected = scene.by(scene.organization()), {"NI-CI": 5, "NI-LE": 2, "": 1}
     first = caller.SearchServices(page_size=1, count_country="NI")
     assert [(department.department, department.count) for department in first.departments] == list(
@@ -71,14 +71,14 @@ def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -
 def test_the_counts_are_narrowed_as_the_search_is(
     scene: Scene, request_fields: dict[str, Any], expected: dict[str, int]
 ) -> None:
-    directory(scene)
+    add_nine_services(scene)
     assert counts(scene.by(scene.organization()), **request_fields) == expected
 
 
 def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(
     scene: Scene,
 ) -> None:
-    directory(scene)
+    add_nine_services(scene)
     new_member = scene.by(scene.organization("Nueva", approved=False))
     member = scene.by(scene.organization())
     before = counts(new_member)

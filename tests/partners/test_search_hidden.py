@@ -57,7 +57,7 @@ def answers(caller: Caller, coalition: str) -> list[bytes]:
     return results
 
 
-def shelters(scene: Scene) -> None:
+def add_shelters(scene: Scene) -> None:
     for number in range(6):
         scene.service(
             scene.coalition,
@@ -69,7 +69,7 @@ def shelters(scene: Scene) -> None:
         )
 
 
-def closed(scene: Scene) -> None:
+def add_closed_services(scene: Scene) -> None:
     for number in range(6):
         scene.service(
             scene.coalition,
@@ -81,12 +81,14 @@ def closed(scene: Scene) -> None:
         )
 
 
-def of_a_new_member(scene: Scene) -> None:
+def add_services_of_a_new_member(scene: Scene) -> None:
     other = scene.organization("Xochitl com refujio", approved=False)
     scene.service(other, "Xochitl casa", "HOU.EMG", description="Com refujio")
 
 
-@pytest.mark.parametrize("add_hidden_services", [shelters, closed, of_a_new_member])
+@pytest.mark.parametrize(
+    "add_hidden_services", [add_shelters, add_closed_services, add_services_of_a_new_member]
+)
 def test_hidden_services_change_no_byte_of_an_answer(
     scene: Scene, add_hidden_services: Callable[[Scene], None]
 ) -> None:

@@ -308,7 +308,9 @@ def test_an_etag_is_checked_for_capacity_only_if_one_is_sent(scene: Scene) -> No
     ) == ("ABORTED", "stale_etag")
 
 
-def test_the_same_tap_sent_twice_counts_once_and_many_taps_leave_no_gap(scene: Scene) -> None:
+def test_a_figure_sent_twice_counts_once_and_many_figures_at_once_leave_no_gap_in_the_versions(
+    scene: Scene,
+) -> None:
     created = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     tap = pb.SetCapacityRequest(id=created.id, capacity=room, request_id="tap")

@@ -28,21 +28,11 @@ from tests.partners.test_locations import (
 )
 
 
-@pytest.fixture
-def shelter(scene: Scene) -> Organization:
-    return scene.organization("Casa Puentes")
-
-
-@pytest.fixture
-def manager(scene: Scene, shelter: Organization) -> Stubs:
-    return scene.by(shelter, Role.MANAGER)
-
-
 def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created = make(manager, **OFFICE)
-    worker = scene.worker(shelter, Role.MANAGER)
+    worker = scene.worker(member, Role.MANAGER)
     change(scene.as_worker(worker), created, name="Oficina nueva", address="Frente al mercado")
     assert set(changes(manager, created.id)) == {
         ("name", '"Oficina"', '"Oficina nueva"'),
@@ -53,12 +43,12 @@ def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
 
 
 def test_services_and_organisations_have_a_history_too(
-    scene: Scene, shelter: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
-    service = scene.service(shelter, "Consulta", "PSS")
+    service = scene.service(member, "Consulta", "PSS")
     change_service(manager, service.id, phone="+50522223333", schedules=[weekly("08:00", "17:00")])
     assert {field for field, _, _ in changes(manager, service.id)} == {"phone", "schedules"}
-    organization = manager.GetOrganization(id=shelter.id)
+    organization = manager.GetOrganization(id=member.id)
     manager.UpdateOrganization(
         organization=d.Organization(
             id=organization.id, etag=organization.etag, url="https://ejemplo.org"
@@ -66,14 +56,14 @@ def test_services_and_organisations_have_a_history_too(
         update_mask=FieldMask(paths=["url"]),
         request_id=new_id(),
     )
-    assert changes(manager, shelter.id) == [("url", "", '"https://ejemplo.org"')]
+    assert changes(manager, member.id) == [("url", "", '"https://ejemplo.org"')]
 
 
 @pytest.mark.parametrize("way", ["call", "import"])
 def test_a_service_that_becomes_confidential_loses_the_history_of_its_phone(
-    scene: Scene, shelter: Organization, manager: Stubs, way: str
+    scene: Scene, member: Organization, manager: Stubs, way: str
 ) -> None:
-    service = scene.service(shelter, "Consulta", "PSS", phone="+50522221111")
+    service = scene.service(member, "Consulta", "PSS", phone="+50522221111")
     change_service(manager, service.id, phone="+50522223333")
     assert "+5052222" in str(changes(manager, service.id))
     if way == "call":
@@ -121,8 +111,8 @@ def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() 
     assert {field.name for field, _ in organization.ListFields()} == {"id", "name"}
 
 
-def test_a_search_ignores_a_phone_and_a_text_that_the_searcher_may_not_see(
-    scene: Scene, shelter: Organization, manager: Stubs, partner: Stubs
+def test_a_phone_and_a_text_that_a_caller_may_not_see_are_hidden_and_the_text_is_not_searched(
+    scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     created = make_service(
         manager,

@@ -24,13 +24,13 @@ OTHER = ProviderEntry("https://id.sol.test", "enlace")
 
 
 def wrong_fields(
-    issuer: str, client: str = "enlace", secret: str = "s", *, at_home: bool = False
+    issuer: str, client: str = "enlace", secret: str = "s", *, development: bool = False
 ) -> list[tuple[str, str]]:
     """Returns (field, reason) of each wrong field of an entry."""
     return [
         (path.removeprefix("provider."), reason)
         for path, reason in violations_of(
-            lambda: ProviderEntry(issuer, client).check(secret, development=at_home)
+            lambda: ProviderEntry(issuer, client).check(secret, development=development)
         )
     ]
 
@@ -62,7 +62,7 @@ def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, reason: st
 
 
 @pytest.mark.parametrize(
-    ("issuer", "at_home"),
+    ("issuer", "development"),
     [
         ("https://id.luz.test/realms/luz", False),
         ("https://id.luz.test:8443", False),
@@ -75,13 +75,13 @@ def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, reason: st
         ("http://[::1]:8080", True),
     ],
 )
-def test_an_address_that_can_be_a_provider_is_accepted(issuer: str, at_home: bool) -> None:
-    ProviderEntry(issuer, "enlace").check("a secret with spaces", development=at_home)
+def test_an_address_that_can_be_a_provider_is_accepted(issuer: str, development: bool) -> None:
+    ProviderEntry(issuer, "enlace").check("a secret with spaces", development=development)
 
 
 def test_a_developers_machine_accepts_no_other_host_or_scheme() -> None:
     for issuer in ("http://id.luz.test", "ftp://127.0.0.1"):
-        assert wrong_fields(issuer, at_home=True) == [("issuer", "out_of_range")]
+        assert wrong_fields(issuer, development=True) == [("issuer", "out_of_range")]
 
 
 def test_all_errors_of_an_entry_are_reported_at_once() -> None:

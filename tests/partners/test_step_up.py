@@ -47,11 +47,6 @@ TEN_MINUTES, SECOND = timedelta(minutes=10), timedelta(seconds=1)
 
 
 @pytest.fixture
-def member(scene: Scene) -> Organization:
-    return scene.organization("Puentes")
-
-
-@pytest.fixture
 def manager(scene: Scene, member: Organization) -> Worker:
     return scene.worker(member, Role.MANAGER, email=EMAIL)
 
@@ -111,7 +106,7 @@ def recipients_of(scene: Scene, kind: str) -> set[str]:
 # --- who has to prove herself, and how long the proof is valid
 
 
-def test_a4_these_rpcs_require_a_fresh_proof() -> None:
+def test_a4_the_rpcs_with_a_lasting_effect_require_a_fresh_proof() -> None:
     assert set(RPCS_WITH_STEP_UP) == {
         "CreateInvitation",
         "ConfirmInvitation",
@@ -137,7 +132,7 @@ def test_a4_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent()
 
 
 @pytest.mark.parametrize("rpc", sorted(RPCS_WITH_STEP_UP))
-def test_a4_every_such_rpc_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
+def test_a4_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
     scene: Scene, member: Organization, rpc: str
 ) -> None:
     service, method = RPCS_WITH_STEP_UP[rpc]

@@ -63,11 +63,6 @@ def verbs(scene: Scene, member: Organization) -> list[str]:
 
 
 @pytest.fixture
-def member(scene: Scene) -> Organization:
-    return scene.organization("Casa Luna")
-
-
-@pytest.fixture
 def second_coordinator(scene: Scene) -> Stubs:
     return scene.neighbour
 
@@ -247,14 +242,6 @@ def test_d24_one_coordinator_alone_cannot_end_a_membership(
     assert proposed.leaving_proposed_by_worker_id
     assert refusal(lambda: leave(scene, scene.coordinator, member)) == OWN_PROPOSAL
     assert leave(scene, second_coordinator, member).status == pb.ORGANIZATION_STATUS_LEFT
-
-
-def test_d24_a_manager_ends_her_own_organisations_membership_alone(
-    scene: Scene, member: Organization
-) -> None:
-    assert (
-        leave(scene, scene.by(member, Role.MANAGER), member).status == pb.ORGANIZATION_STATUS_LEFT
-    )
 
 
 def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(

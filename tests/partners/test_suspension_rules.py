@@ -96,7 +96,7 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
     assert organization.facts == ["held", "hold_ended"]
 
 
-def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_its_day() -> None:
+def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_a_day() -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
     copy = deepcopy(organization)
@@ -133,14 +133,14 @@ def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() 
 def test_nobody_can_hold_a_member_day_after_day() -> None:
     organization = member(last_hold=FirstCoordinator("first", "coalition", NOON))
     for coordinator in (FIRST, COLLEAGUE):
-        hold = partial(
+        try_to_hold = partial(
             organization.suspend,
             coordinator,
             SuspensionReason.HARM,
             NOON + 30 * DAY - HOUR,
             hold=True,
         )
-        assert conflict_of(hold) == "held_lately"
+        assert conflict_of(try_to_hold) == "held_lately"
     deepcopy(organization).suspend(SECOND, SuspensionReason.HARM, NOON + DAY, hold=True)
     organization.suspend(FIRST, SuspensionReason.HARM, NOON + 30 * DAY, hold=True)
     assert organization.stop == "held"

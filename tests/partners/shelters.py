@@ -52,7 +52,7 @@ class Shelter:
         at: datetime | None = None,
         **fields: str,
     ) -> None:
-        """Consumes the fact of a step of a referral; a decline is for lack of room."""
+        """Consumes the fact of a step of a referral; by default a decline is for lack of room."""
         defaults: dict[str, Any] = {
             "referral_id": referral_id or new_id(),
             "service_id": self.service.id,
@@ -89,5 +89,5 @@ class Shelter:
         self.staff.SetCapacity(id=self.service.id, capacity=room)
 
     def shown(self, by: Stubs | None = None) -> pb.Service:
-        """Returns the service as a caller sees it, by default as its own people do."""
+        """Returns the service as a caller sees it; by default, as its own people see it."""
         return (by or self.staff).GetService(id=self.service.id)  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
-"""The rules of invitations, accounts and API keys: who may be given what, who has to agree, and how
-long each is valid. No database.
+"""The rules of invitations, accounts and API keys: roles and rights, agreements, and validity.
+
+These tests use no database.
 """
 
 from collections.abc import Callable

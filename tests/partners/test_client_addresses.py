@@ -42,6 +42,7 @@ def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
 
 @pytest.fixture
 def gateway(scene: Scene) -> Iterator[Clients]:
+    """The clients of a gateway that can reach partners only."""
     nowhere = "127.0.0.1:9"
     scene._server.set_ready(True)
     created = Clients(f"127.0.0.1:{scene._server.port}", nowhere, nowhere, signer=scene.gateway)

@@ -24,10 +24,11 @@ from tests.partners.scene import Scene, Stubs
 from tests.partners.test_membership import apply
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
-    pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{w}")
-    for w in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
+    pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{name}")
+    for name in ("CREATED", "CHANGED", "UNCHANGED", "REFUSED")
 )
 HEADINGS = "Nombre;Necesidades;Departamento;Teléfono;Horario;Edades;Idiomas"
+WITH_ORGANIZATION = "Nombre;Necesidades;Departamento;Organización"
 GOOD = [
     "Asesoría legal;LEG;Chinandega;2341-0000;L-V 8am-5pm;18+;español, inglés",
     "Atención psicológica;PSS;León;+505 2311 0000;lun a vie 8:00-17:00, sáb 8am-12m;0-17;miskito",
@@ -244,7 +245,7 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     content = sheet(
         "A;LEG;León;casa uno",
         "B;LEG;León;Casa Dos",
-        headings="Nombre;Necesidades;Departamento;Organización",
+        headings=WITH_ORGANIZATION,
     )
     assert problems(scene.import_report(manager, content)) == [
         (3, "D", "organization", "unknown_organization")
@@ -270,9 +271,6 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     ]
 
 
-WITH_ORGANIZATION = "Nombre;Necesidades;Departamento;Organización"
-
-
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
     applicant = apply(scene, name="Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)
@@ -291,7 +289,7 @@ def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene
     ]
 
 
-def test_rows_of_a_member_that_left_and_came_back_are_those_of_the_present_member(
+def test_rows_that_name_a_member_which_left_and_came_back_belong_to_the_present_member(
     scene: Scene,
 ) -> None:
     former = scene.organization("Casa Uno")
@@ -336,7 +334,7 @@ def test_two_thousand_rows_are_imported_at_once(scene: Scene, manager: Stubs) ->
     ]
 
 
-def test_two_imports_of_one_file_create_everything_once_however_many_workers_run_them(
+def test_two_imports_of_one_file_that_run_at_once_create_each_service_once(
     scene: Scene, manager: Stubs
 ) -> None:
     content = sheet(*(f"Servicio {number};PSS;León;;;;" for number in range(40)))

@@ -57,7 +57,7 @@ def founder(
 def invited(
     scene: Scene, by: Stubs, email: str, *roles: contract_pb2.Role.ValueType, device: str = ""
 ) -> Stubs:
-    """Makes an account that `by` invited, and that was accepted and used from this device."""
+    """Makes an account by an invitation that is accepted on this device, and signs in there."""
     created = invite(by, None, *roles, email=email)
     if created.unconfirmed:
         founder(scene, organization=scene.organization("Otra sede")).ConfirmInvitation(
@@ -67,6 +67,9 @@ def invited(
         acceptance(letter(scene, created).token), metadata=scene.origin(device=device)
     )
     return scene.signed_in(email, OWN_PASSWORD, device)
+
+
+# Each of these functions takes the first person's step, and returns the second person's step.
 
 
 def provider_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:

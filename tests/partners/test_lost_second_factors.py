@@ -74,7 +74,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
 
 
 def test_nobody_removes_her_own_second_factor(scene: Scene, member: Organization) -> None:
-    """Otherwise an unlocked screen would be enough."""
+    """Checks that an unlocked screen is not enough to remove a second factor."""
     manager = worker_with_second_factor(scene, member, Role.MANAGER)
     assert refusal(lambda: remove_second_factor(scene.as_worker(manager), manager)) == (
         "FAILED_PRECONDITION",

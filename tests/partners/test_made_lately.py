@@ -96,7 +96,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
         assert scene.rows(f"SELECT status FROM {table} WHERE id = %s", id) == [{"status": status}]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []
     assert end(by, since, *(change.id for change in listed)) == 0, (
-        "ending ended things again changes nothing"
+        "a second request to end the same changes has no effect"
     )
 
 

@@ -51,7 +51,7 @@ Serve = Callable[[int, int], subprocess.Popen[bytes]]
 
 @pytest.fixture
 def serve(environment: dict[str, str]) -> Iterator[Serve]:
-    """Starts the service with a soft and a hard limit of open files; ends it with the test."""
+    """A function that starts the service with a soft and a hard limit of open files."""
     with ExitStack() as ending:
 
         def start(soft: int, hard: int) -> subprocess.Popen[bytes]:
@@ -71,7 +71,7 @@ def serve(environment: dict[str, str]) -> Iterator[Serve]:
 
 @pytest.fixture
 def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
-    """Opens connections to an address, and sends only the given bytes on each."""
+    """A function that opens connections to an address and sends only the given bytes on each."""
     with ExitStack() as ending:
 
         def connect(address: str, count: int, bytes_sent: bytes) -> list[socket.socket]:
@@ -93,22 +93,20 @@ def number_of(process: subprocess.Popen[bytes], kind: str) -> int:
 
 
 def answers(address: str, *, within: float = 60.0) -> bool:
-    """Returns whether a new caller is answered, in its first try or a later one.
-
-    The health service has to answer, and an rpc that needs the database.
-    """
+    """Returns whether a new caller is answered, in its first try or a later one."""
     end = time.monotonic() + within
     while time.monotonic() < end:
         with grpc.insecure_channel(
             address, options=[("grpc.use_local_subchannel_pool", 1)]
         ) as channel:
-            if known_answers(channel):
+            if answers_on(channel):
                 return True
         time.sleep(0.2)
     return False
 
 
-def known_answers(channel: grpc.Channel) -> bool:
+def answers_on(channel: grpc.Channel) -> bool:
+    """Returns whether the health service and an rpc that needs the database answer."""
     health: Any = health_pb2_grpc.HealthStub(channel)
     directory: Any = directory_pb2_grpc.DirectoryStub(channel)
     try:
@@ -135,7 +133,7 @@ def test_more_idle_connections_than_the_soft_limit_leave_room_for_callers(
     assert process.poll() is None
 
 
-def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_an_answer(
+def test_more_idle_connections_than_the_hard_limit_end_and_known_callers_are_still_answered(
     environment: dict[str, str],
     serve: Serve,
     crowd: Callable[[str, int, bytes], list[socket.socket]],
@@ -143,11 +141,11 @@ def test_more_idle_connections_than_the_hard_limit_end_and_cost_no_known_caller_
     process, address = serve(400, 400), environment["ENLACE_LISTEN"]
     assert answers(address)
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        assert known_answers(channel)
+        assert answers_on(channel)
         crowd(address, 500, b"")
         handles = number_of(process, "fd")
         assert handles < 350, "handles are left for database, broker and files"
-        assert known_answers(channel), "established connections still work"
+        assert answers_on(channel), "established connections still work"
         assert answers(address), "new callers get in after silent connections were closed"
 
 
@@ -161,10 +159,11 @@ def test_idle_connections_to_the_metrics_take_few_threads_and_end(
     before = number_of(process, "task")
     crowd(address, 100, b"")
     assert number_of(process, "task") <= before + 20
-    assert scraped(address), "metrics can be read after idle connections were closed"
+    assert has_metrics(address), "metrics can be read after idle connections were closed"
 
 
-def scraped(address: str) -> bool:
+def has_metrics(address: str) -> bool:
+    """Returns whether the metrics can be read, in the first try or a later one."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         with suppress(OSError), urlopen(f"http://{address}/metrics", timeout=5) as answer:

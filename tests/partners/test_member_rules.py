@@ -1,5 +1,6 @@
-"""The rules of a member's life: which step leads where, which facts are published, and which steps
-take two people. No database.
+"""The rules of a membership: its steps, their facts, and the steps that take two people.
+
+These tests use no database.
 """
 
 from collections.abc import Callable

@@ -88,7 +88,7 @@ def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -
 def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret(
     scene: Scene, strict: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise somebody with only the password would get the secret of the app that is in use."""
+    """Checks that somebody with only the password never gets the secret of an app in use."""
     scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
     first, get = sign_in(strict), second_factors.get
     app = App(scene, first.set_up_secret)

@@ -1,6 +1,6 @@
 """Two coordinators of different members give, suspend and restore roles of the network.
 
-Nobody does so alone.
+One coordinator alone can do nothing of this.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_sus
     assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
     assert refusal(lambda: agree(other_coordinator, created)) == NOTHING_TO_CONFIRM
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
-        "she is the first now"
+        "this is the first of two agreements"
     )
     assert not other_coordinator.GetSignInProvider(organization_id=ministry.id).HasField("proposal")
 

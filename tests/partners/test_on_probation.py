@@ -21,7 +21,7 @@ from tests.builders import NOT_FOUND, refusal
 from tests.partners.scene import Scene, Stubs
 
 SECRETS = ("Luna", "+50588", "NI-JI")
-"""A word in the names, the phones and the departments of shelters, and nowhere else here."""
+"""Texts in the names, phones and departments of shelters that occur nowhere else in these tests."""
 
 
 def shelter_by_its_type(scene: Scene) -> Organization:

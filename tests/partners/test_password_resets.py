@@ -340,9 +340,9 @@ def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -
 
 
 def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
-    """The answer is the same, the rows have the same size, and no account is read.
+    """Checks that each request takes the same time.
 
-    Therefore each request takes the same time.
+    The answer is the same, the rows have the same size, and no account is read.
     """
     organization = scene.organization("Puentes")
     scene.worker(organization, Role.WORKER, email="activa@ejemplo.org")

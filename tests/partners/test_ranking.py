@@ -1,6 +1,6 @@
 """All candidates for a need are judged.
 
-The order of thousands of candidates is exactly that of judging each by itself.
+The order of the candidates is exactly the same as if each were judged by itself.
 """
 
 from __future__ import annotations

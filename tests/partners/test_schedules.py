@@ -37,7 +37,7 @@ def monthly(days: str, opens: str = "08:00", closes: str = "17:00", **rest: obje
 
 
 def check(*schedules: Schedule) -> None:
-    """Refuses these schedules of one service, as its entry does."""
+    """Checks the schedules of one service, as the check of its entry does."""
     fields = Check("service")
     check_schedules(schedules, fields, "schedules")
     fields.done()

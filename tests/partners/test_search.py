@@ -27,7 +27,7 @@ def names(scene: Scene, **filters: object) -> list[str]:
         "atención psicológica",
         "psicologica atencion",
         "psico",  # the beginning of a word
-        "sicologia",  # as it sounds
+        "sicologia",  # spelled as it sounds
         "psicolojia",
         "psciologia",
         "violensia",

@@ -1,6 +1,6 @@
 """The number of found services in each department.
 
-All found services are counted, and none that the caller may not see.
+The counts include all found services, and no service that the caller may not see.
 """
 
 from __future__ import annotations

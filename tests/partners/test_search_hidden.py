@@ -1,6 +1,6 @@
 """Two directories that differ only in what a caller may not see give that caller the same bytes.
 
-Pages, order and total equal those of checking each service.
+Pages, order and total are the same as if each service were checked by itself.
 """
 
 from __future__ import annotations

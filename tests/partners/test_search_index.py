@@ -1,7 +1,7 @@
 """The bitmaps of a search.
 
-After any additions, changes and deletions, hits, order and pages equal those of checking each
-service.
+After any additions, changes and deletions, the hits, their order and their pages are the same as if
+each service were checked by itself.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class WrittenService:
 
 
 class Chance(random.Random):
-    def said(self, id: str) -> WrittenService:
+    """Random services and words from one seed."""
+
+    def service(self, id: str) -> WrittenService:
         words = self.sample(WORDS, self.randint(0, 4))
         weights = ["".join(self.choices(WEIGHTS, k=self.randint(0, 3))) for _ in words]
         return WrittenService(
@@ -89,10 +91,11 @@ class Chance(random.Random):
 def page_by_page(
     index: SearchIndex, hits: BitMap, tests: list[list[BitMap]], size: int
 ) -> list[Hit]:
-    paged: list[Hit] = []
-    while page := index.page(hits, tests, size, paged[-1] if paged else None):
-        paged += page
-    return paged
+    """Returns all hits in their order, read in pages of this size."""
+    hits_in_order: list[Hit] = []
+    while page := index.page(hits, tests, size, hits_in_order[-1] if hits_in_order else None):
+        hits_in_order += page
+    return hits_in_order
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -102,7 +105,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
     monkeypatch.setattr(search_index, "_SPARE_SLOTS", 10)
     chance, index = Chance(seed), SearchIndex()
     directory = {
-        f"s{number}": chance.said(f"s{number}") for number in range(chance.choice([0, 5, 40]))
+        f"s{number}": chance.service(f"s{number}") for number in range(chance.choice([0, 5, 40]))
     }
     index.fill(
         written.entry()
@@ -113,15 +116,13 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
         if chance.random() < 0.2:
             directory.pop(id, None)
             index.drop([id, "never there"])
-        elif (
-            id in directory and chance.random() < 0.5
-        ):  # changes only its statements, so that it keeps its place
+        elif id in directory and chance.random() < 0.5:  # keeps its place in the order
             directory[id] = replace(
                 directory[id], country=chance.choice(["NI", "CR"]), age=chance.randrange(4)
             )
             index.put([directory[id].entry()])
-        else:  # its present state, or its former and its present state at once
-            entries = [chance.said(id) for _ in range(chance.randint(1, 2))]
+        else:  # puts its present state, or its former and its present state together
+            entries = [chance.service(id) for _ in range(chance.randint(1, 2))]
             entries += [
                 replace(entries[-1], country=chance.choice(["NI", "CR"]))
                 for _ in range(chance.randint(0, 1))
@@ -130,7 +131,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
             index.put(
                 [
                     written.entry()
-                    for written in (*entries, directory.setdefault("s0", chance.said("s0")))
+                    for written in (*entries, directory.setdefault("s0", chance.service("s0")))
                 ]
             )
         assert len(index) == len(directory)
@@ -174,7 +175,7 @@ def test_an_index_with_too_many_later_additions_reports_that_it_should_be_rebuil
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(search_index, "_SPARE_SLOTS", 2)
-    index, service = SearchIndex(), replace(Chance(1).said("a"), name="a")
+    index, service = SearchIndex(), replace(Chance(1).service("a"), name="a")
     index.fill([service.entry()])
     for number in range(3):
         assert not index.is_outgrown

@@ -1,5 +1,6 @@
-"""The rules of services and their room: what is refused, and which figure each reader is shown. No
-database.
+"""The rules of services and their room: refused entries, and the figure that each reader sees.
+
+These tests use no database.
 """
 
 from dataclasses import replace

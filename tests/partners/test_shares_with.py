@@ -1,6 +1,6 @@
-"""Police, prosecution, migration and consulates are marked wherever one of their services is found.
+"""Services of police, prosecution, migration and consulates are marked wherever they are found.
 
-There is one rule for all of them.
+One rule applies to all of them.
 """
 
 from __future__ import annotations

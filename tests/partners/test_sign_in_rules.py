@@ -1,5 +1,6 @@
-"""The rules of an organisation's own sign-in, and of the e-mails to a worker about her account. No
-database.
+"""The rules of an organisation's own sign-in, and of the e-mails to a worker about her account.
+
+These tests use no database.
 """
 
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Other members see a shelter's room change at fixed times, never when something happens there.
+"""Other members see changes of a shelter's room at fixed times, never when something happens there.
 
 The shelter's own people see a change at once.
 """
@@ -177,7 +177,7 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_
 def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
     shelters: Shelters,
 ) -> None:
-    """Thousands of shelters may wait for the end of a step."""
+    """Checks a cost that matters when thousands of shelters wait for the end of a step."""
 
     class Counted(dict[str, datetime]):
         readings = 0

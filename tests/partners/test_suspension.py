@@ -352,7 +352,7 @@ def test_d24_a_step_proposed_by_a_coordinator_who_was_suspended_later_takes_two_
     current_organization = second_coordinator.GetOrganization(id=proposed.id)
     assert bribed.id not in str(current_organization), "no page says that a first person has agreed"
     assert not second_coordinator.ListOrganizations(waits_for_second=True).organizations
-    assert take(second_coordinator).status == before, "the first of the two agreements"
+    assert take(second_coordinator).status == before, "this is the first of two agreements"
     assert take(scene.coordinator).status == after
 
 

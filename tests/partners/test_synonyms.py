@@ -1,6 +1,6 @@
-"""Synonyms of needs: a person's words find what she means.
+"""Synonyms of needs: a search for a person's words finds what she means.
 
-The data are tested first, then the search on the real database.
+The first tests check the data, the others the search in the real database.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM
 from services.partners import directory
-from services.partners.directory.store import services as kept
+from services.partners.directory.store import services as service_store
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import OrganizationType
@@ -75,9 +75,9 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
 
 @pytest.fixture
 def network(scene: Scene) -> Scene:
-    """A service for each need, with a name that says nothing about it.
+    """A service for each need, with a name that says nothing about the need.
 
-    One service is a convent's.
+    One service is that of a convent.
     """
     nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
     for number, code in enumerate(taxonomy().terms):
@@ -200,7 +200,7 @@ def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
         terms, "MED.DENT", replace(terms["MED.DENT"], synonyms={"es": ("jolgorio",)})
     )
     assert names(scene, "jolgorio") == []
-    monkeypatch.setattr(kept, "edition", lambda: "another")
+    monkeypatch.setattr(service_store, "edition", lambda: "another")
     sweeper = Sweeper(scene.database, scene.clock, sweep)
     sweeper.sweep()
     assert names(scene, "jolgorio") == ["Jornada"]

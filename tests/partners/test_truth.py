@@ -1,6 +1,6 @@
-"""How far a service's figure of its room can be relied on.
+"""The reliability of a service's figure of its room.
 
-That depends on the promises that were kept, and on the age of the figure.
+It depends on the promises that were kept and on the age of the figure.
 """
 
 from __future__ import annotations

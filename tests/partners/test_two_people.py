@@ -1,6 +1,6 @@
-"""It takes two people to change what others depend on.
+"""Changes on which others depend take two people.
 
-That is: who is a member, its type, its country, and the number that a caller finds.
+They concern the membership, the type and country of a member, and the number that callers find.
 """
 
 from functools import partial

@@ -10,8 +10,9 @@ import pytest
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import SESSION_ENDED, SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
 from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
-from tests.partners.test_sessions import ENDED, sign_in, token_of
+from tests.partners.test_sessions import sign_in, token_of
 
 NEW_PASSWORD = "otra frase de prueba"
 
@@ -37,8 +38,8 @@ def test_a_changed_password_ends_all_sessions_but_the_one_that_changed_it(networ
     me, secret = session_of(network)
     change(me, secret)
     assert token_of(network, secret).worker.email == EMAIL
-    assert refusal(lambda: token_of(network, other_secret)) == ENDED
-    assert refusal(lambda: sign_in(network)) == ("UNAUTHENTICATED", "sign_in_failed")
+    assert refusal(lambda: token_of(network, other_secret)) == SESSION_ENDED
+    assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
     assert sign_in(network, password=NEW_PASSWORD).worker.email == EMAIL
 
 
@@ -47,7 +48,7 @@ def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
 ) -> None:
     me, secret = session_of(network)
     change(me)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
 def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(
@@ -58,7 +59,7 @@ def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(
         assert wrong_fields(lambda: change(me, secret, password="una que no es")) == [
             ("password", "wrong")
         ]
-    assert refusal(lambda: change(me, secret)) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert refusal(lambda: change(me, secret)) == TOO_MANY_ATTEMPTS
     assert sign_in(network).worker.email == EMAIL, (
         "guesses at an unlocked screen keep nobody from signing in"
     )
@@ -119,7 +120,7 @@ def test_a_worker_sees_where_she_is_signed_in_and_ends_one_session_or_all_others
     assert me.EndSessions(session_secret=secret).ended == 1
     assert [session.current for session in sessions(me, secret)] == [True]
     for ended_secret in (first, second):
-        assert refusal(partial(token_of, network, ended_secret)) == ENDED
+        assert refusal(partial(token_of, network, ended_secret)) == SESSION_ENDED
 
 
 def test_nobody_ends_or_sees_the_session_of_another(network: Scene) -> None:
@@ -148,4 +149,4 @@ def test_the_id_of_a_session_does_not_serve_as_its_secret(network: Scene) -> Non
     me, secret = session_of(network)
     (current_session,) = sessions(me, secret)
     for guess in (current_session.id, current_session.id * 2):
-        assert refusal(partial(token_of, network, guess)) == ENDED
+        assert refusal(partial(token_of, network, guess)) == SESSION_ENDED

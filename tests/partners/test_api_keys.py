@@ -18,12 +18,17 @@ from services.partners.members.store import workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.scopes import scopes_within
 from tests.builders import NOT_FOUND, refusal
+from tests.partners.refusals import (
+    ILLEGAL,
+    NOT_ACTIVE,
+    NOTHING_TO_CONFIRM,
+    RIGHT_MISSING,
+    SECOND_PERSON,
+)
 from tests.partners.scene import Scene, Stubs
-from tests.partners.test_invitations import ILLEGAL, RIGHT_MISSING, answer
-from tests.partners.test_objections import NOTHING_TO_CONFIRM
+from tests.partners.test_invitations import answer
 from tests.rights_table import ROLES, SCOPES
 
-OWN_KEY = ("FAILED_PRECONDITION", "second_person_required")
 OPENING = ["people.open", "people.read"]
 
 
@@ -76,7 +81,7 @@ def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scen
     created = make_key(maker)
     request = pb.ConfirmApiKeyRequest(id=created.api_key.id)
     for caller, expected in (
-        (maker, OWN_KEY),
+        (maker, SECOND_PERSON),
         (scene.by(member, Role.WORKER), RIGHT_MISSING),
         (scene.by(scene.organization("Ajena"), Role.MANAGER), NOT_FOUND),
         (scene.by(scene.coalition, Role.MANAGER, Role.COORDINATOR), NOT_FOUND),
@@ -98,7 +103,7 @@ def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> 
     forged = scene.with_token(
         Caller(created.api_key.id, "key", member.id, scopes=frozenset([*OPENING, "directory.read"]))
     )
-    assert refusal(forged.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
+    assert refusal(forged.ListOrganizations) == NOT_ACTIVE
 
 
 def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None:
@@ -137,7 +142,7 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
             done = pool.submit(calls[change], scene.as_worker(leaving))
             while not waits_or_is_done():
                 pass
-        assert refusal(done.result) == ("PERMISSION_DENIED", "organization_not_active")
+        assert refusal(done.result) == NOT_ACTIVE
     assert not scene.rows("SELECT FROM api_keys WHERE worker_id = %s", leaving.id)
 
 
@@ -179,7 +184,7 @@ def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_fort
     first, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     id = make_key(first).api_key.id
     second.TransferApiKey(id=id)
-    assert refusal(lambda: second.ConfirmApiKey(id=id)) == OWN_KEY
+    assert refusal(lambda: second.ConfirmApiKey(id=id)) == SECOND_PERSON
     first.ConfirmApiKey(id=id)
     key = first.TransferApiKey(id=id)
     assert key.unconfirmed, "she was the second person for the key that is now hers"

@@ -10,10 +10,9 @@ from datetime import timedelta
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
 from tests.builders import NOT_FOUND, refusal, refusal_with_delay
+from tests.partners.refusals import TOO_MANY_ATTEMPTS
 from tests.partners.scene import Scene
 from tests.partners.test_membership import APPLIED, application, apply, confirm, letters
-
-TOO_MANY = ("RESOURCE_EXHAUSTED", "too_many_attempts")
 
 
 def apply_from(scene: Scene, address: str, email: str = "parroquia@ejemplo.example") -> None:
@@ -80,7 +79,7 @@ def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
     code, reason, delay = refusal_with_delay(
         lambda: apply_from(scene, "192.0.2.99", "ella@EJEMPLO.example")
     )
-    assert (code, reason) == TOO_MANY
+    assert (code, reason) == TOO_MANY_ATTEMPTS
     assert timedelta(0) < delay <= MAILBOX_BUDGET.interval
     assert len(letters(scene)) == MAILBOX_BUDGET.burst
     apply_from(scene, "192.0.2.99", "otra@ejemplo.example")
@@ -92,7 +91,7 @@ def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:
     code, reason, delay = refusal_with_delay(
         lambda: apply_from(scene, "192.0.2.1", "otra@ejemplo.example")
     )
-    assert (code, reason) == TOO_MANY
+    assert (code, reason) == TOO_MANY_ATTEMPTS
     assert timedelta(0) < delay <= ADDRESS_BUDGET.interval
     apply_from(scene, "192.0.2.2", "otra@ejemplo.example")
     scene.advance(hours=1)

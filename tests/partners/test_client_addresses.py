@@ -13,10 +13,9 @@ from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.gateway.edge.clients import Caller, Clients, current_caller
 from tests.builders import refusal
+from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
 from tests.partners.scene import Scene
 
-WRONG = ("UNAUTHENTICATED", "sign_in_failed")
-WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")
 AT_ONCE = 50  # wrong passwords from one address
 
 
@@ -33,9 +32,11 @@ def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
         sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
         for number in range(AT_ONCE + 5)
     ]
-    assert refusals == [WRONG] * AT_ONCE + [WAIT] * 5
-    assert sign_in(scene, 90) == WAIT, "the budget is that of the connection's own address"
-    assert sign_in(scene, 91, scene.origin("203.0.113.1")) == WRONG, (
+    assert refusals == [SIGN_IN_FAILED] * AT_ONCE + [TOO_MANY_ATTEMPTS] * 5
+    assert sign_in(scene, 90) == TOO_MANY_ATTEMPTS, (
+        "the budget is that of the connection's own address"
+    )
+    assert sign_in(scene, 91, scene.origin("203.0.113.1")) == SIGN_IN_FAILED, (
         "a client of the gateway at that address has lost none of its budget"
     )
 
@@ -65,7 +66,9 @@ def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
         return "signed in"
 
     assert [reason_for("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [
-        WRONG[1]
-    ] * AT_ONCE + [WAIT[1]]
-    assert reason_for("192.0.2.10", 99) == WRONG[1]
-    assert sign_in(scene, 100) == WRONG, "the client does not use up the gateway's own budget"
+        SIGN_IN_FAILED[1]
+    ] * AT_ONCE + [TOO_MANY_ATTEMPTS[1]]
+    assert reason_for("192.0.2.10", 99) == SIGN_IN_FAILED[1]
+    assert sign_in(scene, 100) == SIGN_IN_FAILED, (
+        "the client does not use up the gateway's own budget"
+    )

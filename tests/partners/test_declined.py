@@ -17,6 +17,7 @@ from facts.envelope import NewerKind
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from tests.builders import refusal
+from tests.partners.refusals import STALE_ETAG
 from tests.partners.scene import NOON, Scene
 from tests.partners.shelters import Shelter, consume
 
@@ -208,7 +209,7 @@ def test_an_etag_from_before_the_doubt_is_stale(shelter: TransitHouse) -> None:
         capacity=pb.Capacity(intake=pb.INTAKE_OPEN),
     )
     shelter.decline()
-    assert refusal(lambda: shelter.staff.SetCapacity(request)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: shelter.staff.SetCapacity(request)) == STALE_ETAG
 
 
 def test_a_decline_time_that_the_caller_sends_is_ignored(shelter: TransitHouse) -> None:

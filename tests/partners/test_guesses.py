@@ -18,9 +18,9 @@ from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET, ADDRESS_BUDGET
 from tests.builders import refusal, refusal_with_delay
+from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
 from tests.partners.scene import EMAIL, PASSWORD, Scene
 from tests.partners.test_invitations import answer
-from tests.partners.test_sessions import FAILED
 from tests.parts.local_stack import until
 
 WRONG = "otra clave larga"
@@ -45,13 +45,13 @@ def sign_in(
 def guesses(scene: Scene, times: int, **options: Any) -> None:
     """Enters a wrong password several times; each attempt is checked."""
     for _ in range(times):
-        assert refusal(lambda: sign_in(scene, **options)) == FAILED
+        assert refusal(lambda: sign_in(scene, **options)) == SIGN_IN_FAILED
 
 
 def waits(scene: Scene, **options: Any) -> float:
     """Returns the number of seconds for which an attempt to sign in is refused."""
     code, reason, delay = refusal_with_delay(lambda: sign_in(scene, **options))
-    assert (code, reason) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+    assert (code, reason) == TOO_MANY_ATTEMPTS
     return delay.total_seconds()
 
 

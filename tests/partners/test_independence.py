@@ -27,6 +27,7 @@ from services.partners.sign_in.usecases.second_factors import token_kin
 from tests.builders import refusal
 from tests.partners.providers import confirm as confirm_provider
 from tests.partners.providers import propose as propose_provider
+from tests.partners.refusals import NOT_INDEPENDENT, SESSION_ENDED
 from tests.partners.scene import PASSWORD, Scene, Stubs
 from tests.partners.test_api_keys import make_key
 from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
@@ -34,7 +35,6 @@ from tests.partners.test_two_people import confirm as confirm_change
 from tests.partners.test_two_people import propose as propose_change
 
 COORDINATOR, MANAGER = contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_MANAGER
-NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
 ISSUER = "https://login.ministry.example"
 
 
@@ -147,7 +147,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
     scene.advance(seconds=1)
     agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))
     # this account's session ended long ago
-    assert refusal(lambda: change_rule(scene, second)) == ("UNAUTHENTICATED", "session_ended")
+    assert refusal(lambda: change_rule(scene, second)) == SESSION_ENDED
 
 
 def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_before(

@@ -12,10 +12,10 @@ from keys.sealing import CannotOpen
 from protos.contract.v1 import contract_pb2
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import ILLEGAL
 from tests.partners.scene import SITE, Scene, Stubs
 from tests.partners.test_invitations import (
     EMAIL,
-    ILLEGAL,
     OWN_PASSWORD,
     accept,
     invitation,

@@ -24,14 +24,13 @@ from services.partners.members.domain.invitation import MAX_INVITATIONS, Invitat
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import ILLEGAL, RIGHT_MISSING, SECOND_PERSON
 from tests.partners.scene import Scene, Stubs
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
 INVALID = ("UNAUTHENTICATED", "invitation_invalid")
-ILLEGAL = ("FAILED_PRECONDITION", "illegal_transition")
 MANAGER_EXISTS = ("FAILED_PRECONDITION", "manager_exists")
-RIGHT_MISSING = ("PERMISSION_DENIED", "right_missing")
 NO_ADDRESSES = (
     "ñandú@ejemplo.org",
     "a\x00@b.org",
@@ -148,10 +147,7 @@ def test_the_registrar_of_a_member_invites_nobody_to_it_before_another_has_appro
     )
     created = scene.coordinator.CreateOrganization(organization=entry)
     request = invitation(organization_id=created.id)
-    assert refusal(lambda: scene.coordinator.CreateInvitation(request)) == (
-        "FAILED_PRECONDITION",
-        "second_person_required",
-    )
+    assert refusal(lambda: scene.coordinator.CreateInvitation(request)) == SECOND_PERSON
     scene.by(scene.coalition, Role.COORDINATOR).CreateInvitation(request)
     scene.approve(created.id)
     scene.coordinator.CreateInvitation(request)

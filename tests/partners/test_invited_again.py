@@ -13,6 +13,7 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import provenance
 from tests.builders import refusal
+from tests.partners.refusals import KEY_INVALID, SESSION_ENDED, SIGN_IN_FAILED
 from tests.partners.scene import PASSWORD, Scene
 from tests.partners.test_invitations import (
     EMAIL,
@@ -63,14 +64,8 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
         pb.WORKER_STATUS_ACTIVE,
     )
     assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
-    assert refusal(lambda: scene.nobody.IssueToken(session_secret=before)) == (
-        "UNAUTHENTICATED",
-        "session_ended",
-    )
-    assert refusal(lambda: scene.nobody.SignIn(email=EMAIL, password=PASSWORD)) == (
-        "UNAUTHENTICATED",
-        "sign_in_failed",
-    )
+    assert refusal(lambda: scene.nobody.IssueToken(session_secret=before)) == SESSION_ENDED
+    assert refusal(lambda: scene.nobody.SignIn(email=EMAIL, password=PASSWORD)) == SIGN_IN_FAILED
 
 
 def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again(
@@ -108,10 +103,7 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
     )
     assert (people_key.api_key.unconfirmed, directory_key.api_key.unconfirmed) == (False, False)
     accept(scene, invite(manager))
-    assert refusal(lambda: scene.nobody.IssueToken(api_key=people_key.secret)) == (
-        "UNAUTHENTICATED",
-        "key_invalid",
-    )
+    assert refusal(lambda: scene.nobody.IssueToken(api_key=people_key.secret)) == KEY_INVALID
     assert scene.nobody.IssueToken(api_key=directory_key.secret).tokens
     scene.by(member, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
     assert scene.nobody.IssueToken(api_key=people_key.secret).tokens

@@ -16,6 +16,7 @@ from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import RIGHT_MISSING
 from tests.partners.scene import Scene, Stubs
 from tests.partners.shelters import consume
 
@@ -181,7 +182,7 @@ def test_only_a_manager_opens_the_address_of_her_own_place_and_the_trail_records
     for by, location, expected in (
         (scene.by(scene.organization("Ajena"), Role.MANAGER), created, NOT_FOUND),
         (scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER), created, NOT_FOUND),
-        (scene.by(member), created, ("PERMISSION_DENIED", "right_missing")),
+        (scene.by(member), created, RIGHT_MISSING),
         (manager, office, NOT_FOUND),
     ):
         assert refusal(partial(by.OpenOwnAddress, location_id=location.id)) == expected

@@ -22,10 +22,7 @@ from services.partners.members.domain.organization import (
     RejectionReason,
 )
 from services.partners.members.domain.shares_with import SharesWith, shares_with
-from services.partners.members.domain.suspension import (
-    Coordinator,
-    SuspensionReason,
-)
+from services.partners.members.domain.suspension import Coordinator, SuspensionReason
 from tests.builders import NOON, Person, conflict_of, violations_of
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

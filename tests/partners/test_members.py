@@ -12,11 +12,10 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import ILLEGAL, NOT_ACTIVE, RIGHT_MISSING, STALE_ETAG
 from tests.partners.scene import NOON, Scene, Stubs
-from tests.partners.test_invitations import ILLEGAL, RIGHT_MISSING, answer
+from tests.partners.test_invitations import answer
 from tests.rights_table import SCOPES
-
-NOT_ACTIVE = ("PERMISSION_DENIED", "organization_not_active")
 
 
 def key_request(**fields: object) -> pb.CreateApiKeyRequest:
@@ -71,10 +70,7 @@ def test_only_her_own_manager_suspends_a_worker_and_only_with_a_current_etag(sce
     ):
         assert refusal(partial(caller.SuspendWorker, id=worker.id)) == NOT_FOUND
     colleague = scene.worker(scene.coalition)
-    assert refusal(lambda: manager.SuspendWorker(id=colleague.id, etag="other")) == (
-        "ABORTED",
-        "stale_etag",
-    )
+    assert refusal(lambda: manager.SuspendWorker(id=colleague.id, etag="other")) == STALE_ETAG
 
 
 def test_a_keys_secret_is_shown_once_and_stored_as_a_hash(scene: Scene, manager: Stubs) -> None:

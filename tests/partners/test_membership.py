@@ -20,8 +20,15 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import (
+    ILLEGAL,
+    NOT_ACTIVE,
+    SECOND_PERSON,
+    SESSION_ENDED,
+    SIGN_IN_FAILED,
+)
 from tests.partners.scene import NOON, PASSWORD, Scene
-from tests.partners.test_invitations import ILLEGAL, INVALID, accept, invite
+from tests.partners.test_invitations import INVALID, accept, invite
 
 APPLIED = pb.ORGANIZATION_STATUS_APPLIED
 PROBATION = pb.ORGANIZATION_STATUS_PROBATION
@@ -371,9 +378,8 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
     request.etag = scene.as_worker(worker).ApproveOrganization(request).etag
     for request_id in ("dos", ""):
         request.request_id = request_id
-        assert refusal(partial(scene.as_worker(worker).ApproveOrganization, request)) == (
-            "FAILED_PRECONDITION",
-            "second_person_required",
+        assert (
+            refusal(partial(scene.as_worker(worker).ApproveOrganization, request)) == SECOND_PERSON
         )
 
 
@@ -455,7 +461,7 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
     left = manager.LeaveOrganization(id=organization.id, etag=etag_of(organization))
     assert (left.status, verbs(scene, organization.id)[-1]) == (LEFT, "left")
     for caller in (manager, worker, key):
-        assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
+        assert refusal(caller.ListOrganizations) == NOT_ACTIVE
     other = scene.by(scene.organization("Otra"))
     assert not other.SearchServices().services
     assert other.GetOrganization(id=organization.id).name == "Puentes", (
@@ -472,11 +478,8 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     invitation = invite(scene.by(organization, Role.MANAGER))
     for by in (scene.coordinator, scene.neighbour):
         by.LeaveOrganization(id=organization.id, etag=scene.etag(organization.id))
-    assert refusal(lambda: scene.nobody.IssueToken(session_secret=secret)) == (
-        "UNAUTHENTICATED",
-        "session_ended",
-    )
-    assert refusal(lambda: scene.nobody.SignIn(sign_in)) == ("UNAUTHENTICATED", "sign_in_failed")
+    assert refusal(lambda: scene.nobody.IssueToken(session_secret=secret)) == SESSION_ENDED
+    assert refusal(lambda: scene.nobody.SignIn(sign_in)) == SIGN_IN_FAILED
     assert refusal(lambda: accept(scene, invitation)) == INVALID
 
 

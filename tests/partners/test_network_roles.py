@@ -16,12 +16,16 @@ from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.providers import propose
+from tests.partners.refusals import (
+    ILLEGAL,
+    NOT_INDEPENDENT,
+    NOTHING_TO_CONFIRM,
+    RIGHT_MISSING,
+    SECOND_PERSON,
+)
 from tests.partners.scene import Scene, Stubs
-from tests.partners.test_invitations import EMAIL, ILLEGAL, INVALID, RIGHT_MISSING, accept, invite
-from tests.partners.test_objections import NOTHING_TO_CONFIRM
+from tests.partners.test_invitations import EMAIL, INVALID, accept, invite
 
-NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
-OWN_PROPOSAL = ("FAILED_PRECONDITION", "second_person_required")
 AUDITOR = contract_pb2.ROLE_AUDITOR
 COORDINATOR = contract_pb2.ROLE_COORDINATOR
 MANAGER = contract_pb2.ROLE_MANAGER
@@ -54,7 +58,7 @@ def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisatio
     assert created.unconfirmed
     assert scene.facts(created.id) == [], "no link went out"
     colleague = scene.by(scene.coalition, Role.COORDINATOR)
-    assert refusal(lambda: agree(scene.coordinator, created)) == OWN_PROPOSAL
+    assert refusal(lambda: agree(scene.coordinator, created)) == SECOND_PERSON
     assert refusal(lambda: agree(colleague, created)) == NOT_INDEPENDENT
     (listed,) = other_coordinator.ListNetworkRoles().invitations
     assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
@@ -92,7 +96,7 @@ def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_n
     colleague = scene.by(scene.coalition, Role.COORDINATOR)
     assert refusal(lambda: suspend(manager, target.id)) == RIGHT_MISSING
     assert suspend(first, target.id).status == pb.WORKER_STATUS_ACTIVE
-    assert refusal(lambda: suspend(first, target.id)) == OWN_PROPOSAL
+    assert refusal(lambda: suspend(first, target.id)) == SECOND_PERSON
     assert refusal(lambda: suspend(colleague, target.id)) == NOT_INDEPENDENT
     (listed,) = [
         worker for worker in other_coordinator.ListNetworkRoles().workers if worker.id == target.id

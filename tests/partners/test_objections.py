@@ -9,13 +9,11 @@ from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal
 from tests.partners.providers import confirm, propose, sign_in_through
+from tests.partners.refusals import ILLEGAL, NOTHING_TO_CONFIRM
 from tests.partners.scene import Scene
-from tests.partners.test_invitations import ILLEGAL
 from tests.partners.test_membership import apply
 from tests.partners.test_password_resets import facts_with_letters
 from tests.parts.provider import Provider
-
-NOTHING_TO_CONFIRM = ("FAILED_PRECONDITION", "nothing_to_confirm")
 
 
 def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(

@@ -14,8 +14,9 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import ILLEGAL, NOT_ACTIVE, RIGHT_MISSING, STALE_ETAG
 from tests.partners.scene import NEIGHBOUR, Scene
-from tests.partners.test_invitations import ILLEGAL, RIGHT_MISSING, answer
+from tests.partners.test_invitations import answer
 
 
 def entry(**more: object) -> pb.Organization:
@@ -147,7 +148,7 @@ def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene)
 
 def test_a_step_needs_the_etag_of_the_current_version(scene: Scene) -> None:
     created, approve = create(scene), scene.coordinator.ApproveOrganization
-    assert refusal(lambda: approve(id=created.id, etag="other")) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: approve(id=created.id, etag="other")) == STALE_ETAG
     assert wrong_fields(lambda: approve(id=created.id)) == [("etag", "required")]
     for unknown in ("0" * 32, "x", ""):
         assert refusal(partial(approve, id=unknown, etag="x")) == NOT_FOUND
@@ -250,7 +251,7 @@ def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
     scene.suspend(member.id)
     for caller in (worker, key):
-        assert refusal(caller.ListOrganizations) == ("PERMISSION_DENIED", "organization_not_active")
+        assert refusal(caller.ListOrganizations) == NOT_ACTIVE
 
 
 def test_each_step_of_a_membership_is_on_the_trail(scene: Scene) -> None:

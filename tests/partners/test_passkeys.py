@@ -17,13 +17,14 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.sign_in.protocols.passkeys import Site
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
 from tests.partners.scene import EMAIL, PASSWORD, SITE, Scene, Stubs
 from tests.partners.test_invitations import answer
 from tests.partners.test_second_factors import finish, turn_on_code
-from tests.partners.test_sessions import FAILED, sign_in
+from tests.partners.test_sessions import sign_in
 from tests.parts.authenticator import Authenticator
 
-TOO_MANY = ("FAILED_PRECONDITION", "too_many_passkeys")
+TOO_MANY_PASSKEYS = ("FAILED_PRECONDITION", "too_many_passkeys")
 
 
 def begin(me: Stubs) -> pb.BeginPasskeyResponse:
@@ -74,7 +75,7 @@ def by_device(scene: Scene, begun: Begun, device: Authenticator) -> m.SignInResp
 
 
 def fails(call: Callable[[], object]) -> None:
-    assert refusal(call) == FAILED
+    assert refusal(call) == SIGN_IN_FAILED
 
 
 def assert_wrong(path: str, call: Callable[[], object]) -> None:
@@ -240,8 +241,11 @@ def test_an_account_has_at_most_ten_passkeys(network: Scene) -> None:
     begun = begin(me)
     for _ in range(9):
         add_passkey(me)
-    assert refusal(lambda: begin(me)) == TOO_MANY
-    assert refusal(lambda: create(me, begun, Authenticator(SITE).make(begun.options))) == TOO_MANY
+    assert refusal(lambda: begin(me)) == TOO_MANY_PASSKEYS
+    assert (
+        refusal(lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
+        == TOO_MANY_PASSKEYS
+    )
 
 
 def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
@@ -253,7 +257,7 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
         assert_wrong("password", lambda: me.BeginPasskey(password="otra clave larga"))
         assert_wrong("password", lambda: me.EndPasskey(id=passkey.id, password="otra clave larga"))
     for call in (lambda: begin(me), lambda: me.EndPasskey(id=passkey.id, password=PASSWORD)):
-        assert refusal(call) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+        assert refusal(call) == TOO_MANY_ATTEMPTS
 
 
 def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(network: Scene) -> None:

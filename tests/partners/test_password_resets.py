@@ -28,12 +28,13 @@ from services.partners.sign_in.usecases import sessions
 from services.partners.sign_in.usecases.password_resets import send_links, sending_links
 from tests.builders import refusal, wrong_fields
 from tests.partners.providers import OFFICIAL, sign_in_through
+from tests.partners.refusals import SESSION_ENDED, SIGN_IN_FAILED
 from tests.partners.scene import EMAIL, PASSWORD, Scene
 from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import accept, answer, invite
 from tests.partners.test_passkeys import add_passkey, herself
 from tests.partners.test_second_factors import finish, turn_on_code
-from tests.partners.test_sessions import ENDED, FAILED, sign_in, token_of
+from tests.partners.test_sessions import sign_in, token_of
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.parts.provider import Provider
 
@@ -114,8 +115,8 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
     assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
     assert sign_in(network).session_secret, "the request alone changes nothing"
     reset(network, token)
-    assert refusal(lambda: token_of(network, before)) == ENDED
-    assert refusal(lambda: sign_in(network)) == FAILED
+    assert refusal(lambda: token_of(network, before)) == SESSION_ENDED
+    assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
     assert sign_in(network, password=NEW_PASSWORD).worker.email == EMAIL
     assert network.rows("SELECT FROM password_resets") == []
     [(fact, letter)] = facts_with_letters(network, "password_changed")
@@ -231,7 +232,7 @@ def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the
     app, _spare = turn_on_code(network)
     waiting = sign_in(network).challenge
     reset(network, link(network))
-    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
+    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
 
 
 def test_a_password_that_is_checked_while_it_changes_opens_no_session(
@@ -249,7 +250,7 @@ def test_a_password_that_is_checked_while_it_changes_opens_no_session(
         return is_right
 
     monkeypatch.setattr(sessions, "matches_hash", reset_while_checking)
-    assert refusal(lambda: sign_in(network)) == FAILED
+    assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
     assert network.rows("SELECT FROM sessions") == []
 
 
@@ -276,7 +277,7 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
     app, _spare = turn_on_code(network)
     waiting = sign_in(network).challenge
     change(herself(network))
-    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
+    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
     [(fact, letter)] = facts_with_letters(network, "password_changed")
     assert (fact.worker_id, letter.email) == (worker_of(network), EMAIL), (
         "she is notified of that change, too"

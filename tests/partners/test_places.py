@@ -13,6 +13,7 @@ import pytest
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as pb
 from tests.builders import refusal
+from tests.partners.refusals import STALE_ETAG
 from tests.partners.scene import Scene
 from tests.partners.shelters import Shelter
 
@@ -159,4 +160,4 @@ def test_an_etag_from_before_a_bed_was_taken_is_stale(shelter: Shelter) -> None:
         capacity=pb.Capacity(intake=pb.INTAKE_OPEN, available=3),
     )
     shelter.refer("accepted")
-    assert refusal(lambda: shelter.staff.SetCapacity(request)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: shelter.staff.SetCapacity(request)) == STALE_ETAG

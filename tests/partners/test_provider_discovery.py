@@ -25,9 +25,9 @@ from tests.partners.providers import (
     sign_in_there,
     sign_in_through,
 )
+from tests.partners.refusals import SIGN_IN_FAILED, UNAVAILABLE
 from tests.partners.scene import Scene
-from tests.partners.test_sessions import FAILED
-from tests.partners.test_sign_in_providers import UNAVAILABLE, fails
+from tests.partners.test_sign_in_providers import fails
 from tests.parts.provider import Provider
 
 
@@ -126,7 +126,7 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
-    assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
+    assert refusal(lambda: sign_in_through(scene, ministry, provider)) == SIGN_IN_FAILED
     challenge, callback = sign_in_there(scene, ministry, provider)
     assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 

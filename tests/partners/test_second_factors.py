@@ -20,9 +20,10 @@ from services.partners.__main__ import SEALED
 from services.partners.sign_in.domain.second_factor import SecondFactor
 from services.partners.sign_in.store import second_factors
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import ILLEGAL, SESSION_ENDED, SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
 from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
 from tests.partners.test_accounts import session_of
-from tests.partners.test_sessions import ENDED, FAILED, sign_in, token_of
+from tests.partners.test_sessions import sign_in, token_of
 
 
 class App:
@@ -83,7 +84,7 @@ def test_the_password_alone_opens_no_session_and_reveals_nothing(network: Scene)
     app, _ = turn_on_code(network)
     answer = sign_in(network)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
-    assert refusal(lambda: token_of(network, answer.challenge)) == ENDED
+    assert refusal(lambda: token_of(network, answer.challenge)) == SESSION_ENDED
     session = finish(network, answer.challenge, app.code())
     assert (session.worker.email, token_of(network, session.session_secret).worker.email) == (
         EMAIL,
@@ -101,7 +102,7 @@ def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(network: Scene
 
 def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(network: Scene) -> None:
     turn_on_code(network)
-    assert refusal(lambda: sign_in(network, password="otra clave larga")) == FAILED
+    assert refusal(lambda: sign_in(network, password="otra clave larga")) == SIGN_IN_FAILED
 
 
 def test_a_code_a_challenge_and_a_spare_code_are_valid_once(network: Scene) -> None:
@@ -109,11 +110,11 @@ def test_a_code_a_challenge_and_a_spare_code_are_valid_once(network: Scene) -> N
     first, second = sign_in(network).challenge, sign_in(network).challenge
     code = app.code()
     finish(network, first, code)
-    assert refusal(lambda: finish(network, second, code)) == FAILED
-    assert refusal(lambda: finish(network, first, app.code(30))) == FAILED
+    assert refusal(lambda: finish(network, second, code)) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, first, app.code(30))) == SIGN_IN_FAILED
     assert finish(network, second, spare[0]).session_secret
     third = sign_in(network).challenge
-    assert refusal(lambda: finish(network, third, spare[0])) == FAILED
+    assert refusal(lambda: finish(network, third, spare[0])) == SIGN_IN_FAILED
     assert finish(network, third, spare[1].upper().replace("-", " ")).session_secret
 
 
@@ -122,12 +123,12 @@ def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end
 ) -> None:
     app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
-    assert refusal(lambda: finish(network, challenge, "1")) == FAILED
+    assert refusal(lambda: finish(network, challenge, "1")) == SIGN_IN_FAILED
     network.advance(minutes=4)
     assert finish(network, challenge, app.code()).session_secret
     late = sign_in(network).challenge
     network.advance(minutes=5)
-    assert refusal(lambda: finish(network, late, app.code())) == FAILED
+    assert refusal(lambda: finish(network, late, app.code())) == SIGN_IN_FAILED
 
 
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
@@ -136,11 +137,8 @@ def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wai
     app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
     for guess in range(10):
-        assert refusal(partial(finish, network, challenge, f"x{guess}")) == FAILED
-    assert refusal(lambda: finish(network, challenge, app.code())) == (
-        "RESOURCE_EXHAUSTED",
-        "too_many_attempts",
-    )
+        assert refusal(partial(finish, network, challenge, f"x{guess}")) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == TOO_MANY_ATTEMPTS
     network.advance(minutes=5)
     assert finish(network, sign_in(network).challenge, app.code()).session_secret
 
@@ -154,7 +152,7 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
         lambda: me.BeginSecondFactor(password=PASSWORD),
         lambda: me.ConfirmSecondFactor(code=app.code()),
     ):
-        assert refusal(call) == ("FAILED_PRECONDITION", "illegal_transition")
+        assert refusal(call) == ILLEGAL
     assert wrong_fields(lambda: me.EndSecondFactor(password="otra clave larga")) == [
         ("password", "wrong")
     ]
@@ -162,7 +160,7 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
     waiting = sign_in(network).challenge
     assert not me.EndSecondFactor(password=PASSWORD).HasField("confirm_time")
     network.advance(seconds=60)
-    assert refusal(lambda: finish(network, waiting, app.code())) == FAILED
+    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
     assert sign_in(network).session_secret
 
 
@@ -190,7 +188,7 @@ def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered
     app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
     network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    assert refusal(lambda: finish(network, challenge, app.code())) == FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
 
 
 def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before(
@@ -222,4 +220,4 @@ def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_scr
         lambda: me.BeginSecondFactor(password=PASSWORD),
         lambda: me.EndSecondFactor(password=PASSWORD),
     ):
-        assert refusal(call) == ("RESOURCE_EXHAUSTED", "too_many_attempts")
+        assert refusal(call) == TOO_MANY_ATTEMPTS

@@ -11,9 +11,7 @@ import pytest
 
 from chassis.errors import Invalid
 from services.partners.directory.domain.area import Area, Areas
-from services.partners.directory.domain.location import (
-    Accessibility,
-)
+from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.schedule import Frequency, Schedule
 from services.partners.directory.domain.service import (
     NOT_STATED,

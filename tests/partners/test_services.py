@@ -25,6 +25,7 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.partners.refusals import RIGHT_MISSING, STALE_ETAG
 from tests.partners.scene import MIGRATIONS, NOON, Scene, Stubs
 from tests.partners.test_invitations import answer
 
@@ -99,10 +100,7 @@ def test_a_worker_or_a_reading_key_cannot_add_a_service(scene: Scene) -> None:
         scene.by(scene.coalition, Role.WORKER),
         scene.by_key(scene.coalition, "directory.read"),
     ):
-        assert refusal(partial(caller.CreateService, service=entry())) == (
-            "PERMISSION_DENIED",
-            "right_missing",
-        )
+        assert refusal(partial(caller.CreateService, service=entry())) == RIGHT_MISSING
 
 
 @pytest.mark.parametrize(
@@ -177,7 +175,7 @@ def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
         ["HOU.EMG"],
     )
     assert changed.etag != etag_of(created)
-    assert refusal(lambda: scene.coordinator.UpdateService(request)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: scene.coordinator.UpdateService(request)) == STALE_ETAG
     assert scene.facts(created.id) == [
         (1, "enlace.service.registered.v1"),
         (2, "enlace.service.changed.v1"),
@@ -303,9 +301,14 @@ def test_an_etag_is_checked_for_capacity_only_if_one_is_sent(scene: Scene) -> No
     created = scene.service(scene.coalition)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=1)
     scene.coordinator.SetCapacity(id=created.id, capacity=room)
-    assert refusal(
-        lambda: scene.coordinator.SetCapacity(id=created.id, etag=etag_of(created), capacity=room)
-    ) == ("ABORTED", "stale_etag")
+    assert (
+        refusal(
+            lambda: scene.coordinator.SetCapacity(
+                id=created.id, etag=etag_of(created), capacity=room
+            )
+        )
+        == STALE_ETAG
+    )
 
 
 def test_a_figure_sent_twice_counts_once_and_many_figures_at_once_leave_no_gap_in_the_versions(

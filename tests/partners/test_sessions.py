@@ -17,11 +17,8 @@ from services.partners.members.domain.worker import Role
 from services.partners.members.usecases import passwords
 from services.partners.sign_in.usecases import sessions
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import KEY_INVALID, RIGHT_MISSING, SESSION_ENDED, SIGN_IN_FAILED
 from tests.partners.scene import EMAIL, PASSWORD, Scene
-
-ENDED = ("UNAUTHENTICATED", "session_ended")
-FAILED = ("UNAUTHENTICATED", "sign_in_failed")
-INVALID_KEY = ("UNAUTHENTICATED", "key_invalid")
 
 
 def sign_in(scene: Scene, email: str = EMAIL, password: str = PASSWORD) -> pb.SignInResponse:
@@ -71,7 +68,7 @@ def test_a_session_secret_is_stored_only_as_a_hash(network: Scene) -> None:
 def test_every_failed_sign_in_gives_the_same_answer(
     network: Scene, email: str, password: str
 ) -> None:
-    assert refusal(lambda: sign_in(network, email, password)) == FAILED
+    assert refusal(lambda: sign_in(network, email, password)) == SIGN_IN_FAILED
 
 
 def test_a_suspended_worker_gets_the_same_answer_and_her_sessions_are_deleted(
@@ -80,8 +77,8 @@ def test_a_suspended_worker_gets_the_same_answer_and_her_sessions_are_deleted(
     signed_in = sign_in(network)
     manager = network.by(network.stored(signed_in.organization.id), Role.MANAGER)
     manager.SuspendWorker(id=signed_in.worker.id)
-    assert refusal(lambda: sign_in(network)) == FAILED
-    assert refusal(lambda: token_of(network, signed_in.session_secret)) == ENDED
+    assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
+    assert refusal(lambda: token_of(network, signed_in.session_secret)) == SESSION_ENDED
     assert network.rows("SELECT 1 FROM sessions") == []
 
 
@@ -92,11 +89,11 @@ def test_a_suspended_members_key_and_its_workers_sessions_end_for_good(network: 
         label="x", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
     )
     network.suspend(id)
-    assert refusal(lambda: sign_in(network)) == FAILED
-    assert refusal(lambda: token_of(network, secret)) == ENDED
-    assert refusal(lambda: network.nobody.IssueToken(api_key=key.secret)) == INVALID_KEY
+    assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
+    assert refusal(lambda: network.nobody.IssueToken(api_key=key.secret)) == KEY_INVALID
     network.reinstate(id)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
     sign_in(network)
 
 
@@ -111,7 +108,7 @@ def test_an_unknown_email_costs_the_same_work(
 
     monkeypatch.setattr(sessions, "matches_hash", matches_hash)
     for email in (EMAIL, "nadie@puentes.org"):
-        assert refusal(partial(sign_in, network, email, "otra clave larga")) == FAILED
+        assert refusal(partial(sign_in, network, email, "otra clave larga")) == SIGN_IN_FAILED
     assert len(checked) == 2
 
 
@@ -155,7 +152,7 @@ def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(network: Scene
         network.advance(minutes=14)
         token_of(network, secret)
     network.advance(minutes=15)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
 def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
@@ -168,7 +165,7 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
         assert network.nobody.IssueToken(passive).tokens
     network.advance(minutes=1)
     for request in (passive, pb.IssueTokenRequest(session_secret=secret)):
-        assert refusal(partial(network.nobody.IssueToken, request)) == ENDED
+        assert refusal(partial(network.nobody.IssueToken, request)) == SESSION_ENDED
 
 
 def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(network: Scene) -> None:
@@ -177,7 +174,7 @@ def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(network: Scene) 
         network.advance(minutes=10)
         token_of(network, secret)
     network.advance(minutes=10)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
 def test_a_busy_session_is_written_at_most_twice_a_minute(network: Scene) -> None:
@@ -196,7 +193,7 @@ def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(
     secret = sign_in(network).session_secret
     for _ in range(2):
         network.nobody.EndSession(session_secret=secret)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
     network.nobody.EndSession()
 
 
@@ -204,7 +201,7 @@ def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(
 def test_an_invalid_session_secret_gets_the_answer_of_an_ended_session(
     scene: Scene, secret: str
 ) -> None:
-    assert refusal(lambda: token_of(scene, secret)) == ENDED
+    assert refusal(lambda: token_of(scene, secret)) == SESSION_ENDED
 
 
 def test_a_credential_is_required(scene: Scene) -> None:
@@ -231,7 +228,7 @@ def test_a_key_yields_tokens_with_its_scopes(network: Scene) -> None:
     )
     reader = network.with_token(issued.tokens["enlace.partners"])
     reader.ListOrganizations()
-    assert refusal(reader.CreateService) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(reader.CreateService) == RIGHT_MISSING
     (key,) = network.by(organization, Role.MANAGER).ListApiKeys().api_keys
     assert key.HasField("last_use_time")
 
@@ -252,10 +249,10 @@ def test_a_wrong_revoked_or_expired_key_is_invalid(network: Scene) -> None:
         "enl__",
         f"enl_{'0' * 32}_{'0' * 64}",
     ):
-        assert refusal(partial(network.nobody.IssueToken, api_key=wrong_key)) == INVALID_KEY
+        assert refusal(partial(network.nobody.IssueToken, api_key=wrong_key)) == KEY_INVALID
     assert network.nobody.IssueToken(api_key=valid.secret).tokens
     network.advance(days=365)
-    assert refusal(lambda: network.nobody.IssueToken(api_key=valid.secret)) == INVALID_KEY
+    assert refusal(lambda: network.nobody.IssueToken(api_key=valid.secret)) == KEY_INVALID
 
 
 def test_ended_sessions_are_swept_and_live_ones_stay(network: Scene) -> None:
@@ -299,7 +296,7 @@ def test_a_session_opened_by_a_clock_that_was_ahead_does_not_outlive_its_idle_li
     network.advance(hours=10)
     secret = sign_in(network).session_secret
     network.advance(hours=-10)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
 def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_recorded_again(
@@ -309,4 +306,4 @@ def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_
     network.advance(minutes=-5)
     token_of(network, secret)
     network.advance(minutes=16)
-    assert refusal(lambda: token_of(network, secret)) == ENDED
+    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED

@@ -41,18 +41,24 @@ from tests.partners.providers import (
     sign_in_there,
     sign_in_through,
 )
+from tests.partners.refusals import (
+    ILLEGAL,
+    NOTHING_TO_CONFIRM,
+    SECOND_PERSON,
+    SIGN_IN_FAILED,
+    STALE_ETAG,
+    UNAVAILABLE,
+)
 from tests.partners.scene import SITE, Scene
 from tests.partners.test_invitations import answer
-from tests.partners.test_sessions import FAILED
 from tests.parts.provider import Person, Provider, rsa_key
 
-UNAVAILABLE = ("UNAVAILABLE", "provider_unavailable")
 NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"first"}'
 
 
 def fails(scene: Scene, organization: Organization, provider: Provider) -> None:
     """Checks that a sign-in through the provider is refused and opens no session."""
-    assert refusal(lambda: sign_in_through(scene, organization, provider)) == FAILED
+    assert refusal(lambda: sign_in_through(scene, organization, provider)) == SIGN_IN_FAILED
     assert not scene.rows("SELECT * FROM sessions")
 
 
@@ -73,7 +79,7 @@ def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_h
     assert sign_in_through(scene, ministry, provider).worker.id == first.worker.id
     # her address now belongs to somebody else
     provider.people["nueva"] = Person("nueva-2", OFFICIAL)
-    assert refusal(lambda: sign_in_through(scene, ministry, provider, "nueva")) == FAILED
+    assert refusal(lambda: sign_in_through(scene, ministry, provider, "nueva")) == SIGN_IN_FAILED
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,7 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene.rows(
         "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
     )
-    assert refusal(lambda: finish(scene, *signed_in)) == FAILED
+    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
 
 
@@ -125,11 +131,11 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     challenge, callback = sign_in_there(scene, ministry, provider)
-    assert refusal(lambda: finish(scene, challenge, callback | {"code": "otro"})) == FAILED
-    assert refusal(lambda: finish(scene, challenge, callback)) == FAILED
+    assert refusal(lambda: finish(scene, challenge, callback | {"code": "otro"})) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, challenge, callback)) == SIGN_IN_FAILED
     signed_in = sign_in_there(scene, ministry, provider)
     finish(scene, *signed_in)
-    assert refusal(lambda: finish(scene, *signed_in)) == FAILED
+    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
 
 
 def test_a_sign_in_that_the_provider_refused_fails(
@@ -137,7 +143,7 @@ def test_a_sign_in_that_the_provider_refused_fails(
 ) -> None:
     challenge, callback = sign_in_there(scene, ministry, provider)
     refused = {"state": callback["state"], "error": "access_denied"}
-    assert refusal(lambda: finish(scene, challenge, refused)) == FAILED
+    assert refusal(lambda: finish(scene, challenge, refused)) == SIGN_IN_FAILED
 
 
 def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
@@ -147,7 +153,8 @@ def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
     other_challenge = begin(scene, ministry).challenge
     for state in (callback["state"], "", "0" * 64, "ñ"):
         assert (
-            refusal(partial(finish, scene, other_challenge, callback | {"state": state})) == FAILED
+            refusal(partial(finish, scene, other_challenge, callback | {"state": state}))
+            == SIGN_IN_FAILED
         )
     assert finish(scene, challenge, callback).session_secret
 
@@ -160,7 +167,7 @@ def test_a_code_of_another_sign_in_is_refused(
     # the provider asks for its verifier
     assert (
         refusal(lambda: finish(scene, challenge, callback | {"code": other_callback["code"]}))
-        == FAILED
+        == SIGN_IN_FAILED
     )
 
 
@@ -169,7 +176,7 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
 ) -> None:
     signed_in = sign_in_there(scene, ministry, provider)
     scene.advance(minutes=10)
-    assert refusal(lambda: finish(scene, *signed_in)) == FAILED
+    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     begin(scene, ministry)
     scene.advance(minutes=11)
     scene.sweep()
@@ -261,7 +268,7 @@ def test_the_answer_of_another_issuer_is_refused(
 ) -> None:
     challenge, callback = sign_in_there(scene, ministry, provider)
     other = callback | {"iss": "https://other.example"}
-    assert refusal(lambda: finish(scene, challenge, other)) == FAILED
+    assert refusal(lambda: finish(scene, challenge, other)) == SIGN_IN_FAILED
     challenge, callback = sign_in_there(scene, ministry, provider)
     assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
@@ -283,7 +290,7 @@ def test_a_new_key_of_a_provider_is_trusted_but_not_read_right_after_the_last_re
     sign_in_through(scene, ministry, provider)
     provider.key = rsa_key("second")
     # The provider's keys were read a moment ago; strangers must not be able to cause endless reads.
-    assert refusal(lambda: sign_in_through(scene, ministry, provider)) == FAILED
+    assert refusal(lambda: sign_in_through(scene, ministry, provider)) == SIGN_IN_FAILED
     monkeypatch.setattr(oidc, "_RETRY_AFTER", 0.0)  # as if the last reading were long ago
     assert sign_in_through(scene, ministry, provider).session_secret
 
@@ -294,24 +301,18 @@ def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider)
     proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
     assert (proposed.issuer, proposed.sign_in_url) == ("", "")
     assert proposed.proposal.issuer == provider.issuer
-    assert refusal(lambda: confirm(scene.coordinator, proposed)) == (
-        "FAILED_PRECONDITION",
-        "second_person_required",
-    )
+    assert refusal(lambda: confirm(scene.coordinator, proposed)) == SECOND_PERSON
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
     second = scene.by(scene.coalition, Role.COORDINATOR)
     again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
     # she agrees to the version that she saw
-    assert refusal(lambda: confirm(second, proposed)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: confirm(second, proposed)) == STALE_ETAG
     confirmed = confirm(second, again)
     assert (confirmed.client_id, confirmed.sign_in_url) == (
         "otro",
         f"{SITE}/sign-in/with/{confirmed.provider_id}",
     )
-    assert refusal(lambda: confirm(second, confirmed)) == (
-        "FAILED_PRECONDITION",
-        "nothing_to_confirm",
-    )
+    assert refusal(lambda: confirm(second, confirmed)) == NOTHING_TO_CONFIRM
 
 
 def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nobody_yet(
@@ -324,7 +325,7 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
     scene.advance(seconds=1)
     confirmed = confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     assert confirmed.provider_id == proposed.provider_id
-    assert refusal(lambda: finish(scene, *signed_in)) == FAILED
+    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     assert scene.rows("SELECT * FROM provider_accounts") == []
     [last, _] = scene.rows(
         "SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC"
@@ -350,13 +351,10 @@ def test_an_ended_provider_signs_nobody_in(
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     ended = scene.coordinator.EndSignInProvider(organization_id=ministry.id, etag=stored.etag)
     assert (ended.issuer, ended.provider_id) == ("", stored.provider_id)
-    assert refusal(lambda: finish(scene, *signed_in)) == FAILED
+    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
     again = m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag)
-    assert refusal(lambda: scene.coordinator.EndSignInProvider(again)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
+    assert refusal(lambda: scene.coordinator.EndSignInProvider(again)) == ILLEGAL
     assert not scene.rows(
         "SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL"
     )

@@ -22,6 +22,7 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.domain.time_step import STEP
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import STALE_ETAG
 from tests.partners.scene import NOON, Scene, Stubs
 from tests.partners.shelters import Shelter
 
@@ -299,7 +300,7 @@ def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
     )
     assert coordinator.UpdateService(change).name == "Casa"
     assert shelters.shown(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
-    assert refusal(lambda: coordinator.UpdateService(change)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: coordinator.UpdateService(change)) == STALE_ETAG
 
 
 def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(

@@ -13,12 +13,10 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import refusal, wrong_fields
+from tests.partners.refusals import NOTHING_TO_CONFIRM, RIGHT_MISSING, SECOND_PERSON, STALE_ETAG
 from tests.partners.scene import Scene, Stubs
-from tests.partners.test_invitations import RIGHT_MISSING
-from tests.partners.test_objections import NOTHING_TO_CONFIRM
 from tests.partners.test_password_resets import facts_with_letters
 
-OWN_PROPOSAL = ("FAILED_PRECONDITION", "second_person_required")
 NETWORK: list[tuple[str, object]] = [
     ("type", pb.ORGANIZATION_TYPE_HOTLINE),
     ("country", "CR"),
@@ -91,7 +89,7 @@ def test_one_person_proposes_another_confirms_and_the_public_number_follows(scen
     proposed = propose(scene.coordinator, line, hotline_number="134")
     assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
     assert public_numbers(scene) == [("NI", "133")]
-    assert refusal(lambda: confirm(scene.coordinator, proposed)) == OWN_PROPOSAL
+    assert refusal(lambda: confirm(scene.coordinator, proposed)) == SECOND_PERSON
     confirmed = confirm(second, proposed)
     assert (confirmed.hotline_number, confirmed.HasField("proposal")) == ("134", False)
     assert public_numbers(scene) == [("NI", "134")]
@@ -107,14 +105,14 @@ def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) 
     second = scene.by(scene.coalition, Role.COORDINATOR)
     organization = propose(scene.coordinator, member, type=pb.ORGANIZATION_TYPE_SHELTER)
     propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
-    assert refusal(lambda: confirm(second, organization)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: confirm(second, organization)) == STALE_ETAG
 
 
 def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
     member = scene.organization("Propia", department="")
     second = scene.by(scene.coalition, Role.COORDINATOR)
     newer = propose(second, propose(scene.coordinator, member, country="CR"), country="SV")
-    assert refusal(lambda: confirm(second, newer)) == OWN_PROPOSAL
+    assert refusal(lambda: confirm(second, newer)) == SECOND_PERSON
     dropped = second.DropOrganizationChange(id=newer.id, etag=newer.etag)
     assert not dropped.HasField("proposal")
     for call in (
@@ -165,7 +163,7 @@ def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> No
     proposed = scene.coordinator.ApproveOrganization(request)
     assert proposed.status == pb.ORGANIZATION_STATUS_PROBATION
     request.etag = proposed.etag
-    assert refusal(lambda: scene.coordinator.ApproveOrganization(request)) == OWN_PROPOSAL
+    assert refusal(lambda: scene.coordinator.ApproveOrganization(request)) == SECOND_PERSON
     assert public_numbers(scene) == [], "one person alone cannot put a number on the public page"
     approved = scene.by(scene.coalition, Role.COORDINATOR).ApproveOrganization(request)
     assert approved.status == pb.ORGANIZATION_STATUS_APPROVED

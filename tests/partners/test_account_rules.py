@@ -148,10 +148,10 @@ def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fa
     )
     end(silent)
     assert (silent.status, silent.facts) == (status, [])
-    over = invitation()
-    over.expire_time = LATER
-    for ended in (published, silent, over):
-        assert conflict_of(partial(end, ended)) == "illegal_transition"
+    expired_invitation = invitation()
+    expired_invitation.expire_time = LATER
+    for ended_invitation in (published, silent, expired_invitation):
+        assert conflict_of(partial(end, ended_invitation)) == "illegal_transition"
 
 
 @pytest.mark.parametrize(

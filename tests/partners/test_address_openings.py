@@ -65,12 +65,12 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
 def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
     scene: Scene, member: Organization, manager: Stubs, sender: Organization, driver: Stubs
 ) -> None:
-    hidden = scene.service(member, "Acogida", "PSS")
-    offer(manager, hidden.id, make(manager, **OFFICE))
-    refer(scene, REFERRAL, hidden, sender)
+    service = scene.service(member, "Acogida", "PSS")
+    offer(manager, service.id, make(manager, **OFFICE))
+    refer(scene, REFERRAL, service, sender)
     assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
-    change_service(manager, hidden.id, confidential=True)
-    assert not offers(driver, hidden.id)
+    change_service(manager, service.id, confidential=True)
+    assert not offers(driver, service.id)
     (address,) = open_address(driver, REFERRAL)
     assert address.address == OFFICE["address"]
 

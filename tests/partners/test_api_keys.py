@@ -110,10 +110,10 @@ def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None
     member = scene.organization()
     maker = scene.worker(member, Role.MANAGER, Role.WORKER)
     other = scene.by(member, Role.MANAGER)
-    mine, others = make_key(scene.as_worker(maker)), make_key(other, "directory.read")
+    own_key, other_key = make_key(scene.as_worker(maker)), make_key(other, "directory.read")
     other.SuspendWorker(id=maker.id)
-    assert [exchange(scene, key) for key in (mine, others)] == ["key_invalid", "OK"]
-    assert scene.facts(mine.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
+    assert [exchange(scene, key) for key in (own_key, other_key)] == ["key_invalid", "OK"]
+    assert scene.facts(own_key.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
 
 
 @pytest.mark.parametrize("change", ["make", "take over"])
@@ -122,11 +122,11 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
 ) -> None:
     """A manager who is being suspended could otherwise go on making keys until one outlives her."""
     member = scene.organization()
-    leaving = scene.worker(member, Role.MANAGER, Role.WORKER)
-    other = make_key(scene.by(member, Role.MANAGER, Role.WORKER)).api_key
+    manager = scene.worker(member, Role.MANAGER, Role.WORKER)
+    other_key = make_key(scene.by(member, Role.MANAGER, Role.WORKER)).api_key
     calls: dict[str, Callable[[Stubs], object]] = {
         "make": make_key,
-        "take over": lambda by: by.TransferApiKey(id=other.id),
+        "take over": lambda by: by.TransferApiKey(id=other_key.id),
     }
 
     def waits_or_is_done() -> bool:
@@ -134,16 +134,16 @@ def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
 
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM) as tx:
-            locked = workers.fetch(tx, leaving.id, lock=True)
+            locked = workers.fetch(tx, manager.id, lock=True)
             assert locked
             locked.suspend(scene.clock.now())
             workers.save_status(tx, locked)
-            revoke_keys_of(tx, scene.clock.now(), leaving.id)
-            done = pool.submit(calls[change], scene.as_worker(leaving))
+            revoke_keys_of(tx, scene.clock.now(), manager.id)
+            done = pool.submit(calls[change], scene.as_worker(manager))
             while not waits_or_is_done():
                 pass
         assert refusal(done.result) == NOT_ACTIVE
-    assert not scene.rows("SELECT FROM api_keys WHERE worker_id = %s", leaving.id)
+    assert not scene.rows("SELECT FROM api_keys WHERE worker_id = %s", manager.id)
 
 
 def test_a_worker_who_has_just_lost_her_role_makes_no_key_with_her_older_token(

@@ -63,12 +63,12 @@ def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: 
 
 def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> None:
     apply(scene)
-    waiting = (
+    copies = (
         "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text)))"
         " AS o FROM organizations AS o, generate_series(1, 301) AS n"
     )
     scene.rows(
-        f"INSERT INTO organizations {waiting} WHERE o.status = 'APPLIED') AS copies RETURNING id"
+        f"INSERT INTO organizations {copies} WHERE o.status = 'APPLIED') AS copies RETURNING id"
     )
     assert apply(scene).name
 

@@ -60,9 +60,11 @@ class TransitHouse(Shelter):
 
     def room(self) -> tuple[str, str]:
         """Returns the name of the first match, and what is shown of its room."""
-        first = self.scene.coordinator.MatchServices(**WOMAN).matches[0]
-        return first.service.name, next(
-            reason.reason_code for reason in first.reasons if reason.criterion == pb.CRITERION_ROOM
+        first_match = self.scene.coordinator.MatchServices(**WOMAN).matches[0]
+        return first_match.service.name, next(
+            reason.reason_code
+            for reason in first_match.reasons
+            if reason.criterion == pb.CRITERION_ROOM
         )
 
 

@@ -48,6 +48,14 @@ def guesses(scene: Scene, times: int, **options: Any) -> None:
         assert refusal(lambda: sign_in(scene, **options)) == SIGN_IN_FAILED
 
 
+def guess_a_hundred_times(scene: Scene) -> None:
+    """Enters a wrong password a hundred times, as often as each attempt is allowed."""
+    guesses(scene, 10)
+    for _ in range(90):
+        scene.advance(minutes=5)
+        guesses(scene, 1)
+
+
 def waits(scene: Scene, **options: Any) -> float:
     """Returns the number of seconds for which an attempt to sign in is refused."""
     code, reason, delay = refusal_with_delay(lambda: sign_in(scene, **options))
@@ -68,10 +76,7 @@ def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
 
 
 def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(network: Scene) -> None:
-    guesses(network, 10)
-    for _ in range(90):
-        network.advance(minutes=5)
-        guesses(network, 1)
+    guess_a_hundred_times(network)
     network.advance(minutes=5)
     assert waits(network) == 45 * 60
     network.advance(hours=20)
@@ -170,10 +175,7 @@ def test_expired_guesses_addresses_and_devices_are_deleted(network: Scene) -> No
 
 
 def test_expired_guesses_no_longer_count_even_before_they_are_swept(network: Scene) -> None:
-    guesses(network, 10)
-    for _ in range(90):
-        network.advance(minutes=5)
-        guesses(network, 1)
+    guess_a_hundred_times(network)
     network.advance(days=40)
     guesses(network, 10)
     assert waits(network) == 300
@@ -206,8 +208,8 @@ def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last
                 sign_in(network, timeout=0.2)
         assert waits(network) == 15
         # on a slow machine a call may still wait here, and would check its password after all
-        waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'workers'::regclass"
-        until(lambda: not tx.execute(waiting).fetchall())
+        waiting_calls = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'workers'::regclass"
+        until(lambda: not tx.execute(waiting_calls).fetchall())
     network.advance(seconds=15)
     guesses(network, 10)
 

@@ -126,7 +126,7 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
             contacts=[d.ContactPoint(name="Ana Inventada")],
         )
     )
-    hidden = {
+    confidential_service = {
         **SERVICE,
         "x_confidential": "true",
         "service_at_locations": [
@@ -138,13 +138,13 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
             }
         ],
     }
-    report = scene.import_report(manager, as_json(hidden))
+    report = scene.import_report(manager, as_json(confidential_service))
     assert (problems(report), outcomes(report), report.written) == ([], [CHANGED], True)
     assert scene.rows(
         "SELECT confidential, address, phones, contacts, service_at_locations.languages"
         " FROM locations, service_at_locations"
     ) == [{"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}]
-    assert outcomes(scene.import_report(manager, as_json(hidden))) == [UNCHANGED]
+    assert outcomes(scene.import_report(manager, as_json(confidential_service))) == [UNCHANGED]
 
 
 def tables(**more: list[dict[str, str]]) -> bytes:
@@ -228,7 +228,7 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
 
 
 @pytest.mark.parametrize(
-    ("at", "expected"),
+    ("details", "expected"),
     [
         ({"languages": [{"name": "Spanish"}, {"code": "miq"}]}, []),
         ({"languages": [{"name": "the one of the house"}]}, [("languages", "unknown_code")]),
@@ -240,9 +240,9 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
     ],
 )
 def test_a_file_states_about_a_service_at_a_place_no_more_than_a_call(
-    at: dict[str, Any], expected: list[tuple[str, str]], scene: Scene, manager: Stubs
+    details: dict[str, Any], expected: list[tuple[str, str]], scene: Scene, manager: Stubs
 ) -> None:
-    service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **at}]}
+    service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **details}]}
     report = scene.import_report(manager, as_json(service))
     assert [problem[2:] for problem in problems(report)] == expected
     stored = scene.rows("SELECT languages FROM service_at_locations")
@@ -278,8 +278,8 @@ def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(
             "interval": "2",
         },
     ]
-    at = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
-    report = scene.import_report(manager, tables(schedules=hours, service_at_locations=at))
+    links = [{"id": "x1", "service_id": "s1", "location_id": "l9"}]
+    report = scene.import_report(manager, tables(schedules=hours, service_at_locations=links))
     assert set(problems_of_files(report)) == {
         ("schedules.csv", 2, "E", "opens_at", "malformed"),
         ("schedules.csv", 3, "G", "interval", "out_of_range"),

@@ -98,8 +98,8 @@ def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_
     done = get(manager, job)
     assert (done.rows_done, done.rows_total, done.report.created) == (2, 2, 2)
     assert not run(scene)
-    (listed,) = manager.ListImports().imports
-    assert (listed.id, listed.HasField("report")) == (job.id, False)
+    (listed_import,) = manager.ListImports().imports
+    assert (listed_import.id, listed_import.HasField("report")) == (job.id, False)
 
 
 def has_ended(by: Stubs, job: pb.Import) -> bool:

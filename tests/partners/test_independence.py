@@ -201,13 +201,13 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
 
 
 def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
-    one = scene.worker(scene.coalition, Role.COORDINATOR)
-    other = scene.worker(scene.organization(), Role.COORDINATOR)
+    first_worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    second_worker = scene.worker(scene.organization(), Role.COORDINATOR)
     with scene.database.transaction(SYSTEM) as tx:
-        for worker in (one, other):
+        for worker in (first_worker, second_worker):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
-    agree = change_rule(scene, scene.as_worker(one))
-    assert refusal(lambda: agree(scene.as_worker(other))) == NOT_INDEPENDENT
+    agree = change_rule(scene, scene.as_worker(first_worker))
+    assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
 
 
 def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:

@@ -202,13 +202,13 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
         phones=[d.Phone(number="+50522220000")],
         contacts=[d.ContactPoint(name="Ana Inventada")],
     )
-    hidden = change(manager, created, confidential=True)
-    shown = get(partner, hidden)
-    assert (shown.address, shown.area_code, shown.name) == ("", "", "")
-    (offered,) = offers(partner, service.id)
-    assert (list(offered.phones), list(offered.contacts)) == ([], [])
+    hidden_place = change(manager, created, confidential=True)
+    place = get(partner, hidden_place)
+    assert (place.address, place.area_code, place.name) == ("", "", "")
+    (details,) = offers(partner, service.id)
+    assert (list(details.phones), list(details.contacts)) == ([], [])
     assert "Portón verde" not in str(scene.rows("SELECT * FROM field_changes"))
-    assert wrong_fields(lambda: change(manager, hidden, confidential=False)) == [
+    assert wrong_fields(lambda: change(manager, hidden_place, confidential=False)) == [
         ("location.confidential", "out_of_range")
     ]
 
@@ -217,25 +217,25 @@ def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     place, office = make(manager, **OFFICE), make(manager, **OFFICE)
-    hidden = scene.service(member, "Acogida", "PSS")
+    hidden_service = scene.service(member, "Acogida", "PSS")
     open_service = scene.service(member, "", "LEG")
     former = scene.service(member, "Antes", "LEG", active=False)
     for service, location in (
-        (hidden, place),
+        (hidden_service, place),
         (former, place),
-        (hidden, office),
+        (hidden_service, office),
         (open_service, office),
     ):
         offer(manager, service.id, location)
     request = pb.ListLocationsRequest(organization_id=member.id)
     assert len(partner.ListLocations(request).locations) == 2
-    change_service(manager, hidden.id, confidential=True)
+    change_service(manager, hidden_service.id, confidential=True)
     for by in (partner, scene.coordinator):
-        assert not offers(by, hidden.id)
+        assert not offers(by, hidden_service.id)
         assert [location.id for location in by.ListLocations(request).locations] == [office.id]
         assert refusal(partial(get, by, place)) == NOT_FOUND
     assert (get(manager, place).address, get(partner, office).id) == (OFFICE["address"], office.id)
-    assert [offered.location_id for offered in offers(partner, open_service.id)] == [office.id]
+    assert [details.location_id for details in offers(partner, open_service.id)] == [office.id]
 
 
 def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
@@ -304,13 +304,13 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     created = make(manager, **OFFICE)
-    offered = offer(manager, scene.service(member, "Acogida", "PSS").id, created)
+    offer_there = offer(manager, scene.service(member, "Acogida", "PSS").id, created)
     assert refusal(lambda: delete(manager, created)) == ("FAILED_PRECONDITION", "location_in_use")
-    manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
+    manager.DeleteServiceAtLocation(id=offer_there.id, request_id=new_id())
     delete(manager, created)
     assert refusal(lambda: get(manager, created)) == NOT_FOUND
     assert (
-        refusal(lambda: manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id()))
+        refusal(lambda: manager.DeleteServiceAtLocation(id=offer_there.id, request_id=new_id()))
         == NOT_FOUND
     )
 
@@ -327,10 +327,10 @@ def test_a_service_states_its_details_at_a_place_and_can_replace_them(
         languages=["es", "miq"],
     )
     again = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
-    (offered,) = offers(partner, service.id)
-    assert first.id == again.id == offered.id
-    assert [phone.number for phone in offered.phones] == ["+50522220001"]
-    assert (offered.location.name, list(offered.languages)) == ("Oficina", [])
+    (details,) = offers(partner, service.id)
+    assert first.id == again.id == details.id
+    assert [phone.number for phone in details.phones] == ["+50522220001"]
+    assert (details.location.name, list(details.languages)) == ("Oficina", [])
 
 
 # --- hours
@@ -366,9 +366,9 @@ def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     service, created = scene.service(member, "Consulta", "PSS"), make(manager, **OFFICE)
-    offered = offer(manager, service.id, created, schedules=[weekly("00:00", "00:00")])
+    offer_there = offer(manager, service.id, created, schedules=[weekly("00:00", "00:00")])
     assert is_open(partner, service.id) is True
-    manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
+    manager.DeleteServiceAtLocation(id=offer_there.id, request_id=new_id())
     assert is_open(partner, service.id) is None
 
 
@@ -378,13 +378,13 @@ def test_hours_follow_a_service_and_a_place_to_another_time_zone(
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua
     hours = [weekly("10:00", "11:00")]
     service = make_service(manager, name="Propia", country="NI", schedules=hours)
-    offered = scene.service(member, "Allá", "PSS")
+    service_at_place = scene.service(member, "Allá", "PSS")
     created = make(manager, **OFFICE | {"area_code": ""})
-    offer(manager, offered.id, created, schedules=hours)
-    assert (is_open(partner, service.id), is_open(partner, offered.id)) == (True, True)
+    offer(manager, service_at_place.id, created, schedules=hours)
+    assert (is_open(partner, service.id), is_open(partner, service_at_place.id)) == (True, True)
     change_service(manager, service.id, country="ES", department="")  # 17:30 there
     change(manager, created, country="ES", department="")
-    assert (is_open(partner, service.id), is_open(partner, offered.id)) == (False, False)
+    assert (is_open(partner, service.id), is_open(partner, service_at_place.id)) == (False, False)
 
 
 def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forward(

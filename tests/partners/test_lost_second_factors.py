@@ -43,7 +43,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     scene: Scene, member: Organization
 ) -> None:
     worker = worker_with_second_factor(scene, member)
-    waiting = sign_in(scene).challenge
+    challenge = sign_in(scene).challenge
     scene.rows(
         "INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id",
         worker.id,
@@ -54,7 +54,7 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     remove_second_factor(scene.as_worker(manager), worker)
     assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
-    assert refusal(lambda: finish(scene, waiting, "123456")) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, challenge, "123456")) == SIGN_IN_FAILED
     entered = sign_in(scene)
     assert token_of(scene, entered.session_secret).worker.id == worker.id, (
         "she signs in with her own password, which nobody else has"
@@ -87,8 +87,8 @@ def test_nobody_removes_her_own_second_factor(scene: Scene, member: Organization
 def test_one_manager_removes_the_second_factor_of_another(
     scene: Scene, member: Organization
 ) -> None:
-    other = worker_with_second_factor(scene, member, Role.MANAGER)
-    remove_second_factor(scene.by(member, Role.MANAGER), other)
+    other_manager = worker_with_second_factor(scene, member, Role.MANAGER)
+    remove_second_factor(scene.by(member, Role.MANAGER), other_manager)
     assert sign_in(scene).session_secret
 
 
@@ -112,10 +112,10 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
     scene: Scene, member: Organization
 ) -> None:
     manager = worker_with_second_factor(scene, member, Role.MANAGER, Role.WORKER)
-    second = scene.worker(member, Role.MANAGER)
+    second_manager = scene.worker(member, Role.MANAGER)
     assert scene.coordinator.GetOrganization(id=member.id).only_manager_worker_id == ""
     assert refusal(lambda: remove_second_factor(scene.coordinator, manager)) == NOT_FOUND
-    scene.as_worker(manager).SuspendWorker(id=second.id)
+    scene.as_worker(manager).SuspendWorker(id=second_manager.id)
     current_organization = scene.coordinator.GetOrganization(id=member.id)
     assert (current_organization.has_manager, current_organization.only_manager_worker_id) == (
         True,
@@ -125,7 +125,7 @@ def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_no
         "the field is shown to coordinators only"
     )
     # she is no longer a manager
-    assert refusal(lambda: remove_second_factor(scene.coordinator, second)) == NOT_FOUND
+    assert refusal(lambda: remove_second_factor(scene.coordinator, second_manager)) == NOT_FOUND
     remove_second_factor(scene.coordinator, current_organization.only_manager_worker_id)
     assert sign_in(scene).session_secret
     [(fact, _)] = facts_with_letters(scene, "second_factor_removed")

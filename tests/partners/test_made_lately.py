@@ -80,7 +80,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     by, since = scene.as_worker(manager), scene.clock.now()
     make_key(by)
     account = account_of(scene, invite(by, THIEF))
-    waiting = invite(by, "otro@correo.example")
+    open_invitation = invite(by, "otro@correo.example")
     listed = list_changes(by, since)
     assert {change.kind for change in listed} == {
         pb.MADE_KIND_API_KEY,
@@ -91,7 +91,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     assert list_changes(by, since) == []
     for table, id, status in (
         ("workers", account, "SUSPENDED"),
-        ("invitations", waiting.id, "REVOKED"),
+        ("invitations", open_invitation.id, "REVOKED"),
     ):
         assert scene.rows(f"SELECT status FROM {table} WHERE id = %s", id) == [{"status": status}]
     assert scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL") == []

@@ -50,12 +50,12 @@ def shelter_with_more_services(scene: Scene) -> Organization:
     return organization
 
 
-def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
+def answers(by: Stubs, shelter: Organization | None) -> list[Message]:
     """Returns the answers to every request that the directory allows.
 
     Some requests are about everything, others about the hidden organisation.
     """
-    id = hidden.id if hidden else "0" * 32
+    id = shelter.id if shelter else "0" * 32
     calls: list[Callable[[], Any]] = [
         lambda: by.ListOrganizations(),
         lambda: by.ListOrganizations(type=pb.ORGANIZATION_TYPE_SHELTER),
@@ -69,7 +69,7 @@ def answers(by: Stubs, hidden: Organization | None) -> list[Message]:
         lambda: by.ListFieldChanges(subject_id=id),
         lambda: by.ListTruthScores(organization_id=id),
     ]
-    return [ask() for ask in calls]
+    return [call() for call in calls]
 
 
 @pytest.mark.parametrize(

@@ -266,8 +266,8 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
     "entry", [{}, {"public": True, "active": False}], ids=["not public", "not offered"]
 )
 def test_a_service_that_is_not_public_is_not_found(scene: Scene, entry: dict[str, Any]) -> None:
-    hidden = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
-    for id in (hidden.id, "f" * 32, "x"):
+    service = scene.service(scene.organization(), "Asesoría", "LEG", **entry)
+    for id in (service.id, "f" * 32, "x"):
         assert refusal(partial(scene.nobody.GetPublicService, id=id)) == NOT_FOUND
 
 

@@ -19,12 +19,12 @@ def test_a_page_token_with_values_that_the_database_cannot_compare_is_refused(
 ) -> None:
     token = base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode().rstrip("=")
     manager = scene.by(scene.organization(), Role.MANAGER)
-    for ask in (
+    for call in (
         lambda: manager.ListOrganizations(page_token=token),
         lambda: manager.ListWorkers(page_token=token),
         lambda: manager.SearchServices(page_token=token),
     ):
-        code, _, fields = refusal_with_fields(ask)
+        code, _, fields = refusal_with_fields(call)
         assert (code, fields) == ("INVALID_ARGUMENT", {"page_token": "malformed"})
 
 

@@ -222,9 +222,12 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
     assert_wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
     create(me, begun, device.make(begun.options))
     assert_wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
-    late = begin(me)
+    expired_challenge = begin(me)
     network.advance(minutes=5)
-    assert_wrong("challenge", lambda: create(me, late, Authenticator(SITE).make(late.options)))
+    assert_wrong(
+        "challenge",
+        lambda: create(me, expired_challenge, Authenticator(SITE).make(expired_challenge.options)),
+    )
 
 
 def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(network: Scene) -> None:

@@ -230,9 +230,9 @@ def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the
     The change of the password ends that sign-in, too.
     """
     app, _spare = turn_on_code(network)
-    waiting = sign_in(network).challenge
+    challenge = sign_in(network).challenge
     reset(network, link(network))
-    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
 
 
 def test_a_password_that_is_checked_while_it_changes_opens_no_session(
@@ -262,9 +262,9 @@ def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(
     for n in range(4):
         network.advance(hours=1)
         token, new_password = link(network), f"una frase de prueba numero {n}"
-        waiting, code = sign_in(network, password=password).challenge, app.code()
+        challenge, code = sign_in(network, password=password).challenge, app.code()
         with ThreadPoolExecutor(2) as pool:
-            finished = pool.submit(answer, partial(finish, network, waiting, code))
+            finished = pool.submit(answer, partial(finish, network, challenge, code))
             pool.submit(reset, network, token, new_password).result()
         assert finished.result() in ("OK", "sign_in_failed")
         assert network.rows("SELECT FROM sessions") == []
@@ -275,9 +275,9 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
     network: Scene,
 ) -> None:
     app, _spare = turn_on_code(network)
-    waiting = sign_in(network).challenge
+    challenge = sign_in(network).challenge
     change(herself(network))
-    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
     [(fact, letter)] = facts_with_letters(network, "password_changed")
     assert (fact.worker_id, letter.email) == (worker_of(network), EMAIL), (
         "she is notified of that change, too"

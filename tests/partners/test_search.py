@@ -200,9 +200,9 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
     scene.service(organization, "Cerrado por obras", active=False)
     scene.service(organization, "Abierto")
     manager, stranger = scene.by(organization, Role.MANAGER), scene.by(scene.organization("Ajena"))
-    mine = pb.SearchServicesRequest(organization_id=organization.id)
+    request = pb.SearchServicesRequest(organization_id=organization.id)
     for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
-        page = caller.SearchServices(mine)
+        page = caller.SearchServices(request)
         assert (len(page.services), page.total_size) == (seen, seen)
         assert caller.SearchServices().total_size == 1
     assert stranger.SearchServices(organization_id="nobody").total_size == 0

@@ -82,8 +82,8 @@ def add_closed_services(scene: Scene) -> None:
 
 
 def add_services_of_a_new_member(scene: Scene) -> None:
-    other = scene.organization("Xochitl com refujio", approved=False)
-    scene.service(other, "Xochitl casa", "HOU.EMG", description="Com refujio")
+    new_member = scene.organization("Xochitl com refujio", approved=False)
+    scene.service(new_member, "Xochitl casa", "HOU.EMG", description="Com refujio")
 
 
 @pytest.mark.parametrize(

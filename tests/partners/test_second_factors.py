@@ -126,9 +126,9 @@ def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end
     assert refusal(lambda: finish(network, challenge, "1")) == SIGN_IN_FAILED
     network.advance(minutes=4)
     assert finish(network, challenge, app.code()).session_secret
-    late = sign_in(network).challenge
+    late_challenge = sign_in(network).challenge
     network.advance(minutes=5)
-    assert refusal(lambda: finish(network, late, app.code())) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, late_challenge, app.code())) == SIGN_IN_FAILED
 
 
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
@@ -157,10 +157,10 @@ def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked
         ("password", "wrong")
     ]
     assert me.GetSecondFactor().recovery_codes_left == 10
-    waiting = sign_in(network).challenge
+    challenge = sign_in(network).challenge
     assert not me.EndSecondFactor(password=PASSWORD).HasField("confirm_time")
     network.advance(seconds=60)
-    assert refusal(lambda: finish(network, waiting, app.code())) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
     assert sign_in(network).session_secret
 
 

@@ -189,7 +189,7 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
 
 
 @pytest.mark.parametrize(
-    ("capacity", "declined", "doubts"),
+    ("capacity", "declined", "is_in_doubt"),
     [
         (ROOM, LATER, True),
         (ROOM, NOON, False),
@@ -199,12 +199,12 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
     ],
 )
 def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
-    capacity: Capacity, declined: datetime, doubts: bool
+    capacity: Capacity, declined: datetime, is_in_doubt: bool
 ) -> None:
     tested_service = registered(capacity=capacity)
-    assert tested_service.doubt_capacity(declined) is doubts
+    assert tested_service.doubt_capacity(declined) is is_in_doubt
     assert tested_service.capacity == (
-        replace(capacity, declined_time=declined) if doubts else capacity
+        replace(capacity, declined_time=declined) if is_in_doubt else capacity
     )
 
 

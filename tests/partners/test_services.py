@@ -226,9 +226,11 @@ def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> 
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
     change = change_of(created, name="Tomado")
     assert refusal(lambda: stranger.UpdateService(change)) == NOT_FOUND
-    closed = pb.Capacity(intake=pb.INTAKE_CLOSED)
+    closed_room = pb.Capacity(intake=pb.INTAKE_CLOSED)
     for caller in (stranger, scene.coordinator):
-        assert refusal(partial(caller.SetCapacity, id=created.id, capacity=closed)) == NOT_FOUND
+        assert (
+            refusal(partial(caller.SetCapacity, id=created.id, capacity=closed_room)) == NOT_FOUND
+        )
     for id in ("0" * 32, "", "' OR 1"):
         assert refusal(partial(stranger.GetService, id=id)) == NOT_FOUND
 

@@ -146,12 +146,22 @@ def test_a_session_yields_tokens_that_last_a_few_seconds(network: Scene) -> None
     network.verifier.verify(token_of(network, secret).tokens["enlace.partners"])
 
 
-def test_a_session_ends_after_being_idle_for_a_quarter_of_an_hour(network: Scene) -> None:
+@pytest.mark.parametrize(
+    ("uses", "minutes_between", "last_minutes"),
+    [
+        pytest.param(3, 14, 15, id="idle for a quarter of an hour"),
+        pytest.param(12 * 6 - 1, 10, 10, id="in use for twelve hours"),
+        pytest.param(1, -5, 16, id="idle after its clock was set back by minutes"),
+    ],
+)
+def test_a_session_continues_while_it_is_used_and_ends_when_it_is_idle_or_old(
+    network: Scene, uses: int, minutes_between: int, last_minutes: int
+) -> None:
     secret = sign_in(network).session_secret
-    for _ in range(3):
-        network.advance(minutes=14)
+    for _ in range(uses):
+        network.advance(minutes=minutes_between)
         token_of(network, secret)
-    network.advance(minutes=15)
+    network.advance(minutes=last_minutes)
     assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
@@ -166,15 +176,6 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
     network.advance(minutes=1)
     for request in (passive, pb.IssueTokenRequest(session_secret=secret)):
         assert refusal(partial(network.nobody.IssueToken, request)) == SESSION_ENDED
-
-
-def test_a_session_ends_after_twelve_hours_even_if_it_is_in_use(network: Scene) -> None:
-    secret = sign_in(network).session_secret
-    for _ in range(12 * 6 - 1):
-        network.advance(minutes=10)
-        token_of(network, secret)
-    network.advance(minutes=10)
-    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
 def test_a_busy_session_is_written_at_most_twice_a_minute(network: Scene) -> None:
@@ -296,14 +297,4 @@ def test_a_session_opened_by_a_clock_that_was_ahead_does_not_outlive_its_idle_li
     network.advance(hours=10)
     secret = sign_in(network).session_secret
     network.advance(hours=-10)
-    assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
-
-
-def test_a_session_continues_when_a_clock_is_set_back_by_minutes_and_its_use_is_recorded_again(
-    network: Scene,
-) -> None:
-    secret = sign_in(network).session_secret
-    network.advance(minutes=-5)
-    token_of(network, secret)
-    network.advance(minutes=16)
     assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED

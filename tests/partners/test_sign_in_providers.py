@@ -142,8 +142,8 @@ def test_a_sign_in_that_the_provider_refused_fails(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     challenge, callback = sign_in_there(scene, ministry, provider)
-    refused = {"state": callback["state"], "error": "access_denied"}
-    assert refusal(lambda: finish(scene, challenge, refused)) == SIGN_IN_FAILED
+    refused_callback = {"state": callback["state"], "error": "access_denied"}
+    assert refusal(lambda: finish(scene, challenge, refused_callback)) == SIGN_IN_FAILED
 
 
 def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
@@ -435,12 +435,12 @@ def test_providers_that_hang_do_not_take_all_the_threads(
         return time.monotonic() - started
 
     with ThreadPoolExecutor(5) as pool:
-        waiting = [pool.submit(duration, signed_in) for signed_in in sign_ins]
+        futures = [pool.submit(duration, signed_in) for signed_in in sign_ins]
         time.sleep(0.5)
         started = time.monotonic()
         scene.nobody.EndSession(session_secret="x")
         assert time.monotonic() - started < 1
-        durations = sorted(future.result() for future in waiting)
+        durations = sorted(future.result() for future in futures)
     assert durations[0] < 1.5 < durations[-1] < 5
 
 

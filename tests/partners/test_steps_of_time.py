@@ -193,8 +193,8 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
         shelters.scene.database.transaction(SYSTEM) as tx,
         DirectoryIndex().current_content(tx, now) as content,
     ):
-        content.waiting_shelters = waiting = Counted(content.waiting_shelters)
-        assert (content.due_ids(now), waiting.readings) == ([], 0)
+        content.waiting_shelters = waiting_shelters = Counted(content.waiting_shelters)
+        assert (content.due_ids(now), waiting_shelters.readings) == ([], 0)
         assert content.due_ids(NOON + STEP) == [shelters.service.id]
 
 
@@ -202,19 +202,21 @@ def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happ
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
-    early, late = (
+    early_service, late_service = (
         scene.service(scene.organization(f"Casa {when}"), "Casa", room=4)
         for when in ("temprana", "tardía")
     )
     for service, time in (
-        (early, scene.clock.now() + timedelta(minutes=1)),
-        (late, NOON + STEP - timedelta(seconds=1)),
+        (early_service, scene.clock.now() + timedelta(minutes=1)),
+        (late_service, NOON + STEP - timedelta(seconds=1)),
     ):
         scene.clock.set(time)
         shelters.refer_to(service, "accepted")
         shelters.refer_to(service, "declined")
     scene.clock.set(NOON + STEP)
-    first, second = (shelters.reader.GetService(id=service.id) for service in (early, late))
+    first, second = (
+        shelters.reader.GetService(id=service.id) for service in (early_service, late_service)
+    )
     assert first.capacity.available == 3
     assert (first.capacity, first.update_time) == (second.capacity, second.update_time)
     assert first.capacity.declined_time.ToDatetime(NOON.tzinfo) == NOON
@@ -265,9 +267,9 @@ def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Sce
     for available in (4, 2):
         room = pb.Capacity(intake=pb.INTAKE_OPEN, available=available)
         manager.SetCapacity(id=created.id, capacity=room)
-        shown = reader.GetService(id=created.id).capacity
+        seen_room = reader.GetService(id=created.id).capacity
         # an hour ago, when the step began
-        assert (shown.available, shown.update_time.ToDatetime(NOON.tzinfo)) == (4, NOON)
+        assert (seen_room.available, seen_room.update_time.ToDatetime(NOON.tzinfo)) == (4, NOON)
 
 
 def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: Shelters) -> None:

@@ -87,14 +87,14 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
     colleague = scene.by(scene.coalition, Role.COORDINATOR)
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == SECOND_PERSON
     assert refusal(lambda: suspend(scene, colleague, member)) == NOT_INDEPENDENT
-    agreed = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
-    assert (agreed.status, agreed.suspension.reason, works(worker)) == (
+    suspended = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
+    assert (suspended.status, suspended.suspension.reason, works(worker)) == (
         SUSPENDED,
         pb.SUSPENSION_REASON_HARM,
         False,
     )
-    assert not agreed.suspension.HasField("expire_time")
-    assert agreed.suspension.second_worker_id not in ("", agreed.suspension.worker_id)
+    assert not suspended.suspension.HasField("expire_time")
+    assert suspended.suspension.second_worker_id not in ("", suspended.suspension.worker_id)
     assert refusal(lambda: suspend(scene, second_coordinator, member)) == ILLEGAL
 
 
@@ -212,9 +212,12 @@ def test_d24_a_reinstatement_takes_two_people_too(
     assert (proposed.status, works(worker)) == (SUSPENDED, False)
     assert proposed.reinstatement_proposed_by_worker_id
     assert refusal(lambda: reinstate(scene, scene.coordinator, member)) == SECOND_PERSON
-    back = reinstate(scene, second_coordinator, member)
-    assert (back.status, works(worker)) == (APPROVED, True)
-    assert (back.HasField("suspension"), back.reinstatement_proposed_by_worker_id) == (False, "")
+    reinstated = reinstate(scene, second_coordinator, member)
+    assert (reinstated.status, works(worker)) == (APPROVED, True)
+    assert (reinstated.HasField("suspension"), reinstated.reinstatement_proposed_by_worker_id) == (
+        False,
+        "",
+    )
     assert len(facts_with_letters(scene, "member_reinstated")) == 1
 
 

@@ -250,7 +250,7 @@ def test_keys_move_from_files_into_the_token_and_fingerprints_stay_the_same(
     assert (moving.add(NOW), moving.retire(2), moving.newest()) == (2, [1], 2)
 
 
-def test_a_token_without_keys_another_token_and_another_key_for_marks_are_reported(
+def test_a_token_without_keys_and_keys_that_do_not_fit_the_database_are_reported(
     token: KeyServiceSettings,
     folder: Path,
     softhsm: SoftHsm,

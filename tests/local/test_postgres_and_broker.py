@@ -220,7 +220,7 @@ def test_a_child_ends_with_its_parent_even_when_the_parent_is_killed(tmp_path: P
     until(lambda: not runs(pid), 5)
 
 
-def test_a_server_may_listen_on_a_free_port_that_no_other_process_is_given() -> None:
+def test_a_free_port_is_held_against_other_processes_and_still_lets_a_server_listen() -> None:
     port = free_port()
     program = f"from local import process; print(process._hold('127.0.0.1', {port}))"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -186,7 +186,7 @@ def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
         (False, False, "no_mail"),
     ],
 )
-def test_an_invitation_goes_by_email_and_on_paper_only_where_there_is_no_email(
+def test_an_invitation_goes_on_paper_if_and_only_if_there_is_no_email(
     on_paper: bool, by_email: bool, reason: str
 ) -> None:
     with pytest.raises(Conflict, match=f"^{reason}$") if reason else nullcontext():
@@ -354,7 +354,7 @@ def test_a_new_key_records_who_made_it() -> None:
     assert (founded.worker_id, founded.made_by_worker_id, founded.in_force) == ("", "", True)
 
 
-def test_an_organisation_may_have_two_keys_one_in_use_and_one_to_rotate_to() -> None:
+def test_an_organisation_may_have_at_most_two_keys() -> None:
     key(live=1)
     assert conflict_of(lambda: key(live=2)) == "too_many_keys"
 

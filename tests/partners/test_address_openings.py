@@ -62,7 +62,7 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
     assert refusal(lambda: open_address(driver, REFERRAL)) == OPENED
 
 
-def test_the_sender_is_led_to_an_open_place_of_a_service_that_became_confidential(
+def test_the_sender_opens_the_address_of_an_open_place_whose_service_became_confidential(
     scene: Scene, member: Organization, manager: Stubs, sender: Organization, driver: Stubs
 ) -> None:
     service = scene.service(member, "Acogida", "PSS")

@@ -61,7 +61,7 @@ def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: 
     )
 
 
-def test_many_waiting_applications_close_the_form_for_nobody(scene: Scene) -> None:
+def test_many_waiting_applications_do_not_close_the_form(scene: Scene) -> None:
     apply(scene)
     copies = (
         "SELECT (o).* FROM (SELECT jsonb_populate_record(o, jsonb_build_object('id', md5(n::text)))"

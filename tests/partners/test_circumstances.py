@@ -130,7 +130,7 @@ def verdicts(question: dict[str, Any], **fields: Any) -> dict[str, tuple[Verdict
         ),
     ],
 )
-def test_a_services_statements_decide_and_a_missing_statement_means_ask(
+def test_the_statements_of_a_service_decide_and_a_missing_statement_has_to_be_asked_for(
     question: dict[str, Any],
     statements: dict[str, Any],
     criterion: str,
@@ -144,7 +144,7 @@ def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_n
     assert set(verdicts({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
 
 
-def test_of_services_that_state_the_same_the_one_that_keeps_its_promises_comes_first() -> None:
+def test_a_service_that_keeps_its_promises_comes_before_others_that_state_the_same() -> None:
     directory = [
         candidate("a", promises_broken=9),
         candidate("b", name="z", promises_kept=9),

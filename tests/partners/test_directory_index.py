@@ -98,7 +98,7 @@ def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: S
     assert (found_names(scene, "MED.DENT"), found_names(scene, "MED.MAT")) == ([], ["Casa"])
 
 
-def test_a_directory_that_was_restored_beneath_a_running_process_is_read_again(
+def test_a_directory_that_is_restored_while_a_process_runs_is_read_again(
     scene: Scene,
 ) -> None:
     created = scene.service(scene.coalition, "Casa", "MED.PRI")
@@ -151,7 +151,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
         assert len(content.ranking) == len(content.search) == 3
 
 
-def test_a_caller_that_waited_for_anothers_first_reading_knows_what_was_committed_meanwhile(
+def test_a_caller_that_waited_for_the_first_reading_sees_what_was_committed_meanwhile(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
@@ -301,7 +301,7 @@ def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_
     assert (found_names(scene), len(found_names(scene, "MED.DENT"))) == ([], 9)
 
 
-def test_a_service_that_a_process_cannot_read_keeps_no_other_from_being_matched_and_found(
+def test_a_service_that_a_process_cannot_read_does_not_hide_other_services(
     scene: Scene,
 ) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")

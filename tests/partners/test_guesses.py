@@ -196,7 +196,7 @@ def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
     assert waits(network) == 300
 
 
-def test_calls_under_way_are_counted_and_waited_for_no_longer_than_they_can_last(
+def test_a_call_under_way_counts_as_a_guess_for_as_long_as_it_can_last(
     network: Scene,
 ) -> None:
     with network.owner.transaction(SYSTEM) as tx:

@@ -144,7 +144,7 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
     ]
 
 
-def test_a_service_without_a_place_from_another_directory_is_refused(
+def test_a_service_from_another_directory_is_refused_if_it_has_no_place(
     scene: Scene, manager: Stubs
 ) -> None:
     nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}

@@ -239,7 +239,7 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
         ({"phones": [{"number": "ask inside"}]}, [("phones", "malformed")]),
     ],
 )
-def test_a_file_states_about_a_service_at_a_place_no_more_than_a_call(
+def test_a_file_may_state_no_more_about_a_service_at_a_place_than_a_call(
     details: dict[str, Any], expected: list[tuple[str, str]], scene: Scene, manager: Stubs
 ) -> None:
     service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **details}]}

@@ -86,7 +86,7 @@ DONE = (pb.IMPORT_STATE_DONE, "", 2)
 CANCELLED = (pb.IMPORT_STATE_CANCELLED, "", 0)
 
 
-def test_an_import_is_accepted_at_once_done_in_the_background_and_its_report_is_kept(
+def test_an_import_is_accepted_at_once_and_done_later_and_its_report_is_kept(
     scene: Scene, manager: Stubs
 ) -> None:
     job = create(manager, request_id="once")
@@ -259,7 +259,7 @@ def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
     assert result(scene, manager, job) == DONE
 
 
-def test_an_import_whose_process_ended_three_times_fails_and_says_so(
+def test_an_import_whose_process_ended_three_times_fails_as_interrupted(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_jobs, "read_apart", Mock(side_effect=ReadingInterrupted))

@@ -153,7 +153,7 @@ def test_the_registrar_of_a_member_invites_nobody_to_it_before_another_has_appro
     scene.coordinator.CreateInvitation(request)
 
 
-def test_no_rpc_makes_an_account_with_a_password_that_another_knows() -> None:
+def test_no_rpc_makes_an_account_with_a_password_that_somebody_else_knows() -> None:
     services = (
         pb.DESCRIPTOR.services_by_name["Members"],
         directory_pb2.DESCRIPTOR.services_by_name["Directory"],

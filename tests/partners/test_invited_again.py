@@ -133,7 +133,7 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
         )
 
 
-def test_of_several_first_managers_invited_at_once_only_one_can_accept(scene: Scene) -> None:
+def test_only_one_of_several_first_managers_invited_at_once_can_accept(scene: Scene) -> None:
     member = scene.organization("Casa Nueva")
     with ThreadPoolExecutor(4) as pool:
         created = list(
@@ -159,7 +159,7 @@ def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> Non
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
 
 
-def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
+def test_the_invitation_of_a_first_manager_is_refused_once_there_is_a_manager(scene: Scene) -> None:
     """An account may be made in another way while the invitation is open.
 
     Both ways check under the same lock that there is no manager yet.
@@ -170,7 +170,7 @@ def test_a_first_manager_who_comes_second_is_refused(scene: Scene) -> None:
     assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS
 
 
-def test_one_address_invited_by_two_organisations_becomes_one_account(scene: Scene) -> None:
+def test_one_address_invited_by_several_organisations_becomes_one_account(scene: Scene) -> None:
     created = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
     with ThreadPoolExecutor(3) as pool:
         answers = list(

@@ -69,7 +69,7 @@ def test_an_invalid_place_is_refused_with_its_field(
     assert tested_place == place()
 
 
-def test_a_place_may_state_less() -> None:
+def test_the_area_the_department_and_the_coordinates_of_a_place_may_be_missing() -> None:
     for less in ({"area_code": ""}, {"department": ""}, {"latitude": None, "longitude": None}):
         assert place(replace(HOUSE, **less)).entry == replace(HOUSE, **less)
 

@@ -213,7 +213,7 @@ def test_a_place_that_becomes_confidential_loses_all_directions_and_never_become
     ]
 
 
-def test_an_open_place_leads_nobody_to_a_service_that_became_confidential(
+def test_an_open_place_is_hidden_once_its_only_active_service_is_confidential(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     place, office = make(manager, **OFFICE), make(manager, **OFFICE)
@@ -372,7 +372,7 @@ def test_the_hours_at_a_services_places_count_too_and_are_deleted_with_them(
     assert is_open(partner, service.id) is None
 
 
-def test_hours_follow_a_service_and_a_place_to_another_time_zone(
+def test_hours_are_read_in_the_new_time_zone_after_a_service_or_a_place_has_moved(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:
     scene.clock.set(scene.clock.now().replace(hour=16, minute=30))  # 10:30 in Managua

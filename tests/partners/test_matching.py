@@ -232,7 +232,7 @@ def test_a_missing_figure_is_reported() -> None:
     assert code == "figure_none"
 
 
-def test_the_order_is_verdict_room_freshness_nearness_language_name() -> None:
+def test_services_are_ordered_by_verdict_room_freshness_area_language_and_name() -> None:
     beds = SHELTER.capacity
     candidates = [
         replace(SHELTER, service_id="closed", capacity=replace(beds, intake=Intake.CLOSED)),

@@ -241,7 +241,7 @@ def test_a_department_is_kept_while_the_country_stays() -> None:
     assert organization.entry == replace(ENTRY, type=OrganizationType.NGO)
 
 
-def test_with_whom_a_member_shares_follows_from_its_type() -> None:
+def test_the_type_of_a_member_decides_with_whom_it_shares() -> None:
     types = (OrganizationType.PROSECUTION, OrganizationType.CONSULATE, OrganizationType.SHELTER)
     assert [shares_with(type) for type in (*types, None)] == [
         SharesWith.POLICE,
@@ -430,7 +430,7 @@ def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_s
 
 
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])
-def test_only_the_agreement_of_a_full_member_is_watched(status: OrganizationStatus) -> None:
+def test_only_the_agreement_of_an_approved_member_is_watched(status: OrganizationStatus) -> None:
     organization = member(status, evidence=agreement(-1))
     organization.warn_or_restart_probation(LATER, TODAY)
     assert (organization.status, organization.facts) == (status, [])

@@ -207,7 +207,7 @@ def test_an_invalid_application_is_refused_with_its_field(
     ]
 
 
-def test_the_same_request_id_applies_once(scene: Scene) -> None:
+def test_an_application_with_the_same_request_id_counts_once(scene: Scene) -> None:
     request = application(request_id="uno")
     assert scene.nobody.ApplyForMembership(request) == scene.nobody.ApplyForMembership(request)
     assert len(letters(scene)) == 1
@@ -250,7 +250,7 @@ def test_nothing_can_be_done_for_an_organisation_that_has_only_applied(scene: Sc
     }
 
 
-def test_a_manager_of_another_member_finds_an_applicant_with_no_rpc(scene: Scene) -> None:
+def test_an_applicant_is_not_found_by_any_rpc_of_a_manager_of_another_member(scene: Scene) -> None:
     applicant = apply(scene)
     manager = scene.by(scene.organization("Puentes"), Role.MANAGER)
     requests = requests_for(applicant)
@@ -301,7 +301,7 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     ) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def test_an_application_that_nobody_answers_is_rejected_in_the_end(scene: Scene) -> None:
+def test_an_application_that_nobody_answers_for_ninety_days_is_rejected(scene: Scene) -> None:
     applicant = apply(scene)
     scene.advance(days=89)
     scene.sweep()
@@ -383,7 +383,7 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
         )
 
 
-def test_the_second_of_two_coordinators_who_approve_at_once_has_to_look_again(
+def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again(
     scene: Scene,
 ) -> None:
     member = scene.organization("Nueva", approved=False)

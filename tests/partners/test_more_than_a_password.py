@@ -63,7 +63,7 @@ def test_other_roles_need_no_second_factor_and_without_the_setting_nobody_does(
     assert sign_in(scene.nobody, "operadora@ejemplo.org").session_secret
 
 
-def test_a_passkey_is_enough(scene: Scene, strict: Stubs) -> None:
+def test_a_passkey_counts_as_the_required_second_factor(scene: Scene, strict: Stubs) -> None:
     worker = scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
     phone = add_passkey(scene.as_worker(worker))
     begun = sign_in(strict)

@@ -271,7 +271,7 @@ def test_a_service_that_is_not_public_is_not_found(scene: Scene, entry: dict[str
         assert refusal(partial(scene.nobody.GetPublicService, id=id)) == NOT_FOUND
 
 
-def test_sorted_by_name_each_page_continues_where_the_last_one_ended(scene: Scene) -> None:
+def test_each_page_of_a_list_by_name_continues_where_the_page_before_ended(scene: Scene) -> None:
     house = scene.organization()
     names = ["Ábaco", "asesoría", "Asesoría", "Escuela", "Zapatería"]
     for name in reversed(names):
@@ -333,7 +333,7 @@ def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_sh
     assert names("CR-SJ") == names("CR-L") == {"Otra tierra"}
 
 
-def test_sorted_by_name_at_most_a_thousand_services_are_counted(
+def test_a_list_by_name_counts_services_only_up_to_a_limit(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_data, "MANY", 2)

@@ -100,7 +100,7 @@ def test_only_the_coordinator_registers_members(scene: Scene) -> None:
         assert refusal(partial(caller.CreateOrganization, organization=entry())) == expected
 
 
-def test_the_same_request_id_registers_once(scene: Scene) -> None:
+def test_a_registration_with_the_same_request_id_counts_once(scene: Scene) -> None:
     request = pb.CreateOrganizationRequest(organization=entry(), request_id="uno")
     first, second = (scene.coordinator.CreateOrganization(request) for _ in range(2))
     assert first == second
@@ -112,7 +112,7 @@ def test_the_same_request_id_registers_once(scene: Scene) -> None:
     )
 
 
-def test_the_life_of_a_member_is_published_without_a_gap(scene: Scene) -> None:
+def test_all_steps_of_a_membership_are_published_in_order_and_without_a_gap(scene: Scene) -> None:
     created = create(scene)
     scene.approve(created.id)
     assert scene.suspend(created.id).status == pb.ORGANIZATION_STATUS_SUSPENDED

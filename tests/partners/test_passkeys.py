@@ -289,7 +289,7 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:
     assert options["rpId"] == "localhost"
 
 
-def test_the_refusal_says_that_passkeys_are_impossible(
+def test_a_site_that_supports_no_passkeys_refuses_them_with_that_reason(
     network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = herself(network)

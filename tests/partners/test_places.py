@@ -42,7 +42,7 @@ def free(shelter: Shelter) -> int:
         "entered_in_error",
     ],
 )
-def test_an_accept_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
+def test_an_acceptance_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter, verb: str) -> None:
     before, referral_id = shelter.shown(), new_id()
     shelter.refer("accepted", referral_id)
     after = shelter.shown()

@@ -205,7 +205,7 @@ def test_an_import_of_a_killed_process_is_done_by_the_next_process(
         database.close()
 
 
-def test_the_service_receives_that_a_referral_was_declined_for_lack_of_room(
+def test_the_service_consumes_the_published_fact_of_a_decline_for_lack_of_room(
     place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(environment, "migrate").returncode == 0

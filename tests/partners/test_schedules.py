@@ -54,7 +54,7 @@ def test_a_weekly_schedule_is_open_on_its_days() -> None:
     assert len(days_of(weekly())) == 30, "without days, a schedule applies to every day"
 
 
-def test_the_first_monday_and_the_last_friday_of_a_month() -> None:
+def test_a_monthly_schedule_counts_weekdays_from_the_start_or_the_end_of_the_month() -> None:
     # this November has four Tuesdays
     for day, days in (("1MO", [2]), ("-1FR", [27]), ("5MO", [30]), ("5TU", [])):
         assert days_of(monthly(day)) == days, day

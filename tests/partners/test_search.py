@@ -166,7 +166,7 @@ def test_an_invalid_question_is_refused_with_its_field(
 
 
 @pytest.mark.parametrize("words", ["", "casa"])
-def test_the_pages_together_are_the_whole_without_duplicates(scene: Scene, words: str) -> None:
+def test_the_pages_together_contain_each_service_once(scene: Scene, words: str) -> None:
     for number in range(7):
         scene.service(
             scene.coalition,

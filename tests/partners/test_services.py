@@ -221,7 +221,7 @@ def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisa
     assert [service.id for service in response.services] == [house.id]
 
 
-def test_a_service_of_another_member_is_not_found_for_a_change(scene: Scene) -> None:
+def test_a_service_that_a_caller_may_not_change_is_not_found(scene: Scene) -> None:
     created = scene.service(scene.organization("Ajena"))
     stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
     change = change_of(created, name="Tomado")

@@ -146,7 +146,7 @@ def test_a_sign_in_that_the_provider_refused_fails(
     assert refusal(lambda: finish(scene, challenge, refused_callback)) == SIGN_IN_FAILED
 
 
-def test_nobody_is_led_into_the_account_of_whoever_sent_a_link(
+def test_a_callback_is_accepted_only_with_the_challenge_of_its_own_sign_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     challenge, callback = sign_in_there(scene, ministry, provider)
@@ -295,7 +295,7 @@ def test_a_new_key_of_a_provider_is_trusted_but_not_read_right_after_the_last_re
     assert sign_in_through(scene, ministry, provider).session_secret
 
 
-def test_one_coordinator_alone_sets_up_nothing(scene: Scene, provider: Provider) -> None:
+def test_one_coordinator_alone_sets_up_no_provider(scene: Scene, provider: Provider) -> None:
     ministry = scene.organization("Ministerio")
     scene.worker(ministry, Role.WORKER, email=OFFICIAL)
     proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)

@@ -136,7 +136,7 @@ def test_a_newer_proposal_replaces_an_older_one_and_the_provider_in_use_stays() 
         SignInProvider("provider", "ngo", 4, None, None, ProposedProvider(OTHER, "first", NOON)),
     ],
 )
-def test_a_provider_ends_only_once_and_with_the_proposal_for_it(
+def test_a_provider_ends_only_once_and_its_proposal_ends_with_it(
     provider: SignInProvider,
 ) -> None:
     provider.end()

@@ -174,7 +174,9 @@ def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longe
     assert refusal(lambda: make_key(by)) == STEP_UP
 
 
-def test_a4_a_token_from_before_proofs_is_still_verified(scene: Scene, manager: Worker) -> None:
+def test_a4_a_token_without_a_time_of_proof_is_still_verified(
+    scene: Scene, manager: Worker
+) -> None:
     token, _ = scene.issuer.issue(
         Caller(manager.id, "worker", manager.organization_id, frozenset({"MANAGER"})),
         "enlace.partners",
@@ -183,7 +185,7 @@ def test_a4_a_token_from_before_proofs_is_still_verified(scene: Scene, manager: 
     assert scene.with_token(token).ListApiKeys().api_keys == []
 
 
-def test_a4_a_session_from_before_proofs_was_proved_when_it_began(
+def test_a4_a_session_without_a_time_of_proof_counts_as_proved_when_it_began(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret

@@ -233,7 +233,7 @@ def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_befor
     assert shelters.free() == 3
 
 
-def test_c12_an_accept_that_is_received_late_counts_from_when_it_was_received(
+def test_c12_an_acceptance_that_is_received_late_counts_from_its_receipt(
     shelters: Shelters,
 ) -> None:
     shelters.scene.clock.set(NOON + STEP + HOUR)

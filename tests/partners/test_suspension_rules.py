@@ -202,7 +202,7 @@ def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
     )
 
 
-def test_a_suspension_that_two_agreed_to_never_ends_by_itself() -> None:
+def test_a_suspension_by_two_coordinators_does_not_end_by_itself() -> None:
     organization = member()
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.suspend(SECOND, None, NOON)

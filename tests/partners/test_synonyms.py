@@ -190,7 +190,7 @@ def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> Non
     assert "dentista" in values["es"]
 
 
-def test_after_an_update_of_the_synonyms_services_are_found_by_the_new_ones(
+def test_services_are_found_by_the_new_synonyms_after_an_update(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = scene.service(scene.coalition, "Jornada", "MED.DENT")

@@ -53,7 +53,7 @@ def test_a_shelter_that_stated_room_and_declines_for_lack_of_room_has_broken_a_p
         assert promises(shelter) == (0, 1)
 
 
-def test_refusing_an_enquiry_breaks_a_promise_too_and_a_yes_makes_one_for_a_day(
+def test_a_refused_enquiry_breaks_a_promise_and_a_yes_makes_a_promise_for_a_day(
     shelter: Shelter,
 ) -> None:
     shelter.answer_enquiry("no_capacity")
@@ -115,7 +115,7 @@ def test_the_coordination_lists_services_that_nobody_confirms_or_that_break_prom
     assert doubtful() == [shelter.service.id]
 
 
-def test_a_figure_states_when_it_becomes_stale_for_beds_after_a_day_and_for_talks_after_a_week(
+def test_a_figure_of_beds_becomes_stale_after_a_day_and_a_figure_of_talks_after_a_week(
     shelter: Shelter,
 ) -> None:
     talk = shelter.scene.service(shelter.organization, "Escucha", "PSS")

@@ -81,7 +81,9 @@ def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
     assert changed.name == "Propia y nueva"
 
 
-def test_one_person_proposes_another_confirms_and_the_public_number_follows(scene: Scene) -> None:
+def test_the_public_number_changes_once_another_person_has_confirmed_the_proposal(
+    scene: Scene,
+) -> None:
     line = scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )

@@ -80,7 +80,9 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
     scene.sweep()
-    assert days_of_warnings(scene, member.id) == [18, 31], "warned of the new end, too"
+    assert days_of_warnings(scene, member.id) == [18, 31], (
+        "the member is warned of the new end, too"
+    )
     scene.clock.set(NOON.replace(month=9, day=2))
     scene.sweep()
     before_renewal = scene.coordinator.GetOrganization(id=member.id)

@@ -50,7 +50,7 @@ def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(sc
 
 
 def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
-    # more than a hundred, which was once the budget of all callers together
+    # more than a hundred applications in all
     for number in range(25 * ADDRESS_BUDGET.burst):
         address = f"192.0.2.{number // ADDRESS_BUDGET.burst}"
         apply_from(scene, address, f"nadie{number}@ejemplo.example")

@@ -35,13 +35,13 @@ HOUR = timedelta(hours=1)
 
 
 class TransitHouse(Shelter):
-    """A shelter that stated at noon that it has room; it is two o'clock.
+    """Transitional housing that stated at noon that it has room; it is two o'clock.
 
     The facts of its declines name no sender, so that they break no promise.
     """
 
     def __init__(self, scene: Scene) -> None:
-        # other members do not see a shelter's change at once
+        # transitional housing is no shelter, so that other members see its changes at once
         super().__init__(scene, "HOU.TRANS")
         scene.advance(hours=2)
 

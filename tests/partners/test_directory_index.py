@@ -129,7 +129,7 @@ def test_while_one_caller_reads_very_many_changes_another_waits_within_its_own_d
     def read_slowly(
         tx: Transaction, seen: int, after: str = "", due: Sequence[str] = ()
     ) -> list[Row]:
-        if after:  # the second part
+        if after:  # the second part of the changes
             reading.set()
             assert may_go_on.wait(20)
         return original(tx, seen, after, due)

@@ -69,7 +69,7 @@ def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
     guesses(network, 10)
     assert waits(network, password=PASSWORD) == 300
     network.advance(seconds=299)
-    assert waits(network, email=EMAIL.upper()) == 1  # the same address
+    assert waits(network, email=EMAIL.upper()) == 1  # the same e-mail address
     network.advance(seconds=1)
     guesses(network, 1)
     assert waits(network) == 300
@@ -91,7 +91,7 @@ def test_strangers_guesses_do_not_keep_out_a_worker_who_signs_in_from_a_known_de
     guesses(network, 10, address="192.0.2.66")
     assert waits(network, address="192.0.2.67")
     sign_in(network, PASSWORD, address="192.0.2.68", device=PHONE)
-    assert waits(network, password=PASSWORD, device="q" * 43), "somebody else's device"
+    assert waits(network, password=PASSWORD, device="q" * 43), "another device"
 
 
 def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(

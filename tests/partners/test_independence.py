@@ -196,7 +196,7 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.signed_in(visitor, device="her own")
     scene.advance(minutes=1)
-    # first used on another device: a colleague at the same desk
+    # her account was first used on another device, like that of a colleague at the same desk
     change_rule(scene, first)(scene.signed_in(visitor, device="the office"))
 
 

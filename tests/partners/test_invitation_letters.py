@@ -37,7 +37,7 @@ def test_the_token_and_the_address_are_nowhere_but_in_the_sealed_letter(
     )
     sent_letter = letter(scene, created)
     assert (sent_letter.email, sent_letter.language) == (EMAIL, "es")
-    assert re.fullmatch(r"[\w-]{43}", sent_letter.token), "256 random bits"
+    assert re.fullmatch(r"[\w-]{43}", sent_letter.token), "the token has 256 random bits"
     assert sent_letter.token.encode() not in created.SerializeToString()
     assert wrong_fields(lambda: accept(scene, created, password="corta")) == [
         ("password", "too_short")

@@ -108,7 +108,7 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
     scene.by(member, Role.MANAGER).ConfirmApiKey(id=people_key.api_key.id)
     assert scene.nobody.IssueToken(api_key=people_key.secret).tokens
     accept(scene, invite(manager))
-    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "confirmed"
+    assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "the key stays confirmed"
 
 
 def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(

@@ -23,7 +23,7 @@ from tests.partners.scene import ROOT
 from tests.parts.postgres import Server
 
 NOWHERE = "127.0.0.1:9"  # nothing listens there: a service starts without its broker
-# with empty SETTINGS, which is all that a client must send
+# the beginning of HTTP/2 with empty SETTINGS; a client must send no more than that
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 

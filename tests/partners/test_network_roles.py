@@ -185,7 +185,7 @@ def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordina
     suspend(scene.coordinator, target.id)
     scene.advance(days=7)
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
-        "even before the sweep"
+        "the proposal has expired even before the sweep"
     )
     scene.advance(days=7)
     scene.sweep()

@@ -112,7 +112,7 @@ def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mai
 ) -> None:
     before = sign_in(network).session_secret
     token = link(network)
-    assert re.fullmatch(r"[\w-]{43}", token), "256 random bits"
+    assert re.fullmatch(r"[\w-]{43}", token), "the token has 256 random bits"
     assert sign_in(network).session_secret, "the request alone changes nothing"
     reset(network, token)
     assert refusal(lambda: token_of(network, before)) == SESSION_ENDED

@@ -286,7 +286,7 @@ def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
     second = ["--email", "segunda@coalicion.example", "--name", "Segunda"]
     found = ["found", "--organization", "Coalición de prueba", "--country"]
     assert command(environment, *found, "NI", *first).returncode == 2, (
-        "one alone can decide nothing"
+        "one coordinator alone can decide nothing"
     )
     assert command(environment, *found, "Nicaragua", *first, *second).returncode == 2
     output = command(environment, *found, "NI", *first, *second)

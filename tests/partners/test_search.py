@@ -227,7 +227,7 @@ def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene:
     worker = scene.by(new_member)
     page = worker.SearchServices(words="casa")
     assert ([service.name for service in page.services], page.total_size) == (["Casa abierta"], 1)
-    # Its own shelters are not shown to others before it is approved; it sees them itself.
+    # The shelters of a member on probation are shown to that member alone.
     assert sorted(names(scene, words="casa")) == ["Casa abierta", "Casa segura"]
     assert [s.id for s in worker.SearchServices(organization_id=new_member.id).services] == [
         own_service.id

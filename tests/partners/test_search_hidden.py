@@ -217,7 +217,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             and (dependants is None or service.entry.eligibility.takes_dependants is not False)
         ]
         names, totals = all_pages(scene, question)
-        # their words are in the same place, so that they are ranked alike
+        # all services have the words in their names, so that they are ranked alike
         assert names == [service.entry.name for service in expected], question
         assert set(totals) == {len(expected)}
 

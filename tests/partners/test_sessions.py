@@ -134,7 +134,8 @@ def test_a_session_yields_tokens_that_last_a_few_seconds(network: Scene) -> None
         "Puentes",
         [],
     )
-    network.advance(seconds=3.9)  # three, and less than the difference that clocks may have
+    # three seconds, and less than the allowed difference between clocks
+    network.advance(seconds=3.9)
     network.verifier.verify(issued.tokens["enlace.partners"])
     network.advance(seconds=0.2)
     with pytest.raises(Unauthenticated, match="token_expired"):

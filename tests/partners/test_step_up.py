@@ -148,7 +148,7 @@ def test_a4_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_o
     for prove_time, is_refused in (
         (None, True),
         (now - TEN_MINUTES - SECOND, True),
-        (now + TEN_MINUTES + SECOND, True),  # by a wrong clock
+        (now + TEN_MINUTES + SECOND, True),  # dated ahead by a wrong clock
         (now - TEN_MINUTES, False),
     ):
         token, _ = scene.issuer.issue(replace(caller, prove_time=prove_time), "enlace.partners")

@@ -250,7 +250,7 @@ def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
         return [match.service.name for match in shelters.reader.MatchServices(**WOMAN).matches]
 
     assert order() == ["Albergue", "Otro albergue"]
-    for _ in range(3):  # the shelter had stated room, declines, and states again that there is room
+    for _ in range(3):  # the shelter declines although it stated room, and states room again
         shelters.refer("declined")
         scene.advance(minutes=1)
         shelters.state_room(1)
@@ -268,7 +268,7 @@ def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Sce
         room = pb.Capacity(intake=pb.INTAKE_OPEN, available=available)
         manager.SetCapacity(id=created.id, capacity=room)
         seen_room = reader.GetService(id=created.id).capacity
-        # an hour ago, when the step began
+        # noon, an hour ago, is when the step began
         assert (seen_room.available, seen_room.update_time.ToDatetime(NOON.tzinfo)) == (4, NOON)
 
 

@@ -370,7 +370,9 @@ def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinato
     take = prepare(scene, member, step)
     take(scene.coordinator)
     scene.advance(days=7)
-    assert take(second_coordinator).status == before, "even before the sweep"
+    assert take(second_coordinator).status == before, (
+        "the proposal has expired even before the sweep"
+    )
     scene.advance(days=7)
     scene.sweep()
     assert not second_coordinator.ListOrganizations(waits_for_second=True).organizations

@@ -60,7 +60,7 @@ def test_a_refused_enquiry_breaks_a_promise_and_a_yes_makes_a_promise_for_a_day(
     assert promises(shelter) == (0, 1)
     shelter.state_room(0, d.INTAKE_CLOSED)
     shelter.refer("declined")
-    assert promises(shelter) == (0, 1), "it had stated that it is closed"
+    assert promises(shelter) == (0, 1), "the shelter had stated that it is closed"
     shelter.answer_enquiry()
     shelter.refer("accepted")
     assert promises(shelter) == (1, 1)

@@ -1,4 +1,7 @@
-"""A process forked from a template with all libraries behaves like a new interpreter."""
+"""A process that is forked from a template behaves like a new interpreter.
+
+The template has loaded all libraries.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def partner(scene: Scene) -> Stubs:
 
 @pytest.fixture
 def strict(scene: Scene) -> Iterator[Stubs]:
-    """The stubs of nobody, in a network that requires a second factor."""
+    """Stubs that call without a token in a network that requires a second factor."""
     with scene.other_server(strict=True) as channel:
         yield Stubs(channel)
 

@@ -467,7 +467,7 @@ class Scene:
         server.stop(0)
 
     def facts(self, subject: str) -> list[tuple[int, str]]:
-        """Returns version and type of each fact of a subject."""
+        """Returns the version and the type of each fact of a subject."""
         rows = self.rows(
             "SELECT version, type FROM outbox WHERE subject = %s ORDER BY version", subject
         )

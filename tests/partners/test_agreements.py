@@ -12,7 +12,7 @@ from tests.partners.test_membership import APPROVED, PROBATION, record_evidence,
 
 
 def days_of_warnings(scene: Scene, id: str) -> list[int]:
-    """Returns for each warning the days that the agreement of a member still holds."""
+    """Returns for each warning how many days the agreement of a member still held."""
     rows = scene.rows(
         "SELECT payload FROM outbox WHERE subject = %s AND type LIKE %s ORDER BY version",
         id,

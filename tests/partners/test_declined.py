@@ -1,6 +1,6 @@
 """A service that declines for lack of room puts its own figure in doubt until it states a new one.
 
-Nobody else can put the figure in doubt, and no fact from before the figure can.
+Neither others nor facts from before the figure can put it in doubt.
 """
 
 from __future__ import annotations

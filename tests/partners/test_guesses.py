@@ -1,4 +1,4 @@
-"""Wrong passwords: how many are allowed, from which address, and whom they lock out."""
+"""Wrong passwords: the budgets of accounts, addresses and devices, and the waits after them."""
 
 from __future__ import annotations
 

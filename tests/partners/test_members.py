@@ -1,4 +1,4 @@
-"""Workers and keys: who may make keys, what is refused, and what ends when they end."""
+"""Workers and keys: the right to make keys, refused requests, and the end of access."""
 
 from __future__ import annotations
 

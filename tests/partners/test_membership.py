@@ -1,6 +1,6 @@
 """The life of a membership.
 
-An organisation applies, is admitted, vetted, and approved by two people; it leaves.
+An organisation applies, is admitted, is vetted, is approved by two people, and leaves.
 """
 
 from concurrent.futures import ThreadPoolExecutor

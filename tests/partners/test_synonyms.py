@@ -74,7 +74,7 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
 
 
 @pytest.fixture
-def network(scene: Scene) -> Scene:
+def full_directory(scene: Scene) -> Scene:
     """A service for each need, with a name that says nothing about the need.
 
     One service is that of a convent.
@@ -131,27 +131,29 @@ NEEDS_BY_WORDS = {
 }
 
 
-def test_a_persons_own_words_find_what_she_means(network: Scene) -> None:
+def test_a_persons_own_words_find_what_she_means(full_directory: Scene) -> None:
     for words, need in NEEDS_BY_WORDS.items():
         expected = {need, *(code for code, term in taxonomy().terms.items() if term.parent == need)}
-        assert expected <= found_needs(network, words), words
+        assert expected <= found_needs(full_directory, words), words
 
 
-def test_unrelated_needs_are_not_found(network: Scene) -> None:
+def test_unrelated_needs_are_not_found(full_directory: Scene) -> None:
     for words, group in {
         "dentista": "MED",
         "comida": "MAT",
         "abogada": "LEG",
         "pasaporte": "DOC",
     }.items():
-        assert {code.partition(".")[0] for code in found_needs(network, words)} == {group}, words
+        assert {code.partition(".")[0] for code in found_needs(full_directory, words)} == {group}, (
+            words
+        )
 
 
-def test_every_synonym_finds_its_need(network: Scene) -> None:
+def test_every_synonym_finds_its_need(full_directory: Scene) -> None:
     for code, term in taxonomy().terms.items():
         for words in term.synonyms.values():
             for word in words:
-                assert code in found_needs(network, word), (code, word)
+                assert code in found_needs(full_directory, word), (code, word)
 
 
 def test_a_service_whose_own_words_contain_the_search_comes_first(scene: Scene) -> None:
@@ -177,10 +179,10 @@ def test_a_service_that_says_it_is_for_women_with_children_comes_first(scene: Sc
     assert names(scene, "mujeres") == ["Albergue tranquilo"]
 
 
-def test_nuns_are_found_by_the_type_of_their_organisation(network: Scene) -> None:
+def test_nuns_are_found_by_the_type_of_their_organisation(full_directory: Scene) -> None:
     for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
-        assert "HOU.TRANS" in found_needs(network, words), words
-        assert "HOU.EMG" not in found_needs(network, words), words
+        assert "HOU.TRANS" in found_needs(full_directory, words), words
+        assert "HOU.EMG" not in found_needs(full_directory, words), words
 
 
 def test_partner_systems_get_the_synonyms_with_the_taxonomy(scene: Scene) -> None:

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def issuer_and_verifier(folder: Path) -> tuple[Issuer, Verifier]:
-    """Returns an issuer and a verifier, such as two services keep for as long as they run."""
+    """Returns an issuer and a verifier, like those that two services keep while they run."""
     clock = SystemClock()
     signing = key_folder.FileCache(
         folder, "tokens*.jwk", partial(key_folder.all_signing, folder, "tokens")

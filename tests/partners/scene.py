@@ -138,8 +138,8 @@ class Scene:
         self.database = Database(self._place.url, max_size=12)
         self.database.open()
         self.sealing_key = key_folder.secret(folder, "sealing.partners")
-        keyring = self.keyring = Keyring(self.sealing_key)
-        self.pages = PageTokens(keyring)
+        self.keyring = Keyring(self.sealing_key)
+        self.pages = PageTokens(self.keyring)
         self.mail = Keyring(key_folder.secret(folder, "mail"))
         self.issuer = Issuer(key_folder.signing(folder, "tokens"), self.clock)
         self.verifier = Verifier(
@@ -148,17 +148,7 @@ class Scene:
         self._index = DirectoryIndex()
         self._server = Server(
             "127.0.0.1:0",
-            servicers(
-                self.database,
-                self.issuer,
-                self.verifier,
-                keyring,
-                self.mail,
-                self.clock,
-                self._index,
-                Site(SITE),
-                SignInProviders(self.database, keyring, self.mail, SITE, development=True),
-            ),
+            self._servicers(self._index),
             AddressReader(
                 lambda: key_folder.all_verifying(folder, "calls.gateway"),
                 "enlace.partners",
@@ -174,6 +164,20 @@ class Scene:
         self.nobody = Stubs(self._channel, origin=self.origin)
         self.owner = Database(self._place.migration_url, max_size=2)
         self.owner.open()
+
+    def _servicers(self, index: DirectoryIndex, **settings: Any) -> Any:
+        return servicers(
+            self.database,
+            self.issuer,
+            self.verifier,
+            self.keyring,
+            self.mail,
+            self.clock,
+            index,
+            Site(SITE),
+            SignInProviders(self.database, self.keyring, self.mail, SITE, development=True),
+            **settings,
+        )
 
     @property
     def url(self) -> str:
@@ -445,18 +449,7 @@ class Scene:
         """Yields a channel to a second process of the service, which has other settings."""
         server = Server(
             "127.0.0.1:0",
-            servicers(
-                self.database,
-                self.issuer,
-                self.verifier,
-                self.keyring,
-                self.mail,
-                self.clock,
-                DirectoryIndex(),
-                Site(SITE),
-                SignInProviders(self.database, self.keyring, self.mail, SITE, development=True),
-                **settings,
-            ),
+            self._servicers(DirectoryIndex(), **settings),
             threads=2,
             reflect=False,
             caller_rate=100_000,

@@ -17,6 +17,16 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs
 
+WOMAN = {
+    "need_code": "HOU.EMG",
+    "country": "NI",
+    "department": "NI-CI",
+    "age": 24,
+    "gender": pb.GENDER_FEMININE,
+    "dependants": 0,
+}
+"""A question of MatchServices that a `Shelter` fits."""
+
 
 def consume(scene: Scene, type_: str, body: Message | bytes, at: datetime | None = None) -> None:
     """Consumes a fact that another service published, at this time or now."""

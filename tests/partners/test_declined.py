@@ -19,16 +19,7 @@ from protos.referrals.v1 import facts_pb2
 from tests.builders import refusal
 from tests.partners.refusals import STALE_ETAG
 from tests.partners.scene import NOON, Scene
-from tests.partners.shelters import Shelter, consume
-
-WOMAN = {
-    "need_code": "HOU.TRANS",
-    "country": "NI",
-    "department": "NI-CI",
-    "age": 24,
-    "gender": pb.GENDER_FEMININE,
-    "dependants": 0,
-}
+from tests.partners.shelters import WOMAN, Shelter, consume
 
 FACTS = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)
 HOUR = timedelta(hours=1)
@@ -60,7 +51,9 @@ class TransitHouse(Shelter):
 
     def room(self) -> tuple[str, str]:
         """Returns the name of the first match, and what is shown of its room."""
-        first_match = self.scene.coordinator.MatchServices(**WOMAN).matches[0]
+        first_match = self.scene.coordinator.MatchServices(
+            **WOMAN | {"need_code": "HOU.TRANS"}
+        ).matches[0]
         return first_match.service.name, next(
             reason.reason_code
             for reason in first_match.reasons
@@ -185,7 +178,7 @@ def test_a_service_in_doubt_ranks_below_those_with_room_and_is_not_found_among_t
     assert shelter.room() == ("Albergue", "room_free")
     shelter.decline()
     assert shelter.room() == ("Zaguán", "room_free")
-    matches = shelter.scene.coordinator.MatchServices(**WOMAN).matches
+    matches = shelter.scene.coordinator.MatchServices(**WOMAN | {"need_code": "HOU.TRANS"}).matches
     reasons = {reason.reason_code: reason.verdict for reason in matches[1].reasons}
     assert reasons["room_declined"] == pb.VERDICT_ASK
     with_room = shelter.scene.coordinator.SearchServices(has_room=True).services

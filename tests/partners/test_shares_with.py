@@ -11,7 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.members.domain.organization import OrganizationType
-from services.partners.members.domain.shares_with import SharesWith, shares_with
+from services.partners.members.domain.shares_with import shares_with
 from services.partners.members.domain.worker import Role
 from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE
 from tests.builders import refusal
@@ -22,12 +22,6 @@ MARKED = [type for type in OrganizationType if shares_with(type)]
 
 def test_d23_marked_organisations_are_those_that_no_override_and_no_enquiry_reaches() -> None:
     assert {type.value for type in OrganizationType if not shares_with(type)} == REACHED_BY_OVERRIDE
-    assert (
-        shares_with(OrganizationType.LAW_ENFORCEMENT)
-        is shares_with(OrganizationType.PROSECUTION)
-        is SharesWith.POLICE
-    )
-    assert shares_with(None) is None
 
 
 @pytest.mark.parametrize("type", MARKED)

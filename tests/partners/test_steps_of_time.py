@@ -24,16 +24,8 @@ from services.partners.network.domain.time_step import STEP
 from tests.builders import refusal, wrong_fields
 from tests.partners.refusals import STALE_ETAG
 from tests.partners.scene import NOON, Scene, Stubs
-from tests.partners.shelters import Shelter
+from tests.partners.shelters import WOMAN, Shelter
 
-WOMAN = {
-    "need_code": "HOU.EMG",
-    "country": "NI",
-    "department": "NI-CI",
-    "age": 24,
-    "gender": pb.GENDER_FEMININE,
-    "dependants": 0,
-}
 HOUR = timedelta(hours=1)
 
 

@@ -78,8 +78,8 @@ def count_services(scene: Scene) -> int:
 
 def result(scene: Scene, by: Stubs, job: pb.Import) -> tuple[int, str, int]:
     """Returns the state of an import, the reason of its failure, and the number of services."""
-    job_now = get(by, job)
-    return job_now.state, job_now.failure_code, count_services(scene)
+    current_job = get(by, job)
+    return current_job.state, current_job.failure_code, count_services(scene)
 
 
 DONE = (pb.IMPORT_STATE_DONE, "", 2)
@@ -333,9 +333,9 @@ def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
     assert rewrap(scene.database, newer, places) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.file_of(tx, newer, job.id) == sheet(*GOOD)
-        job_now = imports.fetch(tx, newer, job.id)
-        assert job_now is not None
-        assert job_now.report
+        current_job = imports.fetch(tx, newer, job.id)
+        assert current_job is not None
+        assert current_job.report
 
 
 def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after_thirty(

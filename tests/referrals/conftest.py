@@ -68,7 +68,7 @@ ABROAD = ("ngo", "mission")
 
 
 LONG = 120.0
-"""Seconds that pass on no machine, however busy, while calls reach a lock that a test holds."""
+"""Seconds. Even on a busy machine, calls reach a lock that a test holds in less time."""
 
 
 @dataclass
@@ -160,7 +160,7 @@ class Service:
     def set_member(
         self, name: str, status: str = "APPROVED", *, active: bool = True, country: str = ""
     ) -> None:
-        """Sets the status of a member organisation; its country is as usual, unless given."""
+        """Sets the status of a member organisation, and a country other than its usual one."""
         type_ = "LAW_ENFORCEMENT" if name == "police" else "NGO"
         country = country or ("GT" if name in ABROAD else "NI")
         with self.database.transaction(SYSTEM) as tx:
@@ -189,13 +189,13 @@ def service(
     place = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
     # Hashing a PIN is deliberately slow; tests of other things need not wait for it.
-    slow = usecases.HASHER
+    slow_hasher = usecases.HASHER
     usecases.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     key_folder.create(folder, ["referrals"])
     clock = SettableClock(NOON)
     database = Database(place.url, view_of=view_of)
     database.open()
-    created = make(
+    components = make(
         database,
         key_folder.keyring(folder, "referrals"),
         Signer(key_folder.signing(folder, "facts.referrals")),
@@ -207,7 +207,7 @@ def service(
         lambda: key_folder.all_verifying(folder, "calls.gateway"), "enlace.referrals", clock
     )
     server = Server(
-        "127.0.0.1:0", created.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
+        "127.0.0.1:0", components.servicers, addresses, threads=8, reflect=True, caller_rate=100_000
     )
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -217,7 +217,7 @@ def service(
             place.url,
             place.migration_url,
             folder,
-            created,
+            components,
             Issuer(key_folder.signing(folder, "tokens"), clock),
             AddressSigner(key_folder.signing(folder, "calls.gateway"), clock),
             channel,
@@ -228,14 +228,14 @@ def service(
             for name, identifier in SERVICE.items():
                 members.note_service(tx, identifier, ORG[SERVICE_OWNER[name]], True)
         yield running
-    usecases.HASHER = slow
+    usecases.HASHER = slow_hasher
     server.stop(1)
     database.close()
 
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets a test hold a lock, and calls wait for it, for as long as that takes."""
+    """Sets long time limits, so that calls can wait for a lock that a test holds."""
     monkeypatch.setattr("chassis.rpc._DEADLINE", LONG)
     monkeypatch.setattr("chassis.db._LIMIT", LONG)
     monkeypatch.setattr(Client, "timeout", LONG)
@@ -252,7 +252,7 @@ def at_noon(request: pytest.FixtureRequest) -> None:
 class Story:
     """The usual beginning of a test.
 
-    Makes people of the NGO and referrals to the shelter, taken as far as a test needs.
+    Makes people of the NGO, and their referrals to the shelter in the state that a test needs.
     """
 
     service: Service
@@ -272,7 +272,7 @@ class Story:
         plan = identity.pop(
             "plan", people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_THROUGH_WORKER)
         )
-        created: people_pb2.Person = self.ngo.CreatePerson(
+        person: people_pb2.Person = self.ngo.CreatePerson(
             identity=people_pb2.Identity(
                 **({"given_name": "Ximena", "phone": "+50581234567"} | identity)
             ),
@@ -286,12 +286,12 @@ class Story:
             safe_contact=plan,
             request_id=self.request_id(),
         )
-        return created
+        return person
 
     def draft(
         self, person: people_pb2.Person | None = None, **values: Any
     ) -> referrals_pb2.Referral:
-        created: referrals_pb2.Referral = self.ngo.CreateReferral(
+        draft: referrals_pb2.Referral = self.ngo.CreateReferral(
             person_id=(person or self.person()).id,
             need_code=values.pop("need_code", "HOU.EMG"),
             urgency=values.pop("urgency", referrals_pb2.URGENCY_EMERGENCY),
@@ -300,7 +300,7 @@ class Story:
             request_id=self.request_id(),
             **values,
         )
-        return created
+        return draft
 
     def child(self, **identity: Any) -> people_pb2.Person:
         """Adds a person who is fifteen years old."""
@@ -320,7 +320,7 @@ class Story:
         self, reason: str = "life_at_risk", by: Client | None = None, **values: Any
     ) -> referrals_pb2.Referral:
         draft = self.draft(**values)
-        created: referrals_pb2.Referral = (by or self.rescuer).SendReferral(
+        referral: referrals_pb2.Referral = (by or self.rescuer).SendReferral(
             id=draft.id,
             etag=draft.etag,
             override_reason_code=referrals_pb2.OverrideReason.Value(
@@ -330,7 +330,7 @@ class Story:
             arrival=ARRIVAL,
             request_id=self.request_id(),
         )
-        return created
+        return referral
 
     def receipt(self, person_id: str, **values: Any) -> people_pb2.Receipt:
         receipt = people_pb2.Receipt(
@@ -356,7 +356,7 @@ class Story:
         """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
         draft = self.draft(**values)
-        created: referrals_pb2.Referral = self.ngo.SendReferral(
+        referral: referrals_pb2.Referral = self.ngo.SendReferral(
             id=draft.id,
             etag=draft.etag,
             receipt_id=self.receipt(draft.person_id, **groups).id,
@@ -364,32 +364,32 @@ class Story:
             note=note,
             request_id=self.request_id(),
         )
-        return created
+        return referral
 
     def accepted(self, **values: Any) -> referrals_pb2.Referral:
         return self.accept(self.sent(**values))
 
     def accept(self, sent: referrals_pb2.Referral) -> referrals_pb2.Referral:
         """Accepts a referral at the shelter; the first contact is planned for now."""
-        created: referrals_pb2.Referral = self.shelter.AcceptReferral(
+        referral: referrals_pb2.Referral = self.shelter.AcceptReferral(
             id=sent.id,
             etag=sent.etag,
             planned_first_contact_time=self.service.clock.now(),
             request_id=self.request_id(),
         )
-        return created
+        return referral
 
     def decline(self, sent: referrals_pb2.Referral) -> referrals_pb2.Referral:
         """Declines a referral at the shelter, which has no room."""
-        created: referrals_pb2.Referral = self.shelter.DeclineReferral(
+        referral: referrals_pb2.Referral = self.shelter.DeclineReferral(
             id=sent.id, etag=sent.etag, reason_code=referrals_pb2.DECLINE_REASON_NO_CAPACITY
         )
-        return created
+        return referral
 
     def campaign(
         self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI"
     ) -> campaigns_pb2.LineCampaign:
-        created: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
+        campaign: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
             campaign=campaigns_pb2.LineCampaign(
                 name="Llama y Vive",
                 country=country,
@@ -397,7 +397,7 @@ class Story:
             ),
             request_id=self.request_id(),
         )
-        return created
+        return campaign
 
     def contact(
         self,

@@ -1,4 +1,4 @@
-"""For each rpc of referrals, a caller and a request that succeeds if nothing in it is spoiled."""
+"""A caller and a request for each rpc of referrals; the unchanged request succeeds."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,37 +20,37 @@ def timestamp(moment: datetime) -> Timestamp:
 
 
 def on(side: str, begin: Callable[[Story], Any], request: Any) -> Beginning:
-    """Returns the beginning of a request to an object that `begin` makes.
+    """Returns the beginning of a request that concerns an object made by `begin`.
 
     The request gets the id of the object, and its etag if the request has one.
     """
 
     def beginning(story: Story) -> tuple[Client, Any]:
-        created, honest = begin(story), type(request)()
-        honest.CopyFrom(request)
+        target, valid_request = begin(story), type(request)()
+        valid_request.CopyFrom(request)
         for name in ("id", "etag"):
             if name in request.DESCRIPTOR.fields_by_name:
-                setattr(honest, name, getattr(created, name))
-        return getattr(story, side), honest
+                setattr(valid_request, name, getattr(target, name))
+        return getattr(story, side), valid_request
 
     return beginning
 
 
 def started(story: Story) -> pb.Referral:
     accepted = story.accepted()
-    created: pb.Referral = story.shelter.StartReferral(
+    referral: pb.Referral = story.shelter.StartReferral(
         id=accepted.id, etag=accepted.etag, first_contact_time=story.service.clock.now()
     )
-    return created
+    return referral
 
 
 def with_appointment(story: Story) -> pb.Referral:
     """Returns a started referral with an appointment at the present time."""
     referral = started(story)
-    created: pb.Referral = story.shelter.ScheduleAppointment(
+    appointment_referral: pb.Referral = story.shelter.ScheduleAppointment(
         id=referral.id, etag=referral.etag, appointment_time=story.service.clock.now()
     )
-    return created
+    return appointment_referral
 
 
 def declined(story: Story) -> pb.Referral:
@@ -66,18 +66,18 @@ def with_withdrawn_consent(story: Story) -> pb.Referral:
 
 def completed(story: Story) -> pb.Referral:
     referral = started(story)
-    created: pb.Referral = story.shelter.CompleteReferral(
+    completed_referral: pb.Referral = story.shelter.CompleteReferral(
         id=referral.id, etag=referral.etag, outcome_code=pb.OUTCOME_FULLY_MET
     )
-    return created
+    return completed_referral
 
 
 def with_question(story: Story) -> pb.Referral:
     sent = story.sent()
-    created: pb.Referral = story.shelter.AskReferral(
+    referral: pb.Referral = story.shelter.AskReferral(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
     )
-    return created
+    return referral
 
 
 def referral_beginnings() -> dict[str, Beginning]:

@@ -1,4 +1,4 @@
-"""For each rpc, a caller and a request that succeeds if nothing in it is spoiled."""
+"""A caller and a request for each rpc; the unchanged request succeeds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -214,10 +214,10 @@ def campaign_beginnings() -> dict[str, Beginning]:
 
 def plan_beginnings() -> dict[str, Beginning]:
     def plan(story: Story) -> plans_pb2.Plan:
-        created: plans_pb2.Plan = story.ngo.CreatePlan(
+        new_plan: plans_pb2.Plan = story.ngo.CreatePlan(
             person_id=story.child().id, pathway_id="child"
         )
-        return created
+        return new_plan
 
     def next_version(story: Story) -> int:
         return len(story.ngo.ListPathwayVersions(id="child").versions) + 1
@@ -284,11 +284,11 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     def enquiry(story: Story) -> e.Enquiry:
         for table in ("enquiry_offers", "enquiries"):  # at most twenty enquiries may be open
             story.service.as_owner(f"DELETE FROM {table}")
-        created: e.Enquiry = story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to)
-        return created
+        new_enquiry: e.Enquiry = story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to)
+        return new_enquiry
 
     def preview(story: Story) -> tuple[Client, Any]:
-        """Returns a new caller each time, because each may make only sixty previews."""
+        """Returns a new caller each time, because a caller may make only sixty previews."""
         caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
         return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
 
@@ -308,10 +308,10 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         )
 
     def take(story: Story) -> tuple[Client, Any]:
-        client, answered = answer(story)
-        client.AnswerEnquiry(answered)
+        client, answer_request = answer(story)
+        client.AnswerEnquiry(answer_request)
         return story.ngo, e.TakeOfferRequest(
-            id=answered.id, service_id=answered.service_id, answer=answered.answer
+            id=answer_request.id, service_id=answer_request.service_id, answer=answer_request.answer
         )
 
     return {

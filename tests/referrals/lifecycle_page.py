@@ -35,7 +35,7 @@ from services.referrals.referrals.domain.lifecycle import (
 
 PAGE = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
-CARRIES = {
+REQUIRED_CONTENT = {
     "send": (
         "need code, urgency, service, a safe-contact plan, with whom or where she is not safe, and"
         " a receipt that currently covers recipient and purpose; or, with the right to override,"
@@ -205,10 +205,10 @@ def _steps() -> list[str]:
     ]
     for step in TRANSITIONS:
         verb = f"`{step.verb}`" + ("" if step.offered else " †")
-        every = step.sources == frozenset(State) - {step.target}
+        from_every_state = step.sources == frozenset(State) - {step.target}
         sources = (
             "every other state"
-            if every
+            if from_every_state
             else "every live state"
             if step.sources == LIVE
             else _names(step.sources)
@@ -216,7 +216,7 @@ def _steps() -> list[str]:
         sides = ", ".join(side.value for side in sorted(step.sides, key=lambda side: side.value))
         fact = f"`enlace.referral.{step.event_verb}.v1`"
         rows.append(
-            f"| {verb} | {sources} | {_target(step)} | {sides} | {CARRIES[step.verb]} |"
+            f"| {verb} | {sources} | {_target(step)} | {sides} | {REQUIRED_CONTENT[step.verb]} |"
             f" {_effect(step)} | {fact} |"
         )
     return rows
@@ -280,12 +280,12 @@ def _effect(step: Step) -> str:
     restarts = step.starts == step.stops
     words = [f"{'restarts' if restarts else 'starts'} {kind.value}" for kind in step.starts]
     if step.stops and not restarts:
-        left = set(DeadlineKind) - set(step.stops)
+        running_kinds = set(DeadlineKind) - set(step.stops)
         summary = (
             "stops all"
-            if not left
+            if not running_kinds
             else "stops all but the health deadlines"
-            if left == set(HEALTH)
+            if running_kinds == set(HEALTH)
             else ""
         )
         words.append(summary or "stops " + ", ".join(kind.value for kind in step.stops))

@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import Signer
-from protos.referrals.v1 import contacts_pb2, people_pb2
+from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.referrals.domain.referral import PROBATION_LIMIT
@@ -32,7 +32,6 @@ from tests.referrals.conftest import (
     open_identity,
     send_request,
 )
-from tests.referrals.test_contacts import status
 
 G = people_pb2
 NOTE = "she is at the bus station until six"
@@ -43,7 +42,7 @@ NOTHING_TO_CONFIRM = ("FAILED_PRECONDITION", "nothing_to_confirm")
 
 
 def readable_notes(client: Client, referral: pb.Referral) -> tuple[list[str], int]:
-    """Returns the notes that the client reads, and the number of withheld ones."""
+    """Returns the notes that the client reads, and the number of withheld notes."""
     events = history(client, referral.id)
     return [event.note for event in events if event.note], sum(
         event.note_withheld for event in events
@@ -51,13 +50,11 @@ def readable_notes(client: Client, referral: pb.Referral) -> tuple[list[str], in
 
 
 def test_a_receiver_reads_notes_only_if_the_receipt_names_their_field_group(story: Story) -> None:
-    named = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES])
-    unnamed = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY])
-    assert readable_notes(story.shelter, named) == READ
-    assert (readable_notes(story.shelter, unnamed), readable_notes(story.ngo, unnamed)) == (
-        WITHHELD,
-        READ,
-    )
+    with_notes = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES])
+    without_notes = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY])
+    assert readable_notes(story.shelter, with_notes) == READ
+    assert readable_notes(story.shelter, without_notes) == WITHHELD
+    assert readable_notes(story.ngo, without_notes) == READ
 
 
 def test_notes_are_withheld_once_the_consent_has_ended(story: Story, service: Service) -> None:
@@ -136,7 +133,7 @@ def accesses_to(story: Story, person_id: str) -> list[tuple[str, list[int]]]:
         "version = version + 1",
     ],
 )
-def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm(
+def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm_if_it_is_found(
     change: str, story: Story, service: Service
 ) -> None:
     sent = story.sent()
@@ -147,19 +144,21 @@ def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm(
     assert refused in {MISSING, NOT_FOUND}
     assert alarms() > before or refused == NOT_FOUND
     draft = story.draft(person=people_pb2.Person(id=sent.person_id))
-    again = send_request(draft, sent.receipt_id)
-    assert refusal(lambda: story.ngo.SendReferral(again))[1] in {"receipt_missing", "not_found"}
+    request = send_request(draft, sent.receipt_id)
+    assert refusal(lambda: story.ngo.SendReferral(request))[1] in {"receipt_missing", "not_found"}
 
 
 def test_a_withdrawal_cannot_be_undone_in_the_database(story: Story, service: Service) -> None:
     sent = story.sent()
-    [old] = service.rows("SELECT signature, version FROM receipts WHERE id = %s", sent.receipt_id)
+    [old_row] = service.rows(
+        "SELECT signature, version FROM receipts WHERE id = %s", sent.receipt_id
+    )
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=sent.receipt_id))
-    # The former row, with its signature: its signature is valid, but a newer version exists.
+    # Restores the former row. Its signature is valid, but a newer version exists.
     as_owner(
         service,
         "UPDATE receipts SET withdraw_time = NULL, signature = %s, version = %s WHERE id = %s",
-        *old.values(),
+        *old_row.values(),
         sent.receipt_id,
     )
     as_owner(service, "UPDATE referrals SET state = 'sent' WHERE id = %s", sent.id)
@@ -168,11 +167,14 @@ def test_a_withdrawal_cannot_be_undone_in_the_database(story: Story, service: Se
 
 
 def test_a_genuine_receipt_of_another_person_opens_no_file(story: Story, service: Service) -> None:
-    mine, other = story.sent(), story.sent()
+    referral, other_referral = story.sent(), story.sent()
     as_owner(
-        service, "UPDATE referrals SET receipt_id = %s WHERE id = %s", other.receipt_id, mine.id
+        service,
+        "UPDATE referrals SET receipt_id = %s WHERE id = %s",
+        other_referral.receipt_id,
+        referral.id,
     )
-    assert refusal(lambda: open_identity(story.shelter, mine.person_id, mine.id)) == MISSING
+    assert refusal(lambda: open_identity(story.shelter, referral.person_id, referral.id)) == MISSING
 
 
 def as_owner(service: Service, statement: str, *values: Any) -> None:
@@ -207,8 +209,8 @@ def test_a_child_cannot_consent_alone(birth_date: str, story: Story) -> None:
     assert refusal_with_fields(lambda: story.receipt(child.id))[2] == {
         "receipt.assent_code": "required"
     }
-    alone = partial(story.receipt, child.id, assent_code="given")
-    assert refusal(alone) == ("FAILED_PRECONDITION", "guardian_required")
+    consent_alone = partial(story.receipt, child.id, assent_code="given")
+    assert refusal(consent_alone) == ("FAILED_PRECONDITION", "guardian_required")
     for giver in ("guardian", "authority"):
         receipt = story.receipt(child.id, giver=giver, assent_code="given")
         assert receipt.assent_code == people_pb2.ASSENT_GIVEN
@@ -218,22 +220,22 @@ def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
     story: Story, service: Service
 ) -> None:
     draft = story.draft(person=story.child())
-    decided = story.receipt(draft.person_id, giver="best_interest", assent_code="given")
-    request = send_request(draft, decided.id)
+    receipt = story.receipt(draft.person_id, giver="best_interest", assent_code="given")
+    request = send_request(draft, receipt.id)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (
         "FAILED_PRECONDITION",
         "receipt_unconfirmed",
     )
-    confirming = people_pb2.ConfirmReceiptRequest(id=decided.id)
+    confirmation = people_pb2.ConfirmReceiptRequest(id=receipt.id)
     manager = service.as_("ngo", "MANAGER")
     for client, expected in (
         (story.ngo, ("FAILED_PRECONDITION", "second_person_required")),
         (service.as_("clinic", "WORKER"), NOT_FOUND),
         (story.shelter, NOT_FOUND),
     ):
-        assert refusal(partial(client.ConfirmReceipt, confirming)) == expected
-    assert manager.ConfirmReceipt(confirming).confirmed_by_worker_id == manager.caller.id
-    assert refusal(lambda: manager.ConfirmReceipt(confirming)) == NOTHING_TO_CONFIRM
+        assert refusal(partial(client.ConfirmReceipt, confirmation)) == expected
+    assert manager.ConfirmReceipt(confirmation).confirmed_by_worker_id == manager.caller.id
+    assert refusal(lambda: manager.ConfirmReceipt(confirmation)) == NOTHING_TO_CONFIRM
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
@@ -242,9 +244,9 @@ def test_no_referral_is_sent_on_a_consent_given_before_the_person_was_known_to_b
 ) -> None:
     person = story.person()
     draft, receipt = story.draft(person), story.receipt(person.id)
-    born = people_pb2.Identity(birth_date="2012-05-01")
+    identity = people_pb2.Identity(birth_date="2012-05-01")
     story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=born)
+        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=identity)
     )
     draft = story.ngo.UpdateReferral(
         pb.UpdateReferralRequest(
@@ -262,8 +264,8 @@ def test_neither_an_adults_consent_nor_an_override_can_be_confirmed_as_a_receipt
     story: Story, service: Service
 ) -> None:
     for receipt_id in (story.receipt(story.person().id).id, story.overridden().receipt_id):
-        confirming = people_pb2.ConfirmReceiptRequest(id=receipt_id)
-        refused = refusal(partial(service.as_("ngo", "MANAGER").ConfirmReceipt, confirming))
+        confirmation = people_pb2.ConfirmReceiptRequest(id=receipt_id)
+        refused = refusal(partial(service.as_("ngo", "MANAGER").ConfirmReceipt, confirmation))
         assert refused == NOTHING_TO_CONFIRM
 
 
@@ -286,8 +288,7 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
 ) -> None:
     drafts = [story.draft() for _ in range(12)]
     requests = [send_request(draft, story.receipt(draft.person_id).id) for draft in drafts]
-    # Resets what this organisation has sent. A new organisation would do as well, but the drafts
-    # belong to this one.
+    # Resets the number of referrals that this organisation has sent.
     service.as_owner(
         "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", ORG["ngo"]
     )
@@ -302,21 +303,6 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
     with service.member_with_status("ngo", "PROBATION"), ThreadPoolExecutor(12) as pool:
         answers = Counter(pool.map(send, requests))
     assert answers == {"OK": PROBATION_LIMIT, "referral_limit": 12 - PROBATION_LIMIT}
-
-
-def test_the_right_pin_is_never_counted_as_a_guess_even_if_the_request_is_refused(
-    story: Story, service: Service
-) -> None:
-    created = story.contact()
-    request = contacts_pb2.ConfirmHelpRequest(
-        reference=created.reference, pin=created.pin, help_came=True
-    )
-    for _ in range(7):
-        assert refusal(lambda: service.public().ConfirmHelp(request)) == (
-            "FAILED_PRECONDITION",
-            "nothing_to_confirm",
-        )
-    assert status(service.public(), created).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
@@ -343,16 +329,16 @@ def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until
         for _ in range(3)
     )
 
-    def listed_for(client: Client) -> set[str]:
+    def receipts_of(client: Client) -> set[str]:
         answer = client.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest())
         return {receipt.id for receipt in answer.receipts} & {confirmed, withdrawn, expired}
 
     manager = service.as_("ngo", "MANAGER")
-    assert listed_for(story.ngo) == listed_for(manager) == {confirmed, withdrawn, expired}
-    assert not listed_for(story.shelter), "the recipient sees it only once it is confirmed"
-    assert not listed_for(service.as_("hotline", "OPERATOR"))
+    assert receipts_of(story.ngo) == receipts_of(manager) == {confirmed, withdrawn, expired}
+    assert not receipts_of(story.shelter), "the recipient sees a receipt only once it is confirmed"
+    assert not receipts_of(service.as_("hotline", "OPERATOR"))
     manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=confirmed))
     story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn))
-    assert listed_for(story.ngo) == {expired}
+    assert receipts_of(story.ngo) == {expired}
     service.clock.advance(timedelta(days=91))
-    assert not listed_for(story.ngo)
+    assert not receipts_of(story.ngo)

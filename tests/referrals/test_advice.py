@@ -23,9 +23,9 @@ from services.referrals.network.wire.languages import REQUIRED
 from tests.builders import NOT_FOUND, refusal, violations_of
 from tests.referrals.conftest import Client, Story
 
-ONE = Text("Un tema", ("Una frase.", "Otra."))
+TEXT = Text("Un tema", ("Una frase.", "Otra."))
 CARD = AdviceCard(
-    "one", 1, dict.fromkeys(REQUIRED, ONE), Triage(still_held=YES, safe_place_tonight=NO), "HOU"
+    "one", 1, dict.fromkeys(REQUIRED, TEXT), Triage(still_held=YES, safe_place_tonight=NO), "HOU"
 )
 
 
@@ -52,7 +52,7 @@ def test_an_answer_or_a_need_opens_an_advice_card(
 @pytest.mark.parametrize(
     ("text", "field", "reason"),
     [
-        (Text("", ONE.lines), "card.fr.title", "required"),
+        (Text("", TEXT.lines), "card.fr.title", "required"),
         (Text("Sujet", ()), "card.fr.lines", "required"),
         (Text("Sujet", ("Une phrase.", "")), "card.fr.lines", "required"),
         (Text("Sujet", ("Une phrase.",)), "card.fr.lines", "not_translated"),
@@ -77,18 +77,18 @@ def test_a_complete_advice_card_is_accepted_for_no_need_and_for_any_known_need()
 def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = shipped_cards()
+    cards = shipped_cards()
     monkeypatch.setitem(LANGUAGES, "qu", "Runasimi")
-    assert shipped_cards() == before
+    assert shipped_cards() == cards
     message = card_message(CARD)
     assert parse(message) == CARD
     message.translations.add(language="qu", title="Huk", lines=["Huk rimay."])
     assert violations_of(parse(message).check) == [("card.qu.lines", "not_translated")]
     message.translations[0].lines.append("Hukpas.")
-    complete = parse(message)
-    complete.check()
-    assert complete.texts["qu"] == Text("Huk", ("Huk rimay.", "Hukpas."))
-    assert parse(card_message(complete)) == complete
+    complete_card = parse(message)
+    complete_card.check()
+    assert complete_card.texts["qu"] == Text("Huk", ("Huk rimay.", "Hukpas."))
+    assert parse(card_message(complete_card)) == complete_card
 
 
 def test_the_shipped_cards_cover_every_question_about_danger() -> None:
@@ -119,7 +119,7 @@ def test_an_invalid_shipped_card_prevents_the_service_from_starting(tmp_path: Pa
         shipped_cards(file)
 
 
-def text(story: Story, title: str, *lines: str) -> pb.AdviceText:
+def unique_text(story: Story, title: str, *lines: str) -> pb.AdviceText:
     return pb.AdviceText(title=f"{title} {story.request_id()}", lines=lines or ("Escuche.",))
 
 
@@ -132,15 +132,15 @@ def operator(story: Story) -> Client:
 
 
 def texts_of(story: Story) -> dict[str, Any]:
-    return {language: text(story, language) for language in REQUIRED}
+    return {language: unique_text(story, language) for language in REQUIRED}
 
 
 def publish(story: Story, **fields: Any) -> pb.AdviceCard:
     card = pb.AdviceCard(**{"version": 1, **texts_of(story), **fields})
-    created: pb.AdviceCard = story.coordinator.PublishAdviceCard(
+    published_card: pb.AdviceCard = story.coordinator.PublishAdviceCard(
         pb.PublishAdviceCardRequest(card=card, request_id=story.request_id())
     )
-    return created
+    return published_card
 
 
 def current_cards(client: Client, contact_id: str = "") -> dict[str, pb.AdviceCard]:
@@ -158,23 +158,26 @@ def read_card(client: Client, card_id: str, version: int = 0) -> pb.AdviceCard:
 def test_an_operator_reads_a_card_as_soon_as_it_is_published(
     story: Story, operator: Client
 ) -> None:
-    first = publish(story, opened_by=c.Triage(wants_out=c.ANSWER_YES))
-    second = publish(story, id=first.id, version=2, need_code="EDU")
+    first_version = publish(story, opened_by=c.Triage(wants_out=c.ANSWER_YES))
+    second_version = publish(story, id=first_version.id, version=2, need_code="EDU")
     cards = current_cards(operator)
-    assert (cards[first.id].version, cards[first.id].es) == (2, second.es)
+    assert (cards[first_version.id].version, cards[first_version.id].es) == (2, second_version.es)
     assert list(cards)[: len(shipped_cards())] == [card.id for card in shipped_cards()]
-    assert read_card(operator, first.id, 1).opened_by.wants_out == c.ANSWER_YES
-    assert read_card(operator, first.id) == second
+    assert read_card(operator, first_version.id, 1).opened_by.wants_out == c.ANSWER_YES
+    assert read_card(operator, first_version.id) == second_version
 
 
 def test_a_shipped_card_can_be_replaced_and_its_first_version_remains_readable(
     story: Story, operator: Client
 ) -> None:
-    first = read_card(operator, "information")
-    second = publish(story, id=first.id, version=first.version + 1)
-    assert current_cards(operator)[first.id].es == second.es
-    again = read_card(operator, first.id, 1)
-    assert (again.es.title, again.HasField("publish_time")) == ("Solo quiere informarse", False)
+    shipped_card = read_card(operator, "information")
+    second_version = publish(story, id=shipped_card.id, version=shipped_card.version + 1)
+    assert current_cards(operator)[shipped_card.id].es == second_version.es
+    first_version = read_card(operator, shipped_card.id, 1)
+    assert (first_version.es.title, first_version.HasField("publish_time")) == (
+        "Solo quiere informarse",
+        False,
+    )
 
 
 def test_a_retired_card_is_not_shown_but_can_be_published_again(
@@ -225,11 +228,11 @@ def test_a_repeated_request_publishes_a_card_once(story: Story) -> None:
 
 
 def test_an_incomplete_or_invalid_card_is_refused(story: Story) -> None:
-    long = text(story, "largo", *("frase",) * 9)
+    long_text = unique_text(story, "largo", *("frase",) * 9)
     for fields in (
         {"en": pb.AdviceText(title="A", lines=["One.", "Two."])},
         {"need_code": "XXX"},
-        {"es": long, "en": long, "fr": long},
+        {"es": long_text, "en": long_text, "fr": long_text},
     ):
-        refused = refusal(partial(publish, story, **fields))
-        assert refused == ("INVALID_ARGUMENT", "invalid_fields")
+        error = refusal(partial(publish, story, **fields))
+        assert error == ("INVALID_ARGUMENT", "invalid_fields")

@@ -1,6 +1,6 @@
 """A person is sent only to services for her age, and begins only pathways for her age.
 
-Exceptions need an acknowledgement that the sender knows of the age.
+An exception needs the sender's acknowledgement that it knows the age.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tests.builders import refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, send_request
 
 NOT_TAKEN = ("FAILED_PRECONDITION", "age_not_taken")
-KNOWN = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+ACKNOWLEDGEMENTS = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
 @pytest.fixture
-def for_adults(service: Service) -> Iterator[None]:
+def shelter_for_adults(service: Service) -> Iterator[None]:
     """Makes the shelter's service accept nobody under 18."""
     set_minimum_age(service, 18)
     yield
@@ -49,11 +49,11 @@ def request_to_send(story: Story, person: p.Person) -> pb.SendReferralRequest:
 
 
 def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_acknowledgement(
-    story: Story, service: Service, for_adults: None
+    story: Story, service: Service, shelter_for_adults: None
 ) -> None:
     request = request_to_send(story, story.child())
     assert refusal(lambda: story.ngo.SendReferral(request)) == NOT_TAKEN
-    request.acknowledged_codes.extend(KNOWN)
+    request.acknowledged_codes.extend(ACKNOWLEDGEMENTS)
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
     rows = service.rows(
         "SELECT detail_codes FROM audit WHERE allowed AND %s = ANY(detail_codes)",
@@ -63,13 +63,13 @@ def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_ackn
 
 
 def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
-    story: Story, for_adults: None
+    story: Story, shelter_for_adults: None
 ) -> None:
     assert refusal(partial(story.overridden, person=story.child())) == NOT_TAKEN
 
 
 def test_b9_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(
-    story: Story, for_adults: None
+    story: Story, shelter_for_adults: None
 ) -> None:
     assert story.ngo.SendReferral(request_to_send(story, story.person())).state == pb.STATE_SENT
 
@@ -81,7 +81,7 @@ def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_ackn
         person_id=story.child().id, pathway_id="return_and_reintegration"
     )
     assert refusal(lambda: story.ngo.CreatePlan(request)) == NOT_TAKEN
-    request.acknowledged_codes.extend(KNOWN)
+    request.acknowledged_codes.extend(ACKNOWLEDGEMENTS)
     assert story.ngo.CreatePlan(request).pathway.id == "return_and_reintegration"
     for person in (story.child(), story.person()):
         request = plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")

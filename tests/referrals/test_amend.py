@@ -30,18 +30,20 @@ def sent_referral(urgency: Urgency = Urgency.URGENT) -> Referral:
 def amend(
     referral: Referral,
     urgency: Urgency | None,
-    after: timedelta = timedelta(),
+    delay: timedelta = timedelta(),
     coarse: Coarse | None = None,
 ) -> None:
     referral.amend(
-        SENDER, NOON + after, DAYS, urgency=urgency, coarse=coarse or referral.coarse, note=""
+        SENDER, NOON + delay, DAYS, urgency=urgency, coarse=coarse or referral.coarse, note=""
     )
 
 
 def running_deadlines(referral: Referral) -> dict[DeadlineKind, timedelta]:
     """Returns the due time of each running deadline, counted from noon."""
     return {
-        clock.kind: clock.due_time - NOON for clock in referral.deadlines if clock.stop_time is None
+        deadline.kind: deadline.due_time - NOON
+        for deadline in referral.deadlines
+        if deadline.stop_time is None
     }
 
 
@@ -65,7 +67,7 @@ def test_a_raised_urgency_never_postpones_a_deadline() -> None:
     assert running_deadlines(referral)[DeadlineKind.DECIDE] == 72 * H
 
 
-def test_a_lowered_urgency_extends_the_deadlines_and_reports_one_that_passes_again() -> None:
+def test_a_lowered_urgency_extends_the_deadlines_and_repeats_their_reports() -> None:
     referral = sent_referral(Urgency.EMERGENCY)
     referral.fire_deadlines(NOON + 1.5 * H, DAYS)
     amend(referral, Urgency.URGENT, 2 * H)
@@ -98,7 +100,7 @@ def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() 
     referral = sent_referral()
     STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON + 2 * H)
     amend(referral, Urgency.EMERGENCY, 3 * H)
-    [decide] = [clock for clock in referral.deadlines if clock.kind is DeadlineKind.DECIDE]
+    [decide] = [deadline for deadline in referral.deadlines if deadline.kind is DeadlineKind.DECIDE]
     assert (decide.pause_time, decide.due_time) == (NOON + 2 * H, NOON + 26 * H)
     assert running_deadlines(referral)[DeadlineKind.ANSWER] == 4 * H
     STEPS["answer"](referral, SENDER, NOON + 4 * H)
@@ -125,24 +127,29 @@ def amend_request(
 def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_the_referral(
     story: Story,
 ) -> None:
-    created = story.sent(urgency=pb.URGENCY_URGENT)
-    file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=created.person_id))
-    born = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
+    sent = story.sent(urgency=pb.URGENCY_URGENT)
+    file = story.ngo.GetPerson(people_pb2.GetPersonRequest(id=sent.person_id))
+    identity = people_pb2.Identity(given_name="Ximena", birth_date="1996-05-04")
     story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=born)
+        people_pb2.UpdateIdentityRequest(id=file.id, etag=file.etag, identity=identity)
     )
-    assert read(story.shelter, created.id).person.age_band == pb.AGE_BAND_18_TO_24
-    amended = story.ngo.AmendReferral(amend_request(created, pb.URGENCY_EMERGENCY))
-    referral = read(story.shelter, created.id)
+    assert read(story.shelter, sent.id).person.age_band == pb.AGE_BAND_18_TO_24
+    amended_referral = story.ngo.AmendReferral(amend_request(sent, pb.URGENCY_EMERGENCY))
+    referral = read(story.shelter, sent.id)
     assert (referral.person.age_band, referral.urgency, referral.state) == (
         pb.AGE_BAND_25_TO_59,
         pb.URGENCY_EMERGENCY,
-        created.state,
+        sent.state,
     )
-    assert referral.next_due_time.ToDatetime() - created.send_time.ToDatetime() == 1 * H
-    last = history(story.shelter, created.id)[-1]
-    assert (last.verb, list(last.changed_field_codes)) == ("amended", ["age_band", "urgency"])
-    assert refusal_with_fields(lambda: story.ngo.AmendReferral(amend_request(amended))) == (
+    assert referral.next_due_time.ToDatetime() - sent.send_time.ToDatetime() == 1 * H
+    last_event = history(story.shelter, sent.id)[-1]
+    assert (last_event.verb, list(last_event.changed_field_codes)) == (
+        "amended",
+        ["age_band", "urgency"],
+    )
+    assert refusal_with_fields(
+        lambda: story.ngo.AmendReferral(amend_request(amended_referral))
+    ) == (
         "INVALID_ARGUMENT",
         "invalid_fields",
         {"urgency": "required"},
@@ -150,8 +157,8 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
 
 
 def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
-    created = story.sent(urgency=pb.URGENCY_URGENT)
-    request = amend_request(created, pb.URGENCY_IMMEDIATE)
+    sent = story.sent(urgency=pb.URGENCY_URGENT)
+    request = amend_request(sent, pb.URGENCY_IMMEDIATE)
     clinic = story.service.as_("clinic", "WORKER")
     assert [
         refusal(partial(client.AmendReferral, request))
@@ -161,7 +168,5 @@ def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story:
         NOT_FOUND,
         ("PERMISSION_DENIED", "right_missing"),
     ]
-    story.shelter.AcknowledgeReferral(
-        pb.AcknowledgeReferralRequest(id=created.id, etag=created.etag)
-    )
+    story.shelter.AcknowledgeReferral(pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag))
     assert refusal(lambda: story.ngo.AmendReferral(request)) == ("ABORTED", "stale_etag")

@@ -40,12 +40,12 @@ from tests.referrals.conftest import ORG, Client, Service, Story, history, open_
 from tests.referrals.test_openings import open_person, somebody
 from tests.referrals.test_subscriptions import Hearing
 
-OWN = "o" * 32
+OWN_ORGANIZATION = "o" * 32
 MANAGUA = zone_of("NI")
 MIDNIGHT = NOON + timedelta(hours=12)
 
 
-def made_openings(
+def build_openings(
     count: int, organization: Callable[[int], str], time: datetime = NOON
 ) -> list[Opening]:
     return [Opening(f"person {number}", organization(number), time) for number in range(count)]
@@ -54,26 +54,26 @@ def made_openings(
 @pytest.mark.parametrize(
     ("openings", "expected"),
     [
-        (made_openings(20, lambda _: "other"), {}),
-        (made_openings(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
-        (made_openings(200, lambda _: OWN), {}),
-        (made_openings(200, lambda _: ""), {}),  # contacts of her own line
-        (made_openings(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
-        (made_openings(4, str), {}),
-        (made_openings(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
-        (made_openings(2, lambda _: OWN, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
+        (build_openings(20, lambda _: "other"), {}),
+        (build_openings(21, lambda _: "other"), {AnomalyKind.OUTSIDE_FILES: 21}),
+        (build_openings(200, lambda _: OWN_ORGANIZATION), {}),
+        (build_openings(200, lambda _: ""), {}),  # contacts of her own line
+        (build_openings(21, lambda _: "other")[:1] * 21, {}),  # one person, opened many times
+        (build_openings(4, str), {}),
+        (build_openings(5, str), {AnomalyKind.ACROSS_ORGANIZATIONS: 5}),
+        (build_openings(2, lambda _: OWN_ORGANIZATION, MIDNIGHT), {AnomalyKind.AT_NIGHT: 2}),
         ([Opening("person", "other", NOON, refused=True)], {AnomalyKind.OPENING_QUOTA: 1}),
     ],
 )
 def test_unusual_accesses_are_counted_by_kind(
     openings: list[Opening], expected: dict[AnomalyKind, int]
 ) -> None:
-    assert find_anomalies(openings, OWN, MANAGUA, on_duty_at_night=False) == expected
+    assert find_anomalies(openings, OWN_ORGANIZATION, MANAGUA, on_duty_at_night=False) == expected
 
 
 def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
-    openings = made_openings(2, lambda _: OWN, MIDNIGHT)
-    assert find_anomalies(openings, OWN, MANAGUA, on_duty_at_night=True) == {}
+    openings = build_openings(2, lambda _: OWN_ORGANIZATION, MIDNIGHT)
+    assert find_anomalies(openings, OWN_ORGANIZATION, MANAGUA, on_duty_at_night=True) == {}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
     [
         ([MIDNIGHT - timedelta(hours=1)], True),
         ([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], True),
-        # one night is no habit, and a day does not count as a night
+        # one earlier night is not enough, and an access by day does not count
         ([NOON, MIDNIGHT - timedelta(days=3)], False),
     ],
 )
@@ -132,7 +132,7 @@ def test_a_night_in_which_the_clocks_change_ends_at_five_and_belongs_to_one_day(
         assert (day_of(time, madrid) == date.fromisoformat(day)) is night
 
 
-def searched(service: Service) -> bool:
+def trail_is_searched(service: Service) -> bool:
     """Returns whether the whole trail has been searched."""
     with service.database.transaction(SYSTEM) as tx:
         return not anomalies.has_new_rows(tx)
@@ -146,13 +146,13 @@ def test_the_loop_searches_each_access_even_if_its_announcement_is_lost(
     caller, entry = service.as_("ngo", "OPERATOR").caller, Entry("read_notes", new_id())
     loop = Anomalies(service.database, service.clock, read_again=read_again).loop()
     with running(loop):
-        assert eventually(lambda: searched(service))
+        assert eventually(lambda: trail_is_searched(service))
         for _ in range(2):
             with service.database.transaction(SYSTEM) as tx:
                 if not announced:  # the trigger announces accesses of workers and keys only
                     caller = replace(caller, kind="system")
                 audit.record(tx, caller, service.clock.now(), [entry])
-            assert eventually(lambda: searched(service))
+            assert eventually(lambda: trail_is_searched(service))
 
 
 def test_every_access_that_may_be_unusual_is_announced(service: Service) -> None:
@@ -207,7 +207,7 @@ def test_a_worker_who_opens_files_of_many_organisations_is_reported(
 
 @pytest.fixture
 def worker_over_quota(story: Story, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Returns a worker who has opened one file, and was refused the next because of her quota."""
+    """Returns a worker who opened one file; her quota refused the next file."""
     monkeypatch.setattr(story.service.made.openings, "maximum", 1)
     worker = somebody(story.service)
     open_person(worker, story.person().id)
@@ -250,7 +250,9 @@ def ngo_in_california(service: Service) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ngo_in_california")
-def test_the_night_is_that_of_the_members_department(story: Story, service: Service) -> None:
+def test_night_follows_the_local_time_of_the_members_department(
+    story: Story, service: Service
+) -> None:
     person = story.person()
     for hour, expected in ((20, []), (3, [("at_night", 1)])):
         worker = somebody(service)
@@ -278,7 +280,7 @@ def test_the_migration_takes_the_department_of_a_member_from_its_services(
         assert members.place(tx, member) == ("US", expected)
 
 
-def test_concurrent_searches_report_once_a_worker_who_was_refused_because_of_her_quota(
+def test_concurrent_searches_report_a_worker_over_her_quota_only_once(
     story: Story, service: Service, worker_over_quota: Client
 ) -> None:
     replicas = [Anomalies(service.database, service.clock) for _ in range(4)]
@@ -295,7 +297,7 @@ def test_only_an_auditor_reviews_an_anomaly(
     auditor, worker_id = service.as_("coalition", "AUDITOR"), worker_over_quota.caller.id
     service.made.anomalies.search()
 
-    def listed(*, waiting: bool) -> list[pb.Anomaly]:
+    def anomalies_of_worker(*, waiting: bool) -> list[pb.Anomaly]:
         return [
             anomaly
             for page in pages(auditor.ListAnomalies, waiting=waiting, page_size=1)
@@ -303,32 +305,35 @@ def test_only_an_auditor_reviews_an_anomaly(
             if anomaly.worker_id == worker_id
         ]
 
-    [anomaly] = listed(waiting=True)
+    [anomaly] = anomalies_of_worker(waiting=True)
     assert (anomaly.kind, anomaly.day, anomaly.count) == (
         pb.ANOMALY_KIND_OPENING_QUOTA,
         "2026-03-04",
         1,
     )
-    review = pb.ReviewAnomalyRequest(
+    request = pb.ReviewAnomalyRequest(
         id=anomaly.id, etag=anomaly.etag, review_code=pb.REVIEW_OUTCOME_EXPLAINED
     )
-    for other in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
-        assert [refusal(partial(other.ReviewAnomaly, review)), refusal(other.ListAnomalies)] == [
+    for client in (story.coordinator, story.ngo, service.as_("ngo", "MANAGER")):
+        assert [refusal(partial(client.ReviewAnomaly, request)), refusal(client.ListAnomalies)] == [
             ("PERMISSION_DENIED", "right_missing")
         ] * 2
-    reviewed = auditor.ReviewAnomaly(review)
-    assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (
+    reviewed_anomaly = auditor.ReviewAnomaly(request)
+    assert (reviewed_anomaly.reviewed_by_worker_id, reviewed_anomaly.review_code) == (
         auditor.caller.id,
         pb.REVIEW_OUTCOME_EXPLAINED,
     )
-    assert (listed(waiting=True), listed(waiting=False)) == ([], [reviewed])
+    assert (anomalies_of_worker(waiting=True), anomalies_of_worker(waiting=False)) == (
+        [],
+        [reviewed_anomaly],
+    )
     for fields, expected in (
         ({}, ("FAILED_PRECONDITION", "nothing_to_review")),
-        ({"etag": reviewed.etag}, ("FAILED_PRECONDITION", "nothing_to_review")),
+        ({"etag": reviewed_anomaly.etag}, ("FAILED_PRECONDITION", "nothing_to_review")),
         ({"id": new_id()}, NOT_FOUND),
     ):
-        review.MergeFrom(pb.ReviewAnomalyRequest(**fields))
-        assert refusal(lambda: auditor.ReviewAnomaly(review)) == expected
+        request.MergeFrom(pb.ReviewAnomalyRequest(**fields))
+        assert refusal(lambda: auditor.ReviewAnomaly(request)) == expected
     assert service.rows(
         "SELECT detail_codes FROM audit WHERE action = 'review_anomaly' AND object_id = %s"
         " AND allowed",

@@ -40,7 +40,7 @@ def operator_of(story: Story, organization: str = "hotline") -> Client:
 def call_again(
     story: Story, created: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
-    """Records a further call by the caller, who names her reference, to this line."""
+    """Records another call to this line by the caller, who states her reference."""
     answer: c.CreateContactResponse = operator_of(story, organization).CreateContact(
         contact=c.Contact(line_country=LINE_COUNTRY[organization]),
         reference=created.reference,
@@ -64,41 +64,45 @@ def read_contact(client: Client, contact: c.Contact) -> c.Contact:
 
 def later_notes(client: Client, contact: c.Contact) -> list[str]:
     """Returns the notes that the caller has added to a contact."""
-    return [later.note for later in read_contact(client, contact).later_notes]
+    return [later_note.note for later_note in read_contact(client, contact).later_notes]
 
 
 def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_of_that_line(
     story: Story,
 ) -> None:
     created = story.contact()
-    again = call_again(story, created)
-    assert (again.reference, again.pin, again.contact.reference_hint) == (
+    second_call = call_again(story, created)
+    assert (second_call.reference, second_call.pin, second_call.contact.reference_hint) == (
         created.reference,
         created.pin,
         created.contact.reference_hint,
     )
-    assert (created.contact.called_before, again.contact.called_before) == (False, True)
+    assert (created.contact.called_before, second_call.contact.called_before) == (False, True)
     request = c.GetContactByReferenceRequest(**credentials(created))
     hotline, clinic = operator_of(story), operator_of(story, "clinic")
     assert (
         hotline.GetContactByReference(request).id,
         clinic.GetContactByReference(request).id,
-    ) == (created.contact.id, again.contact.id)
-    for refused in (
+    ) == (created.contact.id, second_call.contact.id)
+    for call in (
         partial(operator_of(story, "shelter").GetContactByReference, request),
-        partial(read_contact, hotline, again.contact),
+        partial(read_contact, hotline, second_call.contact),
         partial(read_contact, clinic, created.contact),
     ):
-        assert refusal(refused) == NOT_FOUND
+        assert refusal(call) == NOT_FOUND
     story.service.clock.advance(timedelta(minutes=1))
-    latest = call_again(story, created)
-    assert clinic.GetContactByReference(request).id == latest.contact.id
+    latest_call = call_again(story, created)
+    assert clinic.GetContactByReference(request).id == latest_call.contact.id
 
 
 def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: Story) -> None:
     created = story.contact()
-    for wrong in ({"pin": "0000"}, {"pin": ""}, {"reference": "AAAA-AAAA"}):
-        fields = {"contact": c.Contact(line_country="CR"), **credentials(created), **wrong}
+    for wrong_credentials in ({"pin": "0000"}, {"pin": ""}, {"reference": "AAAA-AAAA"}):
+        fields = {
+            "contact": c.Contact(line_country="CR"),
+            **credentials(created),
+            **wrong_credentials,
+        }
         assert refusal(partial(operator_of(story, "clinic").CreateContact, **fields)) == WRONG
     guess = partial(call_again, story, created, pin="0000")
     assert [refusal(guess) for _ in range(9)] == [WRONG] * 8 + [
@@ -108,31 +112,31 @@ def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: St
 
 def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
     created, public = story.contact(), story.service.public()
-    again = call_again(story, created, "hotline")
+    second_call = call_again(story, created, "hotline")
     referral_for(story, created)
-    sent, _ = referral_for(story, again)
+    sent, _ = referral_for(story, second_call)
     assert len(items(story, created)) == 2
     completed(story, sent)
     public.ConfirmHelp(**credentials(created), help_came=True)
-    stopped = public.WithdrawConsentByReference(**credentials(created))
-    assert sorted(item.status_code for item in stopped.items) == [
+    status = public.WithdrawConsentByReference(**credentials(created))
+    assert sorted(item.status_code for item in status.items) == [
         c.REFERENCE_STATE_DONE,
         c.REFERENCE_STATE_STOPPED,
     ]
-    assert (stopped.organizations_with_access, stopped.file_count) == (0, 2)
+    assert (status.organizations_with_access, status.file_count) == (0, 2)
 
 
 def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
     created, hotline = story.contact(), operator_of(story)
-    again = call_again(story, created)
+    second_call = call_again(story, created)
     referral_for(story, created)
     assert read_contact(hotline, created.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
     add_note(story, created, "he took the passport")
     for client, contact in (
         (hotline, created.contact),
-        (operator_of(story, "clinic"), again.contact),
+        (operator_of(story, "clinic"), second_call.contact),
     ):
         assert later_notes(client, contact) == ["he took the passport"]
         current = read_contact(client, contact)
@@ -144,15 +148,14 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
         assert service.fact_types(contact.id).count("enlace.contact.told.v1") == 1
 
 
-def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_caller(
+def test_after_an_erasure_at_one_line_only_the_other_line_gets_her_note_and_her_callback(
     story: Story,
 ) -> None:
     created, hotline = story.contact(), operator_of(story)
-    again = call_again(story, created)
-    clinic, colleague = (
-        story.service.as_("clinic", "OPERATOR", *more) for more in ((), ("MANAGER",))
-    )
-    for client, contact in ((hotline, created.contact), (clinic, again.contact)):
+    second_call = call_again(story, created)
+    clinic = operator_of(story, "clinic")
+    colleague = story.service.as_("clinic", "OPERATOR", "MANAGER")
+    for client, contact in ((hotline, created.contact), (clinic, second_call.contact)):
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
         person = client.CreatePerson(safe_contact=plan, request_id=story.request_id())
         update_contact(client, contact, person_id=person.id)
@@ -162,9 +165,11 @@ def test_after_an_erasure_at_one_line_only_the_other_line_hears_and_calls_the_ca
         assert referral.contact_id == contact.id
     propose(clinic, person.id)
     confirm(colleague, person.id)
-    before = read_contact(clinic, again.contact)
+    before = read_contact(clinic, second_call.contact)
     status = add_note(story, created, "she may be called")
-    assert read_contact(clinic, again.contact) == before, "nothing more is written about her there"
+    assert read_contact(clinic, second_call.contact) == before, (
+        "the clinic stores nothing more about her"
+    )
     assert later_notes(hotline, created.contact) == ["she may be called"]
     assert (status.file_count, status.may_ask_for_call) == (1, True)
     answer = story.service.public().AskForCallByReference(
@@ -188,12 +193,12 @@ def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     assert (current.outcome_code, current.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
         "even though the referral continued"
     )
-    advised = {"outcome_code": c.CONTACT_OUTCOME_ADVISED}
-    assert refusal(partial(update_contact, operator, created.contact, **advised)) == (
+    outcome = {"outcome_code": c.CONTACT_OUTCOME_ADVISED}
+    assert refusal(partial(update_contact, operator, created.contact, **outcome)) == (
         "ABORTED",
         "stale_etag",
-    ), "an operator who decided before the note has to read it first"
-    contact = update_contact(operator, current, **advised)
+    ), "an operator who has not read the note cannot close the contact"
+    contact = update_contact(operator, current, **outcome)
     assert (contact.outcome_code, contact.unheard) == (c.CONTACT_OUTCOME_ADVISED, False)
 
 
@@ -282,32 +287,34 @@ def withdraw(story: Story, created: c.CreateContactResponse, key: str) -> c.Refe
 def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
     created = story.contact()
     (first, operator), (second, _) = referral_for(story, created), referral_for(story, created)
-    before = items(story, created)
-    assert [item.may_withdraw for item in before] == [True, True]
-    after = withdraw(story, created, before[0].key)
-    assert before[0].key != before[1].key
+    items_before = items(story, created)
+    assert [item.may_withdraw for item in items_before] == [True, True]
+    status = withdraw(story, created, items_before[0].key)
+    assert items_before[0].key != items_before[1].key
     assert [
-        (item.key, item.status_code, item.consent_live, item.may_withdraw) for item in after.items
+        (item.key, item.status_code, item.consent_live, item.may_withdraw) for item in status.items
     ] == [
-        (before[0].key, c.REFERENCE_STATE_STOPPED, False, False),
-        (before[1].key, c.REFERENCE_STATE_ASKED, True, True),
+        (items_before[0].key, c.REFERENCE_STATE_STOPPED, False, False),
+        (items_before[1].key, c.REFERENCE_STATE_ASKED, True, True),
     ]
     assert {read(operator, sent.id).state for sent in (first, second)} == {
         pb.STATE_SENT,
         pb.STATE_CONSENT_WITHDRAWN,
     }
-    assert withdraw(story, created, before[0].key) == after, "a second withdrawal changes nothing"
+    assert withdraw(story, created, items_before[0].key) == status, (
+        "a second withdrawal changes nothing"
+    )
 
 
-def test_a_request_with_the_same_permission_as_a_withdrawn_one_stops_as_her_page_says(
+def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(
     story: Story,
 ) -> None:
     created = story.contact()
     (first, operator), (_other, _) = referral_for(story, created), referral_for(story, created)
     second = referral_beside(story, first, operator)
     key = story.service.made.contacts._book.item_key(created.contact.id, second.id)
-    after = withdraw(story, created, key)
-    assert sorted(item.status_code for item in after.items) == [
+    status = withdraw(story, created, key)
+    assert sorted(item.status_code for item in status.items) == [
         c.REFERENCE_STATE_ASKED,
         c.REFERENCE_STATE_STOPPED,
         c.REFERENCE_STATE_STOPPED,
@@ -347,14 +354,14 @@ def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_nam
     for pause in (timedelta(0), timedelta(0), timedelta(hours=1)):
         service.clock.advance(pause)  # two accesses within an hour count as one
         open_identity(story.shelter, sent.person_id, sent.id)
-    refused = partial(
+    call = partial(
         story.shelter.OpenPerson,
         id=sent.person_id,
         purpose_code="HOU.EMG",
         field_groups=[people_pb2.FIELD_GROUP_HEALTH],
         referral_id=sent.id,
     )
-    assert refusal(refused) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
+    assert refusal(call) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(id=sent.person_id)
     accesses = accesses_to(story, created)
@@ -378,14 +385,14 @@ def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_nam
     assert [secret for secret in secrets if secret.encode() in serialized] == []
 
 
-def test_a_caller_sees_who_read_her_notes_even_if_she_has_no_file(
+def test_a_caller_sees_the_accesses_to_her_notes_even_if_she_has_no_file(
     story: Story, service: Service
 ) -> None:
     created, hotline = story.contact(), operator_of(story)
-    again = call_again(story, created)
+    second_call = call_again(story, created)
     add_note(story, created, "he came back")
     read_contact(hotline, created.contact)
-    read_contact(operator_of(story, "clinic"), again.contact)
+    read_contact(operator_of(story, "clinic"), second_call.contact)
     (access,) = accesses_to(story, created)
     assert (access.need_group_code, list(access.field_groups), access.count) == (
         "",

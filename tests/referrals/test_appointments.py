@@ -37,9 +37,9 @@ def begun() -> Referral:
 
 
 def silence(referral: Referral) -> Deadline:
-    [clock] = [clock for clock in referral.deadlines if clock.running]
-    assert clock.kind is DeadlineKind.SILENCE
-    return clock
+    [deadline] = [deadline for deadline in referral.deadlines if deadline.running]
+    assert deadline.kind is DeadlineKind.SILENCE
+    return deadline
 
 
 def planned(time: datetime) -> Referral:
@@ -84,7 +84,10 @@ def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(
         None,
         "",
     )
-    assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
+    assert (silence(referral).start_time, silence(referral).due_time) == (
+        time,
+        time + span,
+    )
     assert offered_steps(referral, time) == set()
 
 
@@ -156,20 +159,21 @@ def schedule(client: Client, referral: pb.Referral, time: datetime, **values: An
 def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
     story: Story, service: Service
 ) -> None:
-    created = schedule(story.shelter, started(story), NOON + D)
-    referral = read(story.ngo, created.id)
+    scheduled_referral = schedule(story.shelter, started(story), NOON + D)
+    referral = read(story.ngo, scheduled_referral.id)
     assert referral.appointment_time.ToDatetime(tzinfo=UTC) == NOON + D
-    assert (referral.state, referral.etag) == (pb.STATE_IN_PROGRESS, created.etag)
+    assert (referral.state, referral.etag) == (pb.STATE_IN_PROGRESS, scheduled_referral.etag)
     service.clock.advance(D)
-    missed = story.shelter.MissAppointment(
-        id=created.id,
-        etag=created.etag,
+    missed_referral = story.shelter.MissAppointment(
+        id=scheduled_referral.id,
+        etag=scheduled_referral.etag,
         reason_code=pb.MISS_REASON_NO_TRANSPORT,
         note="the bus did not run",
     )
-    assert not missed.HasField("appointment_time")
+    assert not missed_referral.HasField("appointment_time")
     assert [
-        (event.verb, event.reason_code, event.note) for event in history(story.ngo, created.id)[-2:]
+        (event.verb, event.reason_code, event.note)
+        for event in history(story.ngo, scheduled_referral.id)[-2:]
     ] == [
         ("appointment_scheduled", "", ""),
         ("appointment_missed", "no_transport", "the bus did not run"),
@@ -179,15 +183,15 @@ def test_sender_and_receiver_see_the_open_appointment_and_its_outcome(
 def test_the_note_of_an_appointment_is_sealed_like_any_other(
     story: Story, service: Service
 ) -> None:
-    created = schedule(story.shelter, started(story), NOON + D, note="at the side door")
+    referral = schedule(story.shelter, started(story), NOON + D, note="at the side door")
     [row] = service.rows(
         "SELECT note_sealed FROM referral_events WHERE referral_id = %s ORDER BY version DESC"
         " LIMIT 1",
-        created.id,
+        referral.id,
     )
     assert row["note_sealed"]
     assert b"side door" not in row["note_sealed"]
-    event = history(story.coordinator, created.id)[-1]
+    event = history(story.coordinator, referral.id)[-1]
     assert (event.note, event.note_withheld) == ("", True)
 
 
@@ -196,14 +200,14 @@ def test_the_scheduler_waits_for_the_appointment_and_asks_for_news_after_it(
 ) -> None:
     scheduler = service.scheduler()
     scheduler.fire()
-    created = schedule(story.shelter, started(story), NOON + 20 * D)
+    referral = schedule(story.shelter, started(story), NOON + 20 * D)
     service.clock.advance(20 * D)
     scheduler.fire()
-    assert read(story.ngo, created.id).etag == created.etag
+    assert read(story.ngo, referral.id).etag == referral.etag
     service.clock.advance(SILENCE)
     scheduler.fire()
-    last = history(story.ngo, created.id)[-1]
-    assert (last.verb, last.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
+    last_event = history(story.ngo, referral.id)[-1]
+    assert (last_event.verb, last_event.clock) == ("clock_breached", pb.CLOCK_KIND_SILENCE)
 
 
 def test_only_the_receiver_makes_appointments_and_only_within_ninety_days(story: Story) -> None:
@@ -218,8 +222,11 @@ def test_only_the_receiver_makes_appointments_and_only_within_ninety_days(story:
 
 
 def test_a_withdrawn_consent_ends_the_appointment(story: Story) -> None:
-    created = schedule(story.shelter, started(story), NOON + D)
-    story.ngo.WithdrawReceipt(id=created.receipt_id)
-    ended = read(story.ngo, created.id)
-    assert (ended.state, ended.HasField("appointment_time")) == (pb.STATE_CONSENT_WITHDRAWN, False)
-    assert ended.receiver_organization_id == ORG["shelter"]
+    scheduled_referral = schedule(story.shelter, started(story), NOON + D)
+    story.ngo.WithdrawReceipt(id=scheduled_referral.receipt_id)
+    referral = read(story.ngo, scheduled_referral.id)
+    assert (referral.state, referral.HasField("appointment_time")) == (
+        pb.STATE_CONSENT_WITHDRAWN,
+        False,
+    )
+    assert referral.receiver_organization_id == ORG["shelter"]

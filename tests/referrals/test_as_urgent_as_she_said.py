@@ -33,11 +33,11 @@ def contact_for_protection(line: Story) -> str:
 
 
 def update(line: Story, draft: pb.Referral, **values: Any) -> pb.Referral:
-    changed: pb.Referral = line.operator.UpdateReferral(
+    updated_draft: pb.Referral = line.operator.UpdateReferral(
         referral=pb.Referral(id=draft.id, etag=draft.etag, **values),
         update_mask={"paths": list(values)},
     )
-    return changed
+    return updated_draft
 
 
 @pytest.mark.parametrize("urgency", [pb.URGENCY_UNSPECIFIED, pb.URGENCY_IMMEDIATE])
@@ -55,7 +55,7 @@ def test_b9_a_caller_who_wants_protection_is_referred_as_immediate(
         (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
     ],
 )
-def test_a_referral_that_follows_another_takes_a_higher_urgency_of_later_answers(
+def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason_lowered_it(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
     contact = line.contact(
@@ -69,42 +69,42 @@ def test_a_referral_that_follows_another_takes_a_higher_urgency_of_later_answers
     )
     following_id = read(line.operator, rerouted.id).following_id
     assert read(line.operator, following_id).urgency == urgency
-    drafted = line.operator.CreateReferral(
+    draft = line.operator.CreateReferral(
         person_id=first.person_id,
         contact_id=contact.id,
         urgency=first.urgency,
         based_on_id=first.id,
         request_id=line.request_id(),
     )
-    assert drafted.urgency == urgency
+    assert draft.urgency == urgency
 
 
 def test_b9_linking_a_draft_to_a_contact_raises_its_urgency(line: Story) -> None:
     draft = line.draft(urgency=pb.URGENCY_URGENT)
-    linked = update(line, draft, contact_id=contact_for_protection(line))
-    assert linked.urgency == pb.URGENCY_IMMEDIATE
+    linked_draft = update(line, draft, contact_id=contact_for_protection(line))
+    assert linked_draft.urgency == pb.URGENCY_IMMEDIATE
 
 
 def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(line: Story) -> None:
-    lower = partial(
+    lower_draft = partial(
         line.draft, contact_id=contact_for_protection(line), urgency=pb.URGENCY_EMERGENCY
     )
-    assert wrong_fields(lower) == NOT_STATED
-    reasoned = lower(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
-    assert (reasoned.urgency, reasoned.urgency_reason_code) == (
+    assert wrong_fields(lower_draft) == NOT_STATED
+    draft = lower_draft(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
+    assert (draft.urgency, draft.urgency_reason_code) == (
         pb.URGENCY_EMERGENCY,
         pb.URGENCY_REASON_SAFE_ELSEWHERE,
     )
-    assert wrong_fields(partial(update, line, reasoned, urgency=pb.URGENCY_URGENT)) == (
-        NOT_UPDATED
-    ), "a reason allows only one change"
-    same = update(line, reasoned, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
-    assert same.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
-        "a form submits again what it shows"
+    assert wrong_fields(partial(update, line, draft, urgency=pb.URGENCY_URGENT)) == (NOT_UPDATED), (
+        "a reason allows only one change"
     )
-    again = update(line, same, urgency=pb.URGENCY_IMMEDIATE)
-    assert again.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
-    assert wrong_fields(partial(update, line, again, urgency=pb.URGENCY_NORMAL)) == NOT_UPDATED
+    same_urgency = update(line, draft, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
+    assert same_urgency.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
+        "a form may submit an unchanged urgency again"
+    )
+    raised = update(line, same_urgency, urgency=pb.URGENCY_IMMEDIATE)
+    assert raised.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
+    assert wrong_fields(partial(update, line, raised, urgency=pb.URGENCY_NORMAL)) == NOT_UPDATED
 
 
 def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) -> None:
@@ -113,8 +113,8 @@ def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) 
         line.operator.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT
     )
     assert wrong_fields(lower) == NOT_STATED
-    amended = lower(urgency_reason_code=pb.URGENCY_REASON_DANGER_PASSED)
-    assert (amended.urgency, amended.urgency_reason_code) == (
+    referral = lower(urgency_reason_code=pb.URGENCY_REASON_DANGER_PASSED)
+    assert (referral.urgency, referral.urgency_reason_code) == (
         pb.URGENCY_URGENT,
         pb.URGENCY_REASON_DANGER_PASSED,
     )

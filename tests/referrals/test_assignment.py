@@ -20,17 +20,17 @@ from tests.referrals.test_subscriptions import Hearing
 
 
 @pytest.fixture
-def hear(service: Service) -> Hearing:
+def hearing(service: Service) -> Hearing:
     return Hearing(service)
 
 
 @pytest.fixture
-def night(service: Service, hear: Hearing) -> Iterator[Client]:
+def night_worker(service: Service, hearing: Hearing) -> Iterator[Client]:
     """Yields another active worker of the shelter; she is active again after the test."""
     worker = service.as_("shelter", "WORKER", "OPERATOR")
-    hear.worker(worker, "ACTIVE")
+    hearing.worker(worker, "ACTIVE")
     yield worker
-    hear.worker(worker, "ACTIVE")
+    hearing.worker(worker, "ACTIVE")
 
 
 def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
@@ -40,31 +40,40 @@ def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralReque
 
 
 def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
-    story: Story, night: Client
+    story: Story, night_worker: Client
 ) -> None:
     accepted = story.accepted()
-    assigned = story.shelter.AssignReferral(assign_request(accepted, night.caller.id))
-    assert (assigned.responsible_worker_id, assigned.responsible_desk_code, assigned.state) == (
-        night.caller.id,
+    assigned_referral = story.shelter.AssignReferral(
+        assign_request(accepted, night_worker.caller.id)
+    )
+    assert (
+        assigned_referral.responsible_worker_id,
+        assigned_referral.responsible_desk_code,
+        assigned_referral.state,
+    ) == (
+        night_worker.caller.id,
         "",
         accepted.state,
     )
-    assert assigned.clocks == accepted.clocks, "an assignment changes no deadline"
-    desk = night.AssignReferral(assign_request(assigned, ""))
-    assert (desk.responsible_worker_id, desk.responsible_desk_code) == ("", "desk")
+    assert assigned_referral.clocks == accepted.clocks, "an assignment changes no deadline"
+    desk_referral = night_worker.AssignReferral(assign_request(assigned_referral, ""))
+    assert (desk_referral.responsible_worker_id, desk_referral.responsible_desk_code) == (
+        "",
+        "desk",
+    )
     verbs = [event.verb for event in history(story.ngo, accepted.id)]
     assert verbs[-2:] == ["assigned", "assigned"]
 
 
 def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
-    story: Story, service: Service, hear: Hearing
+    story: Story, service: Service, hearing: Hearing
 ) -> None:
-    elsewhere = service.as_("clinic", "WORKER")
-    suspended = service.as_("shelter", "WORKER", "MANAGER")
-    hear.worker(elsewhere, "ACTIVE")
-    hear.worker(suspended, "SUSPENDED")
+    clinic_worker = service.as_("clinic", "WORKER")
+    suspended_worker = service.as_("shelter", "WORKER", "MANAGER")
+    hearing.worker(clinic_worker, "ACTIVE")
+    hearing.worker(suspended_worker, "SUSPENDED")
     accepted, sent = story.accepted(), story.sent()
-    for worker_id in (elsewhere.caller.id, suspended.caller.id, "e" * 32):
+    for worker_id in (clinic_worker.caller.id, suspended_worker.caller.id, "e" * 32):
         for attempt in (
             partial(story.shelter.AssignReferral, assign_request(accepted, worker_id)),
             partial(
@@ -81,28 +90,33 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    hear.worker(suspended, "ACTIVE")
+    hearing.worker(suspended_worker, "ACTIVE")
 
 
 def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
-    story: Story, night: Client, hear: Hearing
+    story: Story, night_worker: Client, hearing: Hearing
 ) -> None:
-    live, ended = (
-        story.shelter.AssignReferral(assign_request(story.accepted(), night.caller.id))
+    live_referral, ended_referral = (
+        story.shelter.AssignReferral(assign_request(story.accepted(), night_worker.caller.id))
         for _ in range(2)
     )
     story.shelter.NotDeliverReferral(
-        id=ended.id, etag=ended.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
+        id=ended_referral.id,
+        etag=ended_referral.etag,
+        reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST,
     )
-    hear.worker(night, "SUSPENDED")
-    hear.worker(night, "SUSPENDED")  # the fact arrives twice
-    returned = read(story.shelter, live.id)
-    assert (returned.responsible_worker_id, returned.responsible_desk_code) == ("", "desk")
-    assert read(story.shelter, ended.id).responsible_worker_id == night.caller.id, (
+    hearing.worker(night_worker, "SUSPENDED")
+    hearing.worker(night_worker, "SUSPENDED")  # the fact arrives twice
+    returned_referral = read(story.shelter, live_referral.id)
+    assert (returned_referral.responsible_worker_id, returned_referral.responsible_desk_code) == (
+        "",
+        "desk",
+    )
+    assert read(story.shelter, ended_referral.id).responsible_worker_id == night_worker.caller.id, (
         "an ended referral is unchanged"
     )
-    last = history(story.shelter, live.id)[-1]
-    assert (last.verb, last.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
+    last_event = history(story.shelter, live_referral.id)[-1]
+    assert (last_event.verb, last_event.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +127,14 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     ],
 )
 def test_nobody_is_made_responsible_while_her_account_ends(
-    story: Story, service: Service, night: Client, by: str, expected: tuple[str, str]
+    story: Story, service: Service, night_worker: Client, by: str, expected: tuple[str, str]
 ) -> None:
-    """The desk would not be notified of what happens to the referral."""
+    """Otherwise the desk would not be notified of the referral's events."""
     accepted = story.accepted()
-    caller = story.shelter if by == "a colleague" else night
+    caller = story.shelter if by == "a colleague" else night_worker
     body = facts_pb2.WorkerFact(
-        worker_id=night.caller.id,
-        organization_id=night.caller.organization_id,
+        worker_id=night_worker.caller.id,
+        organization_id=night_worker.caller.organization_id,
         status_code="SUSPENDED",
     )
     fact = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
@@ -128,32 +142,35 @@ def test_nobody_is_made_responsible_while_her_account_ends(
         with service.database.transaction(SYSTEM) as tx:
             subscriptions.consume(service.made.lives, service.clock, tx, fact)
             future = pool.submit(
-                refusal, lambda: caller.AssignReferral(assign_request(accepted, night.caller.id))
+                refusal,
+                lambda: caller.AssignReferral(assign_request(accepted, night_worker.caller.id)),
             )
             while not (future.done() or service.rows("SELECT 1 FROM pg_locks WHERE NOT granted")):
                 pass
         assert future.result() == expected
-    assert read(story.shelter, accepted.id).responsible_worker_id != night.caller.id
+    assert read(story.shelter, accepted.id).responsible_worker_id != night_worker.caller.id
 
 
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
-    story: Story, service: Service, night: Client, hear: Hearing
+    story: Story, service: Service, night_worker: Client, hearing: Hearing
 ) -> None:
-    assigned = story.shelter.AssignReferral(assign_request(story.accepted(), night.caller.id))
+    referral = story.shelter.AssignReferral(
+        assign_request(story.accepted(), night_worker.caller.id)
+    )
     with service.database.transaction(SYSTEM) as tx:
         copies = tx.execute(
             "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id',"
             " md5(n::text)))).*"
             " FROM referrals r, generate_series(1, 1499) AS n WHERE id = %s",
-            (assigned.id,),
+            (referral.id,),
         )
     assert copies.rowcount == 1499
-    assert hear.worker(night, "SUSPENDED") > 10
-    copied = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
+    assert hearing.worker(night_worker, "SUSPENDED") > 10
+    in_copies = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
     assert not service.rows(
-        f"SELECT 1 FROM referrals WHERE responsible_worker_id <> '' AND id {copied}"
+        f"SELECT 1 FROM referrals WHERE responsible_worker_id <> '' AND id {in_copies}"
     )
     facts = service.rows(
-        f"SELECT 1 FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {copied}"
+        f"SELECT 1 FROM outbox WHERE type = 'enlace.referral.assigned.v1' AND subject {in_copies}"
     )
     assert len(facts) == 1499

@@ -21,34 +21,40 @@ MOST_URGENT_FIRST = [
 ]
 
 
-PRESSING = ("late", "due_soon", "unanswered")
+PRESSING_FILTERS = ("late", "due_soon", "unanswered")
 
 
-def listed(client: Client, size: int, **filters: Any) -> list[pb.Referral]:
+def referrals_by_urgency(client: Client, size: int, **filters: Any) -> list[pb.Referral]:
     """Returns all referrals that match a filter, by urgency, read in pages of `size`."""
-    chosen = pb.ReferralFilter(box=pb.BOX_NETWORK, **filters)
-    answers = pages(client.ListReferrals, filter=chosen, order_by=pb.ORDER_URGENCY, page_size=size)
+    filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK, **filters)
+    answers = pages(client.ListReferrals, filter=filter_, order_by=pb.ORDER_URGENCY, page_size=size)
     return [referral for answer in answers for referral in answer.referrals]
 
 
-def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(
-    story: Story,
-) -> None:
-    late, soon = story.sent(urgency=pb.URGENCY_IMMEDIATE), story.sent(urgency=pb.URGENCY_EMERGENCY)
-    calm = story.sent(urgency=pb.URGENCY_NORMAL)
-    refused = declined(story, urgency=pb.URGENCY_NORMAL)
+def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(story: Story) -> None:
+    late_referral, due_soon_referral = (
+        story.sent(urgency=pb.URGENCY_IMMEDIATE),
+        story.sent(urgency=pb.URGENCY_EMERGENCY),
+    )
+    normal_referral = story.sent(urgency=pb.URGENCY_NORMAL)
+    declined_referral = declined(story, urgency=pb.URGENCY_NORMAL)
     story.service.clock.advance(timedelta(minutes=16))
     for client, box in ((story.coordinator, pb.BOX_NETWORK), (story.ngo, pb.BOX_OUTBOX)):
         pressing = shown(client, box=box, pressing=True)
-        assert pressing.keys() & {late.id, soon.id, refused.id, calm.id} == {
-            late.id,
-            soon.id,
-            refused.id,
+        assert pressing.keys() & {
+            late_referral.id,
+            due_soon_referral.id,
+            declined_referral.id,
+            normal_referral.id,
+        } == {
+            late_referral.id,
+            due_soon_referral.id,
+            declined_referral.id,
         }
-        parts = [shown(client, box=box, **{name: True}) for name in PRESSING]
-        assert pressing.keys() == {referral_id for part in parts for referral_id in part}
-    assert refused.id not in shown(story.shelter, pressing=True), (
-        "a receiver that declined does not follow what happens next"
+        lists = [shown(client, box=box, **{name: True}) for name in PRESSING_FILTERS]
+        assert pressing.keys() == {referral_id for list_ in lists for referral_id in list_}
+    assert declined_referral.id not in shown(story.shelter, pressing=True), (
+        "a receiver that declined no longer follows the referral"
     )
 
 
@@ -59,23 +65,23 @@ def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(
         story.sent(urgency=urgency), declined(story, urgency=urgency), story.sent(urgency=urgency)
         story.service.clock.advance(timedelta(minutes=5))
     story.draft(urgency=pb.URGENCY_UNSPECIFIED)
-    one_page = listed(story.coordinator, 200, live=True)
-    assert listed(story.coordinator, 2, live=True) == one_page
+    one_page = referrals_by_urgency(story.coordinator, 200, live=True)
+    assert referrals_by_urgency(story.coordinator, 2, live=True) == one_page
     order = [(-referral.urgency, referral.next_due_time.ToNanoseconds()) for referral in one_page]
     assert order == sorted(order)
     assert {referral.urgency for referral in one_page} >= set(MOST_URGENT_FIRST)
 
 
-def test_all_pages_together_have_as_many_referrals_as_the_count(
-    story: Story,
-) -> None:
+def test_all_pages_together_have_as_many_referrals_as_the_count(story: Story) -> None:
     for _ in range(7):
         story.sent(urgency=pb.URGENCY_IMMEDIATE), declined(story, urgency=pb.URGENCY_NORMAL)
     filter_ = pb.ReferralFilter(box=pb.BOX_NETWORK, pressing=True)
-    counted = story.coordinator.CountReferrals(filter=filter_).total
+    total = story.coordinator.CountReferrals(filter=filter_).total
     for size in (1, 3, 50):
-        ids = [referral.id for referral in listed(story.coordinator, size, pressing=True)]
-        assert len(ids) == len(set(ids)) == counted
+        ids = [
+            referral.id for referral in referrals_by_urgency(story.coordinator, size, pressing=True)
+        ]
+        assert len(ids) == len(set(ids)) == total
 
 
 def test_a_page_token_is_refused_for_another_order_and_an_unknown_order_is_refused(
@@ -94,11 +100,13 @@ def test_a_page_token_is_refused_for_another_order_and_an_unknown_order_is_refus
 
 def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(story: Story) -> None:
     sent, second = story.sent(urgency=pb.URGENCY_EMERGENCY), timedelta(seconds=1)
-    due = sent.next_due_time.ToDatetime()
+    due_time = sent.next_due_time.ToDatetime()
     for start, end, is_listed in ((0, 1, True), (-1, 0, False), (1, 2, False)):
-        due_times = {"due_after": due + start * second, "due_before": due + end * second}
-        found = [referral.id for referral in listed(story.coordinator, 200, **due_times)]
-        assert (sent.id in found) == is_listed
+        due_times = {"due_after": due_time + start * second, "due_before": due_time + end * second}
+        listed_ids = [
+            referral.id for referral in referrals_by_urgency(story.coordinator, 200, **due_times)
+        ]
+        assert (sent.id in listed_ids) == is_listed
 
 
 def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], int]:
@@ -107,19 +115,21 @@ def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], i
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
-def test_open_needs_are_counted_by_group_and_department_until_another_request_or_closing(
+def test_open_needs_are_counted_by_group_and_department_until_they_are_closed(
     story: Story,
 ) -> None:
-    before = open_needs(story.coordinator, pb.BOX_NETWORK)
-    refused = declined(story)
-    after = open_needs(story.coordinator, pb.BOX_NETWORK)
-    assert after == before | {("HOU", "NI-CI"): before.get(("HOU", "NI-CI"), 0) + 1}
-    assert open_needs(story.ngo, pb.BOX_OUTBOX) == after, "the ngo sent all of them"
+    counts_before = open_needs(story.coordinator, pb.BOX_NETWORK)
+    declined_referral = declined(story)
+    counts = open_needs(story.coordinator, pb.BOX_NETWORK)
+    assert counts == counts_before | {("HOU", "NI-CI"): counts_before.get(("HOU", "NI-CI"), 0) + 1}
+    assert open_needs(story.ngo, pb.BOX_OUTBOX) == counts, "the ngo sent all of them"
     assert open_needs(story.shelter, pb.BOX_MINE) == {}, (
         "a receiver that declined does not learn that the need is open"
     )
-    story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
-    assert open_needs(story.coordinator, pb.BOX_NETWORK) == before
+    story.ngo.CloseNeed(
+        id=declined_referral.id, etag=declined_referral.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
+    )
+    assert open_needs(story.coordinator, pb.BOX_NETWORK) == counts_before
 
 
 def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
@@ -134,18 +144,16 @@ def response_times(story: Story) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_the_response_time_is_the_median_until_the_receivers_first_step(
-    story: Story,
-) -> None:
+def test_the_response_time_is_the_median_until_the_receivers_first_step(story: Story) -> None:
     clock = story.service.clock
     clock.advance(timedelta(days=60))  # referrals of other tests are too old to count
     for minutes in (10, 20, 90):
         sent = story.sent()
         clock.advance(timedelta(minutes=minutes))
-        acknowledged = story.shelter.AcknowledgeReferral(id=sent.id, etag=sent.etag)
+        acknowledged_referral = story.shelter.AcknowledgeReferral(id=sent.id, etag=sent.etag)
         clock.advance(timedelta(hours=3))
-        story.decline(acknowledged)
-    unanswered = story.sent()
+        story.decline(acknowledged_referral)
+    unanswered_referral = story.sent()
     assert response_times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
@@ -154,7 +162,9 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(
         "an organisation without an answer comes last"
     )
     story.ngo.WithdrawReferral(
-        id=unanswered.id, etag=unanswered.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+        id=unanswered_referral.id,
+        etag=unanswered_referral.etag,
+        reason_code=pb.WITHDRAW_REASON_MOVED,
     )
     assert response_times(story)[ORG["shelter"]] == (4, 3, 20 * 60), (
         "a withdrawal by the sender is no answer of the receiver"

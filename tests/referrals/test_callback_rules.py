@@ -26,7 +26,7 @@ from tests.referrals.test_callbacks import MANAGUA, local_time
             Wish("today", "morning"),
             local_time(4, 9, 15),
             (local_time(4, 9, 15), local_time(4, 12)),
-            id="hours that have already begun start now",
+            id="hours that have already begun count from now",
         ),
         pytest.param(
             Wish("tomorrow", "evening", counted_from=local_time(4, 23, 59).date()),

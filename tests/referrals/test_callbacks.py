@@ -25,7 +25,8 @@ from tests.referrals.conftest import (
     update_contact,
 )
 from tests.referrals.test_any_line import call_again, operator_of, read_contact
-from tests.referrals.test_contacts import referral_for, referred_caller
+from tests.referrals.test_contact_clocks import published_verbs
+from tests.referrals.test_contacts import referral_for, referred_caller, set_plan
 from tests.referrals.test_withdrawal import run_concurrently
 
 pytestmark = pytest.mark.usefixtures("abroad")
@@ -57,13 +58,6 @@ def file_of(
     contact = read_contact(story.operator, created.contact)
     update_contact(story.operator, contact, person_id=person.id)
     return person
-
-
-def set_plan(story: Story, person_id: str, channel: people_pb2.SafeChannel.ValueType) -> None:
-    """Sets the channel in the safe-contact plan of a file of the line."""
-    file = story.operator.GetPerson(id=person_id)
-    plan = people_pb2.SafeContact(channel_code=channel)
-    story.operator.SetSafeContact(id=file.id, etag=file.etag, safe_contact=plan)
 
 
 def ask_for_call(
@@ -106,22 +100,15 @@ def settle(
     client: Client | None = None,
 ) -> c.Callback:
     """Records the outcome of a call; a call that is tried again is due tomorrow night."""
-    again = {"day_code": TOMORROW, "hour_code": NIGHT}
-    settled: c.Callback = (client or story.operator).SettleCallback(
+    retry_time = {"day_code": TOMORROW, "hour_code": NIGHT}
+    settled_call: c.Callback = (client or story.operator).SettleCallback(
         id=callback.id,
         etag=callback.etag,
         outcome_code=outcome,
         request_id=story.request_id(),
-        **(again if outcome == c.CALLBACK_OUTCOME_AGAIN else {}),
+        **(retry_time if outcome == c.CALLBACK_OUTCOME_AGAIN else {}),
     )
-    return settled
-
-
-def published_verbs(service: Service, callback: c.Callback) -> list[str]:
-    return [
-        type_.removeprefix("enlace.callback.").removesuffix(".v1")
-        for type_ in service.fact_types(callback.id)
-    ]
+    return settled_call
 
 
 def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
@@ -142,7 +129,7 @@ def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
         created.contact.reference_hint,
     )
     assert callback.clocks[0].due_time == status.call_until_time
-    assert published_verbs(service, callback) == ["asked"]
+    assert published_verbs(service, callback.id, "callback") == ["asked"]
 
 
 @pytest.mark.parametrize(("department", "hours_behind"), [("NI-CI", 6), ("ES-CN", 0), ("US-CA", 8)])
@@ -169,14 +156,16 @@ def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
         pin="4821",
     )
     file_of(story, created, PHONE)
-    arranged = arrange_call(story, created.contact.id)
-    (listed,) = owed_calls(story, created)
-    settled = settle(story, listed, c.CALLBACK_OUTCOME_AGAIN)
+    arranged_call = arrange_call(story, created.contact.id)
+    (listed_call,) = owed_calls(story, created)
+    settled_call = settle(story, listed_call, c.CALLBACK_OUTCOME_AGAIN)
     status = ask_for_call(story, created)
-    assert {answer.local_date for answer in (arranged, listed, settled, status)} == {date}
+    assert {answer.local_date for answer in (arranged_call, listed_call, settled_call, status)} == {
+        date
+    }
 
 
-def test_the_three_requests_for_a_call_name_the_date_from_which_their_day_counts(
+def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_name(
     story: Story, service: Service
 ) -> None:
     created = story.contact()
@@ -187,16 +176,16 @@ def test_the_three_requests_for_a_call_name_the_date_from_which_their_day_counts
         "hour_code": EVENING,
         "local_date": "2026-03-04",
     }
-    arranged = story.operator.CreateCallback(
+    arranged_call = story.operator.CreateCallback(
         callback=c.Callback(contact_id=created.contact.id, **wish)
     )
-    settled = story.operator.SettleCallback(
-        id=arranged.id, etag=arranged.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN, **wish
+    settled_call = story.operator.SettleCallback(
+        id=arranged_call.id, etag=arranged_call.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN, **wish
     )
     status = story.service.public().AskForCallByReference(**credentials(created), **wish)
     assert {
-        arranged.clocks[0].start_time.ToDatetime(UTC),
-        settled.clocks[0].start_time.ToDatetime(UTC),
+        arranged_call.clocks[0].start_time.ToDatetime(UTC),
+        settled_call.clocks[0].start_time.ToDatetime(UTC),
         status.call_from_time.ToDatetime(UTC),
     } == {local_time(5, 17)}
 
@@ -208,39 +197,43 @@ def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     status = ask_for_call(story, created, hour=NIGHT)
     (callback,) = owed_calls(story, created)
     assert callback.clocks[0].due_time == status.call_until_time
-    moved = arrange_call(story, created.contact.id)
-    assert (moved.id, moved.asked_by_herself) == (callback.id, False)
+    moved_call = arrange_call(story, created.contact.id)
+    assert (moved_call.id, moved_call.asked_by_herself) == (callback.id, False)
 
 
-def test_a_time_agreed_in_a_second_call_replaces_the_one_agreed_in_the_first(story: Story) -> None:
+def test_a_time_agreed_in_a_second_contact_replaces_the_time_agreed_in_the_first(
+    story: Story,
+) -> None:
     created = story.contact()
-    first = arrange_call(story, created.contact.id)
-    again = call_again(story, created, "hotline")
-    moved = arrange_call(story, again.contact.id, NIGHT)
-    assert moved.id == first.id
+    callback_before = arrange_call(story, created.contact.id)
+    second_contact = call_again(story, created, "hotline")
+    moved_callback = arrange_call(story, second_contact.contact.id, NIGHT)
+    assert moved_callback.id == callback_before.id
     (callback,) = owed_calls(story, created)
     assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
-    assert not owed_calls(story, again), "she is called once"
+    assert not owed_calls(story, second_contact), "she is called once"
 
 
-def test_calls_agreed_at_once_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
+def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
     for _ in range(10):
         created = story.contact()
-        again = call_again(story, created, "hotline")
-        agree = [partial(arrange_call, story, call.contact.id) for call in (created, again)]
+        second_contact = call_again(story, created, "hotline")
+        agree = [
+            partial(arrange_call, story, call.contact.id) for call in (created, second_contact)
+        ]
         assert run_concurrently(*agree) == ["OK", "OK"]
-        assert len([*owed_calls(story, created), *owed_calls(story, again)]) == 1
+        assert len([*owed_calls(story, created), *owed_calls(story, second_contact)]) == 1
 
 
 def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:
     created = story.contact()
     file_of(story, created, PHONE)
     arrange_call(story, created.contact.id)
-    again, clinic = call_again(story, created), operator_of(story, "clinic")
-    arrange_call(story, again.contact.id, operator=clinic)
+    second_contact, clinic = call_again(story, created), operator_of(story, "clinic")
+    arrange_call(story, second_contact.contact.id, operator=clinic)
     status = ask_for_call(story, created, hour=NIGHT)
-    owed = [*owed_calls(story, created), *owed_calls(story, again, clinic)]
-    assert [callback.clocks[0].start_time for callback in owed] == [status.call_from_time] * 2
+    callbacks = [*owed_calls(story, created), *owed_calls(story, second_contact, clinic)]
+    assert [callback.clocks[0].start_time for callback in callbacks] == [status.call_from_time] * 2
 
 
 @pytest.mark.parametrize("channel", [NO_CHANNEL, VISIT, MESSAGE, None])
@@ -277,40 +270,42 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     ask_for_call(story, created)
     (callback,) = owed_calls(story, created)
     if end == "plan":
-        set_plan(story, person.id, NO_CHANNEL)
+        set_plan(story.operator, person.id, NO_CHANNEL)
     else:
         status = service.public().WithdrawConsentByReference(**credentials(created))
         assert not status.HasField("call_until_time")
     assert not owed_calls(story, created)
-    assert published_verbs(service, callback) == ["asked", "settled"]
+    assert published_verbs(service, callback.id, "callback") == ["asked", "settled"]
     assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)) == SETTLED
 
 
 def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
     story: Story,
 ) -> None:
-    created, referred = story.contact(), story.contact()
-    for call in (created, referred):
-        arrange_call(story, call.contact.id)
+    created, referred_contact = story.contact(), story.contact()
+    for contact in (created, referred_contact):
+        arrange_call(story, contact.contact.id)
     file_of(story, created, NO_CHANNEL)
     assert not owed_calls(story, created)
-    referral_for(story, referred)
-    assert not owed_calls(story, referred), "her plan in the file of the referral forbids calls"
+    referral_for(story, referred_contact)
+    assert not owed_calls(story, referred_contact), (
+        "her plan in the file of the referral forbids calls"
+    )
 
 
 def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:
     created = story.contact()
-    first = arrange_call(story, created.contact.id)
-    again = settle(story, first, c.CALLBACK_OUTCOME_AGAIN)
-    assert (again.tries, again.outcome_code, len(owed_calls(story, created))) == (1, 0, 1)
-    assert refusal(partial(settle, story, first, c.CALLBACK_OUTCOME_REACHED)) == STALE
-    settled = settle(story, again, c.CALLBACK_OUTCOME_REACHED)
-    assert settled.clocks[0].HasField("stop_time")
+    first_try = arrange_call(story, created.contact.id)
+    second_try = settle(story, first_try, c.CALLBACK_OUTCOME_AGAIN)
+    assert (second_try.tries, second_try.outcome_code, len(owed_calls(story, created))) == (1, 0, 1)
+    assert refusal(partial(settle, story, first_try, c.CALLBACK_OUTCOME_REACHED)) == STALE
+    settled_call = settle(story, second_try, c.CALLBACK_OUTCOME_REACHED)
+    assert settled_call.clocks[0].HasField("stop_time")
     assert not owed_calls(story, created)
-    assert refusal(partial(settle, story, settled, c.CALLBACK_OUTCOME_GIVEN_UP)) == SETTLED
-    assert published_verbs(service, first) == ["changed", "changed", "settled"]
+    assert refusal(partial(settle, story, settled_call, c.CALLBACK_OUTCOME_GIVEN_UP)) == SETTLED
+    assert published_verbs(service, first_try.id, "callback") == ["changed", "changed", "settled"]
     arrange_call(story, created.contact.id)
     assert len(owed_calls(story, created)) == 1, "another call can be arranged"
 
@@ -326,7 +321,7 @@ def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "wrong"),
+    ("outcome", "violations"),
     [
         (
             c.CALLBACK_OUTCOME_AGAIN,
@@ -335,14 +330,14 @@ def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(
         (c.CALLBACK_OUTCOME_NOT_SAFE, [("outcome_code", "unknown_code")]),
     ],
 )
-def test_a_retry_needs_a_time_and_an_outcome_must_be_one_that_an_operator_may_choose(
-    outcome: c.CallbackOutcome.ValueType, wrong: list[tuple[str, str]], story: Story
+def test_a_retry_needs_a_time_and_an_operator_cannot_choose_the_outcome_not_safe(
+    outcome: c.CallbackOutcome.ValueType, violations: list[tuple[str, str]], story: Story
 ) -> None:
     callback = arrange_call(story, story.contact().contact.id)
     without_time = partial(
         story.operator.SettleCallback, id=callback.id, etag=callback.etag, outcome_code=outcome
     )
-    assert wrong_fields(without_time) == wrong
+    assert wrong_fields(without_time) == violations
 
 
 def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
@@ -351,7 +346,7 @@ def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
     created = story.contact()
     callback = arrange_call(story, created.contact.id)
     scheduler = service.contact_scheduler()
-    begin = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
+    start = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
     for hours, expected in (
         (1, []),
         (1.6, ["waiting"]),
@@ -359,23 +354,23 @@ def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
         (4.6, ["waiting"] * 2 + ["escalated"]),
         (9, ["waiting"] * 2 + ["escalated"]),
     ):
-        service.clock.set(begin + timedelta(hours=hours))
+        service.clock.set(start + timedelta(hours=hours))
         scheduler.fire()
-        assert published_verbs(service, callback) == ["changed", *expected]
-    (still_owed,) = owed_calls(story, created)
-    assert settle(story, still_owed, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
-        "a fired deadline makes no etag stale"
+        assert published_verbs(service, callback.id, "callback") == ["changed", *expected]
+    (owed_call,) = owed_calls(story, created)
+    assert settle(story, owed_call, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
+        "a deadline that fires leaves the etag valid"
     )
 
 
 def test_a_line_sees_and_settles_only_its_own_calls(story: Story) -> None:
     created, clinic = story.contact(), operator_of(story, "clinic")
-    again = call_again(story, created)
+    second_contact = call_again(story, created)
     callback = arrange_call(story, created.contact.id)
     assert not owed_calls(story, created, clinic)
     for attempt in (
         partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED, clinic),
-        partial(arrange_call, story, again.contact.id),
+        partial(arrange_call, story, second_contact.contact.id),
     ):
         assert refusal(attempt) == NOT_FOUND
 
@@ -417,10 +412,10 @@ def test_the_safe_contact_plan_of_the_referred_file_also_applies(story: Story) -
     assert refusal(partial(arrange_call, story, created.contact.id)) == NOT_SAFE, (
         "her plan forbids calls, even though the contact names no file"
     )
-    set_plan(story, sent.person_id, PHONE)
+    set_plan(story.operator, sent.person_id, PHONE)
     assert arrange_call(story, created.contact.id).person_id == sent.person_id
     assert [callback.person_id for callback in owed_calls(story, created)] == [sent.person_id]
-    set_plan(story, sent.person_id, VISIT)
+    set_plan(story.operator, sent.person_id, VISIT)
     assert not owed_calls(story, created)
 
 
@@ -428,35 +423,36 @@ def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     story: Story,
 ) -> None:
     created = story.contact()
-    again, clinic = call_again(story, created), operator_of(story, "clinic")
-    callback = arrange_call(story, again.contact.id, operator=clinic)
+    second_contact, clinic = call_again(story, created), operator_of(story, "clinic")
+    callback = arrange_call(story, second_contact.contact.id, operator=clinic)
     person = file_of(story, created, PHONE)
-    assert (callback.person_id, owed_calls(story, again, clinic)[0].person_id) == ("", ""), (
-        "nothing about another organisation's file is shown"
-    )
-    set_plan(story, person.id, NO_CHANNEL)
-    assert not owed_calls(story, again, clinic), "the arranged call ends"
-    arrange = partial(arrange_call, story, again.contact.id, operator=clinic)
+    assert (callback.person_id, owed_calls(story, second_contact, clinic)[0].person_id) == (
+        "",
+        "",
+    ), "the answer reveals nothing about another organisation's file"
+    set_plan(story.operator, person.id, NO_CHANNEL)
+    assert not owed_calls(story, second_contact, clinic), "the arranged call ends"
+    arrange = partial(arrange_call, story, second_contact.contact.id, operator=clinic)
     assert refusal(arrange) == NOT_SAFE
 
 
-def test_a_colleague_of_the_operator_who_made_a_call_is_told_that_it_was_made(
+def test_settling_a_settled_call_is_refused_as_settled_although_its_etag_is_stale(
     story: Story,
 ) -> None:
     callback = arrange_call(story, story.contact().contact.id)
     settle(story, callback, c.CALLBACK_OUTCOME_REACHED)
-    late = (c.CALLBACK_OUTCOME_REACHED, c.CALLBACK_OUTCOME_AGAIN, c.CALLBACK_OUTCOME_GIVEN_UP)
-    for outcome in late:
+    outcomes = (c.CALLBACK_OUTCOME_REACHED, c.CALLBACK_OUTCOME_AGAIN, c.CALLBACK_OUTCOME_GIVEN_UP)
+    for outcome in outcomes:
         assert refusal(partial(settle, story, callback, outcome)) == SETTLED
 
 
-def test_a_person_who_withdraws_everything_is_not_called_under_another_reference_either(
-    story: Story,
-) -> None:
-    created, other = story.contact(), story.contact()
+def test_withdrawing_everything_also_ends_the_calls_under_another_reference(story: Story) -> None:
+    created, other_contact = story.contact(), story.contact()
     person = file_of(story, created, PHONE)
-    update_contact(story.operator, read_contact(story.operator, other.contact), person_id=person.id)
-    arrange_call(story, other.contact.id)
+    update_contact(
+        story.operator, read_contact(story.operator, other_contact.contact), person_id=person.id
+    )
+    arrange_call(story, other_contact.contact.id)
     ask_for_call(story, created)
     story.service.public().WithdrawConsentByReference(**credentials(created))
-    assert not [*owed_calls(story, created), *owed_calls(story, other)]
+    assert not [*owed_calls(story, created), *owed_calls(story, other_contact)]

@@ -1,4 +1,8 @@
-"""Campaigns of the line: callers name the code of a medium; contacts are counted in tens."""
+"""Campaigns of the line.
+
+Callers name the code of a medium. The number of contacts is published rounded down to a multiple
+of five, from ten on.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -9,14 +13,14 @@ import pytest
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.referrals.line.domain.campaign import LENGTH, counts_of, new_code
-from services.referrals.line.domain.campaign import Placement as Placed
+from services.referrals.line.domain.campaign import Placement as DomainPlacement
 from services.referrals.line.usecases import campaigns
 from services.referrals.network.domain.codes import ALPHABET, checked_code
 from tests.builders import NOT_FOUND, refusal
 from tests.referrals.conftest import Story, pages, update_contact
 
 MEDIA = (c.CAMPAIGN_POSTER, c.CAMPAIGN_RADIO)
-PLACED = Placed("7QK2", "poster", "NI", "1" * 32)
+PLACEMENT = DomainPlacement("7QK2", "poster", "NI", "1" * 32)
 INVALID = ("INVALID_ARGUMENT", "invalid_fields")
 
 
@@ -42,17 +46,19 @@ def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> Non
     for spelling in (code.lower(), f" {code[:2]}-{code[2:]} "):
         assert checked_code(spelling, LENGTH) == code
     others = {
-        code[:at] + sign + code[at + 1 :]
-        for at in range(4)
-        for sign in ALPHABET
-        if sign != code[at]
+        code[:position] + character + code[position + 1 :]
+        for position in range(4)
+        for character in ALPHABET
+        if character != code[position]
     }
     assert {checked_code(other, LENGTH) for other in others} == {""}
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
-def test_the_contacts_of_a_campaign_code_are_published_in_tens(count: int, expected: int) -> None:
-    assert counts_of(PLACED, {"normal": count}, {"open": count}).contacts == expected
+def test_the_contacts_of_a_campaign_code_are_published_from_ten_on_in_multiples_of_five(
+    count: int, expected: int
+) -> None:
+    assert counts_of(PLACEMENT, {"normal": count}, {"open": count}).contacts == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +74,7 @@ def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome(
     published_by_urgency: list[tuple[str, int]],
     published_by_outcome: list[tuple[str, int]],
 ) -> None:
-    counts = counts_of(PLACED, by_urgency, {"open": sum(by_urgency.values())})
+    counts = counts_of(PLACEMENT, by_urgency, {"open": sum(by_urgency.values())})
     assert (counts.contacts, counts.by_urgency, counts.by_outcome) == (
         contacts,
         published_by_urgency,
@@ -126,21 +132,21 @@ def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(
 
 
 def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
-    for unknown in (
+    for call in (
         partial(story.service.public().GetPlacement, code="7QK3"),
         partial(story.coordinator.GetCampaignFigures, id="f" * 32),
     ):
-        assert refusal(unknown) == NOT_FOUND
+        assert refusal(call) == NOT_FOUND
 
 
 def test_a_campaign_code_in_use_is_not_issued_again(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = story.campaign().placements[0].code
-    offered = iter([taken, taken, new_code()])
-    monkeypatch.setattr("services.referrals.line.domain.campaign.new_code", lambda: next(offered))
-    monkeypatch.setattr(campaigns, "new_code", lambda: next(offered))
-    assert story.campaign().placements[0].code != taken
+    used_code = story.campaign().placements[0].code
+    codes = iter([used_code, used_code, new_code()])
+    monkeypatch.setattr("services.referrals.line.domain.campaign.new_code", lambda: next(codes))
+    monkeypatch.setattr(campaigns, "new_code", lambda: next(codes))
+    assert story.campaign().placements[0].code != used_code
 
 
 def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
@@ -148,11 +154,11 @@ def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
 
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:
-    created = []
+    created_ids = []
     for _ in range(3):
-        created.append(story.campaign().id)
+        created_ids.append(story.campaign().id)
         story.service.clock.advance(timedelta(minutes=1))
     answers = pages(story.coordinator.ListCampaigns, page_size=2)
-    listed = [campaign.id for answer in answers for campaign in answer.campaigns]
-    assert [id for id in listed if id in created] == created[::-1]
-    assert len(listed) == len(set(listed))
+    listed_ids = [campaign.id for answer in answers for campaign in answer.campaigns]
+    assert [id for id in listed_ids if id in created_ids] == created_ids[::-1]
+    assert len(listed_ids) == len(set(listed_ids))

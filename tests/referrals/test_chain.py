@@ -28,7 +28,7 @@ STEP = (
     " [coe_12]{1}}}\n"
 )
 HEAD = "id: short\nversion: 1\nnames: {es: Corta, en: Short, fr: Courte}\nsteps:\n"
-WHO = {"travel": "mission", "reception": "border", "housing": "shelter"}
+RECEIVERS = {"travel": "mission", "reception": "border", "housing": "shelter"}
 
 
 def pathway_of(*steps: tuple[str, str]) -> Pathway:
@@ -37,7 +37,7 @@ def pathway_of(*steps: tuple[str, str]) -> Pathway:
 
 
 @pytest.mark.parametrize(
-    ("steps", "wrong"),
+    ("steps", "violation"),
     [
         ([("go", ", leg: departure"), ("come", ", leg: arrival")], ("text.6", "required")),
         ([("come", ", leg: arrival")], ("text.5", "required")),
@@ -55,9 +55,9 @@ def pathway_of(*steps: tuple[str, str]) -> Pathway:
     ],
 )
 def test_a_pathway_needs_exactly_one_departure_and_its_arrivals_after_it(
-    steps: list[tuple[str, str]], wrong: tuple[str, str]
+    steps: list[tuple[str, str]], violation: tuple[str, str]
 ) -> None:
-    assert wrong in violations_of(lambda: pathway_of(*steps))
+    assert violation in violations_of(lambda: pathway_of(*steps))
 
 
 def test_a_second_departure_is_reported_in_the_line_of_its_leg() -> None:
@@ -94,7 +94,7 @@ def referral_of(referral_id: str, state: State, **values: Any) -> Referral:
 def refer_leg(plan: Plan, key: str, state: State = State.SENT) -> Referral:
     """Returns a referral for a leg, as if read from the store."""
     referral = referral_of(
-        f"for-{key}", state, receipt_id=f"receipt-{key}", receiver_organization_id=WHO[key]
+        f"for-{key}", state, receipt_id=f"receipt-{key}", receiver_organization_id=RECEIVERS[key]
     )
     plan.referrals[referral.id] = referral
     plan.set_step_state(key, REFERRED, NOON, referral=(referral.id, State.DRAFT))
@@ -121,7 +121,7 @@ def begun_plan() -> Plan:
 def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
     """Returns a plan with a referral in this state for each leg, and the referrals by step."""
     plan = begun_plan()
-    return plan, {key: refer_leg(plan, key, state) for key in WHO}
+    return plan, {key: refer_leg(plan, key, state) for key in RECEIVERS}
 
 
 def plan_under_way() -> tuple[Plan, dict[str, Referral]]:
@@ -171,8 +171,8 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
         partial(move, plan, legs["travel"], State.IN_PROGRESS),
         partial(plan.set_step_state, "travel", MET, NOON),  # recorded by hand
         *(
-            partial(plan.set_step_state, "travel", REFERRED, NOON, referral=("r", begun_already))
-            for begun_already in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED)
+            partial(plan.set_step_state, "travel", REFERRED, NOON, referral=("r", started_state))
+            for started_state in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED)
         ),
     ):
         assert conflict_of(departure) == "legs_not_accepted housing"
@@ -217,7 +217,7 @@ def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
     move(plan, legs["travel"], State.IN_PROGRESS)  # reopened: no help came
 
 
-def test_no_receiver_starts_before_the_departure_but_may_complete_before_the_travel_does() -> None:
+def test_a_receiver_starts_after_the_departure_and_may_complete_before_the_travel_does() -> None:
     plan, legs = plan_with_referrals()
     start = partial(move, plan, legs["reception"], State.IN_PROGRESS)
     assert conflict_of(start) == "step_waits travel"
@@ -256,8 +256,8 @@ def test_each_leg_needs_its_own_consent() -> None:
     for states in ((State.SENT, State.CLOSED), (State.DRAFT, State.SENT)):
         reception.state, housing.state = states
         plan.check_own_receipt(reception)
-    other = referral_of("other", State.SENT, receipt_id=housing.receipt_id)
-    plan.check_own_receipt(other)  # a referral that stands for no leg
+    referral_without_leg = referral_of("other", State.SENT, receipt_id=housing.receipt_id)
+    plan.check_own_receipt(referral_without_leg)
 
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:
@@ -282,13 +282,13 @@ def test_a_leg_that_ends_during_the_travel_is_reported_as_lost(end_state: State)
 
 
 def with_state(referral: Referral, state: State) -> Referral:
-    """Returns the referral, which is now in this state."""
+    """Sets the state of a referral, and returns the referral."""
     referral.state = state
     return referral
 
 
 @pytest.mark.parametrize(
-    ("arrived", "ended", "is_lost"),
+    ("arrived_keys", "ended_key", "is_lost"),
     [
         (["reception", "housing"], "reception", False),
         (["reception", "housing"], "housing", False),
@@ -296,16 +296,16 @@ def with_state(referral: Referral, state: State) -> Referral:
     ],
 )
 def test_a_leg_is_reported_as_lost_until_the_person_has_arrived_everywhere(
-    arrived: list[str], ended: str, is_lost: bool
+    arrived_keys: list[str], ended_key: str, is_lost: bool
 ) -> None:
     plan, legs = plan_under_way()
-    for key in arrived:
+    for key in arrived_keys:
         move(plan, legs[key], State.IN_PROGRESS)
-    lost = plan.lost_leg([with_state(legs[ended], State.NOT_DELIVERED)])
-    assert lost is (legs[ended] if is_lost else None)
+    lost_leg = plan.lost_leg([with_state(legs[ended_key], State.NOT_DELIVERED)])
+    assert lost_leg is (legs[ended_key] if is_lost else None)
 
 
-def test_a_travel_leg_marked_as_not_needed_means_that_nobody_is_travelling() -> None:
+def test_no_leg_is_reported_as_lost_if_the_travel_is_marked_as_not_needed() -> None:
     plan = begun_plan()
     plan.set_step_state("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     housing = refer_leg(plan, "housing", State.ACCEPTED)
@@ -322,7 +322,7 @@ def acting_organizations(plan: Plan) -> list[str]:
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
     plan = begun_plan()
     assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
-    legs = {key: refer_leg(plan, key) for key in WHO}
+    legs = {key: refer_leg(plan, key) for key in RECEIVERS}
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]
     for key in ("travel", "housing"):
         move(plan, legs[key], State.ACCEPTED)
@@ -357,5 +357,5 @@ def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
         "housing": ["reception", "housing"],
     }
     plan.set_step_state("reception", REFUSED, NOON)
-    assert visible_legs("travel") == ["travel", "housing"], "no leg is between them"
+    assert visible_legs("travel") == ["travel", "housing"], "the two legs are neighbours now"
     assert visible_legs("reception") == []

@@ -10,12 +10,7 @@ import pytest
 
 from chassis.db import Transaction
 from chassis.tokens import SYSTEM
-from tests.referrals.conftest import (
-    ORG,
-    SERVICE,
-    Story,
-    send_request,
-)
+from tests.referrals.conftest import ORG, SERVICE, Story, send_request
 from tests.referrals.test_chain_rpc import (
     LEGS,
     HandOver,

@@ -63,8 +63,8 @@ class HandOver:
 
     def draft(self, key: str, **values: Any) -> r.Referral:
         """Drafts a referral and links it to the leg."""
-        usual = {"need_code": LEGS[key][0], "service_id": SERVICE[LEGS[key][1]]}
-        draft = self.story.draft(person(self.plan), **(usual | values))
+        usual_values = {"need_code": LEGS[key][0], "service_id": SERVICE[LEGS[key][1]]}
+        draft = self.story.draft(person(self.plan), **(usual_values | values))
         self.link(key, draft)
         return draft
 
@@ -76,7 +76,7 @@ class HandOver:
         ).id
 
     def send(self, key: str, receipt_id: str = "") -> None:
-        """Sends a referral for a leg, with a consent of its own unless `receipt_id` names one."""
+        """Sends a referral for a leg, on the consent `receipt_id` or else on a new consent."""
         self.legs[key] = self.story.ngo.SendReferral(
             send_request(self.draft(key), receipt_id or self.receipt(key))
         )
@@ -90,9 +90,9 @@ class HandOver:
         return self.legs[key]
 
     def accept(self, *keys: str) -> None:
-        planned = self.story.service.clock.now() + timedelta(days=2)
+        planned_time = self.story.service.clock.now() + timedelta(days=2)
         for key in keys:
-            self.take_step(key, "AcceptReferral", planned_first_contact_time=planned)
+            self.take_step(key, "AcceptReferral", planned_first_contact_time=planned_time)
 
     def start(self, key: str) -> r.Referral:
         now = self.story.service.clock.now()
@@ -124,7 +124,7 @@ def prepare_hand_over(story: Story) -> HandOver:
 
 @pytest.fixture
 def hand_over(story: Story) -> HandOver:
-    """Returns a hand-over of which the referrals of all legs are sent."""
+    """Returns a hand-over whose referrals for all legs are sent."""
     hand_over = prepare_hand_over(story)
     for key in reversed(LEGS):  # in reverse: the referral of the first leg is sent last
         hand_over.send(key)
@@ -132,7 +132,7 @@ def hand_over(story: Story) -> HandOver:
 
 
 @pytest.fixture
-def departed(hand_over: HandOver) -> HandOver:
+def departed_hand_over(hand_over: HandOver) -> HandOver:
     """Returns a hand-over after the person has left."""
     hand_over.accept(*LEGS)
     hand_over.start("travel")
@@ -201,14 +201,16 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
     )
     hand_over.send("housing", shared_receipt.id)
     draft = hand_over.draft("reception", service_id=SERVICE["shelter_bed"])
-    again = send_request(draft, shared_receipt.id)
-    usable = story.ngo.ListReceipts(person_id=hand_over.plan.person_id, referral_id=draft.id)
-    assert not usable.receipts, "nor is the receipt listed as usable"
-    assert refusal(lambda: story.ngo.SendReferral(again)) == SAME_RECEIPT
+    request = send_request(draft, shared_receipt.id)
+    usable_receipts = story.ngo.ListReceipts(
+        person_id=hand_over.plan.person_id, referral_id=draft.id
+    )
+    assert not usable_receipts.receipts, "the receipt of the other leg is not listed as usable"
+    assert refusal(lambda: story.ngo.SendReferral(request)) == SAME_RECEIPT
     assert read(story.ngo, draft.id).state == r.STATE_DRAFT
     # Neither linking the referral afterwards nor replacing an override evades the rule.
     hand_over.set_step("reception", OPEN)
-    sent = story.ngo.SendReferral(again)
+    sent = story.ngo.SendReferral(request)
     for referral in (sent, hand_over.legs["housing"]):
         assert refusal(partial(hand_over.link, "reception", referral)) == SAME_RECEIPT
     override = story.overridden(
@@ -217,8 +219,10 @@ def test_each_leg_needs_its_own_consent(story: Story) -> None:
     hand_over.link("reception", override)
     attach = partial(story.ngo.AttachConsent, id=override.id, etag=override.etag)
     assert refusal(lambda: attach(receipt_id=shared_receipt.id)) == SAME_RECEIPT
-    own = story.receipt(hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET"])
-    assert attach(receipt_id=own.id).receipt_id == own.id
+    own_receipt = story.receipt(
+        hand_over.plan.person_id, recipient=ORG["shelter"], purposes=["RET"]
+    )
+    assert attach(receipt_id=own_receipt.id).receipt_id == own_receipt.id
 
 
 def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(story: Story) -> None:
@@ -227,11 +231,11 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
         " [coe_12], {1}}}\n"
     )
     head = "id: moved\nversion: {0}\nnames: {{es: a, en: b, fr: c}}\nsteps:\n"
-    plain = ("documents: []", "documents: []", "documents: []")
-    legs = ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]")
+    without_legs = ("documents: []", "documents: []", "documents: []")
+    with_legs = ("leg: departure", "leg: arrival, after: [a]", "leg: arrival, after: [a]")
     first_version, second_version = (
         head.format(version) + "".join(map(step.format, "abc", attributes))
-        for version, attributes in enumerate((plain, legs), 1)
+        for version, attributes in enumerate((without_legs, with_legs), 1)
     )
     story.coordinator.PublishPathway(text=first_version)
     plan = begun(story, "moved")
@@ -245,7 +249,7 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
     assert current_plan(story, plan) == plan
 
 
-def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neighbouring_ones(
+def test_owner_and_coordinators_see_all_legs_and_a_receiver_sees_its_own_leg_and_neighbours(
     hand_over: HandOver,
 ) -> None:
     hand_over.accept("housing")
@@ -275,11 +279,11 @@ def test_owner_and_coordinators_see_all_legs_and_a_receiver_its_own_and_the_neig
     )
     assert neighbour.HasField("planned_first_contact_time")
     assert not hand_over.client("travel").ListReferrals().referrals[0].legs, (
-        "lists leave the legs out"
+        "a list contains no legs"
     )
 
 
-def test_only_the_sender_sees_for_whom_a_draft_leg_is(story: Story) -> None:
+def test_only_the_sender_sees_the_receiver_of_a_draft_leg(story: Story) -> None:
     hand_over = prepare_hand_over(story)
     hand_over.send("travel")
     hand_over.draft("reception")
@@ -308,13 +312,15 @@ def test_a_receiver_that_declined_disappears_from_the_chain_and_no_longer_sees_i
     assert_nobody_is_asked(hand_over.visible_legs("travel")["reception"])
 
 
-def test_the_receiver_of_a_referral_sent_in_place_of_a_declined_leg_receives_her(
+def test_a_referral_based_on_a_declined_leg_takes_its_place_in_the_chain(
     hand_over: HandOver,
 ) -> None:
     hand_over.accept("travel", "reception")
-    declined = hand_over.decline("housing")
+    declined_referral = hand_over.decline("housing")
     draft = hand_over.story.draft(
-        person(hand_over.plan), need_code=declined.need_code, based_on_id=declined.id
+        person(hand_over.plan),
+        need_code=declined_referral.need_code,
+        based_on_id=declined_referral.id,
     )
     hand_over.legs["housing"] = hand_over.story.ngo.SendReferral(
         send_request(draft, hand_over.receipt("housing"))
@@ -382,20 +388,24 @@ def expire(hand_over: HandOver) -> None:
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent, expire])
 def test_a_leg_that_ends_during_the_travel_is_reported_to_sender_and_coordinators(
-    end_leg: Callable[[HandOver], None], departed: HandOver
+    end_leg: Callable[[HandOver], None], departed_hand_over: HandOver
 ) -> None:
-    end_leg(departed)
-    for client in (departed.story.ngo, departed.story.coordinator):
-        assert departed.verbs("housing", client)[-1] == "leg_lost"
-    assert "leg_lost" not in departed.verbs("housing", departed.client("housing"))
-    facts = departed.story.service.fact_types(departed.legs["housing"].id)
+    end_leg(departed_hand_over)
+    for client in (departed_hand_over.story.ngo, departed_hand_over.story.coordinator):
+        assert departed_hand_over.verbs("housing", client)[-1] == "leg_lost"
+    assert "leg_lost" not in departed_hand_over.verbs(
+        "housing", departed_hand_over.client("housing")
+    )
+    facts = departed_hand_over.story.service.fact_types(departed_hand_over.legs["housing"].id)
     assert facts.count("enlace.referral.leg_lost.v1") == 1
-    assert departed.step_states()["housing"] == OPEN
-    assert departed.visible_legs("reception")["housing"].acting_organization_id == ORG["ngo"]
+    assert departed_hand_over.step_states()["housing"] == OPEN
+    assert (
+        departed_hand_over.visible_legs("reception")["housing"].acting_organization_id == ORG["ngo"]
+    )
     # Once a new referral is accepted, there is nothing to report.
-    departed.send("housing")
-    departed.accept("housing")
-    assert departed.visible_legs("reception")["housing"].state == r.STATE_ACCEPTED
+    departed_hand_over.send("housing")
+    departed_hand_over.accept("housing")
+    assert departed_hand_over.visible_legs("reception")["housing"].state == r.STATE_ACCEPTED
 
 
 def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_reported(
@@ -413,16 +423,16 @@ def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_report
 
 
 def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
-    departed: HandOver, service: Service
+    departed_hand_over: HandOver, service: Service
 ) -> None:
     with service.database.transaction(SYSTEM) as tx:
-        service.made.consents.withdraw_all(tx, NOON, "c", departed.plan.person_id, [])
-    assert [departed.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
-    plan = current_plan(departed.story, departed.plan)
+        service.made.consents.withdraw_all(tx, NOON, "c", departed_hand_over.plan.person_id, [])
+    assert [departed_hand_over.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
+    plan = current_plan(departed_hand_over.story, departed_hand_over.plan)
     assert plan.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
 
 
-def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_since(
+def test_a_repeated_start_gets_the_first_answer_even_if_a_leg_has_ended_meanwhile(
     hand_over: HandOver,
 ) -> None:
     hand_over.accept(*LEGS)
@@ -443,20 +453,20 @@ def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
     hand_over: HandOver,
 ) -> None:
     hand_over.accept("housing")
-    accepted = read(hand_over.story.ngo, hand_over.legs["housing"].id)
-    [deadline] = [clock for clock in accepted.clocks if clock.kind == r.CLOCK_KIND_FIRST_CONTACT]
-    expected = accepted.planned_first_contact_time
-    assert deadline.start_time == expected
-    assert deadline.due_time.ToDatetime() == expected.ToDatetime() + timedelta(hours=24)
+    referral = read(hand_over.story.ngo, hand_over.legs["housing"].id)
+    [deadline] = [clock for clock in referral.clocks if clock.kind == r.CLOCK_KIND_FIRST_CONTACT]
+    arrival_time = referral.planned_first_contact_time
+    assert deadline.start_time == arrival_time
+    assert deadline.due_time.ToDatetime() == arrival_time.ToDatetime() + timedelta(hours=24)
     assert hand_over.legs["housing"].next_due_time == deadline.due_time, (
-        "and the list shows the same time"
+        "the list shows the same time"
     )
     # A referral that was accepted before it became a leg waits too, and linking it again changes
     # nothing.
     hand_over.legs["housing"] = hand_over.story.sent(person=person(hand_over.plan))
     hand_over.accept("housing")
-    linked = hand_over.legs["housing"]
-    assert linked.next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)
+    linked_referral = hand_over.legs["housing"]
+    assert linked_referral.next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)
     for _ in range(2):
-        hand_over.link("housing", linked)
-        assert read(hand_over.story.ngo, linked.id).next_due_time == deadline.due_time
+        hand_over.link("housing", linked_referral)
+        assert read(hand_over.story.ngo, linked_referral.id).next_due_time == deadline.due_time

@@ -56,7 +56,7 @@ def test_the_urgency_sets_the_deadlines(
         pytest.param("2026-03-05T18", "2026-03-09T18", id="Thursday to Monday, over a weekend"),
         pytest.param("2026-03-06T18", "2026-03-10T18", id="Friday to Tuesday"),
         pytest.param(
-            "2026-03-07T02", "2026-03-11T02", id="Friday at eight there to Tuesday at eight"
+            "2026-03-07T02", "2026-03-11T02", id="Friday to Tuesday, at 20:00 in Nicaragua"
         ),
         pytest.param("2026-03-07T18", "2026-03-10T18", id="Saturday counts from Monday"),
         # 14 and 15 September are San Jacinto and Independence; in 2026 a Monday and a Tuesday.
@@ -75,9 +75,9 @@ def test_holidays_follow_the_persons_country() -> None:
     monday, day = datetime(2026, 9, 14, 18, tzinfo=UTC), timedelta(days=1)
     assert NICARAGUA.after_working_days(monday, 1) == monday + 2 * day  # after Independence
     assert PlaceCalendar("MX").after_working_days(monday, 1) == monday + day
-    unknown = PlaceCalendar("??")  # only weekends
-    assert unknown.after_working_days(monday, 1) == monday + day
-    assert unknown.after_working_days(monday - 3 * day, 1) == monday
+    unknown_country = PlaceCalendar("??")  # only weekends
+    assert unknown_country.after_working_days(monday, 1) == monday + day
+    assert unknown_country.after_working_days(monday - 3 * day, 1) == monday
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_working_day_after_a_friday_is_the_monday_at_the_same_local_time(
     department: str, start: str, end: str
 ) -> None:
     country = department[:2]
-    first, last = (
+    start_time, end_time = (
         datetime.fromisoformat(text).replace(tzinfo=zone_of(country, department)).astimezone(UTC)
         for text in (start, end)
     )
-    assert PlaceCalendar(country, department).after_working_days(first, 1) == last
+    assert PlaceCalendar(country, department).after_working_days(start_time, 1) == end_time
 
 
 @given(
@@ -110,9 +110,9 @@ def test_every_working_day_counts_once_in_every_zone(
     zone, country = zone_of(place[:2], place), place[:2]
     end = PlaceCalendar(country, place).after_working_days(start, count)
     days = (end.astimezone(zone).date() - start.astimezone(zone).date()).days
-    passed = [start.astimezone(zone).date() + timedelta(days=n) for n in range(1, days + 1)]
-    working = [d for d in passed if d.weekday() < 5 and not is_public_holiday(country, d)]
-    assert (len(working), working[-1]) == (count, passed[-1])
+    passed_days = [start.astimezone(zone).date() + timedelta(days=n) for n in range(1, days + 1)]
+    working_days = [d for d in passed_days if d.weekday() < 5 and not is_public_holiday(country, d)]
+    assert (len(working_days), working_days[-1]) == (count, passed_days[-1])
 
 
 def test_each_level_of_a_deadline_fires_once() -> None:
@@ -134,38 +134,38 @@ def test_each_level_of_a_deadline_fires_once() -> None:
 def test_a_level_missed_during_a_pause_of_the_loop_does_not_fire_late(
     hours: int, level: int | None
 ) -> None:
-    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
-    assert clock.fire(NOON + hours * H) == level
-    assert clock.fire(NOON + hours * H) is None
+    deadline = Deadline(K.DECIDE, NOON, NOON + 10 * H)
+    assert deadline.fire(NOON + hours * H) == level
+    assert deadline.fire(NOON + hours * H) is None
 
 
 def test_resuming_a_deadline_adds_the_time_of_the_pause() -> None:
-    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
-    clock.fire(NOON + 5 * H)
-    clock.pause(NOON + 6 * H)
-    assert clock.next_time is None
-    assert clock.fire(NOON + 100 * H) is None
-    clock.resume(NOON + 106 * H)
-    assert (clock.start_time, clock.due_time) == (NOON + 100 * H, NOON + 110 * H)
-    assert clock.next_time == NOON + 110 * H
-    assert clock.fire(NOON + 109 * H) is None
-    assert clock.fire(NOON + 110 * H) == 100
+    deadline = Deadline(K.DECIDE, NOON, NOON + 10 * H)
+    deadline.fire(NOON + 5 * H)
+    deadline.pause(NOON + 6 * H)
+    assert deadline.next_time is None
+    assert deadline.fire(NOON + 100 * H) is None
+    deadline.resume(NOON + 106 * H)
+    assert (deadline.start_time, deadline.due_time) == (NOON + 100 * H, NOON + 110 * H)
+    assert deadline.next_time == NOON + 110 * H
+    assert deadline.fire(NOON + 109 * H) is None
+    assert deadline.fire(NOON + 110 * H) == 100
 
 
 def test_a_stopped_deadline_neither_fires_nor_resumes() -> None:
-    clock = Deadline(K.DECIDE, NOON, NOON + 10 * H)
-    clock.stop(NOON + 1 * H)
-    clock.stop(NOON + 2 * H)
-    clock.pause(NOON + 2 * H)
-    clock.resume(NOON + 3 * H)
-    assert (clock.stop_time, clock.due_time) == (NOON + 1 * H, NOON + 10 * H)
-    assert clock.fire(NOON + 100 * H) is None
+    deadline = Deadline(K.DECIDE, NOON, NOON + 10 * H)
+    deadline.stop(NOON + 1 * H)
+    deadline.stop(NOON + 2 * H)
+    deadline.pause(NOON + 2 * H)
+    deadline.resume(NOON + 3 * H)
+    assert (deadline.stop_time, deadline.due_time) == (NOON + 1 * H, NOON + 10 * H)
+    assert deadline.fire(NOON + 100 * H) is None
 
 
 @pytest.mark.parametrize(
     ("urgency", "now", "start", "due"),
     [
-        # three days until the decision; longer from the start on, shorter from now on
+        # a deadline of three days; a longer one counts from its start, a shorter one from now
         (Urgency.NORMAL, 10 * H, 0 * H, 14 * 24 * H),
         (Urgency.URGENT, 10 * H, 0 * H, 72 * H),
         (Urgency.EMERGENCY, 10 * H, 10 * H, 34 * H),
@@ -175,20 +175,20 @@ def test_a_stopped_deadline_neither_fires_nor_resumes() -> None:
     ],
 )
 @pytest.mark.parametrize("paused", [False, True])
-def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from_now_on(
+def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from_now(
     urgency: Urgency, now: timedelta, start: timedelta, due: timedelta, paused: bool
 ) -> None:
-    clock = Deadline(K.DECIDE, NOON, NOON + 72 * H, fired_percent=50)
+    deadline = Deadline(K.DECIDE, NOON, NOON + 72 * H, fired_percent=50)
     if paused:  # the deadline is recounted as of the start of the pause
-        clock.pause(NOON + now)
+        deadline.pause(NOON + now)
         now += 1_000 * H
-    clock.adapt(NOON + now, urgency, NICARAGUA)
-    assert (clock.start_time, clock.due_time) == (NOON + start, NOON + due)
-    assert clock.fired_percent == (0 if start else 50)
+    deadline.adapt(NOON + now, urgency, NICARAGUA)
+    assert (deadline.start_time, deadline.due_time) == (NOON + start, NOON + due)
+    assert deadline.fired_percent == (0 if start else 50)
 
 
 @pytest.mark.parametrize(
-    ("fired", "now", "stored"),
+    ("fired_percent", "now", "expected_percent"),
     [
         # from one hour to one day: due after 24 hours, and escalated after 36
         (0, 2 * H, 0),
@@ -202,31 +202,33 @@ def test_another_urgency_prolongs_a_deadline_from_its_start_and_shortens_it_from
 )
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_reminder(
-    fired: int, now: timedelta, stored: int, paused: bool
+    fired_percent: int, now: timedelta, expected_percent: int, paused: bool
 ) -> None:
-    clock = Deadline(K.ACKNOWLEDGE, NOON, NOON + H, fired_percent=fired)
+    deadline = Deadline(K.ACKNOWLEDGE, NOON, NOON + H, fired_percent=fired_percent)
     if paused:
-        clock.pause(NOON + now)
+        deadline.pause(NOON + now)
         now += 1_000 * H
-    clock.adapt(NOON + now, Urgency.URGENT, NICARAGUA)
-    assert (clock.due_time, clock.fired_percent) == (NOON + 24 * H, stored)
+    deadline.adapt(NOON + now, Urgency.URGENT, NICARAGUA)
+    assert (deadline.due_time, deadline.fired_percent) == (NOON + 24 * H, expected_percent)
 
 
 def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None:
-    clock = Deadline(K.FIRST_CONTACT, NOON + 100 * H, NOON + 436 * H, fired_percent=0)
-    clock.adapt(NOON, Urgency.EMERGENCY, NICARAGUA)
-    assert (clock.start_time, clock.due_time) == (NOON + 100 * H, NOON + 124 * H)
+    deadline = Deadline(K.FIRST_CONTACT, NOON + 100 * H, NOON + 436 * H, fired_percent=0)
+    deadline.adapt(NOON, Urgency.EMERGENCY, NICARAGUA)
+    assert (deadline.start_time, deadline.due_time) == (NOON + 100 * H, NOON + 124 * H)
 
 
 class TwoPolicies:
-    """A calendar of a network that had a first policy, and then one with longer deadlines."""
+    """The calendar of a network whose second policy has longer deadlines than the first."""
 
     def after_working_days(self, start: datetime, count: int) -> datetime:
         return start + timedelta(days=count)
 
     def policy(self, version: int = 0) -> Policy:
-        slower = {(Urgency.URGENT, K.DECIDE): 96 * H, (Urgency.EMERGENCY, K.DECIDE): 36 * H}
-        return {1: FIRST_POLICY, 2: Policy(2, dict(FIRST_POLICY.spans) | slower)}[version or 2]
+        longer_spans = {(Urgency.URGENT, K.DECIDE): 96 * H, (Urgency.EMERGENCY, K.DECIDE): 36 * H}
+        return {1: FIRST_POLICY, 2: Policy(2, dict(FIRST_POLICY.spans) | longer_spans)}[
+            version or 2
+        ]
 
 
 @pytest.mark.parametrize(
@@ -241,13 +243,13 @@ class TwoPolicies:
 def test_another_urgency_adapts_a_deadline_by_the_policy_under_which_the_deadline_began(
     urgency: Urgency, version: int, due: timedelta
 ) -> None:
-    clock = Deadline(K.DECIDE, NOON, NOON + 48 * H, policy_version=version)
-    clock.adapt(NOON + H, urgency, TwoPolicies())
-    assert (clock.due_time, clock.policy_version) == (NOON + due, version)
+    deadline = Deadline(K.DECIDE, NOON, NOON + 48 * H, policy_version=version)
+    deadline.adapt(NOON + H, urgency, TwoPolicies())
+    assert (deadline.due_time, deadline.policy_version) == (NOON + due, version)
 
 
 @pytest.mark.parametrize(
-    ("urgency", "answered", "reason", "accepted"),
+    ("urgency", "answers_urgency", "reason", "is_accepted"),
     [
         (Urgency.NORMAL, None, "", True),
         (Urgency.URGENT, Urgency.URGENT, "", True),
@@ -256,33 +258,33 @@ def test_another_urgency_adapts_a_deadline_by_the_policy_under_which_the_deadlin
         (Urgency.NORMAL, Urgency.URGENT, "", False),
     ],
 )
-def test_an_urgency_below_what_the_answers_say_needs_a_reason(
-    urgency: Urgency, answered: Urgency | None, reason: str, accepted: bool
+def test_an_urgency_below_that_of_the_answers_needs_a_reason(
+    urgency: Urgency, answers_urgency: Urgency | None, reason: str, is_accepted: bool
 ) -> None:
-    if accepted:
-        check_urgency(urgency, answered, reason)
+    if is_accepted:
+        check_urgency(urgency, answers_urgency, reason)
         return
-    assert violations_of(lambda: check_urgency(urgency, answered, reason)) == [
+    assert violations_of(lambda: check_urgency(urgency, answers_urgency, reason)) == [
         ("urgency_reason_code", "required")
     ]
 
 
 @pytest.mark.parametrize(
-    ("ago", "counts"), [(0 * H, True), (120 * H - M, True), (120 * H, False), (121 * H, False)]
+    ("age", "is_recent"), [(0 * H, True), (120 * H - M, True), (120 * H, False), (121 * H, False)]
 )
-def test_an_assault_is_recent_for_five_days(ago: timedelta, counts: bool) -> None:
-    assert recent_assault_time(NOON - ago, NOON) == (NOON - ago if counts else None)
+def test_an_assault_is_recent_for_five_days(age: timedelta, is_recent: bool) -> None:
+    assert recent_assault_time(NOON - age, NOON) == (NOON - age if is_recent else None)
     assert recent_assault_time(None, NOON) is None
 
 
 @pytest.mark.parametrize(
-    ("ago", "stored"),
+    ("age", "stored_age"),
     [(0 * H, 0 * H), (timedelta(minutes=59, microseconds=1), 1 * H), (120 * H, 120 * H)],
 )
 def test_the_time_of_an_assault_is_rounded_down_to_the_hour(
-    ago: timedelta, stored: timedelta
+    age: timedelta, stored_age: timedelta
 ) -> None:
-    assert assault_to_the_hour("time", NOON - ago, NOON, None) == NOON - stored
+    assert assault_to_the_hour("time", NOON - age, NOON, None) == NOON - stored_age
 
 
 def test_an_assault_in_the_future_or_long_ago_is_refused_unless_its_time_is_stored() -> None:
@@ -290,5 +292,5 @@ def test_an_assault_in_the_future_or_long_ago_is_refused_unless_its_time_is_stor
         assert violations_of(
             partial(assault_to_the_hour, "time", assault_time, NOON, NOON - H)
         ) == [("time", "out_of_range")]
-    stored = NOON - 500 * H
-    assert assault_to_the_hour("time", stored + M, NOON, stored) == stored
+    stored_time = NOON - 500 * H
+    assert assault_to_the_hour("time", stored_time + M, NOON, stored_time) == stored_time

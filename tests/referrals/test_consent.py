@@ -32,7 +32,7 @@ from tests.referrals.conftest import (
 
 def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceiptRequest:
     """Returns the request for a complete receipt, with `values` in place of the usual fields."""
-    complete = {
+    usual_values = {
         "person_id": person_id,
         "recipient_organization_id": ORG["shelter"],
         "field_groups": [people_pb2.FIELD_GROUP_IDENTITY],
@@ -41,12 +41,12 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
         "manner_code": people_pb2.MANNER_SPOKEN,
         "explained_codes": SEVEN_POINTS,
     }
-    receipt = people_pb2.Receipt(**(complete | values))  # type: ignore[arg-type]
+    receipt = people_pb2.Receipt(**(usual_values | values))  # type: ignore[arg-type]
     return people_pb2.CreateReceiptRequest(receipt=receipt)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "expected"),
+    ("values", "violations"),
     [
         ({"recipient_organization_id": ""}, {"receipt.recipient_organization_id": "required"}),
         (
@@ -88,10 +88,10 @@ def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceipt
     ],
 )
 def test_an_invalid_consent_record_is_refused(
-    wrong: dict[str, object], expected: dict[str, str], story: Story
+    values: dict[str, object], violations: dict[str, str], story: Story
 ) -> None:
-    request = request_for(story.person().id, **wrong)
-    assert dict(wrong_fields(lambda: story.ngo.CreateReceipt(request))) == expected
+    request = request_for(story.person().id, **values)
+    assert dict(wrong_fields(lambda: story.ngo.CreateReceipt(request))) == violations
 
 
 def test_the_number_of_explained_points_matches_the_contract() -> None:
@@ -109,49 +109,52 @@ def test_a_consent_without_every_point_explained_is_refused(
         person.id,
         giver=giver,
         assent_code="" if giver == "person" else "given",
-        explained_codes=[other for other in SEVEN_POINTS if other != point],
+        explained_codes=[code for code in SEVEN_POINTS if code != point],
     )
     assert wrong_fields(give_receipt) == [("receipt.explained_codes", "required")]
 
 
-def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(
-    story: Story,
-) -> None:
-    small = story.person(birth_date="2020-01-01")
-    decided = story.receipt(
-        small.id, giver="best_interest", assent_code="too_young", explained_codes=[]
+def test_a_decision_in_a_childs_best_interest_needs_no_explained_points(story: Story) -> None:
+    child = story.person(birth_date="2020-01-01")
+    receipt = story.receipt(
+        child.id, giver="best_interest", assent_code="too_young", explained_codes=[]
     )
-    assert not decided.explained_codes
+    assert not receipt.explained_codes
 
 
 def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story) -> None:
     person = story.person()
-    usual = story.ngo.CreateReceipt(request_for(person.id))
+    default_receipt = story.ngo.CreateReceipt(request_for(person.id))
     # 366 days, because a year may be a leap year
-    longest = story.ngo.CreateReceipt(request_for(person.id, until_time=NOON + timedelta(days=366)))
-    assert [receipt.until_time.ToDatetime(tzinfo=UTC) - NOON for receipt in (usual, longest)] == [
+    longest_receipt = story.ngo.CreateReceipt(
+        request_for(person.id, until_time=NOON + timedelta(days=366))
+    )
+    assert [
+        receipt.until_time.ToDatetime(tzinfo=UTC) - NOON
+        for receipt in (default_receipt, longest_receipt)
+    ] == [
         timedelta(days=90),
         timedelta(days=366),
     ]
-    assert usual.recorded_by_worker_id == story.ngo.caller.id
-    assert usual.create_time.ToDatetime(tzinfo=UTC) == NOON
+    assert default_receipt.recorded_by_worker_id == story.ngo.caller.id
+    assert default_receipt.create_time.ToDatetime(tzinfo=UTC) == NOON
 
 
 def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public_key(
     story: Story, service: Service
 ) -> None:
-    created = story.receipt(story.person().id)
+    receipt = story.receipt(story.person().id)
     check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
-    signature = base64.urlsafe_b64decode(created.signature + "=" * (-len(created.signature) % 4))
+    signature = base64.urlsafe_b64decode(receipt.signature + "=" * (-len(receipt.signature) % 4))
     store = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals")))
     with service.database.transaction(SYSTEM) as tx:
-        stored = store.get(tx, created.id)
-    assert check.holds(signature, stored.canonical())
+        record = store.get(tx, receipt.id)
+    assert check.holds(signature, record.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
-        ("field_groups", stored.field_groups | {FieldGroup.HEALTH}),
+        ("field_groups", record.field_groups | {FieldGroup.HEALTH}),
         ("purpose_codes", ("HOU", "PRO")),
-        ("until_time", stored.until_time + timedelta(days=1)),
+        ("until_time", record.until_time + timedelta(days=1)),
         ("person_id", "f" * 32),
         ("giver_code", "guardian"),
         ("withdraw_time", NOON),
@@ -159,11 +162,11 @@ def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public
         ("reason_code", "life_at_risk"),
         ("version", 2),
     ):
-        before = getattr(stored, name)
-        setattr(stored, name, value)
-        assert not check.holds(signature, stored.canonical()), name
-        setattr(stored, name, before)
-    assert check.holds(signature, stored.canonical())
+        original_value = getattr(record, name)
+        setattr(record, name, value)
+        assert not check.holds(signature, record.canonical()), name
+        setattr(record, name, original_value)
+    assert check.holds(signature, record.canonical())
 
 
 @pytest.mark.parametrize(
@@ -184,13 +187,15 @@ def test_a_referral_is_sent_only_on_a_consent_that_covers_it(
     assert read(story.ngo, draft.id) == draft
 
 
-def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_on_another_persons(
+def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_that_of_another_person(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    receipt, anothers = story.receipt(draft.person_id), story.receipt(story.person().id)
+    receipt, other_receipt = story.receipt(draft.person_id), story.receipt(story.person().id)
     send = partial(story.ngo.SendReferral, send_request(draft, receipt.id))
-    assert refusal(lambda: story.ngo.SendReferral(send_request(draft, anothers.id))) == NOT_FOUND
+    assert (
+        refusal(lambda: story.ngo.SendReferral(send_request(draft, other_receipt.id))) == NOT_FOUND
+    )
     service.clock.advance(timedelta(days=90))
     assert refusal(send) == ("FAILED_PRECONDITION", "receipt_expired")
     service.clock.set(NOON)
@@ -204,70 +209,73 @@ def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
     child = story.child()
     story.overridden(person=child)
     give_receipt = partial(story.receipt, child.id, assent_code="given")
-    usable = [
+    usable_receipts = [
         give_receipt(giver="guardian"),
         give_receipt(giver="authority", purposes=["HOU.EMG"]),
         give_receipt(giver="best_interest"),
     ]
-    service.as_("ngo", "MANAGER").ConfirmReceipt(id=usable[2].id)
-    soon = request_for(
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=usable_receipts[2].id)
+    expiring_request = request_for(
         child.id,
         until_time=NOON + timedelta(minutes=1),
         giver_code=people_pb2.GIVER_GUARDIAN,
         assent_code=people_pb2.ASSENT_GIVEN,
     )
-    useless = [
+    unusable_receipts = [
         give_receipt(giver="guardian", recipient=ORG["clinic"]),
         give_receipt(giver="guardian", purposes=["MED"]),
         give_receipt(giver="best_interest"),
         give_receipt(giver="guardian"),
-        story.ngo.CreateReceipt(soon),
+        story.ngo.CreateReceipt(expiring_request),
     ]
-    story.ngo.WithdrawReceipt(id=useless[3].id)
+    story.ngo.WithdrawReceipt(id=unusable_receipts[3].id)
     service.clock.advance(timedelta(minutes=1))
     draft = story.draft(child)
-    listed = story.ngo.ListReceipts(person_id=child.id, referral_id=draft.id).receipts
-    assert {receipt.id for receipt in listed} == {receipt.id for receipt in usable}
-    for receipt in useless:
+    listed_receipts = story.ngo.ListReceipts(person_id=child.id, referral_id=draft.id).receipts
+    assert {receipt.id for receipt in listed_receipts} == {
+        receipt.id for receipt in usable_receipts
+    }
+    for receipt in unusable_receipts:
         send = partial(story.ngo.SendReferral, send_request(draft, receipt.id))
         assert refusal(send)[0] == "FAILED_PRECONDITION"
-    for receipt in usable:
+    for receipt in usable_receipts:
         story.ngo.SendReferral(send_request(story.draft(child), receipt.id))
 
 
 def test_a_receipt_states_whether_it_is_live(story: Story, service: Service) -> None:
-    def live(*receipt_ids: str) -> list[bool]:
+    def are_live(*receipt_ids: str) -> list[bool]:
         return [story.ngo.GetReceipt(id=receipt_id).live for receipt_id in receipt_ids]
 
-    consent, withdrawn = (story.receipt(story.person().id).id for _ in range(2))
-    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given").id
-    override = story.overridden().receipt_id
-    story.ngo.WithdrawReceipt(id=withdrawn)
-    assert live(consent, withdrawn, decided, override) == [True, False, False, True]
-    service.as_("ngo", "MANAGER").ConfirmReceipt(id=decided)
+    consent_id, withdrawn_id = (story.receipt(story.person().id).id for _ in range(2))
+    decision_id = story.receipt(story.child().id, giver="best_interest", assent_code="given").id
+    override_id = story.overridden().receipt_id
+    story.ngo.WithdrawReceipt(id=withdrawn_id)
+    ids = (consent_id, withdrawn_id, decision_id, override_id)
+    assert are_live(*ids) == [True, False, False, True]
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=decision_id)
     service.clock.advance(timedelta(hours=12))
-    assert live(consent, decided, override) == [True, True, False], (
+    assert are_live(consent_id, decision_id, override_id) == [True, True, False], (
         "nobody confirmed the override in time"
     )
     service.clock.advance(timedelta(days=90))
-    assert live(consent) == [False]
+    assert are_live(consent_id) == [False]
 
 
 def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation(
     story: Story, service: Service
 ) -> None:
-    decided = story.receipt(story.child().id, giver="best_interest", assent_code="given")
-    service.as_("ngo", "MANAGER").ConfirmReceipt(id=decided.id)
-    assert service.fact_types(decided.id) == [
+    receipt = story.receipt(story.child().id, giver="best_interest", assent_code="given")
+    service.as_("ngo", "MANAGER").ConfirmReceipt(id=receipt.id)
+    assert service.fact_types(receipt.id) == [
         "enlace.receipt.proposed.v1",
         "enlace.receipt.confirmed.v1",
     ]
     [row] = service.rows(
-        "SELECT payload FROM outbox WHERE subject = %s AND version = 1", decided.id
+        "SELECT payload FROM outbox WHERE subject = %s AND version = 1", receipt.id
     )
     fact = facts_pb2.ReceiptFact.FromString(bytes(row["payload"]))
     assert (fact.receipt_id, fact.organization_id, fact.recipient_organization_id) == (
-        decided.id,
+        receipt.id,
         ORG["ngo"],
         ORG["shelter"],
     )
@@ -276,27 +284,28 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
 def test_a_consent_is_not_listed_for_another_persons_referral(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
-    of_another = partial(story.ngo.ListReceipts, person_id=story.person().id, referral_id=draft.id)
-    assert refusal(of_another) == NOT_FOUND
+    other_person = story.person()
+    listing = partial(story.ngo.ListReceipts, person_id=other_person.id, referral_id=draft.id)
+    assert refusal(listing) == NOT_FOUND
 
 
-def test_a_withdrawal_ends_its_referral_at_once_and_a_second_one_changes_nothing(
+def test_a_withdrawal_ends_its_referral_at_once_and_a_second_withdrawal_changes_nothing(
     story: Story, service: Service
 ) -> None:
-    accepted, of_another_consent = story.accepted(), story.sent()
+    accepted, other_referral = story.accepted(), story.sent()
     service.clock.advance(timedelta(minutes=5))
-    withdrawn = story.ngo.WithdrawReceipt(id=accepted.receipt_id)
-    assert withdrawn.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
-    ended = read(story.ngo, accepted.id)
-    assert ended.state == pb.STATE_CONSENT_WITHDRAWN
-    assert [clock.kind for clock in ended.clocks if not clock.HasField("stop_time")] == [
+    withdrawn_receipt = story.ngo.WithdrawReceipt(id=accepted.receipt_id)
+    assert withdrawn_receipt.withdraw_time.ToDatetime(tzinfo=UTC) == service.clock.now()
+    ended_referral = read(story.ngo, accepted.id)
+    assert ended_referral.state == pb.STATE_CONSENT_WITHDRAWN
+    assert [clock.kind for clock in ended_referral.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_DELETION
     ]
-    assert list(ended.allowed_verbs) == [], "the receiver has to delete its data first"
-    assert read(story.ngo, of_another_consent.id).state == pb.STATE_SENT
+    assert list(ended_referral.allowed_verbs) == [], "the receiver has to delete its data first"
+    assert read(story.ngo, other_referral.id).state == pb.STATE_SENT
     service.clock.advance(timedelta(minutes=5))
-    assert story.ngo.WithdrawReceipt(id=accepted.receipt_id) == withdrawn
-    assert read(story.ngo, accepted.id) == ended
+    assert story.ngo.WithdrawReceipt(id=accepted.receipt_id) == withdrawn_receipt
+    assert read(story.ngo, accepted.id) == ended_referral
     assert service.fact_types(accepted.receipt_id) == [
         "enlace.receipt.given.v1",
         "enlace.receipt.withdrawn.v1",
@@ -306,8 +315,8 @@ def test_a_withdrawal_ends_its_referral_at_once_and_a_second_one_changes_nothing
 def test_a_person_may_withdraw_her_consent_through_the_receiver(story: Story) -> None:
     accepted = story.accepted()
     assert story.shelter.WithdrawReceipt(id=accepted.receipt_id).HasField("withdraw_time")
-    last = history(story.ngo, accepted.id)[-1]
-    assert (last.verb, last.attribution, last.actor_organization_id) == (
+    last_event = history(story.ngo, accepted.id)[-1]
+    assert (last_event.verb, last_event.attribution, last_event.actor_organization_id) == (
         "consent_withdrawn",
         pb.ATTRIBUTION_PERSON,
         ORG["shelter"],

@@ -18,7 +18,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
-from services.referrals.line.domain.triage import DECIDING, Triage
+from services.referrals.line.domain.triage import Triage
 from tests.builders import NOON, NOTHING_UNSAFE, wrong_fields
 from tests.referrals.conftest import (
     Client,
@@ -28,9 +28,9 @@ from tests.referrals.conftest import (
     send_request,
     update_contact,
 )
+from tests.referrals.test_contact_queue import CALM_ANSWERS
 from tests.referrals.test_lifecycle import DAYS
 
-CALM = {name: "yes" if name == "safe_place_tonight" else "no" for name in DECIDING}
 M, H = timedelta(minutes=1), timedelta(hours=1)
 HEALTH_DEADLINES = {
     pb.CLOCK_KIND_HIV_PROPHYLAXIS: "hiv",
@@ -52,10 +52,10 @@ def open_contact(**answers: str) -> Contact:
         ({"safe_place_tonight": "no"}, H),
         ({"need_within_days": "yes"}, 24 * H),
         ({"danger_now": "no"}, H),
-        (CALM, 48 * H),
+        (CALM_ANSWERS, 48 * H),
     ],
 )
-def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_missing_ones(
+def test_the_deadline_of_a_contact_assumes_the_worst_of_each_missing_answer(
     answers: dict[str, str], length: timedelta
 ) -> None:
     clock = open_contact(**answers).clock
@@ -64,7 +64,7 @@ def test_the_deadline_of_a_contact_follows_its_answers_and_assumes_the_worst_of_
 
 
 def test_the_deadline_follows_the_urgency_and_a_shorter_one_starts_from_now() -> None:
-    contact = open_contact(**CALM)
+    contact = open_contact(**CALM_ANSWERS)
     assert contact.clock is not None
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + 5 * H, DAYS)
@@ -117,10 +117,11 @@ def no_earlier_deadlines(service: Service) -> None:
     service.as_owner("UPDATE contacts SET clock_next_time = NULL")
 
 
-def published_verbs(service: Service, contact_id: str) -> list[str]:
+def published_verbs(service: Service, identifier: str, kind: str = "contact") -> list[str]:
+    """Returns the verbs of the facts about an object of this kind, the oldest first."""
     return [
-        type_.removeprefix("enlace.contact.").removesuffix(".v1")
-        for type_ in service.fact_types(contact_id)
+        type_.removeprefix(f"enlace.{kind}.").removesuffix(".v1")
+        for type_ in service.fact_types(identifier)
     ]
 
 
@@ -133,40 +134,41 @@ def line(story: Story) -> Story:
 def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    recorded = story.contact(safe_place_tonight=c.ANSWER_NO).contact
-    assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in recorded.clocks] == [NOON + H]
+    contact = story.contact(safe_place_tonight=c.ANSWER_NO).contact
+    assert [clock.due_time.ToDatetime(tzinfo=UTC) for clock in contact.clocks] == [NOON + H]
     service.clock.advance(31 * M)
     assert [service.contact_scheduler().fire() for _ in range(2)] == [1, 0]
-    assert published_verbs(service, recorded.id) == ["recorded", "waiting"]
-    current = story.operator.GetContact(id=recorded.id)
-    assert current.etag == recorded.etag, "a fired deadline makes no etag stale"
-    ended = update_contact(story.operator, recorded, outcome_code=c.CONTACT_OUTCOME_ADVISED)
-    assert [clock.HasField("stop_time") for clock in ended.clocks] == [True]
+    assert published_verbs(service, contact.id) == ["recorded", "waiting"]
+    current = story.operator.GetContact(id=contact.id)
+    assert current.etag == contact.etag, "a deadline that fires leaves the etag valid"
+    ended_contact = update_contact(story.operator, contact, outcome_code=c.CONTACT_OUTCOME_ADVISED)
+    assert [clock.HasField("stop_time") for clock in ended_contact.clocks] == [True]
     service.clock.advance(10 * H)
     assert service.contact_scheduler().fire() == 0
-    assert published_verbs(service, recorded.id) == ["recorded", "waiting", "changed"]
+    assert published_verbs(service, contact.id) == ["recorded", "waiting", "changed"]
 
 
 def test_a_contact_whose_referral_was_declined_has_a_running_deadline_again(
     line: Story, no_earlier_deadlines: None
 ) -> None:
-    recorded = line.contact(safe_place_tonight=c.ANSWER_NO).contact
+    contact = line.contact(safe_place_tonight=c.ANSWER_NO).contact
 
-    def running() -> list[bool]:
-        clocks = line.operator.GetContact(id=recorded.id).clocks
+    def running_flags() -> list[bool]:
+        """Returns for each deadline of the contact whether it runs."""
+        clocks = line.operator.GetContact(id=contact.id).clocks
         return [not clock.HasField("stop_time") for clock in clocks]
 
-    sent = line.sent(contact_id=recorded.id)
-    assert running() == [False]
+    sent = line.sent(contact_id=contact.id)
+    assert running_flags() == [False]
     line.decline(sent)
-    assert running() == [True]
+    assert running_flags() == [True]
 
 
 # After an assault.
 
 
 def draft_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral:
-    """Drafts a referral of a person who was assaulted so many hours before noon."""
+    """Drafts a referral of a person who was assaulted `hours` hours before noon."""
     return story.draft(assault_time=NOON - hours * H, **values)
 
 
@@ -184,7 +186,7 @@ def send_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral
 
 
 @pytest.mark.parametrize(
-    ("hours", "left"),
+    ("hours", "remaining"),
     [
         (2, {"hiv": 70 * H, "pregnancy": 118 * H}),
         (71, {"hiv": 1 * H, "pregnancy": 49 * H}),
@@ -193,21 +195,23 @@ def send_after_assault(story: Story, hours: float, **values: Any) -> pb.Referral
     ],
 )
 def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_an_emergency(
-    story: Story, hours: float, left: dict[str, timedelta]
+    story: Story, hours: float, remaining: dict[str, timedelta]
 ) -> None:
     sent = send_after_assault(story, hours, urgency=pb.URGENCY_NORMAL)
     assert sent.urgency == pb.URGENCY_EMERGENCY
-    assert health_deadlines(sent) == health_deadlines(read(story.shelter, sent.id)) == left
+    assert health_deadlines(sent) == health_deadlines(read(story.shelter, sent.id)) == remaining
 
 
 def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
     story: Story,
 ) -> None:
-    immediate = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
-    assert immediate.urgency == pb.URGENCY_IMMEDIATE
+    immediate_referral = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
+    assert immediate_referral.urgency == pb.URGENCY_IMMEDIATE
     sent = send_after_assault(story, 2)
-    lower = partial(story.ngo.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
-    assert wrong_fields(lower) == [("urgency", "out_of_range")]
+    lower_urgency = partial(
+        story.ngo.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT
+    )
+    assert wrong_fields(lower_urgency) == [("urgency", "out_of_range")]
 
 
 @pytest.mark.parametrize("hours", [-1, 121])
@@ -231,28 +235,28 @@ def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
 def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(
     story: Story, service: Service
 ) -> None:
-    accepted = story.accept(send_after_assault(story, 71))
+    referral = story.accept(send_after_assault(story, 71))
 
     def totals(client: Client, box: pb.Box.ValueType, **filters: Any) -> tuple[int, int, int]:
-        """Returns how many times the referral is listed, counted late and counted due soon."""
-        chosen = pb.ReferralFilter(box=box, code=accepted.code, **filters)
-        counts = client.CountReferrals(filter=chosen)
-        return len(client.ListReferrals(filter=chosen).referrals), counts.late, counts.due_soon
+        """Returns how many times the referral is listed, is counted as late and as due soon."""
+        filter_ = pb.ReferralFilter(box=box, code=referral.code, **filters)
+        counts = client.CountReferrals(filter=filter_)
+        return len(client.ListReferrals(filter=filter_).referrals), counts.late, counts.due_soon
 
-    for hours, own, network in (
+    for hours, ngo_totals, network_totals in (
         (0, (1, 0, 1), (0, 0, 0)),
         (2, (1, 1, 0), (0, 0, 0)),
         (21, (1, 1, 0), (1, 0, 1)),  # the first contact is due in three hours
     ):
         service.clock.set(NOON + hours * H)
-        assert totals(story.ngo, pb.BOX_MINE, pressing=True) == own
-        assert totals(story.coordinator, pb.BOX_NETWORK, pressing=True) == network
-        assert totals(story.coordinator, pb.BOX_NETWORK) == (1, *network[1:])
-    everything = story.coordinator.ListReferrals(
+        assert totals(story.ngo, pb.BOX_MINE, pressing=True) == ngo_totals
+        assert totals(story.coordinator, pb.BOX_NETWORK, pressing=True) == network_totals
+        assert totals(story.coordinator, pb.BOX_NETWORK) == (1, *network_totals[1:])
+    referrals = story.coordinator.ListReferrals(
         filter=pb.ReferralFilter(box=pb.BOX_NETWORK), page_size=200
     ).referrals
-    due = [referral.next_due_time.ToNanoseconds() or float("inf") for referral in everything]
-    assert due == sorted(due)
+    due_times = [referral.next_due_time.ToNanoseconds() or float("inf") for referral in referrals]
+    assert due_times == sorted(due_times)
 
 
 def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
@@ -266,16 +270,16 @@ def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     service.clock.set(NOON)
     accepted = story.accept(send_after_assault(story, 2))
     assert set(health_deadlines(accepted)) == {"hiv", "pregnancy"}
-    started = story.shelter.StartReferral(
+    started_referral = story.shelter.StartReferral(
         id=accepted.id, etag=accepted.etag, first_contact_time=NOON
     )
-    assert health_deadlines(started) == {}
+    assert health_deadlines(started_referral) == {}
 
 
-def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_following_one(
+def test_the_assault_time_passes_from_a_contact_to_its_referral_and_the_following_referral(
     line: Story,
 ) -> None:
-    recorded = line.operator.CreateContact(
+    contact = line.operator.CreateContact(
         contact=c.Contact(
             line_country="NI",
             kind_code=c.CONTACT_KIND_CRISIS,
@@ -284,40 +288,45 @@ def test_the_assault_time_passes_from_the_contact_to_its_referral_and_to_the_fol
         ),
         request_id=line.request_id(),
     ).contact
-    assert recorded.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
-    draft = line.draft(contact_id=recorded.id, urgency=pb.URGENCY_UNSPECIFIED)
-    assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, recorded.assault_time)
+    assert contact.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
+    draft = line.draft(contact_id=contact.id, urgency=pb.URGENCY_UNSPECIFIED)
+    assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, contact.assault_time)
     sent = line.operator.SendReferral(send_request(draft, line.receipt(draft.person_id).id))
-    declined = line.decline(sent)
+    declined_referral = line.decline(sent)
     assert set(health_deadlines(read(line.operator, sent.id))) == {"hiv", "pregnancy"}, (
         "the deadlines do not stop while another service is asked"
     )
-    assert health_deadlines(declined) == {}, "and they have ended for the former receiver"
-    again = line.operator.CreateReferral(
+    assert health_deadlines(declined_referral) == {}, (
+        "the deadlines have ended for the former receiver"
+    )
+    following_draft = line.operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=draft.person_id,
         based_on_id=sent.id,
         request_id=line.request_id(),
     )
-    assert again.assault_time == recorded.assault_time
-    assert set(health_deadlines(again)) == {"hiv", "pregnancy"}
+    assert following_draft.assault_time == contact.assault_time
+    assert set(health_deadlines(following_draft)) == {"hiv", "pregnancy"}
 
 
 def test_an_assault_time_that_was_a_mistake_can_be_removed_from_a_draft(story: Story) -> None:
     draft = draft_after_assault(story, 2)
     assert set(health_deadlines(draft)) == {"hiv", "pregnancy"}
-    changed = story.ngo.UpdateReferral(
+    updated_draft = story.ngo.UpdateReferral(
         referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_NORMAL),
         update_mask={"paths": ["assault_time", "urgency"]},
     )
-    assert (changed.HasField("assault_time"), changed.urgency) == (False, pb.URGENCY_NORMAL)
-    assert health_deadlines(changed) == {}
+    assert (updated_draft.HasField("assault_time"), updated_draft.urgency) == (
+        False,
+        pb.URGENCY_NORMAL,
+    )
+    assert health_deadlines(updated_draft) == {}
 
 
 def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchanged(
     story: Story, service: Service
 ) -> None:
-    recorded = story.operator.CreateContact(
+    contact = story.operator.CreateContact(
         contact=c.Contact(
             line_country="NI",
             kind_code=c.CONTACT_KIND_CRISIS,
@@ -327,35 +336,37 @@ def test_an_assault_time_that_has_become_too_old_may_be_submitted_again_unchange
     ).contact
     draft = draft_after_assault(story, 100)
     service.clock.advance(48 * H)
-    again = update_contact(
-        story.operator, recorded, assault_time=recorded.assault_time, need_code="MED.SVC"
+    updated_contact = update_contact(
+        story.operator, contact, assault_time=contact.assault_time, need_code="MED.SVC"
     )
-    assert again.need_code == "MED.SVC"
+    assert updated_contact.need_code == "MED.SVC"
     values: dict[str, Any] = {"assault_time": draft.assault_time, "urgency": pb.URGENCY_URGENT}
-    changed = story.ngo.UpdateReferral(
+    updated_draft = story.ngo.UpdateReferral(
         referral=pb.Referral(id=draft.id, etag=draft.etag, **values),
         update_mask={"paths": list(values)},
     )
-    assert changed.urgency == pb.URGENCY_URGENT, (
-        "and no health deadline makes it an emergency any longer"
+    assert updated_draft.urgency == pb.URGENCY_URGENT, (
+        "no health deadline makes the referral an emergency"
     )
 
 
 def test_contacts_and_drafts_from_before_the_migration_get_a_deadline(
     story: Story, service: Service
 ) -> None:
-    waiting, over = story.contact().contact, story.contact().contact
+    open_case, closed_case = story.contact().contact, story.contact().contact
     draft = story.draft()
     migration = (MIGRATIONS[1] / "20261203000031_contact_clocks.sql").read_text()
     up, down = migration.split("-- migrate:down")
     with psycopg.connect(service.migration_url) as owner:
-        owner.execute("UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (over.id,))
+        owner.execute(
+            "UPDATE contacts SET outcome_code = 'advised' WHERE id = %s", (closed_case.id,)
+        )
         owner.execute("DELETE FROM clocks WHERE referral_id = %s", (draft.id,))
         owner.execute("UPDATE referrals SET next_due_time = NULL WHERE id = %s", (draft.id,))
         owner.execute(down.encode())
         owner.execute(up.encode())
     assert [
-        len(story.operator.GetContact(id=contact.id).clocks) for contact in (waiting, over)
+        len(story.operator.GetContact(id=contact.id).clocks) for contact in (open_case, closed_case)
     ] == [1, 0]
     current = read(story.ngo, draft.id)
     assert [clock.kind for clock in current.clocks] == [pb.CLOCK_KIND_DRAFT]

@@ -43,21 +43,25 @@ def contact(outcome: str = "open") -> Contact:
 )
 def test_a_contact_is_referred_unless_its_referral_came_back(state: State) -> None:
     came_back = state in (State.DECLINED, State.EXPIRED, State.NOT_DELIVERED, State.REROUTED)
-    after = "open" if came_back else "referred"
-    for before in ("open", "referred"):
-        call, sent = contact(before), replace(in_state(state), send_time=NOON)
-        assert call.update_outcome(still_to_refer([sent]), NOON, DAYS) == (after != before)
-        assert (call.outcome_code, call.version) == (after, 1 + (after != before))
+    expected = "open" if came_back else "referred"
+    for earlier_outcome in ("open", "referred"):
+        call, sent = contact(earlier_outcome), replace(in_state(state), send_time=NOON)
+        assert call.update_outcome(still_to_refer([sent]), NOON, DAYS) == (
+            expected != earlier_outcome
+        )
+        assert (call.outcome_code, call.version) == (expected, 1 + (expected != earlier_outcome))
 
 
 def test_one_unfinished_referral_keeps_a_contact_open() -> None:
-    back = in_state(State.DECLINED)
-    for waiting in (draft(), back):
+    declined_referral = in_state(State.DECLINED)
+    for unfinished_referral in (draft(), declined_referral):
         call = contact("referred")
-        assert call.update_outcome(still_to_refer([in_state(State.CLOSED), waiting]), NOON, DAYS)
+        assert call.update_outcome(
+            still_to_refer([in_state(State.CLOSED), unfinished_referral]), NOON, DAYS
+        )
         assert call.outcome_code == "open"
-    STEPS["close_need"](back, ACTORS[Side.SENDER], NOON)
-    assert call.update_outcome(still_to_refer([back]), NOON, DAYS)
+    STEPS["close_need"](declined_referral, ACTORS[Side.SENDER], NOON)
+    assert call.update_outcome(still_to_refer([declined_referral]), NOON, DAYS)
     assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
@@ -67,17 +71,17 @@ def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
     assert call.outcome_code == "open"
 
 
-@pytest.mark.parametrize("written", ["advised", "handed_over", "dropped"])
-def test_an_outcome_written_by_an_operator_is_kept_in_every_state(written: str) -> None:
+@pytest.mark.parametrize("code", ["advised", "handed_over", "dropped"])
+def test_an_outcome_written_by_an_operator_is_kept_in_every_state(code: str) -> None:
     for state in State:
-        call = contact(written)
+        call = contact(code)
         assert not call.update_outcome(still_to_refer([in_state(state)]), NOON, DAYS)
-        assert (call.outcome_code, call.version) == (written, 1)
+        assert (call.outcome_code, call.version) == (code, 1)
 
 
 def test_a_callers_note_keeps_her_contact_open_until_an_operator_has_handled_it() -> None:
-    for before in ("open", "referred", "advised", "handed_over", "dropped"):
-        call = contact(before)
+    for earlier_outcome in ("open", "referred", "advised", "handed_over", "dropped"):
+        call = contact(earlier_outcome)
         call.change(NOON, DAYS)
         call.reopen(LATER, DAYS)
         assert (call.outcome_code, call.unheard) == ("open", True)
@@ -91,18 +95,18 @@ def test_a_callers_note_keeps_her_contact_open_until_an_operator_has_handled_it(
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("outcome_before", "outcome_after"),
     [("open", "dropped"), ("referred", "referred"), ("advised", "advised")],
 )
 def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
-    before: str, after: str
+    outcome_before: str, outcome_after: str
 ) -> None:
-    call = contact(before)
+    call = contact(outcome_before)
     call.check_not_erased()
     call.update_deadline(NOON, DAYS)
     call.unheard = True
     call.erase(LATER, DAYS)
-    assert (call.outcome_code, call.erased, call.unheard) == (after, True, False)
+    assert (call.outcome_code, call.erased, call.unheard) == (outcome_after, True, False)
     assert (call.version, call.update_time) == (2, LATER)
     assert call.clock is None or not call.clock.running
     assert not call.update_outcome([True], LATER, DAYS)
@@ -111,7 +115,7 @@ def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
 
 
 @pytest.mark.parametrize(
-    ("statement", "wrong"),
+    ("values", "violation"),
     [
         ({"need_code": "XXX"}, ("contact.need_code", "unknown_code")),
         (
@@ -121,13 +125,13 @@ def test_a_contact_of_an_erased_person_is_closed_and_never_changes_again(
     ],
 )
 def test_a_contact_with_an_unknown_need_or_two_recipients_of_a_hand_over_is_refused(
-    statement: dict[str, Any], wrong: tuple[str, str]
+    values: dict[str, Any], violation: tuple[str, str]
 ) -> None:
-    assert violations_of(replace(contact(), **statement).check) == [wrong]
+    assert violations_of(replace(contact(), **values).check) == [violation]
 
 
 @pytest.mark.parametrize(
-    "statement",
+    "values",
     [
         {},
         {"need_code": "HOU.EMG", "handed_over_organization_id": "shelter"},
@@ -135,9 +139,9 @@ def test_a_contact_with_an_unknown_need_or_two_recipients_of_a_hand_over_is_refu
     ],
 )
 def test_a_contact_with_a_known_need_and_one_recipient_of_a_hand_over_is_accepted(
-    statement: dict[str, Any],
+    values: dict[str, Any],
 ) -> None:
-    replace(contact(), **statement).check()
+    replace(contact(), **values).check()
 
 
 def test_an_organisation_writes_only_contacts_of_the_line_of_its_own_country() -> None:
@@ -157,31 +161,31 @@ def outcome(story: Story, created: c.CreateContactResponse) -> c.ContactOutcome.
     return contact.outcome_code
 
 
-def draft_following(story: Story, back: pb.Referral) -> pb.Referral:
-    """Drafts a referral to follow a returned one, for the same person and contact."""
-    created: pb.Referral = story.operator.CreateReferral(
+def draft_following(story: Story, returned_referral: pb.Referral) -> pb.Referral:
+    """Drafts the referral that follows a returned one, for the same person and contact."""
+    draft: pb.Referral = story.operator.CreateReferral(
         **NOTHING_UNSAFE,
-        person_id=back.person_id,
-        contact_id=read(story.operator, back.id).contact_id,
-        need_code=back.need_code,
-        urgency=back.urgency,
-        service_id=back.service_id,
-        based_on_id=back.id,
+        person_id=returned_referral.person_id,
+        contact_id=read(story.operator, returned_referral.id).contact_id,
+        need_code=returned_referral.need_code,
+        urgency=returned_referral.urgency,
+        service_id=returned_referral.service_id,
+        based_on_id=returned_referral.id,
         request_id=story.request_id(),
     )
-    return created
+    return draft
 
 
-def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_with_a_decline(
+def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_when_declined(
     story: Story, service: Service
 ) -> None:
     created, sent, operator = referred_caller(story)
     assert outcome(story, created) == REFERRED
-    declined = story.decline(sent)
+    declined_referral = story.decline(sent)
     assert outcome(story, created) == OPEN
-    following = draft_following(story, declined)
+    following_draft = draft_following(story, declined_referral)
     assert outcome(story, created) == OPEN, "nobody has been asked yet"
-    operator.SendReferral(send_request(following, sent.receipt_id, arrival=ARRIVAL))
+    operator.SendReferral(send_request(following_draft, sent.receipt_id, arrival=ARRIVAL))
     assert outcome(story, created) == REFERRED
     assert service.fact_types(created.contact.id) == [
         "enlace.contact.recorded.v1",
@@ -192,14 +196,14 @@ def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_w
 def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
     created, sent, operator = referred_caller(story)
     assert outcome(story, created) == REFERRED
-    second = operator.CreateReferral(
+    second_draft = operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=sent.person_id,
         contact_id=created.contact.id,
         request_id=story.request_id(),
     )
     assert outcome(story, created) == OPEN
-    operator.EnterReferralInError(id=second.id, etag=second.etag)
+    operator.EnterReferralInError(id=second_draft.id, etag=second_draft.etag)
     assert outcome(story, created) == REFERRED
 
 
@@ -251,10 +255,12 @@ def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Stor
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
     story: Story, service: Service
 ) -> None:
-    on_its_way, came_back, prepared = contacts = [story.contact() for _ in range(3)]
-    referral_for(story, on_its_way)
-    story.decline(referral_for(story, came_back)[0])
-    draft_following(story, referral_for(story, prepared)[0])
+    with_sent_referral, with_declined_referral, with_following_draft = contacts = [
+        story.contact() for _ in range(3)
+    ]
+    referral_for(story, with_sent_referral)
+    story.decline(referral_for(story, with_declined_referral)[0])
+    draft_following(story, referral_for(story, with_following_draft)[0])
     service.as_owner(
         "UPDATE contacts SET outcome_code = 'open' WHERE id = ANY(%s)",
         [created.contact.id for created in contacts],

@@ -7,53 +7,57 @@ import pytest
 
 from protos.referrals.v1 import contacts_pb2, facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.line.domain.triage import (
-    DECIDING,
-    NO,
-    YES,
-)
+from services.referrals.line.domain.triage import DECIDING, NO, YES
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import (
-    Service,
-    Story,
-    update_contact,
-)
+from tests.referrals.conftest import Service, Story, update_contact
 from tests.referrals.test_contacts import status
 
 CALM_ANSWERS = dict.fromkeys(DECIDING, NO) | {"safe_place_tonight": YES}
 
 
 def test_contacts_can_be_listed_by_outcome(story: Story) -> None:
-    open_, advised = story.contact().contact, story.contact().contact
-    update_contact(story.operator, advised, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED)
+    open_contact, advised_contact = story.contact().contact, story.contact().contact
+    update_contact(
+        story.operator, advised_contact, outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED
+    )
     for outcome, expected in (
-        (contacts_pb2.CONTACT_OUTCOME_OPEN, {open_.id}),
-        (contacts_pb2.CONTACT_OUTCOME_ADVISED, {advised.id}),
-        (contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED, {open_.id, advised.id}),
+        (contacts_pb2.CONTACT_OUTCOME_OPEN, {open_contact.id}),
+        (contacts_pb2.CONTACT_OUTCOME_ADVISED, {advised_contact.id}),
+        (contacts_pb2.CONTACT_OUTCOME_UNSPECIFIED, {open_contact.id, advised_contact.id}),
     ):
-        listed = story.operator.ListContacts(outcome_code=outcome, page_size=200).contacts
-        assert {contact.id for contact in listed} & {open_.id, advised.id} == expected
+        listed_contacts = story.operator.ListContacts(outcome_code=outcome, page_size=200).contacts
+        assert {contact.id for contact in listed_contacts} & {
+            open_contact.id,
+            advised_contact.id,
+        } == expected
 
 
 def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     story: Story, service: Service
 ) -> None:
-    created = story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
-    assert (created.urgency, created.pathway_code, created.open_question_count) == (
+    contact = story.contact(danger_now=contacts_pb2.ANSWER_DID_NOT_SAY).contact
+    assert (contact.urgency, contact.pathway_code, contact.open_question_count) == (
         pb.URGENCY_UNSPECIFIED,
         contacts_pb2.PATHWAY_UNSPECIFIED,
         10,
     )
-    listed = {contact.id: contact.urgency for contact in story.operator.ListContacts().contacts}
-    assert listed[created.id] == pb.URGENCY_UNSPECIFIED
+    listed_urgencies = {
+        contact.id: contact.urgency for contact in story.operator.ListContacts().contacts
+    }
+    assert listed_urgencies[contact.id] == pb.URGENCY_UNSPECIFIED
     answers: dict[str, Any] = {
         name: contacts_pb2.ANSWER_YES if answer == YES else contacts_pb2.ANSWER_NO
         for name, answer in CALM_ANSWERS.items()
     }
-    changed = update_contact(story.operator, created, triage=contacts_pb2.Triage(**answers))
-    assert (changed.urgency, changed.open_question_count) == (pb.URGENCY_NORMAL, 0)
+    assessed_contact = update_contact(
+        story.operator, contact, triage=contacts_pb2.Triage(**answers)
+    )
+    assert (assessed_contact.urgency, assessed_contact.open_question_count) == (
+        pb.URGENCY_NORMAL,
+        0,
+    )
     rows = service.rows(
-        "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", created.id
+        "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", contact.id
     )
     assert [facts_pb2.ContactFact.FromString(bytes(row["payload"])).urgency for row in rows] == [
         pb.URGENCY_UNSPECIFIED,
@@ -63,12 +67,13 @@ def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
 
 @pytest.mark.parametrize("name", ["campaign_code", "kind_code", "speaker_code", "outcome_code"])
 def test_an_unknown_code_in_a_contact_is_refused(name: str, story: Story) -> None:
-    wrong, unknown = [("contact." + name, "unknown_code")], {name: 99}
-    new: Any = {"contact": contacts_pb2.Contact(line_country="NI", **unknown)}  # type: ignore[arg-type]
-    assert wrong_fields(partial(story.operator.CreateContact, **new)) == wrong
+    violations = [("contact." + name, "unknown_code")]
+    code: Any = {name: 99}
+    new_contact = contacts_pb2.Contact(line_country="NI", **code)
+    assert wrong_fields(partial(story.operator.CreateContact, contact=new_contact)) == violations
     if name != "campaign_code":
-        created = story.contact().contact
-        assert wrong_fields(partial(update_contact, story.operator, created, **unknown)) == wrong
+        contact = story.contact().contact
+        assert wrong_fields(partial(update_contact, story.operator, contact, **code)) == violations
 
 
 def test_an_unknown_triage_answer_is_refused(story: Story) -> None:
@@ -81,12 +86,12 @@ def test_an_unknown_triage_answer_is_refused(story: Story) -> None:
 def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
     created = story.contact().contact
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
-    elsewhere = service.as_("clinic", "OPERATOR")
+    other_line = service.as_("clinic", "OPERATOR")
     assert created.id in {contact.id for contact in colleague.ListContacts().contacts}
-    assert created.id not in {contact.id for contact in elsewhere.ListContacts().contacts}
+    assert created.id not in {contact.id for contact in other_line.ListContacts().contacts}
     for attempt in (
-        partial(elsewhere.GetContact, id=created.id),
-        partial(update_contact, elsewhere, created, outcome_code=created.outcome_code),
+        partial(other_line.GetContact, id=created.id),
+        partial(update_contact, other_line, created, outcome_code=created.outcome_code),
     ):
         assert refusal(attempt) == NOT_FOUND
     assert refusal(service.as_("hotline", "WORKER").ListContacts)[1] == "right_missing"
@@ -95,26 +100,30 @@ def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service
 def test_a_colleague_of_the_next_shift_can_continue_a_contact(
     story: Story, service: Service
 ) -> None:
-    created = story.contact().contact
+    contact = story.contact().contact
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     change = partial(
         update_contact,
         colleague,
-        created,
+        contact,
         triage=contacts_pb2.Triage(child_unsafe=contacts_pb2.ANSWER_YES),
         note="calls again at six",
         outcome_code=contacts_pb2.CONTACT_OUTCOME_ADVISED,
     )
-    changed = change()
-    assert (changed.urgency, changed.pathway_code, changed.outcome_code) == (
+    changed_contact = change()
+    assert (
+        changed_contact.urgency,
+        changed_contact.pathway_code,
+        changed_contact.outcome_code,
+    ) == (
         pb.URGENCY_IMMEDIATE,
         contacts_pb2.PATHWAY_CHILD,
         contacts_pb2.CONTACT_OUTCOME_ADVISED,
     )
-    assert colleague.GetContact(id=created.id) == changed
+    assert colleague.GetContact(id=contact.id) == changed_contact
     assert refusal(change) == ("ABORTED", "stale_etag")
-    assert update_contact(colleague, changed, note="").note == ""
-    assert colleague.GetContact(id=created.id).note == ""
+    assert update_contact(colleague, changed_contact, note="").note == ""
+    assert colleague.GetContact(id=contact.id).note == ""
 
 
 def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, service: Service) -> None:

@@ -47,9 +47,9 @@ def items_of(answer: contacts_pb2.ReferenceStatus, *fields: str) -> list[tuple[A
 def referral_for(
     story: Story, created: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
-    """Opens a file at the line, and sends a referral for the contact to the shelter.
+    """Opens a file at the line, and sends a referral for the contact to the shelter on a consent.
 
-    The referral is based on a consent.
+    Returns the referral and the operator of the line.
     """
     operator = story.operator
     person = operator.CreatePerson(
@@ -81,9 +81,7 @@ def referred_caller(
 
 
 def referral_beside(story: Story, first: pb.Referral, operator: Client) -> pb.Referral:
-    """Sends another referral to the shelter for the person of `first`, based on the same consent,
-    without a contact.
-    """
+    """Sends a second referral without a contact, for the person and on the consent of `first`."""
     draft = operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=first.person_id,
@@ -135,11 +133,11 @@ def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
     created = story.contact(danger_now=contacts_pb2.ANSWER_YES)
     assert created.pin == "4821"
     sent, _ = referral_for(story, created)
-    shown = ("need_group_code", "status_code", "may_confirm", "consent_live")
+    fields = ("need_group_code", "status_code", "may_confirm", "consent_live")
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
         answer = status(client, created)
         assert answer.contact_time_band == contacts_pb2.TIME_BAND_TODAY
-        assert items_of(answer, *shown) == [
+        assert items_of(answer, *fields) == [
             ("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)
         ]
     service.clock.advance(timedelta(days=2))
@@ -211,9 +209,7 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
         contact_id=created.contact.id,
         request_id=story.request_id(),
     )
-    assert may_be_contacted(story, created) == [False, False], (
-        "another file of hers has no plan yet"
-    )
+    assert may_be_contacted(story, created) == [False, False], "her second file has no plan yet"
     service.public().WithdrawConsentByReference(**credentials(created))
     assert not any(may_be_contacted(story, created))
 
@@ -259,7 +255,7 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
 ) -> None:
     created, public = story.contact(), service.public()
     sent, operator = referral_for(story, created)
-    ended = completed(story, sent, outcome)
+    completed_referral = completed(story, sent, outcome)
     assert items_of(status(public, created), "status_code", "may_confirm") == [(expected, True)]
     if by_herself:
         answer = public.ConfirmHelp(**credentials(created), help_came=True)
@@ -268,7 +264,7 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
         )
     else:
         operator.CloseReferral(
-            id=sent.id, etag=ended.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
+            id=sent.id, etag=completed_referral.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
         )
         assert items_of(status(public, created), "status_code") == [(expected,)], (
             "nobody reached her, so nobody knows more"
@@ -292,13 +288,13 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
     story: Story, service: Service
 ) -> None:
     created, public = story.contact(), service.public()
-    mistyped = ("0" if created.reference[0] != "0" else "1") + created.reference[1:]
+    mistyped_reference = ("0" if created.reference[0] != "0" else "1") + created.reference[1:]
     refusals = {
         refusal(partial(public.GetReferenceStatus, reference=reference, pin=pin))
         for reference, pin in (
             (created.reference, "0000"),
             (new_reference(), "4821"),
-            (mistyped, "4821"),
+            (mistyped_reference, "4821"),
             ("", ""),
             (created.reference, ""),
         )
@@ -312,13 +308,13 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         pin="7319",
         request_id=story.request_id(),
     )
-    plain = created.reference.replace("-", "")
+    plain_reference = created.reference.replace("-", "")
     status(service.public(), created)
     with psycopg.connect(service.migration_url) as connection:
         tables = connection.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
         ).fetchall()
-        stored = {
+        text_by_table = {
             table: "\n".join(
                 str(row[0])
                 for row in connection.execute(f'SELECT t::text FROM "{table}" t').fetchall()
@@ -330,15 +326,15 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
             (created.contact.id,),
         ).fetchall()
-    assert created.contact.id in stored["contacts"]
+    assert created.contact.id in text_by_table["contacts"]
     for secret in (
-        plain,
+        plain_reference,
         created.reference,
         "tepezcuintle",
-        plain.encode().hex(),
+        plain_reference.encode().hex(),
         b"tepezcuintle".hex(),
     ):
-        assert not [table for table, text in stored.items() if secret in text]
+        assert not [table for table, text in text_by_table.items() if secret in text]
     assert b"7319" not in bytes(fingerprint)
     assert pin_hash.startswith("$argon2id$")
 
@@ -366,7 +362,7 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     sent, operator = referral_for(story, created)
     completed(story, sent)
     request_id = story.request_id()
-    for _ in range(2):  # sent twice, done once
+    for _ in range(2):  # the second request has no further effect
         answer = confirm(help_came=False, request_id=request_id)
         assert items_of(answer, "status_code") == [(contacts_pb2.REFERENCE_STATE_IN_PROGRESS,)]
     story.shelter.CompleteReferral(
@@ -385,7 +381,7 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     ]
 
 
-def test_a_caller_confirms_each_help_that_she_is_asked_about_also_without_a_contact(
+def test_a_caller_also_confirms_the_help_of_a_referral_without_a_contact(
     story: Story, service: Service
 ) -> None:
     created, public = story.contact(), service.public()
@@ -427,7 +423,7 @@ def test_each_item_of_a_reference_has_the_local_time_of_the_callers_place(
     assert item.utc_offset_minutes == -60 * hours_behind
 
 
-def test_a_member_that_is_out_neither_contacts_the_caller_nor_can_open_her_data(
+def test_a_suspended_member_neither_contacts_the_caller_nor_can_open_her_data(
     story: Story, service: Service
 ) -> None:
     created, sent, operator = referred_caller(story)

@@ -48,10 +48,10 @@ def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
 
 def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
     """Returns the side whose turn it is."""
-    deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
+    is_deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
     if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, filter_):
         return "sender"
-    return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or deleting else ""
+    return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or is_deleting else ""
 
 
 def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
@@ -64,9 +64,13 @@ def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
 
     Drafts and returned referrals are never listed as waiting for the receiver.
     """
-    other = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, filter_)]
-    hidden = other == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))
-    return bool(other) and not hidden and row[f"{other}_organization_id"] == filter_.organization_id
+    other_side = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, filter_)]
+    hidden = other_side == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))
+    return (
+        bool(other_side)
+        and not hidden
+        and row[f"{other_side}_organization_id"] == filter_.organization_id
+    )
 
 
 MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
@@ -84,18 +88,20 @@ MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
     ),
 }
 IN_BOX: dict[str, Callable[[dict[str, Any], str], bool]] = {
-    "inbox": lambda row, own: (
-        row["receiver_organization_id"] == own and row["send_time"] is not None
+    "inbox": lambda row, organization: (
+        row["receiver_organization_id"] == organization and row["send_time"] is not None
     ),
-    "outbox": lambda row, own: row["sender_organization_id"] == own,
-    "mine": lambda row, own: IN_BOX["inbox"](row, own) or IN_BOX["outbox"](row, own),
+    "outbox": lambda row, organization: row["sender_organization_id"] == organization,
+    "mine": lambda row, organization: (
+        IN_BOX["inbox"](row, organization) or IN_BOX["outbox"](row, organization)
+    ),
     "network": lambda row, _: row["send_time"] is not None,
 }
 
 
 @pytest.fixture(scope="module")
 def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
-    """Returns rows of every state between three organisations; one also sends to itself."""
+    """Returns rows of every state between three organisations, which also send to themselves."""
     random_source = random.Random(4)
     story = Story(
         service,
@@ -108,10 +114,10 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
         for number in range(600):
             state = random_source.choice(list(State))
-            timed = state in LIVE or (
+            has_deadline = state in LIVE or (
                 state in CAME_BACK | {State.CONSENT_WITHDRAWN} and random_source.random() < 0.5
             )
-            unsent = state is State.DRAFT or (
+            is_unsent = state is State.DRAFT or (
                 state is State.ENTERED_IN_ERROR and random_source.random() < 0.5
             )
             values = {
@@ -122,9 +128,9 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
                 "department": random_source.choice(["NI-CI", ""]),
                 "sender_organization_id": ORG[random_source.choice(["ngo", "shelter", "clinic"])],
                 "receiver_organization_id": ORG[random_source.choice(["ngo", "shelter", "clinic"])],
-                "send_time": None if unsent else NOON - timedelta(days=1),
+                "send_time": None if is_unsent else NOON - timedelta(days=1),
                 "next_due_time": NOON + timedelta(hours=random_source.randint(-9, 9))
-                if timed
+                if has_deadline
                 else None,
                 "update_time": NOON - timedelta(minutes=number // 3),
             }
@@ -150,49 +156,52 @@ FILTERS: list[dict[str, Any]] = [
     {"states": (State.SENT,)},
     *({name: True} for name in MATCHES),
 ]
-FILTERS += [{one: True, other: True} for one, other in itertools.combinations(MATCHES, 2)]
+FILTERS += [{first: True, second: True} for first, second in itertools.combinations(MATCHES, 2)]
 
 
 @pytest.mark.parametrize(
-    ("box", "own"),
+    ("box", "organization"),
     [*itertools.product(("inbox", "outbox", "mine"), ("ngo", "shelter")), ("network", "coalition")],
 )
 def test_lists_and_counts_equal_a_scan_of_every_row(
-    box: str, own: str, service: Service, rows_of_every_state: list[dict[str, Any]]
+    box: str, organization: str, service: Service, rows_of_every_state: list[dict[str, Any]]
 ) -> None:
     caller = Caller(
-        "f" * 32, "worker", ORG[own], frozenset({"COORDINATOR" if box == "network" else "WORKER"})
+        "f" * 32,
+        "worker",
+        ORG[organization],
+        frozenset({"COORDINATOR" if box == "network" else "WORKER"}),
     )
     for filters in FILTERS:
-        filter_ = Filter(box, ORG[own], NOON, **filters)
+        filter_ = Filter(box, ORG[organization], NOON, **filters)
         states = filters.get("states") or tuple(State)
         rows = [
             row
             for row in rows_of_every_state
-            if IN_BOX[box](row, ORG[own])
+            if IN_BOX[box](row, ORG[organization])
             and State(row["state"]) in states
             and all(MATCHES[name](row, filter_) for name in filters if name in MATCHES)
         ]
-        live = [row for row in rows if State(row["state"]) in LIVE]
+        live_rows = [row for row in rows if State(row["state"]) in LIVE]
         with service.database.transaction(caller) as tx:
-            listed, after = boxes.find(tx, filter_, 100)
-            while after:
-                page, after = boxes.find(tx, filter_, 100, after)
-                listed += page
+            referrals, page_token = boxes.find(tx, filter_, 100)
+            while page_token:
+                page, page_token = boxes.find(tx, filter_, 100, page_token)
+                referrals += page
             counts = boxes.count(tx, filter_)
         order = sorted(
             (due_time_of(row, filter_) or NEVER, -row["update_time"].timestamp(), row["id"])
             for row in rows
         )
-        assert [referral.id for referral in listed] == [row_id for *_, row_id in order], filters
+        assert [referral.id for referral in referrals] == [row_id for *_, row_id in order], filters
         expected = {
             "total": len(rows),
             "by_state": Counter(row["state"] for row in rows),
             "late": sum(MATCHES["late"](row, filter_) for row in rows),
             "due_soon": sum(MATCHES["due_soon"](row, filter_) for row in rows),
             "fresh": sum(row["state"] == "sent" for row in rows),
-            "by_need": Counter(row["need_code"][:3] for row in live),
-            "by_department": Counter(row["department"] for row in live if row["department"]),
+            "by_need": Counter(row["need_code"][:3] for row in live_rows),
+            "by_department": Counter(row["department"] for row in live_rows if row["department"]),
         }
         if box != "network":
             expected |= {

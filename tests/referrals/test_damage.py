@@ -1,6 +1,6 @@
 """Rows that can't be opened: another key at the start, a changed row, swapped rows.
 
-The fault is reported, the row is not served, and the other rows are.
+The fault is reported. The damaged row is not served; the other rows are served.
 """
 
 import json
@@ -40,7 +40,7 @@ from tests.referrals.conftest import (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def unreadable(*tables: str) -> list[float]:
+def unreadable_counts(*tables: str) -> list[float]:
     """Returns the number of unreadable rows that were reported of each table."""
     return [
         REGISTRY.get_sample_value("enlace_rows_unreadable_total", {"table": table}) or 0.0
@@ -50,12 +50,12 @@ def unreadable(*tables: str) -> list[float]:
 
 def damage(service: Service, table: str, column: str, where: str, *values: object) -> None:
     """Changes one bit of a sealed value."""
-    changed = service.as_owner(
+    changed_count = service.as_owner(
         f"UPDATE {table} SET {column} = set_byte({column}, 30, get_byte({column}, 30) # 1)"
         f" WHERE {where}",
         *values,
     )
-    assert changed == 1
+    assert changed_count == 1
 
 
 def fault_code(act: Callable[[], object]) -> str:
@@ -73,21 +73,27 @@ def fault_code(act: Callable[[], object]) -> str:
 def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_served(
     story: Story, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken, intact = story.person(), story.person(given_name="Abril")
-    [before] = unreadable("person_sealed")
-    damage(service, "person_sealed", "sealed", "person_id = %s AND field = 'identity'", broken.id)
+    broken_person, intact_person = story.person(), story.person(given_name="Abril")
+    [count_before] = unreadable_counts("person_sealed")
+    damage(
+        service,
+        "person_sealed",
+        "sealed",
+        "person_id = %s AND field = 'identity'",
+        broken_person.id,
+    )
     log.setup("referrals")
-    assert fault_code(lambda: open_identity(story.ngo, broken.id)) == "INTERNAL"
+    assert fault_code(lambda: open_identity(story.ngo, broken_person.id)) == "INTERNAL"
     with capsys.disabled():
-        printed = capsys.readouterr().out
+        output = capsys.readouterr().out
         # otherwise later tests in this process would log to the capture of this test
         structlog.reset_defaults()
-    log_lines = [json.loads(line) for line in printed.splitlines() if "row_unreadable" in line]
-    assert [line["where"] for line in log_lines] == [f"person_sealed/{broken.id}/identity"]
-    assert unreadable("person_sealed") == [before + 1]
-    assert open_identity(story.ngo, intact.id).given_name == "Abril"
+    log_lines = [json.loads(line) for line in output.splitlines() if "row_unreadable" in line]
+    assert [line["where"] for line in log_lines] == [f"person_sealed/{broken_person.id}/identity"]
+    assert unreadable_counts("person_sealed") == [count_before + 1]
+    assert open_identity(story.ngo, intact_person.id).given_name == "Abril"
     assert (
-        story.ngo.GetPerson(id=broken.id).safe_contact.channel_code
+        story.ngo.GetPerson(id=broken_person.id).safe_contact.channel_code
         == people_pb2.SAFE_CHANNEL_THROUGH_WORKER
     )
 
@@ -114,22 +120,22 @@ def test_a_changed_row_is_refused_and_reported_and_the_other_rows_are_still_serv
             " WHERE person_id = %(a)s AND field = 'identity'"
         ),
     ],
-    ids=["another's identity", "another's key", "another field", "nothing", "cut off"],
+    ids=["another identity", "another key", "another field", "no bytes", "too few bytes"],
 )
 def test_sealed_data_that_was_moved_or_truncated_does_not_open(
     swap: str, story: Story, service: Service
 ) -> None:
-    a, b = story.person(given_name="Ana"), story.person(given_name="Berta")
+    ana, berta = story.person(given_name="Ana"), story.person(given_name="Berta")
     with service.database.transaction(SYSTEM) as tx:
-        assert tx.execute(swap.encode(), {"a": a.id, "b": b.id}).rowcount
-    assert fault_code(lambda: open_identity(story.ngo, a.id)) == "INTERNAL"
-    assert open_identity(story.ngo, b.id).given_name == "Berta"
+        assert tx.execute(swap.encode(), {"a": ana.id, "b": berta.id}).rowcount
+    assert fault_code(lambda: open_identity(story.ngo, ana.id)) == "INTERNAL"
+    assert open_identity(story.ngo, berta.id).given_name == "Berta"
 
 
 def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
     story: Story, service: Service
 ) -> None:
-    referral, [before] = story.accepted(), unreadable("referral_events")
+    referral, [count_before] = story.accepted(), unreadable_counts("referral_events")
     for note in ("the first", "the second"):
         story.ngo.AddNote(
             id=referral.id,
@@ -151,7 +157,7 @@ def test_one_unreadable_note_of_a_history_is_withheld_and_the_others_are_served(
         for event in history(story.ngo, referral.id)
         if event.verb == "note_added"
     ] == [("", True), ("the second", False)]
-    assert unreadable("referral_events") == [before + 1]
+    assert unreadable_counts("referral_events") == [count_before + 1]
 
 
 # The keys
@@ -180,38 +186,39 @@ def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
 
     assert new_check().turn() == ""
     key_folder.create(tmp_path, ["referrals"])
-    another = key_folder.keyring(tmp_path, "referrals")
-    assert KeyCheck(service.database, another).turn() == "sealing_key_wrong"
+    other_keyring = key_folder.keyring(tmp_path, "referrals")
+    assert KeyCheck(service.database, other_keyring).turn() == "sealing_key_wrong"
     with pytest.raises(Unavailable):
-        another.seal("x", "c")
-    first = key_folder.secret(service.keys, "sealing.referrals")
-    newer = Keyring(first, lambda: {0: first, 7: bytes(32)})
-    running, started_later = new_check(), new_check()
-    assert running.turn() == ""
-    assert KeyCheck(service.database, newer).turn() == ""
-    assert (running.turn(), running.problem) == ("sealing_key_missing", ""), (
-        "a running process continues, and learns of the new key in time"
+        other_keyring.seal("x", "c")
+    first_secret = key_folder.secret(service.keys, "sealing.referrals")
+    newer_keyring = Keyring(first_secret, lambda: {0: first_secret, 7: bytes(32)})
+    running_check, later_check = new_check(), new_check()
+    assert running_check.turn() == ""
+    assert KeyCheck(service.database, newer_keyring).turn() == ""
+    assert (running_check.turn(), running_check.problem) == ("sealing_key_missing", ""), (
+        "a running process continues, and reports the missing key"
     )
-    assert (started_later.turn(), started_later.problem) == ("sealing_key_missing",) * 2
+    assert (later_check.turn(), later_check.problem) == ("sealing_key_missing",) * 2
 
 
 def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
     place = postgres.database("referrals", MIGRATIONS)
-    right, wrong = tmp_path / "right", tmp_path / "wrong"
-    for folder in (right, wrong):
+    right_folder, wrong_folder = tmp_path / "right", tmp_path / "wrong"
+    for folder in (right_folder, wrong_folder):
         key_folder.create(folder, ["partners", "referrals", "notifications"])
 
     database = Database(place.url, max_size=2)
     database.open()
-    assert KeyCheck(database, key_folder.keyring(right, "referrals")).turn() == ""
+    assert KeyCheck(database, key_folder.keyring(right_folder, "referrals")).turn() == ""
     database.close()
     environment = os.environ | {
-        "ENLACE_DATABASE_URL": place.url, "ENLACE_KEYS": str(wrong), (
-            "KAFKA_BOOTSTRAP_SERVERS"
-        ): "127.0.0.1:9", "ENLACE_LISTEN": "127.0.0.1:0"
-    }  # fmt: skip
+        "ENLACE_DATABASE_URL": place.url,
+        "ENLACE_KEYS": str(wrong_folder),
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+        "ENLACE_LISTEN": "127.0.0.1:0",
+    }
     process = subprocess.run(
         [sys.executable, "-m", "services.referrals", "serve"],
         cwd=ROOT,
@@ -222,17 +229,18 @@ def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
         check=False,
     )
     log_lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
-    assert (
-        process.returncode,
-        [line["reason"] for line in log_lines if line["event"] == "refuses_to_run"],
-    ) == (78, ["sealing_key_wrong"])
+    reasons = [line["reason"] for line in log_lines if line["event"] == "refuses_to_run"]
+    assert (process.returncode, reasons) == (78, ["sealing_key_wrong"])
 
 
 # A contact
 
 
 def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
-    """Makes a contact with a note and two later ones; damages the note and the first later one."""
+    """Makes a contact with a note and two later notes; damages the note and the first later note.
+
+    Returns the answer to the creation.
+    """
     created: c.CreateContactResponse = story.operator.CreateContact(
         contact=c.Contact(
             line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
@@ -250,7 +258,7 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
 def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
-    before = unreadable("contacts", "contact_notes")
+    counts_before = unreadable_counts("contacts", "contact_notes")
     created = damaged_contact(story, service)
     contact = story.operator.GetContact(id=created.contact.id)
     assert (contact.note, contact.note_withheld, contact.kind_code) == (
@@ -258,11 +266,11 @@ def test_a_contact_with_a_changed_note_is_served_without_that_note(
         True,
         c.CONTACT_KIND_CRISIS,
     )
-    assert [(later.note, later.note_withheld) for later in contact.later_notes] == [
+    assert [(note.note, note.note_withheld) for note in contact.later_notes] == [
         ("", True),
         ("ya no lo tiene", False),
     ]
-    assert unreadable("contacts", "contact_notes") == [count + 1 for count in before]
+    assert unreadable_counts("contacts", "contact_notes") == [count + 1 for count in counts_before]
 
 
 def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
@@ -271,17 +279,20 @@ def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     created = damaged_contact(story, service)
     status = service.public().GetReferenceStatus(**credentials(created))
     assert status.contact_time_band == c.TIME_BAND_TODAY
-    found = story.operator.GetContactByReference(**credentials(created))
-    assert found.id == created.contact.id
+    contact = story.operator.GetContactByReference(**credentials(created))
+    assert contact.id == created.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     story: Story, service: Service
 ) -> None:
     contact_id = damaged_contact(story, service).contact.id
-    damaged = story.operator.GetContact(id=contact_id)
-    saved = update_contact(story.operator, damaged, note="", need_code="HOU.EMG")
+    contact = story.operator.GetContact(id=contact_id)
+    saved_contact = update_contact(story.operator, contact, note="", need_code="HOU.EMG")
     assert story.operator.GetContact(id=contact_id).note_withheld
-    update_contact(story.operator, saved, note="llamó otra vez", need_code="HOU.EMG")
-    again = story.operator.GetContact(id=contact_id)
-    assert (again.note, again.note_withheld) == ("llamó otra vez", False)
+    update_contact(story.operator, saved_contact, note="llamó otra vez", need_code="HOU.EMG")
+    contact_with_new_note = story.operator.GetContact(id=contact_id)
+    assert (contact_with_new_note.note, contact_with_new_note.note_withheld) == (
+        "llamó otra vez",
+        False,
+    )

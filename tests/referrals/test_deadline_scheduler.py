@@ -1,6 +1,6 @@
 """The deadlines of stored referrals, and the loop that fires them.
 
-The loop fires after a pause, too, and never twice.
+The loop also fires after a pause, and never fires the same level twice.
 """
 
 import threading
@@ -40,7 +40,7 @@ REMINDED = ["acknowledge/clock_reminded"]
 
 def test_deadlines_follow_the_published_policy(story: Story) -> None:
     policy = {
-        # from a Wednesday, as above
+        # the tests begin on a Wednesday, so that two working days last 48 hours
         (deadline.urgency, deadline.clock): timedelta(seconds=deadline.seconds)
         + deadline.working_days * 24 * H
         for deadline in story.ngo.GetDeadlinePolicy().deadlines
@@ -58,15 +58,17 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
         pb.URGENCY_EMERGENCY,
         pb.URGENCY_IMMEDIATE,
     ):
-        accepted, sent = story.accepted(urgency=urgency), story.sent(urgency=urgency)
+        accepted_referral, sent = story.accepted(urgency=urgency), story.sent(urgency=urgency)
         story.shelter.NotDeliverReferral(
-            id=accepted.id,
-            etag=accepted.etag,
+            id=accepted_referral.id,
+            etag=accepted_referral.etag,
             reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST,
         )
-        question = ask(story, sent)
-        answer = [clock for clock in question.clocks if clock.kind == pb.CLOCK_KIND_ANSWER]
-        assert spans([*read(story.ngo, accepted.id).clocks, *answer]) == {
+        asked_referral = ask(story, sent)
+        answer_deadlines = [
+            clock for clock in asked_referral.clocks if clock.kind == pb.CLOCK_KIND_ANSWER
+        ]
+        assert spans([*read(story.ngo, accepted_referral.id).clocks, *answer_deadlines]) == {
             kind: span
             for (policy_urgency, kind), span in policy.items()
             if policy_urgency == urgency and kind != pb.CLOCK_KIND_CONTACT
@@ -80,26 +82,28 @@ def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    question = ask(story, sent)
-    assert decide(question).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert question.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, (
+    asked_referral = ask(story, sent)
+    assert decide_deadline(asked_referral).stop_time.ToDatetime(tzinfo=UTC) == NOON
+    assert asked_referral.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, (
         "the deadline of the answer"
     )
     service.clock.advance(5 * H)
-    answered = story.ngo.AnswerReferral(id=question.id, etag=question.etag, note="on Monday")
-    before, after = decide(sent), decide(answered)
-    assert not after.HasField("stop_time")
-    assert after.due_time.ToDatetime() - before.due_time.ToDatetime() == 5 * H
+    answered_referral = story.ngo.AnswerReferral(
+        id=asked_referral.id, etag=asked_referral.etag, note="on Monday"
+    )
+    deadline_before, deadline_after = decide_deadline(sent), decide_deadline(answered_referral)
+    assert not deadline_after.HasField("stop_time")
+    assert deadline_after.due_time.ToDatetime() - deadline_before.due_time.ToDatetime() == 5 * H
 
 
 def ask(story: Story, sent: pb.Referral) -> pb.Referral:
-    question: pb.Referral = story.shelter.AskReferral(
+    asked_referral: pb.Referral = story.shelter.AskReferral(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
     )
-    return question
+    return asked_referral
 
 
-def decide(referral: pb.Referral) -> pb.Clock:
+def decide_deadline(referral: pb.Referral) -> pb.Clock:
     return next(clock for clock in referral.clocks if clock.kind == pb.CLOCK_KIND_DECIDE)
 
 
@@ -129,11 +133,11 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
         assert eventually(lambda: fired_levels(service, referral.id) != [])
     assert fired_levels(service, referral.id) == ["acknowledge/clock_breached"]
     with running(service.scheduler().loop()):
-        later = story.sent()
+        later_referral = story.sent()
         service.clock.advance(31 * M)
         assert eventually(
             lambda: (
-                fired_levels(service, later.id) != []
+                fired_levels(service, later_referral.id) != []
                 and len(fired_levels(service, referral.id)) > 1
             )
         )
@@ -141,7 +145,7 @@ def test_a_scheduler_catches_up_after_a_pause_and_a_second_start_repeats_nothing
         "acknowledge/clock_breached",
         "acknowledge/clock_escalated",
     ]
-    assert fired_levels(service, later.id) == REMINDED
+    assert fired_levels(service, later_referral.id) == REMINDED
 
 
 def test_concurrent_schedulers_fire_each_level_once(
@@ -171,27 +175,27 @@ def test_the_most_urgent_referrals_fire_first_and_replicas_share_them(
         pb.URGENCY_EMERGENCY,
     ] * 2
     urgency_of = {story.sent(urgency=urgency).id: urgency for urgency in urgencies}
-    later = NOON + timedelta(days=10)
+    later_time = NOON + timedelta(days=10)
     with (
         service.database.transaction(SYSTEM) as first_replica,
         service.database.transaction(SYSTEM) as second_replica,
     ):
         # Two deadlines of each urgency are due.
-        first = deadline_store.due(first_replica, later, 4)
-        second = deadline_store.due(second_replica, later, 100)
-    assert [urgency_of[referral_id] for referral_id in first] == [pb.URGENCY_IMMEDIATE] * 2
-    assert {*first, *second} >= urgency_of.keys()
-    assert not {*first} & {*second}
-    service.clock.set(later)
+        first_ids = deadline_store.due(first_replica, later_time, 4)
+        second_ids = deadline_store.due(second_replica, later_time, 100)
+    assert [urgency_of[referral_id] for referral_id in first_ids] == [pb.URGENCY_IMMEDIATE] * 2
+    assert {*first_ids, *second_ids} >= urgency_of.keys()
+    assert not {*first_ids} & {*second_ids}
+    service.clock.set(later_time)
     service.scheduler().fire()
     rows = service.rows(
         "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)"
         " ORDER BY sequence",
         list(urgency_of),
     )
-    fired = [urgency_of[row["object_id"]] for row in rows]
-    assert {*fired} == {*urgencies}
-    assert fired == sorted(fired, reverse=True)
+    fired_urgencies = [urgency_of[row["object_id"]] for row in rows]
+    assert {*fired_urgencies} == {*urgencies}
+    assert fired_urgencies == sorted(fired_urgencies, reverse=True)
 
 
 def test_no_deadline_of_an_ended_referral_fires(
@@ -204,7 +208,7 @@ def test_no_deadline_of_an_ended_referral_fires(
     assert fired_levels(service, sent.id) == []
 
 
-def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
+def test_a_deadline_that_fires_changes_the_queue_version_but_leaves_the_etag_valid(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     sent = story.sent()
@@ -218,8 +222,8 @@ def test_a_fired_deadline_makes_a_version_but_no_etag_stale(
         clock.fired_percent for clock in current.clocks if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE
     ] == [50]
     assert story.shelter.GetQueueVersion().version != version, "open pages are refreshed"
-    acknowledged = story.shelter.AcknowledgeReferral(id=sent.id, etag=sent.etag)
-    assert int(acknowledged.etag[1:]) == int(sent.etag[1:]) + 2
+    acknowledged_referral = story.shelter.AcknowledgeReferral(id=sent.id, etag=sent.etag)
+    assert int(acknowledged_referral.etag[1:]) == int(sent.etag[1:]) + 2
     assert refusal(lambda: story.accept(sent)) == ("ABORTED", "stale_etag")
 
 
@@ -234,15 +238,22 @@ def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     service.clock.advance(1 * H)
     scheduler.fire()
     scheduler.fire()
-    mine = read(story.ngo, sent.id)
-    assert (mine.state, mine.unanswered, mine.main_step) == (pb.STATE_EXPIRED, True, "refer_again")
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+    sender_view = read(story.ngo, sent.id)
+    assert (sender_view.state, sender_view.unanswered, sender_view.main_step) == (
+        pb.STATE_EXPIRED,
+        True,
+        "refer_again",
+    )
+    assert [clock.kind for clock in sender_view.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_REPLACE
     ]
-    [end] = [event for event in history(story.ngo, sent.id) if event.verb == "expired"]
-    assert (end.to_state, end.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
+    [end_event] = [event for event in history(story.ngo, sent.id) if event.verb == "expired"]
+    assert (end_event.to_state, end_event.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
     assert refusal(lambda: open_identity(story.shelter, sent.person_id, sent.id)) == NOT_FOUND
-    assert refusal(lambda: story.accept(mine)) == ("FAILED_PRECONDITION", "illegal_transition")
+    assert refusal(lambda: story.accept(sender_view)) == (
+        "FAILED_PRECONDITION",
+        "illegal_transition",
+    )
 
 
 # Rows that can't be processed.
@@ -258,77 +269,79 @@ def damage(service: Service, referral_id: str) -> None:
     )
 
 
-def put_aside() -> float:
+def put_aside_count() -> float:
     return float(metrics.ROWS_PUT_ASIDE.labels("clocks")._value.get())
 
 
 def test_an_unreadable_deadline_does_not_delay_others_and_is_retried_after_a_pause(
     story: Story, service: Service, no_earlier_deadlines: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken, intact = story.sent(), story.sent()
-    damage(service, broken.id)
+    broken_referral, intact_referral = story.sent(), story.sent()
+    damage(service, broken_referral.id)
     service.clock.advance(31 * M)
-    scheduler, before = service.scheduler(), put_aside()
+    scheduler, count_before = service.scheduler(), put_aside_count()
     assert scheduler.fire() == 1
-    assert fired_levels(service, broken.id) == []
-    assert fired_levels(service, intact.id) == REMINDED
-    assert broken.id in capsys.readouterr().out
-    for _ in range(3):  # it is not retried at once
+    assert fired_levels(service, broken_referral.id) == []
+    assert fired_levels(service, intact_referral.id) == REMINDED
+    assert broken_referral.id in capsys.readouterr().out
+    for _ in range(3):  # the deadline is not retried at once
         scheduler.fire()
-    assert put_aside() == before + 1
+    assert put_aside_count() == count_before + 1
     service.clock.advance(PUT_ASIDE)
     scheduler.fire()
-    assert put_aside() == before + 2
-    service.as_owner(  # repaired
-        "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s", broken.id
-    )
+    assert put_aside_count() == count_before + 2
+    repair = "UPDATE clocks SET kind = replace(kind, 'unknown_', '') WHERE referral_id = %s"
+    service.as_owner(repair, broken_referral.id)
     service.clock.advance(PUT_ASIDE)
     assert scheduler.fire() == 1
-    assert fired_levels(service, broken.id) == REMINDED
+    assert fired_levels(service, broken_referral.id) == REMINDED
 
 
 def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """The outbox already has this version of the fact, so that every attempt raises Stale."""
-    broken, intact = story.sent(), story.sent()
+    broken_referral, intact_referral = story.sent(), story.sent()
     type_ = "enlace.referral.clock_reminded.v1"
-    fact = Fact(broken.id, int(broken.etag[1:]) + 1, type_, b"", service.clock.now())
+    fact = Fact(
+        broken_referral.id, int(broken_referral.etag[1:]) + 1, type_, b"", service.clock.now()
+    )
     with service.database.transaction(SYSTEM) as tx:
         outbox.save(tx, [fact])
     service.clock.advance(31 * M)
     assert service.scheduler().fire() == 1
-    assert fired_levels(service, broken.id) == []
-    assert fired_levels(service, intact.id) == REMINDED
+    assert fired_levels(service, broken_referral.id) == []
+    assert fired_levels(service, intact_referral.id) == REMINDED
 
 
 def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """One statement saves all deadlines of a batch, and fails for all of them."""
-    sent = [story.sent().id for _ in range(5)]
-    broken = sent[2]
+    referral_ids = [story.sent().id for _ in range(5)]
+    broken_id = referral_ids[2]
     service.as_owner(
         "ALTER TABLE clocks ADD CONSTRAINT bad CHECK"
-        f" (referral_id <> '{broken}' OR fired_percent = 0) NOT VALID"
+        f" (referral_id <> '{broken_id}' OR fired_percent = 0) NOT VALID"
     )
     service.clock.advance(31 * M)
-    scheduler, before = service.scheduler(), put_aside()
+    scheduler, count_before = service.scheduler(), put_aside_count()
     try:
         assert scheduler.fire() == 4
     finally:
         service.as_owner("ALTER TABLE clocks DROP CONSTRAINT bad")
-    assert put_aside() == before + 1
-    intact = [referral_id for referral_id in sent if referral_id != broken]
-    assert fired_levels(service, broken) == []
-    assert [fired_levels(service, referral_id) for referral_id in intact] == [REMINDED] * 4
+    assert put_aside_count() == count_before + 1
+    intact_ids = [referral_id for referral_id in referral_ids if referral_id != broken_id]
+    assert fired_levels(service, broken_id) == []
+    assert [fired_levels(service, referral_id) for referral_id in intact_ids] == [REMINDED] * 4
     trail = service.rows(
-        "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)", sent
+        "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)",
+        referral_ids,
     )
-    assert sorted(row["object_id"] for row in trail) == sorted(intact)
+    assert sorted(row["object_id"] for row in trail) == sorted(intact_ids)
     service.clock.advance(PUT_ASIDE)
     assert scheduler.fire() == 1
-    assert fired_levels(service, broken) == REMINDED
+    assert fired_levels(service, broken_id) == REMINDED
 
 
 def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
@@ -338,11 +351,11 @@ def test_a_whole_batch_of_unreadable_deadlines_does_not_delay_the_next_batch(
     for _ in range(5):
         damage(service, story.sent().id)
     service.clock.advance(M)
-    intact = story.sent()
+    intact_referral = story.sent()
     service.clock.advance(31 * M)
     loop = service.scheduler().loop()
     with running(loop):
-        assert eventually(lambda: fired_levels(service, intact.id) != [])
+        assert eventually(lambda: fired_levels(service, intact_referral.id) != [])
         assert loop.state is State.RUNNING
 
 
@@ -377,19 +390,19 @@ def test_a_deadline_that_exceeds_the_time_limit_does_not_delay_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("services.referrals.network.usecases.deadlines._LIMIT", 1.0)
-    broken, intact = story.sent(), story.sent()
-    hang_on_change(broken.id)
+    slow_referral, intact_referral = story.sent(), story.sent()
+    hang_on_change(slow_referral.id)
     service.clock.advance(31 * M)
     scheduler = service.scheduler()
     scheduler.fire()
-    assert fired_levels(service, broken.id) == []
-    assert fired_levels(service, intact.id) == REMINDED
-    assert broken.id in capsys.readouterr().out
+    assert fired_levels(service, slow_referral.id) == []
+    assert fired_levels(service, intact_referral.id) == REMINDED
+    assert slow_referral.id in capsys.readouterr().out
     scheduler.fire()
-    assert broken.id not in capsys.readouterr().out, "it is not retried at once"
+    assert slow_referral.id not in capsys.readouterr().out, "the deadline is not retried at once"
     service.clock.advance(PUT_ASIDE_LATE)
     scheduler.fire()
-    assert broken.id in capsys.readouterr().out
+    assert slow_referral.id in capsys.readouterr().out
 
 
 # Drafts.
@@ -404,25 +417,25 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
         pb.CLOCK_KIND_DRAFT,
         NOON + 24 * H,
     )
-    more_urgent = story.ngo.UpdateReferral(
+    urgent_draft = story.ngo.UpdateReferral(
         referral=pb.Referral(id=draft.id, etag=draft.etag, urgency=pb.URGENCY_EMERGENCY),
         update_mask={"paths": ["urgency"]},
     )
-    assert more_urgent.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
+    assert urgent_draft.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
     service.clock.advance(2 * H)
     service.scheduler().fire()
     assert fired_levels(service, draft.id) == ["draft/clock_escalated"]
-    late = story.ngo.ListReferrals(
+    late_referrals = story.ngo.ListReferrals(
         filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)
     )
-    assert draft.id in {referral.id for referral in late.referrals}
+    assert draft.id in {referral.id for referral in late_referrals.referrals}
     receipt = story.receipt(draft.person_id)
-    sent = story.ngo.SendReferral(send_request(more_urgent, receipt.id))
+    sent = story.ngo.SendReferral(send_request(urgent_draft, receipt.id))
     assert [
         clock.HasField("stop_time") for clock in sent.clocks if clock.kind == pb.CLOCK_KIND_DRAFT
     ] == [True]
-    received = read(story.shelter, draft.id)
-    assert pb.CLOCK_KIND_DRAFT not in {clock.kind for clock in received.clocks}
+    receiver_view = read(story.shelter, draft.id)
+    assert pb.CLOCK_KIND_DRAFT not in {clock.kind for clock in receiver_view.clocks}
     assert pb.CLOCK_KIND_DRAFT not in {event.clock for event in history(story.shelter, draft.id)}
 
 
@@ -431,6 +444,6 @@ def test_the_sender_can_end_an_abandoned_draft_at_any_time(
 ) -> None:
     draft = story.draft()
     service.clock.advance(100 * H)
-    ended = story.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
-    assert ended.state == pb.STATE_ENTERED_IN_ERROR
-    assert not ended.HasField("next_due_time")
+    ended_draft = story.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
+    assert ended_draft.state == pb.STATE_ENTERED_IN_ERROR
+    assert not ended_draft.HasField("next_due_time")

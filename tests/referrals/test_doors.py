@@ -37,7 +37,7 @@ RATE_LIMITED = ("RESOURCE_EXHAUSTED", "rate_limited")
 
 
 def rubbish() -> list[bytes]:
-    """Returns bytes of every length up to sixty, and broken messages.
+    """Returns bytes of every length below sixty, and broken messages.
 
     The messages are truncated, end within a number or a field, or hold invalid UTF-8.
     """
@@ -57,7 +57,7 @@ def test_unreadable_bytes_are_refused_and_never_cause_a_fault(service: Service) 
     client = service.as_("ngo", *EVERYBODY, "COORDINATOR")
     assert len(RPCS) > 25
     for name, method in RPCS:
-        # works for a stream too, which is refused before its first message
+        # a stream can be called like this too, because it is refused before its first message
         call: Any = service.channel.unary_unary(f"/{name}/{method.name}")
         unreadable = [data for data in rubbish() if not readable(method, data)]
         assert len(unreadable) > 40
@@ -132,7 +132,7 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
         assert read(operator, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
 
 
-def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
+def test_an_anonymous_caller_cannot_fetch_another_callers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
     created = story.contact()
@@ -144,8 +144,8 @@ def test_an_anonymous_caller_cannot_fetch_anothers_answer_with_a_request_id(
 
 
 @pytest.fixture
-def counted(service: Service) -> Iterator[Service]:
-    """A service that allows each caller two calls, and forty from an address without a token.
+def limited_service(service: Service) -> Iterator[Service]:
+    """A service that allows each caller two calls, and each address forty calls without a token.
 
     All calls count within one second of the test's clock, however long the test takes.
     """
@@ -158,9 +158,9 @@ def counted(service: Service) -> Iterator[Service]:
 
 
 def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_are_not(
-    counted: Service,
+    limited_service: Service,
 ) -> None:
-    worker, other = counted.as_("ngo", "WORKER"), counted.as_("shelter", "WORKER")
+    worker, other = limited_service.as_("ngo", "WORKER"), limited_service.as_("shelter", "WORKER")
     for _ in range(2):
         worker.ListReferrals()
     # calls of another rpc count too
@@ -171,18 +171,18 @@ def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_a
 
 
 def test_a_call_over_the_rate_limit_opens_no_transaction(
-    counted: Service, monkeypatch: pytest.MonkeyPatch
+    limited_service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = counted.as_("ngo", "WORKER")
+    client = limited_service.as_("ngo", "WORKER")
     for _ in range(2):
         client.ListReferrals()
-    monkeypatch.setattr(counted.database, "transaction", None)  # a transaction would fail
+    monkeypatch.setattr(limited_service.database, "transaction", None)  # a transaction would fail
     assert refusal(client.ListReferrals) == RATE_LIMITED
 
 
-def test_anonymous_callers_are_limited_by_address(counted: Service) -> None:
-    guess = partial(counted.public().GetReferenceStatus, reference="x", pin="0000")
+def test_anonymous_callers_are_limited_by_address(limited_service: Service) -> None:
+    guess = partial(limited_service.public().GetReferenceStatus, reference="x", pin="0000")
     refusals = [refusal(guess) for _ in range(45)]
     assert refusals[0] != RATE_LIMITED
     assert refusals[-1] == RATE_LIMITED
-    counted.as_("ngo", "WORKER").ListReferrals()
+    limited_service.as_("ngo", "WORKER").ListReferrals()

@@ -38,7 +38,7 @@ def nurse(service: Service) -> Client:
 
 
 @pytest.fixture(autouse=True)
-def nothing_owed(service: Service) -> None:
+def no_earlier_emergencies(service: Service) -> None:
     """Deletes the emergency accesses of other tests, whose reviews may still be due."""
     service.as_owner("DELETE FROM emergencies")
 
@@ -53,18 +53,18 @@ def expired(story: Story, service: Service, *, days: int = 90, **values: Any) ->
 def declare(
     client: Client, referral: r.Referral, reason: str = "life_at_risk", note: str = NOTE
 ) -> pb.Emergency:
-    created: pb.Emergency = client.OpenInEmergency(
+    emergency: pb.Emergency = client.OpenInEmergency(
         referral_id=referral.id,
         reason_code=r.OverrideReason.Value(f"OVERRIDE_REASON_{reason.upper()}"),
         note=note,
     )
-    return created
+    return emergency
 
 
 def open_fields(
     client: Client, referral: r.Referral, *groups: people_pb2.FieldGroup.ValueType
 ) -> people_pb2.Identity:
-    """Opens these groups of fields of the person, by default her identity."""
+    """Opens these field groups of the person, by default her identity."""
     identity: people_pb2.Identity = client.OpenPerson(
         id=referral.person_id,
         purpose_code="HOU.EMG",
@@ -135,7 +135,7 @@ def test_notes_are_readable_only_during_an_emergency_access(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = story.overridden()
-    service.clock.advance(timedelta(hours=13))  # nobody has confirmed it
+    service.clock.advance(timedelta(hours=13))  # nobody has confirmed the override
 
     def notes(client: Client) -> list[str]:
         return [event.note for event in history(client, referral.id) if event.note]
@@ -198,39 +198,43 @@ def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_rev
 def review(
     client: Client, emergency: pb.Emergency, code: int = audit_pb2.REVIEW_OUTCOME_EXPLAINED
 ) -> pb.Emergency:
-    reviewed: pb.Emergency = client.ReviewEmergency(
+    reviewed_emergency: pb.Emergency = client.ReviewEmergency(
         id=emergency.id, etag=client.GetEmergency(id=emergency.id).etag, review_code=code
     )
-    return reviewed
+    return reviewed_emergency
 
 
 def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    first, second = declare(nurse, referral), declare(nurse, referral)
+    first_emergency, second_emergency = declare(nurse, referral), declare(nurse, referral)
     for client, expected in (
         (nurse, SECOND_PERSON),
         (story.shelter, SECOND_PERSON),
         (somebody(service, "clinic"), NOT_FOUND),
         (story.coordinator, ("PERMISSION_DENIED", "right_missing")),
     ):
-        assert refusal(partial(review, client, first)) == expected
-    reviewed = review(story.ngo, first, audit_pb2.REVIEW_OUTCOME_MISUSE)
-    assert (reviewed.reviewed_by_worker_id, reviewed.review_code) == (
+        assert refusal(partial(review, client, first_emergency)) == expected
+    reviewed_emergency = review(story.ngo, first_emergency, audit_pb2.REVIEW_OUTCOME_MISUSE)
+    assert (reviewed_emergency.reviewed_by_worker_id, reviewed_emergency.review_code) == (
         story.ngo.caller.id,
         audit_pb2.REVIEW_OUTCOME_MISUSE,
     )
     second_review = partial(
-        story.ngo.ReviewEmergency, id=first.id, review_code=audit_pb2.REVIEW_OUTCOME_MISUSE
+        story.ngo.ReviewEmergency,
+        id=first_emergency.id,
+        review_code=audit_pb2.REVIEW_OUTCOME_MISUSE,
     )
-    for etag in (first.etag, reviewed.etag):
+    for etag in (first_emergency.etag, reviewed_emergency.etag):
         assert refusal(partial(second_review, etag=etag)) == (
             "FAILED_PRECONDITION",
             "nothing_to_review",
         )
     auditor = service.as_("coalition", "AUDITOR")
-    assert review(auditor, second).person_id == "", "an auditor never learns who a person is"
+    assert review(auditor, second_emergency).person_id == "", (
+        "an auditor never learns who a person is"
+    )
 
 
 def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emergencys_note(
@@ -257,9 +261,9 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
     [row] = service.rows("SELECT note FROM emergencies WHERE id = %s", emergency.id)
     assert NOTE.encode() not in bytes(row["note"])
     monkeypatch.setattr(service.made.openings, "maximum", 1)
-    busy = somebody(service)
-    busy.GetPerson(id=story.person().id)
-    assert refusal(lambda: note(busy)) == ("RESOURCE_EXHAUSTED", "opening_quota")
+    busy_worker = somebody(service)
+    busy_worker.GetPerson(id=story.person().id)
+    assert refusal(lambda: note(busy_worker)) == ("RESOURCE_EXHAUSTED", "opening_quota")
     service.as_owner(
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", referral.person_id
     )
@@ -280,12 +284,12 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    for client, declared in (
+    for client, refused_referral in (
         (somebody(service, "clinic"), referral),
         (story.ngo, referral),
         (nurse, story.draft()),
     ):
-        assert refusal(partial(declare, client, declared)) == NOT_FOUND
+        assert refusal(partial(declare, client, refused_referral)) == NOT_FOUND
     emergency = declare(nurse, referral)
     story.ngo.WithdrawReferral(
         id=referral.id, etag=referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
@@ -294,8 +298,8 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
         "the emergency ends with the referral"
     )
     assert refusal(lambda: declare(nurse, referral)) == NOT_FOUND
-    listed = story.ngo.ListEmergencies(person_id=referral.person_id).emergencies
-    assert [listed_emergency.id for listed_emergency in listed] == [emergency.id]
+    emergencies = story.ngo.ListEmergencies(person_id=referral.person_id).emergencies
+    assert [listed_emergency.id for listed_emergency in emergencies] == [emergency.id]
 
 
 def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
@@ -343,17 +347,20 @@ def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_ano
     assert refusal(lambda: open_fields(nurse, referral)) == NOT_FOUND
     assert not story.ngo.GetEmergency(id=emergency.id).live
     assert published_verbs(service, emergency.id) == ["opened", "ended"]
-    again = story.overridden(
+    second_referral = story.overridden(
         "danger_after_withdrawal", person=story.ngo.GetPerson(id=referral.person_id)
     )
     service.clock.advance(timedelta(hours=13))
-    assert refusal(lambda: declare(nurse, again)) == (
+    assert refusal(lambda: declare(nurse, second_referral)) == (
         "FAILED_PRECONDITION",
         "override_after_withdrawal",
     )
-    assert declare(nurse, again, "danger_after_withdrawal").live
-    fresh = expired(story, service)
-    assert refusal(lambda: declare(nurse, fresh, "danger_after_withdrawal"))[1] == "invalid_fields"
+    assert declare(nurse, second_referral, "danger_after_withdrawal").live
+    other_referral = expired(story, service)
+    assert (
+        refusal(lambda: declare(nurse, other_referral, "danger_after_withdrawal"))[1]
+        == "invalid_fields"
+    )
 
 
 def test_no_emergency_can_be_declared_for_an_erased_person(

@@ -56,12 +56,12 @@ class EnquiryScene:
         self, content: e.EnquiryContent = CONTENT, client: Client | None = None, **values: Any
     ) -> e.Enquiry:
         values.setdefault("service_ids", SERVICES)
-        created: e.Enquiry = (client or self.ngo).CreateEnquiry(
+        enquiry: e.Enquiry = (client or self.ngo).CreateEnquiry(
             content=content,
             request_id=self.story.request_id(),
             **(values if "excluded_organization_ids" in values else NOTHING_UNSAFE | values),
         )
-        return created
+        return enquiry
 
     def seen(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
         current: e.Enquiry = client.GetEnquiry(id=enquiry.id)
@@ -70,8 +70,10 @@ class EnquiryScene:
     def answer(self, name: str, enquiry: e.Enquiry, answer: str, reason: str = "") -> e.Enquiry:
         client = getattr(self, name)
         etag = self.seen(client, enquiry).etag
-        created: e.Enquiry = client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag))
-        return created
+        answered_enquiry: e.Enquiry = client.AnswerEnquiry(
+            answering(name, enquiry, answer, reason, etag)
+        )
+        return answered_enquiry
 
     def take(
         self,
@@ -80,8 +82,8 @@ class EnquiryScene:
         answer: str = "yes",
         client: Client | None = None,
     ) -> e.Enquiry:
-        created: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
-        return created
+        matched_enquiry: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
+        return matched_enquiry
 
     def matched(self, **values: Any) -> e.Enquiry:
         """Returns an enquiry whose offer by the shelter was taken."""
@@ -171,7 +173,7 @@ def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list
 # The asked organisations, and what each side sees.
 
 
-def test_an_enquiry_asks_every_service_except_police_own_and_unsafe_ones(
+def test_an_enquiry_asks_no_service_of_the_police_of_an_unsafe_member_or_of_the_asker(
     asking: EnquiryScene,
 ) -> None:
     assert {offer.service_id for offer in asking.create().offers} == {
@@ -187,18 +189,16 @@ def test_an_enquiry_asks_every_service_except_police_own_and_unsafe_ones(
         (asking.ngo, "no id"),
         (asking.shelter, SERVICE["shelter_bed"]),
     ):
-        refused = partial(asking.create, client=client, service_ids=[service_id])
-        assert refusal(refused) == (CONFLICT, "service_unknown")
+        create = partial(asking.create, client=client, service_ids=[service_id])
+        assert refusal(create) == (CONFLICT, "service_unknown")
 
 
-def test_a_service_of_a_suspended_member_is_not_asked(
-    asking: EnquiryScene,
-) -> None:
+def test_a_service_of_a_suspended_member_is_not_asked(asking: EnquiryScene) -> None:
     with asking.service.member_with_status("clinic", "SUSPENDED", active=False):
         assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
 
 
-def test_a_receiver_of_an_enquiry_sees_its_content_but_no_asker_other_receiver_or_answer(
+def test_a_receiver_sees_the_content_of_an_enquiry_but_no_asker_other_receiver_or_answer(
     asking: EnquiryScene,
 ) -> None:
     person = asking.story.person()
@@ -254,9 +254,7 @@ def test_others_cannot_find_an_enquiry(asking: EnquiryScene, organization: str, 
     assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
 
 
-def test_a_receiver_of_an_enquiry_can_only_answer_and_only_for_itself(
-    asking: EnquiryScene,
-) -> None:
+def test_a_receiver_of_an_enquiry_can_only_answer_and_only_for_itself(asking: EnquiryScene) -> None:
     enquiry = asking.create()
     etag = asking.answer("shelter", enquiry, "yes").etag
     for attempt in (
@@ -281,7 +279,7 @@ def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: Enq
 
 
 @pytest.mark.parametrize(
-    ("change", "wrong"),
+    ("change", "violation"),
     [
         ({"need_code": ""}, ("content.need_code", "required")),
         ({"need_code": "HOUSE"}, ("content.need_code", "unknown_code")),
@@ -292,14 +290,14 @@ def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: Enq
     ],
 )
 def test_an_invalid_enquiry_is_refused_by_field(
-    asking: EnquiryScene, change: dict[str, Any], wrong: tuple[str, str]
+    asking: EnquiryScene, change: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     content = e.EnquiryContent()
     content.CopyFrom(CONTENT)
     for name in change:
         content.ClearField(name)  # type: ignore[arg-type]
     content.MergeFrom(e.EnquiryContent(**change))
-    assert wrong_fields(lambda: asking.create(content)) == [wrong]
+    assert wrong_fields(lambda: asking.create(content)) == [violation]
 
 
 def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
@@ -309,14 +307,15 @@ def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "wrong"), [("no", "", "required"), ("yes", "other", "out_of_range")]
+    ("answer", "reason", "violation_reason"),
+    [("no", "", "required"), ("yes", "other", "out_of_range")],
 )
 def test_a_no_needs_a_reason_and_no_other_answer_may_have_one(
-    asking: EnquiryScene, answer: str, reason: str, wrong: str
+    asking: EnquiryScene, answer: str, reason: str, violation_reason: str
 ) -> None:
     enquiry = asking.create()
     assert wrong_fields(lambda: asking.answer("shelter", enquiry, answer, reason)) == [
-        ("reason_code", wrong)
+        ("reason_code", violation_reason)
     ]
 
 
@@ -324,9 +323,9 @@ def test_a_member_may_have_twenty_open_enquiries_or_two_while_on_probation(
     asking: EnquiryScene,
 ) -> None:
     for _ in range(20):
-        last = asking.create()
+        last_enquiry = asking.create()
     assert refusal(asking.create) == TOO_MANY
-    asking.cancel(last)
+    asking.cancel(last_enquiry)
     asking.create()
     with asking.service.member_with_status("clinic", "PROBATION"):
         create = partial(asking.create, client=asking.clinic, service_ids=[SERVICE["shelter_bed"]])
@@ -351,12 +350,12 @@ def test_an_answer_may_change_while_the_enquiry_is_open_but_not_with_a_stale_eta
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
-    first = asking.answer("shelter", enquiry, "yes")
-    changed = asking.answer("shelter", enquiry, "waitlist")
-    assert changed.offers[0].answer == e.OFFER_ANSWER_WAITLIST
-    assert changed.turn == pb.TURN_SENDER
-    stale = answering("shelter", enquiry, "no", "other", first.etag)
-    assert refusal(lambda: asking.shelter.AnswerEnquiry(stale)) == ("ABORTED", "stale_etag")
+    first_answer = asking.answer("shelter", enquiry, "yes")
+    changed_answer = asking.answer("shelter", enquiry, "waitlist")
+    assert changed_answer.offers[0].answer == e.OFFER_ANSWER_WAITLIST
+    assert changed_answer.turn == pb.TURN_SENDER
+    stale_answer = answering("shelter", enquiry, "no", "other", first_answer.etag)
+    assert refusal(lambda: asking.shelter.AnswerEnquiry(stale_answer)) == ("ABORTED", "stale_etag")
 
 
 def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) -> None:
@@ -365,17 +364,17 @@ def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) 
     asking.answer("shelter", enquiry, "maybe")
     asking.answer("shelter", enquiry, "yes")
     asking.answer("clinic", enquiry, "yes")
-    published = asking.facts(enquiry)
-    assert [(verb, fact.first_offer) for verb, fact in published] == [
+    facts = asking.facts(enquiry)
+    assert [(verb, fact.first_offer) for verb, fact in facts] == [
         ("opened", False),
         ("answered", False),
         ("answered", True),
         ("answered", False),
         ("answered", False),
     ]
-    assert list(published[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
-    assert published[1][1].reason_code == "no_capacity"
-    assert (published[1][1].service_id, published[1][1].actor_organization_id) == (
+    assert list(facts[0][1].asked_organization_ids) == sorted([ORG["shelter"], ORG["clinic"]])
+    assert facts[1][1].reason_code == "no_capacity"
+    assert (facts[1][1].service_id, facts[1][1].actor_organization_id) == (
         SERVICE["clinic_visit"],
         ORG["clinic"],
     )
@@ -387,8 +386,8 @@ def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_d
     enquiry = asking.create(keep_unused=True)
     for name in SERVICE_OF:
         asking.answer(name, enquiry, "yes")
-    taken = asking.take(enquiry)
-    assert (taken.state, taken.taken_service_id) == (
+    matched_enquiry = asking.take(enquiry)
+    assert (matched_enquiry.state, matched_enquiry.taken_service_id) == (
         e.ENQUIRY_STATE_MATCHED,
         SERVICE["shelter_bed"],
     )
@@ -424,10 +423,10 @@ def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
         assert refusal(partial(asking.take, enquiry, answer=answer)) == OFFER_GONE
     asking.answer("shelter", enquiry, "maybe")
     assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE, (
-        "the answer was yes when it was read"
+        "the offer is no longer a yes, as the request states"
     )
-    unknown = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
-    assert refusal(lambda: asking.ngo.TakeOffer(unknown)) == OFFER_GONE
+    request = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
+    assert refusal(lambda: asking.ngo.TakeOffer(request)) == OFFER_GONE
 
 
 def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_open(
@@ -465,18 +464,20 @@ def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene)
         assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
 
 
-def test_an_answer_to_a_closed_enquiry_is_refused_with_how_it_ended(asking: EnquiryScene) -> None:
-    taken, cancelled, exhausted = (asking.create() for _ in range(3))
-    asking.answer("clinic", taken, "yes")
-    asking.take(taken, "clinic")
-    asking.refer(taken)
-    asking.cancel(cancelled)
+def test_an_answer_to_a_closed_enquiry_is_refused_with_the_reason_of_its_end(
+    asking: EnquiryScene,
+) -> None:
+    matched_enquiry, cancelled_enquiry, exhausted_enquiry = (asking.create() for _ in range(3))
+    asking.answer("clinic", matched_enquiry, "yes")
+    asking.take(matched_enquiry, "clinic")
+    asking.refer(matched_enquiry)
+    asking.cancel(cancelled_enquiry)
     for name in SERVICE_OF:
-        asking.answer(name, exhausted, "no", "no_capacity")
+        asking.answer(name, exhausted_enquiry, "no", "no_capacity")
     for enquiry, reason in (
-        (taken, "enquiry_taken"),
-        (cancelled, "enquiry_cancelled"),
-        (exhausted, "enquiry_exhausted"),
+        (matched_enquiry, "enquiry_taken"),
+        (cancelled_enquiry, "enquiry_cancelled"),
+        (exhausted_enquiry, "enquiry_exhausted"),
     ):
         for attempt in (
             partial(asking.answer, "shelter", enquiry, "yes"),

@@ -17,30 +17,37 @@ from services.referrals.referrals.domain.enquiry import (
     unused_attributes,
 )
 from tests.builders import NOON, violations_of
-from tests.referrals.test_enquiry_rules import CONTENT, SERVICES, matched
+from tests.referrals.test_enquiry_rules import CONTENT, SERVICES, matched_enquiry
 
 A = Attribute
-SOME = [Service("a", "o", frozenset({A.GENDER})), Service("b", "o", frozenset({A.LANGUAGES}))]
+TWO_SERVICES = [
+    Service("a", "o", frozenset({A.GENDER})),
+    Service("b", "o", frozenset({A.LANGUAGES})),
+]
 
 
 @pytest.mark.parametrize(
     ("content", "services", "unused"),
     [
-        (CONTENT, SOME, (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)),
-        (CONTENT, [*SOME, Service("c", "o", None)], ()),
+        (CONTENT, TWO_SERVICES, (A.DEPARTMENT, A.DEPENDANTS, A.AGE_BAND)),
+        (CONTENT, [*TWO_SERVICES, Service("c", "o", None)], ()),
         (CONTENT, SERVICES, CONTENT.attributes),  # services without a criterion
-        (Content("HOU.EMG", Urgency.NORMAL), SOME, ()),  # missing data need not be omitted
+        (
+            Content("HOU.EMG", Urgency.NORMAL),
+            TWO_SERVICES,
+            (),
+        ),  # data that are missing need no omission
     ],
 )
-def test_a_service_with_unknown_attributes_may_use_any_attribute(
+def test_an_attribute_is_unused_only_if_no_service_may_use_it(
     content: Content, services: list[Service], unused: tuple[Attribute, ...]
 ) -> None:
     assert unused_attributes(content, services) == unused
 
 
 def test_a_disclosed_count_is_noisy_and_rounded() -> None:
-    even = bytes.fromhex("ff00" * 2)  # every count becomes two less and is rounded down
-    assert [disclosed_count(count, even) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
+    noise = bytes.fromhex("ff00" * 2)  # every count becomes two less and is rounded down
+    assert [disclosed_count(count, noise) for count in (0, 1, 4, 6, 7, 11, 12, 51, 999)] == [
         0,
         0,
         0,
@@ -60,7 +67,7 @@ def test_a_disclosed_count_is_noisy_and_rounded() -> None:
     [
         (7, {A.DEPARTMENT: 90}, None),
         (1, {A.DEPARTMENT: 3, A.AGE_BAND: 12}, A.AGE_BAND),
-        # where none helps more, the most distinctive attribute
+        # if no omission helps more than another, the most distinctive attribute is omitted
         (0, {A.DEPARTMENT: 0, A.AGE_BAND: 0}, A.DEPARTMENT),
         (3, {A.DEPARTMENT: 0, A.AGE_BAND: 3}, A.DEPARTMENT),
         (0, {}, None),
@@ -68,7 +75,7 @@ def test_a_disclosed_count_is_noisy_and_rounded() -> None:
         (5, {A.DEPARTMENT: 90}, None),
     ],
 )
-def test_the_attribute_to_omit_is_the_one_without_which_most_cases_are_similar(
+def test_the_omitted_attribute_is_that_whose_omission_leaves_the_most_similar_cases(
     similar: int, similar_without: dict[Attribute, int], omitted: Attribute | None
 ) -> None:
     assert attribute_to_omit(similar, similar_without) is omitted
@@ -81,32 +88,32 @@ def test_omitting_attributes_keeps_the_other_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "path"),
+    ("values", "path"),
     [
         ({"need_code": "HOUSE"}, "content.need_code"),
         ({"department": "CR-SJ"}, "content.department"),
     ],
 )
 def test_an_unknown_need_or_a_foreign_department_is_refused(
-    wrong: dict[str, Any], path: str
+    values: dict[str, Any], path: str
 ) -> None:
-    assert violations_of(replace(CONTENT, **wrong).check) == [(path, "unknown_code")]
+    assert violations_of(replace(CONTENT, **values).check) == [(path, "unknown_code")]
 
 
-@pytest.mark.parametrize("right", [{}, {"department": ""}, {"country": ""}])
-def test_a_department_of_the_country_is_accepted_and_so_is_either_without_the_other(
-    right: dict[str, Any],
+@pytest.mark.parametrize("values", [{}, {"department": ""}, {"country": ""}])
+def test_a_content_may_have_a_department_of_its_country_or_only_one_of_the_two(
+    values: dict[str, Any],
 ) -> None:
-    replace(CONTENT, **right).check()
+    replace(CONTENT, **values).check()
 
 
 def test_similar_cases_are_counted_per_language_and_in_the_country_of_the_department() -> None:
-    spoken = replace(CONTENT, country="", languages=("es", "miq"))
-    assert spoken.questions == [
+    content = replace(CONTENT, country="", languages=("es", "miq"))
+    assert content.questions == [
         replace(CONTENT, languages=(language,)) for language in ("es", "miq")
     ]
-    coarse = replace(CONTENT, languages=(), department="")
-    assert coarse.questions == [coarse]
+    coarse_content = replace(CONTENT, languages=(), department="")
+    assert coarse_content.questions == [coarse_content]
 
 
 def test_the_text_of_a_question_states_the_country_and_each_counted_attribute() -> None:
@@ -120,7 +127,7 @@ def test_the_text_of_a_question_states_the_country_and_each_counted_attribute() 
 def test_an_enquiry_completes_the_need_urgency_service_and_contact_of_an_empty_draft(
     contact_id: str,
 ) -> None:
-    enquiry = replace(matched(), contact_id=contact_id)
+    enquiry = replace(matched_enquiry(), contact_id=contact_id)
     assert Draft().from_enquiry(enquiry) == Draft(
         need_code="HOU.EMG",
         urgency=Urgency.EMERGENCY,
@@ -142,4 +149,4 @@ def test_an_enquiry_replaces_nothing_that_the_request_sets() -> None:
         unsafe_organization_ids=("org",),
         unsafe_departments=("NI-LE",),
     )
-    assert draft.from_enquiry(replace(matched(), contact_id="contact")) == draft
+    assert draft.from_enquiry(replace(matched_enquiry(), contact_id="contact")) == draft

@@ -32,6 +32,7 @@ from tests.referrals.test_enquiries import (
 from tests.referrals.test_subscriptions import Hearing
 
 WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
+ILLEGAL = (CONFLICT, "illegal_transition")
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def ending(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
 # The deadline.
 
 
-def test_an_enquiry_that_every_service_refuses_is_exhausted_with_the_most_frequent_reason(
+def test_an_enquiry_that_every_service_refuses_is_exhausted_with_their_reason(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
@@ -79,9 +80,9 @@ def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
     assert asking.fire() == 0
     asking.service.clock.advance(timedelta(seconds=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
-    exhausted = asking.seen(asking.ngo, enquiry)
-    assert ending(exhausted) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
-    assert not exhausted.HasField("due_time")
+    exhausted_enquiry = asking.seen(asking.ngo, enquiry)
+    assert ending(exhausted_enquiry) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
+    assert not exhausted_enquiry.HasField("due_time")
 
 
 def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
@@ -91,8 +92,8 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     asking.answer("shelter", enquiry, "waitlist")
     asking.service.clock.advance(timedelta(hours=1))
     assert (asking.fire(), asking.fire()) == (1, 0)
-    waiting = asking.seen(asking.ngo, enquiry)
-    assert (waiting.state, waiting.due_time.ToDatetime(NOON.tzinfo)) == (
+    waiting_enquiry = asking.seen(asking.ngo, enquiry)
+    assert (waiting_enquiry.state, waiting_enquiry.due_time.ToDatetime(NOON.tzinfo)) == (
         e.ENQUIRY_STATE_OPEN,
         NOON + timedelta(hours=2),
     )
@@ -173,25 +174,27 @@ def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(
 
 
 def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
-    created = [asking.create() for _ in range(10)]
+    enquiries = [asking.create() for _ in range(10)]
     asking.service.clock.advance(timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(created)
+        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(enquiries)
 
 
 def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: EnquiryScene) -> None:
-    broken, intact = asking.create(), asking.create()
-    asking.service.as_owner("UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", broken.id)
+    broken_enquiry, intact_enquiry = asking.create(), asking.create()
+    asking.service.as_owner(
+        "UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", broken_enquiry.id
+    )
     asking.service.clock.advance(timedelta(hours=1))
     assert asking.fire() == 1
-    assert asking.seen(asking.ngo, intact).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert asking.seen(asking.ngo, intact_enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
 # From enquiry to referral.
 
 
 def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquiryScene) -> None:
-    enquiry, illegal = asking.create(), (CONFLICT, "illegal_transition")
+    enquiry = asking.create()
     asking.answer("shelter", enquiry, "yes")
     refer = partial(
         asking.ngo.CreateReferral,
@@ -199,7 +202,7 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
         person_id=asking.story.person().id,
         enquiry_id=enquiry.id,
     )
-    assert refusal(refer) == illegal, "no offer is taken yet"
+    assert refusal(refer) == ILLEGAL, "no offer is taken yet"
     asking.take(enquiry)
     draft = refer()
     assert (draft.need_code, draft.urgency, draft.service_id) == (
@@ -208,24 +211,28 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
         SERVICE["shelter_bed"],
     )
     assert draft.receiver_organization_id == ORG["shelter"]
-    followed = asking.seen(asking.ngo, enquiry)
-    assert (followed.referral_id, followed.turn, followed.HasField("due_time")) == (
+    followed_enquiry = asking.seen(asking.ngo, enquiry)
+    assert (
+        followed_enquiry.referral_id,
+        followed_enquiry.turn,
+        followed_enquiry.HasField("due_time"),
+    ) == (
         draft.id,
         0,
         False,
     )
-    assert refusal(refer) == illegal
+    assert refusal(refer) == ILLEGAL
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 
 
 def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_person(
     asking: EnquiryScene,
 ) -> None:
-    person, other = asking.story.person(), asking.story.person()
+    person, other_person = asking.story.person(), asking.story.person()
     enquiry = asking.matched(person_id=person.id)
     for client, person_id, enquiry_id in (
         (asking.shelter, asking.shelter.CreatePerson().id, enquiry.id),
-        (asking.ngo, other.id, enquiry.id),
+        (asking.ngo, other_person.id, enquiry.id),
         (asking.ngo, person.id, "f" * 32),
     ):
         refer = partial(
@@ -273,27 +280,53 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
     assert_copy_is_blank(asking, enquiry)
 
 
+def suspend(hearing: Hearing) -> None:
+    hearing.organization("shelter", "SUSPENDED")
+    hearing.organization("shelter", "APPROVED")
+
+
+def put_on_probation(hearing: Hearing) -> None:
+    hearing.organization("shelter", "PROBATION")
+    hearing.organization("shelter", "APPROVED")
+
+
+def leave_directory(hearing: Hearing) -> None:
+    hearing.service_of("shelter_bed", "shelter", False)
+    hearing.service_of("shelter_bed", "shelter", True)
+
+
 @pytest.mark.parametrize(
-    ("step", "ends"), [("taken", True), ("drafted", True), ("sent", False), ("probation", False)]
+    ("change", "step", "ends"),
+    [
+        (suspend, "taken", True),
+        (suspend, "drafted", True),
+        (suspend, "sent", False),
+        (put_on_probation, "taken", False),
+        (leave_directory, "taken", True),
+        (leave_directory, "drafted", True),
+        (leave_directory, "sent", False),
+    ],
 )
-def test_the_taken_offer_of_a_suspended_member_ends_unless_its_referral_was_sent(
-    asking: EnquiryScene, step: str, ends: bool
+def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referral_was_sent(
+    asking: EnquiryScene, change: Callable[[Hearing], None], step: str, ends: bool
 ) -> None:
-    enquiry = asking.matched()
-    if step in ("drafted", "sent"):
+    enquiry = asking.create()
+    for name in ("shelter", "clinic"):
+        asking.answer(name, enquiry, "yes")
+    asking.take(enquiry)
+    if step != "taken":
         draft = asking.refer(enquiry)
     if step == "sent":
         asking.send(draft)
-    hear = Hearing(asking.service)
-    hear.organization("shelter", "PROBATION" if step == "probation" else "SUSPENDED")
-    hear.organization("shelter", "APPROVED")
-    stored, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
+    change(Hearing(asking.service))
+    current, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
     if not ends:
-        assert ending(stored) == (e.ENQUIRY_STATE_MATCHED, "")
-        assert (stored.taken_service_id, verb == "cancelled") == (SERVICE["shelter_bed"], False)
+        assert ending(current) == (e.ENQUIRY_STATE_MATCHED, "")
+        assert current.taken_service_id == SERVICE["shelter_bed"]
+        assert verb != "cancelled"
         return
-    assert ending(stored) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
-    assert (stored.taken_service_id, verb) == ("", "cancelled")
+    assert ending(current) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
+    assert (current.taken_service_id, verb) == ("", "cancelled")
     assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
 
 
@@ -307,13 +340,13 @@ def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-@pytest.mark.parametrize("drafted", [False, True])
+@pytest.mark.parametrize("with_draft", [False, True])
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
-    asking: EnquiryScene, drafted: bool
+    asking: EnquiryScene, with_draft: bool
 ) -> None:
     created, operator = asking.story.contact(), asking.story.operator
     enquiry = asking.create(client=operator, contact_id=created.contact.id)
-    if drafted:
+    if with_draft:
         asking.answer("shelter", enquiry, "yes")
         asking.take(enquiry, client=operator)
         person = operator.CreatePerson()
@@ -327,28 +360,28 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
 ) -> None:
     operator = asking.ngo = asking.story.operator
     story = replace(asking.story, ngo=operator)
-    person, contact, other = story.person(), story.contact().contact, story.person()
+    person, contact, other_person = story.person(), story.contact().contact, story.person()
     update_contact(operator, contact, person_id=person.id)
-    of_file = asking.matched(person_id=person.id)
-    of_contact = asking.create(contact_id=contact.id)
-    of_nobody, of_another = asking.create(), asking.create(person_id=other.id)
-    at_shelter = story.receipt(person.id)
-    at_clinic = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
+    file_enquiry = asking.matched(person_id=person.id)
+    contact_enquiry = asking.create(contact_id=contact.id)
+    impersonal_enquiry, other_enquiry = asking.create(), asking.create(person_id=other_person.id)
+    shelter_receipt = story.receipt(person.id)
+    clinic_receipt = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
 
-    operator.WithdrawReceipt(id=at_shelter.id)
-    assert asking.seen(operator, of_file).state == e.ENQUIRY_STATE_MATCHED
-    assert asking.seen(operator, of_contact).state == e.ENQUIRY_STATE_OPEN
-    asking.clinic.WithdrawReceipt(id=at_clinic.id)  # the person told it to her clinic
-    for enquiry in (of_file, of_contact):
+    operator.WithdrawReceipt(id=shelter_receipt.id)
+    assert asking.seen(operator, file_enquiry).state == e.ENQUIRY_STATE_MATCHED
+    assert asking.seen(operator, contact_enquiry).state == e.ENQUIRY_STATE_OPEN
+    asking.clinic.WithdrawReceipt(id=clinic_receipt.id)  # on behalf of the person
+    for enquiry in (file_enquiry, contact_enquiry):
         assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
         assert not asking.seen(asking.shelter, enquiry).HasField("content")
-    verb, fact = asking.facts(of_file)[-1]
+    verb, fact = asking.facts(file_enquiry)[-1]
     assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
         "cancelled",
         ORG["shelter"],
         "",
     ), "the shelter keeps no place, and the asker is notified"
-    for enquiry in (of_nobody, of_another):
+    for enquiry in (impersonal_enquiry, other_enquiry):
         assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 
@@ -358,8 +391,8 @@ def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
 ) -> None:
     created, clinic = asking.story.contact(), operator_of(asking.story, "clinic")
     sent, operator = referral_for(asking.story, created)
-    again = call_again(asking.story, created, "clinic")
-    enquiry = asking.create(client=clinic, contact_id=again.contact.id)
+    second_call = call_again(asking.story, created, "clinic")
+    enquiry = asking.create(client=clinic, contact_id=second_call.contact.id)
     operator.WithdrawReceipt(id=sent.receipt_id)
     assert asking.seen(clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
 
@@ -388,30 +421,3 @@ def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
     public.WithdrawConsentByReference(**credentials(created))
     assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_CANCELLED
     assert not status(public, created).may_withdraw
-
-
-@pytest.mark.parametrize(("step", "ends"), [("taken", True), ("drafted", True), ("sent", False)])
-def test_the_taken_offer_of_a_service_that_left_the_directory_ends_unless_its_referral_was_sent(
-    asking: EnquiryScene, step: str, ends: bool
-) -> None:
-    enquiry = asking.create()
-    for name in ("shelter", "clinic"):
-        asking.answer(name, enquiry, "yes")
-    asking.take(enquiry)
-    if step != "taken":
-        draft = asking.refer(enquiry)
-    if step == "sent":
-        receipt = asking.story.receipt(draft.person_id)
-        asking.ngo.SendReferral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
-    hear = Hearing(asking.service)
-    hear.service_of("shelter_bed", "shelter", False)
-    hear.service_of("shelter_bed", "shelter", True)
-    stored = asking.seen(asking.ngo, enquiry)
-    assert (*ending(stored), stored.taken_service_id) == (
-        (e.ENQUIRY_STATE_CANCELLED, "offer_gone", "")
-        if ends
-        else (e.ENQUIRY_STATE_MATCHED, "", SERVICE["shelter_bed"])
-    )
-    if ends:
-        fact = asking.facts(enquiry)[-1][1]
-        assert fact.service_organization_id == ORG["shelter"], "it keeps no place"

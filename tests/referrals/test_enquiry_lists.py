@@ -45,26 +45,31 @@ def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
 def test_each_side_lists_its_own_enquiries_and_those_awaiting_its_turn(
     asking: EnquiryScene,
 ) -> None:
-    first, second = asking.create(), asking.create()
-    asking.answer("shelter", first, "yes")
-    made, received = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
-    for client, box in ((asking.ngo, made), (asking.shelter, received)):
-        assert set(contents(client, box)) == {first.id, second.id}
-    assert contents(asking.ngo, received) == contents(asking.shelter, made) == []
-    assert contents(asking.ngo, made, waiting_for_me=True) == [first.id]
-    assert contents(asking.shelter, received, waiting_for_me=True) == [second.id]
-    asking.take(first)
-    assert contents(asking.ngo, made, states=[e.ENQUIRY_STATE_MATCHED]) == [first.id]
-    assert contents(asking.shelter, received, states=[e.ENQUIRY_STATE_OPEN]) == [second.id]
+    answered_enquiry, new_enquiry = asking.create(), asking.create()
+    asking.answer("shelter", answered_enquiry, "yes")
+    asked_box, received_box = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
+    for client, box in ((asking.ngo, asked_box), (asking.shelter, received_box)):
+        assert set(contents(client, box)) == {answered_enquiry.id, new_enquiry.id}
+    assert contents(asking.ngo, received_box) == contents(asking.shelter, asked_box) == []
+    assert contents(asking.ngo, asked_box, waiting_for_me=True) == [answered_enquiry.id]
+    assert contents(asking.shelter, received_box, waiting_for_me=True) == [new_enquiry.id]
+    asking.take(answered_enquiry)
+    assert contents(asking.ngo, asked_box, states=[e.ENQUIRY_STATE_MATCHED]) == [
+        answered_enquiry.id
+    ]
+    assert contents(asking.shelter, received_box, states=[e.ENQUIRY_STATE_OPEN]) == [new_enquiry.id]
 
 
-def test_an_own_enquiry_is_live_until_a_referral_follows_it_or_it_ends(
+def test_an_enquiry_is_live_for_its_asker_until_a_referral_follows_it_or_it_ends(
     asking: EnquiryScene,
 ) -> None:
-    unanswered, taken = asking.create(), asking.matched()
+    unanswered_enquiry, matched_enquiry = asking.create(), asking.matched()
     asking.refer(asking.matched())
     asking.cancel(asking.create())
-    assert set(contents(asking.ngo, e.ENQUIRY_BOX_ASKED, live=True)) == {unanswered.id, taken.id}
+    assert set(contents(asking.ngo, e.ENQUIRY_BOX_ASKED, live=True)) == {
+        unanswered_enquiry.id,
+        matched_enquiry.id,
+    }
 
 
 def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_hold_their_data(
@@ -74,7 +79,10 @@ def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_h
     story = replace(asking.story, ngo=asking.ngo)
     person, contact = story.person(), story.contact().contact
     update_contact(asking.ngo, contact, person_id=person.id)
-    first, second = asking.create(person_id=person.id), asking.create(contact_id=contact.id)
+    matched_enquiry, cancelled_enquiry = (
+        asking.create(person_id=person.id),
+        asking.create(contact_id=contact.id),
+    )
     asking.create(person_id=story.person().id)
     asking.create()
 
@@ -88,27 +96,29 @@ def test_enquiries_about_a_person_are_listed_with_the_organisations_that_still_h
         }
 
     assert holders() == {
-        (enquiry.id, ORG[name]) for enquiry in (first, second) for name in SERVICE_OF
+        (enquiry.id, ORG[name])
+        for enquiry in (matched_enquiry, cancelled_enquiry)
+        for name in SERVICE_OF
     }
-    asking.answer("shelter", first, "yes")
-    asking.take(first)
-    asking.cancel(second)
-    assert holders() == {(first.id, ORG["shelter"])}
+    asking.answer("shelter", matched_enquiry, "yes")
+    asking.take(matched_enquiry)
+    asking.cancel(cancelled_enquiry)
+    assert holders() == {(matched_enquiry.id, ORG["shelter"])}
     assert not asking.shelter.ListEnquiries(person_id=person.id).enquiries
 
 
 def test_enquiries_are_listed_in_pages(asking: EnquiryScene) -> None:
-    created = []
+    created_ids = []
     for _ in range(5):
-        created.append(asking.create().id)
+        created_ids.append(asking.create().id)
         asking.service.clock.advance(timedelta(seconds=1))
     for client, box in ((asking.ngo, e.ENQUIRY_BOX_ASKED), (asking.clinic, e.ENQUIRY_BOX_RECEIVED)):
         answers = pages(client.ListEnquiries, box=box, page_size=2)
-        listed = [enquiry.id for answer in answers for enquiry in answer.enquiries]
-        assert listed == created[::-1]
+        listed_ids = [enquiry.id for answer in answers for enquiry in answer.enquiries]
+        assert listed_ids == created_ids[::-1]
 
 
-# The leak budget.
+# Previews.
 
 
 def preview(
@@ -142,10 +152,10 @@ def test_a_preview_shows_how_many_are_asked_and_whether_the_person_could_be_reco
 
 
 def make_enquiries(
-    asking: EnquiryScene, content: e.EnquiryContent, members_: int, status: str = "APPROVED"
+    asking: EnquiryScene, content: e.EnquiryContent, member_count: int, status: str = "APPROVED"
 ) -> None:
-    """Makes an open enquiry by each of `members_` other members."""
-    for _ in range(members_):
+    """Makes an open enquiry by each of `member_count` new members."""
+    for _ in range(member_count):
         organization_id = new_id()
         with asking.service.database.transaction(SYSTEM) as tx:
             members.note_member(tx, "organization", organization_id, True, status, "NGO")
@@ -154,9 +164,7 @@ def make_enquiries(
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_similar_cases_count_other_members_and_are_never_exact(
-    asking: EnquiryScene,
-) -> None:
+def test_similar_cases_count_other_members_and_are_never_exact(asking: EnquiryScene) -> None:
     content = e.EnquiryContent(
         need_code="HOU.EMG", urgency=pb.URGENCY_URGENT, languages=["cab"], country="NI"
     )
@@ -176,7 +184,10 @@ def test_similar_cases_count_other_members_and_are_never_exact(
 
 @pytest.fixture
 def set_used_attributes(service: Service) -> Iterator[Callable[[list[Attribute]], None]]:
-    """Returns a function that sets the attributes that both services use; unknown afterwards."""
+    """Returns a function that sets the attributes that both services use.
+
+    The attributes are unknown again after the test.
+    """
 
     def set_attributes(uses: list[Attribute] | None) -> None:
         with service.database.transaction(SYSTEM) as tx:
@@ -198,11 +209,11 @@ def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
         e.ENQUIRY_ATTRIBUTE_DEPENDANTS,
     }
     assert set(preview(asking).unused_attributes) == unused
-    created = asking.create()
-    assert (created.content, set(created.left_out_attributes)) == (CONTENT, unused), (
+    enquiry = asking.create()
+    assert (enquiry.content, set(enquiry.left_out_attributes)) == (CONTENT, unused), (
         "the asker keeps the data for the referral"
     )
-    content = asking.seen(asking.shelter, created).content
+    content = asking.seen(asking.shelter, enquiry).content
     assert (content.department, list(content.languages), content.HasField("dependants")) == (
         "",
         [],
@@ -212,7 +223,7 @@ def test_attributes_that_no_service_uses_are_named_and_omitted_unless_kept(
     assert asking.seen(asking.shelter, asking.create(keep_unused=True)).content == CONTENT
 
 
-def test_previews_are_limited_so_that_nobody_can_be_searched_for(asking: EnquiryScene) -> None:
+def test_a_worker_may_make_at_most_sixty_previews(asking: EnquiryScene) -> None:
     searcher = asking.service.as_("ngo", "WORKER", "MANAGER")
     for _ in range(60):
         preview(asking, client=searcher)

@@ -16,14 +16,11 @@ from hypothesis import strategies as st
 
 from chassis.errors import Conflict, NotFound, Refusal
 from services.referrals.files.domain.unsafe import Unsafe
-from services.referrals.network.domain.deadline import FIRST_POLICY, DeadlineKind, Policy, Urgency
+from services.referrals.network.domain.deadline import DeadlineKind, Urgency
 from services.referrals.network.domain.service import Attribute, Service
-from services.referrals.referrals.domain.enquiry import (
-    Content,
-    Enquiry,
-    EnquiryState,
-)
+from services.referrals.referrals.domain.enquiry import Content, Enquiry, EnquiryState
 from tests.builders import NOON
+from tests.referrals.test_lifecycle import DAYS
 
 A = Attribute
 CONTENT = Content(
@@ -32,16 +29,8 @@ CONTENT = Content(
 SERVICES = [Service(name, f"org-{name}", frozenset()) for name in "abc"]
 
 
-class EveryDay:
-    def after_working_days(self, start: datetime, count: int) -> datetime:
-        return start + timedelta(days=count)
-
-    def policy(self, version: int = 0) -> Policy:
-        return FIRST_POLICY
-
-
 def open_enquiry(services: list[Service] = SERVICES) -> Enquiry:
-    enquiry = Enquiry.open("e", ("asker", "worker"), CONTENT, services, NOON, EveryDay())
+    enquiry = Enquiry.open("e", ("asker", "worker"), CONTENT, services, NOON, DAYS)
     enquiry.events.clear()
     return enquiry
 
@@ -52,26 +41,26 @@ def answer(enquiry: Enquiry, name: str, given_answer: str, now: datetime = NOON)
     )
 
 
-def matched() -> Enquiry:
+def matched_enquiry() -> Enquiry:
     enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
-    enquiry.take("a", "yes", NOON, EveryDay())
+    enquiry.take("a", "yes", NOON, DAYS)
     return enquiry
 
 
-def referred() -> Enquiry:
-    enquiry = matched()
+def referred_enquiry() -> Enquiry:
+    enquiry = matched_enquiry()
     enquiry.refer("r", "person", NOON)
     return enquiry
 
 
-def cancelled() -> Enquiry:
+def cancelled_enquiry() -> Enquiry:
     enquiry = open_enquiry()
     enquiry.cancel(NOON)
     return enquiry
 
 
-def exhausted() -> Enquiry:
+def exhausted_enquiry() -> Enquiry:
     enquiry = open_enquiry()
     for name in "abc":
         answer(enquiry, name, "no")
@@ -80,14 +69,14 @@ def exhausted() -> Enquiry:
 
 BEGINNINGS = {
     "open": open_enquiry,
-    "matched": matched,
-    "referred": referred,
-    "cancelled": cancelled,
-    "exhausted": exhausted,
+    "matched": matched_enquiry,
+    "referred": referred_enquiry,
+    "cancelled": cancelled_enquiry,
+    "exhausted": exhausted_enquiry,
 }
 STEPS: dict[str, Callable[[Enquiry], None]] = {
     "answer": lambda enquiry: answer(enquiry, "b", "yes"),
-    "take": lambda enquiry: enquiry.take("a", "yes", NOON, EveryDay()),
+    "take": lambda enquiry: enquiry.take("a", "yes", NOON, DAYS),
     "cancel": lambda enquiry: enquiry.cancel(NOON),
     "refer": lambda enquiry: enquiry.refer("r", "person", NOON),
 }
@@ -121,17 +110,23 @@ TABLE = {
 )
 def test_every_step_in_every_state_follows_the_table(state: str, step: str) -> None:
     enquiry = BEGINNINGS[state]()
-    before = (enquiry.version, enquiry.state, [vars(offer).copy() for offer in enquiry.offers])
+    state_before = (
+        enquiry.version,
+        enquiry.state,
+        [vars(offer).copy() for offer in enquiry.offers],
+    )
     if TABLE[state, step] in BEGINNINGS:
         STEPS[step](enquiry)
         assert enquiry.state.value == TABLE[state, step]
         return
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(Conflict) as caught:
         STEPS[step](enquiry)
-    assert refused.value.reason == TABLE[state, step]
-    assert (enquiry.version, enquiry.state, [vars(offer) for offer in enquiry.offers]) == before, (
-        "a refusal changes nothing"
-    )
+    assert caught.value.reason == TABLE[state, step]
+    assert (
+        enquiry.version,
+        enquiry.state,
+        [vars(offer) for offer in enquiry.offers],
+    ) == state_before, "a refusal changes nothing"
 
 
 def test_only_the_owner_of_an_asked_service_can_answer() -> None:
@@ -145,15 +140,18 @@ def test_the_reason_of_exhaustion_is_the_most_frequent_and_silence_prevails() ->
     for name, reason in (("a", "out_of_area"), ("b", "no_capacity"), ("c", "no_capacity")):
         enquiry.answer(name, f"org-{name}", "no", reason, NOON)
     assert enquiry.reason_code == "no_capacity"
-    silent = open_enquiry()
-    silent.answer("a", "org-a", "no", "no_capacity", NOON)
-    silent.fire(NOON + timedelta(hours=1), EveryDay())
-    assert (silent.state, silent.reason_code) == (EnquiryState.EXHAUSTED, "no_response")
+    unanswered_enquiry = open_enquiry()
+    unanswered_enquiry.answer("a", "org-a", "no", "no_capacity", NOON)
+    unanswered_enquiry.fire(NOON + timedelta(hours=1), DAYS)
+    assert (unanswered_enquiry.state, unanswered_enquiry.reason_code) == (
+        EnquiryState.EXHAUSTED,
+        "no_response",
+    )
 
 
 def test_attributes_omitted_from_the_copies_stay_with_the_asker() -> None:
     enquiry = Enquiry.open(
-        "e", ("asker", ""), CONTENT, SERVICES, NOON, EveryDay(), left_out=[A.DEPARTMENT, A.GENDER]
+        "e", ("asker", ""), CONTENT, SERVICES, NOON, DAYS, left_out=[A.DEPARTMENT, A.GENDER]
     )
     assert enquiry.content == CONTENT
     assert {offer.content for offer in enquiry.offers} == {
@@ -163,13 +161,13 @@ def test_attributes_omitted_from_the_copies_stay_with_the_asker() -> None:
 
 def test_an_enquiry_waits_while_it_is_open_or_until_a_referral_follows_its_accepted_offer() -> None:
     enquiries = {state: begin() for state, begin in BEGINNINGS.items()}
-    waiting = {state for state, enquiry in enquiries.items() if enquiry.waits}
-    with_due_time = {state for state, enquiry in enquiries.items() if enquiry.due_time}
-    assert waiting == with_due_time == {"open", "matched"}
+    waiting_states = {state for state, enquiry in enquiries.items() if enquiry.waits}
+    states_with_due_time = {state for state, enquiry in enquiries.items() if enquiry.due_time}
+    assert waiting_states == states_with_due_time == {"open", "matched"}
 
 
 class Model:
-    """A small model of the same life, written independently of the rules."""
+    """A small model of the life of an enquiry, written independently of the rules."""
 
     def __init__(self) -> None:
         self.state, self.answers, self.taken, self.rounds = "open", dict.fromkeys("abc", ""), "", 0
@@ -200,9 +198,11 @@ class Model:
 
     def time_is_over(self) -> None:
         if self.state == "open":
-            offered = bool({"yes", "maybe", "waitlist"} & set(self.answers.values()))
-            self.rounds += offered
-            self.state = "exhausted" if not offered else "cancelled" if self.rounds > 1 else "open"
+            has_offer = bool({"yes", "maybe", "waitlist"} & set(self.answers.values()))
+            self.rounds += has_offer
+            self.state = (
+                "exhausted" if not has_offer else "cancelled" if self.rounds > 1 else "open"
+            )
         elif self.state == "matched":
             self.rounds += 1
             if self.rounds > 1:
@@ -226,27 +226,27 @@ LIVES = st.lists(
 def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
     enquiry, model, now = open_enquiry(), Model(), NOON
     for step, name, given_answer in life:
-        version, done = enquiry.version, True
+        version, succeeded = enquiry.version, True
         try:
             if step == "answer":
                 answer(enquiry, name, given_answer, now)
             elif step == "take":
-                enquiry.take(name, given_answer, now, EveryDay())
+                enquiry.take(name, given_answer, now, DAYS)
             elif step == "cancel":
                 enquiry.cancel(now)
             else:
                 now += timedelta(hours=1)
-                enquiry.fire(now, EveryDay())
+                enquiry.fire(now, DAYS)
         except Refusal:
-            done = False
+            succeeded = False
             assert enquiry.version == version
         if step == "wait":
             model.time_is_over()
         elif step == "cancel":
-            assert done == model.cancel()
+            assert succeeded == model.cancel()
         else:
-            accepted = getattr(model, step)(name, given_answer)
-            assert done == accepted, (step, name, given_answer)
+            expected = getattr(model, step)(name, given_answer)
+            assert succeeded == expected, (step, name, given_answer)
         assert (enquiry.state.value, enquiry.taken_service_id) == (model.state, model.taken)
         for offer in enquiry.offers:
             is_shown = enquiry.state is EnquiryState.OPEN or offer.taken
@@ -254,8 +254,8 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
         assert [event.version for event in enquiry.events] == list(range(2, enquiry.version + 1)), (
             "the versions of the events have no gap"
         )
-        assert (enquiry.due_time is None) <= (not enquiry.waits), (
-            "no waiting enquiry is without a due time"
+        assert enquiry.due_time is not None or not enquiry.waits, (
+            "an enquiry that waits has a due time"
         )
 
 
@@ -275,7 +275,7 @@ def events_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() -> None:
+def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_first_offer() -> None:
     enquiry = open_enquiry()
     for name, given_answer in (("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no")):
         answer(enquiry, name, given_answer)
@@ -288,7 +288,7 @@ def test_each_answer_is_an_event_and_only_the_first_offer_is_marked_as_such() ->
 
 
 def test_exhaustion_is_an_event_after_the_last_answer() -> None:
-    assert [verb for verb, *_ in events_of(exhausted())][-2:] == ["answered", "exhausted"]
+    assert [verb for verb, *_ in events_of(exhausted_enquiry())][-2:] == ["answered", "exhausted"]
 
 
 def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_cancelled_it() -> (
@@ -310,20 +310,22 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     )
 
 
-def test_each_organisation_whose_offer_was_not_taken_hears_once_that_the_enquiry_is_closed() -> (
+def test_each_organisation_whose_offer_was_not_taken_is_told_once_that_the_enquiry_is_closed() -> (
     None
 ):
-    two_of_b = Service("b2", "org-b", frozenset())
-    enquiry = open_enquiry([*SERVICES, two_of_b, Service("a2", "org-a", frozenset())])
+    second_service = Service("b2", "org-b", frozenset())
+    enquiry = open_enquiry([*SERVICES, second_service, Service("a2", "org-a", frozenset())])
     for name, given_answer in (("a", "yes"), ("b", "maybe"), ("c", "no")):
         answer(enquiry, name, given_answer)
     for name, organization in (("a2", "org-a"), ("b2", "org-b")):
         enquiry.answer(name, organization, "waitlist", "", NOON)
-    enquiry.take("a", "yes", LATER, EveryDay())
+    enquiry.take("a", "yes", LATER, DAYS)
     assert [service for verb, _, service, _ in events_of(enquiry) if verb == "not_taken"] == ["b"]
     enquiry.events.clear()
     enquiry.cancel(LATER)
-    assert [verb for verb, *_ in events_of(enquiry)] == ["cancelled"], "not again"
+    assert [verb for verb, *_ in events_of(enquiry)] == ["cancelled"], (
+        "no organisation is told again"
+    )
 
 
 def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
@@ -334,7 +336,7 @@ def test_a_new_enquiry_keeps_the_private_data_of_its_organisation() -> None:
         CONTENT,
         SERVICES,
         NOON,
-        EveryDay(),
+        DAYS,
         left_out=[A.LANGUAGES],
         unsafe=unsafe,
         contact_id="contact",
@@ -358,16 +360,16 @@ HOUR = timedelta(hours=1)  # the time to acknowledge an emergency
 
 
 def firings(enquiry: Enquiry, *hours: float) -> list[list[str]]:
-    """Fires the deadline at each of these hours after the opening; returns the verbs of each."""
-    fired = []
+    """Fires the deadline at each of these hours after the opening; returns the verbs by hour."""
+    verbs_by_hour = []
     for hour in hours:
         enquiry.events.clear()
-        enquiry.fire(NOON + hour * HOUR, EveryDay())
+        enquiry.fire(NOON + hour * HOUR, DAYS)
         for event in enquiry.events:
             assert (event.time, event.actor_organization_id) == (NOON + hour * HOUR, "")
             assert event.clock is DeadlineKind.ACKNOWLEDGE or event.verb == "not_taken"
-        fired.append([event.verb for event in enquiry.events])
-    return fired
+        verbs_by_hour.append([event.verb for event in enquiry.events])
+    return verbs_by_hour
 
 
 def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> None:
@@ -399,7 +401,7 @@ def test_an_accepted_offer_waits_for_a_referral_as_long_as_offers_wait_to_be_tak
     enquiry = open_enquiry()
     answer(enquiry, "a", "yes")
     assert firings(enquiry, 1) == [["offers_waiting"]]
-    enquiry.take("a", "yes", NOON + 1.5 * HOUR, EveryDay())
+    enquiry.take("a", "yes", NOON + 1.5 * HOUR, DAYS)
     assert (enquiry.start_time, enquiry.due_time, enquiry.reminded) == (
         NOON + 1.5 * HOUR,
         NOON + 2.5 * HOUR,
@@ -421,7 +423,7 @@ def test_an_accepted_offer_waits_for_a_referral_as_long_as_offers_wait_to_be_tak
 LATER = NOON + HOUR / 2
 
 
-def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earlier_reason() -> (
+def test_a_service_that_is_no_longer_asked_counts_as_a_refusal_and_keeps_an_earlier_reason() -> (
     None
 ):
     enquiry = open_enquiry()
@@ -442,7 +444,7 @@ def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earl
 
     enquiry.events.clear()
     enquiry.stop_asking({"a", "unknown"}, LATER + HOUR)
-    assert (enquiry.events, a.update_time) == ([], LATER), "a blanked copy is left alone"
+    assert (enquiry.events, a.update_time) == ([], LATER), "a blanked copy does not change again"
     enquiry.stop_asking({"c"}, LATER)
     assert events_of(enquiry) == [
         ("answered", "org-c", "c", False),
@@ -452,15 +454,13 @@ def test_a_service_that_is_asked_no_longer_counts_as_a_refusal_and_keeps_an_earl
     assert enquiry.update_time == LATER
 
 
-def test_an_accepted_offer_of_a_service_that_is_asked_no_longer_is_blanked_and_stays_accepted() -> (
-    None
-):
-    enquiry = matched()
+def test_a_taken_offer_of_a_service_that_is_no_longer_asked_is_blanked_and_stays_taken() -> None:
+    enquiry = matched_enquiry()
     enquiry.events.clear()
     enquiry.stop_asking({"a"}, LATER)
-    [taken, *_] = enquiry.offers
-    assert (taken.content, taken.update_time, taken.taken) == (None, LATER, True)
-    assert (taken.answer, taken.state) == ("yes", EnquiryState.MATCHED)
+    [taken_offer, *_] = enquiry.offers
+    assert (taken_offer.content, taken_offer.update_time, taken_offer.taken) == (None, LATER, True)
+    assert (taken_offer.answer, taken_offer.state) == ("yes", EnquiryState.MATCHED)
     assert (enquiry.state, enquiry.events) == (EnquiryState.MATCHED, [])
 
 
@@ -480,6 +480,8 @@ def test_a_withdrawn_consent_cancels_an_enquiry_blanks_every_copy_and_releases_a
         "",
         None,
     )
-    released = "a" if state == "matched" else ""
-    assert events_of(enquiry) == [("cancelled", "", released, False)], "the asker is notified"
+    released_service_id = "a" if state == "matched" else ""
+    assert events_of(enquiry) == [("cancelled", "", released_service_id, False)], (
+        "the asker is notified"
+    )
     assert enquiry.update_time == LATER

@@ -26,7 +26,7 @@ from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import Client, Service
 
 ENQUIRIES, SERVICES = 100, 20
-# The answers of a hundred desks that look; most have no room. A fifth of all desks never look.
+# The answers of a hundred desks: 44 have no room, and 20 never look at the enquiry.
 ANSWER_WEIGHTS = {
     e.OFFER_ANSWER_YES: 12,
     e.OFFER_ANSWER_MAYBE: 12,
@@ -38,17 +38,17 @@ ANSWER_WEIGHTS = {
 
 def desks(service: Service) -> dict[str, Client]:
     """Adds twenty members with a service each; returns their clients."""
-    created = {}
+    clients = {}
     base = service.as_("ngo", "WORKER")
     with service.database.transaction(SYSTEM) as tx:
         for _ in range(SERVICES):
-            organization, offered = new_id(), new_id()
+            organization, service_id = new_id(), new_id()
             members.note_member(tx, "organization", organization, True, "APPROVED", "SHELTER")
-            members.note_service(tx, offered, organization, True)
-            created[offered] = replace(
+            members.note_service(tx, service_id, organization, True)
+            clients[service_id] = replace(
                 base, caller=Caller(new_id(), "worker", organization, frozenset({"WORKER"}))
             )
-    return created
+    return clients
 
 
 @pytest.mark.long
@@ -69,15 +69,15 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
         if service_id == "ask":
             urgency = rng.choice([pb.URGENCY_IMMEDIATE, pb.URGENCY_EMERGENCY, pb.URGENCY_EMERGENCY])
             content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-            created = line.CreateEnquiry(
+            enquiry = line.CreateEnquiry(
                 **NOTHING_UNSAFE, content=content, service_ids=list(clients)
             )
-            start_minutes[created.id] = minute
-            for offered in clients:
+            start_minutes[enquiry.id] = minute
+            for asked_id in clients:
                 order += 1
                 heapq.heappush(
                     agenda,
-                    (minute + rng.lognormvariate(2.6, 0.9), order, (offered, created.id)),
+                    (minute + rng.lognormvariate(2.6, 0.9), order, (asked_id, enquiry.id)),
                 )
             continue
         answer_code = rng.choices(list(ANSWER_WEIGHTS), list(ANSWER_WEIGHTS.values()))[0]
@@ -104,16 +104,16 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
         "SELECT CASE reason_code WHEN 'not_referred' THEN reason_code ELSE state END"
         " AS end, count(*) AS n FROM enquiries GROUP BY 1"
     )
-    ended = {row["end"]: row["n"] for row in rows}
+    counts_by_end = {row["end"]: row["n"] for row in rows}
     times = list(first_yes.values())
     print(
         f"\n{ENQUIRIES} enquiries to {SERVICES} services: first yes after {median(times):.1f} min"
         f" (median), {quantiles(times, n=20)[18]:.1f} min (95th);"
-        f" {ended}"
+        f" {counts_by_end}"
     )
-    assert sum(ended.values()) == ENQUIRIES
-    assert {"open", "matched"}.isdisjoint(ended)
-    assert ended["not_referred"] == len(times), "nobody began a referral"
+    assert sum(counts_by_end.values()) == ENQUIRIES
+    assert {"open", "matched"}.isdisjoint(counts_by_end)
+    assert counts_by_end["not_referred"] == len(times), "nobody began a referral"
     assert not service.rows(
         "SELECT 1 FROM enquiry_offers WHERE need_code IS NOT NULL AND NOT taken"
     ), "no receiver keeps data that it no longer needs"

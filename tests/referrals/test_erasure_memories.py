@@ -1,4 +1,4 @@
-"""Erasures outside the database: what remembers them, and restored older backups."""
+"""Erasures after a restore of an older backup, and the memories outside the database."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ CHASSIS = Path(chassis.__file__).parent / "migrations"
 
 
 @pytest.fixture
-def other(service: Service) -> Client:
+def second_person(service: Service) -> Client:
     """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
 
@@ -112,22 +112,24 @@ class Memories:
 
     def lose_the_broker(self) -> None:
         """Empties the topic, as if the broker were new."""
-        lost, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
+        lost_topic, topic = erasures.TOPIC, f"enlace.tests-{new_id()[:8]}.v1"
         admin = KafkaAdminClient(bootstrap_servers=self.watch.settings.kafka_bootstrap_servers)
         create_topics(admin, self.watch.settings, [topic])
         admin.close()
         self.patch.setattr(erasures, "TOPIC", topic)
-        self.change_records("UPDATE kept_records SET topic = %s WHERE topic = %s", topic, lost)
+        self.change_records(
+            "UPDATE kept_records SET topic = %s WHERE topic = %s", topic, lost_topic
+        )
 
     def catch_up(self, loop: Erasures, *witnesses: str) -> int:
-        """Runs loop and witnesses until the loop has received the answers of the witnesses.
+        """Runs the loop and witnesses until the loop has received the answers of the witnesses.
 
         Returns the number of files that were erased again.
         """
-        again = loop.turn()
+        erased_count = loop.turn()
         for name in witnesses or self.places:
             self.witness(name).turn()
-        return again + loop.turn() + loop.turn()
+        return erased_count + loop.turn() + loop.turn()
 
     def publish(self) -> None:
         """Publishes the erasures, and lets each witness store them."""
@@ -190,9 +192,9 @@ def memories(
     for database in databases.values():
         database.open()
     (tmp_path / "keys").mkdir()
-    created = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
-    created.lose_the_broker()  # a topic of this test alone
-    yield created
+    memories = Memories(service, watch, places, databases, tmp_path / "keys", monkeypatch)
+    memories.lose_the_broker()  # a topic of this test alone
+    yield memories
     for database in databases.values():
         database.close()
     watch.stop()
@@ -202,7 +204,7 @@ def memories(
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
 def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
     story: Story,
-    other: Client,
+    second_person: Client,
     memories: Memories,
     monkeypatch: pytest.MonkeyPatch,
     announced: bool,
@@ -210,21 +212,21 @@ def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
 ) -> None:
     if not announced:
         monkeypatch.setattr(erasures_store, "announce", lambda *_: None)
-    people = [story.person().id for _ in range(3)]
+    person_ids = [story.person().id for _ in range(3)]
     with running(memories.start(read_again).loop()):
-        for person_id in people:
-            erase(story, other, person_id)
+        for person_id in person_ids:
+            erase(story, second_person, person_id)
             assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
 
 
 def test_a_database_restored_while_the_loop_runs_is_reopened(
-    story: Story, service: Service, other: Client, memories: Memories, backup: Backup
+    story: Story, service: Service, second_person: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id = story.person().id
     witnesses = [memories.witness(name).loop() for name in memories.places]
     with running(memories.start(OFTEN).loop(), *witnesses):
         backup.make()
-        erase(story, other, person_id)
+        erase(story, second_person, person_id)
         assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))
         backup.restore()
 
@@ -240,44 +242,48 @@ def test_a_database_restored_while_the_loop_runs_is_reopened(
 
 
 def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
-    story: Story, service: Service, other: Client, memories: Memories, backup: Backup
+    story: Story, service: Service, second_person: Client, memories: Memories, backup: Backup
 ) -> None:
     loop = memories.start()
     loop.turn()
     referral, contact_id = person_with_data(story)
-    erased, intact = referral.person_id, story.person(given_name="Abril").id
-    propose(story.ngo, erased)
+    erased_id, intact_id = referral.person_id, story.person(given_name="Abril").id
+    propose(story.ngo, erased_id)
     backup.make()
-    erasure, not_in_backup = confirm(other, erased), story.person(given_name="Noelia").id
-    erase(story, other, not_in_backup)
+    erasure, later_id = confirm(second_person, erased_id), story.person(given_name="Noelia").id
+    erase(story, second_person, later_id)
     loop.turn()  # publishes the erasure
-    assert not get_erasure(story.ngo, erased).HasField("witness_time")
+    assert not get_erasure(story.ngo, erased_id).HasField("witness_time")
     assert loop.turn() == 0  # reads the erasure back
-    assert get_erasure(story.ngo, erased).HasField("witness_time")
+    assert get_erasure(story.ngo, erased_id).HasField("witness_time")
 
     backup.restore()
     wrapped_keys = "SELECT 1 FROM person_keys WHERE person_id = %s AND wrapped IS NOT NULL"
-    assert service.rows(wrapped_keys, erased), "the restored backup holds her data again"
-    for person_id in (erased, intact):
+    assert service.rows(wrapped_keys, erased_id), "the restored backup holds her data again"
+    for person_id in (erased_id, intact_id):
         assert refusal(partial(open_identity, story.ngo, person_id)) == CLOSED
     service.as_owner("UPDATE people SET names_form = 0 WHERE organization_id = %s", ORG["ngo"])
     with pytest.raises(Unavailable):
-        service.made.names.note()  # while no person is put aside
+        service.made.names.note()  # the background work waits, and puts no file aside
     assert memories.catch_up(memories.start()) == 1
     assert service.made.names.note() > 0
-    assert intact in {person.id for person in story.ngo.SearchPeople(name="Abril").people}
-    assert refusal(lambda: open_identity(story.ngo, erased)) == ERASED_PERSON
-    assert open_identity(story.ngo, intact).given_name == "Abril", (
-        "and everybody else can be opened"
+    assert intact_id in {person.id for person in story.ngo.SearchPeople(name="Abril").people}
+    assert refusal(lambda: open_identity(story.ngo, erased_id)) == ERASED_PERSON
+    assert open_identity(story.ngo, intact_id).given_name == "Abril", (
+        "the files of other people can be opened"
     )
-    again = get_erasure(story.ngo, erased)
-    assert (again.id, again.erase_time, again.confirmed_by_worker_id) == (
+    restored_erasure = get_erasure(story.ngo, erased_id)
+    assert (
+        restored_erasure.id,
+        restored_erasure.erase_time,
+        restored_erasure.confirmed_by_worker_id,
+    ) == (
         erasure.id,
         erasure.erase_time,
-        other.caller.id,
+        second_person.caller.id,
     )
-    assert get_erasure(story.ngo, not_in_backup).HasField("erase_time"), (
-        "the proof exists even for a file that is not in the backup"
+    assert get_erasure(story.ngo, later_id).HasField("erase_time"), (
+        "the proof exists even for a person who is not in the backup"
     )
     assert read(story.ngo, referral.id).state == pb.STATE_CONSENT_WITHDRAWN
     assert service.rows("SELECT note_sealed FROM contacts WHERE id = %s", contact_id) == [
@@ -288,12 +294,12 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
 
 @pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
 def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
-    memory: str, story: Story, other: Client, memories: Memories, backup: Backup
+    memory: str, story: Story, second_person: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id, other_id = story.person().id, story.person(given_name="Abril").id
     memories.start().turn()
     backup.make()
-    erase(story, other, person_id)
+    erase(story, second_person, person_id)
     memories.publish()
 
     backup.restore()
@@ -330,12 +336,12 @@ def test_a_restored_database_stays_closed_until_every_witness_has_answered(
 
 
 def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
-    story: Story, other: Client, memories: Memories, backup: Backup
+    story: Story, second_person: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id = story.person().id
     memories.start().turn()
     backup.make()
-    erase(story, other, person_id)
+    erase(story, second_person, person_id)
     memories.publish()
     memories.change_records(  # as if another key had signed the record
         "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
@@ -347,33 +353,33 @@ def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_ca
     assert refusal(lambda: open_identity(story.ngo, person_id)) == CLOSED
 
 
-def test_an_erasure_is_in_the_file_without_the_broker_and_one_cut_line_damages_no_other(
-    story: Story, service: Service, other: Client, memories: Memories
+def test_an_erasure_is_in_the_file_without_the_broker_and_a_cut_line_damages_no_other_line(
+    story: Story, service: Service, second_person: Client, memories: Memories
 ) -> None:
-    first, second = story.person().id, story.person(given_name="Abril").id
+    first_id, second_id = story.person().id, story.person(given_name="Abril").id
     file = memories.folder / erasures.FILE
-    erase(story, other, first)
+    erase(story, second_person, first_id)
     memories.start().remember()
     file.write_bytes(file.read_bytes().rstrip()[:-9])  # truncates the file, as a full disk might
     memories.start().remember()
-    erase(story, other, second)
+    erase(story, second_person, second_id)
     memories.start().remember()
     lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
-    people = [
+    ids_in_file = [
         facts_pb2.ErasureFact.FromString(records.unpack(line)[1] or b"").person_id for line in lines
     ]
     rows = service.rows("SELECT person_id FROM erasures WHERE erase_time IS NOT NULL")
-    erased = {row["person_id"] for row in rows}
-    assert sorted(people) == sorted(erased)
-    assert {first, second} <= erased
+    erased_ids = {row["person_id"] for row in rows}
+    assert sorted(ids_in_file) == sorted(erased_ids)
+    assert {first_id, second_id} <= erased_ids
     assert file.stat().st_mode & 0o077 == 0, "only its owner may read the file"
 
 
 def test_erasures_are_published_again_to_a_new_broker(
-    story: Story, service: Service, other: Client, memories: Memories
+    story: Story, service: Service, second_person: Client, memories: Memories
 ) -> None:
     person = story.person()
-    erase(story, other, person.id)
+    erase(story, second_person, person.id)
     loop = memories.start()
     loop.turn()
     memories.lose_the_broker()
@@ -393,23 +399,23 @@ def test_a_fact_from_another_signer_erases_nobody(
     body.propose_time.FromDatetime(NOON)
     body.erase_time.FromDatetime(NOON)
     fact = Fact(body.erasure_id, 2, "enlace.erasure.done.v1", body.SerializeToString(), NOON)
-    # a fact about one person, copied here from another topic
+    # a fact of another type, as if it were copied from another topic
     proposal = replace(fact, type="enlace.erasure.proposed.v1")
     producer = Producer(memories.watch.settings)
     key_folder.create(service.keys, ["stranger"])
-    for published, source, signer in (
+    for published_fact, source, signer in (
         (fact, "referrals", "stranger"),
         (fact, "stranger", "stranger"),
         (fact, "partners", "partners"),
         (fact, "referrals", "partners"),
         (proposal, "referrals", "referrals"),
     ):
-        record = pack(published, f"enlace/{source}", memories.signer(signer))
+        record = pack(published_fact, f"enlace/{source}", memories.signer(signer))
         producer.send_all(erasures.TOPIC, [record])
     producer.discard()
     assert memories.catch_up(memories.start()) == 0
     assert memories.witness("partners").turn() == 0
     with memories.databases["partners"].transaction(SYSTEM) as tx:
-        stored = tx.execute("SELECT FROM kept_records WHERE subject = %s", (body.erasure_id,))
-        assert stored.fetchall() == []
+        rows = tx.execute("SELECT FROM kept_records WHERE subject = %s", (body.erasure_id,))
+        assert rows.fetchall() == []
     assert open_identity(story.ngo, person.id).given_name == "Ximena"

@@ -41,8 +41,8 @@ def test_a4_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
     person_id = story.person().id
 
     def export_after(since_proof: timedelta) -> None:
-        proved = replace(story.ngo.caller, prove_time=service.clock.now() - since_proof)
-        export(replace(story.ngo, caller=proved), person_id)
+        caller = replace(story.ngo.caller, prove_time=service.clock.now() - since_proof)
+        export(replace(story.ngo, caller=caller), person_id)
 
     export_after(timedelta(minutes=10))
     assert refusal(lambda: export_after(timedelta(minutes=10, seconds=1))) == (
@@ -56,23 +56,23 @@ def test_a4_an_export_is_recorded_and_listed_only_for_the_worker_who_made_it(
 ) -> None:
     since, person_id = service.clock.now(), story.person().id
     colleague = service.as_("ngo", "WORKER", "OPERATOR")
-    before = exports(colleague, since)
+    earlier_exports = exports(colleague, since)
     export(colleague, person_id)
-    assert exports(colleague, since) == [person_id, *before]
+    assert exports(colleague, since) == [person_id, *earlier_exports]
     assert person_id not in exports(service.as_("ngo", "OPERATOR"), since)
     assert exports(colleague, service.clock.now() + timedelta(seconds=1)) == []
     assert refusal(colleague.ListOwnExports) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def test_a4_further_exports_push_none_off_the_list(service: Service, story: Story) -> None:
-    since, people = service.clock.now(), [story.person().id for _ in range(5)]
+def test_a4_further_exports_push_no_export_off_the_list(service: Service, story: Story) -> None:
+    since, person_ids = service.clock.now(), [story.person().id for _ in range(5)]
     thief = service.as_("ngo", "WORKER", "MANAGER")
-    for person_id in people:
+    for person_id in person_ids:
         export(thief, person_id)
     answers = list(pages(thief.ListOwnExports, since_time=since, page_size=2))
     assert [len(answer.exports) for answer in answers] == [2, 2, 1]
-    listed = [export.person_id for answer in answers for export in answer.exports]
-    assert (listed[-1], set(listed)) == (people[0], set(people))
+    listed_ids = [export.person_id for answer in answers for export in answer.exports]
+    assert (listed_ids[-1], set(listed_ids)) == (person_ids[0], set(person_ids))
 
 
 def test_a4_no_other_organisation_exports_the_sheet_of_a_file(

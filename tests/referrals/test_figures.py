@@ -48,7 +48,7 @@ Counts = dict[Cell, int]
 counts = st.fixed_dictionaries(
     dict.fromkeys(CELLS, st.one_of(st.just(0), st.integers(0, 9), st.integers(9, 16)))
 )
-# Realistic people: each was helped several times, in one quarter or more.
+# Realistic people: each was helped in one to four cells, in one quarter or more.
 people = st.lists(st.frozensets(st.sampled_from(CELLS[:8]), min_size=1, max_size=4), max_size=60)
 
 
@@ -57,24 +57,24 @@ def all_answers(cell_counts: Counts) -> list[Answer]:
 
     The page, the spreadsheet file, the arcs and REST are made of these answers only.
     """
-    stored = published_cells(cell_counts)
-    return [answer(stored, UNTIL, question) for question in QUESTIONS]
+    published_counts = published_cells(cell_counts)
+    return [answer(published_counts, UNTIL, question) for question in QUESTIONS]
 
 
 def small_cells(cell_counts: Counts) -> list[Cell]:
     return [cell for cell, count in cell_counts.items() if 0 < count < SMALLEST]
 
 
-def numbers(published: Answer) -> Iterable[int]:
-    yield published.total
+def numbers(answer_: Answer) -> Iterable[int]:
+    yield answer_.total
     for table in (
-        published.by_quarter,
-        published.by_exploitation_country,
-        published.by_country,
-        published.by_need_group,
+        answer_.by_quarter,
+        answer_.by_exploitation_country,
+        answer_.by_country,
+        answer_.by_need_group,
     ):
         yield from (count for _, count in table)
-    yield from (count for _, count in published.routes)
+    yield from (count for _, count in answer_.routes)
 
 
 def possible_counts(
@@ -84,8 +84,8 @@ def possible_counts(
 
     This reader has all answers, and knows the rule and every other count.
     """
-    published = publish(cell_counts)
-    return {count for count in range(20) if publish(cell_counts | {cell: count}) == published}
+    answers = publish(cell_counts)
+    return {count for count in range(20) if publish(cell_counts | {cell: count}) == answers}
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,45 +100,50 @@ def test_a_count_below_ten_stays_unknown_to_a_reader_who_knows_all_other_counts(
 @settings(max_examples=200, deadline=None)
 @given(counts, st.data())
 def test_all_small_counts_together_stay_unknown(cell_counts: Counts, data: st.DataObject) -> None:
-    others = {
+    other_small_counts = {
         cell: data.draw(st.integers(0, SMALLEST - 1))
         for cell, count in cell_counts.items()
         if count < SMALLEST
     }
-    assert all_answers(cell_counts | others) == all_answers(cell_counts)
+    assert all_answers(cell_counts | other_small_counts) == all_answers(cell_counts)
 
 
 @settings(max_examples=200, deadline=None)
 @given(people, st.data())
 def test_changes_within_a_small_cell_do_not_change_any_answer(
-    helped: list[frozenset[Cell]], data: st.DataObject
+    cells_by_person: list[frozenset[Cell]], data: st.DataObject
 ) -> None:
     """A person may have been helped in several ways.
 
-    Then the counts of two cells depend on each other, which reveals nothing either.
+    Then the counts of two cells depend on each other. This dependence reveals nothing.
     """
-    counted = Counter(cell for helps in helped for cell in helps)
-    published = all_answers(counted)
-    hidden = data.draw(st.sampled_from([cell for cell in CELLS if counted[cell] < SMALLEST]))
-    without = [helps - {hidden} for helps in helped]
+    cell_counts = Counter(cell for cells in cells_by_person for cell in cells)
+    answers = all_answers(cell_counts)
+    small_cell = data.draw(
+        st.sampled_from([cell for cell in CELLS if cell_counts[cell] < SMALLEST])
+    )
+    other_cells = [cells - {small_cell} for cells in cells_by_person]
     for count in (0, 1, SMALLEST - 1):
-        changed = without + [frozenset({hidden})] * count
-        assert all_answers(Counter(cell for helps in changed for cell in helps)) == published
+        changed_people = other_cells + [frozenset({small_cell})] * count
+        assert all_answers(Counter(cell for cells in changed_people for cell in cells)) == answers
 
 
 @settings(max_examples=100, deadline=None)
 @given(counts)
-def test_an_answer_exceeds_a_narrower_one_by_none_or_by_at_least_ten_people(
+def test_an_answer_exceeds_a_narrower_answer_by_zero_or_at_least_ten_people(
     cell_counts: Counts,
 ) -> None:
-    stored = published_cells(cell_counts)
-    total = {
-        tuple(vars(question).values()): max(answer(stored, UNTIL, question).total, 0)
+    published_counts = published_cells(cell_counts)
+    totals = {
+        tuple(vars(question).values()): max(answer(published_counts, UNTIL, question).total, 0)
         for question in QUESTIONS
     }
-    for wide, narrow in product(total, total):
-        if all(part.startswith(prefix) for part, prefix in zip(narrow, wide, strict=True)):
-            difference = total[wide] - total[narrow]
+    for wide_question, narrow_question in product(totals, totals):
+        if all(
+            part.startswith(prefix)
+            for part, prefix in zip(narrow_question, wide_question, strict=True)
+        ):
+            difference = totals[wide_question] - totals[narrow_question]
             assert difference == 0 or difference >= SMALLEST
 
 
@@ -148,11 +153,13 @@ def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
     cell_counts: Counts, data: st.DataObject
 ) -> None:
     """A dishonest member knows its own people in every cell."""
-    own = {cell: data.draw(st.integers(0, count)) for cell, count in cell_counts.items()}
-    rest = [cell for cell in CELLS if 0 < cell_counts[cell] - own[cell] < SMALLEST]
-    for cell in data.draw(st.permutations(rest))[:2]:
-        possible = {count for count in possible_counts(cell_counts, cell) if count >= own[cell]}
-        assert len(possible) > 1
+    own_counts = {cell: data.draw(st.integers(0, count)) for cell, count in cell_counts.items()}
+    unknown_cells = [cell for cell in CELLS if 0 < cell_counts[cell] - own_counts[cell] < SMALLEST]
+    for cell in data.draw(st.permutations(unknown_cells))[:2]:
+        possible_totals = {
+            count for count in possible_counts(cell_counts, cell) if count >= own_counts[cell]
+        }
+        assert len(possible_totals) > 1
 
 
 @settings(max_examples=100, deadline=None)
@@ -160,30 +167,30 @@ def test_a_member_that_knows_its_own_people_cannot_compute_the_counts_of_others(
 def test_every_number_is_few_or_a_multiple_of_five_from_ten_on_and_never_too_high(
     cell_counts: Counts,
 ) -> None:
-    for question, published in zip(QUESTIONS, all_answers(cell_counts), strict=True):
+    for question, answer_ in zip(QUESTIONS, all_answers(cell_counts), strict=True):
         assert all(
             number == FEW or (number >= SMALLEST and number % STEP == 0)
-            for number in numbers(published)
+            for number in numbers(answer_)
         )
-        assert published.total <= sum(
+        assert answer_.total <= sum(
             count for cell, count in cell_counts.items() if question.covers(cell)
         )
         tables = [
-            published.by_quarter,
-            published.by_exploitation_country,
-            published.by_country,
-            published.by_need_group,
-            published.routes,
+            answer_.by_quarter,
+            answer_.by_exploitation_country,
+            answer_.by_country,
+            answer_.by_need_group,
+            answer_.routes,
         ]
         assert {sum(max(count, 0) for _, count in table) for table in tables} == {  # type: ignore[attr-defined]
-            max(published.total, 0)
+            max(answer_.total, 0)
         }
 
 
 def test_the_attacker_finds_a_small_count_in_conventional_tables() -> None:
     """Conventional tables publish the total of all people and omit small cells.
 
-    The same attacker needs one subtraction.
+    The same attacker computes an omitted count by one subtraction.
     """
     cell_counts = dict.fromkeys(CELLS, 0) | {CELLS[0]: 20, CELLS[1]: 7}
 
@@ -223,20 +230,20 @@ def test_a_narrower_question_is_answered_from_the_same_cells() -> None:
         "by_country": [("NI", 25)],
         "by_need_group": [("MED", 25)],
     }
-    nothing = answer(cells, UNTIL, Question("2031"))
-    assert (nothing.total, nothing.by_quarter, nothing.routes) == (FEW, [], [])
+    empty_answer = answer(cells, UNTIL, Question("2031"))
+    assert (empty_answer.total, empty_answer.by_quarter, empty_answer.routes) == (FEW, [], [])
     assert answer({}, UNTIL, Question()).by_quarter == [(UNTIL, FEW)]
 
 
 def test_equal_sums_are_listed_by_name() -> None:
-    published = answer(
+    answer_ = answer(
         {Cell(UNTIL, "SV", "NI", "MED"): 10, Cell(UNTIL, "HN", "GT", "HOU"): 10}, UNTIL, Question()
     )
     assert (
-        published.by_exploitation_country,
-        published.by_country,
-        published.by_need_group,
-        published.routes,
+        answer_.by_exploitation_country,
+        answer_.by_country,
+        answer_.by_need_group,
+        answer_.routes,
     ) == (
         [("HN", 10), ("SV", 10)],
         [("GT", 10), ("NI", 10)],
@@ -252,7 +259,7 @@ def test_an_impossible_question_is_refused(question: Question) -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "last"),
+    ("now", "last_quarter"),
     [
         ("2026-01-01", "2025-Q3"),
         ("2026-01-07", "2025-Q3"),
@@ -261,24 +268,29 @@ def test_an_impossible_question_is_refused(question: Question) -> None:
         ("2026-11-26", "2026-Q3"),
     ],
 )
-def test_a_quarter_is_counted_a_week_after_its_end(now: str, last: str) -> None:
-    assert last_settled_quarter(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last
-    assert quarter_of(end_of(last)) > last
-    assert quarter_of(end_of(last) - timedelta(microseconds=1)) == last
+def test_a_quarter_is_counted_a_week_after_its_end(now: str, last_quarter: str) -> None:
+    assert last_settled_quarter(datetime.fromisoformat(now).replace(tzinfo=UTC)) == last_quarter
+    assert quarter_of(end_of(last_quarter)) > last_quarter
+    assert quarter_of(end_of(last_quarter) - timedelta(microseconds=1)) == last_quarter
 
 
 @pytest.mark.parametrize(
     ("now", "start"),
-    [("00:00", "00:00"), ("05:59", "00:00"), ("06:00", "06:00"), ("18:00", "18:00"),
-     ("23:59", "18:00")],
-)  # fmt: skip
+    [
+        ("00:00", "00:00"),
+        ("05:59", "00:00"),
+        ("06:00", "06:00"),
+        ("18:00", "18:00"),
+        ("23:59", "18:00"),
+    ],
+)
 def test_a_count_that_can_always_be_read_changes_every_six_hours(now: str, start: str) -> None:
     moment = datetime.fromisoformat(f"2026-03-04T{now}:59.999999+00:00")
     assert time_step_of(moment) == datetime.fromisoformat(f"2026-03-04T{start}:00+00:00")
 
 
 @pytest.mark.parametrize(("count", "published"), [(0, FEW), (9, FEW), (10, 10), (14, 10), (15, 15)])
-def test_a_count_below_ten_is_not_published_and_another_is_rounded_down(
+def test_a_count_below_ten_is_not_published_and_a_larger_count_is_rounded_down(
     count: int, published: int
 ) -> None:
     assert published_count(count) == published

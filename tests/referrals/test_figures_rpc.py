@@ -21,7 +21,7 @@ SPRING, SUMMER = datetime(2026, 5, 4, 12, tzinfo=UTC), datetime(2026, 7, 8, 12, 
 
 
 @pytest.fixture(autouse=True)
-def _nothing_counted(service: Service) -> None:
+def _no_published_figures(service: Service) -> None:
     """Restores the state before the first quarter.
 
     The service itself may not delete published figures.
@@ -32,14 +32,11 @@ def _nothing_counted(service: Service) -> None:
 
 
 def help_people(
-    story: Story, number: int, taken_to: str = "SV", **values: Any
+    story: Story, number: int, exploitation_country: str = "SV", **values: Any
 ) -> list[pb.Referral]:
-    """Returns the completed referrals of `number` new people.
-
-    The people had been trafficked to `taken_to`.
-    """
+    """Returns the completed referrals of `number` new people."""
     referrals = [completed(story, **values) for _ in range(number)]
-    set_exploitation_country(story, taken_to, referrals)
+    set_exploitation_country(story, exploitation_country, referrals)
     return referrals
 
 
@@ -50,15 +47,19 @@ def completed(
     outcome: pb.Outcome.ValueType = pb.OUTCOME_FULLY_MET,
 ) -> pb.Referral:
     medical = need_code.startswith("MED")
-    receiver, offer = ("clinic", "clinic_visit") if medical else ("shelter", "shelter_bed")
-    draft = story.draft(person, need_code=need_code, service_id=SERVICE[offer])
+    receiver, service_name = ("clinic", "clinic_visit") if medical else ("shelter", "shelter_bed")
+    draft = story.draft(person, need_code=need_code, service_id=SERVICE[service_name])
     receipt = story.receipt(draft.person_id, recipient=ORG[receiver], purposes=[need_code[:3]])
     sent = story.ngo.SendReferral(send_request(draft, receipt.id))
     client, now = story.service.as_(receiver, "WORKER"), story.service.clock.now()
-    accepted = client.AcceptReferral(id=sent.id, etag=sent.etag, planned_first_contact_time=now)
-    started = client.StartReferral(id=sent.id, etag=accepted.etag, first_contact_time=now)
+    accepted_referral = client.AcceptReferral(
+        id=sent.id, etag=sent.etag, planned_first_contact_time=now
+    )
+    started_referral = client.StartReferral(
+        id=sent.id, etag=accepted_referral.etag, first_contact_time=now
+    )
     completed_referral: pb.Referral = client.CompleteReferral(
-        id=sent.id, etag=started.etag, outcome_code=outcome
+        id=sent.id, etag=started_referral.etag, outcome_code=outcome
     )
     return completed_referral
 
@@ -80,19 +81,19 @@ def counts_by_code(figures: Any) -> dict[str, int]:
     return {figure.code: figure.count for figure in figures}
 
 
-def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
+def test_only_cells_of_ten_or_more_people_are_published_and_all_readers_get_the_same_answer(
     story: Story,
 ) -> None:
-    sheltered = help_people(story, 13)
-    for referral in sheltered[:9]:  # nine of these women also saw a doctor
+    referrals = help_people(story, 13)
+    for referral in referrals[:9]:  # nine of these women also saw a doctor
         completed(story, people_pb2.Person(id=referral.person_id), "MED.PRI")
     help_people(story, 4, "GT")
     assert counts_by_code(figures(story.service).by_quarter) == {"2026-Q1": -1}, (
         "the quarter has not ended"
     )
     story.service.clock.set(SUMMER)
-    published = figures(story.service)
-    assert published == pb.Figures(
+    public_figures = figures(story.service)
+    assert public_figures == pb.Figures(
         total=10,
         counted_until="2026-Q2",
         by_quarter=[pb.Figure(code="2026-Q2", count=10)],
@@ -106,8 +107,8 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
     )
     key = story.service.as_("ngo", scopes=("directory.read",))
     for client in (story.ngo, story.coordinator, key):
-        assert client.GetFigures() == published
-    for narrower, total in (
+        assert client.GetFigures() == public_figures
+    for question, total in (
         ({"period": "2026-Q1"}, -1),
         ({"period": "2025"}, -1),
         ({"country": "GT"}, -1),
@@ -116,7 +117,7 @@ def test_only_cells_of_ten_people_or_more_are_published_and_alike_to_everybody(
         ({"country": "SV"}, 10),
         ({"need_group_code": "HOU"}, 10),
     ):
-        assert figures(story.service, **narrower).total == total
+        assert figures(story.service, **question).total == total
 
 
 def test_a_person_helped_twice_is_counted_once(story: Story) -> None:
@@ -127,45 +128,45 @@ def test_a_person_helped_twice_is_counted_once(story: Story) -> None:
 
 
 def reopen(story: Story, referral: pb.Referral) -> pb.Referral:
-    """Closes a referral with the answer that no help came, so that it goes on."""
-    reopened: pb.Referral = story.ngo.CloseReferral(
+    """Closes a referral with the answer that no help came, which reopens the referral."""
+    reopened_referral: pb.Referral = story.ngo.CloseReferral(
         id=referral.id, etag=referral.etag, help_came_code=pb.HELP_CAME_NO
     )
-    return reopened
+    return reopened_referral
 
 
 def test_help_that_resolved_nothing_or_did_not_come_is_not_counted(story: Story) -> None:
     help_people(story, 9)
-    [not_met] = help_people(story, 1, outcome=pb.OUTCOME_NOT_MET)
-    assert not_met.state == pb.STATE_COMPLETED
+    [unmet_referral] = help_people(story, 1, outcome=pb.OUTCOME_NOT_MET)
+    assert unmet_referral.state == pb.STATE_COMPLETED
     assert reopen(story, help_people(story, 1)[0]).state == pb.STATE_IN_PROGRESS
     story.service.clock.set(SUMMER)
-    assert figures(story.service).total == -1, "nine people, fewer than are published"
+    assert figures(story.service).total == -1, "nine people are too few to be published"
 
 
 def test_a_person_helped_after_a_reopening_is_counted(story: Story) -> None:
     help_people(story, 9)
-    reopened = reopen(story, help_people(story, 1)[0])
+    reopened_referral = reopen(story, help_people(story, 1)[0])
     story.shelter.CompleteReferral(
-        id=reopened.id, etag=reopened.etag, outcome_code=pb.OUTCOME_PARTLY_MET
+        id=reopened_referral.id, etag=reopened_referral.etag, outcome_code=pb.OUTCOME_PARTLY_MET
     )
     story.service.clock.set(SUMMER)
     assert figures(story.service).total == 10
 
 
 def test_later_changes_do_not_change_published_figures(story: Story) -> None:
-    referrals, hidden = help_people(story, 11), help_people(story, 9, "GT")
+    referrals, uncounted_referrals = help_people(story, 11), help_people(story, 9, "GT")
     story.service.clock.set(SUMMER)
-    before = figures(story.service)
+    figures_before = figures(story.service)
     story.coordinator.EnterReferralInError(
         id=referrals[0].id, etag=referrals[0].etag, note="a test"
     )
-    set_exploitation_country(story, "SV", hidden)
+    set_exploitation_country(story, "SV", uncounted_referrals)
     help_people(story, 12)  # people of the next quarter
-    assert figures(story.service) == before
+    assert figures(story.service) == figures_before
     story.service.clock.set(SUMMER + timedelta(days=92))
     assert counts_by_code(figures(story.service).by_quarter) == {"2026-Q2": 10, "2026-Q3": 10}
-    assert figures(story.service, period="2026-Q2").total == before.total
+    assert figures(story.service, period="2026-Q2").total == figures_before.total
 
 
 def test_referrals_entered_in_error_and_people_without_a_route_are_not_counted(
@@ -193,10 +194,10 @@ def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
     help_people(story, 9), help_people(story, 12, "GT")
     story.service.clock.set(SUMMER)
     figures(story.service)
-    stored = story.service.rows(
+    rows = story.service.rows(
         "SELECT quarter, exploitation_country, country, need_group, people FROM published_figures"
     )
-    assert [tuple(row.values()) for row in stored] == [("2026-Q2", "GT", "NI", "HOU", 10)]
+    assert [tuple(row.values()) for row in rows] == [("2026-Q2", "GT", "NI", "HOU", 10)]
     with psycopg.connect(story.service.database_url) as connection:
         for statement in (
             "UPDATE published_figures SET people = 20",
@@ -209,7 +210,7 @@ def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
 
 
 @pytest.mark.parametrize(
-    ("question", "wrong"),
+    ("question", "violation"),
     [
         ({"period": "2026-Q5"}, ("period", "malformed")),
         ({"period": "2026-05"}, ("period", "malformed")),
@@ -220,6 +221,6 @@ def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
     ],
 )
 def test_an_impossible_question_is_refused_by_field(
-    question: dict[str, str], wrong: tuple[str, str], service: Service
+    question: dict[str, str], violation: tuple[str, str], service: Service
 ) -> None:
-    assert wrong_fields(lambda: figures(service, **question)) == [wrong]
+    assert wrong_fields(lambda: figures(service, **question)) == [violation]

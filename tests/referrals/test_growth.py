@@ -26,8 +26,8 @@ from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read, send_request
 from tests.referrals.test_referrals_rpc import hers
 
-ENDED, MANY = 20_000, 400
-"""The number of ended referrals, and a number of rows that no list needs to read."""
+ENDED_COUNT, ROW_LIMIT = 20_000, 400
+"""The number of ended referrals, and the number of rows below which every query stays."""
 BOXES = {"inbox": "shelter", "outbox": "ngo", "mine": "ngo", "network": "coalition"}
 
 
@@ -61,13 +61,13 @@ def copy_rows(
     database.execute(
         f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())}"
         f" FROM {table} was, generate_series(1, %s) n WHERE was.{key} = %s",
-        (ENDED, referral_id),
+        (ENDED_COUNT, referral_id),
     )
 
 
 @pytest.fixture(scope="module")
-def old(service: Service) -> Service:
-    """Adds twenty thousand ended referrals between two members, and a few of each other kind."""
+def old_network(service: Service) -> Service:
+    """Adds twenty thousand ended referrals between two members, and a few other referrals."""
     story = Story(
         service,
         service.as_("ngo", "WORKER"),
@@ -77,10 +77,12 @@ def old(service: Service) -> Service:
     )
     story.draft(), story.sent(), story.accepted()
     story.decline(story.sent())
-    ended = story.sent()
-    story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    ended_referral = story.sent()
+    story.ngo.WithdrawReferral(
+        id=ended_referral.id, etag=ended_referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+    )
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
-        copy = partial(copy_rows, database, referral_id=ended.id)
+        copy = partial(copy_rows, database, referral_id=ended_referral.id)
         past = "interval '100 days' + n * interval '1 minute'"
         times = {
             name: f"was.{name} - ({past})" for name in ("create_time", "send_time", "update_time")
@@ -116,8 +118,8 @@ class Reader:
                 rows_per_loop * node["Actual Loops"],
                 f"{node['Node Type']} of {node['Relation Name']}",
             )
-        for below in node.get("Plans", ()):
-            yield from self._read(below)
+        for child in node.get("Plans", ()):
+            yield from self._read(child)
 
 
 LISTS: dict[str, tuple[Filter, bool]] = {
@@ -148,7 +150,7 @@ COUNTS = {
     "live in the network": filter_for("network", live=True),
     "pressing in the network": filter_for("network", pressing=True),
 }
-OTHERS: dict[str, Callable[[Any], Any]] = {
+OTHER_QUERIES: dict[str, Callable[[Any], Any]] = {
     "due deadlines": lambda tx: deadlines.due(tx, NOON + timedelta(days=1), 50),
     "the next deadline": deadlines.next_time,
     "the version of the lists": lambda tx: boxes.queue_version(tx, ORG["ngo"], network=True),
@@ -158,40 +160,50 @@ OTHERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check_rows_read(old: Service, caller: Caller, query: Callable[[Any], Any]) -> None:
-    with old.database.transaction(caller) as tx:
+def check_rows_read(old_network: Service, caller: Caller, query: Callable[[Any], Any]) -> None:
+    with old_network.database.transaction(caller) as tx:
         reader = Reader(tx)
         query(reader)
-    assert sum(count for count, _ in reader.rows) < MANY, reader.rows
+    assert sum(count for count, _ in reader.rows) < ROW_LIMIT, reader.rows
 
 
 @pytest.mark.parametrize("list_name", LISTS)
-def test_a_list_does_not_read_ended_referrals(list_name: str, old: Service) -> None:
-    chosen, by_urgency = LISTS[list_name]
+def test_a_list_does_not_read_ended_referrals(list_name: str, old_network: Service) -> None:
+    filter_, by_urgency = LISTS[list_name]
     check_rows_read(
-        old, caller_of(chosen.box), lambda tx: boxes.find(tx, chosen, 50, by_urgency=by_urgency)
+        old_network,
+        caller_of(filter_.box),
+        lambda tx: boxes.find(tx, filter_, 50, by_urgency=by_urgency),
     )
 
 
 @pytest.mark.parametrize("count_name", COUNTS)
-def test_a_count_does_not_read_ended_referrals(count_name: str, old: Service) -> None:
+def test_a_count_does_not_read_ended_referrals(count_name: str, old_network: Service) -> None:
     check_rows_read(
-        old, caller_of(COUNTS[count_name].box), lambda tx: boxes.count(tx, COUNTS[count_name])
+        old_network,
+        caller_of(COUNTS[count_name].box),
+        lambda tx: boxes.count(tx, COUNTS[count_name]),
     )
 
 
-@pytest.mark.parametrize("query_name", OTHERS)
-def test_frequent_queries_do_not_read_ended_referrals(query_name: str, old: Service) -> None:
-    check_rows_read(old, SYSTEM, OTHERS[query_name])
+@pytest.mark.parametrize("query_name", OTHER_QUERIES)
+def test_frequent_queries_do_not_read_ended_referrals(
+    query_name: str, old_network: Service
+) -> None:
+    check_rows_read(old_network, SYSTEM, OTHER_QUERIES[query_name])
 
 
-def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story: Story) -> None:
-    first = story.sent()
-    draft = story.draft(hers(first), based_on_id=first.id)
+def test_a_declined_referral_that_another_referral_follows_is_no_open_need(story: Story) -> None:
+    first_referral = story.sent()
+    draft = story.draft(hers(first_referral), based_on_id=first_referral.id)
     story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
-    story.decline(first)
-    declined = read(story.ngo, first.id)
-    assert (declined.unanswered, declined.HasField("next_due_time"), declined.following_id) == (
+    story.decline(first_referral)
+    declined_referral = read(story.ngo, first_referral.id)
+    assert (
+        declined_referral.unanswered,
+        declined_referral.HasField("next_due_time"),
+        declined_referral.following_id,
+    ) == (
         False,
         False,
         draft.id,
@@ -199,4 +211,4 @@ def test_a_referral_already_placed_elsewhere_when_declined_is_no_open_need(story
     open_needs = story.ngo.ListReferrals(
         filter=pb.ReferralFilter(box=pb.BOX_OUTBOX, unanswered=True), page_size=200
     )
-    assert first.id not in {referral.id for referral in open_needs.referrals}
+    assert first_referral.id not in {referral.id for referral in open_needs.referrals}

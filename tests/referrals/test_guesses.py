@@ -72,7 +72,7 @@ def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, servic
 def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
     story: Story, service: Service
 ) -> None:
-    exists, unknown = story.contact().reference, new_reference()
+    existing_reference, unknown_reference = story.contact().reference, new_reference()
 
     def answers_for(reference: str) -> list[tuple[str, str] | timedelta]:
         answers: list[tuple[str, str] | timedelta] = [
@@ -80,24 +80,24 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
         ]
         return [*answers, retry_delay(service, reference)]
 
-    assert answers_for(exists) == answers_for(unknown)
-    assert answers_for(exists)[:10] == [WAIT] * 10
+    assert answers_for(existing_reference) == answers_for(unknown_reference)
+    assert answers_for(existing_reference)[:10] == [WAIT] * 10
 
 
-def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers(
+def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers_address(
     story: Story, service: Service
 ) -> None:
     created = story.contact()
     assert refusals_of(service, created.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
     delay = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.66")
-    assert delay == timedelta(days=1), "at this address, guessing stops"
+    assert delay == timedelta(days=1), "guesses from this address have to wait for a day"
     assert_found(service, created, address="192.0.2.67")
 
 
 def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
-    created, unknown = story.contact(), new_reference()
+    created, unknown_reference = story.contact(), new_reference()
 
     def try_everywhere(reference: str) -> list[tuple[str, str]]:
         return [
@@ -106,15 +106,15 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
         ]
 
     answers = try_everywhere(created.reference)
-    assert answers == try_everywhere(unknown)
+    assert answers == try_everywhere(unknown_reference)
     assert answers[-1] == WAIT
     from_guessing_address = partial(
         lookup, service, created.reference, created.pin, address="198.51.100.3"
     )
     assert refusal(from_guessing_address) == WAIT, "an address with wrong guesses waits longer"
-    longest = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.67")
-    assert longest <= timedelta(hours=1)
-    service.clock.advance(longest)
+    longest_delay = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.67")
+    assert longest_delay <= timedelta(hours=1)
+    service.clock.advance(longest_delay)
     assert_found(service, created, address="192.0.2.67")
 
 
@@ -134,14 +134,14 @@ def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long
 def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
     story: Story, service: Service
 ) -> None:
-    created, other = story.contact(), story.contact()
+    created, other_contact = story.contact(), story.contact()
     assert_found(service, created, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
         refusals_of(service, created.reference, 1, address=f"192.0.2.{number}")
     assert retry_delay(service, created.reference, pin=created.pin, address="192.0.2.69")
     assert_found(service, created, address="192.0.2.68", device=PHONE)
-    assert refusals_of(service, other.reference, 10, device=PHONE) == {WRONG}
-    assert retry_delay(service, other.reference, pin=other.pin, device=PHONE), (
+    assert refusals_of(service, other_contact.reference, 10, device=PHONE) == {WRONG}
+    assert retry_delay(service, other_contact.reference, pin=other_contact.pin, device=PHONE), (
         "the device is known only for her own reference"
     )
 
@@ -158,7 +158,7 @@ def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     assert find().id == created.contact.id
     assert {refusal(partial(find_elsewhere, pin="0000")) for _ in range(10)} == {WRONG}
     assert refusal(find_elsewhere) == WAIT, (
-        "each organisation has as many guesses as the public has together"
+        "each organisation may make as many wrong guesses as the whole public"
     )
     assert find().id == created.contact.id
 
@@ -222,7 +222,7 @@ def test_concurrent_guesses_do_not_evade_the_limit(
     assert results == {WRONG: 10, WAIT: 10}
 
 
-def test_c15_forged_addresses_count_as_one_and_leave_the_callers_own_limit_untouched(
+def test_c15_forged_addresses_count_as_one_address_and_do_not_use_up_the_callers_limit(
     story: Story, service: Service
 ) -> None:
     created, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)

@@ -1,6 +1,6 @@
 """Live hand-overs of a caller to a member or to a state emergency number.
 
-Nothing else about a hand-over is stored.
+A contact stores only the receiver of the hand-over and whether the call was connected live.
 """
 
 from functools import partial
@@ -17,47 +17,47 @@ from tests.referrals.test_any_line import read_contact
 def hand_over(story: Story, contact: c.Contact, **values: Any) -> c.Contact:
     """Sets these fields of the current version of a contact."""
     current = read_contact(story.operator, contact)
-    updated: c.Contact = update_contact(story.operator, current, **values)
-    return updated
+    updated_contact: c.Contact = update_contact(story.operator, current, **values)
+    return updated_contact
 
 
 def test_a_hand_over_records_its_receiver_and_whether_it_was_connected_live(story: Story) -> None:
     contact = story.contact().contact
     assert not contact.connected_live
-    to_member = hand_over(
+    member_contact = hand_over(
         story,
         contact,
         connected_live=c.ANSWER_YES,
         handed_over_organization_id=ORG["clinic"],
         outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
     )
-    assert (to_member.connected_live, to_member.handed_over_organization_id) == (
+    assert (member_contact.connected_live, member_contact.handed_over_organization_id) == (
         c.ANSWER_YES,
         ORG["clinic"],
     )
-    assert read_contact(story.operator, contact) == to_member
-    to_number = hand_over(
+    assert read_contact(story.operator, contact) == member_contact
+    number_contact = hand_over(
         story,
         contact,
         connected_live=c.ANSWER_NO,
         handed_over_organization_id="",
         emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
     )
-    assert (to_number.handed_over_organization_id, to_number.emergency_number_code) == (
+    assert (number_contact.handed_over_organization_id, number_contact.emergency_number_code) == (
         "",
         c.EMERGENCY_NUMBER_AMBULANCE,
     )
 
 
-def test_a_contact_is_not_saved_as_handed_over_to_nobody(story: Story) -> None:
+def test_a_contact_cannot_be_saved_as_handed_over_without_a_receiver(story: Story) -> None:
     contact = story.contact().contact
-    missing = [("contact.handed_over_organization_id", "required")]
-    handed: dict[str, Any] = {"outcome_code": c.CONTACT_OUTCOME_HANDED_OVER}
-    assert wrong_fields(partial(hand_over, story, contact, **handed)) == missing
-    assert wrong_fields(partial(create_contact, story, **handed)) == missing
-    hand_over(story, contact, **handed, emergency_number_code=c.EMERGENCY_NUMBER_POLICE)
-    cleared = {"emergency_number_code": c.EMERGENCY_NUMBER_UNSPECIFIED}
-    assert wrong_fields(partial(hand_over, story, contact, **cleared)) == missing
+    violations = [("contact.handed_over_organization_id", "required")]
+    outcome: dict[str, Any] = {"outcome_code": c.CONTACT_OUTCOME_HANDED_OVER}
+    assert wrong_fields(partial(hand_over, story, contact, **outcome)) == violations
+    assert wrong_fields(partial(create_contact, story, **outcome)) == violations
+    hand_over(story, contact, **outcome, emergency_number_code=c.EMERGENCY_NUMBER_POLICE)
+    no_number = {"emergency_number_code": c.EMERGENCY_NUMBER_UNSPECIFIED}
+    assert wrong_fields(partial(hand_over, story, contact, **no_number)) == violations
 
 
 def create_contact(story: Story, **values: Any) -> None:

@@ -35,13 +35,13 @@ ALL_GROUPS = [group for group in p.FieldGroup.values() if group]
 
 
 def person_of_unknown_age(story: Story) -> p.Person:
-    created: p.Person = story.ngo.CreatePerson(
+    person: p.Person = story.ngo.CreatePerson(
         identity=p.Identity(given_name="Ximena"),
         coarse=pb.CoarsePerson(language="es", country="NI"),
         safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE),
         request_id=story.request_id(),
     )
-    return created
+    return person
 
 
 def set_birth_date(story: Story, person_id: str, birth_date: str) -> None:
@@ -54,8 +54,10 @@ def is_live(story: Story, receipt: p.Receipt) -> bool:
 
 
 def send(story: Story, draft: pb.Referral, receipt: p.Receipt) -> pb.Referral:
-    sent: pb.Referral = story.ngo.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
-    return sent
+    sent_referral: pb.Referral = story.ngo.SendReferral(
+        send_request(draft, receipt.id, arrival=ARRIVAL)
+    )
+    return sent_referral
 
 
 def open_received(story: Story, sent: pb.Referral) -> p.Identity:
@@ -64,8 +66,8 @@ def open_received(story: Story, sent: pb.Referral) -> p.Identity:
 
 
 def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
-    confirmed: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(id=receipt.id)
-    return confirmed
+    confirmed_receipt: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(id=receipt.id)
+    return confirmed_receipt
 
 
 # A child's no.
@@ -73,26 +75,26 @@ def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
 
 @pytest.mark.parametrize("giver", ["guardian", "authority"])
 def test_b6_a_childs_no_is_not_overruled_by_guardian_or_authority(giver: str, story: Story) -> None:
-    overruled = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
-    assert refusal(overruled) == ASSENT_REQUIRED
+    consent = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
+    assert refusal(consent) == ASSENT_REQUIRED
 
 
 def test_b6_a_childs_no_is_overruled_only_by_two_people_in_her_best_interest(
     story: Story, service: Service
 ) -> None:
     draft = story.draft(story.child())
-    decided = story.receipt(draft.person_id, giver="best_interest", assent_code="refused")
-    assert refusal(lambda: send(story, draft, decided)) == UNCONFIRMED
-    confirm(service, decided)
-    assert send(story, draft, decided).state == pb.STATE_SENT
+    decision = story.receipt(draft.person_id, giver="best_interest", assent_code="refused")
+    assert refusal(lambda: send(story, draft, decision)) == UNCONFIRMED
+    confirm(service, decision)
+    assert send(story, draft, decision).state == pb.STATE_SENT
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority", "best_interest"])
 def test_b6_a_child_of_fifteen_cannot_be_recorded_as_too_young_to_be_asked(
     giver: str, story: Story
 ) -> None:
-    not_asked = partial(story.receipt, story.child().id, giver=giver, assent_code="too_young")
-    assert wrong_fields(not_asked) == [("receipt.assent_code", "out_of_range")]
+    consent = partial(story.receipt, story.child().id, giver=giver, assent_code="too_young")
+    assert wrong_fields(consent) == [("receipt.assent_code", "out_of_range")]
 
 
 def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be_older(
@@ -112,8 +114,10 @@ def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be
 def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     person = person_of_unknown_age(story)
     assert refusal(lambda: story.receipt(person.id)) == ("FAILED_PRECONDITION", "guardian_required")
-    not_asked = partial(story.receipt, person.id, giver="guardian", assent_code="too_young")
-    assert wrong_fields(not_asked) == [("receipt.assent_code", "out_of_range")]
+    consent_without_assent = partial(
+        story.receipt, person.id, giver="guardian", assent_code="too_young"
+    )
+    assert wrong_fields(consent_without_assent) == [("receipt.assent_code", "out_of_range")]
     assert is_live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
 
 
@@ -155,14 +159,14 @@ def test_b6_a_guardians_consent_opens_nothing_once_the_person_is_known_to_be_an_
 def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(
     story: Story,
 ) -> None:
-    against = partial(
+    decision = partial(
         story.receipt,
         person_of_unknown_age(story).id,
         giver="best_interest",
         assent_code="refused",
         recipient=ORG["police"],
     )
-    assert refusal(against) == OWN_CONSENT_REQUIRED
+    assert refusal(decision) == OWN_CONSENT_REQUIRED
 
 
 # An adult for whom somebody else speaks.
@@ -194,36 +198,34 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
         "FAILED_PRECONDITION",
         "second_person_required",
     )
-    proposed = service.as_("ngo", "MANAGER").ListProposedReceipts().receipts
-    assert consent.id in {receipt.id for receipt in proposed}
+    proposed_receipts = service.as_("ngo", "MANAGER").ListProposedReceipts().receipts
+    assert consent.id in {receipt.id for receipt in proposed_receipts}
     confirm(service, consent)
     assert open_received(story, send(story, draft, consent)).given_name == "Ximena"
 
 
-def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(
-    story: Story,
-) -> None:
+def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(story: Story) -> None:
     person = story.person()
     for values, field in (
         ({"field_groups": ALL_GROUPS}, "receipt.field_groups"),
         ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes"),
         ({"until_time": NOON + timedelta(hours=73)}, "receipt.until_time"),
     ):
-        wider = partial(consent_by_another, story, person.id, **values)
-        assert wrong_fields(wider) == [(field, "out_of_range")]
-    until = consent_by_another(story, person.id).until_time.ToDatetime(tzinfo=UTC)
-    assert until == NOON + timedelta(hours=72)
+        wider_consent = partial(consent_by_another, story, person.id, **values)
+        assert wrong_fields(wider_consent) == [(field, "out_of_range")]
+    until_time = consent_by_another(story, person.id).until_time.ToDatetime(tzinfo=UTC)
+    assert until_time == NOON + timedelta(hours=72)
 
 
 def test_b7_consent_by_another_for_an_adult_needs_the_right_to_override(story: Story) -> None:
-    without = partial(
+    consent = partial(
         story.receipt,
         story.person().id,
         giver="guardian",
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
         purposes=["HOU.EMG"],
     )
-    assert refusal(without) == ("PERMISSION_DENIED", "right_missing")
+    assert refusal(consent) == ("PERMISSION_DENIED", "right_missing")
 
 
 @pytest.mark.parametrize("by", ["guardian", "authority"])
@@ -231,8 +233,8 @@ def test_b7_only_the_adult_herself_consents_to_a_referral_to_the_police(
     by: str, story: Story
 ) -> None:
     person = story.person()
-    to_police = partial(consent_by_another, story, person.id, by, recipient=ORG["police"])
-    assert refusal(to_police) == OWN_CONSENT_REQUIRED
+    consent = partial(consent_by_another, story, person.id, by, recipient=ORG["police"])
+    assert refusal(consent) == OWN_CONSENT_REQUIRED
     assert is_live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
 
 
@@ -243,8 +245,8 @@ def test_b7_a_decision_in_a_childs_best_interest_is_refused_for_an_adult(story: 
 
 def test_b7_nobody_consents_for_a_person_who_has_withdrawn_any_consent(story: Story) -> None:
     person = story.person()
-    own = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
-    story.ngo.WithdrawReceipt(id=own.id)
+    own_receipt = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
+    story.ngo.WithdrawReceipt(id=own_receipt.id)
     assert refusal(partial(consent_by_another, story, person.id)) == OWN_CONSENT_REQUIRED
 
 
@@ -252,9 +254,9 @@ def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
-    own = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
+    own_receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
     sent = send(story, draft, confirm(service, consent_by_another(story, draft.person_id)))
-    service.as_("clinic", "WORKER").WithdrawReceipt(id=own.id)
+    service.as_("clinic", "WORKER").WithdrawReceipt(id=own_receipt.id)
     assert refusal(lambda: open_received(story, sent))[0] in ("FAILED_PRECONDITION", "NOT_FOUND")
     assert read(story.ngo, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
 
@@ -276,12 +278,15 @@ def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
     story: Story, service: Service
 ) -> None:
     draft, sent = story.draft(), story.overridden()
-    for_draft, for_sent = (
+    draft_consent, sent_consent = (
         confirm(service, consent_by_another(story, referral.person_id))
         for referral in (draft, sent)
     )
     with shelter_of_the_police(service):
-        for use in (partial(send, story, draft, for_draft), partial(attach, story, sent, for_sent)):
+        for use in (
+            partial(send, story, draft, draft_consent),
+            partial(attach, story, sent, sent_consent),
+        ):
             assert refusal(use) == OWN_CONSENT_REQUIRED
 
 
@@ -332,19 +337,19 @@ def test_a_consent_is_live_only_from_a_giver_who_may_give_it(consent: Receipt, o
     assert consent.is_live(NOON) is opens
 
 
-def test_receipts_signed_before_grounds_were_recorded_remain_valid() -> None:
-    before = receipt("person", age="18-24").canonical()
-    assert b"ground_code" not in before
-    assert b"circumstances" not in before
+def test_grounds_change_the_signed_text_of_a_receipt_only_if_it_has_some() -> None:
+    text_without_ground = receipt("person", age="18-24").canonical()
+    assert b"ground_code" not in text_without_ground
+    assert b"circumstances" not in text_without_ground
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
 
 
 def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
     story: Story, service: Service
 ) -> None:
-    created = {consent_by_another(story, story.person().id).id for _ in range(3)}
+    created_ids = {consent_by_another(story, story.person().id).id for _ in range(3)}
     answers = list(pages(service.as_("ngo", "MANAGER").ListProposedReceipts, page_size=2))
     assert {len(answer.receipts) for answer in answers[:-1]} == {2}
-    listed = [receipt.id for answer in answers for receipt in answer.receipts]
-    assert created <= set(listed)
-    assert len(listed) == len(set(listed))
+    listed_ids = [receipt.id for answer in answers for receipt in answer.receipts]
+    assert created_ids <= set(listed_ids)
+    assert len(listed_ids) == len(set(listed_ids))

@@ -32,8 +32,8 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
         note="she said it on the line",
     )
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
-    first = operator.CreateContact(request)
-    assert operator.CreateContact(request).reference == first.reference
+    first_answer = operator.CreateContact(request)
+    assert operator.CreateContact(request).reference == first_answer.reference
     [row, *_] = service.rows(
         "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", operator.caller.id
     )

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,21 +32,13 @@ from protos.referrals.v1 import people_pb2, people_pb2_grpc, referrals_pb2
 from services.referrals.__main__ import MIGRATIONS
 from services.referrals.network.store import members
 from tests.parts import postgres as parts
-from tests.parts.local_stack import ROOT
+from tests.parts.local_stack import ROOT, until
 from tests.parts.softhsm import MODULE, PIN, SoftHsm
 from tests.referrals.conftest import ORG
 
 pytestmark = pytest.mark.long
 
 PEOPLE = 10_000
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < end, f"not within {seconds:g} s"
-        time.sleep(0.02)
-    return answer
 
 
 class Network:
@@ -68,10 +60,12 @@ class Network:
         )
         self.keys = SealingKeys(folder / "keys", "referrals", KeyService(softhsm.token(label)))
         self.environment = {
-            **os.environ, **softhsm.environment_for(label), "ENLACE_DATABASE_URL": self.place.url,
+            **os.environ,
+            **softhsm.environment_for(label),
+            "ENLACE_DATABASE_URL": self.place.url,
             "ENLACE_KEYS": str(folder / "keys"),
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
-        }  # fmt: skip
+        }
         self.issuer = Issuer(key_folder.signing(folder / "keys", "tokens"), SystemClock())
         self.database = Database(self.place.url, max_size=2, view_of=members.view_of)
         self.database.open()
@@ -83,8 +77,8 @@ class Network:
     def command(self, *words: str) -> tuple[int, dict[str, Any]]:
         """Runs a command of the service; returns its exit code and output."""
         process = self.begin(*words, "--json")
-        out, _ = process.communicate(timeout=120)
-        return process.returncode, json.loads(out) if out else {}
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, json.loads(output) if output else {}
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "services.referrals", *words]
@@ -99,12 +93,12 @@ class Network:
 
     @contextmanager
     def running(self, **environment: str) -> Iterator["RunningService"]:
-        created = RunningService(self, environment)
+        service = RunningService(self, environment)
         try:
-            yield created
+            yield service
         finally:
-            created.channel.close()
-            created.process.kill()
+            service.channel.close()
+            service.process.kill()
 
     def add_people(self, count: int) -> None:
         """Adds files whose keys are wrapped by the token."""
@@ -159,10 +153,14 @@ class RunningService:
         return self.readiness() == HealthCheckResponse.SERVING
 
     def wait_until_ready(self) -> None:
-        until(lambda: self.ready)
+        until(lambda: self.ready, 30)
+
+    def wait_until_waiting(self) -> None:
+        """Waits until the process answers and has logged that its key service is away."""
+        until(lambda: bool(self.readiness() and self.logged_reasons("key_service_away")), 30)
 
     def wait_until_exit(self) -> None:
-        until(lambda: not self.process.alive)
+        until(lambda: not self.process.alive, 30)
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [
@@ -186,10 +184,10 @@ class RunningService:
             safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE),
             request_id=new_id(),
         )
-        created: people_pb2.Person = self.people.CreatePerson(
+        person: people_pb2.Person = self.people.CreatePerson(
             request, metadata=self.as_worker(), timeout=10
         )
-        return created
+        return person
 
     def name(self, person_id: str) -> str:
         request = people_pb2.OpenPersonRequest(
@@ -208,19 +206,19 @@ class RunningService:
 
 @pytest.fixture(scope="module")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftHsm]:
-    created = SoftHsm(tmp_path_factory.mktemp("softhsm"))
+    softhsm = SoftHsm(tmp_path_factory.mktemp("softhsm"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOFTHSM2_CONF", created.environment["SOFTHSM2_CONF"])
-        yield created
+        patch.setenv("SOFTHSM2_CONF", softhsm.environment["SOFTHSM2_CONF"])
+        yield softhsm
 
 
 @pytest.fixture
 def network(softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path) -> Iterator[Network]:
     """Returns a network whose sealing keys were never in a file."""
-    created = Network(postgres, softhsm, new_id()[:12], tmp_path)
-    assert created.begin("make-keys").wait(60) == 0
-    yield created
-    created.database.close()
+    network = Network(postgres, softhsm, new_id()[:12], tmp_path)
+    assert network.begin("make-keys").wait(60) == 0
+    yield network
+    network.database.close()
 
 
 def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
@@ -240,9 +238,9 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
         service.wait_until_exit()
         assert PIN not in service.process.log.read_text()
     assert key_folder.sealing_files(network.folder / "keys", "referrals") == []
-    with network.running() as again:
-        again.wait_until_ready()
-        assert again.name(person.id) == "Ximena"
+    with network.running() as restarted_service:
+        restarted_service.wait_until_ready()
+        assert restarted_service.name(person.id) == "Ximena"
     assert network.command("doctor")[1]["key service"]
     with network.softhsm.away():
         assert not network.command("doctor")[1]["key service"]
@@ -257,7 +255,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
     pin = tmp_path / "another pin"
     pin.write_text("0000")
     with network.softhsm.away(), network.running() as service:
-        until(lambda: service.readiness() and service.logged_reasons("key_service_away"))
+        service.wait_until_waiting()
         with pytest.raises(grpc.RpcError) as caught:
             service.create("Ximena")
         assert (caught.value.code(), caught.value.details(), service.ready) == (
@@ -267,7 +265,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
         )
         assert service.logged_reasons("key_service_away") == ["token_away"]
     with network.running(ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
-        until(lambda: service.readiness() and service.logged_reasons("key_service_away"))
+        service.wait_until_waiting()
         with pytest.raises(grpc.RpcError):
             service.create("Ximena")
         assert (service.logged_reasons("key_service_away"), service.ready) == (["pin_wrong"], False)
@@ -276,7 +274,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
         assert service.name(service.create("Ximena").id) == "Ximena"
 
 
-def test_a_service_with_another_token_or_one_without_keys_exits(
+def test_a_service_with_another_token_or_a_token_without_keys_exits(
     network: Network, softhsm: SoftHsm, tmp_path: Path
 ) -> None:
     with network.running() as service:
@@ -328,7 +326,7 @@ def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destr
         person = service.create("Ximena")
         network.add_people(PEOPLE)
         process = network.begin("rotate-keys")
-        until(lambda: network.wrapped_by(1))
+        until(lambda: network.wrapped_by(1) > 0, 30, every=0.02)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
         assert 0 < network.wrapped_by(1) < PEOPLE, "the rotation was killed midway"
@@ -342,9 +340,9 @@ def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destr
             1,
             PEOPLE + 1,
         )
-        began = time.perf_counter()
+        start = time.perf_counter()
         code, output = network.command("rotate-keys")
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         print(f"{PEOPLE} keys rewrapped in {seconds:.1f} s")
         assert (code, output["wrapped"], output["newest"]) == (0, PEOPLE + 1, 2)
         assert seconds < 60
@@ -358,15 +356,15 @@ def test_a_running_network_can_move_its_keys_from_files_to_a_token(
     softhsm: SoftHsm, postgres: parts.Server, tmp_path: Path
 ) -> None:
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
-    without = {name: "" for name in network.environment if name.startswith("ENLACE_PKCS11")}
-    with network.running(**without) as before:
-        before.wait_until_ready()
-        person = before.create("Ximena")
+    without_token = {name: "" for name in network.environment if name.startswith("ENLACE_PKCS11")}
+    with network.running(**without_token) as file_service:
+        file_service.wait_until_ready()
+        person = file_service.create("Ximena")
         with network.running() as service:
             service.wait_until_ready()
             assert service.name(person.id) == "Ximena"
-        before.process.ask_to_stop()
-        before.wait_until_exit()
+        file_service.process.ask_to_stop()
+        file_service.wait_until_exit()
     with network.running() as service:
         service.wait_until_ready()
         code, output = network.command("rotate-keys")
@@ -374,10 +372,10 @@ def test_a_running_network_can_move_its_keys_from_files_to_a_token(
         assert network.keys.retire(1) == [0]
         assert key_folder.sealing_files(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
-    with network.running() as after:
-        after.wait_until_ready()
-        assert after.name(person.id) == "Ximena"
-    with network.running(**without) as forgetful:
-        forgetful.wait_until_exit()
-        assert forgetful.process.returncode != 0
+    with network.running() as restarted_service:
+        restarted_service.wait_until_ready()
+        assert restarted_service.name(person.id) == "Ximena"
+    with network.running(**without_token) as tokenless_service:
+        tokenless_service.wait_until_exit()
+        assert tokenless_service.process.returncode != 0
     network.database.close()

@@ -160,7 +160,7 @@ def in_state(state: State) -> Referral:
     return referral
 
 
-def after(*verbs: str) -> Referral:
+def referral_after(*verbs: str) -> Referral:
     """Returns a referral that took these steps at noon, each by a side that may take it."""
     referral = draft()
     for verb in verbs:
@@ -182,8 +182,8 @@ def test_every_verb_of_the_table_is_tested() -> None:
 
 def test_each_row_carries_the_fields_of_its_request() -> None:
     for request, verb in VERB_OF.items():
-        fields = {field.name for field in request.DESCRIPTOR.fields} - {"id", "etag", "request_id"}
-        assert {field.name for field in BY_VERB[verb].carries} == fields, verb
+        names = {field.name for field in request.DESCRIPTOR.fields} - {"id", "etag", "request_id"}
+        assert {field.name for field in BY_VERB[verb].carries} == names, verb
     assert BY_VERB.keys() - VERB_OF.values() == {"expire", "reopen", "withdraw_consent"}
 
 
@@ -206,17 +206,17 @@ def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_e
             referral = in_state(state)
             if verb == "enter_in_error":  # refused while a deletion is expected
                 referral.stop_deadlines(NOON, DeadlineKind.DELETION)
-            before = deepcopy(referral)
-            allowed = state in row.sources and side in row.sides
+            original = deepcopy(referral)
+            is_allowed = state in row.sources and side in row.sides
             cell = f"{verb} in {state.value} by {side.value if side else 'a stranger'}"
-            if not allowed:
+            if not is_allowed:
                 with pytest.raises(Conflict) as caught:
                     STEPS[verb](referral, actor, NOON)
-                assert (caught.value.reason, referral) == ("illegal_transition", before), cell
+                assert (caught.value.reason, referral) == ("illegal_transition", original), cell
                 continue
             STEPS[verb](referral, actor, NOON)
             target, event = row.target or state, referral.events[-1]
-            assert (referral.state, referral.version) == (target, before.version + 1), cell
+            assert (referral.state, referral.version) == (target, original.version + 1), cell
             assert (event.verb, event.from_state, event.to_state, event.actor) == (
                 row.event_verb,
                 state,
@@ -228,22 +228,22 @@ def test_a_step_succeeds_exactly_where_the_table_allows_it_and_changes_nothing_e
 
 
 @pytest.mark.parametrize("side", ACTORS)
-def test_the_offered_steps_are_the_allowed_ones(side: Side | None) -> None:
+def test_exactly_the_allowed_steps_are_offered(side: Side | None) -> None:
     for state in State:
         referral = in_state(state)
-        offered = {
+        offered_verbs = {
             t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.sides
         }
-        if state is State.CONSENT_WITHDRAWN:  # in which a deletion is expected
-            offered -= {"enter_in_error"}
-        assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered
+        if state is State.CONSENT_WITHDRAWN:  # a deletion is expected
+            offered_verbs -= {"enter_in_error"}
+        assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered_verbs
 
 
-def test_a_withdrawn_consent_ends_all_that_is_still_asked_for_whoever_records_it() -> None:
+def test_a_withdrawn_consent_ends_a_live_referral_and_an_open_need_whoever_records_it() -> None:
     for state in State:
         for actor in ACTORS.values():
             referral = in_state(state)
-            before = deepcopy(referral)
+            original = deepcopy(referral)
             referral.withdraw_consent(actor, NOON, DAYS)
             if state in LIVE:
                 assert (referral.state, referral.events[-1].attribution) == (
@@ -259,7 +259,7 @@ def test_a_withdrawn_consent_ends_all_that_is_still_asked_for_whoever_records_it
                 assert (referral.state, referral.need_is_open) == (state, False)
                 assert referral.need_close_reason_code == "person_declined"
             else:
-                assert referral == before
+                assert referral == original
 
 
 def test_a_terminal_state_is_left_only_by_an_entry_in_error() -> None:
@@ -292,7 +292,7 @@ def test_everybody_sees_the_same_turn_except_the_receiver_of_a_returned_referral
 
 @pytest.mark.parametrize("side", ACTORS)
 def test_the_main_step_is_allowed_and_advances_the_referral(side: Side | None) -> None:
-    moving = {
+    advancing_verbs = {
         "send",
         "acknowledge",
         "answer",
@@ -306,14 +306,15 @@ def test_the_main_step_is_allowed_and_advances_the_referral(side: Side | None) -
     }
     for state in State:
         referral, actor = in_state(state), ACTORS[side]
-        allowed, main = referral.allowed_verbs(actor, NOON), referral.main_step(actor, NOON)
+        allowed_verbs = referral.allowed_verbs(actor, NOON)
+        main_verb = referral.main_step(actor, NOON)
         if state in CAME_BACK and side is Side.SENDER:
-            assert main == REFER_AGAIN
-        elif main:
-            assert main in moving
-            assert allowed[0] == main, "the main step is offered first"
+            assert main_verb == REFER_AGAIN
+        elif main_verb:
+            assert main_verb in advancing_verbs
+            assert allowed_verbs[0] == main_verb, "the main step is offered first"
         else:
-            assert not moving & set(allowed)
+            assert not advancing_verbs & set(allowed_verbs)
 
 
 def test_the_side_whose_turn_it_is_has_a_main_step() -> None:
@@ -325,7 +326,7 @@ def test_the_side_whose_turn_it_is_has_a_main_step() -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in State if state in CAME_BACK])
-@pytest.mark.parametrize("end", ["followed up", "closed by name"])
+@pytest.mark.parametrize("end", ["followed up", "closed explicitly"])
 def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_closed(
     state: State, end: str
 ) -> None:
@@ -333,55 +334,55 @@ def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_clos
     referral = in_state(state)
     for actor, turn in ((sender, Side.SENDER), (receiver, None)):
         assert (referral.shows_open_need(actor), referral.side_to_act(actor)) == (bool(turn), turn)
-    years = NOON + timedelta(days=700)
-    assert referral.main_step(sender, years) == REFER_AGAIN, "it never ends by time"
-    assert "close_need" in referral.allowed_verbs(sender, years)
+    years_later = NOON + timedelta(days=700)
+    assert referral.main_step(sender, years_later) == REFER_AGAIN, "no deadline ends the need"
+    assert "close_need" in referral.allowed_verbs(sender, years_later)
     if end == "followed up":
         referral.followed_up = True
     else:
-        STEPS["close_need"](referral, sender, years)
+        STEPS["close_need"](referral, sender, years_later)
     assert (
         referral.shows_open_need(sender),
         referral.side_to_act(sender),
         referral.main_step(sender, NOON),
     ) == (False, None, "")
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        STEPS["close_need"](referral, sender, years)
+        STEPS["close_need"](referral, sender, years_later)
 
 
 @pytest.mark.parametrize("side", [Side.SENDER, Side.COORDINATOR])
-def test_no_entry_in_error_spares_the_receiver_the_confirmation_of_a_deletion(side: Side) -> None:
-    referral = after("send", "withdraw_consent")
+def test_an_entry_in_error_waits_for_the_confirmation_of_a_deletion(side: Side) -> None:
+    referral = referral_after("send", "withdraw_consent")
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         STEPS["enter_in_error"](referral, ACTORS[side], NOON)
     assert referral.side_to_act(ACTORS[side]) is Side.RECEIVER
-    hour = NOON + timedelta(hours=1)
-    STEPS["confirm_deletion"](referral, ACTORS[Side.RECEIVER], hour)
-    STEPS["enter_in_error"](referral, ACTORS[side], hour)
+    hour_later = NOON + timedelta(hours=1)
+    STEPS["confirm_deletion"](referral, ACTORS[Side.RECEIVER], hour_later)
+    STEPS["enter_in_error"](referral, ACTORS[side], hour_later)
     assert referral.state is State.ENTERED_IN_ERROR
 
 
 def test_the_sender_may_enter_a_referral_in_error_for_a_day_and_a_coordinator_at_any_time() -> None:
     day_after = NOON + timedelta(hours=24, seconds=1)
-    late = in_state(State.SENT)
+    old_referral = in_state(State.SENT)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        STEPS["enter_in_error"](late, ACTORS[Side.SENDER], day_after)
-    assert "enter_in_error" not in late.allowed_verbs(ACTORS[Side.SENDER], day_after)
-    STEPS["enter_in_error"](late, ACTORS[Side.COORDINATOR], day_after)
-    in_time = in_state(State.SENT)
-    STEPS["enter_in_error"](in_time, ACTORS[Side.SENDER], NOON + timedelta(hours=24))
-    assert in_time.state is late.state is State.ENTERED_IN_ERROR
+        STEPS["enter_in_error"](old_referral, ACTORS[Side.SENDER], day_after)
+    assert "enter_in_error" not in old_referral.allowed_verbs(ACTORS[Side.SENDER], day_after)
+    STEPS["enter_in_error"](old_referral, ACTORS[Side.COORDINATOR], day_after)
+    new_referral = in_state(State.SENT)
+    STEPS["enter_in_error"](new_referral, ACTORS[Side.SENDER], NOON + timedelta(hours=24))
+    assert new_referral.state is old_referral.state is State.ENTERED_IN_ERROR
 
 
 def test_a_question_can_be_asked_only_once() -> None:
-    referral = after("send", "ask", "answer")
+    referral = referral_after("send", "ask", "answer")
     with pytest.raises(Conflict, match=r"^already_asked$"):
         STEPS["ask"](referral, ACTORS[Side.RECEIVER], NOON)
     assert "ask" not in referral.allowed_verbs(ACTORS[Side.RECEIVER], NOON)
 
 
 @pytest.mark.parametrize(
-    ("verb", "state", "carried", "missing"),
+    ("verb", "state", "content", "missing_field"),
     [
         ("ask", State.SENT, {"question_code": "other"}, "note"),
         ("accept", State.SENT, {}, "planned_first_contact_time"),
@@ -394,13 +395,13 @@ def test_a_question_can_be_asked_only_once() -> None:
     ],
 )
 def test_a_step_without_its_required_data_is_refused_and_changes_nothing(
-    verb: str, state: State, carried: dict[str, Any], missing: str
+    verb: str, state: State, content: dict[str, Any], missing_field: str
 ) -> None:
     referral = in_state(state)
-    before = deepcopy(referral)
+    original = deepcopy(referral)
     side = Side.RECEIVER if Side.RECEIVER in BY_VERB[verb].sides else Side.SENDER
-    violations = violations_of(lambda: referral.take(verb, ACTORS[side], NOON, DAYS, **carried))
-    assert ([field for field, _ in violations], referral) == ([missing], before)
+    violations = violations_of(lambda: referral.take(verb, ACTORS[side], NOON, DAYS, **content))
+    assert ([field for field, _ in violations], referral) == ([missing_field], original)
 
 
 @pytest.mark.parametrize("note", ["", " \n"])
@@ -411,7 +412,7 @@ def test_an_empty_note_is_refused_only_if_a_note_is_needed(note: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "state", "carried"),
+    ("verb", "state", "content"),
     [
         ("ask", State.SENT, {"question_code": "dates"}),
         (
@@ -432,12 +433,12 @@ def test_an_empty_note_is_refused_only_if_a_note_is_needed(note: str) -> None:
     ],
 )
 def test_a_referral_stores_the_fields_that_a_step_carries(
-    verb: str, state: State, carried: dict[str, Any]
+    verb: str, state: State, content: dict[str, Any]
 ) -> None:
     referral = in_state(state)
     [side] = BY_VERB[verb].sides - {Side.SYSTEM}
-    referral.take(verb, ACTORS[side], NOON, DAYS, **carried)
-    assert {name: getattr(referral, name) for name in carried} == carried
+    referral.take(verb, ACTORS[side], NOON, DAYS, **content)
+    assert {name: getattr(referral, name) for name in content} == content
 
 
 def test_the_history_has_the_actor_the_reason_and_the_note_of_a_step() -> None:
@@ -458,7 +459,7 @@ def test_the_history_has_the_actor_the_reason_and_the_note_of_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "delivered", "violations"),
+    ("outcome", "need_codes", "violations"),
     [
         (
             "fully_met",
@@ -468,21 +469,19 @@ def test_the_history_has_the_actor_the_reason_and_the_note_of_a_step() -> None:
         ("not_met", ("HOU.EMG",), [("delivered_need_codes", "contradicts")]),
     ],
 )
-def test_delivered_needs_have_known_codes_and_help_that_did_not_meet_the_need_delivered_none(
-    outcome: str, delivered: tuple[str, ...], violations: list[tuple[str, str]]
+def test_delivered_needs_have_known_codes_and_are_empty_if_the_need_was_not_met(
+    outcome: str, need_codes: tuple[str, ...], violations: list[tuple[str, str]]
 ) -> None:
     complete = partial(
         in_state(State.IN_PROGRESS).take, "complete", ACTORS[Side.RECEIVER], NOON, DAYS
     )
-    assert (
-        violations_of(lambda: complete(outcome_code=outcome, delivered_need_codes=delivered))
-        == violations
-    )
+    attempt = partial(complete, outcome_code=outcome, delivered_need_codes=need_codes)
+    assert violations_of(attempt) == violations
     complete(outcome_code="not_met")
 
 
 def test_the_page_names_the_required_data_of_every_step() -> None:
-    assert lifecycle_page.CARRIES.keys() == BY_VERB.keys()
+    assert lifecycle_page.REQUIRED_CONTENT.keys() == BY_VERB.keys()
 
 
 def test_the_page_is_up_to_date() -> None:

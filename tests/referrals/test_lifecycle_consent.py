@@ -36,7 +36,7 @@ RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
 
 
 @pytest.mark.parametrize(
-    ("receipt", "known", "missing"),
+    ("receipt", "plan_known", "error"),
     [
         (RECEIPT, False, Conflict("safe_contact_missing")),
         (None, True, Conflict("receipt_missing")),
@@ -44,27 +44,27 @@ RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
     ],
 )
 def test_nothing_is_sent_without_a_plan_a_receipt_and_the_note_of_an_override(
-    receipt: Receipt | None, known: bool, missing: Refusal
+    receipt: Receipt | None, plan_known: bool, error: Refusal
 ) -> None:
     referral = draft()
-    before = deepcopy(referral)
-    with pytest.raises(Refusal) as refused:
-        referral.send(ACTORS[Side.SENDER], NOON, DAYS, receipt, safe_contact_known=known)
-    assert (str(refused.value), referral) == (str(missing), before)
+    original = deepcopy(referral)
+    with pytest.raises(Refusal) as caught:
+        referral.send(ACTORS[Side.SENDER], NOON, DAYS, receipt, safe_contact_known=plan_known)
+    assert (str(caught.value), referral) == (str(error), original)
 
 
 def test_an_override_is_no_consent_to_attach() -> None:
     referral = in_state(State.SENT)
-    before = deepcopy(referral)
+    original = deepcopy(referral)
     with pytest.raises(Conflict, match=r"^receipt_missing$"):
         referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, OVERRIDE)
-    assert referral == before
+    assert referral == original
 
 
-@pytest.mark.parametrize("missing", ["need_code", "urgency", "service_id"])
-def test_an_incomplete_draft_is_not_sent(missing: str) -> None:
+@pytest.mark.parametrize("field", ["need_code", "urgency", "service_id"])
+def test_an_incomplete_draft_is_not_sent(field: str) -> None:
     referral = draft()
-    setattr(referral, missing, None if missing == "urgency" else "")
+    setattr(referral, field, None if field == "urgency" else "")
     with pytest.raises(Conflict, match=r"^incomplete_draft$"):
         STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     assert referral.state is State.DRAFT
@@ -101,13 +101,13 @@ def test_a_refused_change_of_a_draft_changes_nothing(
     change: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     referral = draft()
-    before = deepcopy(referral)
+    original = deepcopy(referral)
     assert violations_of(
         lambda: referral.change_draft(
             ACTORS[Side.SENDER], NOON, DAYS, answered_urgency=Urgency.EMERGENCY, **change
         )
     ) == [violation]
-    assert referral == before
+    assert referral == original
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_refused_correction_of_the_urgency_changes_nothing(
 ) -> None:
     referral = in_state(State.SENT)
     referral.assault_time = assault_time
-    before = deepcopy(referral)
+    original = deepcopy(referral)
     assert violations_of(
         lambda: referral.amend(
             ACTORS[Side.SENDER],
@@ -135,7 +135,7 @@ def test_a_refused_correction_of_the_urgency_changes_nothing(
             urgency_reason_code=reason,
         )
     ) == [violation]
-    assert referral == before
+    assert referral == original
 
 
 def test_another_recipient_needs_another_consent() -> None:
@@ -147,7 +147,7 @@ def test_another_recipient_needs_another_consent() -> None:
     assert referral.receipt_id == ""
 
 
-def overridden() -> Referral:
+def overridden_referral() -> Referral:
     """Returns a referral that the rescuer sent on an override."""
     referral = draft()
     referral.send(RESCUER, NOON, DAYS, OVERRIDE, safe_contact_known=True, note="in danger")
@@ -156,11 +156,11 @@ def overridden() -> Referral:
 
 @pytest.mark.parametrize("arrival", [None, Arrival("tonight", "by bus", "alone", "red scarf")])
 @pytest.mark.parametrize("nobody_calls", [True, False])
-def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_other_with_one(
+def test_an_arrival_is_required_and_stored_only_for_a_person_whom_nobody_may_contact(
     nobody_calls: bool, arrival: Arrival | None
 ) -> None:
     referral = draft()
-    before = deepcopy(referral)
+    original = deepcopy(referral)
 
     def send() -> None:
         referral.send(
@@ -177,7 +177,7 @@ def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_ot
         assert violations_of(send) == [
             (f"arrival.{field.name}", "required") for field in fields(Arrival)
         ]
-        assert referral == before
+        assert referral == original
         return
     send()
     assert referral.events[-1].arrival == (arrival if nobody_calls else None)
@@ -185,22 +185,33 @@ def test_a_person_whom_nobody_may_contact_is_sent_only_with_an_arrival_and_no_ot
 
 def test_a_receipt_that_opens_nothing_is_refused_before_an_arrival_is_asked_for() -> None:
     referral = draft()
-    elsewhere = replace(RECEIPT, recipient_organization_id="another")
+    other_receipt = replace(RECEIPT, recipient_organization_id="another")
     with pytest.raises(Conflict, match=r"^receipt_recipient_differs$"):
         referral.send(
-            ACTORS[Side.SENDER], NOON, DAYS, elsewhere, safe_contact_known=True, nobody_calls=True
+            ACTORS[Side.SENDER],
+            NOON,
+            DAYS,
+            other_receipt,
+            safe_contact_known=True,
+            nobody_calls=True,
         )
 
 
-def test_a_sent_referral_shows_its_receipt_and_only_with_an_override_a_reason_and_a_worker() -> (
-    None
-):
-    consented, urgent = draft(), overridden()
-    STEPS["send"](consented, ACTORS[Side.SENDER], LATER)
-    of_override = {DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END}
+def test_a_sent_referral_shows_its_receipt_and_the_reason_and_worker_of_an_override() -> None:
+    consented_referral, override_referral = draft(), overridden_referral()
+    STEPS["send"](consented_referral, ACTORS[Side.SENDER], LATER)
+    override_kinds = {DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END}
     for referral, receipt, reason, worker, note, time, deadlines in (
-        (consented, "receipt", "", "", "", LATER, set()),
-        (urgent, "override", "life_at_risk", "rescuer", "in danger", NOON, of_override),
+        (consented_referral, "receipt", "", "", "", LATER, set()),
+        (
+            override_referral,
+            "override",
+            "life_at_risk",
+            "rescuer",
+            "in danger",
+            NOON,
+            override_kinds,
+        ),
     ):
         assert (
             referral.receipt_id,
@@ -209,25 +220,25 @@ def test_a_sent_referral_shows_its_receipt_and_only_with_an_override_a_reason_an
             referral.send_time,
         ) == (receipt, reason, worker, time)
         assert (referral.events[-1].reason_code, referral.events[-1].note) == (reason, note)
-        assert of_override & set(running_kinds(referral)) == deadlines
+        assert override_kinds & set(running_kinds(referral)) == deadlines
 
 
 def test_an_answer_about_unsafe_people_and_places_is_needed_before_sending() -> None:
     referral = draft()
     referral.unsafe = NOT_STATED
-    with pytest.raises(Conflict, match=r"^unsafe_not_asked$") as refused:
+    with pytest.raises(Conflict, match=r"^unsafe_not_asked$") as caught:
         STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
-    assert refused.value.about == ("unsafe_code",)
+    assert caught.value.about == ("unsafe_code",)
 
 
-def test_every_change_of_a_draft_makes_what_was_read_before_stale() -> None:
+def test_every_change_of_a_draft_makes_its_former_version_stale() -> None:
     referral = Referral.draft("0" * 32, ACTORS[Side.SENDER], "person", Coarse(), NOON, DAYS)
     assert (referral.version, referral.step_version) == (1, 1)
     referral.change_draft(ACTORS[Side.SENDER], LATER, DAYS, need_code="HOU.EMG")
     assert (referral.version, referral.step_version, referral.update_time) == (2, 2, LATER)
 
 
-def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_consent() -> None:
+def test_the_draft_of_a_rerouting_has_the_known_data_of_the_person_but_no_consent() -> None:
     referral = draft()
     referral.change_draft(
         ACTORS[Side.SENDER],
@@ -241,7 +252,7 @@ def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_c
     referral.coarse, referral.urgency_reason_code = Coarse(country="NI"), "safe_until_then"
     STEPS["send"](referral, ACTORS[Side.SENDER], NOON)
     coordinator = ACTORS[Side.COORDINATOR]
-    following = referral.reroute(
+    following_draft = referral.reroute(
         coordinator,
         LATER,
         DAYS,
@@ -251,8 +262,8 @@ def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_c
     )
     event = referral.events[-1]
     assert (event.verb, event.note, event.time) == ("rerouted", "nobody answers", LATER)
-    assert referral.following_id == following.id == "1" * 32
-    assert following == Referral(
+    assert referral.following_id == following_draft.id == "1" * 32
+    assert following_draft == Referral(
         "1" * 32,
         referral.sender_organization_id,
         referral.sender_worker_id,
@@ -280,16 +291,16 @@ def test_a_rerouting_passes_on_to_its_draft_what_is_known_of_the_person_and_no_c
 
 
 def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_right() -> None:
-    referral = overridden()
+    referral = overridden_referral()
     worker = Actor("worker", "another worker", "sender")
     for actor in (RESCUER, worker, ACTORS[Side.RECEIVER], ACTORS[Side.PERSON], ACTORS[None]):
         assert "confirm_override" not in referral.allowed_verbs(actor, NOON)
         with pytest.raises(Conflict, match=r"^illegal_transition$"):
             referral.take("confirm_override", actor, NOON, DAYS)
-    late = NOON + timedelta(hours=12)
+    end_time = NOON + timedelta(hours=12)
     for actor in (ACTORS[Side.SENDER], ACTORS[Side.COORDINATOR]):
-        assert "confirm_override" in referral.allowed_verbs(actor, late - timedelta(seconds=1))
-        assert "confirm_override" not in referral.allowed_verbs(actor, late)
+        assert "confirm_override" in referral.allowed_verbs(actor, end_time - timedelta(seconds=1))
+        assert "confirm_override" not in referral.allowed_verbs(actor, end_time)
     referral.take("confirm_override", ACTORS[Side.COORDINATOR], NOON, DAYS)
     assert {*running_kinds(referral)} >= {DeadlineKind.OVERRIDE_END, DeadlineKind.ACKNOWLEDGE}
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
@@ -298,15 +309,15 @@ def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_r
 
 def test_an_account_that_may_be_the_senders_cannot_confirm_her_override() -> None:
     for kin in (Kin(), Kin(alone="second_factor"), Kin(frozenset({mark_of(RESCUER.id)}), "")):
-        referral, again = overridden(), replace(ACTORS[Side.SENDER], kin=kin)
-        assert "confirm_override" not in referral.allowed_verbs(again, NOON)
-        with pytest.raises(Conflict, match=r"^not_independent$") as refused:
-            referral.take("confirm_override", again, NOON, DAYS)
-        assert refused.value.about == (kin.alone or "kin",)
+        referral, second_account = overridden_referral(), replace(ACTORS[Side.SENDER], kin=kin)
+        assert "confirm_override" not in referral.allowed_verbs(second_account, NOON)
+        with pytest.raises(Conflict, match=r"^not_independent$") as caught:
+            referral.take("confirm_override", second_account, NOON, DAYS)
+        assert caught.value.about == (kin.alone or "kin",)
 
 
 def test_a_consent_replaces_an_override_once_and_stops_its_deadlines() -> None:
-    referral = overridden()
+    referral = overridden_referral()
     assert (referral.receipt_id, referral.override_reason_code) == ("override", "life_at_risk")
     referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, RECEIPT)
     assert (referral.receipt_id, referral.state, referral.override_reason_code) == (
@@ -318,27 +329,29 @@ def test_a_consent_replaces_an_override_once_and_stops_its_deadlines() -> None:
     assert "confirm_override" not in referral.allowed_verbs(ACTORS[Side.SENDER], NOON)
 
 
-def test_a_consent_is_replaced_by_another_one_but_not_by_itself() -> None:
-    consented = in_state(State.IN_PROGRESS)
-    again = replace(RECEIPT, id="again", until_time=NOON + timedelta(days=365))
-    consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, again)
-    assert (consented.receipt_id, consented.state) == ("again", State.IN_PROGRESS)
-    elsewhere = replace(RECEIPT, id="other", recipient_organization_id="another")
+def test_a_consent_can_be_replaced_by_another_consent_but_not_by_itself() -> None:
+    referral = in_state(State.IN_PROGRESS)
+    new_receipt = replace(RECEIPT, id="again", until_time=NOON + timedelta(days=365))
+    referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, new_receipt)
+    assert (referral.receipt_id, referral.state) == ("again", State.IN_PROGRESS)
+    other_receipt = replace(RECEIPT, id="other", recipient_organization_id="another")
     with pytest.raises(Conflict, match=r"^receipt_recipient_differs$"):
-        consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, elsewhere)
+        referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, other_receipt)
     assert violations_of(
-        lambda: consented.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, again)
+        lambda: referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, new_receipt)
     ) == [("receipt_id", "repeated")]
-    assert not consented.could_be_based_on(again, NOON)
-    assert consented.could_be_based_on(replace(again, id="third"), NOON)
-    over = in_state(State.CLOSED)
+    assert not referral.could_be_based_on(new_receipt, NOON)
+    assert referral.could_be_based_on(replace(new_receipt, id="third"), NOON)
+    closed_referral = in_state(State.CLOSED)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        over.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, replace(again, id="third"))
+        closed_referral.attach_consent(
+            ACTORS[Side.SENDER], NOON, DAYS, replace(new_receipt, id="third")
+        )
 
 
-@pytest.mark.parametrize(("duration", "before"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
+@pytest.mark.parametrize(("duration", "notice"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
 def test_the_end_of_a_consent_is_announced_two_weeks_before_or_halfway_through_a_short_one(
-    duration: float, before: float
+    duration: float, notice: float
 ) -> None:
     receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=duration))
-    assert receipt.until_time - receipt.notice_time == timedelta(days=before)
+    assert receipt.until_time - receipt.notice_time == timedelta(days=notice)

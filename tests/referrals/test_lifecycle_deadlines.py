@@ -26,9 +26,9 @@ from tests.referrals.test_lifecycle import (
     DAYS,
     LATER,
     STEPS,
-    after,
     draft,
     in_state,
+    referral_after,
     running_kinds,
 )
 
@@ -48,17 +48,17 @@ def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
         for side in (Side.SENDER, Side.COORDINATOR):
             assert referral.events_for(ACTORS[side], referral.events) == referral.events
             assert referral.deadlines_for(ACTORS[side])
-        hidden = set(referral.events) - set(
+        hidden_events = set(referral.events) - set(
             referral.events_for(ACTORS[Side.RECEIVER], referral.events)
         )
-        assert {event.verb for event in hidden} == {"clock_breached", "need_closed"}
+        assert {event.verb for event in hidden_events} == {"clock_breached", "need_closed"}
         assert DeadlineKind.REPLACE not in {
             deadline.kind for deadline in referral.deadlines_for(ACTORS[Side.RECEIVER])
         }
 
 
 @pytest.mark.parametrize(
-    ("verb", "before", "seen"),
+    ("verb", "former_state", "is_seen"),
     [
         ("need_closed", State.DECLINED, False),
         ("leg_lost", State.IN_PROGRESS, False),
@@ -69,44 +69,44 @@ def test_an_open_need_has_a_deadline_that_its_receiver_does_not_see() -> None:
     ],
 )
 def test_a_receiver_sees_no_event_about_the_persons_need_unless_it_also_sent_the_referral(
-    verb: str, before: State, seen: bool
+    verb: str, former_state: State, is_seen: bool
 ) -> None:
-    event = Event(2, verb, before, before, NOON, ACTORS[Side.SENDER])
+    event = Event(2, verb, former_state, former_state, NOON, ACTORS[Side.SENDER])
     referral = in_state(State.DECLINED)
     for side in (Side.SENDER, Side.COORDINATOR):
         assert referral.events_for(ACTORS[side], [event]) == [event]
-    assert referral.events_for(ACTORS[Side.RECEIVER], [event]) == [event] * seen
+    assert referral.events_for(ACTORS[Side.RECEIVER], [event]) == [event] * is_seen
     referral.receiver_organization_id = referral.sender_organization_id
     assert referral.events_for(ACTORS[Side.SENDER], [event]) == [event]
 
 
-SENDERS_OWN = {DeadlineKind.REPLACE, DeadlineKind.DRAFT}
+SENDER_KINDS = {DeadlineKind.REPLACE, DeadlineKind.DRAFT}
 
 
 @pytest.mark.parametrize(
-    ("side", "state", "hidden"),
+    ("side", "state", "hidden_kinds"),
     [
         (Side.SENDER, State.ACCEPTED, set()),
         (Side.SENDER, State.DECLINED, set()),
-        (Side.RECEIVER, State.ACCEPTED, SENDERS_OWN),
-        (Side.RECEIVER, State.DECLINED, {*SENDERS_OWN, *HEALTH}),
+        (Side.RECEIVER, State.ACCEPTED, SENDER_KINDS),
+        (Side.RECEIVER, State.DECLINED, {*SENDER_KINDS, *HEALTH}),
         (Side.COORDINATOR, State.ACCEPTED, set(HEALTH)),
     ],
 )
 def test_each_side_sees_the_deadlines_that_concern_it_and_their_events(
-    side: Side, state: State, hidden: set[DeadlineKind]
+    side: Side, state: State, hidden_kinds: set[DeadlineKind]
 ) -> None:
     referral, actor = in_state(state), ACTORS[side]
     events = [
         Event(2, "clock_reminded", state, state, NOON, ACTORS[Side.SYSTEM], clock=kind)
         for kind in DeadlineKind
     ]
-    known = set(DeadlineKind) - hidden
-    assert {deadline.kind for deadline in referral.deadlines_for(actor)} == known
-    assert {event.clock for event in referral.events_for(actor, events)} == known
+    visible_kinds = set(DeadlineKind) - hidden_kinds
+    assert {deadline.kind for deadline in referral.deadlines_for(actor)} == visible_kinds
+    assert {event.clock for event in referral.events_for(actor, events)} == visible_kinds
 
 
-def test_deadlines_are_listed_with_the_running_ones_first_and_then_by_their_due_time() -> None:
+def test_running_deadlines_are_listed_first_and_each_group_by_due_time() -> None:
     referral, minute = draft(), timedelta(minutes=1)
     referral.deadlines = [
         Deadline(DeadlineKind.CLOSE, NOON, NOON + 1 * minute, stop_time=NOON),
@@ -123,7 +123,7 @@ def test_deadlines_are_listed_with_the_running_ones_first_and_then_by_their_due_
 
 
 def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
-    conditions: dict[str, list[str]] = {
+    verbs_by_state: dict[str, list[str]] = {
         "draft": [],
         "sent": ["send"],
         "acknowledged": ["send", "acknowledge"],
@@ -138,11 +138,11 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
         "rerouted": ["send", "reroute"],
         "consent_withdrawn": ["send", "withdraw_consent"],
     }
-    assert conditions.keys() == {
+    assert verbs_by_state.keys() == {
         state.value for state in LIVE | CAME_BACK | {State.DRAFT, State.CONSENT_WITHDRAWN}
     }, "a new waiting state needs an entry here"
-    for state, verbs in conditions.items():
-        referral = after(*verbs)
+    for state, verbs in verbs_by_state.items():
+        referral = referral_after(*verbs)
         assert referral.state.value == state
         assert referral.side_to_act(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
         assert referral.next_due_time is not None, state
@@ -180,16 +180,16 @@ def test_each_level_that_a_deadline_reaches_is_an_event_and_makes_nothing_stale(
 
 
 def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
-    referral = after("send")
+    referral = referral_after("send")
     verbs = [
         [event.verb for event in referral.fire_deadlines(NOON + timedelta(hours=hours), DAYS)]
         for hours in (36, 47, 48, 400)
     ]
     assert verbs[:3] == [["clock_escalated", "clock_escalated"], [], ["expired"]], (
-        "the deadline of the need starts with the end"
+        "the deadline of the need starts when the referral expires"
     )
-    [expired] = [event for event in referral.events if event.verb == "expired"]
-    assert (expired.actor, expired.to_state, referral.state) == (
+    [expired_event] = [event for event in referral.events if event.verb == "expired"]
+    assert (expired_event.actor, expired_event.to_state, referral.state) == (
         Actor("system", "clock", ""),
         State.EXPIRED,
         State.EXPIRED,
@@ -199,7 +199,7 @@ def test_an_unanswered_referral_expires_at_twice_the_time_to_decide() -> None:
 
 
 def test_a_question_stops_the_time_to_decide_and_starts_the_senders_deadline() -> None:
-    referral = after("send", "ask")
+    referral = referral_after("send", "ask")
     assert running_kinds(referral) == [DeadlineKind.ANSWER]
     assert referral.next_due_time == NOON + timedelta(hours=1)
     assert [event.verb for event in referral.fire_deadlines(NOON + timedelta(days=60), DAYS)] == [
@@ -210,9 +210,9 @@ def test_a_question_stops_the_time_to_decide_and_starts_the_senders_deadline() -
 
 
 def test_the_deadline_of_a_need_stops_at_a_follow_up_and_resumes_if_that_was_an_error() -> None:
-    referral = after("send", "decline")
-    due = referral.next_due_time
-    for followed_up, hours, next_due_time in ((True, 1, None), (False, 2, due)):
+    referral = referral_after("send", "decline")
+    due_time = referral.next_due_time
+    for followed_up, hours, next_due_time in ((True, 1, None), (False, 2, due_time)):
         referral.followed_up = followed_up
         referral.update_need_deadlines(NOON + timedelta(hours=hours))
         assert referral.next_due_time == next_due_time
@@ -228,15 +228,17 @@ def test_a_follow_up_stops_the_deadlines_of_a_need_only_if_the_referral_came_bac
     referral = in_state(state)
     referral.followed_up = True
     referral.update_need_deadlines(LATER)
-    stopped = {deadline.kind for deadline in referral.deadlines if deadline.stop_time == LATER}
-    assert stopped == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
+    stopped_kinds = {
+        deadline.kind for deadline in referral.deadlines if deadline.stop_time == LATER
+    }
+    assert stopped_kinds == ({DeadlineKind.REPLACE, *HEALTH} if state in CAME_BACK else set())
 
 
 def test_the_deadline_of_a_need_that_was_followed_up_at_once_resumes_after_an_error() -> None:
     referral = in_state(State.DECLINED)
     for followed_up in (True, False):
         referral.followed_up = followed_up
-        referral.update_need_deadlines(NOON)  # the moment of the return
+        referral.update_need_deadlines(NOON)  # the time of the return
     assert referral.unstopped_deadlines(DeadlineKind.REPLACE)
 
 
@@ -261,27 +263,27 @@ def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_th
             referral.followed_up = followed_up
             referral.update_need_deadlines(NOON + timedelta(hours=hours))
 
-    helped = draft()
-    set_assault_time(helped, 3)
+    started_referral = draft()
+    set_assault_time(started_referral, 3)
     for verb, side in (("send", Side.SENDER), ("accept", Side.RECEIVER), ("start", Side.RECEIVER)):
-        STEPS[verb](helped, ACTORS[side], NOON)
-    assert health_due_times(helped) == [], "help has begun"
-    STEPS["not_deliver"](helped, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
-    follow_up_in_error(helped)
-    assert health_due_times(helped) == []
+        STEPS[verb](started_referral, ACTORS[side], NOON)
+    assert health_due_times(started_referral) == [], "help has begun"
+    STEPS["not_deliver"](started_referral, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(started_referral)
+    assert health_due_times(started_referral) == []
 
-    corrected = draft()
-    set_assault_time(corrected, 3)
-    set_assault_time(corrected, 5)
-    right = health_due_times(corrected)
-    STEPS["send"](corrected, ACTORS[Side.SENDER], NOON)
-    STEPS["decline"](corrected, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
-    follow_up_in_error(corrected)
-    assert health_due_times(corrected) == right != []
+    corrected_referral = draft()
+    set_assault_time(corrected_referral, 3)
+    set_assault_time(corrected_referral, 5)
+    corrected_times = health_due_times(corrected_referral)
+    STEPS["send"](corrected_referral, ACTORS[Side.SENDER], NOON)
+    STEPS["decline"](corrected_referral, ACTORS[Side.RECEIVER], NOON + timedelta(hours=1))
+    follow_up_in_error(corrected_referral)
+    assert health_due_times(corrected_referral) == corrected_times != []
 
 
 @pytest.mark.parametrize(
-    ("planned", "moved"),
+    ("planned_time", "is_moved"),
     [
         (None, False),
         (NOON - timedelta(hours=1), False),
@@ -291,19 +293,21 @@ def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_th
     ],
 )
 def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expected(
-    planned: datetime | None, moved: bool
+    planned_time: datetime | None, is_moved: bool
 ) -> None:
     referral = in_state(State.ACCEPTED)
-    referral.planned_first_contact_time = planned
+    referral.planned_first_contact_time = planned_time
     [deadline] = referral.unstopped_deadlines(DeadlineKind.FIRST_CONTACT)
     deadline.fired_percent = 50
-    stopped = replace(deadline, stop_time=NOON)
-    referral.deadlines.append(stopped)
-    expected = deepcopy(referral.deadlines)
-    if moved and planned:
-        expected[expected.index(deadline)].restart(planned, planned + timedelta(hours=1))
+    stopped_deadline = replace(deadline, stop_time=NOON)
+    referral.deadlines.append(stopped_deadline)
+    expected_deadlines = deepcopy(referral.deadlines)
+    if is_moved and planned_time:
+        expected_deadlines[expected_deadlines.index(deadline)].restart(
+            planned_time, planned_time + timedelta(hours=1)
+        )
     referral.postpone_first_contact()
-    assert referral.deadlines == expected
+    assert referral.deadlines == expected_deadlines
 
 
 @pytest.mark.parametrize(
@@ -323,15 +327,15 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
         ),
     ],
 )
-def test_a_note_of_the_system_is_an_event_of_the_system_and_changes_no_state(
+def test_a_record_of_the_system_is_an_event_of_the_system_and_changes_no_state(
     record: Callable[[Referral, datetime], None], verb: str, actor: Actor
 ) -> None:
     referral = in_state(State.SENT)
-    before = deepcopy(referral)
+    original = deepcopy(referral)
     record(referral, LATER)
-    assert referral.events[len(before.events) :] == [
+    assert referral.events[len(original.events) :] == [
         Event(
-            before.version + 1,
+            original.version + 1,
             verb,
             State.SENT,
             State.SENT,
@@ -340,15 +344,20 @@ def test_a_note_of_the_system_is_an_event_of_the_system_and_changes_no_state(
             attribution="system",
         )
     ]
-    assert (referral.version, referral.update_time) == (before.version + 1, LATER)
-    assert (referral.state, referral.deadlines) == (before.state, before.deadlines)
-    assert referral.step_version == before.step_version, "no decision becomes stale"
+    assert (referral.version, referral.update_time) == (original.version + 1, LATER)
+    assert (referral.state, referral.deadlines) == (original.state, original.deadlines)
+    assert referral.step_version == original.step_version, "no decision becomes stale"
 
 
 def test_a_referral_lists_the_sides_that_are_out_until_they_are_back() -> None:
     referral = in_state(State.SENT)
     sides_out = []
-    for side, out in (("sender", True), ("receiver", True), ("sender", False), ("receiver", False)):
-        referral.note_standing(side, NOON, is_out=out)
+    for side, is_out in (
+        ("sender", True),
+        ("receiver", True),
+        ("sender", False),
+        ("receiver", False),
+    ):
+        referral.note_standing(side, NOON, is_out=is_out)
         sides_out.append(list(referral.sides_out))
     assert sides_out == [["sender"], ["sender", "receiver"], ["receiver"], []]

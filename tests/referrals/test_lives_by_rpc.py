@@ -37,7 +37,7 @@ FORWARD = ["send", "acknowledge", "accept", "start", "complete"]
 TURN = dict.fromkeys(
     "sent acknowledged accepted waitlisted in_progress".split(), pb.TURN_RECEIVER
 ) | dict.fromkeys("draft info_requested completed".split(), pb.TURN_SENDER)
-ROLES_OF_COORDINATORS = {"close", "reopen", "withdraw", "close_need", "reroute"}
+COORDINATOR_VERBS = {"close", "reopen", "withdraw", "close_need", "reroute"}
 
 
 def requests(story: Story) -> dict[str, tuple[str, Callable[[], Any]]]:
@@ -116,31 +116,32 @@ class LifeByRpc(RuleBasedStateMachine):
         draft = story.draft(urgency=pb.URGENCY_URGENT)
         self.receipt_id = story.receipt(draft.person_id).id
         change = pb.Referral(id=draft.id, etag=draft.etag, receipt_id=self.receipt_id)
-        self.shown = story.ngo.UpdateReferral(
+        self.referral = story.ngo.UpdateReferral(
             referral=change, update_mask=FieldMask(paths=["receipt_id"])
         )
-        self.state, self.has_asked, self.need_is_open, self.deleting = "draft", False, False, False
+        self.state = "draft"
+        self.has_asked = self.need_is_open = self.deletion_expected = False
         self.etags = [draft.etag]
-        self.events = 3  # draft, filling in, and receipt
+        self.event_count = 3  # draft, filling in, and receipt
 
     @rule(
         verb=st.sampled_from([*MODEL, *FORWARD * 3]),
         side=st.sampled_from(
             [Side.SENDER, Side.SENDER, Side.RECEIVER, Side.RECEIVER, Side.COORDINATOR, None]
         ),
-        late=st.sampled_from([False] * 5 + [True]),
+        stale=st.sampled_from([False] * 5 + [True]),
         twice=st.booleans(),
     )
-    def step(self, verb: str, side: Side | None, late: bool, twice: bool) -> None:
+    def step(self, verb: str, side: Side | None, stale: bool, twice: bool) -> None:
         rpc, make = self.requests[verb]
         request = make()
-        request.id, request.request_id = self.shown.id, self.story.request_id()
-        request.etag = self.etags[-1] if late else self.shown.etag
+        request.id, request.request_id = self.referral.id, self.story.request_id()
+        request.etag = self.etags[-1] if stale else self.referral.etag
         if verb == "amend":
-            raised = self.shown.urgency == pb.URGENCY_URGENT
-            request.urgency = pb.URGENCY_EMERGENCY if raised else pb.URGENCY_URGENT
+            is_urgent = self.referral.urgency == pb.URGENCY_URGENT
+            request.urgency = pb.URGENCY_EMERGENCY if is_urgent else pb.URGENCY_URGENT
         act = partial(getattr(self.clients[side], rpc), request)
-        refusals = self.possible_refusals(verb, side, late)
+        refusals = self.possible_refusals(verb, side, stale)
         if refusals:
             assert refusal(act) in refusals, (verb, side, self.state)
             return
@@ -150,26 +151,28 @@ class LifeByRpc(RuleBasedStateMachine):
         self.note_success(verb)
         self.read()
 
-    def possible_refusals(self, verb: str, side: Side | None, late: bool) -> set[tuple[str, str]]:
+    def possible_refusals(self, verb: str, side: Side | None, stale: bool) -> set[tuple[str, str]]:
         """Returns the possible reasons to refuse a step; empty if the step has to succeed."""
         sources, _target, by = MODEL[verb]
-        if side is Side.COORDINATOR and verb not in ROLES_OF_COORDINATORS:
+        if side is Side.COORDINATOR and verb not in COORDINATOR_VERBS:
             return {("PERMISSION_DENIED", "right_missing")}
         if side is None or (self.state == "draft" and side is not Side.SENDER):
             return {("NOT_FOUND", "not_found")}
-        if late and verb != "add_note":
+        if stale and verb != "add_note":
             return {("ABORTED", "stale_etag")}
-        possible = self.state in sources.split() and side in by
-        if verb == "ask" and possible and self.has_asked:
+        is_possible = self.state in sources.split() and side in by
+        if verb == "ask" and is_possible and self.has_asked:
             return {("FAILED_PRECONDITION", "already_asked")}
-        possible = (
-            possible
+        is_possible = (
+            is_possible
             and (verb != "close_need" or self.need_is_open)
-            and (verb != "confirm_deletion" or self.deleting)
+            and (verb != "confirm_deletion" or self.deletion_expected)
         )
-        # The service reads the person's file first, which a receiver can't do after the end.
-        unseen = {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
-        return set() if possible else {("FAILED_PRECONDITION", "illegal_transition")} | unseen
+        # The service reads the person's file first; a receiver can't read it after the end.
+        not_found = (
+            {("NOT_FOUND", "not_found")} if verb == "send" and side is Side.RECEIVER else set()
+        )
+        return set() if is_possible else {("FAILED_PRECONDITION", "illegal_transition")} | not_found
 
     def note_success(self, verb: str) -> None:
         self.state = MODEL[verb][1] or self.state
@@ -177,41 +180,41 @@ class LifeByRpc(RuleBasedStateMachine):
         if MODEL[verb][1]:
             self.need_is_open = self.state in ("declined", "not_delivered", "rerouted")
         elif verb in ("close_need", "confirm_deletion"):
-            self.need_is_open = self.deleting = False
-        self.etags.append(self.shown.etag)
-        self.events += 1
+            self.need_is_open = self.deletion_expected = False
+        self.etags.append(self.referral.etag)
+        self.event_count += 1
 
     @rule(often=st.integers(0, 9))
     def withdraw_the_consent(self, often: int) -> None:
-        # only once in ten times, or no life would get far; the withdrawal also ends the receipt
+        # The consent is withdrawn only once in ten times, so that most lives continue.
         if often or self.state in ("draft", "consent_withdrawn"):
             return
         self.story.ngo.WithdrawReceipt(id=self.receipt_id)
         if self.state in LIVE.split():
-            self.state, self.deleting = "consent_withdrawn", True
-            self.etags.append(self.shown.etag)
-            self.events += 1
+            self.state, self.deletion_expected = "consent_withdrawn", True
+            self.etags.append(self.referral.etag)
+            self.event_count += 1
         self.read()
 
     def read(self) -> None:
-        """Reads the referral as its sender after each step that succeeded.
+        """Reads the referral as its sender after each successful step.
 
-        An effect of an earlier refusal would show too.
+        This also shows any effect of an earlier refusal.
         """
-        self.shown = read(self.story.ngo, self.shown.id)
-        assert self.shown.state == pb.State.Value(f"STATE_{self.state.upper()}")
+        self.referral = read(self.story.ngo, self.referral.id)
+        assert self.referral.state == pb.State.Value(f"STATE_{self.state.upper()}")
         turn = (
             pb.TURN_SENDER
             if self.need_is_open
             else pb.TURN_RECEIVER
-            if self.deleting
+            if self.deletion_expected
             else TURN.get(self.state, pb.TURN_UNSPECIFIED)
         )
-        assert (self.shown.turn, self.shown.unanswered) == (turn, self.need_is_open)
-        assert self.shown.etag == f"v{self.events}", (
-            "each step makes one version; refused and repeated ones make none"
+        assert (self.referral.turn, self.referral.unanswered) == (turn, self.need_is_open)
+        assert self.referral.etag == f"v{self.event_count}", (
+            "each step makes one version; refused and repeated steps make none"
         )
-        assert self.shown.HasField("next_due_time") == (
+        assert self.referral.HasField("next_due_time") == (
             turn != pb.TURN_UNSPECIFIED and self.state != "draft"
         )
 

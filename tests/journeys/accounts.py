@@ -21,8 +21,8 @@ INVITATION = re.compile(r"/invitation\?lang=\w+#[\w-]{43}")
 def mails(stack: LocalStack, email: str) -> list[DevelopmentMail]:
     """Returns the e-mails to this address, read from the development outbox."""
     reader = stack.worker("gestion@lunanueva").notifications
-    listed = reader.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
-    return [mail for mail in listed if mail.recipient == email]
+    all_mails = reader.ListDevelopmentMails(ListDevelopmentMailsRequest()).mails
+    return [mail for mail in all_mails if mail.recipient == email]
 
 
 def wait_for_mail(stack: LocalStack, email: str, words: str) -> None:
@@ -63,5 +63,5 @@ def shown_codes(page: Page) -> TOTP:
 
 
 def code_now(codes: TOTP, later: int = 0) -> str:
-    """Returns the code that is valid now, or so many seconds later."""
+    """Returns the code that is valid now, or `later` seconds from now."""
     return codes.generate(int(time.time()) + later).decode()

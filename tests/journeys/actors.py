@@ -59,9 +59,9 @@ class Actor:
 
     def presses(self, words: str) -> None:
         """Presses a button, or a link that looks like one."""
-        named = re.compile(words)
-        button = self.main.get_by_role("button", name=named)
-        link = self.main.get_by_role("link", name=named)
+        pattern = re.compile(words)
+        button = self.main.get_by_role("button", name=pattern)
+        link = self.main.get_by_role("link", name=pattern)
         # the page may still be loading: a missing button does not mean a link
         button.or_(link).first.wait_for()
         (button if button.count() else link).first.click()
@@ -203,7 +203,7 @@ class ShelterWorker(Actor):
         self.page.locator(f"#{step} button").click()
 
     def opens(self, name: str) -> None:
-        """Opens what the person's consent opens, and checks that her name is there."""
+        """Opens the data that the person's consent covers, and checks that this name is there."""
         self.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
         self.presses("Abrir y dejar constancia")
         self.sees(name)

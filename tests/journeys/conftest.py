@@ -31,7 +31,7 @@ def sealed(stack: LocalStack) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def room(request: pytest.FixtureRequest) -> None:
+def free_beds(request: pytest.FixtureRequest) -> None:
     """Resets the free beds of Albergue Luna Nueva, because an accept takes one."""
     if "stack" not in request.fixturenames:
         return
@@ -60,17 +60,17 @@ def receiver() -> Iterator[Receiver]:
     """A partner's system that receives webhooks."""
     from tests.notifications.receiver import Receiver
 
-    created = Receiver()
-    yield created
-    created.close()
+    webhook_receiver = Receiver()
+    yield webhook_receiver
+    webhook_receiver.close()
 
 
 @pytest.fixture
 def actors(request: pytest.FixtureRequest, stack: LocalStack) -> Iterator[Actors]:
     """The actors of a test, whose browsers are closed after the test."""
-    # as above: not every environment has a browser
+    # not every environment has a browser
     from tests.journeys.actors import Actors
 
-    created = Actors(request.getfixturevalue("browser"), stack)
-    yield created
-    created.leave()
+    all_actors = Actors(request.getfixturevalue("browser"), stack)
+    yield all_actors
+    all_actors.leave()

@@ -1,4 +1,4 @@
-"""A bed is taken and given back, and the way to the shelter is shown once.
+"""A bed is taken and given back, and only the operator who opens the way to the shelter sees it.
 
 The actors are the shelter's manager, its worker, the operator who sends somebody, and her
 colleague.
@@ -46,9 +46,9 @@ class Manager(Actor):
 
 
 def opens_the_way(actor: Actor, referral: str) -> None:
-    """Opens the way to the shelter, trying until partners has received the acceptance.
+    """Opens the way to the shelter; tries again until partners has received the acceptance.
 
-    Until then the page says that no address is stored.
+    Before that, the page says that no address is stored.
     """
 
     def is_open() -> bool:
@@ -59,7 +59,7 @@ def opens_the_way(actor: Actor, referral: str) -> None:
     until(is_open, 30, every=0.5)
 
 
-def test_a_shelters_bed_is_taken_and_given_back_and_the_way_there_opens_once(
+def test_a_bed_is_taken_and_given_back_and_only_the_operator_who_opens_the_way_sees_it(
     actors: Actors,
 ) -> None:
     manager = actors.enter_as(Manager, "gestion@lunanueva.demo")

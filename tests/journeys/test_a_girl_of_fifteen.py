@@ -72,7 +72,7 @@ class ChildOperator(Operator):
         self.sees("Revise y envíe")
 
     def finds(self, code: str, decision: str) -> None:
-        """Finds the file with this code in the list, and the open decision there."""
+        """Opens the file with this code from the list, and the open decision in the file."""
         self.opens_person(code)
         self.main.get_by_role("link", name=decision).first.click()
 

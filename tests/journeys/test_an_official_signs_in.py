@@ -24,9 +24,9 @@ def provider(stack: LocalStack) -> Iterator[Provider]:
         "oficial": Person("o-17", OFFICIAL),
         "otra": Person("o-18", "coordinacion@coalicion.demo"),
     }
-    created = Provider(f"{stack.gateway}/sign-in/return", people)
-    yield created
-    created.stop()
+    running_provider = Provider(f"{stack.gateway}/sign-in/return", people)
+    yield running_provider
+    running_provider.stop()
 
 
 def signs_in_at_the_ministry(page: Page, user: str) -> None:
@@ -40,29 +40,29 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     actors: Actors, stack: LocalStack, provider: Provider
 ) -> None:
     path = f"/directory/organizations/{stack.worker(OFFICIAL).organization_id}"
-    first = actors.enter("coordinacion@coalicion.demo")
-    first.goes_to(path)
-    first.presses("Entrar por su organización")
-    first.sees(provider.redirect_uri)
-    first.page.fill("#issuer", provider.issuer)
-    first.page.fill("#client_id", provider.client.id)
-    first.page.fill("#client_secret", provider.client.secret)
-    first.presses("Proponer el cambio")
-    first.sees("Usted lo propuso")
+    first_coordinator = actors.enter("coordinacion@coalicion.demo")
+    first_coordinator.goes_to(path)
+    first_coordinator.presses("Entrar por su organización")
+    first_coordinator.sees(provider.redirect_uri)
+    first_coordinator.page.fill("#issuer", provider.issuer)
+    first_coordinator.page.fill("#client_id", provider.client.id)
+    first_coordinator.page.fill("#client_secret", provider.client.secret)
+    first_coordinator.presses("Proponer el cambio")
+    first_coordinator.sees("Usted lo propuso")
 
-    second = actors.enter("segunda@coalicion.demo")
-    second.goes_to(f"{path}/sign-in")
-    second.sees(provider.issuer)
-    second.presses("Confirmar el cambio")
-    second.sees("tres días para objetar")
+    second_coordinator = actors.enter("segunda@coalicion.demo")
+    second_coordinator.goes_to(f"{path}/sign-in")
+    second_coordinator.sees(provider.issuer)
+    second_coordinator.presses("Confirmar el cambio")
+    second_coordinator.sees("tres días para objetar")
     with stack.database("partners") as database:  # as if the days to object had passed
         database.execute(
             "UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'"
         )
-    second.goes_to(f"{path}/sign-in")
-    second.presses("Confirmar el cambio")
-    second.sees("El enlace para su gente")
-    link = second.page.locator("code", has_text="/sign-in/with/").inner_text()
+    second_coordinator.goes_to(f"{path}/sign-in")
+    second_coordinator.presses("Confirmar el cambio")
+    second_coordinator.sees("El enlace para su gente")
+    link = second_coordinator.page.locator("code", has_text="/sign-in/with/").inner_text()
 
     official = actors.enter()
     official.page.goto(link)
@@ -75,15 +75,15 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     official.sees("Mi cuenta")
     assert {"s", "p"} & {cookie["name"] for cookie in official.context.cookies()} == {"s"}
 
-    another = actors.enter()
-    another.page.goto(link)
-    signs_in_at_the_ministry(another.page, "otra")
+    impostor = actors.enter()
+    impostor.page.goto(link)
+    signs_in_at_the_ministry(impostor.page, "otra")
     # the ministry claims that the official is the coordinator, for whom it may not speak
-    another.sees("Su organización no la reconoció")
-    assert "s" not in {cookie["name"] for cookie in another.context.cookies()}
+    impostor.sees("Su organización no la reconoció")
+    assert "s" not in {cookie["name"] for cookie in impostor.context.cookies()}
 
-    second.goes_to(f"{path}/sign-in")
-    second.presses("Dejar de usarlo")
-    late = actors.enter()
-    late.page.goto(link)
-    late.sees("Por este enlace no se entra")
+    second_coordinator.goes_to(f"{path}/sign-in")
+    second_coordinator.presses("Dejar de usarlo")
+    late_official = actors.enter()
+    late_official.page.goto(link)
+    late_official.sees("Por este enlace no se entra")

@@ -1,6 +1,6 @@
-"""A caller takes her reference over a border.
+"""A caller uses her reference at the line of another country.
 
-Another line records her call under the same reference, she adds a note by herself, and both lines
+That line records her call under the same reference, she adds a note by herself, and both lines
 see the note. Everything is real: the browser, the pages, the services, the databases and the facts
 between them. No JavaScript is needed, so it is switched off.
 """
@@ -10,7 +10,7 @@ from tests.journeys.typed import marked
 
 
 def records_the_call_of(operator: Operator, reference: str, pin: str) -> None:
-    """Records a call under the reference that she gives."""
+    """Records a call under the reference that the caller gives."""
     operator.searches_for(reference, pin)
     operator.sees("Así va su pedido")
     operator.sees_no("Abrir su contacto")
@@ -28,17 +28,17 @@ def contact_path(operator: Operator) -> str:
 def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(
     actors: Actors,
 ) -> None:
-    first = actors.enter_as(Operator, "operadora-cr@llamayvive.demo")
-    reference, pin = first.takes_a_contact_without_a_name()
-    of_first = contact_path(first)
+    first_operator = actors.enter_as(Operator, "operadora-cr@llamayvive.demo")
+    reference, pin = first_operator.takes_a_contact_without_a_name()
+    first_contact = contact_path(first_operator)
 
-    second = actors.enter_as(Operator, "operadora@llamayvive.demo")
-    records_the_call_of(second, reference, pin)
-    of_second = contact_path(second)
-    second.unfolds("Acordar una llamada")
-    second.page.select_option("[name=hour_code]", "evening")
-    second.presses("Guardar la llamada")
-    second.sees("Llamadas que debemos")
+    second_operator = actors.enter_as(Operator, "operadora@llamayvive.demo")
+    records_the_call_of(second_operator, reference, pin)
+    second_contact = contact_path(second_operator)
+    second_operator.unfolds("Acordar una llamada")
+    second_operator.page.select_option("[name=hour_code]", "evening")
+    second_operator.presses("Guardar la llamada")
+    second_operator.sees("Llamadas que debemos")
 
     caller = actors.enter_as(Caller)
     caller.reads(reference, pin, "La línea la llama: mañana, 17:00")
@@ -47,18 +47,18 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(
     caller.presses("^Enviar$")
     caller.sees("Lo lee solo la línea a la que usted llamó")
 
-    for line, contact in ((first, of_first), (second, of_second)):
-        line.goes_to("/line")
-        line.sees("dijo algo más")
-        line.goes_to(contact)
-        line.sees("Ya crucé la frontera")
+    for operator, contact in ((first_operator, first_contact), (second_operator, second_contact)):
+        operator.goes_to("/line")
+        operator.sees("dijo algo más")
+        operator.goes_to(contact)
+        operator.sees("Ya crucé la frontera")
 
     caller.reads(reference, pin, "Así va su pedido")
     caller.presses("Ver la lista")
     caller.sees("Línea de ayuda · 2 veces")
 
-    second.goes_to("/line")
-    second.presses("Se habló con ella")
-    second.sees("Guardado")
+    second_operator.goes_to("/line")
+    second_operator.presses("Se habló con ella")
+    second_operator.sees("Guardado")
     caller.reads(reference, pin, "Así va su pedido")
     caller.sees_no("La línea la llama")

@@ -19,8 +19,8 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
 
-class AtNight(ShelterWorker):
-    """A worker of the shelter, who has somebody at the door."""
+class NightWorker(ShelterWorker):
+    """A worker of the shelter at night; somebody is at the door."""
 
     def opens_in_an_emergency(self, referral: str, note: str) -> None:
         self.goes_to(f"/referrals/{referral}")
@@ -34,7 +34,7 @@ class AtNight(ShelterWorker):
 
 
 def send_referral(stack: LocalStack) -> str:
-    """Sends the shelter a referral of a person with asthma, and lets the consent run out."""
+    """Sends the shelter a referral of a person with asthma, and ends the consent."""
     cast = Cast(stack)
     person, receipt = cast.person(
         people_pb2.Identity(given_name=marked("Ada"), health_note=marked("asma"))
@@ -44,7 +44,7 @@ def send_referral(stack: LocalStack) -> str:
         r.SendReferralRequest(id=draft.id, etag=draft.etag, receipt_id=receipt, request_id=new_id())
     )
     with stack.database("referrals") as database:
-        # as if the consent had run out
+        # has the same effect as a consent that has run out
         database.execute("UPDATE receipts SET signature = '' WHERE id = %s", (receipt,))
     return str(sent_referral.id)
 
@@ -61,36 +61,36 @@ def finds_message(actor: Actor, words: str) -> None:
 
 def pass_time(stack: LocalStack, span: str) -> None:
     """Moves the time of every emergency access back by the span."""
-    later = ", ".join(
+    earlier_times = ", ".join(
         f"{time} = {time} - interval '{span}'"
         for time in ("create_time", "end_time", "review_due_time", "next_time")
     )
     with stack.database("referrals") as database:
-        database.execute(f"UPDATE emergencies SET {later}")
+        database.execute(f"UPDATE emergencies SET {earlier_times}")
         # as the application does whenever it changes the time of a deadline
         database.execute("SELECT pg_notify(%s, %s)", (channel("emergencies"), AT_ONCE.isoformat()))
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_do_so_again(
+def test_a_worker_who_opened_data_in_an_emergency_may_do_so_again_only_after_a_review(
     actors: Actors, stack: LocalStack
 ) -> None:
-    shelter = actors.enter_as(AtNight, "albergue@lunanueva.demo")
+    shelter = actors.enter_as(NightWorker, "albergue@lunanueva.demo")
     colleague = actors.enter("gestion@lunanueva.demo")
     holder = actors.enter("trabajadora@puentes.demo")
     coordinator = actors.enter("coordinacion@coalicion.demo")
     auditor = actors.enter("auditoria@coalicion.demo")
-    first, second = send_referral(stack), send_referral(stack)
+    first_id, second_id = send_referral(stack), send_referral(stack)
 
-    shelter.opens_in_an_emergency(first, "")
+    shelter.opens_in_an_emergency(first_id, "")
     shelter.sees("Hay un problema")
-    shelter.opens_in_an_emergency(first, marked("No respira bien y no contesta."))
+    shelter.opens_in_an_emergency(first_id, marked("No respira bien y no contesta."))
     shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     shelter.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
     shelter.chooses("field_groups", "health")
     shelter.presses("Abrir y dejar constancia")
     shelter.sees("asma")
-    colleague.goes_to(f"/referrals/{first}")
+    colleague.goes_to(f"/referrals/{first_id}")
     colleague.sees("Ahora no hay datos de ella que usted pueda abrir.")
 
     for actor in (holder, coordinator):
@@ -106,14 +106,14 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     emergency = holder.where()
 
     pass_time(stack, "61 minutes")
-    shelter.goes_to(f"/referrals/{first}")
+    shelter.goes_to(f"/referrals/{first_id}")
     shelter.sees("Ahora no hay datos de ella que usted pueda abrir.")
     pass_time(stack, "72 hours")
     shelter.goes_to(emergency)
     shelter.sees("A revisar hasta")
     expect(shelter.page.get_by_role("heading", name="Decir qué fue")).to_have_count(0)
     finds_message(coordinator, "Nadie revisó a tiempo un acceso de emergencia")
-    shelter.opens_in_an_emergency(second, marked("Otra, con fiebre."))
+    shelter.opens_in_an_emergency(second_id, marked("Otra, con fiebre."))
     shelter.sees("Falta revisar un acceso de emergencia anterior de su organización.")
 
     auditor.goes_to("/audit")
@@ -127,12 +127,12 @@ def test_a_worker_who_opens_data_in_an_emergency_has_it_reviewed_before_she_may_
     auditor.sees("Quedó anotado qué fue.")
     auditor.goes_to("/audit")
     auditor.sees("Ningún acceso de emergencia por revisar.")
-    holder.goes_to(f"/referrals/{first}")
+    holder.goes_to(f"/referrals/{first_id}")
     holder.presses("Ver su expediente")
     holder.sees("Quién miró su expediente")
     holder.sees("Albergue Luna Nueva")
 
-    shelter.opens_in_an_emergency(second, marked("Otra, con fiebre."))
+    shelter.opens_in_an_emergency(second_id, marked("Otra, con fiebre."))
     shelter.sees("Abierto por una hora, solo a usted. Se avisa a quien lleva")
     auditor.goes_to("/audit")
     auditor.page.locator("main a[href^='/emergencies/']").first.click()

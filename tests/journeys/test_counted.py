@@ -65,21 +65,21 @@ class CountedUser:
 
 @pytest.fixture
 def make_user(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., CountedUser]]:
-    """Makes a user, signed in as a demo account if one is named."""
+    """Returns a function that makes a user, signed in to a demo account if an e-mail is given."""
     contexts: list[BrowserContext] = []
 
     def make(email: str = "", viewport: Any = DESK, script: bool = True) -> CountedUser:
         contexts.append(
             browser.new_context(locale="es-NI", viewport=viewport, java_script_enabled=script)
         )
-        created = CountedUser(contexts[-1], stack.gateway)
+        user = CountedUser(contexts[-1], stack.gateway)
         if email:
-            created.page.goto(f"{stack.gateway}/sign-in")
-            created.page.fill("#email", email)
-            created.page.fill("#password", stack.account(email)["password"])
-            created.page.click("main button")
-            created.page.wait_for_url("**/today**")
-        return created
+            user.page.goto(f"{stack.gateway}/sign-in")
+            user.page.fill("#email", email)
+            user.page.fill("#password", stack.account(email)["password"])
+            user.page.click("main button")
+            user.page.wait_for_url("**/today**")
+        return user
 
     yield make
     for context in contexts:
@@ -121,12 +121,12 @@ def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
             request_id=new_id(),
         )
     )
-    sent = sender.referrals.SendReferral(
+    referral = sender.referrals.SendReferral(
         pb.SendReferralRequest(
             id=draft.id, etag=draft.etag, receipt_id=new_receipt.id, request_id=new_id()
         )
     )
-    return sent.id, sent.code
+    return referral.id, referral.code
 
 
 def wait_for_notice(stack: LocalStack, referral_id: str) -> None:
@@ -235,10 +235,10 @@ def test_a_coordinator_is_one_click_from_the_late_referrals(
 ) -> None:
     coordinator = make_user("coordinacion@coalicion.demo")
     coordinator.clicks(coordinator.page.locator("main .tile", has_text="Con atraso"))
-    late = coordinator.page.locator("main .rows .row .clock.late")
-    expect(late.first).to_be_visible()
+    late_rows = coordinator.page.locator("main .rows .row .clock.late")
+    expect(late_rows.first).to_be_visible()
     number = int(coordinator.page.locator("main .tile b").first.inner_text())
-    assert late.count() == number
+    assert late_rows.count() == number
     assert coordinator.report_count("coordinator, clicks from Hoy to all late referrals", 1) == 1
     coordinator.page.goto(f"{coordinator.site}/today")
     coordinator.clicks(coordinator.page.locator("nav.rail").get_by_role("link", name="Tablero"))

@@ -1,7 +1,7 @@
 """An enquiry at midnight with one yes among twelve.
 
-It leads from a contact on the line to a draft, with nothing typed again, on phones and without
-JavaScript.
+The enquiry leads from a contact on the line to a draft. Nothing is typed again, and phones without
+JavaScript suffice.
 """
 
 from typing import Any
@@ -31,34 +31,34 @@ def members(stack: LocalStack) -> dict[str, Any]:
     """Members, all signed in, with twelve services that state whom they accept."""
     coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in SERVICES_OF}
-    created: list[str] = []
+    service_ids: list[str] = []
     for email, number in SERVICES_OF.items():
         for _ in range(number):
             service = d.Service(
                 organization_id=staff[email].organization_id,
-                name=f"Alquiler {len(created) + 1}",
+                name=f"Alquiler {len(service_ids) + 1}",
                 need_codes=[NEED],
                 eligibility=d.Eligibility(minimum_age=18),
             )
             service_request = d.CreateServiceRequest(service=service, request_id=new_id())
-            created.append(coordinator.directory.CreateService(service_request).id)
+            service_ids.append(coordinator.directory.CreateService(service_request).id)
     with stack.database("referrals") as database:
-        known_services = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
-        until(lambda: database.execute(known_services, (created,)).fetchone() == {"n": 12})
+        count_services = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
+        until(lambda: database.execute(count_services, (service_ids,)).fetchone() == {"n": 12})
     return staff
 
 
-def decline_eleven_times(staff: dict[str, Any], identifier: str) -> None:
+def decline_eleven_times(staff: dict[str, Any], enquiry_id: str) -> None:
     """Declines eleven times, each time as another member."""
     for email, client in staff.items():
         if email.startswith("albergue"):
             continue
         for _ in range(SERVICES_OF[email]):
-            enquiry = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=identifier))
+            enquiry = client.enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id))
             offer = next(offer for offer in enquiry.offers if not offer.answer)
             client.enquiries.AnswerEnquiry(
                 e.AnswerEnquiryRequest(
-                    id=identifier,
+                    id=enquiry_id,
                     etag=enquiry.etag,
                     service_id=offer.service_id,
                     answer=e.OFFER_ANSWER_NO,
@@ -99,31 +99,31 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
     operator.sees("12 sin respuesta todavía")
-    identifier = operator.where().rpartition("/")[2]
+    enquiry_id = operator.where().rpartition("/")[2]
 
     # The asked member finds the enquiry in Today and answers in two taps; nothing there
     # reveals who asks.
     petrona.goes_to("/today")
     petrona.sees("Le preguntan: ¿puede recibirla?")
-    petrona.page.locator(f"main a.button[href='/enquiries/{identifier}']").click()
+    petrona.page.locator(f"main a.button[href='/enquiries/{enquiry_id}']").click()
     petrona.sees("25 a 59 años")
     assert "Llama y Vive" not in petrona.page.inner_text("main")
     petrona.presses("^Sí")
     petrona.sees("Respuesta enviada")
-    decline_eleven_times(members, identifier)
+    decline_eleven_times(members, enquiry_id)
 
     operator.goes_to("/today")
     operator.sees("Sus consultas")
-    operator.goes_to(f"/enquiries/{identifier}")
+    operator.goes_to(f"/enquiries/{enquiry_id}")
     operator.sees("1 sí · 11 no")
     operator.presses("^Tomar")
     operator.sees("Lo que ya se dijo no se pregunta otra vez.")
-    declined = members["casa@amanecer.demo"].enquiries.GetEnquiry(
-        e.GetEnquiryRequest(id=identifier)
+    closed_copy = members["casa@amanecer.demo"].enquiries.GetEnquiry(
+        e.GetEnquiryRequest(id=enquiry_id)
     )
-    assert (declined.state, declined.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
+    assert (closed_copy.state, closed_copy.HasField("content")) == (e.ENQUIRY_STATE_MATCHED, False)
 
-    # One more question, which an enquiry never asks, leads to the draft.
+    # The operator answers one question that an enquiry never asks, and gets the draft.
     operator.presses("Empezar la remisión")
     expect(operator.page.get_by_role("heading", level=1)).to_have_text("Contacto seguro")
     operator.presses("Nadie debe contactarla: seguir")
@@ -143,11 +143,11 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
         "NI-LE",
     )
     assert draft.contact_id
-    operator.goes_to(f"/enquiries/{identifier}")
+    operator.goes_to(f"/enquiries/{enquiry_id}")
     operator.sees("Ver la remisión")
 
-    # She does not come after all: the draft is discarded, and the shelter need keep no place.
-    petrona.goes_to(f"/enquiries/{identifier}")
+    # The person does not come: the draft is discarded, and the shelter need not keep a place.
+    petrona.goes_to(f"/enquiries/{enquiry_id}")
     petrona.sees("Se les avisa cuando llegue la remisión")
     referrals.EnterReferralInError(
         r.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag, request_id=new_id())
@@ -158,5 +158,5 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
         return "no guarde el lugar" in petrona.main.inner_text()
 
     until(notice_arrived)
-    petrona.goes_to(f"/enquiries/{identifier}")
+    petrona.goes_to(f"/enquiries/{enquiry_id}")
     petrona.sees("Lo que decía se borró")

@@ -25,26 +25,28 @@ def register_member(stack: LocalStack) -> tuple[str, str]:
     entry = d.Organization(
         name=name, type=d.ORGANIZATION_TYPE_SHELTER, country="NI", department="NI-CI"
     )
-    created = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
+    organization = coordinator.CreateOrganization(d.CreateOrganizationRequest(organization=entry))
     today = datetime.now(UTC).date()
     for number, kind in enumerate((*d.EvidenceKind.values()[1:], d.EVIDENCE_KIND_REFERENCES)):
-        until = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
+        expire_date = str(today + timedelta(days=365)) if kind == d.EVIDENCE_KIND_AGREEMENT else ""
         evidence = d.Evidence(
             kind=kind,
             reference=f"EXP-{number}",
             # Until six in the morning UTC, today in UTC is still tomorrow in Nicaragua.
             seen_date=str(today - timedelta(days=1)),
-            expire_date=until,
+            expire_date=expire_date,
         )
-        created = coordinator.RecordEvidence(
+        organization = coordinator.RecordEvidence(
             d.RecordEvidenceRequest(
-                id=created.id, etag=created.etag, evidence=evidence, request_id=new_id()
+                id=organization.id, etag=organization.etag, evidence=evidence, request_id=new_id()
             )
         )
     coordinator.ApproveOrganization(
-        d.ApproveOrganizationRequest(id=created.id, etag=created.etag, request_id=new_id())
+        d.ApproveOrganizationRequest(
+            id=organization.id, etag=organization.etag, request_id=new_id()
+        )
     )
-    return name, f"/directory/organizations/{created.id}"
+    return name, f"/directory/organizations/{organization.id}"
 
 
 @pytest.mark.timeout(240)
@@ -52,12 +54,12 @@ def register_member(stack: LocalStack) -> tuple[str, str]:
 def test_a_new_member_gets_its_first_manager(
     actors: Actors, stack: LocalStack, script: bool
 ) -> None:
-    name, place = register_member(stack)
+    name, path = register_member(stack)
     email = f"direccion-{new_id()[:8]}@casa.example"
-    second = actors.enter("segunda@coalicion.demo")
-    second.goes_to(place)
-    second.presses("^Aprobar$")
-    invites(second, "Invitar a quien la dirigirá", email)
+    coordinator = actors.enter("segunda@coalicion.demo")
+    coordinator.goes_to(path)
+    coordinator.presses("^Aprobar$")
+    invites(coordinator, "Invitar a quien la dirigirá", email)
     link = link_for(stack, email)
     secret = link.partition("#")[2]
 
@@ -68,7 +70,7 @@ def test_a_new_member_gets_its_first_manager(
     manager.goes_to(link)
     if script:
         expect(page.locator("#token")).to_be_hidden()
-        assert secret not in page.url, "taken out of the address, and so out of the history"
+        assert secret not in page.url, "the secret stays neither in the address nor in the history"
         page.get_by_role("link", name="English").click()
         page.get_by_role("link", name="Español").click()
         expect(page.locator("#token")).to_have_value(secret)
@@ -77,7 +79,7 @@ def test_a_new_member_gets_its_first_manager(
     opens_account(manager)
     manager.sees("Su cuenta está lista")
     assert [request for request in requests if secret in request] == [], (
-        "no address and no header that the browser sent held it"
+        "no request of the browser contained the secret"
     )
 
     page.fill("#email", email)
@@ -89,12 +91,12 @@ def test_a_new_member_gets_its_first_manager(
     manager.goes_to("/members")
     manager.sees(email)
 
-    late = actors.enter(scripts=True)
-    late.goes_to(link)
-    opens_account(late, "Otra Persona")
-    late.sees("Esta invitación no sirve")
-    second.goes_to(place)
-    second.sees("Ya tiene quien la dirige")
+    late_visitor = actors.enter(scripts=True)
+    late_visitor.goes_to(link)
+    opens_account(late_visitor, "Otra Persona")
+    late_visitor.sees("Esta invitación no sirve")
+    coordinator.goes_to(path)
+    coordinator.sees("Ya tiene quien la dirige")
     for log in stack.logs.iterdir():
         assert secret not in log.read_text(), log.name
         assert email not in log.read_text(), log.name
@@ -116,11 +118,11 @@ def test_a_manager_invites_her_people_and_revokes_a_wrong_invitation(
     manager.page.locator("tr", has_text=email).get_by_role("button").click()
     manager.sees("Guardado.")
     manager.sees_no(email)
-    invited = actors.enter()
-    invited.goes_to("/invitation")
-    invited.page.fill("#token", secret)
-    opens_account(invited)
-    invited.sees("Esta invitación no sirve")
+    invited_person = actors.enter()
+    invited_person.goes_to("/invitation")
+    invited_person.page.fill("#token", secret)
+    opens_account(invited_person)
+    invited_person.sees("Esta invitación no sirve")
 
 
 def inbox(actor: Actor) -> str:

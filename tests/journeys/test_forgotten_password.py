@@ -24,7 +24,7 @@ from tests.journeys.accounts import (
 from tests.journeys.actors import Actor, Actors
 from tests.parts.local_stack import LocalStack, until
 
-FIRST, SECOND = "nube tambor escalera limon", "ventana arroz martillo gris"
+FIRST_PASSWORD, SECOND_PASSWORD = "nube tambor escalera limon", "ventana arroz martillo gris"
 LINK = re.compile(r"/reset\?lang=\w+#[\w-]{43}")
 
 
@@ -38,7 +38,7 @@ def email(actors: Actors, stack: LocalStack) -> str:
     worker = actors.enter()
     worker.goes_to("/invitation")
     worker.page.fill("#token", link_for(stack, address).partition("#")[2])
-    opens_account(worker, password=FIRST)
+    opens_account(worker, password=FIRST_PASSWORD)
     worker.sees("Su cuenta está lista")
     return address
 
@@ -53,11 +53,11 @@ def request_link(actor: Actor, address: str) -> str:
     return actor.main.inner_text()
 
 
-def is_signed_in(actor: Actor) -> None:
+def assert_signed_in(actor: Actor) -> None:
     expect(actor.page.locator(".account summary")).to_contain_text("Petrona Lacayo")
 
 
-def is_signed_out(actor: Actor) -> None:
+def assert_signed_out(actor: Actor) -> None:
     """Checks that a page leads to the sign-in, as soon as the session's last token has ended."""
 
     def sees_sign_in() -> bool:
@@ -75,16 +75,16 @@ def chooses_password(actor: Actor, password: str) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
+def test_a_worker_who_forgot_her_password_signs_in_again_through_her_mailbox(
     actors: Actors, stack: LocalStack, email: str, script: bool
 ) -> None:
-    elsewhere = actors.enter()
-    elsewhere.types_password(email, FIRST)
-    is_signed_in(elsewhere)
+    other_session = actors.enter()
+    other_session.types_password(email, FIRST_PASSWORD)
+    assert_signed_in(other_session)
 
     worker = actors.enter(scripts=script)
-    nobody = f"nadie-{new_id()[:8]}@lunanueva.example"
-    assert request_link(worker, nobody) == request_link(worker, email), (
+    unknown_email = f"nadie-{new_id()[:8]}@lunanueva.example"
+    assert request_link(worker, unknown_email) == request_link(worker, email), (
         "the answer is the same for everybody"
     )
     link = link_for(stack, email, LINK)
@@ -94,35 +94,37 @@ def test_a_worker_who_forgot_her_password_signs_in_again_by_her_mailbox(
     worker.goes_to(link)
     if script:
         expect(worker.page.locator("#token")).to_be_hidden()
-        assert secret not in worker.page.url, "taken out of the address, and so out of the history"
+        assert secret not in worker.page.url, "the secret stays neither in address nor history"
     else:
         worker.page.fill("#token", secret)
     chooses_password(worker, "password1234")
     worker.sees("se adivinan pronto")
-    chooses_password(worker, SECOND)
+    chooses_password(worker, SECOND_PASSWORD)
     worker.sees("Contraseña cambiada")
     assert [request for request in requests if secret in request] == [], (
-        "no address and no header that the browser sent held it"
+        "no request of the browser contained the secret"
     )
 
-    is_signed_out(elsewhere)  # other sessions have ended
-    worker.types_password(email, FIRST)
+    assert_signed_out(other_session)  # other sessions have ended
+    worker.types_password(email, FIRST_PASSWORD)
     worker.sees("no son correctos")
-    worker.types_password(email, SECOND)
-    is_signed_in(worker)
+    worker.types_password(email, SECOND_PASSWORD)
+    assert_signed_in(worker)
     wait_for_mail(stack, email, "Cambió la contraseña")
     worker.goes_to("/inbox")
     worker.sees("Cambió la contraseña de su cuenta")
 
-    late = actors.enter()
-    late.goes_to("/reset")
-    late.page.fill("#token", secret)
-    chooses_password(late, FIRST)
-    late.sees("Este enlace no sirve")
-    assert mails(stack, nobody) == []
+    late_visitor = actors.enter()
+    late_visitor.goes_to("/reset")
+    late_visitor.page.fill("#token", secret)
+    chooses_password(late_visitor, FIRST_PASSWORD)
+    late_visitor.sees("Este enlace no sirve")
+    assert mails(stack, unknown_email) == []
     for log in stack.logs.iterdir():
         text = log.read_text()
-        assert not [word for word in (secret, email, nobody, SECOND) if word in text], log.name
+        assert not [
+            word for word in (secret, email, unknown_email, SECOND_PASSWORD) if word in text
+        ], log.name
 
 
 @pytest.mark.timeout(180)
@@ -130,18 +132,18 @@ def test_a_worker_who_lost_her_phone_signs_in_again_with_her_managers_help(
     actors: Actors, stack: LocalStack, email: str
 ) -> None:
     worker = actors.enter()
-    worker.types_password(email, FIRST)
-    is_signed_in(worker)
+    worker.types_password(email, FIRST_PASSWORD)
+    assert_signed_in(worker)
     worker.goes_to("/account")
     worker.unfolds("Pedir un código para entrar")
-    worker.page.fill("#begin-password", FIRST)
+    worker.page.fill("#begin-password", FIRST_PASSWORD)
     worker.presses("^Seguir$")
     worker.page.fill("#code", code_now(shown_codes(worker.page)))
     worker.presses("Empezar a pedirlo")
     worker.sees("Le quedan 10 códigos de repuesto")
 
     without_phone = actors.enter()
-    without_phone.types_password(email, FIRST)
+    without_phone.types_password(email, FIRST_PASSWORD)
     without_phone.sees("Hable con quien dirige su organización")
     manager = actors.enter("gestion@lunanueva.demo")
     manager.goes_to("/members")
@@ -151,9 +153,9 @@ def test_a_worker_who_lost_her_phone_signs_in_again_with_her_managers_help(
     row.get_by_role("button", name="Quitarlos").click()
     manager.sees("Le avisamos por correo")
 
-    is_signed_out(worker)  # her other sessions have ended
-    without_phone.types_password(email, FIRST)
-    is_signed_in(without_phone)
+    assert_signed_out(worker)  # her other sessions have ended
+    without_phone.types_password(email, FIRST_PASSWORD)
+    assert_signed_in(without_phone)
     wait_for_mail(stack, email, "Quien dirige su organización quitó")
     without_phone.goes_to("/inbox")
     without_phone.sees("Quien dirige su organización quitó su código")

@@ -1,7 +1,8 @@
 """The quick start, the gRPC guide and the requests of the guide work as written.
 
-Every block of the first two is run against a whole network, and the output is compared with the
-text behind `# →`. Every request of the guide is sent, with the ids that the earlier answers gave.
+Every block of the quick start and of the gRPC guide is run against a whole network, and the output
+is compared with the text behind `# →`. Every request of the guide is sent, with the ids that the
+earlier answers gave.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EXPECTED = re.compile(r"# → (.+)$", re.MULTILINE)
 
 
 @pytest.fixture
-def beside(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a checkout after `make run`."""
     (tmp_path / "var").symlink_to(stack.var)
     monkeypatch.chdir(tmp_path)
@@ -53,20 +54,22 @@ def run_python(name: str) -> None:
     lines = source.splitlines()
     fields: dict[str, Any] = {"__name__": "__guide__"}
     for statement in ast.parse(source).body:
-        printed: list[str] = []
-        fields["print"] = lambda *words, printed=printed: printed.append(" ".join(map(str, words)))
+        output_lines: list[str] = []
+        fields["print"] = lambda *words, output_lines=output_lines: output_lines.append(
+            " ".join(map(str, words))
+        )
         exec(compile(ast.Module([statement], []), f"docs/{name}", "exec"), fields)
         expected = EXPECTED.findall("\n".join(lines[statement.lineno - 1 : statement.end_lineno]))
-        assert printed == expected, f"docs/{name}:{statement.lineno}"
+        assert output_lines == expected, f"docs/{name}:{statement.lineno}"
 
 
 @pytest.mark.parametrize("name", ["quickstart.md", "grpc.md"])
-def test_the_python_of_a_guide_does_what_it_says(beside: Path, name: str) -> None:
+def test_the_python_of_a_guide_does_what_it_says(checkout: Path, name: str) -> None:
     run_python(name)
 
 
 def test_the_quick_start_in_python_imports_only_requests() -> None:
-    imported = {
+    imported_modules = {
         module.partition(".")[0]
         for node in ast.walk(ast.parse(blocks("quickstart.md", "python")))
         for module in (
@@ -77,10 +80,10 @@ def test_the_quick_start_in_python_imports_only_requests() -> None:
             else []
         )
     }
-    assert imported - sys.stdlib_module_names == {"requests"}
+    assert imported_modules - sys.stdlib_module_names == {"requests"}
 
 
-def test_the_quick_start_with_curl_does_what_it_says(beside: Path) -> None:
+def test_the_quick_start_with_curl_does_what_it_says(checkout: Path) -> None:
     assert shutil.which("curl"), "the quick start needs curl"
     source = blocks("quickstart.md", "bash")
     process = subprocess.run(
@@ -106,8 +109,12 @@ class Reader:
     def __init__(self) -> None:
         demo = json.loads(Path("var/demo.json").read_text())
         self._manager = next(a for a in demo["accounts"] if a["email"] == "gestion@puentes.demo")
-        ours, theirs = (key["key"] for key in demo["api_keys"])
-        self._known = {"ENLACE": f"{demo['gateway']}/api/v1", "KEY": ours, "THEIRS": theirs}
+        own_key, other_key = (key["key"] for key in demo["api_keys"])
+        self._variables = {
+            "ENLACE": f"{demo['gateway']}/api/v1",
+            "KEY": own_key,
+            "THEIRS": other_key,
+        }
         # the draft that the first example of a change needs
         for path, body in (("people", "{}"), ("referrals", """{"person_id": "'$PERSON'"}""")):
             self.send(
@@ -117,11 +124,11 @@ class Reader:
 
     def send(self, command: str) -> None:
         """Sends a request, and checks that it is not refused."""
-        later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
-        command = re.sub(r"20\d\d-\d\d-\d\dT[0-9:]+Z", later, command)
+        later_time = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+        command = re.sub(r"20\d\d-\d\d-\d\dT[0-9:]+Z", later_time, command)
         for name in ("email", "password"):
             command = command.replace(f'"{name}": "…"', f'"{name}": "{self._manager[name]}"')
-        if "$SESSION" in command:  # an earlier request of the guide ended it
+        if "$SESSION" in command:  # an earlier request of the guide ended the session
             self.send(next(c for c in requests_of_the_guide() if '"password"' in c))
         process = subprocess.run(
             ["bash", "-euc", f"uuidgen() {{ echo {uuid.uuid4()}; }}\n{command}"],
@@ -129,7 +136,7 @@ class Reader:
             text=True,
             timeout=20,
             check=True,
-            env=os.environ | self._known,
+            env=os.environ | self._variables,
         )
         answer = json.loads(process.stdout or "{}")
         assert "reason" not in answer, (command, answer)
@@ -137,22 +144,22 @@ class Reader:
 
     def _remember(self, path: str, answer: dict[str, Any]) -> None:
         if "etag" in answer:
-            self._known["ETAG"] = f'"{answer["etag"]}"'
+            self._variables["ETAG"] = f'"{answer["etag"]}"'
         for name, end in {"PERSON": "/people", "RECEIPT": "/receipts", "ID": "/referrals"}.items():
             if path.endswith(end):
-                self._known[name] = answer["id"]
+                self._variables[name] = answer["id"]
         if path == "/sessions":
-            self._known["SESSION"] = answer["session_secret"]
+            self._variables["SESSION"] = answer["session_secret"]
         if path == "/services/match":
             service = next(
                 item["service"]
                 for item in answer["items"]
                 if item["service"]["organization_name"] == "Albergue Luna Nueva"
             )
-            self._known |= {"SERVICE": service["id"], "SHELTER": service["organization_id"]}
+            self._variables |= {"SERVICE": service["id"], "SHELTER": service["organization_id"]}
 
 
-def test_no_request_of_the_guide_is_refused(beside: Path) -> None:
+def test_no_request_of_the_guide_is_refused(checkout: Path) -> None:
     reader, commands = Reader(), requests_of_the_guide()
     assert len(commands) > 15
     for command in commands:
@@ -160,7 +167,7 @@ def test_no_request_of_the_guide_is_refused(beside: Path) -> None:
 
 
 def test_python_and_curl_have_the_same_steps() -> None:
-    """A step with Python has curl, too, and ten minutes are enough for at most ten steps."""
+    """Each step has as many blocks of Python as of curl. Ten minutes suffice for ten steps."""
     steps = (ROOT / "docs" / "quickstart.md").read_text().split("\n## ")[1:]
     assert len(steps) <= 10
     for step in steps:

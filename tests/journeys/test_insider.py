@@ -21,19 +21,19 @@ from tests.parts.local_stack import LocalStack, until
 @pytest.fixture(scope="module")
 def small_quota() -> Iterator[LocalStack]:
     """A stack in which a worker may look at two people an hour."""
-    created = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
+    stack = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
     try:
-        yield created.start()
-        assert canary.left_in(created, typed.MARKS) == []
+        yield stack.start()
+        assert canary.left_in(stack, typed.MARKS) == []
     finally:
-        created.stop()
+        stack.stop()
 
 
-def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_who_it_was(
+def test_a_worker_who_opens_too_many_files_is_stopped_and_reported_to_the_auditor(
     small_quota: LocalStack, browser: Browser
 ) -> None:
     insider = small_quota.worker("trabajadora@puentes")
-    people = [
+    person_ids = [
         insider.people.CreatePerson(
             people_pb2.CreatePersonRequest(
                 identity=people_pb2.Identity(given_name=marked("Ada")),
@@ -44,16 +44,16 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_the_auditor_is_told_wh
         for _ in range(3)
     ]
 
-    def opens(person: str) -> None:
+    def open_file(person_id: str) -> None:
         groups = [people_pb2.FIELD_GROUP_IDENTITY]
         insider.people.OpenPerson(
-            people_pb2.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=groups)
+            people_pb2.OpenPersonRequest(id=person_id, purpose_code="HOU.EMG", field_groups=groups)
         )
 
-    for person in people[:2]:
-        opens(person)
-    assert refusal(lambda: opens(people[2])) == ("RESOURCE_EXHAUSTED", "opening_quota")
-    opens(people[0])
+    for person_id in person_ids[:2]:
+        open_file(person_id)
+    assert refusal(lambda: open_file(person_ids[2])) == ("RESOURCE_EXHAUSTED", "opening_quota")
+    open_file(person_ids[0])
     auditor = Actors(browser, small_quota).enter("auditoria@coalicion.demo")
 
     def is_notified() -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 
-WHO = {
+EMAIL_OF_ROLE = {
     "operator": "operadora@llamayvive.demo",
     "operator and manager": "jefa@llamayvive.demo",
     "worker": "trabajadora@puentes.demo",
@@ -19,9 +19,8 @@ WHO = {
     "auditor": "auditoria@coalicion.demo",
     "nobody": "",
 }
-# the maximum number of pages of one kind that are opened: a hundred referrals use the same template
-# a hundred times
-ALIKE = 4
+# Not all pages of one kind are opened, because they use the same template.
+MAX_PAGES_OF_A_KIND = 4
 _ID = re.compile(r"/[0-9a-f]{32}|/NI-\w+")
 
 
@@ -46,27 +45,27 @@ def sign_in(session: requests.Session, stack: Any, email: str) -> None:
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     account = next(account for account in stack.demo["accounts"] if account["email"] == email)
     fields = {"email": email, "password": account["password"], "form_token": Links(form.text).token}
-    entered = session.post(
+    answer = session.post(
         f"{stack.gateway}/sign-in", data=fields, timeout=10, allow_redirects=False
     )
-    assert (entered.status_code, entered.headers["Location"]) == (303, "/today")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/today")
     # The cookie is for https and this machine's own address; requests would not send it back.
-    session.headers["Cookie"] = entered.headers["Set-Cookie"].partition(";")[0]
+    session.headers["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("role", WHO)
+@pytest.mark.parametrize("role", EMAIL_OF_ROLE)
 def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
     session = requests.Session()
-    if WHO[role]:
-        sign_in(session, stack, WHO[role])
-    start = f"{stack.gateway}/today" if WHO[role] else stack.gateway
+    if EMAIL_OF_ROLE[role]:
+        sign_in(session, stack, EMAIL_OF_ROLE[role])
+    start = f"{stack.gateway}/today" if EMAIL_OF_ROLE[role] else stack.gateway
     queue, visited, kinds, broken_links = [(start, "the beginning")], {start}, Counter[str](), []
     while queue:
         address, origin = queue.pop(0)
         answer = session.get(address, timeout=20)
         if answer.status_code != 200 or (
-            WHO[role] and answer.url.startswith(f"{stack.gateway}/sign-in")
+            EMAIL_OF_ROLE[role] and answer.url.startswith(f"{stack.gateway}/sign-in")
         ):
             broken_links.append(f"{answer.status_code} {address} from {origin}")
             continue
@@ -89,7 +88,7 @@ def test_every_link_of_every_page_opens(role: str, stack: Any) -> None:
                 continue
             visited.add(target)
             kinds[kind] += 1
-            if kinds[kind] <= ALIKE:
+            if kinds[kind] <= MAX_PAGES_OF_A_KIND:
                 queue.append((target, address))
     assert not broken_links, "\n".join(broken_links)
-    assert len(kinds) >= (3 if not WHO[role] else 6), kinds
+    assert len(kinds) >= (3 if not EMAIL_OF_ROLE[role] else 6), kinds

@@ -16,7 +16,7 @@ from tests.journeys.typed import marked
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
-WITHIN = 8_000  # ms: five seconds, plus what a busy machine adds
+TIME_LIMIT = 8_000  # ms: five seconds, plus what a busy machine adds
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def send(cast: Cast) -> pb.Referral:
     """Sends a referral, as the other worker does meanwhile."""
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
-    sent: pb.Referral = cast.sender.referrals.SendReferral(
+    referral: pb.Referral = cast.sender.referrals.SendReferral(
         pb.SendReferralRequest(
             id=draft.id, etag=draft.etag, receipt_id=receipt_id, request_id=new_id()
         )
     )
-    return sent
+    return referral
 
 
 def row(page: Page, referral: pb.Referral) -> Any:
@@ -59,37 +59,37 @@ def test_a_sent_referral_appears_on_the_receivers_open_page_and_is_counted(
     shelter: Page, cast: Cast
 ) -> None:
     shelter.evaluate("window.same = true")
-    sent = send(cast)
-    expect(row(shelter, sent)).to_be_visible(timeout=WITHIN)
+    referral = send(cast)
+    expect(row(shelter, referral)).to_be_visible(timeout=TIME_LIMIT)
     expect(shelter.locator("#live")).to_have_text("Entró 1 remisión nueva")
-    assert shelter.evaluate("window.same"), "without a reload"
+    assert shelter.evaluate("window.same"), "the page was not reloaded"
     assert shelter.title().startswith("(")
 
 
-def test_while_a_worker_writes_the_other_side_takes_a_step_and_nothing_written_is_lost(
+def test_no_text_that_a_worker_is_writing_is_lost_when_the_other_side_takes_a_step(
     shelter: Page, cast: Cast, stack: LocalStack
 ) -> None:
-    sent = send(cast)
-    shelter.goto(f"{stack.gateway}/referrals/{sent.id}")
+    referral = send(cast)
+    shelter.goto(f"{stack.gateway}/referrals/{referral.id}")
     shelter.get_by_text("Más…", exact=True).click()
     shelter.locator("#form-ask > summary").click()
     note = shelter.locator("#ask textarea")
     note.fill(marked("¿Viene con sus hijos?"))
-    before = shelter.locator("#timeline li").count()
+    event_count = shelter.locator("#timeline li").count()
     cast.receiver.referrals.AcknowledgeReferral(
-        pb.AcknowledgeReferralRequest(id=sent.id, etag=sent.etag, request_id=new_id())
+        pb.AcknowledgeReferralRequest(id=referral.id, etag=referral.etag, request_id=new_id())
     )
-    expect(shelter.locator("#timeline li")).to_have_count(before + 1, timeout=WITHIN)
+    expect(shelter.locator("#timeline li")).to_have_count(event_count + 1, timeout=TIME_LIMIT)
     expect(note).to_have_value(marked("¿Viene con sus hijos?"))
     expect(note).to_be_focused()
 
 
-def test_the_bell_counts_on_a_page_that_has_no_list(
+def test_the_count_of_the_bell_changes_on_a_page_without_a_list(
     shelter: Page, cast: Cast, stack: LocalStack
 ) -> None:
     shelter.goto(f"{stack.gateway}/people")
     bell = shelter.locator("#sections a[href='/inbox']")
-    before = bell.inner_text()
+    former_text = bell.inner_text()
     send(cast)
-    expect(bell).not_to_have_text(before, timeout=WITHIN)
+    expect(bell).not_to_have_text(former_text, timeout=TIME_LIMIT)
     expect(shelter.locator("#sections [aria-current]")).to_have_attribute("href", "/people")

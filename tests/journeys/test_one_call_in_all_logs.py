@@ -30,8 +30,8 @@ def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
 def set_email(manager: Client, email: str) -> str:
     """Sets the e-mail of a desk; returns the former e-mail."""
     desk = manager.notifications.GetDesk(n.GetDeskRequest())
-    changed = n.Desk(language=desk.language, email=email, etag=desk.etag)
-    manager.notifications.SetDesk(n.SetDeskRequest(desk=changed, request_id=new_id()))
+    new_desk = n.Desk(language=desk.language, email=email, etag=desk.etag)
+    manager.notifications.SetDesk(n.SetDeskRequest(desk=new_desk, request_id=new_id()))
     return str(desk.email)
 
 
@@ -41,7 +41,7 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
     hook = manager.webhooks.CreateWebhook(
         n.CreateWebhookRequest(webhook=n.Webhook(url=receiver.url), request_id=new_id())
     ).webhook
-    before = set_email(manager, "mesa@lunanueva.example")
+    former_email = set_email(manager, "mesa@lunanueva.example")
     person_id, receipt_id = cast.person()
     draft = cast.sender.referrals.CreateReferral(cast.draft(person_id))
     answer = requests.post(
@@ -54,7 +54,7 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
     trace_id = answer.headers["X-Request-Id"]
 
     def steps() -> set[tuple[str, str, str]]:
-        """Returns (service, event, subject) of each log line."""
+        """Returns the service, the event and the subject of each log line of the call."""
         return {
             (
                 line["service"],
@@ -80,5 +80,5 @@ def test_one_call_is_followed_through_all_logs(stack: LocalStack, receiver: Rece
         cast.receiver.referrals.GetReferral(pb.GetReferralRequest(id=draft.id)).state
         == pb.STATE_SENT
     )
-    set_email(manager, before)
+    set_email(manager, former_email)
     manager.webhooks.DeleteWebhook(n.DeleteWebhookRequest(id=hook.id, request_id=new_id()))

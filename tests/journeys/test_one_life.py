@@ -14,9 +14,9 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import STEPS, Cast
 
 
-def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it() -> None:
+def test_a_referral_goes_from_draft_to_closed_in_a_new_stack_and_ctrl_c_ends_the_stack() -> None:
     stack = LocalStack(fresh=True)
-    code = -1
+    exit_code = -1
     try:
         stack.start()
         cast = Cast(stack)
@@ -32,5 +32,5 @@ def test_a_stack_starts_a_referral_goes_from_draft_to_closed_and_ctrl_c_ends_it(
             referral = getattr(cast.who(step).referrals, step.rpc)(request)
         assert referral.state == pb.STATE_CLOSED
     finally:
-        code = stack.stop(signal.SIGINT)
-    assert code == 0
+        exit_code = stack.stop(signal.SIGINT)
+    assert exit_code == 0

@@ -68,14 +68,15 @@ def test_a_worker_signs_in_with_a_passkey_on_her_phone(actors: Actors, stack: Lo
     worker.sees("Guardado")
     page.context.clear_cookies()
     page.goto(sign_in)
-    posted = list[str]()
+    posted_urls = list[str]()
     page.on(
-        "request", lambda request: posted.append(request.url) if request.method == "POST" else None
+        "request",
+        lambda request: posted_urls.append(request.url) if request.method == "POST" else None,
     )
     page.get_by_role("button", name="Entrar con una llave de acceso").click()
     worker.sees("no sirve para entrar aquí")
     page.wait_for_load_state("networkidle")  # half a second without a request
     worker.sees("no sirve para entrar aquí")
-    assert [url.rpartition("/")[2] for url in posted] == ["passkey", "code"], (
+    assert [url.rpartition("/")[2] for url in posted_urls] == ["passkey", "code"], (
         "a page that reports a failure does not ask again by itself"
     )

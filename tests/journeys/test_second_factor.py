@@ -15,7 +15,9 @@ EMAIL = "auditoria@coalicion.demo"
 
 
 @pytest.mark.timeout(120)
-def test_somebody_with_only_the_password_cannot_sign_in(actors: Actors, stack: LocalStack) -> None:
+def test_an_auditor_with_a_second_factor_signs_in_only_with_a_code_or_a_spare_code(
+    actors: Actors, stack: LocalStack
+) -> None:
     password = stack.account(EMAIL)["password"]
     auditor = actors.enter(EMAIL)
     auditor.goes_to("/account")
@@ -30,11 +32,11 @@ def test_somebody_with_only_the_password_cannot_sign_in(actors: Actors, stack: L
     auditor.sees("no es")
     page.fill("#code", code_now(codes))
     auditor.presses("Empezar a pedirlo")
-    spare = page.locator(".readout li").all_inner_texts()
-    assert len(spare) == 10
+    spare_codes = page.locator(".readout li").all_inner_texts()
+    assert len(spare_codes) == 10
     auditor.sees("Le quedan 10 códigos de repuesto")
     auditor.goes_to("/account")
-    assert spare[0] not in page.content(), "shown once"
+    assert spare_codes[0] not in page.content(), "the spare codes are shown once"
 
     someone = actors.enter()
 
@@ -55,13 +57,13 @@ def test_somebody_with_only_the_password_cannot_sign_in(actors: Actors, stack: L
     )
     types_code("123")
     someone.sees("Ese código no sirve")
-    types_code(code_now(codes, later=30))  # the time step after the used one
+    types_code(code_now(codes, later=30))  # the time step after that of the used code
     someone.sees("Mi cuenta")
     assert someone.where() == "/account"
 
     someone.context.clear_cookies()
     types_password()
-    types_code(spare[3])
+    types_code(spare_codes[3])
     someone.sees("Le quedan 9 códigos de repuesto")
     someone.unfolds("Dejar de pedirlo")
     someone.page.fill("#end-password", password)

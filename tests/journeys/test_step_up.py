@@ -1,7 +1,7 @@
 """A manager who signed in a while ago invites somebody.
 
-She proves again who she is, and nothing that she typed is lost. Then she changes her password and
-ends access that she did not create.
+She proves again who she is, and nothing that she typed is lost. Then she ends the invitation on the
+page of everything that her account has created.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def test_an_emergency_needs_a_second_person_and_ends_when_she_withdraws_her_cons
     operator.sees("La persona retiró su consentimiento")
 
 
-def test_in_an_emergency_she_can_still_be_asked_afterwards(actors: Actors) -> None:
+def test_a_consent_can_be_recorded_after_an_emergency(actors: Actors) -> None:
     operator = actors.enter_as(Operator, "operadora@llamayvive.demo")
     operator.takes_a_contact_without_a_name()
     operator.drafts_a_referral_to("Albergue Luna Nueva")
@@ -99,24 +99,26 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
 ) -> None:
     caller = actors.enter_as(Caller)
     demo = stack.demo["references"][0]
-    wrong = "0000" if demo["pin"] != "0000" else "1111"
+    wrong_pin = "0000" if demo["pin"] != "0000" else "1111"
     answers = set()
-    for reference, pin in ((demo["reference"], wrong), ("ZZZZZZZZ", "1234")):
+    for reference, pin in ((demo["reference"], wrong_pin), ("ZZZZZZZZ", "1234")):
         caller.looks_up(reference, pin)
         answers.add(caller.page.locator("#problem").inner_text())
     assert len(answers) == 1
 
 
-def test_somebody_elses_referral_looks_like_one_that_does_not_exist(actors: Actors) -> None:
+def test_another_members_referral_looks_like_a_referral_that_does_not_exist(
+    actors: Actors,
+) -> None:
     stranger = actors.enter("salud@somoto.demo")
     operator = actors.enter("operadora@llamayvive.demo")
     operator.goes_to("/referrals")
     paths = [link.get_attribute("href") or "" for link in operator.page.locator("main a").all()]
     path = next(path for path in paths if re.fullmatch("/referrals/[0-9a-f]{32}", path))
     stranger.goes_to(path)
-    not_yours = stranger.main.inner_text()
+    refusal_text = stranger.main.inner_text()
     stranger.goes_to("/referrals/" + "0" * 32)
-    assert stranger.main.inner_text() == not_yours
+    assert stranger.main.inner_text() == refusal_text
 
 
 def test_one_click_leaves_every_page_and_ends_the_session(actors: Actors) -> None:

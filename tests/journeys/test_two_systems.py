@@ -1,6 +1,6 @@
 """The same journey as in the browser, carried out by the systems of two partners.
 
-They use REST with two API keys, and gRPC with nothing but reflection.
+The systems use REST with two API keys, and gRPC with reflection only.
 """
 
 import statistics
@@ -106,9 +106,9 @@ def test_two_systems_carry_out_a_referral_by_rest_and_receive_signed_webhooks(
             },
         )
         sent = ngo.act(draft, "send", receipt_id=receipt["id"])
-        answered = time.monotonic()
+        answer_time = time.monotonic()
         request = request_about(receiver, sent["id"])
-        times.append((request.time - answered) * 1000)
+        times.append((request.time - answer_time) * 1000)
         assert request.verify_signature(hook["secret"])
         assert "Marisol" not in request.body
     referral = shelter.act(
@@ -154,9 +154,9 @@ class WithToken(grpc.StreamStreamClientInterceptor):
 
 
 class ByReflection:
-    """A client that was given an address and a key only.
+    """A client that knows only an address and a key.
 
-    It has no stubs and no .proto, and gets its first token by REST.
+    The client has no stubs and no .proto file, and gets its first token by REST.
     """
 
     def __init__(self, stack: Any, name: str) -> None:
@@ -180,12 +180,12 @@ class ByReflection:
     def call(self, service: str, rpc: str, token: str = "", **fields: Any) -> Any:
         method = self._pool.FindServiceByName(service).FindMethodByName(rpc)
         request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
-        ask = self._channel.unary_unary(
+        send = self._channel.unary_unary(
             f"/{service}/{rpc}",
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return ask(
+        return send(
             request(**fields),
             metadata=(("authorization", f"Bearer {token}"),) if token else (),
             timeout=10,
@@ -251,28 +251,38 @@ def test_two_systems_carry_out_a_referral_by_grpc_with_reflection_alone(stack: A
     sent = referrals.call(
         name, "SendReferral", ngo, id=draft.id, etag=draft.etag, receipt_id=receipt.id
     )
-    accepted = referrals.call(
+    accepted_referral = referrals.call(
         name, "AcceptReferral", shelter, id=sent.id, etag=sent.etag, planned_first_contact_time=NOW
     )
-    started = referrals.call(
-        name, "StartReferral", shelter, id=sent.id, etag=accepted.etag, first_contact_time=NOW
+    started_referral = referrals.call(
+        name,
+        "StartReferral",
+        shelter,
+        id=sent.id,
+        etag=accepted_referral.etag,
+        first_contact_time=NOW,
     )
-    completed = referrals.call(
+    completed_referral = referrals.call(
         name,
         "CompleteReferral",
         shelter,
         id=sent.id,
-        etag=started.etag,
+        etag=started_referral.etag,
         outcome_code="OUTCOME_FULLY_MET",
     )
-    closed = referrals.call(
-        name, "CloseReferral", ngo, id=sent.id, etag=completed.etag, help_came_code="HELP_CAME_YES"
+    closed_referral = referrals.call(
+        name,
+        "CloseReferral",
+        ngo,
+        id=sent.id,
+        etag=completed_referral.etag,
+        help_came_code="HELP_CAME_YES",
     )
-    assert closed.state == 9
+    assert closed_referral.state == 9
 
 
 def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None:
-    issued = ByReflection(stack, "partners").call(
+    answer = ByReflection(stack, "partners").call(
         "enlace.partners.v1.Tokens", "IssueToken", api_key=stack.api_key("Puentes")
     )
     fields = {
@@ -280,12 +290,12 @@ def test_a_token_is_valid_at_its_own_service_and_at_no_other(stack: Any) -> None
         "referrals": ("enlace.referrals.v1.Referrals", "ListReferrals"),
         "notifications": ("enlace.notifications.v1.Notifications", "CountUnread"),
     }
-    assert set(issued.tokens) == {f"enlace.{name}" for name in fields}
+    assert set(answer.tokens) == {f"enlace.{name}" for name in fields}
     for name, (service, rpc) in fields.items():
         remote = ByReflection(stack, name)
-        remote.call(service, rpc, issued.tokens[f"enlace.{name}"])
-        for other in fields.keys() - {name}:
-            call = partial(remote.call, service, rpc, issued.tokens[f"enlace.{other}"])
+        remote.call(service, rpc, answer.tokens[f"enlace.{name}"])
+        for other_name in fields.keys() - {name}:
+            call = partial(remote.call, service, rpc, answer.tokens[f"enlace.{other_name}"])
             assert refusal(call) == ("UNAUTHENTICATED", "token_invalid")
 
 
@@ -302,17 +312,17 @@ def test_tokens_issued_by_rest_are_valid_in_grpc_for_a_key_and_for_a_session_unt
         "session_secret"
     ]
     for credential in ({"api_key": stack.api_key("Puentes")}, {"session_secret": session}):
-        issued = post("/tokens", **credential).json()
-        assert issued["organization"]["name"] == "Asociación Puentes"
-        assert ("worker" in issued) == ("session_secret" in credential)
+        answer = post("/tokens", **credential).json()
+        assert answer["organization"]["name"] == "Asociación Puentes"
+        assert ("worker" in answer) == ("session_secret" in credential)
         directory.call(
-            "enlace.partners.v1.Directory", "ListOrganizations", issued["tokens"]["enlace.partners"]
+            "enlace.partners.v1.Directory", "ListOrganizations", answer["tokens"]["enlace.partners"]
         )
     assert post("/sessions/end", session_secret=session).status_code == 204
-    refused = post("/tokens", session_secret=session)
-    assert (refused.status_code, refused.json()["reason"]) == (401, "session_ended")
-    wrong = post("/sessions", email="nadie@puentes.demo", password="una frase de prueba")
-    assert (wrong.status_code, wrong.json()["reason"]) == (401, "sign_in_failed")
+    ended_answer = post("/tokens", session_secret=session)
+    assert (ended_answer.status_code, ended_answer.json()["reason"]) == (401, "session_ended")
+    wrong_answer = post("/sessions", email="nadie@puentes.demo", password="una frase de prueba")
+    assert (wrong_answer.status_code, wrong_answer.json()["reason"]) == (401, "sign_in_failed")
     text = "".join(log.read_text(errors="replace") for log in stack.logs.iterdir() if log.is_file())
     assert not [
         secret for secret in (session, account["password"], "nadie@puentes.demo") if secret in text

@@ -37,7 +37,7 @@ def asks_for_a_bed_in_chinandega(line: Operator) -> str:
 
 
 def says_who_she_is(line: Operator) -> None:
-    """Gives the person's name, the one thing that an enquiry never asks."""
+    """Gives the person's name, which an enquiry never asks."""
     line.presses("Empezar la remisión")
     line.unfolds("Quién es")
     line.page.fill("[name=given_name]", marked("Marlene"))
@@ -57,14 +57,14 @@ def withdraws_consent(line: Operator, reference: str, pin: str) -> None:
     line.sees("ninguna otra organización puede abrir ya sus datos")
 
 
-def opens_nothing(shelter: ShelterWorker, referral: str, stale: Actor) -> None:
-    """Checks that no data can be opened, on the present page or on a page that was left open."""
-    stale.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
-    stale.presses("Abrir y dejar constancia")
-    stale.sees("Ahora no hay datos de ella que usted pueda abrir")
+def opens_nothing(shelter: ShelterWorker, referral: str, open_page: Actor) -> None:
+    """Checks that no data can be opened, on a new page or on a page that was left open."""
+    open_page.page.locator("details", has_text="Elegir qué abrir").last.locator("summary").click()
+    open_page.presses("Abrir y dejar constancia")
+    open_page.sees("Ahora no hay datos de ella que usted pueda abrir")
     shelter.goes_to(referral)
     shelter.finds_it("Consentimiento retirado")
-    for actor in (shelter, stale):
+    for actor in (shelter, open_page):
         for word in ("Marlene", "mariposa", "terminal"):
             assert word not in actor.page.content()
     assert shelter.page.get_by_text("Abrir sus datos").count() == 0
@@ -78,11 +78,11 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     costa_rica = actors.enter_as(Operator, "operadora-cr@llamayvive.demo")
     nicaragua = actors.enter_as(Operator, "operadora@llamayvive.demo")
     shelter = actors.enter_as(ShelterWorker, "albergue@lunanueva.demo")
-    stale = actors.enter("albergue@lunanueva.demo")
-    herself = actors.enter_as(Caller)
+    open_page = actors.enter("albergue@lunanueva.demo")
+    caller = actors.enter_as(Caller)
 
     reference, pin = costa_rica.takes_a_contact_without_a_name()
-    herself.reads(reference, pin, "Ahora no hay nada pedido")
+    caller.reads(reference, pin, "Ahora no hay nada pedido")
     enquiry = asks_for_a_bed_in_chinandega(costa_rica)
     shelter.goes_to(enquiry)
     shelter.presses("^Sí")
@@ -111,15 +111,15 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     shelter.opens("Marlene")
     shelter.fills_in("start")  # the person has arrived
     shelter.finds_it("En curso")
-    herself.reads(reference, pin, "Ahora 1 organización puede abrir")
-    herself.presses("Ver la lista")
-    herself.sees("Albergue")
-    stale.goes_to(referral)
-    code = stale.page.locator("main .code").first.inner_text()
+    caller.reads(reference, pin, "Ahora 1 organización puede abrir")
+    caller.presses("Ver la lista")
+    caller.sees("Albergue")
+    open_page.goes_to(referral)
+    code = open_page.page.locator("main .code").first.inner_text()
 
     withdraws_consent(nicaragua, reference, pin)
-    opens_nothing(shelter, referral, stale)
-    herself.reads(reference, pin, "Tienen que confirmar hasta")
+    opens_nothing(shelter, referral, open_page)
+    caller.reads(reference, pin, "Tienen que confirmar hasta")
     shelter.finds_it_on_today(code)
     costa_rica.goes_to(f"{person}/knows")
     costa_rica.sees("Se retiró el")
@@ -132,5 +132,5 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     costa_rica.sees("Confirmaron el")
     costa_rica.goes_to(referral)
     costa_rica.sees("La persona retiró su consentimiento")
-    herself.reads(reference, pin, "Confirmaron el")
-    expect(herself.main).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))
+    caller.reads(reference, pin, "Confirmaron el")
+    expect(caller.main).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))

@@ -25,9 +25,7 @@ def contact_path(operator: Operator) -> str:
     return operator.page.locator("form[data-autosave]").get_attribute("action") or ""
 
 
-def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(
-    actors: Actors,
-) -> None:
+def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(actors: Actors) -> None:
     first_operator = actors.enter_as(Operator, "operadora-cr@llamayvive.demo")
     reference, pin = first_operator.takes_a_contact_without_a_name()
     first_contact = contact_path(first_operator)

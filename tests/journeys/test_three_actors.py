@@ -107,9 +107,7 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
     assert len(answers) == 1
 
 
-def test_another_members_referral_looks_like_a_referral_that_does_not_exist(
-    actors: Actors,
-) -> None:
+def test_another_members_referral_looks_like_a_referral_that_does_not_exist(actors: Actors) -> None:
     stranger = actors.enter("salud@somoto.demo")
     operator = actors.enter("operadora@llamayvive.demo")
     operator.goes_to("/referrals")

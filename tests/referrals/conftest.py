@@ -5,7 +5,7 @@ The test sets its clock.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -65,7 +65,6 @@ SERVICE_OWNER = {
 }
 ABROAD = ("ngo", "mission")
 """The organisations in Guatemala; the others are in Nicaragua."""
-
 
 LONG = 120.0
 """Seconds. Even on a busy machine, calls reach a lock that a test holds in less time."""
@@ -400,9 +399,7 @@ class Story:
         return campaign
 
     def contact(
-        self,
-        speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON,
-        **triage: Any,
+        self, speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON, **triage: Any
     ) -> contacts_pb2.CreateContactResponse:
         created: contacts_pb2.CreateContactResponse = self.operator.CreateContact(
             contact=contacts_pb2.Contact(
@@ -451,6 +448,12 @@ def story(service: Service) -> Story:
         service.as_("coalition", "COORDINATOR"),
         _numbers,
     )
+
+
+@pytest.fixture
+def line(story: Story) -> Story:
+    """The usual beginning of a test, with the hotline as the sender."""
+    return replace(story, ngo=story.operator)
 
 
 @pytest.fixture

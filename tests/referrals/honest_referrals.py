@@ -177,9 +177,7 @@ def referral_beginnings() -> dict[str, Beginning]:
             pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
         ),
         "StartReferral": on(
-            "shelter",
-            Story.accepted,
-            pb.StartReferralRequest(first_contact_time=timestamp(NOON)),
+            "shelter", Story.accepted, pb.StartReferralRequest(first_contact_time=timestamp(NOON))
         ),
         "ScheduleAppointment": on(
             "shelter", started, pb.ScheduleAppointmentRequest(appointment_time=timestamp(NOON))

@@ -51,9 +51,7 @@ def people_beginnings() -> dict[str, Beginning]:
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdateIdentity": on(
-            "ngo",
-            Story.person,
-            people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity()),
+            "ngo", Story.person, people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity())
         ),
         "OpenPerson": open_person,
         "SetSafeContact": on(
@@ -165,10 +163,7 @@ def line_beginnings() -> dict[str, Beginning]:
     return {
         "TakeOverLine": lambda s: (operator(s), c.TakeOverLineRequest()),
         "ListTakeOvers": lambda s: (operator(s), c.ListTakeOversRequest(page_size=2)),
-        "CreateCallback": lambda s: (
-            operator(s),
-            c.CreateCallbackRequest(callback=callback(s)),
-        ),
+        "CreateCallback": lambda s: (operator(s), c.CreateCallbackRequest(callback=callback(s))),
         "ListCallbacks": lambda s: (operator(s), c.ListCallbacksRequest(page_size=2)),
         "SettleCallback": settle,
         "AskForCallByReference": ask_for_call,
@@ -247,10 +242,7 @@ def plan_beginnings() -> dict[str, Beginning]:
             ),
         ),
         "GetPlan": on("ngo", plan, plans_pb2.GetPlanRequest()),
-        "ListPlans": lambda s: (
-            s.ngo,
-            plans_pb2.ListPlansRequest(person_id=plan(s).person_id),
-        ),
+        "ListPlans": lambda s: (s.ngo, plans_pb2.ListPlansRequest(person_id=plan(s).person_id)),
         "UpdatePlanStep": on(
             "ngo",
             plan,

@@ -149,11 +149,7 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
     )
     assert refusal_with_fields(
         lambda: story.ngo.AmendReferral(amend_request(amended_referral))
-    ) == (
-        "INVALID_ARGUMENT",
-        "invalid_fields",
-        {"urgency": "required"},
-    )
+    ) == ("INVALID_ARGUMENT", "invalid_fields", {"urgency": "required"})
 
 
 def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:

@@ -263,8 +263,7 @@ def test_night_follows_the_local_time_of_the_members_department(
 
 
 @pytest.mark.parametrize(
-    ("departments", "expected"),
-    [(["US-CA", "US-CA"], "US-CA"), (["US-CA", "US-NY"], ""), ([], "")],
+    ("departments", "expected"), [(["US-CA", "US-CA"], "US-CA"), (["US-CA", "US-NY"], ""), ([], "")]
 )
 def test_the_migration_takes_the_department_of_a_member_from_its_services(
     service: Service, departments: list[str], expected: str

@@ -306,9 +306,7 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
     )
 
 
-def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(
-    story: Story,
-) -> None:
+def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(story: Story) -> None:
     created = story.contact()
     (first, operator), (_other, _) = referral_for(story, created), referral_for(story, created)
     second = referral_beside(story, first, operator)

@@ -84,10 +84,7 @@ def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(
         None,
         "",
     )
-    assert (silence(referral).start_time, silence(referral).due_time) == (
-        time,
-        time + span,
-    )
+    assert (silence(referral).start_time, silence(referral).due_time) == (time, time + span)
     assert offered_steps(referral, time) == set()
 
 

@@ -5,7 +5,6 @@ A lower urgency needs a coded reason.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +20,6 @@ NOT_STATED = [("urgency_reason_code", "required")]
 NOT_UPDATED = [("referral.urgency_reason_code", "required")]
 
 
-@pytest.fixture
-def line(story: Story) -> Story:
-    """The usual beginning of a test, with the hotline as the sender."""
-    return replace(story, ngo=story.operator)
-
-
 def contact_for_protection(line: Story) -> str:
     """Records a call of a person who wants protection; returns the id of the contact."""
     return line.contact(wants_protection=c.ANSWER_YES).contact.id
@@ -40,12 +33,23 @@ def update(line: Story, draft: pb.Referral, **values: Any) -> pb.Referral:
     return updated_draft
 
 
-@pytest.mark.parametrize("urgency", [pb.URGENCY_UNSPECIFIED, pb.URGENCY_IMMEDIATE])
-def test_b9_a_caller_who_wants_protection_is_referred_as_immediate(
-    line: Story, urgency: pb.Urgency.ValueType
+@pytest.mark.parametrize(
+    ("answers", "urgency", "expected"),
+    [
+        ({"wants_protection": c.ANSWER_YES}, pb.URGENCY_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
+        ({"wants_protection": c.ANSWER_YES}, pb.URGENCY_IMMEDIATE, pb.URGENCY_IMMEDIATE),
+        ({}, pb.URGENCY_NORMAL, pb.URGENCY_NORMAL),
+    ],
+    ids=["wants protection", "wants protection, stated", "no answers"],
+)
+def test_b9_a_draft_is_at_least_as_urgent_as_the_answers_of_its_contact(
+    line: Story,
+    answers: dict[str, Any],
+    urgency: pb.Urgency.ValueType,
+    expected: pb.Urgency.ValueType,
 ) -> None:
-    draft = line.draft(contact_id=contact_for_protection(line), urgency=urgency)
-    assert draft.urgency == pb.URGENCY_IMMEDIATE
+    contact = line.contact(**answers).contact
+    assert line.draft(contact_id=contact.id, urgency=urgency).urgency == expected
 
 
 @pytest.mark.parametrize(
@@ -118,11 +122,6 @@ def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) 
         pb.URGENCY_URGENT,
         pb.URGENCY_REASON_DANGER_PASSED,
     )
-
-
-def test_b9_a_contact_without_answers_does_not_raise_the_urgency(line: Story) -> None:
-    draft = line.draft(contact_id=line.contact().contact.id, urgency=pb.URGENCY_NORMAL)
-    assert draft.urgency == pb.URGENCY_NORMAL
 
 
 def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) -> None:

@@ -25,7 +25,7 @@ def hearing(service: Service) -> Hearing:
 
 
 @pytest.fixture
-def night_worker(service: Service, hearing: Hearing) -> Iterator[Client]:
+def colleague(service: Service, hearing: Hearing) -> Iterator[Client]:
     """Yields another active worker of the shelter; she is active again after the test."""
     worker = service.as_("shelter", "WORKER", "OPERATOR")
     hearing.worker(worker, "ACTIVE")
@@ -40,27 +40,18 @@ def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralReque
 
 
 def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
-    story: Story, night_worker: Client
+    story: Story, colleague: Client
 ) -> None:
     accepted = story.accepted()
-    assigned_referral = story.shelter.AssignReferral(
-        assign_request(accepted, night_worker.caller.id)
-    )
-    assert (
-        assigned_referral.responsible_worker_id,
-        assigned_referral.responsible_desk_code,
-        assigned_referral.state,
-    ) == (
-        night_worker.caller.id,
+    referral = story.shelter.AssignReferral(assign_request(accepted, colleague.caller.id))
+    assert (referral.responsible_worker_id, referral.responsible_desk_code, referral.state) == (
+        colleague.caller.id,
         "",
         accepted.state,
     )
-    assert assigned_referral.clocks == accepted.clocks, "an assignment changes no deadline"
-    desk_referral = night_worker.AssignReferral(assign_request(assigned_referral, ""))
-    assert (desk_referral.responsible_worker_id, desk_referral.responsible_desk_code) == (
-        "",
-        "desk",
-    )
+    assert referral.clocks == accepted.clocks, "an assignment changes no deadline"
+    referral = colleague.AssignReferral(assign_request(referral, ""))
+    assert (referral.responsible_worker_id, referral.responsible_desk_code) == ("", "desk")
     verbs = [event.verb for event in history(story.ngo, accepted.id)]
     assert verbs[-2:] == ["assigned", "assigned"]
 
@@ -94,28 +85,23 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
 
 
 def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
-    story: Story, night_worker: Client, hearing: Hearing
+    story: Story, colleague: Client, hearing: Hearing
 ) -> None:
-    live_referral, ended_referral = (
-        story.shelter.AssignReferral(assign_request(story.accepted(), night_worker.caller.id))
+    live, ended = (
+        story.shelter.AssignReferral(assign_request(story.accepted(), colleague.caller.id))
         for _ in range(2)
     )
     story.shelter.NotDeliverReferral(
-        id=ended_referral.id,
-        etag=ended_referral.etag,
-        reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST,
+        id=ended.id, etag=ended.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
     )
-    hearing.worker(night_worker, "SUSPENDED")
-    hearing.worker(night_worker, "SUSPENDED")  # the fact arrives twice
-    returned_referral = read(story.shelter, live_referral.id)
-    assert (returned_referral.responsible_worker_id, returned_referral.responsible_desk_code) == (
-        "",
-        "desk",
-    )
-    assert read(story.shelter, ended_referral.id).responsible_worker_id == night_worker.caller.id, (
+    hearing.worker(colleague, "SUSPENDED")
+    hearing.worker(colleague, "SUSPENDED")  # the fact arrives twice
+    current = read(story.shelter, live.id)
+    assert (current.responsible_worker_id, current.responsible_desk_code) == ("", "desk")
+    assert read(story.shelter, ended.id).responsible_worker_id == colleague.caller.id, (
         "an ended referral is unchanged"
     )
-    last_event = history(story.shelter, live_referral.id)[-1]
+    last_event = history(story.shelter, live.id)[-1]
     assert (last_event.verb, last_event.actor_kind) == ("assigned", pb.ACTOR_KIND_SYSTEM)
 
 
@@ -127,14 +113,14 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     ],
 )
 def test_nobody_is_made_responsible_while_her_account_ends(
-    story: Story, service: Service, night_worker: Client, by: str, expected: tuple[str, str]
+    story: Story, service: Service, colleague: Client, by: str, expected: tuple[str, str]
 ) -> None:
     """Otherwise the desk would not be notified of the referral's events."""
     accepted = story.accepted()
-    caller = story.shelter if by == "a colleague" else night_worker
+    caller = story.shelter if by == "a colleague" else colleague
     body = facts_pb2.WorkerFact(
-        worker_id=night_worker.caller.id,
-        organization_id=night_worker.caller.organization_id,
+        worker_id=colleague.caller.id,
+        organization_id=colleague.caller.organization_id,
         status_code="SUSPENDED",
     )
     fact = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
@@ -143,20 +129,18 @@ def test_nobody_is_made_responsible_while_her_account_ends(
             subscriptions.consume(service.made.lives, service.clock, tx, fact)
             future = pool.submit(
                 refusal,
-                lambda: caller.AssignReferral(assign_request(accepted, night_worker.caller.id)),
+                lambda: caller.AssignReferral(assign_request(accepted, colleague.caller.id)),
             )
             while not (future.done() or service.rows("SELECT 1 FROM pg_locks WHERE NOT granted")):
                 pass
         assert future.result() == expected
-    assert read(story.shelter, accepted.id).responsible_worker_id != night_worker.caller.id
+    assert read(story.shelter, accepted.id).responsible_worker_id != colleague.caller.id
 
 
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
-    story: Story, service: Service, night_worker: Client, hearing: Hearing
+    story: Story, service: Service, colleague: Client, hearing: Hearing
 ) -> None:
-    referral = story.shelter.AssignReferral(
-        assign_request(story.accepted(), night_worker.caller.id)
-    )
+    referral = story.shelter.AssignReferral(assign_request(story.accepted(), colleague.caller.id))
     with service.database.transaction(SYSTEM) as tx:
         copies = tx.execute(
             "INSERT INTO referrals SELECT (jsonb_populate_record(r, jsonb_build_object('id',"
@@ -165,7 +149,7 @@ def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_
             (referral.id,),
         )
     assert copies.rowcount == 1499
-    assert hearing.worker(night_worker, "SUSPENDED") > 10
+    assert hearing.worker(colleague, "SUSPENDED") > 10
     in_copies = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
     assert not service.rows(
         f"SELECT 1 FROM referrals WHERE responsible_worker_id <> '' AND id {in_copies}"

@@ -46,11 +46,7 @@ def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(stor
             due_soon_referral.id,
             declined_referral.id,
             normal_referral.id,
-        } == {
-            late_referral.id,
-            due_soon_referral.id,
-            declined_referral.id,
-        }
+        } == {late_referral.id, due_soon_referral.id, declined_referral.id}
         lists = [shown(client, box=box, **{name: True}) for name in PRESSING_FILTERS]
         assert pressing.keys() == {referral_id for list_ in lists for referral_id in list_}
     assert declined_referral.id not in shown(story.shelter, pressing=True), (
@@ -58,9 +54,7 @@ def test_pressing_referrals_are_late_due_soon_or_unanswered_and_listed_once(stor
     )
 
 
-def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(
-    story: Story,
-) -> None:
+def test_referrals_are_ordered_by_urgency_and_then_by_deadline_across_pages(story: Story) -> None:
     for urgency in MOST_URGENT_FIRST[::-1]:
         story.sent(urgency=urgency), declined(story, urgency=urgency), story.sent(urgency=urgency)
         story.service.clock.advance(timedelta(minutes=5))
@@ -115,9 +109,7 @@ def open_needs(client: Client, box: pb.Box.ValueType) -> dict[tuple[str, str], i
     return {(need.need_group_code, need.department): need.count for need in counts.unanswered}
 
 
-def test_open_needs_are_counted_by_group_and_department_until_they_are_closed(
-    story: Story,
-) -> None:
+def test_open_needs_are_counted_by_group_and_department_until_they_are_closed(story: Story) -> None:
     counts_before = open_needs(story.coordinator, pb.BOX_NETWORK)
     declined_referral = declined(story)
     counts = open_needs(story.coordinator, pb.BOX_NETWORK)

@@ -16,14 +16,7 @@ from chassis.local_time import zone_of
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import (
-    Client,
-    Service,
-    Story,
-    credentials,
-    pages,
-    update_contact,
-)
+from tests.referrals.conftest import Client, Service, Story, credentials, pages, update_contact
 from tests.referrals.test_any_line import call_again, operator_of, read_contact
 from tests.referrals.test_contact_clocks import published_verbs
 from tests.referrals.test_contacts import referral_for, referred_caller, set_plan
@@ -171,11 +164,7 @@ def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_nam
     created = story.contact()
     file_of(story, created, PHONE)
     service.clock.set(local_time(5, 0, 1))
-    wish: dict[str, Any] = {
-        "day_code": TOMORROW,
-        "hour_code": EVENING,
-        "local_date": "2026-03-04",
-    }
+    wish: dict[str, Any] = {"day_code": TOMORROW, "hour_code": EVENING, "local_date": "2026-03-04"}
     arranged_call = story.operator.CreateCallback(
         callback=c.Callback(contact_id=created.contact.id, **wish)
     )
@@ -323,10 +312,7 @@ def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(
 @pytest.mark.parametrize(
     ("outcome", "violations"),
     [
-        (
-            c.CALLBACK_OUTCOME_AGAIN,
-            [("day_code", "required"), ("hour_code", "required")],
-        ),
+        (c.CALLBACK_OUTCOME_AGAIN, [("day_code", "required"), ("hour_code", "required")]),
         (c.CALLBACK_OUTCOME_NOT_SAFE, [("outcome_code", "unknown_code")]),
     ],
 )

@@ -116,9 +116,7 @@ def test_campaign_figures_count_the_contacts_of_all_lines_and_hide_small_numbers
     assert not counts[radio].by_outcome
 
 
-def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(
-    story: Story,
-) -> None:
+def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(story: Story) -> None:
     campaign, public = story.campaign(), story.service.public()
     code = campaign.placements[0].code
     assert public.GetPlacement(code=code).active

@@ -184,9 +184,7 @@ def test_no_arrival_can_be_started_or_completed_before_the_departure(hand_over: 
         "step_waits",
     )
     hand_over.set_step(
-        "reception",
-        pb.PLAN_STEP_STATE_NOT_NEEDED,
-        reason_code=pb.SKIP_REASON_DOES_NOT_APPLY,
+        "reception", pb.PLAN_STEP_STATE_NOT_NEEDED, reason_code=pb.SKIP_REASON_DOES_NOT_APPLY
     )
     hand_over.start("travel")
     hand_over.link("reception", reception)

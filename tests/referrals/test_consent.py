@@ -19,15 +19,7 @@ from services.referrals.files.domain.consent import POINTS
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.receipts import Receipts
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import (
-    ORG,
-    SEVEN_POINTS,
-    Service,
-    Story,
-    history,
-    read,
-    send_request,
-)
+from tests.referrals.conftest import ORG, SEVEN_POINTS, Service, Story, history, read, send_request
 
 
 def request_for(person_id: str, /, **values: object) -> people_pb2.CreateReceiptRequest:
@@ -132,10 +124,7 @@ def test_a_consent_lasts_ninety_days_by_default_and_at_most_a_year(story: Story)
     assert [
         receipt.until_time.ToDatetime(tzinfo=UTC) - NOON
         for receipt in (default_receipt, longest_receipt)
-    ] == [
-        timedelta(days=90),
-        timedelta(days=366),
-    ]
+    ] == [timedelta(days=90), timedelta(days=366)]
     assert default_receipt.recorded_by_worker_id == story.ngo.caller.id
     assert default_receipt.create_time.ToDatetime(tzinfo=UTC) == NOON
 

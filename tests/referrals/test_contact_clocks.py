@@ -5,7 +5,6 @@ No waiting caller is forgotten between two shifts.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
@@ -20,14 +19,7 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from tests.builders import NOON, NOTHING_UNSAFE, wrong_fields
-from tests.referrals.conftest import (
-    Client,
-    Service,
-    Story,
-    read,
-    send_request,
-    update_contact,
-)
+from tests.referrals.conftest import Client, Service, Story, read, send_request, update_contact
 from tests.referrals.test_contact_queue import CALM_ANSWERS
 from tests.referrals.test_lifecycle import DAYS
 
@@ -125,12 +117,6 @@ def published_verbs(service: Service, identifier: str, kind: str = "contact") ->
     ]
 
 
-@pytest.fixture
-def line(story: Story) -> Story:
-    """The usual beginning of a test, with the hotline as the sender."""
-    return replace(story, ngo=story.operator)
-
-
 def test_an_unattended_contact_is_reported_without_making_an_operators_etag_stale(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
@@ -202,9 +188,7 @@ def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_a
     assert health_deadlines(sent) == health_deadlines(read(story.shelter, sent.id)) == remaining
 
 
-def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(
-    story: Story,
-) -> None:
+def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(story: Story) -> None:
     immediate_referral = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
     assert immediate_referral.urgency == pb.URGENCY_IMMEDIATE
     sent = send_after_assault(story, 2)
@@ -223,9 +207,7 @@ def test_an_assault_time_in_the_future_or_too_long_ago_is_refused(
     ]
 
 
-def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(
-    story: Story,
-) -> None:
+def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(story: Story) -> None:
     sent = send_after_assault(story, 1.25)
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
     referral = read(story.coordinator, sent.id)

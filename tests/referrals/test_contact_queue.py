@@ -115,11 +115,7 @@ def test_a_colleague_of_the_next_shift_can_continue_a_contact(
         changed_contact.urgency,
         changed_contact.pathway_code,
         changed_contact.outcome_code,
-    ) == (
-        pb.URGENCY_IMMEDIATE,
-        contacts_pb2.PATHWAY_CHILD,
-        contacts_pb2.CONTACT_OUTCOME_ADVISED,
-    )
+    ) == (pb.URGENCY_IMMEDIATE, contacts_pb2.PATHWAY_CHILD, contacts_pb2.CONTACT_OUTCOME_ADVISED)
     assert colleague.GetContact(id=contact.id) == changed_contact
     assert refusal(change) == ("ABORTED", "stale_etag")
     assert update_contact(colleague, changed_contact, note="").note == ""

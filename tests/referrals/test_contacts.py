@@ -72,9 +72,7 @@ def referral_for(
     return operator.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL)), operator
 
 
-def referred_caller(
-    story: Story,
-) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
+def referred_caller(story: Story) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
     """Records a call, and sends a referral for it to the shelter."""
     created = story.contact()
     return created, *referral_for(story, created)
@@ -355,10 +353,7 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
 ) -> None:
     created = story.contact()
     confirm = partial(service.public().ConfirmHelp, **credentials(created))
-    assert refusal(lambda: confirm(help_came=True)) == (
-        "FAILED_PRECONDITION",
-        "nothing_to_confirm",
-    )
+    assert refusal(lambda: confirm(help_came=True)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
     sent, operator = referral_for(story, created)
     completed(story, sent)
     request_id = story.request_id()

@@ -25,14 +25,7 @@ from services.referrals.network.usecases.deadlines import (
 from services.referrals.referrals.store import deadlines as deadline_store
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.parts.loops import eventually, running
-from tests.referrals.conftest import (
-    Service,
-    Story,
-    history,
-    open_identity,
-    read,
-    send_request,
-)
+from tests.referrals.conftest import Service, Story, history, open_identity, read, send_request
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 REMINDED = ["acknowledge/clock_reminded"]
@@ -58,17 +51,13 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
         pb.URGENCY_EMERGENCY,
         pb.URGENCY_IMMEDIATE,
     ):
-        accepted_referral, sent = story.accepted(urgency=urgency), story.sent(urgency=urgency)
+        accepted, sent = story.accepted(urgency=urgency), story.sent(urgency=urgency)
         story.shelter.NotDeliverReferral(
-            id=accepted_referral.id,
-            etag=accepted_referral.etag,
-            reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST,
+            id=accepted.id, etag=accepted.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
         )
-        asked_referral = ask(story, sent)
-        answer_deadlines = [
-            clock for clock in asked_referral.clocks if clock.kind == pb.CLOCK_KIND_ANSWER
-        ]
-        assert spans([*read(story.ngo, accepted_referral.id).clocks, *answer_deadlines]) == {
+        question = ask(story, sent)
+        answer = [clock for clock in question.clocks if clock.kind == pb.CLOCK_KIND_ANSWER]
+        assert spans([*read(story.ngo, accepted.id).clocks, *answer]) == {
             kind: span
             for (policy_urgency, kind), span in policy.items()
             if policy_urgency == urgency and kind != pb.CLOCK_KIND_CONTACT
@@ -82,25 +71,23 @@ def test_a_question_pauses_the_time_to_decide_and_the_answer_resumes_it(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    asked_referral = ask(story, sent)
-    assert decide_deadline(asked_referral).stop_time.ToDatetime(tzinfo=UTC) == NOON
-    assert asked_referral.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, (
+    question = ask(story, sent)
+    assert decide_deadline(question).stop_time.ToDatetime(tzinfo=UTC) == NOON
+    assert question.next_due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H, (
         "the deadline of the answer"
     )
     service.clock.advance(5 * H)
-    answered_referral = story.ngo.AnswerReferral(
-        id=asked_referral.id, etag=asked_referral.etag, note="on Monday"
-    )
-    deadline_before, deadline_after = decide_deadline(sent), decide_deadline(answered_referral)
-    assert not deadline_after.HasField("stop_time")
-    assert deadline_after.due_time.ToDatetime() - deadline_before.due_time.ToDatetime() == 5 * H
+    referral = story.ngo.AnswerReferral(id=question.id, etag=question.etag, note="on Monday")
+    former, current = decide_deadline(sent), decide_deadline(referral)
+    assert not current.HasField("stop_time")
+    assert current.due_time.ToDatetime() - former.due_time.ToDatetime() == 5 * H
 
 
 def ask(story: Story, sent: pb.Referral) -> pb.Referral:
-    asked_referral: pb.Referral = story.shelter.AskReferral(
+    question: pb.Referral = story.shelter.AskReferral(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
     )
-    return asked_referral
+    return question
 
 
 def decide_deadline(referral: pb.Referral) -> pb.Clock:
@@ -238,22 +225,19 @@ def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     service.clock.advance(1 * H)
     scheduler.fire()
     scheduler.fire()
-    sender_view = read(story.ngo, sent.id)
-    assert (sender_view.state, sender_view.unanswered, sender_view.main_step) == (
+    referral = read(story.ngo, sent.id)
+    assert (referral.state, referral.unanswered, referral.main_step) == (
         pb.STATE_EXPIRED,
         True,
         "refer_again",
     )
-    assert [clock.kind for clock in sender_view.clocks if not clock.HasField("stop_time")] == [
+    assert [clock.kind for clock in referral.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_REPLACE
     ]
     [end_event] = [event for event in history(story.ngo, sent.id) if event.verb == "expired"]
     assert (end_event.to_state, end_event.attribution) == (pb.STATE_EXPIRED, pb.ATTRIBUTION_SYSTEM)
     assert refusal(lambda: open_identity(story.shelter, sent.person_id, sent.id)) == NOT_FOUND
-    assert refusal(lambda: story.accept(sender_view)) == (
-        "FAILED_PRECONDITION",
-        "illegal_transition",
-    )
+    assert refusal(lambda: story.accept(referral)) == ("FAILED_PRECONDITION", "illegal_transition")
 
 
 # Rows that can't be processed.
@@ -301,25 +285,23 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """The outbox already has this version of the fact, so that every attempt raises Stale."""
-    broken_referral, intact_referral = story.sent(), story.sent()
+    broken, intact = story.sent(), story.sent()
     type_ = "enlace.referral.clock_reminded.v1"
-    fact = Fact(
-        broken_referral.id, int(broken_referral.etag[1:]) + 1, type_, b"", service.clock.now()
-    )
+    fact = Fact(broken.id, int(broken.etag[1:]) + 1, type_, b"", service.clock.now())
     with service.database.transaction(SYSTEM) as tx:
         outbox.save(tx, [fact])
     service.clock.advance(31 * M)
     assert service.scheduler().fire() == 1
-    assert fired_levels(service, broken_referral.id) == []
-    assert fired_levels(service, intact_referral.id) == REMINDED
+    assert fired_levels(service, broken.id) == []
+    assert fired_levels(service, intact.id) == REMINDED
 
 
 def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
     """One statement saves all deadlines of a batch, and fails for all of them."""
-    referral_ids = [story.sent().id for _ in range(5)]
-    broken_id = referral_ids[2]
+    ids = [story.sent().id for _ in range(5)]
+    broken_id = ids[2]
     service.as_owner(
         "ALTER TABLE clocks ADD CONSTRAINT bad CHECK"
         f" (referral_id <> '{broken_id}' OR fired_percent = 0) NOT VALID"
@@ -331,12 +313,11 @@ def test_a_failing_deadline_in_the_middle_of_a_batch_is_the_only_one_put_aside(
     finally:
         service.as_owner("ALTER TABLE clocks DROP CONSTRAINT bad")
     assert put_aside_count() == count_before + 1
-    intact_ids = [referral_id for referral_id in referral_ids if referral_id != broken_id]
+    intact_ids = [referral_id for referral_id in ids if referral_id != broken_id]
     assert fired_levels(service, broken_id) == []
     assert [fired_levels(service, referral_id) for referral_id in intact_ids] == [REMINDED] * 4
     trail = service.rows(
-        "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)",
-        referral_ids,
+        "SELECT object_id FROM audit WHERE action = 'fire_clock' AND object_id = ANY(%s)", ids
     )
     assert sorted(row["object_id"] for row in trail) == sorted(intact_ids)
     service.clock.advance(PUT_ASIDE)

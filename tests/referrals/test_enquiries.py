@@ -17,14 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
-from tests.referrals.conftest import (
-    ORG,
-    SERVICE,
-    Client,
-    Service,
-    Story,
-    send_request,
-)
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, send_request
 from tests.referrals.test_subscriptions import Hearing
 
 CONTENT = e.EnquiryContent(

@@ -13,22 +13,10 @@ import pytest
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
-from tests.referrals.conftest import (
-    ORG,
-    SERVICE,
-    Service,
-    Story,
-    credentials,
-    update_contact,
-)
+from tests.referrals.conftest import ORG, SERVICE, Service, Story, credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referral_for, status
-from tests.referrals.test_enquiries import (
-    CONFLICT,
-    EnquiryScene,
-    contents,
-    new_scene,
-)
+from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, contents, new_scene
 from tests.referrals.test_subscriptions import Hearing
 
 WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
@@ -216,11 +204,7 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
         followed_enquiry.referral_id,
         followed_enquiry.turn,
         followed_enquiry.HasField("due_time"),
-    ) == (
-        draft.id,
-        0,
-        False,
-    )
+    ) == (draft.id, 0, False)
     assert refusal(refer) == ILLEGAL
     assert asking.seen(asking.shelter, enquiry).referral_id == ""
 

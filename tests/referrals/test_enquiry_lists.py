@@ -15,15 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
 from tests.builders import NOON, refusal
-from tests.referrals.conftest import (
-    ORG,
-    SERVICE,
-    Client,
-    Service,
-    Story,
-    pages,
-    update_contact,
-)
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, pages, update_contact
 from tests.referrals.test_enquiries import (
     CONTENT,
     SERVICE_OF,

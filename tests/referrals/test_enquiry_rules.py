@@ -303,11 +303,7 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     assert {offer.update_time for offer in enquiry.offers} == {LATER}
     assert events_of(enquiry) == [("cancelled", "asker", "", False), ("not_taken", "", "a", False)]
     assert (enquiry.events[0].time, enquiry.events[0].clock) == (LATER, None)
-    assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == (
-        "by_asker",
-        None,
-        LATER,
-    )
+    assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == ("by_asker", None, LATER)
 
 
 def test_each_organisation_whose_offer_was_not_taken_is_told_once_that_the_enquiry_is_closed() -> (
@@ -446,10 +442,7 @@ def test_a_service_that_is_no_longer_asked_counts_as_a_refusal_and_keeps_an_earl
     enquiry.stop_asking({"a", "unknown"}, LATER + HOUR)
     assert (enquiry.events, a.update_time) == ([], LATER), "a blanked copy does not change again"
     enquiry.stop_asking({"c"}, LATER)
-    assert events_of(enquiry) == [
-        ("answered", "org-c", "c", False),
-        ("exhausted", "", "", False),
-    ]
+    assert events_of(enquiry) == [("answered", "org-c", "c", False), ("exhausted", "", "", False)]
     assert (enquiry.state, enquiry.reason_code) == (EnquiryState.EXHAUSTED, "service_not_offered")
     assert enquiry.update_time == LATER
 

@@ -76,8 +76,7 @@ def test_the_median_time_until_the_first_yes_is_below_fifteen_minutes(service: S
             for asked_id in clients:
                 order += 1
                 heapq.heappush(
-                    agenda,
-                    (minute + rng.lognormvariate(2.6, 0.9), order, (asked_id, enquiry.id)),
+                    agenda, (minute + rng.lognormvariate(2.6, 0.9), order, (asked_id, enquiry.id))
                 )
             continue
         answer_code = rng.choices(list(ANSWER_WEIGHTS), list(ANSWER_WEIGHTS.values()))[0]

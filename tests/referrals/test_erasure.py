@@ -27,7 +27,7 @@ WORDS = ("Ximena", "+50581234567", "her sister calls", "she said it on the line"
 
 
 @pytest.fixture
-def second_person(service: Service) -> Client:
+def manager(service: Service) -> Client:
     """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
 
@@ -81,13 +81,13 @@ def person_with_data(story: Story) -> tuple[pb.Referral, str]:
     return accepted, contact.id
 
 
-def erase(story: Story, second_person: Client, person_id: str) -> erasures_pb2.Erasure:
+def erase(story: Story, manager: Client, person_id: str) -> erasures_pb2.Erasure:
     propose(story.ngo, person_id)
-    return confirm(second_person, person_id)
+    return confirm(manager, person_id)
 
 
 def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
-    story: Story, second_person: Client
+    story: Story, manager: Client
 ) -> None:
     person = story.person()
     proposal = propose(story.ngo, person.id)
@@ -98,10 +98,10 @@ def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
     assert proposal.confirm_until_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(days=7)
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
     assert refusal(lambda: confirm(story.ngo, person.id)) == SECOND_PERSON
-    erasure = confirm(second_person, person.id)
+    erasure = confirm(manager, person.id)
     assert (erasure.proposed_by_worker_id, erasure.confirmed_by_worker_id) == (
         story.ngo.caller.id,
-        second_person.caller.id,
+        manager.caller.id,
     )
     assert (
         erasure.erase_time.ToDatetime(tzinfo=UTC),
@@ -111,35 +111,31 @@ def test_an_erasure_takes_effect_only_when_a_second_person_confirms_it(
     assert get_erasure(story.ngo, person.id) == erasure
     assert [
         refusal(partial(act, client, person.id))
-        for act, client in (
-            (open_identity, story.ngo),
-            (confirm, second_person),
-            (propose, story.ngo),
-        )
+        for act, client in ((open_identity, story.ngo), (confirm, manager), (propose, story.ngo))
     ] == [ERASED_PERSON, NOTHING_TO_CONFIRM, ERASED_PERSON]
 
 
 def test_only_a_recent_proposal_of_an_erasure_can_be_confirmed(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     person = story.person()
-    assert refusal(lambda: confirm(second_person, person.id)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(manager, person.id)) == NOTHING_TO_CONFIRM
     propose(story.ngo, person.id)
-    assert person.id in proposed_erasures(second_person)
+    assert person.id in proposed_erasures(manager)
     assert person.id not in proposed_erasures(story.shelter)
     service.clock.advance(timedelta(days=7))
-    assert refusal(lambda: confirm(second_person, person.id)) == NOTHING_TO_CONFIRM
-    assert person.id not in proposed_erasures(second_person)
+    assert refusal(lambda: confirm(manager, person.id)) == NOTHING_TO_CONFIRM
+    assert person.id not in proposed_erasures(manager)
     assert not get_erasure(story.ngo, person.id).HasField("confirm_until_time")
-    propose(second_person, person.id)
-    assert refusal(lambda: confirm(second_person, person.id)) == SECOND_PERSON, (
+    propose(manager, person.id)
+    assert refusal(lambda: confirm(manager, person.id)) == SECOND_PERSON, (
         "the latest proposal counts"
     )
     assert confirm(story.ngo, person.id).HasField("erase_time")
 
 
 def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     person_id = story.accepted().person_id  # the shelter sees the file of an accepted referral
     assert refusal(lambda: propose(story.shelter, person_id)) == NOT_FOUND
@@ -155,47 +151,37 @@ def test_another_organisation_can_neither_take_part_in_an_erasure_nor_see_it(
     assert refusal(lambda: get_erasure(story.ngo, story.person().id)) == NOT_FOUND, (
         "nobody has proposed this erasure"
     )
-    confirm(second_person, person_id)
+    confirm(manager, person_id)
     assert refusal(lambda: get_erasure(story.shelter, person_id)) == NOT_FOUND
 
 
 def test_an_erasure_ends_live_referrals_and_asks_their_receivers_to_delete_their_data(
-    story: Story, second_person: Client
+    story: Story, manager: Client
 ) -> None:
     referral, _ = person_with_data(story)
-    destroyed = erase(story, second_person, referral.person_id).destroyed
+    destroyed = erase(story, manager, referral.person_id).destroyed
     assert (destroyed.referrals, destroyed.receipts, destroyed.notes) == (1, 1, 2)
-    ended_referral = read(story.shelter, referral.id)
-    assert (ended_referral.state, ended_referral.main_step) == (
-        pb.STATE_CONSENT_WITHDRAWN,
-        "confirm_deletion",
-    )
+    current = read(story.shelter, referral.id)
+    assert (current.state, current.main_step) == (pb.STATE_CONSENT_WITHDRAWN, "confirm_deletion")
     assert (
-        ended_referral.person.age_band,
-        ended_referral.person.department,
-        ended_referral.HasField("assault_time"),
-    ) == (
-        0,
-        "",
-        False,
-    )
+        current.person.age_band,
+        current.person.department,
+        current.HasField("assault_time"),
+    ) == (0, "", False)
     [receipt] = story.ngo.ListReceipts(person_id=referral.person_id).receipts
     assert (receipt.genuine, receipt.HasField("withdraw_time")) == (True, True)
     confirm_deletion = partial(
         story.shelter.ConfirmDeletion,
-        id=ended_referral.id,
-        etag=ended_referral.etag,
+        id=current.id,
+        etag=current.etag,
         request_id=story.request_id(),
     )
     assert refusal(lambda: confirm_deletion(note="burnt")) == ERASED_PERSON, (
         "nothing more can be written about her"
     )
-    confirmed_referral = confirm_deletion()
+    current = confirm_deletion()
     enter_in_error = partial(
-        story.ngo.EnterReferralInError,
-        id=confirmed_referral.id,
-        etag=confirmed_referral.etag,
-        note="why",
+        story.ngo.EnterReferralInError, id=current.id, etag=current.etag, note="why"
     )
     assert refusal(enter_in_error) == ERASED_PERSON
     rows = story.service.rows(
@@ -216,16 +202,12 @@ def test_no_contact_is_linked_to_an_erased_file_and_an_erased_contact_gets_no_fi
     assert [refusal(link), refusal(create_file)] == [ERASED_PERSON] * 2
 
 
-def test_an_erasure_closes_an_open_need(story: Story, second_person: Client) -> None:
-    declined_referral = story.decline(story.sent())
-    sent = read(story.ngo, declined_referral.id)
-    erase(story, second_person, sent.person_id)
-    closed_need = read(story.ngo, sent.id)
-    assert (
-        closed_need.state,
-        closed_need.need_close_reason_code,
-        closed_need.HasField("next_due_time"),
-    ) == (
+def test_an_erasure_closes_an_open_need(story: Story, manager: Client) -> None:
+    sent = story.sent()
+    story.decline(sent)
+    erase(story, manager, sent.person_id)
+    need = read(story.ngo, sent.id)
+    assert (need.state, need.need_close_reason_code, need.HasField("next_due_time")) == (
         pb.STATE_DECLINED,
         pb.NEED_CLOSE_REASON_PERSON_DECLINED,
         False,
@@ -233,11 +215,11 @@ def test_an_erasure_closes_an_open_need(story: Story, second_person: Client) -> 
 
 
 def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     referral, contact_id = person_with_data(story)
     person_id = referral.person_id
-    erase(story, second_person, person_id)
+    erase(story, manager, person_id)
     assert service.rows("SELECT wrapped FROM person_keys WHERE person_id = %s", person_id) == [
         {"wrapped": None}
     ]
@@ -276,11 +258,11 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
 
 
 def test_reading_the_stored_data_of_an_erased_person_is_refused_as_erased(
-    story: Story, second_person: Client, service: Service
+    story: Story, manager: Client, service: Service
 ) -> None:
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
     person = story.person()
-    erase(story, second_person, person.id)
+    erase(story, manager, person.id)
     grant = Grant(person.id, frozenset(FieldGroup))
     for access in (files.identity, files.safe_contact):
         with (
@@ -291,20 +273,20 @@ def test_reading_the_stored_data_of_an_erased_person_is_refused_as_erased(
 
 
 def test_a_file_that_is_erased_while_it_is_read_is_refused_as_erased(
-    story: Story, second_person: Client, service: Service
+    story: Story, manager: Client, service: Service
 ) -> None:
     person = story.person()
-    erase(story, second_person, person.id)
+    erase(story, manager, person.id)
     with service.database.transaction(SYSTEM) as tx:  # the row as it was read before the erasure
         tx.execute("UPDATE people SET erased = false WHERE id = %s", (person.id,))
     assert refusal(lambda: story.ngo.GetPerson(id=person.id)) == ERASED_PERSON
 
 
 def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     person = story.person()
-    erasure = erase(story, second_person, person.id)
+    erasure = erase(story, manager, person.id)
     facts = service.rows(
         "SELECT version, type, payload FROM outbox WHERE subject = %s ORDER BY version", erasure.id
     )
@@ -316,7 +298,7 @@ def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
     assert (body.person_id, body.organization_id, body.confirmed_by_worker_id) == (
         person.id,
         ORG["ngo"],
-        second_person.caller.id,
+        manager.caller.id,
     )
     assert service.rows(
         "SELECT actor_id, action FROM audit WHERE object_id = %s AND action LIKE '%%erasure'"
@@ -324,12 +306,12 @@ def test_an_erasure_is_published_with_ids_only_and_recorded_for_both_workers(
         person.id,
     ) == [
         {"actor_id": story.ngo.caller.id, "action": "propose_erasure"},
-        {"actor_id": second_person.caller.id, "action": "confirm_erasure"},
+        {"actor_id": manager.caller.id, "action": "confirm_erasure"},
     ]
 
 
 def test_an_erasure_does_not_change_the_figures(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     referral, _ = person_with_data(story)
     service.as_owner(
@@ -345,25 +327,25 @@ def test_an_erasure_does_not_change_the_figures(
         )
 
     figures_before = figures()
-    erase(story, second_person, referral.person_id)
+    erase(story, manager, referral.person_id)
     assert figures_before
     assert figures() == figures_before
 
 
 def test_neither_draft_nor_receipt_can_be_made_for_an_erased_person(
-    story: Story, second_person: Client
+    story: Story, manager: Client
 ) -> None:
     person = story.person()
-    erase(story, second_person, person.id)
+    erase(story, manager, person.id)
     for create in (partial(story.draft, person), partial(story.receipt, person.id)):
         assert refusal(create) == ERASED_PERSON
 
 
 def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
-    story: Story, service: Service, second_person: Client
+    story: Story, service: Service, manager: Client
 ) -> None:
     referral, _ = person_with_data(story)
-    erase(story, second_person, referral.person_id)
+    erase(story, manager, referral.person_id)
     with service.database.transaction(SYSTEM) as tx:
         database_text = dump(tx)
     assert [
@@ -374,11 +356,11 @@ def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
     ] == []
 
 
-def test_c16_proposed_erasures_are_listed_in_pages(story: Story, second_person: Client) -> None:
+def test_c16_proposed_erasures_are_listed_in_pages(story: Story, manager: Client) -> None:
     person_ids = {story.person().id for _ in range(3)}
     for person_id in person_ids:
         propose(story.ngo, person_id)
-    answers = list(pages(second_person.ListErasures, page_size=2))
+    answers = list(pages(manager.ListErasures, page_size=2))
     listed_ids = [erasure.person_id for answer in answers for erasure in answer.erasures]
     assert {len(answer.erasures) for answer in answers[:-1]} == {2}
     assert person_ids <= set(listed_ids)

@@ -55,7 +55,7 @@ CHASSIS = Path(chassis.__file__).parent / "migrations"
 
 
 @pytest.fixture
-def second_person(service: Service) -> Client:
+def manager(service: Service) -> Client:
     """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
 
@@ -204,7 +204,7 @@ def memories(
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
 def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
     story: Story,
-    second_person: Client,
+    manager: Client,
     memories: Memories,
     monkeypatch: pytest.MonkeyPatch,
     announced: bool,
@@ -215,18 +215,18 @@ def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
     person_ids = [story.person().id for _ in range(3)]
     with running(memories.start(read_again).loop()):
         for person_id in person_ids:
-            erase(story, second_person, person_id)
+            erase(story, manager, person_id)
             assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
 
 
 def test_a_database_restored_while_the_loop_runs_is_reopened(
-    story: Story, service: Service, second_person: Client, memories: Memories, backup: Backup
+    story: Story, service: Service, manager: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id = story.person().id
     witnesses = [memories.witness(name).loop() for name in memories.places]
     with running(memories.start(OFTEN).loop(), *witnesses):
         backup.make()
-        erase(story, second_person, person_id)
+        erase(story, manager, person_id)
         assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))
         backup.restore()
 
@@ -242,7 +242,7 @@ def test_a_database_restored_while_the_loop_runs_is_reopened(
 
 
 def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
-    story: Story, service: Service, second_person: Client, memories: Memories, backup: Backup
+    story: Story, service: Service, manager: Client, memories: Memories, backup: Backup
 ) -> None:
     loop = memories.start()
     loop.turn()
@@ -250,8 +250,8 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
     erased_id, intact_id = referral.person_id, story.person(given_name="Abril").id
     propose(story.ngo, erased_id)
     backup.make()
-    erasure, later_id = confirm(second_person, erased_id), story.person(given_name="Noelia").id
-    erase(story, second_person, later_id)
+    erasure, later_id = confirm(manager, erased_id), story.person(given_name="Noelia").id
+    erase(story, manager, later_id)
     loop.turn()  # publishes the erasure
     assert not get_erasure(story.ngo, erased_id).HasField("witness_time")
     assert loop.turn() == 0  # reads the erasure back
@@ -277,11 +277,7 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
         restored_erasure.id,
         restored_erasure.erase_time,
         restored_erasure.confirmed_by_worker_id,
-    ) == (
-        erasure.id,
-        erasure.erase_time,
-        second_person.caller.id,
-    )
+    ) == (erasure.id, erasure.erase_time, manager.caller.id)
     assert get_erasure(story.ngo, later_id).HasField("erase_time"), (
         "the proof exists even for a person who is not in the backup"
     )
@@ -294,12 +290,12 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
 
 @pytest.mark.parametrize("memory", ["topic", "partners", "notifications", "file"])
 def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
-    memory: str, story: Story, second_person: Client, memories: Memories, backup: Backup
+    memory: str, story: Story, manager: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id, other_id = story.person().id, story.person(given_name="Abril").id
     memories.start().turn()
     backup.make()
-    erase(story, second_person, person_id)
+    erase(story, manager, person_id)
     memories.publish()
 
     backup.restore()
@@ -336,12 +332,12 @@ def test_a_restored_database_stays_closed_until_every_witness_has_answered(
 
 
 def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
-    story: Story, second_person: Client, memories: Memories, backup: Backup
+    story: Story, manager: Client, memories: Memories, backup: Backup
 ) -> None:
     person_id = story.person().id
     memories.start().turn()
     backup.make()
-    erase(story, second_person, person_id)
+    erase(story, manager, person_id)
     memories.publish()
     memories.change_records(  # as if another key had signed the record
         "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
@@ -354,15 +350,15 @@ def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_ca
 
 
 def test_an_erasure_is_in_the_file_without_the_broker_and_a_cut_line_damages_no_other_line(
-    story: Story, service: Service, second_person: Client, memories: Memories
+    story: Story, service: Service, manager: Client, memories: Memories
 ) -> None:
     first_id, second_id = story.person().id, story.person(given_name="Abril").id
     file = memories.folder / erasures.FILE
-    erase(story, second_person, first_id)
+    erase(story, manager, first_id)
     memories.start().remember()
     file.write_bytes(file.read_bytes().rstrip()[:-9])  # truncates the file, as a full disk might
     memories.start().remember()
-    erase(story, second_person, second_id)
+    erase(story, manager, second_id)
     memories.start().remember()
     lines = [line for line in file.read_bytes().splitlines() if line.endswith(b"]]]")]
     ids_in_file = [
@@ -376,10 +372,10 @@ def test_an_erasure_is_in_the_file_without_the_broker_and_a_cut_line_damages_no_
 
 
 def test_erasures_are_published_again_to_a_new_broker(
-    story: Story, service: Service, second_person: Client, memories: Memories
+    story: Story, service: Service, manager: Client, memories: Memories
 ) -> None:
     person = story.person()
-    erase(story, second_person, person.id)
+    erase(story, manager, person.id)
     loop = memories.start()
     loop.turn()
     memories.lose_the_broker()

@@ -188,9 +188,7 @@ def test_concurrent_first_requests_count_a_quarter_once(story: Story) -> None:
     assert len(story.service.rows("SELECT 1 FROM figure_counts")) == 1
 
 
-def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(
-    story: Story,
-) -> None:
+def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(story: Story) -> None:
     help_people(story, 9), help_people(story, 12, "GT")
     story.service.clock.set(SUMMER)
     figures(story.service)

@@ -66,7 +66,7 @@ def copy_rows(
 
 
 @pytest.fixture(scope="module")
-def old_network(service: Service) -> Service:
+def network(service: Service) -> Service:
     """Adds twenty thousand ended referrals between two members, and a few other referrals."""
     story = Story(
         service,
@@ -77,12 +77,12 @@ def old_network(service: Service) -> Service:
     )
     story.draft(), story.sent(), story.accepted()
     story.decline(story.sent())
-    ended_referral = story.sent()
+    referral = story.sent()
     story.ngo.WithdrawReferral(
-        id=ended_referral.id, etag=ended_referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+        id=referral.id, etag=referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED
     )
     with psycopg.connect(service.migration_url, autocommit=True, row_factory=dict_row) as database:
-        copy = partial(copy_rows, database, referral_id=ended_referral.id)
+        copy = partial(copy_rows, database, referral_id=referral.id)
         past = "interval '100 days' + n * interval '1 minute'"
         times = {
             name: f"was.{name} - ({past})" for name in ("create_time", "send_time", "update_time")
@@ -160,37 +160,33 @@ OTHER_QUERIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check_rows_read(old_network: Service, caller: Caller, query: Callable[[Any], Any]) -> None:
-    with old_network.database.transaction(caller) as tx:
+def check_rows_read(network: Service, caller: Caller, query: Callable[[Any], Any]) -> None:
+    with network.database.transaction(caller) as tx:
         reader = Reader(tx)
         query(reader)
     assert sum(count for count, _ in reader.rows) < ROW_LIMIT, reader.rows
 
 
 @pytest.mark.parametrize("list_name", LISTS)
-def test_a_list_does_not_read_ended_referrals(list_name: str, old_network: Service) -> None:
+def test_a_list_does_not_read_ended_referrals(list_name: str, network: Service) -> None:
     filter_, by_urgency = LISTS[list_name]
     check_rows_read(
-        old_network,
+        network,
         caller_of(filter_.box),
         lambda tx: boxes.find(tx, filter_, 50, by_urgency=by_urgency),
     )
 
 
 @pytest.mark.parametrize("count_name", COUNTS)
-def test_a_count_does_not_read_ended_referrals(count_name: str, old_network: Service) -> None:
+def test_a_count_does_not_read_ended_referrals(count_name: str, network: Service) -> None:
     check_rows_read(
-        old_network,
-        caller_of(COUNTS[count_name].box),
-        lambda tx: boxes.count(tx, COUNTS[count_name]),
+        network, caller_of(COUNTS[count_name].box), lambda tx: boxes.count(tx, COUNTS[count_name])
     )
 
 
 @pytest.mark.parametrize("query_name", OTHER_QUERIES)
-def test_frequent_queries_do_not_read_ended_referrals(
-    query_name: str, old_network: Service
-) -> None:
-    check_rows_read(old_network, SYSTEM, OTHER_QUERIES[query_name])
+def test_frequent_queries_do_not_read_ended_referrals(query_name: str, network: Service) -> None:
+    check_rows_read(network, SYSTEM, OTHER_QUERIES[query_name])
 
 
 def test_a_declined_referral_that_another_referral_follows_is_no_open_need(story: Story) -> None:
@@ -198,12 +194,8 @@ def test_a_declined_referral_that_another_referral_follows_is_no_open_need(story
     draft = story.draft(hers(first_referral), based_on_id=first_referral.id)
     story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
     story.decline(first_referral)
-    declined_referral = read(story.ngo, first_referral.id)
-    assert (
-        declined_referral.unanswered,
-        declined_referral.HasField("next_due_time"),
-        declined_referral.following_id,
-    ) == (
+    current = read(story.ngo, first_referral.id)
+    assert (current.unanswered, current.HasField("next_due_time"), current.following_id) == (
         False,
         False,
         draft.id,

@@ -4,6 +4,7 @@ The tests cover a child's no, an unknown age, and an adult for whom somebody els
 consent is judged again when its basis changes.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
@@ -130,30 +131,34 @@ def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
     assert send(story, draft, consent).state == pb.STATE_SENT
 
 
-def assert_opens_nothing_after(
-    story: Story, draft: pb.Referral, consent: p.Receipt, birth_date: str
+@pytest.mark.parametrize(
+    ("make_person", "consent", "birth_date"),
+    [
+        pytest.param(
+            person_of_unknown_age,
+            {"adult_ground_code": p.ADULT_GROUND_UNMISTAKABLE},
+            "2016-05-01",
+            id="her own consent, and she is ten",
+        ),
+        pytest.param(
+            Story.child,
+            {"giver": "guardian", "assent_code": "given"},
+            "2001-05-01",
+            id="a guardian's consent, and she is an adult",
+        ),
+    ],
+)
+def test_b6_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was_wrong(
+    story: Story,
+    make_person: Callable[[Story], p.Person],
+    consent: dict[str, Any],
+    birth_date: str,
 ) -> None:
-    """Checks that a consent opens the identity, and no longer once the birth date is known."""
-    sent = send(story, draft, consent)
+    draft = story.draft(make_person(story))
+    sent = send(story, draft, story.receipt(draft.person_id, **consent))
     assert open_received(story, sent).given_name == "Ximena"
     set_birth_date(story, sent.person_id, birth_date)
     assert refusal(lambda: open_received(story, sent)) == ("FAILED_PRECONDITION", "receipt_missing")
-
-
-def test_b6_a_consent_given_at_unknown_age_opens_nothing_once_the_person_is_known_to_be_ten(
-    story: Story,
-) -> None:
-    draft = story.draft(person_of_unknown_age(story))
-    consent = story.receipt(draft.person_id, adult_ground_code=p.ADULT_GROUND_UNMISTAKABLE)
-    assert_opens_nothing_after(story, draft, consent, "2016-05-01")
-
-
-def test_b6_a_guardians_consent_opens_nothing_once_the_person_is_known_to_be_an_adult(
-    story: Story,
-) -> None:
-    draft = story.draft(story.child())
-    consent = story.receipt(draft.person_id, giver="guardian", assent_code="given")
-    assert_opens_nothing_after(story, draft, consent, "2001-05-01")
 
 
 def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(

@@ -112,10 +112,7 @@ def test_a_refused_change_of_a_draft_changes_nothing(
 
 @pytest.mark.parametrize(
     ("assault_time", "reason", "violation"),
-    [
-        (NOON, "calm", ("urgency", "out_of_range")),
-        (None, "", ("urgency_reason_code", "required")),
-    ],
+    [(NOON, "calm", ("urgency", "out_of_range")), (None, "", ("urgency_reason_code", "required"))],
 )
 def test_a_refused_correction_of_the_urgency_changes_nothing(
     assault_time: datetime | None, reason: str, violation: tuple[str, str]
@@ -185,33 +182,20 @@ def test_an_arrival_is_required_and_stored_only_for_a_person_whom_nobody_may_con
 
 def test_a_receipt_that_opens_nothing_is_refused_before_an_arrival_is_asked_for() -> None:
     referral = draft()
-    other_receipt = replace(RECEIPT, recipient_organization_id="another")
+    receipt = replace(RECEIPT, recipient_organization_id="another")
     with pytest.raises(Conflict, match=r"^receipt_recipient_differs$"):
         referral.send(
-            ACTORS[Side.SENDER],
-            NOON,
-            DAYS,
-            other_receipt,
-            safe_contact_known=True,
-            nobody_calls=True,
+            ACTORS[Side.SENDER], NOON, DAYS, receipt, safe_contact_known=True, nobody_calls=True
         )
 
 
 def test_a_sent_referral_shows_its_receipt_and_the_reason_and_worker_of_an_override() -> None:
-    consented_referral, override_referral = draft(), overridden_referral()
-    STEPS["send"](consented_referral, ACTORS[Side.SENDER], LATER)
-    override_kinds = {DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END}
+    consent, override = draft(), overridden_referral()
+    STEPS["send"](consent, ACTORS[Side.SENDER], LATER)
+    kinds = {DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END}
     for referral, receipt, reason, worker, note, time, deadlines in (
-        (consented_referral, "receipt", "", "", "", LATER, set()),
-        (
-            override_referral,
-            "override",
-            "life_at_risk",
-            "rescuer",
-            "in danger",
-            NOON,
-            override_kinds,
-        ),
+        (consent, "receipt", "", "", "", LATER, set()),
+        (override, "override", "life_at_risk", "rescuer", "in danger", NOON, kinds),
     ):
         assert (
             referral.receipt_id,
@@ -220,7 +204,7 @@ def test_a_sent_referral_shows_its_receipt_and_the_reason_and_worker_of_an_overr
             referral.send_time,
         ) == (receipt, reason, worker, time)
         assert (referral.events[-1].reason_code, referral.events[-1].note) == (reason, note)
-        assert override_kinds & set(running_kinds(referral)) == deadlines
+        assert kinds & set(running_kinds(referral)) == deadlines
 
 
 def test_an_answer_about_unsafe_people_and_places_is_needed_before_sending() -> None:
@@ -341,12 +325,11 @@ def test_a_consent_can_be_replaced_by_another_consent_but_not_by_itself() -> Non
         lambda: referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, new_receipt)
     ) == [("receipt_id", "repeated")]
     assert not referral.could_be_based_on(new_receipt, NOON)
-    assert referral.could_be_based_on(replace(new_receipt, id="third"), NOON)
+    third_receipt = replace(new_receipt, id="third")
+    assert referral.could_be_based_on(third_receipt, NOON)
     closed_referral = in_state(State.CLOSED)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
-        closed_referral.attach_consent(
-            ACTORS[Side.SENDER], NOON, DAYS, replace(new_receipt, id="third")
-        )
+        closed_referral.attach_consent(ACTORS[Side.SENDER], NOON, DAYS, third_receipt)
 
 
 @pytest.mark.parametrize(("duration", "notice"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])

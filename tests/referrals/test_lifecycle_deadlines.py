@@ -11,13 +11,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.referrals.network.domain.deadline import HEALTH, Deadline, DeadlineKind
-from services.referrals.referrals.domain.lifecycle import (
-    CAME_BACK,
-    LIVE,
-    REFER_AGAIN,
-    Side,
-    State,
-)
+from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, REFER_AGAIN, Side, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON
@@ -335,13 +329,7 @@ def test_a_record_of_the_system_is_an_event_of_the_system_and_changes_no_state(
     record(referral, LATER)
     assert referral.events[len(original.events) :] == [
         Event(
-            original.version + 1,
-            verb,
-            State.SENT,
-            State.SENT,
-            LATER,
-            actor,
-            attribution="system",
+            original.version + 1, verb, State.SENT, State.SENT, LATER, actor, attribution="system"
         )
     ]
     assert (referral.version, referral.update_time) == (original.version + 1, LATER)

@@ -39,12 +39,12 @@ def blocks(name: str, language: str) -> str:
 
     Each line keeps its place in the file, so that an error names it.
     """
-    kept_lines, inside = [], False
+    kept_lines, is_inside = [], False
     for line in (ROOT / "docs" / name).read_text().splitlines():
         if line.startswith("```"):
-            inside = line == f"```{language}"
+            is_inside = line == f"```{language}"
             line = ""
-        kept_lines.append(line if inside else "")
+        kept_lines.append(line if is_inside else "")
     return "\n".join(kept_lines) + "\n"
 
 

@@ -346,10 +346,10 @@ class Story:
             explained_codes=values.pop("explained_codes", SEVEN_POINTS),
             **values,
         )
-        created: people_pb2.Receipt = self.ngo.CreateReceipt(
+        new_receipt: people_pb2.Receipt = self.ngo.CreateReceipt(
             receipt=receipt, request_id=self.request_id()
         )
-        return created
+        return new_receipt
 
     def sent(self, note: str = "", **values: Any) -> referrals_pb2.Referral:
         """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
@@ -401,7 +401,7 @@ class Story:
     def contact(
         self, speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON, **triage: Any
     ) -> contacts_pb2.CreateContactResponse:
-        created: contacts_pb2.CreateContactResponse = self.operator.CreateContact(
+        answer: contacts_pb2.CreateContactResponse = self.operator.CreateContact(
             contact=contacts_pb2.Contact(
                 line_country="NI",
                 kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
@@ -411,7 +411,7 @@ class Story:
             pin="4821",
             request_id=self.request_id(),
         )
-        return created
+        return answer
 
 
 def pages(rpc: Callable[..., Any], **fields: Any) -> Iterator[Any]:
@@ -423,9 +423,9 @@ def pages(rpc: Callable[..., Any], **fields: Any) -> Iterator[Any]:
         yield answer
 
 
-def credentials(created: contacts_pb2.CreateContactResponse) -> dict[str, str]:
+def credentials(call: contacts_pb2.CreateContactResponse) -> dict[str, str]:
     """Returns the reference and the PIN with which the caller identifies herself."""
-    return {"reference": created.reference, "pin": created.pin}
+    return {"reference": call.reference, "pin": call.pin}
 
 
 def update_contact(client: Client, contact: contacts_pb2.Contact, **values: Any) -> Any:

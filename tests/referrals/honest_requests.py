@@ -117,8 +117,8 @@ def line_beginnings() -> dict[str, Beginning]:
 
     def by_reference(make: Callable[..., Any], by: Callable[[Story], Client]) -> Beginning:
         def beginning(story: Story) -> tuple[Client, Any]:
-            created = story.contact()
-            return by(story), make(**credentials(created))
+            call = story.contact()
+            return by(story), make(**credentials(call))
 
         return beginning
 
@@ -138,24 +138,24 @@ def line_beginnings() -> dict[str, Beginning]:
         )
 
     def settle(story: Story) -> tuple[Client, Any]:
-        created = operator(story).CreateCallback(callback=callback(story))
+        new_callback = operator(story).CreateCallback(callback=callback(story))
         return operator(story), c.SettleCallbackRequest(
-            id=created.id,
-            etag=created.etag,
+            id=new_callback.id,
+            etag=new_callback.etag,
             outcome_code=c.CALLBACK_OUTCOME_AGAIN,
             day_code=c.DAY_BAND_TOMORROW,
             hour_code=c.HOUR_BAND_NIGHT,
         )
 
     def ask_for_call(story: Story) -> tuple[Client, Any]:
-        created = story.contact()
+        call = story.contact()
         operator(story).CreatePerson(
-            contact_id=created.contact.id,
+            contact_id=call.contact.id,
             safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
         )
         return public(story), c.AskForCallByReferenceRequest(
-            reference=created.reference,
-            pin=created.pin,
+            reference=call.reference,
+            pin=call.pin,
             day_code=c.DAY_BAND_TOMORROW,
             hour_code=c.HOUR_BAND_EVENING,
         )
@@ -223,11 +223,11 @@ def plan_beginnings() -> dict[str, Beginning]:
         return story.coordinator, plans_pb2.PublishPathwayRequest(text=text)
 
     def move(story: Story) -> tuple[Client, Any]:
-        created = plan(story)
+        new_plan = plan(story)
         coordinator, publication = publish(story)
         published = coordinator.PublishPathway(publication)
         return story.ngo, plans_pb2.MovePlanRequest(
-            id=created.id, etag=created.etag, version=published.version
+            id=new_plan.id, etag=new_plan.etag, version=published.version
         )
 
     return {
@@ -291,10 +291,10 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         )
 
     def answer(story: Story) -> tuple[Client, Any]:
-        created = story.shelter.GetEnquiry(id=enquiry(story).id)
+        received_enquiry = story.shelter.GetEnquiry(id=enquiry(story).id)
         return story.shelter, e.AnswerEnquiryRequest(
-            id=created.id,
-            etag=created.etag,
+            id=received_enquiry.id,
+            etag=received_enquiry.etag,
             service_id=SERVICE["shelter_bed"],
             answer=e.OFFER_ANSWER_YES,
         )

@@ -139,10 +139,10 @@ def test_a_receipt_changed_in_the_database_opens_nothing_and_raises_an_alarm_if_
     sent = story.sent()
     assert open_identity(story.shelter, sent.person_id, sent.id).given_name
     as_owner(service, f"UPDATE receipts SET {change} WHERE id = %s", sent.receipt_id)
-    before = alarms()
-    refused = refusal(lambda: open_identity(story.shelter, sent.person_id, sent.id))
-    assert refused in {MISSING, NOT_FOUND}
-    assert alarms() > before or refused == NOT_FOUND
+    alarms_before = alarms()
+    error = refusal(lambda: open_identity(story.shelter, sent.person_id, sent.id))
+    assert error in {MISSING, NOT_FOUND}
+    assert alarms() > alarms_before or error == NOT_FOUND
     draft = story.draft(person=people_pb2.Person(id=sent.person_id))
     request = send_request(draft, sent.receipt_id)
     assert refusal(lambda: story.ngo.SendReferral(request))[1] in {"receipt_missing", "not_found"}
@@ -265,8 +265,8 @@ def test_neither_an_adults_consent_nor_an_override_can_be_confirmed_as_a_receipt
 ) -> None:
     for receipt_id in (story.receipt(story.person().id).id, story.overridden().receipt_id):
         confirmation = people_pb2.ConfirmReceiptRequest(id=receipt_id)
-        refused = refusal(partial(service.as_("ngo", "MANAGER").ConfirmReceipt, confirmation))
-        assert refused == NOTHING_TO_CONFIRM
+        error = refusal(partial(service.as_("ngo", "MANAGER").ConfirmReceipt, confirmation))
+        assert error == NOTHING_TO_CONFIRM
 
 
 # Recipients, and the limit of referrals on probation.
@@ -324,21 +324,27 @@ def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
 def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(
     story: Story, service: Service
 ) -> None:
-    confirmed, withdrawn, expired = (
+    confirmed_id, withdrawn_id, expired_id = (
         story.receipt(story.child().id, giver="best_interest", assent_code="given").id
         for _ in range(3)
     )
 
     def receipts_of(client: Client) -> set[str]:
         answer = client.ListProposedReceipts(people_pb2.ListProposedReceiptsRequest())
-        return {receipt.id for receipt in answer.receipts} & {confirmed, withdrawn, expired}
+        return {receipt.id for receipt in answer.receipts} & {
+            confirmed_id,
+            withdrawn_id,
+            expired_id,
+        }
 
     manager = service.as_("ngo", "MANAGER")
-    assert receipts_of(story.ngo) == receipts_of(manager) == {confirmed, withdrawn, expired}
+    assert (
+        receipts_of(story.ngo) == receipts_of(manager) == {confirmed_id, withdrawn_id, expired_id}
+    )
     assert not receipts_of(story.shelter), "the recipient sees a receipt only once it is confirmed"
     assert not receipts_of(service.as_("hotline", "OPERATOR"))
-    manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=confirmed))
-    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn))
-    assert receipts_of(story.ngo) == {expired}
+    manager.ConfirmReceipt(people_pb2.ConfirmReceiptRequest(id=confirmed_id))
+    story.ngo.WithdrawReceipt(people_pb2.WithdrawReceiptRequest(id=withdrawn_id))
+    assert receipts_of(story.ngo) == {expired_id}
     service.clock.advance(timedelta(days=91))
     assert not receipts_of(story.ngo)

@@ -36,10 +36,10 @@ def girl_of_seventeen(story: Story, **values: str) -> p.Person:
 
 
 def note_all_ages(service: Service) -> int:
-    changed = 0
+    change_count = 0
     while batch := service.made.ages.note():
-        changed += batch
-    return changed
+        change_count += batch
+    return change_count
 
 
 def recorded_changes(service: Service, person_id: str) -> int:
@@ -156,14 +156,14 @@ def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_ban
 def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_update(
     story: Story, service: Service
 ) -> None:
-    broken, girl = girl_of_seventeen(story), girl_of_seventeen(story)
+    broken_file, girl = girl_of_seventeen(story), girl_of_seventeen(story)
     service.as_owner(
         "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
-        broken.id,
+        broken_file.id,
     )
     service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
     note_all_ages(service)
-    assert (band_of(story, girl.id), band_of(story, broken.id)) == (
+    assert (band_of(story, girl.id), band_of(story, broken_file.id)) == (
         pb.AGE_BAND_18_TO_24,
         pb.AGE_BAND_12_TO_17,
     )
@@ -173,13 +173,13 @@ def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_up
 def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
-    other = AgeNoter(
+    other_noter = AgeNoter(
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
         # the other process is working on one of the files
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
-        assert other.note() >= 2
+        assert other_noter.note() >= 2
     assert note_all_ages(service) == 1
     assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 

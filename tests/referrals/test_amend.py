@@ -109,10 +109,10 @@ def test_amending_does_not_resume_the_time_to_decide_while_a_question_is_open() 
 
 def test_an_amendment_without_a_change_or_after_the_end_is_refused() -> None:
     referral = sent_referral()
-    before = (referral.version, list(referral.events))
+    former = (referral.version, list(referral.events))
     with pytest.raises(Invalid):
         amend(referral, Urgency.URGENT)
-    assert (referral.version, referral.events) == before
+    assert (referral.version, referral.events) == former
     STEPS["withdraw"](referral, SENDER, NOON)
     with pytest.raises(Conflict, match=r"^illegal_transition$"):
         amend(referral, Urgency.IMMEDIATE)

@@ -225,8 +225,8 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
-    created = operator.CreateContact(contact=contact, pin="4821").contact
-    operator.GetContact(id=created.id)
+    new_contact = operator.CreateContact(contact=contact, pin="4821").contact
+    operator.GetContact(id=new_contact.id)
     for client in (worker, key):
         open_person(client, person.id)
     assert anomalies_of(service, worker) == [("at_night", 1)]

@@ -38,21 +38,21 @@ def operator_of(story: Story, organization: str = "hotline") -> Client:
 
 
 def call_again(
-    story: Story, created: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
+    story: Story, call: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
 ) -> c.CreateContactResponse:
     """Records another call to this line by the caller, who states her reference."""
     answer: c.CreateContactResponse = operator_of(story, organization).CreateContact(
         contact=c.Contact(line_country=LINE_COUNTRY[organization]),
-        reference=created.reference,
-        pin=pin or created.pin,
+        reference=call.reference,
+        pin=pin or call.pin,
         request_id=story.request_id(),
     )
     return answer
 
 
-def add_note(story: Story, created: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
+def add_note(story: Story, call: c.CreateContactResponse, note: str) -> c.ReferenceStatus:
     status: c.ReferenceStatus = story.service.public().AddNoteByReference(
-        **credentials(created), note=note, request_id=story.request_id()
+        **credentials(call), note=note, request_id=story.request_id()
     )
     return status
 
@@ -70,55 +70,51 @@ def later_notes(client: Client, contact: c.Contact) -> list[str]:
 def test_a_call_to_another_line_keeps_the_callers_reference_and_makes_a_contact_of_that_line(
     story: Story,
 ) -> None:
-    created = story.contact()
-    second_call = call_again(story, created)
+    call = story.contact()
+    second_call = call_again(story, call)
     assert (second_call.reference, second_call.pin, second_call.contact.reference_hint) == (
-        created.reference,
-        created.pin,
-        created.contact.reference_hint,
+        call.reference,
+        call.pin,
+        call.contact.reference_hint,
     )
-    assert (created.contact.called_before, second_call.contact.called_before) == (False, True)
-    request = c.GetContactByReferenceRequest(**credentials(created))
+    assert (call.contact.called_before, second_call.contact.called_before) == (False, True)
+    request = c.GetContactByReferenceRequest(**credentials(call))
     hotline, clinic = operator_of(story), operator_of(story, "clinic")
     assert (
         hotline.GetContactByReference(request).id,
         clinic.GetContactByReference(request).id,
-    ) == (created.contact.id, second_call.contact.id)
-    for call in (
+    ) == (call.contact.id, second_call.contact.id)
+    for attempt in (
         partial(operator_of(story, "shelter").GetContactByReference, request),
         partial(read_contact, hotline, second_call.contact),
-        partial(read_contact, clinic, created.contact),
+        partial(read_contact, clinic, call.contact),
     ):
-        assert refusal(call) == NOT_FOUND
+        assert refusal(attempt) == NOT_FOUND
     story.service.clock.advance(timedelta(minutes=1))
-    latest_call = call_again(story, created)
+    latest_call = call_again(story, call)
     assert clinic.GetContactByReference(request).id == latest_call.contact.id
 
 
 def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: Story) -> None:
-    created = story.contact()
+    call = story.contact()
     for wrong_credentials in ({"pin": "0000"}, {"pin": ""}, {"reference": "AAAA-AAAA"}):
-        fields = {
-            "contact": c.Contact(line_country="CR"),
-            **credentials(created),
-            **wrong_credentials,
-        }
+        fields = {"contact": c.Contact(line_country="CR"), **credentials(call), **wrong_credentials}
         assert refusal(partial(operator_of(story, "clinic").CreateContact, **fields)) == WRONG
-    guess = partial(call_again, story, created, pin="0000")
+    guess = partial(call_again, story, call, pin="0000")
     assert [refusal(guess) for _ in range(9)] == [WRONG] * 8 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]
 
 
 def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
-    created, public = story.contact(), story.service.public()
-    second_call = call_again(story, created, "hotline")
-    referral_for(story, created)
+    call, public = story.contact(), story.service.public()
+    second_call = call_again(story, call, "hotline")
+    referral_for(story, call)
     sent, _ = referral_for(story, second_call)
-    assert len(items(story, created)) == 2
+    assert len(items(story, call)) == 2
     completed(story, sent)
-    public.ConfirmHelp(**credentials(created), help_came=True)
-    status = public.WithdrawConsentByReference(**credentials(created))
+    public.ConfirmHelp(**credentials(call), help_came=True)
+    status = public.WithdrawConsentByReference(**credentials(call))
     assert sorted(item.status_code for item in status.items) == [
         c.REFERENCE_STATE_DONE,
         c.REFERENCE_STATE_STOPPED,
@@ -129,13 +125,13 @@ def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story
 def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
-    created, hotline = story.contact(), operator_of(story)
-    second_call = call_again(story, created)
-    referral_for(story, created)
-    assert read_contact(hotline, created.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
-    add_note(story, created, "he took the passport")
+    call, hotline = story.contact(), operator_of(story)
+    second_call = call_again(story, call)
+    referral_for(story, call)
+    assert read_contact(hotline, call.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
+    add_note(story, call, "he took the passport")
     for client, contact in (
-        (hotline, created.contact),
+        (hotline, call.contact),
         (operator_of(story, "clinic"), second_call.contact),
     ):
         assert later_notes(client, contact) == ["he took the passport"]
@@ -151,11 +147,11 @@ def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_cont
 def test_after_an_erasure_at_one_line_only_the_other_line_gets_her_note_and_her_callback(
     story: Story,
 ) -> None:
-    created, hotline = story.contact(), operator_of(story)
-    second_call = call_again(story, created)
+    call, hotline = story.contact(), operator_of(story)
+    second_call = call_again(story, call)
     clinic = operator_of(story, "clinic")
     colleague = story.service.as_("clinic", "OPERATOR", "MANAGER")
-    for client, contact in ((hotline, created.contact), (clinic, second_call.contact)):
+    for client, contact in ((hotline, call.contact), (clinic, second_call.contact)):
         plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
         person = client.CreatePerson(safe_contact=plan, request_id=story.request_id())
         update_contact(client, contact, person_id=person.id)
@@ -165,36 +161,38 @@ def test_after_an_erasure_at_one_line_only_the_other_line_gets_her_note_and_her_
         assert referral.contact_id == contact.id
     propose(clinic, person.id)
     confirm(colleague, person.id)
-    before = read_contact(clinic, second_call.contact)
-    status = add_note(story, created, "she may be called")
-    assert read_contact(clinic, second_call.contact) == before, (
+    former_contact = read_contact(clinic, second_call.contact)
+    status = add_note(story, call, "she may be called")
+    assert read_contact(clinic, second_call.contact) == former_contact, (
         "the clinic stores nothing more about her"
     )
-    assert later_notes(hotline, created.contact) == ["she may be called"]
+    assert later_notes(hotline, call.contact) == ["she may be called"]
     assert (status.file_count, status.may_ask_for_call) == (1, True)
     answer = story.service.public().AskForCallByReference(
-        **credentials(created),
+        **credentials(call),
         day_code=c.DAY_BAND_TOMORROW,
         hour_code=c.HOUR_BAND_MORNING,
         request_id=story.request_id(),
     )
     assert answer.HasField("call_until_time")
     assert list(clinic.ListCallbacks().callbacks) == []
-    assert created.contact.id in {call.contact_id for call in hotline.ListCallbacks().callbacks}
+    assert call.contact.id in {
+        callback.contact_id for callback in hotline.ListCallbacks().callbacks
+    }
 
 
 def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     story: Story,
 ) -> None:
-    created, sent, operator = referred_caller(story)
-    add_note(story, created, "she moved to her aunt")
+    call, sent, operator = referred_caller(story)
+    add_note(story, call, "she moved to her aunt")
     completed(story, sent)
-    current = read_contact(operator, created.contact)
+    current = read_contact(operator, call.contact)
     assert (current.outcome_code, current.unheard) == (c.CONTACT_OUTCOME_OPEN, True), (
         "even though the referral continued"
     )
     outcome = {"outcome_code": c.CONTACT_OUTCOME_ADVISED}
-    assert refusal(partial(update_contact, operator, created.contact, **outcome)) == (
+    assert refusal(partial(update_contact, operator, call.contact, **outcome)) == (
         "ABORTED",
         "stale_etag",
     ), "an operator who has not read the note cannot close the contact"
@@ -205,10 +203,10 @@ def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
 def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_reference(
     story: Story,
 ) -> None:
-    created, _, operator = referred_caller(story)
+    call, _, operator = referred_caller(story)
     for answer in (
-        add_note(story, created, "quetzal"),
-        operator.GetContactByReference(**credentials(created)),
+        add_note(story, call, "quetzal"),
+        operator.GetContactByReference(**credentials(call)),
         operator.ListContacts(),
     ):
         assert b"quetzal" not in answer.SerializeToString()
@@ -218,78 +216,78 @@ def test_a_callers_note_appears_in_no_list_and_in_no_answer_to_a_lookup_by_refer
 def test_a_callers_notes_are_sealed_with_the_key_of_her_file_if_she_has_one(
     with_file: bool, story: Story, service: Service
 ) -> None:
-    created, operator = story.contact(), operator_of(story)
+    call, operator = story.contact(), operator_of(story)
     person = operator.CreatePerson(request_id=story.request_id())
     if with_file:
-        update_contact(operator, created.contact, person_id=person.id)
-    add_note(story, created, "tepezcuintle")
-    [row] = service.rows(NOTES, created.contact.id)
+        update_contact(operator, call.contact, person_id=person.id)
+    add_note(story, call, "tepezcuintle")
+    [row] = service.rows(NOTES, call.contact.id)
     assert b"tepezcuintle" not in row["sealed"]
     assert row["person_id"] == (person.id if with_file else "")
     service.as_owner("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", person.id)
-    assert later_notes(operator, created.contact) == ([] if with_file else ["tepezcuintle"])
+    assert later_notes(operator, call.contact) == ([] if with_file else ["tepezcuintle"])
 
 
 def test_reading_a_callers_note_is_recorded_in_the_trail(story: Story, service: Service) -> None:
-    created = story.contact()
-    add_note(story, created, "he came back")
-    service.as_owner("UPDATE contacts SET person_id = '' WHERE id = %s", created.contact.id)
-    read_contact(operator_of(story), created.contact)
-    rows = service.rows("SELECT action FROM audit WHERE object_id = %s", created.contact.id)
+    call = story.contact()
+    add_note(story, call, "he came back")
+    service.as_owner("UPDATE contacts SET person_id = '' WHERE id = %s", call.contact.id)
+    read_contact(operator_of(story), call.contact)
+    rows = service.rows("SELECT action FROM audit WHERE object_id = %s", call.contact.id)
     assert {"action": "read_contact"} in rows
 
 
 def test_a_reference_accepts_a_limited_number_of_notes_a_day(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
+    call = story.contact()
     for number in range(20):
-        add_note(story, created, f"note {number}")
-    assert refusal(partial(add_note, story, created, "one more")) == (
+        add_note(story, call, f"note {number}")
+    assert refusal(partial(add_note, story, call, "one more")) == (
         "FAILED_PRECONDITION",
         "too_much_said",
     )
     service.clock.advance(timedelta(days=1, seconds=1))
-    add_note(story, created, "tomorrow again")
+    add_note(story, call, "tomorrow again")
 
 
 def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    assert refusal_with_fields(partial(add_note, story, created, "  "))[2] == {"note": "required"}
-    guess = {**credentials(created), "pin": "0000", "note": "call me at this number"}
+    call = story.contact()
+    assert refusal_with_fields(partial(add_note, story, call, "  "))[2] == {"note": "required"}
+    guess = {**credentials(call), "pin": "0000", "note": "call me at this number"}
     assert refusal(partial(service.public().AddNoteByReference, **guess)) == WRONG
-    assert later_notes(operator_of(story), created.contact) == []
+    assert later_notes(operator_of(story), call.contact) == []
 
 
 def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    request = {**credentials(created), "note": "once", "request_id": story.request_id()}
+    call = story.contact()
+    request = {**credentials(call), "note": "once", "request_id": story.request_id()}
     for _ in range(2):
         service.public().AddNoteByReference(**request)
-    assert later_notes(operator_of(story), created.contact) == ["once"]
+    assert later_notes(operator_of(story), call.contact) == ["once"]
 
 
-def items(story: Story, created: c.CreateContactResponse) -> list[c.ReferenceItem]:
-    return list(story.service.public().GetReferenceStatus(**credentials(created)).items)
+def items(story: Story, call: c.CreateContactResponse) -> list[c.ReferenceItem]:
+    return list(story.service.public().GetReferenceStatus(**credentials(call)).items)
 
 
-def withdraw(story: Story, created: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
+def withdraw(story: Story, call: c.CreateContactResponse, key: str) -> c.ReferenceStatus:
     status: c.ReferenceStatus = story.service.public().WithdrawConsentByReference(
-        **credentials(created), item_key=key, request_id=story.request_id()
+        **credentials(call), item_key=key, request_id=story.request_id()
     )
     return status
 
 
 def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
-    created = story.contact()
-    (first, operator), (second, _) = referral_for(story, created), referral_for(story, created)
-    items_before = items(story, created)
+    call = story.contact()
+    (first, operator), (second, _) = referral_for(story, call), referral_for(story, call)
+    items_before = items(story, call)
     assert [item.may_withdraw for item in items_before] == [True, True]
-    status = withdraw(story, created, items_before[0].key)
+    status = withdraw(story, call, items_before[0].key)
     assert items_before[0].key != items_before[1].key
     assert [
         (item.key, item.status_code, item.consent_live, item.may_withdraw) for item in status.items
@@ -301,17 +299,17 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
         pb.STATE_SENT,
         pb.STATE_CONSENT_WITHDRAWN,
     }
-    assert withdraw(story, created, items_before[0].key) == status, (
+    assert withdraw(story, call, items_before[0].key) == status, (
         "a second withdrawal changes nothing"
     )
 
 
 def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(story: Story) -> None:
-    created = story.contact()
-    (first, operator), (_other, _) = referral_for(story, created), referral_for(story, created)
+    call = story.contact()
+    (first, operator), (_other, _) = referral_for(story, call), referral_for(story, call)
     second = referral_beside(story, first, operator)
-    key = story.service.made.contacts._book.item_key(created.contact.id, second.id)
-    status = withdraw(story, created, key)
+    key = story.service.made.contacts._book.item_key(call.contact.id, second.id)
+    status = withdraw(story, call, key)
     assert sorted(item.status_code for item in status.items) == [
         c.REFERENCE_STATE_ASKED,
         c.REFERENCE_STATE_STOPPED,
@@ -320,49 +318,49 @@ def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(story:
 
 
 def test_a_completed_request_cannot_be_withdrawn(story: Story) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     operator.CloseReferral(
         id=sent.id, etag=completed(story, sent).etag, help_came_code=pb.HELP_CAME_YES
     )
-    (item,) = items(story, created)
+    (item,) = items(story, call)
     assert not item.may_withdraw
-    assert withdraw(story, created, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
+    assert withdraw(story, call, item.key).items[0].status_code == c.REFERENCE_STATE_DONE
 
 
 def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
-    created, other = story.contact(), story.contact()
-    referral_for(story, created)
-    referral_for(story, other)
-    for key in (items(story, other)[0].key, "0" * 12):
-        assert refusal(partial(withdraw, story, created, key)) == NOT_FOUND
-    assert [item.may_withdraw for item in items(story, other)] == [True]
+    call, other_call = story.contact(), story.contact()
+    referral_for(story, call)
+    referral_for(story, other_call)
+    for key in (items(story, other_call)[0].key, "0" * 12):
+        assert refusal(partial(withdraw, story, call, key)) == NOT_FOUND
+    assert [item.may_withdraw for item in items(story, other_call)] == [True]
 
 
-def accesses_to(story: Story, created: c.CreateContactResponse) -> list[c.ReferenceReading]:
+def accesses_to(story: Story, call: c.CreateContactResponse) -> list[c.ReferenceReading]:
     """Returns the accesses to her data that a caller is shown."""
-    return list(story.service.public().ListReadingsByReference(**credentials(created)).readings)
+    return list(story.service.public().ListReadingsByReference(**credentials(call)).readings)
 
 
 def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_name_or_place(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    assert not accesses_to(story, created)
-    sent, operator = referral_for(story, created)
+    call = story.contact()
+    assert not accesses_to(story, call)
+    sent, operator = referral_for(story, call)
     for pause in (timedelta(0), timedelta(0), timedelta(hours=1)):
         service.clock.advance(pause)  # two accesses within an hour count as one
         open_identity(story.shelter, sent.person_id, sent.id)
-    call = partial(
+    attempt = partial(
         story.shelter.OpenPerson,
         id=sent.person_id,
         purpose_code="HOU.EMG",
         field_groups=[people_pb2.FIELD_GROUP_HEALTH],
         referral_id=sent.id,
     )
-    assert refusal(call) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
+    assert refusal(attempt) == ("FAILED_PRECONDITION", "receipt_field_group_differs")
     service.clock.advance(timedelta(days=1))
     operator.GetPerson(id=sent.person_id)
-    accesses = accesses_to(story, created)
+    accesses = accesses_to(story, call)
     assert [
         (
             access.date,
@@ -386,21 +384,21 @@ def test_a_caller_sees_accesses_by_day_and_kind_of_organisation_but_never_by_nam
 def test_a_caller_sees_the_accesses_to_her_notes_even_if_she_has_no_file(
     story: Story, service: Service
 ) -> None:
-    created, hotline = story.contact(), operator_of(story)
-    second_call = call_again(story, created)
-    add_note(story, created, "he came back")
-    read_contact(hotline, created.contact)
+    call, hotline = story.contact(), operator_of(story)
+    second_call = call_again(story, call)
+    add_note(story, call, "he came back")
+    read_contact(hotline, call.contact)
     read_contact(operator_of(story, "clinic"), second_call.contact)
-    (access,) = accesses_to(story, created)
+    (access,) = accesses_to(story, call)
     assert (access.need_group_code, list(access.field_groups), access.count) == (
         "",
         [people_pb2.FIELD_GROUP_NOTES],
         2,
     )
-    referral_for(story, created)
+    referral_for(story, call)
     service.clock.advance(timedelta(hours=1))
-    read_contact(hotline, created.contact)
-    assert [access.count for access in accesses_to(story, created)] == [3], (
+    read_contact(hotline, call.contact)
+    assert [access.count for access in accesses_to(story, call)] == [3], (
         "each reading counts once, even those from before the file existed"
     )
 
@@ -408,17 +406,17 @@ def test_a_caller_sees_the_accesses_to_her_notes_even_if_she_has_no_file(
 def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
-    add_note(story, created, "tepezcuintle")
-    [row] = service.rows(NOTES, created.contact.id)
+    call, sent, operator = referred_caller(story)
+    add_note(story, call, "tepezcuintle")
+    [row] = service.rows(NOTES, call.contact.id)
     assert row["person_id"] == sent.person_id
-    assert later_notes(operator, created.contact) == ["tepezcuintle"]
+    assert later_notes(operator, call.contact) == ["tepezcuintle"]
 
 
 def test_b9_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
-    created = story.contact()
+    call = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
-        for caller in ({"pin": "4821"}, credentials(created)):
+        for caller in ({"pin": "4821"}, credentials(call)):
             record = partial(
                 operator_of(story, organization).CreateContact,
                 contact=c.Contact(line_country=other),

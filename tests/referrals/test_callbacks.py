@@ -41,26 +41,28 @@ def local_time(day: int, hour: int, minute: int = 0) -> datetime:
 
 
 def file_of(
-    story: Story, created: c.CreateContactResponse, channel: people_pb2.SafeChannel.ValueType | None
+    story: Story,
+    new_contact: c.CreateContactResponse,
+    channel: people_pb2.SafeChannel.ValueType | None,
 ) -> people_pb2.Person:
     """Makes the caller's file at the line, with this safe-contact channel."""
     person: people_pb2.Person = story.operator.CreatePerson(
         safe_contact=people_pb2.SafeContact(channel_code=channel) if channel else None,
         request_id=story.request_id(),
     )
-    contact = read_contact(story.operator, created.contact)
+    contact = read_contact(story.operator, new_contact.contact)
     update_contact(story.operator, contact, person_id=person.id)
     return person
 
 
 def ask_for_call(
     story: Story,
-    created: c.CreateContactResponse,
+    new_contact: c.CreateContactResponse,
     day: c.DayBand.ValueType = TOMORROW,
     hour: c.HourBand.ValueType = EVENING,
 ) -> c.ReferenceStatus:
     status: c.ReferenceStatus = story.service.public().AskForCallByReference(
-        **credentials(created), day_code=day, hour_code=hour, request_id=story.request_id()
+        **credentials(new_contact), day_code=day, hour_code=hour, request_id=story.request_id()
     )
     return status
 
@@ -79,11 +81,11 @@ def arrange_call(
 
 
 def owed_calls(
-    story: Story, created: c.CreateContactResponse, client: Client | None = None
+    story: Story, new_contact: c.CreateContactResponse, client: Client | None = None
 ) -> list[c.Callback]:
     """Returns the calls that a line, by default the hotline, owes for a contact."""
     callbacks = (client or story.operator).ListCallbacks(page_size=200).callbacks
-    return [callback for callback in callbacks if callback.contact_id == created.contact.id]
+    return [callback for callback in callbacks if callback.contact_id == new_contact.contact.id]
 
 
 def settle(
@@ -107,19 +109,19 @@ def settle(
 def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    person = file_of(story, created, PHONE)
-    status = ask_for_call(story, created)
+    new_contact = story.contact()
+    person = file_of(story, new_contact, PHONE)
+    status = ask_for_call(story, new_contact)
     assert status.may_ask_for_call
     assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (
         datetime(2026, 3, 5, 23),
         datetime(2026, 3, 6, 2),
     )
-    (callback,) = owed_calls(story, created)
+    (callback,) = owed_calls(story, new_contact)
     assert (callback.asked_by_herself, callback.person_id, callback.reference_hint) == (
         True,
         person.id,
-        created.contact.reference_hint,
+        new_contact.contact.reference_hint,
     )
     assert callback.clocks[0].due_time == status.call_until_time
     assert published_verbs(service, callback.id, "callback") == ["asked"]
@@ -129,11 +131,11 @@ def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
 def test_the_status_of_a_reference_has_the_local_time_of_the_call(
     department: str, hours_behind: int, story: Story
 ) -> None:
-    created = story.operator.CreateContact(
+    new_contact = story.operator.CreateContact(
         contact=c.Contact(line_country="NI", department=department), pin="4821"
     )
-    arrange_call(story, created.contact.id)
-    status = story.service.public().GetReferenceStatus(**credentials(created))
+    arrange_call(story, new_contact.contact.id)
+    status = story.service.public().GetReferenceStatus(**credentials(new_contact))
     assert status.call_utc_offset_minutes == -60 * hours_behind
     start = datetime(2026, 3, 5, 17) + timedelta(hours=hours_behind)
     assert status.call_from_time.ToDatetime() == start
@@ -144,15 +146,15 @@ def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
     department: str, date: str, story: Story, service: Service
 ) -> None:
     service.clock.set(datetime(2026, 3, 4, 5, 59, tzinfo=UTC))
-    created = story.operator.CreateContact(
+    new_contact = story.operator.CreateContact(
         contact=c.Contact(line_country="NI", department=department, speaker_code=c.SPEAKER_PERSON),
         pin="4821",
     )
-    file_of(story, created, PHONE)
-    arranged_call = arrange_call(story, created.contact.id)
-    (listed_call,) = owed_calls(story, created)
+    file_of(story, new_contact, PHONE)
+    arranged_call = arrange_call(story, new_contact.contact.id)
+    (listed_call,) = owed_calls(story, new_contact)
     settled_call = settle(story, listed_call, c.CALLBACK_OUTCOME_AGAIN)
-    status = ask_for_call(story, created)
+    status = ask_for_call(story, new_contact)
     assert {answer.local_date for answer in (arranged_call, listed_call, settled_call, status)} == {
         date
     }
@@ -161,17 +163,17 @@ def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
 def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_name(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    file_of(story, created, PHONE)
+    new_contact = story.contact()
+    file_of(story, new_contact, PHONE)
     service.clock.set(local_time(5, 0, 1))
     wish: dict[str, Any] = {"day_code": TOMORROW, "hour_code": EVENING, "local_date": "2026-03-04"}
     arranged_call = story.operator.CreateCallback(
-        callback=c.Callback(contact_id=created.contact.id, **wish)
+        callback=c.Callback(contact_id=new_contact.contact.id, **wish)
     )
     settled_call = story.operator.SettleCallback(
         id=arranged_call.id, etag=arranged_call.etag, outcome_code=c.CALLBACK_OUTCOME_AGAIN, **wish
     )
-    status = story.service.public().AskForCallByReference(**credentials(created), **wish)
+    status = story.service.public().AskForCallByReference(**credentials(new_contact), **wish)
     assert {
         arranged_call.clocks[0].start_time.ToDatetime(UTC),
         settled_call.clocks[0].start_time.ToDatetime(UTC),
@@ -180,48 +182,49 @@ def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_nam
 
 
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
-    created = story.contact()
-    file_of(story, created, PHONE)
-    ask_for_call(story, created)
-    status = ask_for_call(story, created, hour=NIGHT)
-    (callback,) = owed_calls(story, created)
+    new_contact = story.contact()
+    file_of(story, new_contact, PHONE)
+    ask_for_call(story, new_contact)
+    status = ask_for_call(story, new_contact, hour=NIGHT)
+    (callback,) = owed_calls(story, new_contact)
     assert callback.clocks[0].due_time == status.call_until_time
-    moved_call = arrange_call(story, created.contact.id)
+    moved_call = arrange_call(story, new_contact.contact.id)
     assert (moved_call.id, moved_call.asked_by_herself) == (callback.id, False)
 
 
 def test_a_time_agreed_in_a_second_contact_replaces_the_time_agreed_in_the_first(
     story: Story,
 ) -> None:
-    created = story.contact()
-    callback_before = arrange_call(story, created.contact.id)
-    second_contact = call_again(story, created, "hotline")
+    new_contact = story.contact()
+    callback_before = arrange_call(story, new_contact.contact.id)
+    second_contact = call_again(story, new_contact, "hotline")
     moved_callback = arrange_call(story, second_contact.contact.id, NIGHT)
     assert moved_callback.id == callback_before.id
-    (callback,) = owed_calls(story, created)
+    (callback,) = owed_calls(story, new_contact)
     assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
     assert not owed_calls(story, second_contact), "she is called once"
 
 
 def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
     for _ in range(10):
-        created = story.contact()
-        second_contact = call_again(story, created, "hotline")
+        new_contact = story.contact()
+        second_contact = call_again(story, new_contact, "hotline")
         agree = [
-            partial(arrange_call, story, call.contact.id) for call in (created, second_contact)
+            partial(arrange_call, story, contact.contact.id)
+            for contact in (new_contact, second_contact)
         ]
         assert run_concurrently(*agree) == ["OK", "OK"]
-        assert len([*owed_calls(story, created), *owed_calls(story, second_contact)]) == 1
+        assert len([*owed_calls(story, new_contact), *owed_calls(story, second_contact)]) == 1
 
 
 def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:
-    created = story.contact()
-    file_of(story, created, PHONE)
-    arrange_call(story, created.contact.id)
-    second_contact, clinic = call_again(story, created), operator_of(story, "clinic")
+    new_contact = story.contact()
+    file_of(story, new_contact, PHONE)
+    arrange_call(story, new_contact.contact.id)
+    second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
     arrange_call(story, second_contact.contact.id, operator=clinic)
-    status = ask_for_call(story, created, hour=NIGHT)
-    callbacks = [*owed_calls(story, created), *owed_calls(story, second_contact, clinic)]
+    status = ask_for_call(story, new_contact, hour=NIGHT)
+    callbacks = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
     assert [callback.clocks[0].start_time for callback in callbacks] == [status.call_from_time] * 2
 
 
@@ -229,41 +232,41 @@ def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: 
 def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arranged(
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
-    created = story.contact()
-    file_of(story, created, channel)
-    status = story.service.public().GetReferenceStatus(**credentials(created))
+    new_contact = story.contact()
+    file_of(story, new_contact, channel)
+    status = story.service.public().GetReferenceStatus(**credentials(new_contact))
     assert not status.may_ask_for_call
-    assert refusal(partial(ask_for_call, story, created)) == NOT_SAFE
+    assert refusal(partial(ask_for_call, story, new_contact)) == NOT_SAFE
     expected = NOT_SAFE if channel else NO_PLAN
-    assert refusal(partial(arrange_call, story, created.contact.id)) == expected
-    assert not owed_calls(story, created)
+    assert refusal(partial(arrange_call, story, new_contact.contact.id)) == expected
+    assert not owed_calls(story, new_contact)
 
 
 def test_without_a_file_a_call_is_arranged_by_an_operator_but_not_by_reference(
     story: Story,
 ) -> None:
-    created = story.contact()
-    assert refusal(partial(ask_for_call, story, created)) == NOT_SAFE, (
+    new_contact = story.contact()
+    assert refusal(partial(ask_for_call, story, new_contact)) == NOT_SAFE, (
         "nobody has asked her yet how she can be called"
     )
-    arrange_call(story, created.contact.id)
-    assert [callback.asked_by_herself for callback in owed_calls(story, created)] == [False]
+    arrange_call(story, new_contact.contact.id)
+    assert [callback.asked_by_herself for callback in owed_calls(story, new_contact)] == [False]
 
 
 @pytest.mark.parametrize("end", ["plan", "withdrawal"])
 def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     end: str, story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    person = file_of(story, created, PHONE)
-    ask_for_call(story, created)
-    (callback,) = owed_calls(story, created)
+    new_contact = story.contact()
+    person = file_of(story, new_contact, PHONE)
+    ask_for_call(story, new_contact)
+    (callback,) = owed_calls(story, new_contact)
     if end == "plan":
         set_plan(story.operator, person.id, NO_CHANNEL)
     else:
-        status = service.public().WithdrawConsentByReference(**credentials(created))
+        status = service.public().WithdrawConsentByReference(**credentials(new_contact))
         assert not status.HasField("call_until_time")
-    assert not owed_calls(story, created)
+    assert not owed_calls(story, new_contact)
     assert published_verbs(service, callback.id, "callback") == ["asked", "settled"]
     assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)) == SETTLED
 
@@ -271,11 +274,11 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
 def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
     story: Story,
 ) -> None:
-    created, referred_contact = story.contact(), story.contact()
-    for contact in (created, referred_contact):
+    new_contact, referred_contact = story.contact(), story.contact()
+    for contact in (new_contact, referred_contact):
         arrange_call(story, contact.contact.id)
-    file_of(story, created, NO_CHANNEL)
-    assert not owed_calls(story, created)
+    file_of(story, new_contact, NO_CHANNEL)
+    assert not owed_calls(story, new_contact)
     referral_for(story, referred_contact)
     assert not owed_calls(story, referred_contact), (
         "her plan in the file of the referral forbids calls"
@@ -285,27 +288,31 @@ def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_
 def test_a_call_that_did_not_reach_the_person_is_retried_and_needs_the_current_etag(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    first_try = arrange_call(story, created.contact.id)
+    new_contact = story.contact()
+    first_try = arrange_call(story, new_contact.contact.id)
     second_try = settle(story, first_try, c.CALLBACK_OUTCOME_AGAIN)
-    assert (second_try.tries, second_try.outcome_code, len(owed_calls(story, created))) == (1, 0, 1)
+    assert (second_try.tries, second_try.outcome_code, len(owed_calls(story, new_contact))) == (
+        1,
+        0,
+        1,
+    )
     assert refusal(partial(settle, story, first_try, c.CALLBACK_OUTCOME_REACHED)) == STALE
     settled_call = settle(story, second_try, c.CALLBACK_OUTCOME_REACHED)
     assert settled_call.clocks[0].HasField("stop_time")
-    assert not owed_calls(story, created)
+    assert not owed_calls(story, new_contact)
     assert refusal(partial(settle, story, settled_call, c.CALLBACK_OUTCOME_GIVEN_UP)) == SETTLED
     assert published_verbs(service, first_try.id, "callback") == ["changed", "changed", "settled"]
-    arrange_call(story, created.contact.id)
-    assert len(owed_calls(story, created)) == 1, "another call can be arranged"
+    arrange_call(story, new_contact.contact.id)
+    assert len(owed_calls(story, new_contact)) == 1, "another call can be arranged"
 
 
 @pytest.mark.parametrize(("channel", "expected"), [(None, NO_PLAN), (VISIT, NOT_SAFE)])
 def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(
     channel: people_pb2.SafeChannel.ValueType | None, expected: tuple[str, str], story: Story
 ) -> None:
-    created = story.contact()
-    callback = arrange_call(story, created.contact.id)
-    file_of(story, created, channel)
+    new_contact = story.contact()
+    callback = arrange_call(story, new_contact.contact.id)
+    file_of(story, new_contact, channel)
     assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_AGAIN)) == expected
 
 
@@ -329,8 +336,8 @@ def test_a_retry_needs_a_time_and_an_operator_cannot_choose_the_outcome_not_safe
 def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    callback = arrange_call(story, created.contact.id)
+    new_contact = story.contact()
+    callback = arrange_call(story, new_contact.contact.id)
     scheduler = service.contact_scheduler()
     start = callback.clocks[0].start_time.ToDatetime(tzinfo=MANAGUA)
     for hours, expected in (
@@ -343,17 +350,17 @@ def test_the_deadline_of_a_call_reminds_the_line_and_then_the_coordinators(
         service.clock.set(start + timedelta(hours=hours))
         scheduler.fire()
         assert published_verbs(service, callback.id, "callback") == ["changed", *expected]
-    (owed_call,) = owed_calls(story, created)
+    (owed_call,) = owed_calls(story, new_contact)
     assert settle(story, owed_call, c.CALLBACK_OUTCOME_REACHED).id == callback.id, (
         "a deadline that fires leaves the etag valid"
     )
 
 
 def test_a_line_sees_and_settles_only_its_own_calls(story: Story) -> None:
-    created, clinic = story.contact(), operator_of(story, "clinic")
-    second_contact = call_again(story, created)
-    callback = arrange_call(story, created.contact.id)
-    assert not owed_calls(story, created, clinic)
+    new_contact, clinic = story.contact(), operator_of(story, "clinic")
+    second_contact = call_again(story, new_contact)
+    callback = arrange_call(story, new_contact.contact.id)
+    assert not owed_calls(story, new_contact, clinic)
     for attempt in (
         partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED, clinic),
         partial(arrange_call, story, second_contact.contact.id),
@@ -394,24 +401,24 @@ def test_take_overs_of_a_line_are_stored_with_their_time_and_shown_only_to_that_
 
 
 def test_the_safe_contact_plan_of_the_referred_file_also_applies(story: Story) -> None:
-    created, sent, _ = referred_caller(story)
-    assert refusal(partial(arrange_call, story, created.contact.id)) == NOT_SAFE, (
+    new_contact, sent, _ = referred_caller(story)
+    assert refusal(partial(arrange_call, story, new_contact.contact.id)) == NOT_SAFE, (
         "her plan forbids calls, even though the contact names no file"
     )
     set_plan(story.operator, sent.person_id, PHONE)
-    assert arrange_call(story, created.contact.id).person_id == sent.person_id
-    assert [callback.person_id for callback in owed_calls(story, created)] == [sent.person_id]
+    assert arrange_call(story, new_contact.contact.id).person_id == sent.person_id
+    assert [callback.person_id for callback in owed_calls(story, new_contact)] == [sent.person_id]
     set_plan(story.operator, sent.person_id, VISIT)
-    assert not owed_calls(story, created)
+    assert not owed_calls(story, new_contact)
 
 
 def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     story: Story,
 ) -> None:
-    created = story.contact()
-    second_contact, clinic = call_again(story, created), operator_of(story, "clinic")
+    new_contact = story.contact()
+    second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
     callback = arrange_call(story, second_contact.contact.id, operator=clinic)
-    person = file_of(story, created, PHONE)
+    person = file_of(story, new_contact, PHONE)
     assert (callback.person_id, owed_calls(story, second_contact, clinic)[0].person_id) == (
         "",
         "",
@@ -433,12 +440,12 @@ def test_settling_a_settled_call_is_refused_as_settled_although_its_etag_is_stal
 
 
 def test_withdrawing_everything_also_ends_the_calls_under_another_reference(story: Story) -> None:
-    created, other_contact = story.contact(), story.contact()
-    person = file_of(story, created, PHONE)
+    new_contact, other_contact = story.contact(), story.contact()
+    person = file_of(story, new_contact, PHONE)
     update_contact(
         story.operator, read_contact(story.operator, other_contact.contact), person_id=person.id
     )
     arrange_call(story, other_contact.contact.id)
-    ask_for_call(story, created)
-    story.service.public().WithdrawConsentByReference(**credentials(created))
-    assert not [*owed_calls(story, created), *owed_calls(story, other_contact)]
+    ask_for_call(story, new_contact)
+    story.service.public().WithdrawConsentByReference(**credentials(new_contact))
+    assert not [*owed_calls(story, new_contact), *owed_calls(story, other_contact)]

@@ -29,10 +29,10 @@ def contact_with_code(story: Story, code: str, **fields: Any) -> c.Contact:
     contact = c.Contact(
         line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, placement_code=code, **fields
     )
-    created: c.CreateContactResponse = story.operator.CreateContact(
+    answer: c.CreateContactResponse = story.operator.CreateContact(
         contact=contact, request_id=story.request_id()
     )
-    return created.contact
+    return answer.contact
 
 
 def figures(story: Story, campaign: pb.LineCampaign) -> dict[str, pb.PlacementFigures]:

@@ -250,10 +250,10 @@ def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     rows = service.rows("SELECT clock FROM referral_events WHERE referral_id = %s", sent.id)
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
-    accepted = story.accept(send_after_assault(story, 2))
-    assert set(health_deadlines(accepted)) == {"hiv", "pregnancy"}
+    referral = story.accept(send_after_assault(story, 2))
+    assert set(health_deadlines(referral)) == {"hiv", "pregnancy"}
     started_referral = story.shelter.StartReferral(
-        id=accepted.id, etag=accepted.etag, first_contact_time=NOON
+        id=referral.id, etag=referral.etag, first_contact_time=NOON
     )
     assert health_deadlines(started_referral) == {}
 

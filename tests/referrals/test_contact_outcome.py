@@ -156,8 +156,8 @@ def test_an_organisation_writes_only_contacts_of_the_line_of_its_own_country() -
 # By rpc and with the database: the receiver, who sees no contact, changes its state too.
 
 
-def outcome(story: Story, created: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
-    contact: c.Contact = story.operator.GetContact(id=created.contact.id)
+def outcome(story: Story, call: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
+    contact: c.Contact = story.operator.GetContact(id=call.contact.id)
     return contact.outcome_code
 
 
@@ -179,77 +179,77 @@ def draft_following(story: Story, returned_referral: pb.Referral) -> pb.Referral
 def test_a_contact_leaves_the_open_queue_when_its_referral_is_sent_and_returns_when_declined(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
-    assert outcome(story, created) == REFERRED
+    call, sent, operator = referred_caller(story)
+    assert outcome(story, call) == REFERRED
     declined_referral = story.decline(sent)
-    assert outcome(story, created) == OPEN
+    assert outcome(story, call) == OPEN
     following_draft = draft_following(story, declined_referral)
-    assert outcome(story, created) == OPEN, "nobody has been asked yet"
+    assert outcome(story, call) == OPEN, "nobody has been asked yet"
     operator.SendReferral(send_request(following_draft, sent.receipt_id, arrival=ARRIVAL))
-    assert outcome(story, created) == REFERRED
-    assert service.fact_types(created.contact.id) == [
+    assert outcome(story, call) == REFERRED
+    assert service.fact_types(call.contact.id) == [
         "enlace.contact.recorded.v1",
         *["enlace.contact.changed.v1"] * 3,
     ]
 
 
 def test_a_second_draft_reopens_a_referred_contact(story: Story) -> None:
-    created, sent, operator = referred_caller(story)
-    assert outcome(story, created) == REFERRED
+    call, sent, operator = referred_caller(story)
+    assert outcome(story, call) == REFERRED
     second_draft = operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=sent.person_id,
-        contact_id=created.contact.id,
+        contact_id=call.contact.id,
         request_id=story.request_id(),
     )
-    assert outcome(story, created) == OPEN
+    assert outcome(story, call) == OPEN
     operator.EnterReferralInError(id=second_draft.id, etag=second_draft.etag)
-    assert outcome(story, created) == REFERRED
+    assert outcome(story, call) == REFERRED
 
 
 def test_a_contact_is_not_open_once_the_person_has_closed_its_referral(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     completed(story, sent)
-    confirm = partial(service.public().ConfirmHelp, **credentials(created))
+    confirm = partial(service.public().ConfirmHelp, **credentials(call))
     confirm(help_came=False, request_id=story.request_id())
-    assert outcome(story, created) == REFERRED
+    assert outcome(story, call) == REFERRED
     story.shelter.CompleteReferral(
         id=sent.id, etag=read(operator, sent.id).etag, outcome_code=pb.OUTCOME_FULLY_MET
     )
     confirm(help_came=True, request_id=story.request_id())
-    assert outcome(story, created) == REFERRED
+    assert outcome(story, call) == REFERRED
     assert read(operator, sent.id).state == pb.STATE_CLOSED
 
 
 def test_a_withdrawn_consent_does_not_reopen_the_contact(story: Story) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     operator.WithdrawReceipt(id=sent.receipt_id)
-    assert outcome(story, created) == REFERRED
+    assert outcome(story, call) == REFERRED
 
 
 def write_outcome(
-    story: Story, created: c.CreateContactResponse, code: c.ContactOutcome.ValueType
+    story: Story, call: c.CreateContactResponse, code: c.ContactOutcome.ValueType
 ) -> None:
-    current = story.operator.GetContact(id=created.contact.id)
+    current = story.operator.GetContact(id=call.contact.id)
     update_contact(story.operator, current, outcome_code=code)
 
 
 def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
     story: Story,
 ) -> None:
-    created, sent, _ = referred_caller(story)
-    write_outcome(story, created, ADVISED)
+    call, sent, _ = referred_caller(story)
+    write_outcome(story, call, ADVISED)
     story.decline(sent)
-    assert outcome(story, created) == ADVISED
+    assert outcome(story, call) == ADVISED
 
 
 def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
-    created, sent, _ = referred_caller(story)
-    write_outcome(story, created, OPEN)
+    call, sent, _ = referred_caller(story)
+    write_outcome(story, call, OPEN)
     story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when does she come?")
-    assert outcome(story, created) == OPEN
+    assert outcome(story, call) == OPEN
 
 
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
@@ -263,8 +263,8 @@ def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_impl
     draft_following(story, referral_for(story, with_following_draft)[0])
     service.as_owner(
         "UPDATE contacts SET outcome_code = 'open' WHERE id = ANY(%s)",
-        [created.contact.id for created in contacts],
+        [call.contact.id for call in contacts],
     )
     migration = (MIGRATIONS[1] / "20261128000001_contact_outcome.sql").read_text()
     service.as_owner(migration.split("-- migrate:down")[0])
-    assert [outcome(story, created) for created in contacts] == [REFERRED, OPEN, OPEN]
+    assert [outcome(story, call) for call in contacts] == [REFERRED, OPEN, OPEN]

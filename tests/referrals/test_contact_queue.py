@@ -84,14 +84,14 @@ def test_an_unknown_triage_answer_is_refused(story: Story) -> None:
 
 
 def test_only_operators_of_the_line_see_its_queue(story: Story, service: Service) -> None:
-    created = story.contact().contact
+    own_contact = story.contact().contact
     colleague = service.as_("hotline", "OPERATOR", "WORKER")
     other_line = service.as_("clinic", "OPERATOR")
-    assert created.id in {contact.id for contact in colleague.ListContacts().contacts}
-    assert created.id not in {contact.id for contact in other_line.ListContacts().contacts}
+    assert own_contact.id in {contact.id for contact in colleague.ListContacts().contacts}
+    assert own_contact.id not in {contact.id for contact in other_line.ListContacts().contacts}
     for attempt in (
-        partial(other_line.GetContact, id=created.id),
-        partial(update_contact, other_line, created, outcome_code=created.outcome_code),
+        partial(other_line.GetContact, id=own_contact.id),
+        partial(update_contact, other_line, own_contact, outcome_code=own_contact.outcome_code),
     ):
         assert refusal(attempt) == NOT_FOUND
     assert refusal(service.as_("hotline", "WORKER").ListContacts)[1] == "right_missing"
@@ -134,5 +134,5 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
 
 
 def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
-    created = story.contact()
-    assert refusal(lambda: story.draft(contact_id=created.contact.id)) == NOT_FOUND
+    call = story.contact()
+    assert refusal(lambda: story.draft(contact_id=call.contact.id)) == NOT_FOUND

@@ -31,10 +31,10 @@ WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 
 
 def status(
-    client: Client, created: contacts_pb2.CreateContactResponse, pin: str = ""
+    client: Client, call: contacts_pb2.CreateContactResponse, pin: str = ""
 ) -> contacts_pb2.ReferenceStatus:
     answer: contacts_pb2.ReferenceStatus = client.GetReferenceStatus(
-        reference=created.reference, pin=pin or created.pin
+        reference=call.reference, pin=pin or call.pin
     )
     return answer
 
@@ -45,7 +45,7 @@ def items_of(answer: contacts_pb2.ReferenceStatus, *fields: str) -> list[tuple[A
 
 
 def referral_for(
-    story: Story, created: contacts_pb2.CreateContactResponse
+    story: Story, call: contacts_pb2.CreateContactResponse
 ) -> tuple[pb.Referral, Client]:
     """Opens a file at the line, and sends a referral for the contact to the shelter on a consent.
 
@@ -60,9 +60,9 @@ def referral_for(
     draft = operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=person.id,
-        contact_id=created.contact.id,
+        contact_id=call.contact.id,
         need_code="HOU.EMG",
-        urgency=created.contact.urgency or pb.URGENCY_EMERGENCY,
+        urgency=call.contact.urgency or pb.URGENCY_EMERGENCY,
         service_id=SERVICE["shelter_bed"],
         request_id=story.request_id(),
     )
@@ -74,8 +74,8 @@ def referral_for(
 
 def referred_caller(story: Story) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
     """Records a call, and sends a referral for it to the shelter."""
-    created = story.contact()
-    return created, *referral_for(story, created)
+    call = story.contact()
+    return call, *referral_for(story, call)
 
 
 def referral_beside(story: Story, first: pb.Referral, operator: Client) -> pb.Referral:
@@ -112,11 +112,11 @@ def test_a_contact_of_yesterday_is_not_described_as_of_today(
 ) -> None:
     evening = datetime(2026, 9, 11, 3, tzinfo=UTC)  # 21:00 in Nicaragua
     service.clock.set(evening)
-    created = story.contact()
+    call = story.contact()
     bands = []
     for hours in (2, 4, 24 * 6, 24 * 7):
         service.clock.set(evening + timedelta(hours=hours))
-        bands.append(status(service.public(), created).contact_time_band)
+        bands.append(status(service.public(), call).contact_time_band)
     assert bands == [
         contacts_pb2.TIME_BAND_TODAY,
         contacts_pb2.TIME_BAND_THIS_WEEK,
@@ -128,19 +128,19 @@ def test_a_contact_of_yesterday_is_not_described_as_of_today(
 def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
     story: Story, service: Service
 ) -> None:
-    created = story.contact(danger_now=contacts_pb2.ANSWER_YES)
-    assert created.pin == "4821"
-    sent, _ = referral_for(story, created)
+    call = story.contact(danger_now=contacts_pb2.ANSWER_YES)
+    assert call.pin == "4821"
+    sent, _ = referral_for(story, call)
     fields = ("need_group_code", "status_code", "may_confirm", "consent_live")
     for client in (service.public(), service.as_("clinic", "OPERATOR")):
-        answer = status(client, created)
+        answer = status(client, call)
         assert answer.contact_time_band == contacts_pb2.TIME_BAND_TODAY
         assert items_of(answer, *fields) == [
             ("HOU", contacts_pb2.REFERENCE_STATE_ASKED, False, True)
         ]
     service.clock.advance(timedelta(days=2))
     completed(story, sent)
-    answer = status(service.public(), created)
+    answer = status(service.public(), call)
     assert answer.contact_time_band == contacts_pb2.TIME_BAND_THIS_WEEK
     assert items_of(answer, "status_code", "may_confirm") == [
         (contacts_pb2.REFERENCE_STATE_DONE, True)
@@ -148,15 +148,15 @@ def test_reference_and_pin_show_the_status_to_the_public_and_to_any_line(
 
 
 def test_the_status_names_neither_people_nor_places(story: Story, service: Service) -> None:
-    created, sent, _ = referred_caller(story)
-    answer = status(service.public(), created).SerializeToString()
+    call, sent, _ = referred_caller(story)
+    answer = status(service.public(), call).SerializeToString()
     secrets = [
         *ORG.values(),
         *SERVICE.values(),
         sent.id,
         sent.person_id,
         sent.receipt_id,
-        created.contact.id,
+        call.contact.id,
         "NI-",
         "EMG",
     ]
@@ -183,47 +183,47 @@ def set_plan(operator: Client, person_id: str, channel: people_pb2.SafeChannel.V
     operator.SetSafeContact(id=file.id, etag=file.etag, safe_contact=plan)
 
 
-def may_be_contacted(story: Story, created: contacts_pb2.CreateContactResponse) -> list[bool]:
+def may_be_contacted(story: Story, call: contacts_pb2.CreateContactResponse) -> list[bool]:
     """Returns, for each of the caller's requests, whether she is told that she may be called."""
-    return [item.may_be_contacted for item in status(story.service.public(), created).items]
+    return [item.may_be_contacted for item in status(story.service.public(), call).items]
 
 
 def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_allows_it(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
-    assert may_be_contacted(story, created) == [False], "her plan forbids any contact"
+    call, sent, operator = referred_caller(story)
+    assert may_be_contacted(story, call) == [False], "her plan forbids any contact"
     for channel, expected in (
         (people_pb2.SAFE_CHANNEL_PHONE, [True]),
         (people_pb2.SAFE_CHANNEL_NONE, [False]),
         (people_pb2.SAFE_CHANNEL_THROUGH_WORKER, [True]),
     ):
         set_plan(operator, sent.person_id, channel)
-        assert may_be_contacted(story, created) == expected
+        assert may_be_contacted(story, call) == expected
     person = operator.CreatePerson(request_id=story.request_id())
     operator.CreateReferral(
         **NOTHING_UNSAFE,
         person_id=person.id,
-        contact_id=created.contact.id,
+        contact_id=call.contact.id,
         request_id=story.request_id(),
     )
-    assert may_be_contacted(story, created) == [False, False], "her second file has no plan yet"
-    service.public().WithdrawConsentByReference(**credentials(created))
-    assert not any(may_be_contacted(story, created))
+    assert may_be_contacted(story, call) == [False, False], "her second file has no plan yet"
+    service.public().WithdrawConsentByReference(**credentials(call))
+    assert not any(may_be_contacted(story, call))
 
 
 @pytest.mark.parametrize("end", ["decline", "consent"])
 def test_a_caller_may_not_be_contacted_once_no_referral_is_live(
     end: str, story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     set_plan(operator, sent.person_id, people_pb2.SAFE_CHANNEL_VISIT)
-    assert may_be_contacted(story, created) == [True]
+    assert may_be_contacted(story, call) == [True]
     if end == "decline":
         story.decline(sent)
     else:
         service.clock.advance(timedelta(days=400))
-    assert may_be_contacted(story, created) == [False]
+    assert may_be_contacted(story, call) == [False]
 
 
 def test_every_state_except_entered_in_error_has_a_status_in_plain_words() -> None:
@@ -251,12 +251,12 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
     story: Story,
     service: Service,
 ) -> None:
-    created, public = story.contact(), service.public()
-    sent, operator = referral_for(story, created)
+    call, public = story.contact(), service.public()
+    sent, operator = referral_for(story, call)
     completed_referral = completed(story, sent, outcome)
-    assert items_of(status(public, created), "status_code", "may_confirm") == [(expected, True)]
+    assert items_of(status(public, call), "status_code", "may_confirm") == [(expected, True)]
     if by_herself:
-        answer = public.ConfirmHelp(**credentials(created), help_came=True)
+        answer = public.ConfirmHelp(**credentials(call), help_came=True)
         assert items_of(answer, "status_code") == [(contacts_pb2.REFERENCE_STATE_DONE,)], (
             "her own word counts"
         )
@@ -264,7 +264,7 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
         operator.CloseReferral(
             id=sent.id, etag=completed_referral.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
         )
-        assert items_of(status(public, created), "status_code") == [(expected,)], (
+        assert items_of(status(public, call), "status_code") == [(expected,)], (
             "nobody reached her, so nobody knows more"
         )
 
@@ -272,11 +272,11 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
 def test_a_caller_sees_only_the_following_request_continue_after_a_rerouting(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     operator.RerouteReferral(
         id=sent.id, etag=sent.etag, service_id=SERVICE["clinic_visit"], note="no answer"
     )
-    assert {item.status_code for item in status(service.public(), created).items} == {
+    assert {item.status_code for item in status(service.public(), call).items} == {
         contacts_pb2.REFERENCE_STATE_NOT_POSSIBLE,
         contacts_pb2.REFERENCE_STATE_BEING_PREPARED,
     }
@@ -285,29 +285,29 @@ def test_a_caller_sees_only_the_following_request_continue_after_a_rerouting(
 def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
     story: Story, service: Service
 ) -> None:
-    created, public = story.contact(), service.public()
-    mistyped_reference = ("0" if created.reference[0] != "0" else "1") + created.reference[1:]
+    call, public = story.contact(), service.public()
+    mistyped_reference = ("0" if call.reference[0] != "0" else "1") + call.reference[1:]
     refusals = {
         refusal(partial(public.GetReferenceStatus, reference=reference, pin=pin))
         for reference, pin in (
-            (created.reference, "0000"),
+            (call.reference, "0000"),
             (new_reference(), "4821"),
             (mistyped_reference, "4821"),
             ("", ""),
-            (created.reference, ""),
+            (call.reference, ""),
         )
     }
     assert refusals == {WRONG}
 
 
 def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Service) -> None:
-    created = story.operator.CreateContact(
+    call = story.operator.CreateContact(
         contact=contacts_pb2.Contact(line_country="NI", note="tepezcuintle"),
         pin="7319",
         request_id=story.request_id(),
     )
-    plain_reference = created.reference.replace("-", "")
-    status(service.public(), created)
+    plain_reference = call.reference.replace("-", "")
+    status(service.public(), call)
     with psycopg.connect(service.migration_url) as connection:
         tables = connection.execute(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
@@ -322,12 +322,12 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         # Any id may contain the four digits of the PIN; only columns that might hold it matter.
         [(fingerprint, pin_hash)] = connection.execute(
             "SELECT fingerprint, pin_hash FROM contact_references WHERE contact_id = %s",
-            (created.contact.id,),
+            (call.contact.id,),
         ).fetchall()
-    assert created.contact.id in text_by_table["contacts"]
+    assert call.contact.id in text_by_table["contacts"]
     for secret in (
         plain_reference,
-        created.reference,
+        call.reference,
         "tepezcuintle",
         plain_reference.encode().hex(),
         b"tepezcuintle".hex(),
@@ -343,18 +343,18 @@ def test_a_pin_must_have_four_digits_and_is_generated_if_missing(
     create = partial(story.operator.CreateContact, contact=contacts_pb2.Contact(line_country="NI"))
     for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
         assert wrong_fields(partial(create, pin=pin)) == [("pin", "malformed")]
-    created = create()
-    assert re.fullmatch("[0-9]{4}", created.pin)
-    assert status(service.public(), created).contact_time_band == contacts_pb2.TIME_BAND_TODAY
+    call = create()
+    assert re.fullmatch("[0-9]{4}", call.pin)
+    assert status(service.public(), call).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
 def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    confirm = partial(service.public().ConfirmHelp, **credentials(created))
+    call = story.contact()
+    confirm = partial(service.public().ConfirmHelp, **credentials(call))
     assert refusal(lambda: confirm(help_came=True)) == ("FAILED_PRECONDITION", "nothing_to_confirm")
-    sent, operator = referral_for(story, created)
+    sent, operator = referral_for(story, call)
     completed(story, sent)
     request_id = story.request_id()
     for _ in range(2):  # the second request has no further effect
@@ -371,28 +371,28 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
         for event in history(operator, sent.id)
         if event.verb in ("reopened", "closed")
     ] == [
-        ("reopened", pb.ACTOR_KIND_PERSON, created.contact.id),
-        ("closed", pb.ACTOR_KIND_PERSON, created.contact.id),
+        ("reopened", pb.ACTOR_KIND_PERSON, call.contact.id),
+        ("closed", pb.ACTOR_KIND_PERSON, call.contact.id),
     ]
 
 
 def test_a_caller_also_confirms_the_help_of_a_referral_without_a_contact(
     story: Story, service: Service
 ) -> None:
-    created, public = story.contact(), service.public()
-    first, operator = referral_for(story, created)
+    call, public = story.contact(), service.public()
+    first, operator = referral_for(story, call)
     second = referral_beside(story, first, operator)
     completed(story, second)
-    assert sorted(items_of(status(public, created), "may_confirm")) == [(False,), (True,)]
-    answer = public.ConfirmHelp(**credentials(created), help_came=True)
+    assert sorted(items_of(status(public, call), "may_confirm")) == [(False,), (True,)]
+    answer = public.ConfirmHelp(**credentials(call), help_came=True)
     assert items_of(answer, "may_confirm") == [(False,), (False,)]
     assert read(operator, second.id).state == pb.STATE_CLOSED
 
 
 def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service: Service) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     for _ in range(2):
-        answer = service.public().WithdrawConsentByReference(**credentials(created))
+        answer = service.public().WithdrawConsentByReference(**credentials(call))
         assert items_of(answer, "status_code", "consent_live") == [
             (contacts_pb2.REFERENCE_STATE_STOPPED, False)
         ]
@@ -400,7 +400,7 @@ def test_a_caller_withdraws_her_consent_with_her_reference(story: Story, service
     assert operator.GetReceipt(id=sent.receipt_id).HasField("withdraw_time")
     assert refusal(lambda: story.shelter.GetPerson(id=sent.person_id)) == NOT_FOUND
     trail = service.rows(
-        "SELECT action FROM audit WHERE object_id = ANY(%s)", [created.contact.id, sent.person_id]
+        "SELECT action FROM audit WHERE object_id = ANY(%s)", [call.contact.id, sent.person_id]
     )
     assert {"enter_by_reference", "withdraw_consent"} <= {row["action"] for row in trail}
 
@@ -412,20 +412,20 @@ def test_each_item_of_a_reference_has_the_local_time_of_the_callers_place(
     contact = contacts_pb2.Contact(
         line_country="NI", department=department, speaker_code=contacts_pb2.SPEAKER_PERSON
     )
-    created = story.operator.CreateContact(contact=contact, pin="4821")
-    referral_for(story, created)
-    (item,) = status(service.public(), created, "4821").items
+    call = story.operator.CreateContact(contact=contact, pin="4821")
+    referral_for(story, call)
+    (item,) = status(service.public(), call, "4821").items
     assert item.utc_offset_minutes == -60 * hours_behind
 
 
 def test_a_suspended_member_neither_contacts_the_caller_nor_can_open_her_data(
     story: Story, service: Service
 ) -> None:
-    created, sent, operator = referred_caller(story)
+    call, sent, operator = referred_caller(story)
     set_plan(operator, sent.person_id, people_pb2.SAFE_CHANNEL_PHONE)
 
     def access() -> tuple[bool, bool, int]:
-        state = status(service.public(), created)
+        state = status(service.public(), call)
         [item] = state.items
         return item.may_be_contacted, item.consent_live, state.organizations_with_access
 

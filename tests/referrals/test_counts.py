@@ -33,12 +33,12 @@ NEVER = NOON + timedelta(days=9)
 
 
 def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
-    hidden = (
+    is_hidden = (
         filter_.box != "network"
         and State(row["state"]) in CAME_BACK
         and row["sender_organization_id"] != filter_.organization_id
     )
-    return None if hidden else row["next_due_time"]
+    return None if is_hidden else row["next_due_time"]
 
 
 def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
@@ -65,10 +65,10 @@ def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
     Drafts and returned referrals are never listed as waiting for the receiver.
     """
     other_side = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, filter_)]
-    hidden = other_side == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))
+    is_hidden = other_side == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))
     return (
         bool(other_side)
-        and not hidden
+        and not is_hidden
         and row[f"{other_side}_organization_id"] == filter_.organization_id
     )
 

@@ -241,7 +241,7 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
 
     Returns the answer to the creation.
     """
-    created: c.CreateContactResponse = story.operator.CreateContact(
+    call: c.CreateContactResponse = story.operator.CreateContact(
         contact=c.Contact(
             line_country="NI", kind_code=c.CONTACT_KIND_CRISIS, note="ella espera en la terminal"
         ),
@@ -249,18 +249,18 @@ def damaged_contact(story: Story, service: Service) -> c.CreateContactResponse:
         request_id=story.request_id(),
     )
     for note in ("tiene un teléfono", "ya no lo tiene"):
-        service.public().AddNoteByReference(**credentials(created), note=note)
-    damage(service, "contacts", "note_sealed", "id = %s", created.contact.id)
-    damage(service, "contact_notes", "sealed", "contact_id = %s AND number = 0", created.contact.id)
-    return created
+        service.public().AddNoteByReference(**credentials(call), note=note)
+    damage(service, "contacts", "note_sealed", "id = %s", call.contact.id)
+    damage(service, "contact_notes", "sealed", "contact_id = %s AND number = 0", call.contact.id)
+    return call
 
 
 def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
     counts_before = unreadable_counts("contacts", "contact_notes")
-    created = damaged_contact(story, service)
-    contact = story.operator.GetContact(id=created.contact.id)
+    call = damaged_contact(story, service)
+    contact = story.operator.GetContact(id=call.contact.id)
     assert (contact.note, contact.note_withheld, contact.kind_code) == (
         "",
         True,
@@ -276,11 +276,11 @@ def test_a_contact_with_a_changed_note_is_served_without_that_note(
 def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     story: Story, service: Service
 ) -> None:
-    created = damaged_contact(story, service)
-    status = service.public().GetReferenceStatus(**credentials(created))
+    call = damaged_contact(story, service)
+    status = service.public().GetReferenceStatus(**credentials(call))
     assert status.contact_time_band == c.TIME_BAND_TODAY
-    contact = story.operator.GetContactByReference(**credentials(created))
-    assert contact.id == created.contact.id
+    contact = story.operator.GetContactByReference(**credentials(call))
+    assert contact.id == call.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(

@@ -122,11 +122,11 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
     story: Story, service: Service
 ) -> None:
     for _ in range(2):
-        created = story.contact()
-        sent, operator = referral_for(story, created)
+        call = story.contact()
+        sent, operator = referral_for(story, call)
         for _ in range(2):  # each caller sends the request twice, and it takes effect once
             answer = service.public().WithdrawConsentByReference(
-                **credentials(created), request_id="1"
+                **credentials(call), request_id="1"
             )
             assert answer.items[0].status_code == contacts_pb2.REFERENCE_STATE_STOPPED
         assert read(operator, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
@@ -135,9 +135,9 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
 def test_an_anonymous_caller_cannot_fetch_another_callers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    referral_for(story, created)
-    request = {**credentials(created), "request_id": "guessed"}
+    call = story.contact()
+    referral_for(story, call)
+    request = {**credentials(call), "request_id": "guessed"}
     service.public().WithdrawConsentByReference(**request)
     guess = partial(service.public().WithdrawConsentByReference, **(request | {"pin": "0000"}))
     assert refusal(guess) == ("UNAUTHENTICATED", "reference_or_pin_wrong")
@@ -160,14 +160,17 @@ def limited_service(service: Service) -> Iterator[Service]:
 def test_a_caller_over_its_rate_limit_is_refused_with_a_retry_delay_and_others_are_not(
     limited_service: Service,
 ) -> None:
-    worker, other = limited_service.as_("ngo", "WORKER"), limited_service.as_("shelter", "WORKER")
+    worker, other_worker = (
+        limited_service.as_("ngo", "WORKER"),
+        limited_service.as_("shelter", "WORKER"),
+    )
     for _ in range(2):
         worker.ListReferrals()
     # calls of another rpc count too
     code, reason, delay = refusal_with_delay(worker.ListPeople)
     assert (code, reason) == RATE_LIMITED
     assert timedelta(0) < delay <= timedelta(seconds=1)
-    other.ListReferrals()
+    other_worker.ListReferrals()
 
 
 def test_a_call_over_the_rate_limit_opens_no_transaction(

@@ -246,14 +246,14 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
     def note(client: Client) -> str:
         return str(client.GetEmergency(id=emergency.id).note)
 
-    others = (
+    other_clients = (
         nurse,
         story.coordinator,
         service.as_("coalition", "AUDITOR"),
         service.as_("ngo", "MANAGER"),
         service.as_("ngo", "AUDITOR", "WORKER"),
     )
-    assert (note(story.ngo), [note(other) for other in others]) == (NOTE, [""] * 5)
+    assert (note(story.ngo), [note(client) for client in other_clients]) == (NOTE, [""] * 5)
     accesses = story.ngo.ListReadings(person_id=referral.person_id).readings
     assert [(access.actor_id, list(access.field_groups)) for access in accesses] == [
         (story.ngo.caller.id, [G.FIELD_GROUP_NOTES])

@@ -201,7 +201,7 @@ def test_a_receiver_sees_the_content_of_an_enquiry_but_no_asker_other_receiver_o
     assert copy.content == CONTENT
     assert (copy.side, copy.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
     assert [offer.service_id for offer in copy.offers] == [SERVICE["shelter_bed"]]
-    hidden = (
+    secrets = (
         ORG["ngo"],
         ORG["clinic"],
         SERVICE["clinic_visit"],
@@ -209,7 +209,7 @@ def test_a_receiver_sees_the_content_of_an_enquiry_but_no_asker_other_receiver_o
         ORG["police"],
         asking.ngo.caller.id,
     )
-    assert [secret for secret in hidden if secret.encode() in copy.SerializeToString()] == []
+    assert [secret for secret in secrets if secret.encode() in copy.SerializeToString()] == []
 
 
 def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryScene) -> None:
@@ -218,10 +218,10 @@ def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryS
     def shown_to_shelter() -> tuple[e.Enquiry, str]:
         return asking.seen(asking.shelter, enquiry), asking.shelter.GetQueueVersion().version
 
-    before = shown_to_shelter()
+    former_view = shown_to_shelter()
     asking.service.clock.advance(timedelta(minutes=1))
     asking.answer("clinic", enquiry, "yes")
-    assert shown_to_shelter() == before
+    assert shown_to_shelter() == former_view
     assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_SENDER
 
 
@@ -235,8 +235,8 @@ def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryS
     ],
 )
 def test_others_cannot_find_an_enquiry(asking: EnquiryScene, organization: str, role: str) -> None:
-    client, created = asking.service.as_(organization, role), asking.create()
-    for enquiry in (created, e.Enquiry(id="f" * 32), e.Enquiry(id="no id")):
+    client, new_enquiry = asking.service.as_(organization, role), asking.create()
+    for enquiry in (new_enquiry, e.Enquiry(id="f" * 32), e.Enquiry(id="no id")):
         for attempt in (
             partial(client.GetEnquiry, id=enquiry.id),
             partial(client.AnswerEnquiry, answering("shelter", enquiry, "yes")),

@@ -328,14 +328,14 @@ def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
     asking: EnquiryScene, with_draft: bool
 ) -> None:
-    created, operator = asking.story.contact(), asking.story.operator
-    enquiry = asking.create(client=operator, contact_id=created.contact.id)
+    call, operator = asking.story.contact(), asking.story.operator
+    enquiry = asking.create(client=operator, contact_id=call.contact.id)
     if with_draft:
         asking.answer("shelter", enquiry, "yes")
         asking.take(enquiry, client=operator)
         person = operator.CreatePerson()
         operator.CreateReferral(person_id=person.id, enquiry_id=enquiry.id)
-    asking.service.public().WithdrawConsentByReference(**credentials(created))
+    asking.service.public().WithdrawConsentByReference(**credentials(call))
     assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
 
 
@@ -373,9 +373,9 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
 def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
     asking: EnquiryScene,
 ) -> None:
-    created, clinic = asking.story.contact(), operator_of(asking.story, "clinic")
-    sent, operator = referral_for(asking.story, created)
-    second_call = call_again(asking.story, created, "clinic")
+    call, clinic = asking.story.contact(), operator_of(asking.story, "clinic")
+    sent, operator = referral_for(asking.story, call)
+    second_call = call_again(asking.story, call, "clinic")
     enquiry = asking.create(client=clinic, contact_id=second_call.contact.id)
     operator.WithdrawReceipt(id=sent.receipt_id)
     assert asking.seen(clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
@@ -384,12 +384,12 @@ def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
 def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_reference(
     asking: EnquiryScene,
 ) -> None:
-    created, public = asking.story.contact(), asking.service.public()
-    sent, operator = referral_for(asking.story, created)
+    call, public = asking.story.contact(), asking.service.public()
+    sent, operator = referral_for(asking.story, call)
     enquiry = asking.create(client=operator, person_id=sent.person_id)
-    [item] = status(public, created).items
-    public.WithdrawConsentByReference(**credentials(created), item_key=item.key)
-    [item] = status(public, created).items
+    [item] = status(public, call).items
+    public.WithdrawConsentByReference(**credentials(call), item_key=item.key)
+    [item] = status(public, call).items
     assert not item.may_withdraw
     assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
@@ -397,11 +397,11 @@ def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_refe
 def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
     asking: EnquiryScene,
 ) -> None:
-    created, operator = asking.story.contact(), asking.story.operator
+    call, operator = asking.story.contact(), asking.story.operator
     public = asking.service.public()
-    assert not status(public, created).may_withdraw
-    enquiry = asking.create(client=operator, contact_id=created.contact.id)
-    assert status(public, created).may_withdraw
-    public.WithdrawConsentByReference(**credentials(created))
+    assert not status(public, call).may_withdraw
+    enquiry = asking.create(client=operator, contact_id=call.contact.id)
+    assert status(public, call).may_withdraw
+    public.WithdrawConsentByReference(**credentials(call))
     assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_CANCELLED
-    assert not status(public, created).may_withdraw
+    assert not status(public, call).may_withdraw

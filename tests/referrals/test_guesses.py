@@ -42,9 +42,9 @@ def lookup(
     return status
 
 
-def assert_found(service: Service, created: pb.CreateContactResponse, **origin: str) -> None:
+def assert_found(service: Service, call: pb.CreateContactResponse, **origin: str) -> None:
     """Checks that the caller finds her reference with the right PIN."""
-    status = lookup(service, created.reference, created.pin, **origin)
+    status = lookup(service, call.reference, call.pin, **origin)
     assert status.contact_time_band == pb.TIME_BAND_TODAY
 
 
@@ -61,12 +61,12 @@ def retry_delay(service: Service, reference: str, **options: str) -> timedelta:
 
 
 def test_after_ten_wrong_pins_the_right_pin_has_to_wait_too(story: Story, service: Service) -> None:
-    created = story.contact()
-    assert refusals_of(service, created.reference, 10) == {WRONG}
+    call = story.contact()
+    assert refusals_of(service, call.reference, 10) == {WRONG}
     service.clock.advance(timedelta(minutes=10))
-    assert retry_delay(service, created.reference, pin=created.pin) == timedelta(minutes=110)
+    assert retry_delay(service, call.reference, pin=call.pin) == timedelta(minutes=110)
     service.clock.advance(timedelta(minutes=110))
-    assert_found(service, created)
+    assert_found(service, call)
 
 
 def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
@@ -87,17 +87,17 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
 def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers_address(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    assert refusals_of(service, created.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
-    delay = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.66")
+    call = story.contact()
+    assert refusals_of(service, call.reference, 12, address="192.0.2.66") == {WRONG, WAIT}
+    delay = retry_delay(service, call.reference, pin=call.pin, address="192.0.2.66")
     assert delay == timedelta(days=1), "guesses from this address have to wait for a day"
-    assert_found(service, created, address="192.0.2.67")
+    assert_found(service, call, address="192.0.2.67")
 
 
 def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
-    created, unknown_reference = story.contact(), new_reference()
+    call, unknown_reference = story.contact(), new_reference()
 
     def try_everywhere(reference: str) -> list[tuple[str, str]]:
         return [
@@ -105,41 +105,41 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
             for number in range(40)
         ]
 
-    answers = try_everywhere(created.reference)
+    answers = try_everywhere(call.reference)
     assert answers == try_everywhere(unknown_reference)
     assert answers[-1] == WAIT
     from_guessing_address = partial(
-        lookup, service, created.reference, created.pin, address="198.51.100.3"
+        lookup, service, call.reference, call.pin, address="198.51.100.3"
     )
     assert refusal(from_guessing_address) == WAIT, "an address with wrong guesses waits longer"
-    longest_delay = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.67")
+    longest_delay = retry_delay(service, call.reference, pin=call.pin, address="192.0.2.67")
     assert longest_delay <= timedelta(hours=1)
     service.clock.advance(longest_delay)
-    assert_found(service, created, address="192.0.2.67")
+    assert_found(service, call, address="192.0.2.67")
 
 
 def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    find = partial(story.operator.GetContactByReference, reference=created.reference)
+    call = story.contact()
+    find = partial(story.operator.GetContactByReference, reference=call.reference)
     for number in range(40):
-        refusal(partial(lookup, service, created.reference, address=f"203.0.113.{number}"))
+        refusal(partial(lookup, service, call.reference, address=f"203.0.113.{number}"))
     for _ in range(20):
         refusal(partial(find, pin="0000"))
     service.clock.advance(timedelta(minutes=5))
-    assert find(pin=created.pin).id == created.contact.id
+    assert find(pin=call.pin).id == call.contact.id
 
 
 def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
     story: Story, service: Service
 ) -> None:
-    created, other_contact = story.contact(), story.contact()
-    assert_found(service, created, address="192.0.2.7", device=PHONE)
+    call, other_contact = story.contact(), story.contact()
+    assert_found(service, call, address="192.0.2.7", device=PHONE)
     for number in range(60, 100):
-        refusals_of(service, created.reference, 1, address=f"192.0.2.{number}")
-    assert retry_delay(service, created.reference, pin=created.pin, address="192.0.2.69")
-    assert_found(service, created, address="192.0.2.68", device=PHONE)
+        refusals_of(service, call.reference, 1, address=f"192.0.2.{number}")
+    assert retry_delay(service, call.reference, pin=call.pin, address="192.0.2.69")
+    assert_found(service, call, address="192.0.2.68", device=PHONE)
     assert refusals_of(service, other_contact.reference, 10, device=PHONE) == {WRONG}
     assert retry_delay(service, other_contact.reference, pin=other_contact.pin, device=PHONE), (
         "the device is known only for her own reference"
@@ -149,58 +149,58 @@ def test_wrong_pins_of_others_do_not_lock_out_a_known_device(
 def test_public_guesses_do_not_keep_a_line_from_finding_a_caller(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    refusals_of(service, created.reference, 20, address="192.0.2.66")
+    call = story.contact()
+    refusals_of(service, call.reference, 20, address="192.0.2.66")
     find, find_elsewhere = (
-        partial(service.as_(name, "OPERATOR").GetContactByReference, **credentials(created))
+        partial(service.as_(name, "OPERATOR").GetContactByReference, **credentials(call))
         for name in ("hotline", "ngo")
     )
-    assert find().id == created.contact.id
+    assert find().id == call.contact.id
     assert {refusal(partial(find_elsewhere, pin="0000")) for _ in range(10)} == {WRONG}
     assert refusal(find_elsewhere) == WAIT, (
         "each organisation may make as many wrong guesses as the whole public"
     )
-    assert find().id == created.contact.id
+    assert find().id == call.contact.id
 
 
 def test_one_address_cannot_try_a_pin_on_every_reference(story: Story, service: Service) -> None:
-    created = story.contact()
+    call = story.contact()
     for _ in range(30):
         assert refusals_of(service, new_reference(), address="192.0.2.99") == {WRONG}
-    delay = retry_delay(service, created.reference, pin=created.pin, address="192.0.2.99")
+    delay = retry_delay(service, call.reference, pin=call.pin, address="192.0.2.99")
     assert delay == timedelta(minutes=10)
-    assert_found(service, created, address="192.0.2.98")
+    assert_found(service, call, address="192.0.2.98")
 
 
 def test_the_right_pin_costs_no_guess_even_if_the_request_is_refused(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    confirm = partial(service.public().ConfirmHelp, **credentials(created), help_came=True)
+    call = story.contact()
+    confirm = partial(service.public().ConfirmHelp, **credentials(call), help_came=True)
     for _ in range(15):
         assert refusal(partial(confirm, request_id=story.request_id())) == (
             "FAILED_PRECONDITION",
             "nothing_to_confirm",
         )
-    assert_found(service, created)
+    assert_found(service, call)
 
 
 def test_guesses_dated_by_a_fast_clock_block_nobody_once_the_clock_is_right(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
+    call = story.contact()
     service.clock.advance(timedelta(days=30))
-    assert refusals_of(service, created.reference, 3, address="192.0.2.7") == {WRONG}
+    assert refusals_of(service, call.reference, 3, address="192.0.2.7") == {WRONG}
     service.clock.set(NOON)
-    assert_found(service, created, address="192.0.2.7")
-    assert refusals_of(service, created.reference, 2, address="192.0.2.7") == {WRONG}
-    assert retry_delay(service, created.reference, address="192.0.2.7") == timedelta(days=1)
+    assert_found(service, call, address="192.0.2.7")
+    assert refusals_of(service, call.reference, 2, address="192.0.2.7") == {WRONG}
+    assert retry_delay(service, call.reference, address="192.0.2.7") == timedelta(days=1)
 
 
 def test_concurrent_guesses_do_not_evade_the_limit(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    created = story.contact()
+    call = story.contact()
     compared_pins: list[str] = []
     matches = usecases._matches
 
@@ -214,7 +214,7 @@ def test_concurrent_guesses_do_not_evade_the_limit(
     def guess(number: int) -> tuple[str, str]:
         start.wait()
         pin, address = f"{number:04d}", f"192.0.2.{number % 2}"
-        return refusal(partial(lookup, service, created.reference, pin, address=address))
+        return refusal(partial(lookup, service, call.reference, pin, address=address))
 
     with ThreadPoolExecutor(20) as pool:
         results = Counter(pool.map(guess, range(20)))
@@ -225,7 +225,7 @@ def test_concurrent_guesses_do_not_evade_the_limit(
 def test_c15_forged_addresses_count_as_one_address_and_do_not_use_up_the_callers_limit(
     story: Story, service: Service
 ) -> None:
-    created, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
+    call, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)
 
     def guess(reference: str, address: str) -> tuple[str, str]:
         request = pb.GetReferenceStatusRequest(reference=reference, pin="0000")
@@ -235,9 +235,9 @@ def test_c15_forged_addresses_count_as_one_address_and_do_not_use_up_the_callers
             )
         )
 
-    refusals = [guess(created.reference, f"203.0.113.{number}") for number in range(12)]
+    refusals = [guess(call.reference, f"203.0.113.{number}") for number in range(12)]
     assert refusals == [WRONG] * 5 + [WAIT] * 7, "five guesses from one address, then one a day"
     assert [guess(new_reference(), f"203.0.113.{number}") for number in range(26)] == [
         WRONG
     ] * 25 + [WAIT]
-    assert_found(service, created, address="192.0.2.7")
+    assert_found(service, call, address="192.0.2.7")

@@ -149,10 +149,7 @@ def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
     ],
 )
 def test_b6_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was_wrong(
-    story: Story,
-    make_person: Callable[[Story], p.Person],
-    consent: dict[str, Any],
-    birth_date: str,
+    story: Story, make_person: Callable[[Story], p.Person], consent: dict[str, Any], birth_date: str
 ) -> None:
     draft = story.draft(make_person(story))
     sent = send(story, draft, story.receipt(draft.person_id, **consent))

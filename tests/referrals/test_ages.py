@@ -153,7 +153,7 @@ def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_ban
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_that_cannot_be_opened_does_not_keep_other_files_from_their_update(
+def test_b8_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
     story: Story, service: Service
 ) -> None:
     broken_file, girl = girl_of_seventeen(story), girl_of_seventeen(story)

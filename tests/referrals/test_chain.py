@@ -178,7 +178,7 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
         assert conflict_of(departure) == "legs_not_accepted housing"
 
 
-def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_one() -> None:
+def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_leg() -> None:
     plan = begun_plan()
     travel = refer_leg(plan, "travel", State.ACCEPTED)
     departure = partial(move, plan, travel, State.IN_PROGRESS)

@@ -1,4 +1,4 @@
-"""Enquiries by rpc: who is asked, who sees and does what, and who takes an offer."""
+"""Enquiries by rpc: the asked services, the views and rights of each side, and taken offers."""
 
 from __future__ import annotations
 
@@ -234,7 +234,9 @@ def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryS
         ("coalition", "MANAGER"),
     ],
 )
-def test_others_cannot_find_an_enquiry(asking: EnquiryScene, organization: str, role: str) -> None:
+def test_an_uninvolved_worker_cannot_find_an_enquiry(
+    asking: EnquiryScene, organization: str, role: str
+) -> None:
     client, new_enquiry = asking.service.as_(organization, role), asking.create()
     for enquiry in (new_enquiry, e.Enquiry(id="f" * 32), e.Enquiry(id="no id")):
         for attempt in (
@@ -303,7 +305,7 @@ def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
     ("answer", "reason", "violation_reason"),
     [("no", "", "required"), ("yes", "other", "out_of_range")],
 )
-def test_a_no_needs_a_reason_and_no_other_answer_may_have_one(
+def test_a_reason_is_required_for_the_answer_no_and_refused_for_the_answer_yes(
     asking: EnquiryScene, answer: str, reason: str, violation_reason: str
 ) -> None:
     enquiry = asking.create()

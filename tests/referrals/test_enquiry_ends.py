@@ -1,4 +1,4 @@
-"""How an enquiry ends: by its deadline, a referral, a suspension or a withdrawn consent."""
+"""The ends of an enquiry: by its deadline, a referral, a suspension or a withdrawn consent."""
 
 from __future__ import annotations
 

@@ -379,7 +379,7 @@ def test_an_enquiry_without_an_offer_is_exhausted_when_its_time_has_passed() -> 
 
 
 @pytest.mark.parametrize("given_answer", ["yes", "maybe", "waitlist"])
-def test_offers_wait_for_the_same_time_once_more_before_they_lapse(given_answer: str) -> None:
+def test_offers_wait_for_the_same_time_again_before_they_lapse(given_answer: str) -> None:
     enquiry = open_enquiry()
     answer(enquiry, "a", given_answer)
     assert firings(enquiry, 0.99, 1.5) == [[], ["offers_waiting"]]

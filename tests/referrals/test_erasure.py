@@ -1,4 +1,4 @@
-"""Erasure: its two people, what it destroys and what it keeps."""
+"""Erasures: the two people who decide, the destroyed data and the data that stay."""
 
 from datetime import UTC, timedelta
 from functools import partial

@@ -333,7 +333,7 @@ def test_a_consent_can_be_replaced_by_another_consent_but_not_by_itself() -> Non
 
 
 @pytest.mark.parametrize(("duration", "notice"), [(90, 14), (28, 14), (20, 10), (1, 0.5)])
-def test_the_end_of_a_consent_is_announced_two_weeks_before_or_halfway_through_a_short_one(
+def test_the_end_of_a_consent_is_announced_two_weeks_ahead_or_halfway_through_a_short_consent(
     duration: float, notice: float
 ) -> None:
     receipt = replace(RECEIPT, create_time=NOON, until_time=NOON + timedelta(days=duration))

@@ -18,15 +18,16 @@ from tests.referrals.test_subscriptions import Hearing
 
 
 @pytest.fixture
-def hear(service: Service) -> Iterator[Hearing]:
-    hearing = Hearing(service)
-    yield hearing
+def hearing(service: Service) -> Iterator[Hearing]:
+    """Applies facts of partners to the service; approves the NGO and the shelter afterwards."""
+    facts = Hearing(service)
+    yield facts
     for organization in ("ngo", "shelter"):
-        hearing.organization(organization, "APPROVED")
+        facts.organization(organization, "APPROVED")
 
 
 def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """Returns (verb, member whose status changed) of each fact since the sending."""
+    """Returns (verb, member) of each fact that a side of the referral went out or came back."""
     rows = service.rows(
         "SELECT type, payload FROM outbox WHERE subject = %s"
         " AND type LIKE 'enlace.referral.side\\_%%' ORDER BY version",
@@ -43,35 +44,37 @@ def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
 def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
-    side: str, story: Story, service: Service, hear: Hearing
+    side: str, story: Story, service: Service, hearing: Hearing
 ) -> None:
-    live, over, draft = story.sent(), story.sent(), story.draft()
-    story.ngo.WithdrawReferral(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    live, withdrawn, draft = story.sent(), story.sent(), story.draft()
+    story.ngo.WithdrawReferral(
+        id=withdrawn.id, etag=withdrawn.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+    )
     before = read(story.coordinator, live.id).etag
     expected = []
     for status, verb in (("SUSPENDED", "side_out"), ("APPROVED", "side_back")):
-        hear.organization(side, status)
-        hear.organization(side, status)
+        hearing.organization(side, status)
+        hearing.organization(side, status)
         expected.append((verb, ORG[side]))
         assert member_facts(service, live) == expected
-    assert [member_facts(service, referral) for referral in (over, draft)] == [[], []]
+    assert [member_facts(service, referral) for referral in (withdrawn, draft)] == [[], []]
     assert read(story.coordinator, live.id).etag == before, "no etag has become stale"
 
 
 def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
-    story: Story, service: Service, hear: Hearing
+    story: Story, service: Service, hearing: Hearing
 ) -> None:
     live = story.sent()
-    hear.organization("shelter", "SUSPENDED")
-    hear.organization("ngo", "APPROVED")  # the member changed its phone number
+    hearing.organization("shelter", "SUSPENDED")
+    hearing.organization("ngo", "APPROVED")  # the member changed its phone number
     assert member_facts(service, live) == [("side_out", ORG["shelter"])]
-    hear.organization("ngo", "SUSPENDED")
-    hear.organization("shelter", "APPROVED")
+    hearing.organization("ngo", "SUSPENDED")
+    hearing.organization("shelter", "APPROVED")
     assert member_facts(service, live)[1:] == [
         ("side_out", ORG["ngo"]),
         ("side_back", ORG["shelter"]),
     ]
-    hear.organization("ngo", "APPROVED")
+    hearing.organization("ngo", "APPROVED")
     assert member_facts(service, live)[3:] == [("side_back", ORG["ngo"])]
 
 

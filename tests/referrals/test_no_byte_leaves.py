@@ -20,7 +20,6 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import refusal_of
 from services.referrals.files.domain.consent import OVERRIDE_GROUPS
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.wire.messages import GROUPS
@@ -29,6 +28,7 @@ from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
 from tests.referrals.conftest import Client, Service, Story, read, send_request
 from tests.referrals.test_openings import somebody
+from tests.referrals.test_plan_journey import RealStub
 
 # The person's data by field group, with words that can be recognised in any answer.
 MARKS = {
@@ -132,7 +132,7 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
     """Returns the field groups of the person that any rpc reveals to this client."""
     person, referral = world.referral.person_id, world.referral.id
     groups = [GROUPS.number(group) for group in MARKS]
-    own_file = p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=groups)
+    whole_file = p.OpenPersonRequest(id=person, purpose_code="HOU.EMG", field_groups=groups)
     openings = [
         p.OpenPersonRequest(
             id=person, purpose_code="HOU.EMG", field_groups=[group], referral_id=referral
@@ -140,7 +140,7 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
         for group in groups
     ]
     answers = [
-        *(answer_of(client.OpenPerson, request) for request in (*openings, own_file)),
+        *(answer_of(client.OpenPerson, request) for request in (*openings, whole_file)),
         answer_of(client.OpenSafeContact, p.OpenSafeContactRequest(referral_id=referral)),
         answer_of(client.GetSafeContact, p.GetSafeContactRequest(referral_id=referral)),
         answer_of(client.ListReferralEvents, r.ListReferralEventsRequest(referral_id=referral)),
@@ -160,7 +160,7 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
 
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
-    # reviews that are still due from another life would count
+    # reviews that are due from an earlier life would count
     service.as_owner("DELETE FROM emergencies")
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(
@@ -202,17 +202,18 @@ def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
         )
 
 
-class Behind(PlayedServices):
+class ServicesOfWorker(PlayedServices):
     """The gateway's stubs for one worker.
 
     The real referrals service answers, in the worker's name; the other services are fakes.
     """
 
+    client: Client
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.client: Client | None = None
         for name in STUBS_OF_REFERRALS:
-            setattr(self, name, GatewayStub(self))
+            setattr(self, name, RealStub(lambda: self.client))
 
     def sign_in(self, client: Client) -> None:
         self.client = client
@@ -224,32 +225,16 @@ class Behind(PlayedServices):
         self.answers["IssueToken"] = response
 
 
-@dataclass
-class GatewayStub:
-    """A stub of the gateway that raises the refusals as the gateway does."""
-
-    behind: Behind
-
-    def __getattr__(self, rpc: str) -> Any:
-        def call(request: Any, timeout: float = 0) -> Any:
-            try:
-                return getattr(self.behind.client, rpc)(request)
-            except grpc.RpcError as error:
-                raise refusal_of(error) from None
-
-        return call
-
-
 def groups_in_pages_and_rest(
-    app: Flask, behind: Behind, client: Client, world: World
+    app: Flask, services: ServicesOfWorker, client: Client, world: World
 ) -> set[FieldGroup]:
     """Returns the field groups that any page or REST answer reveals to this worker."""
-    behind.sign_in(client)
+    services.sign_in(client)
     browser, rest = enter(app.test_client()), System(app.test_client())
     person, referral = world.referral.person_id, world.referral.id
     page = browser.get(f"/referrals/{referral}").text
-    proof = {"form_token": token_of(page)} if 'name="form_token"' in page else {}
-    fields = {**proof, "purpose_code": "HOU.EMG"}
+    token_field = {"form_token": token_of(page)} if 'name="form_token"' in page else {}
+    fields = {**token_field, "purpose_code": "HOU.EMG"}
     every_group = {**fields, "field_groups": [group.value for group in MARKS]}
     emergencies = world.story.ngo.ListEmergencies(referral_id=referral).emergencies
     answers = [
@@ -309,16 +294,16 @@ def groups_in_pages_and_rest(
 def test_pages_and_rest_show_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
-    world, behind = begin(story, service, granted), Behind()
-    app = pages(behind)
+    world, services = begin(story, service, granted), ServicesOfWorker()
+    app = pages(services)
     for action in (None, *actions):
         if action:
             world.do(action)
-        groups = groups_in_pages_and_rest(app, behind, world.nurse, world)
+        groups = groups_in_pages_and_rest(app, services, world.nurse, world)
         assert groups == world.allowed_groups(world.nurse), (action, actions)
-        assert groups_in_pages_and_rest(app, behind, somebody(service, "clinic"), world) == set(), (
-            "an uninvolved organisation sees nothing"
-        )
+        assert (
+            groups_in_pages_and_rest(app, services, somebody(service, "clinic"), world) == set()
+        ), "an uninvolved organisation sees nothing"
 
 
 @pytest.mark.parametrize("end", ["hour", "withdraw", "close"])

@@ -1,4 +1,4 @@
-"""Notes between the two sides: where news is due, writing a note is the step that gives it."""
+"""Notes between the two sides of a referral; a receiver whose news is due gives it in a note."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -23,10 +23,10 @@ def test_a_note_counts_as_news_only_if_the_receiver_wrote_it() -> None:
     referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
     referral.take("add_note", RECEIVER, NOON + 2 * D, DAYS, note="she is well")
-    news = NOON + 2 * D
+    news_time = NOON + 2 * D
     assert (silence(referral).start_time, silence(referral).due_time) == (
-        news,
-        news + SILENCE_AFTER_NEWS,
+        news_time,
+        news_time + SILENCE_AFTER_NEWS,
     )
     assert (referral.state, [event.verb for event in referral.events[-2:]]) == (
         State.IN_PROGRESS,
@@ -141,19 +141,22 @@ def test_d26_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None
 
 
 def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
-    seen = started(story)
-    write(story.ngo, seen, "her sister asks")
-    etags = (seen.etag, "v1", "", "of no version")
+    referral = started(story)
+    write(story.ngo, referral, "her sister asks")
+    etags = (referral.etag, "v1", "", "of no version")
     for etag in etags:
-        story.shelter.AddNote(id=seen.id, etag=etag, note=f"with the etag {etag}")
-    assert notes(story, seen) == ["her sister asks", *(f"with the etag {etag}" for etag in etags)]
+        story.shelter.AddNote(id=referral.id, etag=etag, note=f"with the etag {etag}")
+    assert notes(story, referral) == [
+        "her sister asks",
+        *(f"with the etag {etag}" for etag in etags),
+    ]
 
 
 def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
-    seen = started(story)
+    referral = started(story)
     requests = [
         pb.AddNoteRequest(
-            id=seen.id, etag=seen.etag, note=f"note {number}", request_id=story.request_id()
+            id=referral.id, etag=referral.etag, note=f"note {number}", request_id=story.request_id()
         )
         for number in range(6)
     ]
@@ -161,4 +164,4 @@ def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda side, request: side.AddNote(request), sides, requests))
         list(threads.map(lambda side, request: side.AddNote(request), sides, requests))
-    assert sorted(notes(story, seen)) == [request.note for request in requests]
+    assert sorted(notes(story, referral)) == [request.note for request in requests]

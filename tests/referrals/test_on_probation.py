@@ -1,6 +1,6 @@
-"""No enquiry asks a member on probation, and it can neither ask nor refer to a shelter.
+"""A member on probation is asked by no enquiry, and can neither ask nor refer to a shelter.
 
-This holds even for ids that it knows from before.
+This holds even for a shelter whose id the member already knows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protos.partners.v1 import facts_pb2
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import Urgency
-from services.referrals.network.domain.service import Service as Asked
+from services.referrals.network.domain.service import Service as AskedService
 from services.referrals.network.store import members
 from services.referrals.referrals.domain.enquiry import NO, Content, Enquiry, EnquiryState
 from services.referrals.referrals.usecases import enquiries as usecase
@@ -104,10 +104,10 @@ def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     enquiry = asking.create()
     asking.answer("clinic", enquiry, "yes")
     directory.organization("clinic", "PROBATION")
-    [gone] = [
+    [clinic_offer] = [
         offer for offer in asking.seen(asking.ngo, enquiry).offers if offer.service_id == CLINIC
     ]
-    assert (gone.answer, gone.reason_code) == (
+    assert (clinic_offer.answer, clinic_offer.reason_code) == (
         e.OFFER_ANSWER_NO,
         pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
     )
@@ -124,16 +124,16 @@ def test_c12_nobody_takes_the_offer_of_a_member_that_is_out_and_other_offers_sta
     enquiry = asking.create()
     for name in ("clinic", "shelter"):
         asking.answer(name, enquiry, "yes")
-    alone = asking.create(service_ids=[CLINIC])
+    enquiry_to_clinic = asking.create(service_ids=[CLINIC])
     directory.organization("clinic", status)
     assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
-    assert asking.seen(asking.ngo, alone).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert asking.seen(asking.ngo, enquiry_to_clinic).state == e.ENQUIRY_STATE_EXHAUSTED
     query = "SELECT FROM enquiry_offers WHERE service_id = %s AND need_code IS NOT NULL"
     assert asking.rows(query, CLINIC) == []
     assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_an_enquiry_of_a_held_member_still_reaches_shelters_once_it_is_back(
+def test_an_enquiry_of_a_suspended_member_still_reaches_shelters_after_its_return(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.create()
@@ -206,11 +206,13 @@ def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
     with service.database.transaction(SYSTEM) as tx:
         tx.execute("UPDATE directory_services SET shelter = NULL")
         tx.execute("UPDATE members SET type = 'SHELTER' WHERE id = %s", (ORG["shelter"],))
-        owners = [members.owner_of_service(tx, each, ORG["ngo"]) for each in (SHELTER, CLINIC)]
+        owners = [
+            members.owner_of_service(tx, service_id, ORG["ngo"]) for service_id in (SHELTER, CLINIC)
+        ]
         shelters = members.shelters(tx, [SHELTER, CLINIC])
         tx.execute("UPDATE members SET type = 'NGO' WHERE id = %s", (ORG["shelter"],))
     assert owners == [None, ORG["clinic"]]
-    assert shelters == {SHELTER}, "neither a draft nor an enquiry to it goes on"
+    assert shelters == {SHELTER}
 
 
 def test_c12_many_enquiries_are_closed_in_several_transactions(
@@ -219,15 +221,15 @@ def test_c12_many_enquiries_are_closed_in_several_transactions(
     for _ in range(3):
         asking.create(service_ids=[CLINIC])
     monkeypatch.setattr(usecase, "_MAX_STOPPED", 2)
-    for unfinished, left in ((True, 1), (False, 0)):
+    for unfinished, open_count in ((True, 1), (False, 0)):
         with service.database.transaction(SYSTEM) as tx:
             assert usecase.stop_asking(tx, NOON, ORG["clinic"]) is unfinished
         rows = asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")
-        assert len(rows) == left
+        assert len(rows) == open_count
 
 
 def test_c12_an_answer_of_no_keeps_its_reason() -> None:
-    services = [Asked(name, name, None) for name in ("a", "b")]
+    services = [AskedService(name, name, None) for name in ("a", "b")]
     enquiry = Enquiry.open(
         "q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS
     )

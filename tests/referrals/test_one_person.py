@@ -1,6 +1,6 @@
-"""One cheating person with several accounts.
+"""One person who cheats with several accounts.
 
-Against every rule of two in the referrals service, she achieves only what one person may do.
+She achieves only what one person may do, against every rule of two in the referrals service.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROLES = [
 class Cheat:
     """A person's accounts, and the acts that wait for a second person.
 
-    `tried` counts, by name, the acts that were not refused.
+    `successes` counts, by name, the acts that were not refused.
     """
 
     story: Story
@@ -46,7 +46,7 @@ class Cheat:
     person_id: str
     plan: plans_pb2.Plan
     emergency: str
-    tried: Counter[str] = field(default_factory=Counter)
+    successes: Counter[str] = field(default_factory=Counter)
 
     def step(self) -> None:
         """Tries an act with one of her accounts."""
@@ -63,7 +63,7 @@ class Cheat:
             act(self.random.choice(self.accounts))
         except grpc.RpcError:
             return
-        self.tried[act.__name__] += 1
+        self.successes[act.__name__] += 1
 
     def propose_erasure(self, by: Client) -> None:
         by.ProposeErasure(person_id=self.person_id, request_id=self.story.request_id())
@@ -101,32 +101,32 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
-    late = expired(story, service)
+    expired_referral = expired(story, service)
     own_accounts = [
         account(service, "shelter", "WORKER"),
         *(account(service, "ngo", *roles) for roles in ROLES),
     ]
-    marks = frozenset(mark_of(own_account.caller.id) for own_account in own_accounts)
+    marks = frozenset(mark_of(client.caller.id) for client in own_accounts)
     nurse, *accounts = [
         replace(
-            own_account,
-            caller=replace(
-                own_account.caller, kin=Kin(marks - {mark_of(own_account.caller.id)}, "")
-            ),
+            client,
+            caller=replace(client.caller, kin=Kin(marks - {mark_of(client.caller.id)}, "")),
         )
-        for own_account in own_accounts
+        for client in own_accounts
     ]
-    first = replace(story, ngo=accounts[0])
+    her_story = replace(story, ngo=accounts[0])
     girl = accounts[0].CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
     cheat = Cheat(
         story,
         Random(seed),
         accounts,
-        override=first.overridden(by=accounts[0]),
-        decision=first.receipt(first.child().id, giver="best_interest", assent_code="given").id,
-        person_id=first.person().id,
-        plan=begun(first, "child", girl),
-        emergency=declare(nurse, late).id,
+        override=her_story.overridden(by=accounts[0]),
+        decision=her_story.receipt(
+            her_story.child().id, giver="best_interest", assent_code="given"
+        ).id,
+        person_id=her_story.person().id,
+        plan=begun(her_story, "child", girl),
+        emergency=declare(nurse, expired_referral).id,
     )
     for _ in range(STEPS):
         cheat.step()
@@ -143,6 +143,6 @@ def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     assert row == {"erased": False, "close_time": None, "review_time": None, "count": 2}
     assert (
         not {"confirm_erasure", "confirm_decision", "confirm_override", "review"}
-        & cheat.tried.keys()
+        & cheat.successes.keys()
     )
-    assert {"propose_erasure", "close_plan"} & cheat.tried.keys()
+    assert {"propose_erasure", "close_plan"} & cheat.successes.keys()

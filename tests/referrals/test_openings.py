@@ -24,12 +24,12 @@ from services.referrals.files.domain.openings import HOUR, MAX_PER_HOUR, waiting
 from tests.builders import NOON, NOT_FOUND, refusal, refusal_with_delay
 from tests.referrals.conftest import ORG, Client, Service, Story, open_identity
 
-REFUSED = ("RESOURCE_EXHAUSTED", "opening_quota")
+QUOTA_EXCEEDED = ("RESOURCE_EXHAUSTED", "opening_quota")
 MAX_OPENINGS = 3
 
 
 @pytest.fixture(autouse=True)
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def low_quota(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lowers the limit to three an hour, so that a test need not make forty people."""
     if "service" in request.fixturenames:
         monkeypatch.setattr(
@@ -74,7 +74,7 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
         assert open_person(worker, person).given_name == "Ximena"
         service.clock.advance(timedelta(minutes=10))
     assert refusal_with_delay(lambda: open_person(worker, people[MAX_OPENINGS])) == (
-        *REFUSED,
+        *QUOTA_EXCEEDED,
         timedelta(minutes=30),
     )
     assert open_person(worker, people[MAX_OPENINGS - 1]).given_name == "Ximena"
@@ -117,17 +117,17 @@ def system(service: Service, organization: str) -> Client:
 def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_quota(
     story: Story, service: Service
 ) -> None:
-    own, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
-    assert [open_person(own, person).given_name for person in people] == ["Ximena"] * len(people)
+    owner, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
+    assert [open_person(owner, person).given_name for person in people] == ["Ximena"] * len(people)
     receiver = system(service, "shelter")
     *received, last = (story.sent() for _ in range(MAX_OPENINGS + 1))
     for referral in received:
         assert open_identity(receiver, referral.person_id, referral.id).given_name == "Ximena"
-    assert refusal(lambda: open_identity(receiver, last.person_id, last.id)) == REFUSED
-    mixed = system(service, "ngo")
-    assert [open_person(mixed, person).given_name for person in people] == ["Ximena"] * len(
-        people
-    ), "each key has its own count"
+    assert refusal(lambda: open_identity(receiver, last.person_id, last.id)) == QUOTA_EXCEEDED
+    another_key = system(service, "shelter")
+    assert open_identity(another_key, last.person_id, last.id).given_name == "Ximena", (
+        "each key has its own count"
+    )
 
 
 def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
@@ -147,11 +147,11 @@ def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(
         worker = somebody(service)
         for _ in range(MAX_OPENINGS):
             open_person(worker, story.person().id)
-        assert refusal(partial(opening, worker)) == REFUSED
+        assert refusal(partial(opening, worker)) == QUOTA_EXCEEDED
     worker = somebody(service)
     for opening in openings:  # these are three people
         opening(worker)
-    assert refusal(lambda: open_person(worker, story.person().id)) == REFUSED
+    assert refusal(lambda: open_person(worker, story.person().id)) == QUOTA_EXCEEDED
 
 
 def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_once(
@@ -179,7 +179,7 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
     assert changed.note == "", "an earlier note is opened only by GetContact, which is recorded"
     for contact in (first, create_contact(), create_contact()):
         assert note_of(contact) == "llama"
-    assert refusal(lambda: note_of(create_contact())) == REFUSED
+    assert refusal(lambda: note_of(create_contact())) == QUOTA_EXCEEDED
     assert note_of(first) == "llama"
 
 

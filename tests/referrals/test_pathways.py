@@ -46,7 +46,8 @@ steps:
 """
 
 
-def wrong(text: str) -> list[tuple[str, str]]:
+def text_violations(text: str) -> list[tuple[str, str]]:
+    """Returns (path, reason) of each error in the text of a pathway."""
     return violations_of(lambda: read(parse(text), LISTS, text))
 
 
@@ -137,7 +138,7 @@ def test_an_error_in_a_pathway_is_reported_with_its_line(
     before: str, after: str, line: int, reason: str
 ) -> None:
     assert before in TEXT
-    assert (f"text.{line}", reason) in wrong(TEXT.replace(before, after, 1))
+    assert (f"text.{line}", reason) in text_violations(TEXT.replace(before, after, 1))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_the_longest_name_and_the_shortest_and_longest_deadline_are_accepted(
     ["", "# nothing", "- a\n- b", "id", "steps: []", "\t", "{", "!!python/object:os.system {}"],
 )
 def test_a_text_that_is_no_pathway_is_refused(text: str) -> None:
-    assert all(field.startswith("text.") for field, _ in wrong(text))
+    assert all(field.startswith("text.") for field, _ in text_violations(text))
 
 
 def test_a_pathway_has_everything_that_its_text_states() -> None:
@@ -223,26 +224,28 @@ STEP = TEXT[TEXT.index("  - key: bed") : TEXT.index("  - key: doctor")]
 
 
 @pytest.mark.parametrize(
-    ("before", "items", "separator", "most", "line"),
+    ("before", "items", "separator", "maximum", "line"),
     [
         ("NI", ["NI"] * 50 + ["beyond the end"], ", ", 50, 6),
-        # with the doctor, sixty steps
+        # sixty steps, together with the step `doctor`
         (STEP, [STEP.replace("key: bed", f"key: bed{n}") for n in range(60)], "", 59, 8),
     ],
 )
 def test_a_list_in_a_pathway_has_a_maximum_length(
-    before: str, items: list[str], separator: str, most: int, line: int
+    before: str, items: list[str], separator: str, maximum: int, line: int
 ) -> None:
     text = TEXT.replace("after: [bed]", "after: []").replace(", from: bed", "")
-    full = text.replace(before, separator.join(items[:most]), 1)
+    full = text.replace(before, separator.join(items[:maximum]), 1)
     read(parse(full), LISTS, full)
-    assert wrong(text.replace(before, separator.join(items), 1)) == [(f"text.{line}", "too_long")]
+    assert text_violations(text.replace(before, separator.join(items), 1)) == [
+        (f"text.{line}", "too_long")
+    ]
 
 
 def test_a_pathway_needs_the_version_that_is_next_for_its_id() -> None:
     next_versions = {"short": 2}
-    second = TEXT.replace("version: 1", "version: 2")
-    assert read(parse(second), LISTS, version=next_versions.__getitem__).version == 2
+    second_version = TEXT.replace("version: 1", "version: 2")
+    assert read(parse(second_version), LISTS, version=next_versions.__getitem__).version == 2
     assert violations_of(lambda: read(parse(TEXT), LISTS, version=next_versions.__getitem__)) == [
         ("text.2", "out_of_range")
     ]
@@ -258,14 +261,14 @@ def test_all_errors_are_reported_at_once() -> None:
         ("text.10", "unknown_code"),
         ("text.17", "unknown_code"),
         ("text.9", "language_missing"),
-    } <= set(wrong(text))
+    } <= set(text_violations(text))
 
 
-def test_a_missing_word_is_named() -> None:
+def test_a_missing_key_is_named() -> None:
     text = TEXT.replace("    need: HOU.EMG\n    role: shelter\n", "")
-    assert wrong(text) == [("text.8.need", "required"), ("text.8.role", "required")]
+    assert text_violations(text) == [("text.8.need", "required"), ("text.8.role", "required")]
     text = TEXT.replace("deadline: {hours: 12}", "deadline: {from: doctor}")
-    assert ("text.12.hours", "required") in wrong(text)
+    assert ("text.12.hours", "required") in text_violations(text)
 
 
 def test_a_cycle_is_reported_for_its_own_steps_and_not_for_those_after_it() -> None:
@@ -278,7 +281,7 @@ def test_a_cycle_is_reported_for_its_own_steps_and_not_for_those_after_it() -> N
         + "steps:\n"
         + "".join(step.format(*pair) for pair in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")))
     )
-    assert wrong(text) == [("text.8", "cycle"), ("text.9", "cycle"), ("text.10", "cycle")]
+    assert text_violations(text) == [("text.8", "cycle"), ("text.9", "cycle"), ("text.10", "cycle")]
 
 
 def test_a_name_may_be_given_in_a_new_language_and_is_otherwise_read_in_spanish(
@@ -369,9 +372,9 @@ def test_one_of_two_concurrent_publications_of_a_version_is_refused(service: Ser
 
 
 def test_an_unknown_pathway_or_version_is_not_found(story: Story) -> None:
-    for ask in (
+    for act in (
         lambda: story.ngo.GetPathway(id="nothing"),
         lambda: story.ngo.GetPathway(id="child", version=99),
         lambda: story.ngo.ListPathwayVersions(id="nothing"),
     ):
-        assert refusal(ask) == NOT_FOUND
+        assert refusal(act) == NOT_FOUND

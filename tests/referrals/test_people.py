@@ -1,4 +1,4 @@
-"""A person's identity: stored sealed, opened for a purpose, each access recorded."""
+"""A person's identity, which is stored sealed and opened for a purpose; each access is recorded."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -102,13 +102,13 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
     assert person.id.encode() in stored["people.id"]  # proves that the database was read
     assert len(stored["person_sealed.sealed"]) > 200
     for value in (*MARKED.values(), plan.hours, plan.code_word, plan.never_say, *notes):
-        needles = {
+        forms = {
             value.encode(),
             value.encode("utf-16-le"),
             value.encode().hex().encode(),
             value.lower().encode(),
         }
-        assert not [place for place, text in stored.items() for needle in needles if needle in text]
+        assert not [place for place, text in stored.items() for form in forms if form in text]
 
 
 def test_a_persons_key_opens_only_her_own_data_in_their_own_place(
@@ -186,7 +186,7 @@ def test_a_receiver_is_refused_field_groups_and_purposes_that_the_receipt_does_n
 ) -> None:
     sent = story.sent()
     open_ = story.shelter.OpenPerson
-    differs = [
+    cases = [
         (
             opening(sent.person_id, IDENTITY, HEALTH, referral_id=sent.id),
             ("FAILED_PRECONDITION", "receipt_field_group_differs"),
@@ -199,7 +199,7 @@ def test_a_receiver_is_refused_field_groups_and_purposes_that_the_receipt_does_n
         (opening(sent.person_id, referral_id="f" * 32), NOT_FOUND),
         (opening(sent.person_id, referral_id=story.sent().id), NOT_FOUND),
     ]
-    for request, expected in differs:
+    for request, expected in cases:
         assert refusal(partial(open_, request)) == expected
     service.clock.advance(timedelta(days=90))
     assert refusal(partial(open_, opening(sent.person_id, referral_id=sent.id))) == (
@@ -222,8 +222,8 @@ def test_a_confirmed_override_opens_the_data_needed_to_act_but_not_the_persons_s
     sent = story.overridden(person=story.person(**MARKED))
     story.coordinator.ConfirmOverride(id=sent.id, etag=sent.etag)
     request = partial(opening, sent.person_id, purpose="HOU.EMG", referral_id=sent.id)
-    needed = (IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION)
-    assert story.shelter.OpenPerson(request(*needed)).address == MARKED["address"]
+    groups = (IDENTITY, CONTACT, HEALTH, G.FIELD_GROUP_LOCATION)
+    assert story.shelter.OpenPerson(request(*groups)).address == MARKED["address"]
     for group in (G.FIELD_GROUP_EXPLOITATION, G.FIELD_GROUP_FAMILY, G.FIELD_GROUP_DOCUMENTS):
         assert refusal(partial(story.shelter.OpenPerson, request(group))) == (
             "FAILED_PRECONDITION",
@@ -314,10 +314,10 @@ def test_every_access_and_every_refusal_is_listed_for_the_files_organisation(
     for client in (story.shelter, clinic):
         assert refusal(partial(client.ListReadings, person_id=sent.person_id)) == NOT_FOUND
     page = story.ngo.ListReadings(person_id=sent.person_id, page_size=3)
-    rest = story.ngo.ListReadings(
+    last_page = story.ngo.ListReadings(
         person_id=sent.person_id, page_size=3, page_token=page.next_page_token
     )
-    assert (len(page.readings), len(rest.readings), rest.next_page_token) == (3, 1, "")
+    assert (len(page.readings), len(last_page.readings), last_page.next_page_token) == (3, 1, "")
 
 
 def test_reading_notes_is_listed_as_a_reading(story: Story) -> None:
@@ -350,12 +350,12 @@ def test_a_safe_contact_plan_is_shown_only_to_the_files_own_organisation(story: 
 
 def test_an_identity_is_completed_and_omitted_fields_are_kept(story: Story) -> None:
     person = story.person()
-    newer = people_pb2.UpdateIdentityRequest(
+    request = people_pb2.UpdateIdentityRequest(
         id=person.id,
         etag=person.etag,
         identity=people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01"),
     )
-    changed = story.ngo.UpdateIdentity(newer)
+    changed = story.ngo.UpdateIdentity(request)
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the birth date
     identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
     assert (identity.given_name, identity.family_name, identity.phone) == (
@@ -363,7 +363,7 @@ def test_an_identity_is_completed_and_omitted_fields_are_kept(story: Story) -> N
         "Rivas",
         "+50581234567",
     )
-    assert refusal(lambda: story.ngo.UpdateIdentity(newer)) == ("ABORTED", "stale_etag")
+    assert refusal(lambda: story.ngo.UpdateIdentity(request)) == ("ABORTED", "stale_etag")
 
 
 def test_an_erased_person_can_be_opened_by_nobody(story: Story, service: Service) -> None:
@@ -373,11 +373,11 @@ def test_an_erased_person_can_be_opened_by_nobody(story: Story, service: Service
     person = story.ngo.GetPerson(id=sent.person_id)
     assert (person.erased, person.HasField("safe_contact")) == (True, False)
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
-    back = people_pb2.Identity(given_name="Back")
+    new_identity = people_pb2.Identity(given_name="Back")
     for act in (
         lambda: story.ngo.OpenPerson(opening(person.id)),
         lambda: story.shelter.OpenPerson(opening(person.id, referral_id=sent.id)),
-        lambda: story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=back),
+        lambda: story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=new_identity),
         lambda: story.ngo.SetSafeContact(id=person.id, etag=person.etag, safe_contact=plan),
         lambda: story.receipt(person.id),
         lambda: story.draft(person=person),

@@ -54,15 +54,15 @@ def missing_tables(owner: psycopg.Connection[Any]) -> set[str]:
 
     A table refers to a person by the name of a column or by a foreign key.
     """
-    listed = {part.table for part in PARTS}
+    listed_tables = {part.table for part in PARTS}
     keys = owner.execute(
         "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint"
         " WHERE contype = 'f'"
     ).fetchall()
-    tied = {table for table, names in columns(owner).items() if names & LINKS} | {
-        table for table, other in keys if other in listed
+    tied_tables = {table for table, names in columns(owner).items() if names & LINKS} | {
+        table for table, referenced_table in keys if referenced_table in listed_tables
     }
-    return tied - listed
+    return tied_tables - listed_tables
 
 
 def test_every_table_and_column_with_a_persons_data_is_on_the_list(postgres: Postgres) -> None:
@@ -113,8 +113,8 @@ class CallerWithData:
     created: contacts_pb2.CreateContactResponse
     contact: contacts_pb2.Contact
     person: people_pb2.Person
-    open: e.Enquiry
-    taken: e.Enquiry
+    open_enquiry: e.Enquiry
+    taken_enquiry: e.Enquiry
 
     def read_contact(self) -> contacts_pb2.Contact:
         contact: contacts_pb2.Contact = self.operator.GetContact(id=self.contact.id)
@@ -147,13 +147,13 @@ def caller(story: Story, service: Service) -> CallerWithData:
     )
     draft_for(story, operator, person.id, contact.id)
     create_callback(operator, contact.id)
-    first, second = (
+    open_enquiry, matched_enquiry = (
         create_enquiry(operator, contact_id=contact.id, keep_unused=True) for _ in range(2)
     )
-    answer_yes(story.shelter, second.id, "v1")
-    taken = take_offer(operator, second.id)
+    answer_yes(story.shelter, matched_enquiry.id, "v1")
+    taken_enquiry = take_offer(operator, matched_enquiry.id)
     manager = service.as_("hotline", "MANAGER")
-    return CallerWithData(operator, manager, created, contact, person, first, taken)
+    return CallerWithData(operator, manager, created, contact, person, open_enquiry, taken_enquiry)
 
 
 def draft_for(story: Story, operator: Client, person_id: str, contact_id: str = "") -> pb.Referral:
@@ -217,13 +217,13 @@ def live_tables(tx: Transaction, ids: PersonIds) -> list[str]:
 def rows_left(tx: Transaction, ids: PersonIds, part: person_rows.Part) -> list[dict[str, Any]]:
     """Returns the rows of this part that an erasure has to change or delete."""
     if part.erased_values is None:
-        differing = "true"
+        condition = "true"
     else:
-        differing = " OR ".join(
+        condition = " OR ".join(
             f"{name} IS DISTINCT FROM {value}" for name, value in part.erased_values.items()
         )
     return tx.execute(
-        f"SELECT * FROM {part.table} WHERE ({part.condition}) AND ({differing or 'false'})",
+        f"SELECT * FROM {part.table} WHERE ({part.condition}) AND ({condition or 'false'})",
         vars(ids),
     ).fetchall()
 
@@ -238,8 +238,8 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
 ) -> None:
     ids = ids_of_caller(service, caller)
     with service.database.transaction(SYSTEM) as tx:
-        before = {part.table for part in PARTS if rows_left(tx, ids, part)}
-    assert before >= {
+        tables = {part.table for part in PARTS if rows_left(tx, ids, part)}
+    assert tables >= {
         "contacts",
         "enquiries",
         "enquiry_offers",
@@ -269,7 +269,7 @@ def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answer
     story: Story, caller: CallerWithData
 ) -> None:
     caller.erase()
-    for enquiry_id in (caller.open.id, caller.taken.id):
+    for enquiry_id in (caller.open_enquiry.id, caller.taken_enquiry.id):
         stored = caller.operator.GetEnquiry(id=enquiry_id)
         assert (stored.state, stored.contact_id, stored.person_id, stored.taken_service_id) == (
             e.ENQUIRY_STATE_CANCELLED,

@@ -42,16 +42,16 @@ from tests.referrals.test_chain_rpc import LEGS
 DAY = timedelta(days=1)
 
 
-class Real:
-    """A stub that calls the real service as one caller, and raises the gateway's refusals."""
+class RealStub:
+    """A stub that calls the real service as a client, and raises refusals as the gateway does."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
 
     def __getattr__(self, rpc: str) -> Callable[..., Message]:
         def call(request: Message, timeout: float = 0) -> Message:
             try:
-                answer: Message = getattr(self._client, rpc)(request)
+                answer: Message = getattr(self._client(), rpc)(request)
             except grpc.RpcError as error:
                 raise refusal_of(error) from None
             return answer
@@ -71,7 +71,7 @@ def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType
     """Returns fake services for the site, with real people, referrals and plans."""
     services = PlayedServices()
     for stub in ("people", "referrals", "plans"):
-        setattr(services, stub, Real(client))
+        setattr(services, stub, RealStub(lambda: client))
     country = "GT" if organization in ABROAD else "NI"
     services.answers["IssueToken"] = m.IssueTokenResponse(
         tokens=dict.fromkeys(AUDIENCES, "t"),
@@ -212,7 +212,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     assert all(
         "Nadie la recibe todavía Le toca a su organización" in leg for leg in leg_texts(page)
     )
-    # Before she leaves: the conditions of the travel, and the receivers that are asked ahead.
+    # Before she leaves, the page shows the conditions of the travel, and the receivers are asked.
     expect(row(page, "3. Viaje acompañado")).to_contain_text(
         "Antes: Valorar el riesgo antes de volver, Documento de viaje y consulado"
     )
@@ -224,13 +224,13 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     housing = refer(page, story, plan.id, "housing", "5. Un lugar seguro")
     reception = refer(page, story, plan.id, "reception", "4. Recepción")
     travel = refer(page, story, plan.id, "travel", "3. Viaje acompañado")
-    leaves, arrives = NOON + 20 * DAY, NOON + 21 * DAY
-    shelter.act(housing, "accept", planned_first_contact_time=arrives)
-    mission.act(travel, "accept", planned_first_contact_time=leaves)
+    departure, arrival = NOON + 20 * DAY, NOON + 21 * DAY
+    shelter.act(housing, "accept", planned_first_contact_time=arrival)
+    mission.act(travel, "accept", planned_first_contact_time=departure)
     # She does not leave before the border has accepted too.
-    service.clock.set(leaves)
-    refused = mission.act(travel, "start", 409, first_contact_time=leaves)
-    assert (refused["reason"], refused["about"]) == ("legs_not_accepted", ["reception"])
+    service.clock.set(departure)
+    refusal = mission.act(travel, "start", 409, first_contact_time=departure)
+    assert (refusal["reason"], refusal["about"]) == ("legs_not_accepted", ["reception"])
     page.goto(f"{origin}/plans/{plan.id}")
     assert ["Le toca a" in leg for leg in leg_texts(page)] == [False, True, False]
     assert leg_texts(page)[1].endswith(
@@ -242,10 +242,10 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     )
     escort.goto(f"{escort.url.removesuffix('/today')}/referrals/{travel}")
     assert [leg.split(" ")[0] for leg in leg_texts(escort)] == ["Viaje", "Recepción"], (
-        "its own leg and its neighbours, and no others"
+        "the escort sees its own leg and the legs beside it, and no others"
     )
     expect(escort.locator("#do")).to_contain_text("Todavía no puede salir")
-    border.act(reception, "accept", planned_first_contact_time=arrives)
+    border.act(reception, "accept", planned_first_contact_time=arrival)
     legs = border.get(reception)["legs"]
     assert [(leg["key"], leg.get("acting_organization_id")) for leg in legs] == [
         ("travel", ORG["mission"]),
@@ -254,10 +254,10 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     ]
     escort.reload()
     expect(escort.locator("#do")).not_to_contain_text("Todavía no puede salir")
-    mission.act(travel, "start", first_contact_time=leaves)
+    mission.act(travel, "start", first_contact_time=departure)
     # From Guatemala over the border to Chinandega.
-    service.clock.set(arrives)
-    border.act(reception, "start", first_contact_time=arrives)
+    service.clock.set(arrival)
+    border.act(reception, "start", first_contact_time=arrival)
     border.act(reception, "complete", outcome_code="fully_met")
     mission.act(travel, "complete", outcome_code="fully_met")
     page.reload()
@@ -266,13 +266,13 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         False,
         True,
     ]
-    # Nobody met her within a day, and the page Today shows that too.
-    service.clock.set(arrives + 2 * DAY)
+    # Nobody met her within a day, and the page Today shows the late step.
+    service.clock.set(arrival + 2 * DAY)
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_contain_text(
         "Un lugar seguro para vivir"
     )
-    shelter.act(housing, "start", first_contact_time=arrives + 2 * DAY)
+    shelter.act(housing, "start", first_contact_time=arrival + 2 * DAY)
     shelter.act(housing, "complete", outcome_code="fully_met")
     page.goto(f"{origin}/today")
     expect(page.get_by_role("list", name="Pasos atrasados")).to_have_count(0)
@@ -314,7 +314,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
         (180, "13. Seguimiento a los 6"),
         (365, "14. Seguimiento a los 12"),
     ):
-        service.clock.set(arrives + days * DAY)
+        service.clock.set(arrival + days * DAY)
         page.reload()
         mark_as_done(page, step)
     expect(page.locator("main")).to_contain_text("14 de 14 pasos resueltos")

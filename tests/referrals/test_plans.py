@@ -41,7 +41,8 @@ def step(
     return Step(key, NAMES, "HOU", "shelter", after, deadline=deadline, deadline_from_key=start)
 
 
-def refused(act: Callable[[], Any]) -> str:
+def conflict_and_steps(act: Callable[[], Any]) -> str:
+    """Returns the reason of a conflict, and the keys of the steps that it names."""
     with pytest.raises(Conflict) as caught:
         act()
     return " ".join([caught.value.reason, *caught.value.about])
@@ -57,11 +58,11 @@ def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_sta
 
 @pytest.mark.parametrize("start", [None, NOON, NOON - DAY, NOON - 366 * DAY])
 def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
-    short = pathway(step("a", deadline=DAY), step("b"))
-    plan = begun_plan(short, start)
-    began = start or NOON
-    steps = {"a": PlanStep("a", due_time=began + DAY), "b": PlanStep("b")}
-    assert plan == Plan("p", "her", "ngo", short, "NI-CI", began, NOON, NOON, steps=steps)
+    two_steps = pathway(step("a", deadline=DAY), step("b"))
+    plan = begun_plan(two_steps, start)
+    start_time = start or NOON
+    steps = {"a": PlanStep("a", due_time=start_time + DAY), "b": PlanStep("b")}
+    assert plan == Plan("p", "her", "ngo", two_steps, "NI-CI", start_time, NOON, NOON, steps=steps)
 
 
 @pytest.mark.parametrize("start", [NOON + SECOND, NOON - 366 * DAY - SECOND])
@@ -70,15 +71,18 @@ def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) ->
 
 
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
-    plan, before = begun_plan(), begun_plan()
+    plan, unchanged = begun_plan(), begun_plan()
     for act in (
         lambda: plan.set_step_state("travel", MET, NOON),
         lambda: plan.set_step_state("travel", REFERRED, NOON, referral=("r", State.SENT)),
     ):
-        assert refused(act) == "step_waits risk_check travel_papers"
-        assert plan == before
+        assert conflict_and_steps(act) == "step_waits risk_check travel_papers"
+        assert plan == unchanged
     plan.set_step_state("risk_check", MET, NOON)
-    assert refused(lambda: plan.set_step_state("travel", MET, NOON)) == "step_waits travel_papers"
+    assert (
+        conflict_and_steps(lambda: plan.set_step_state("travel", MET, NOON))
+        == "step_waits travel_papers"
+    )
     plan.set_step_state("travel_papers", NOT_NEEDED, NOON, reason_code="has_it")
     assert plan.steps["travel_papers"].reason_code == "has_it"
     plan.set_step_state("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
@@ -99,7 +103,7 @@ def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() 
 
 
 @pytest.mark.parametrize(
-    ("state", "values", "wrong"),
+    ("state", "values", "violation"),
     [
         (REFERRED, {}, ("referral_id", "required")),
         (MET, {"referral": ("r", State.SENT)}, ("referral_id", "out_of_range")),
@@ -108,17 +112,17 @@ def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() 
     ],
 )
 def test_only_a_referred_step_has_a_referral_and_only_a_step_not_needed_a_reason(
-    state: StepState, values: dict[str, Any], wrong: tuple[str, str]
+    state: StepState, values: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     assert violations_of(
         lambda: begun_plan().set_step_state("risk_check", state, NOON, **values)
-    ) == [wrong]
+    ) == [violation]
 
 
 def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
     plan = begun_plan()
     act = partial(plan.set_step_state, "risk_check", REFERRED, NOON, referral=("r", State.DECLINED))
-    assert refused(act) == "illegal_transition"
+    assert conflict_and_steps(act) == "illegal_transition"
     with pytest.raises(NotFound):
         plan.set_step_state("nothing", MET, NOON)
 
@@ -130,7 +134,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         (
             (State.ACCEPTED, "", REFERRED),
             (State.COMPLETED, "fully_met", MET),
-            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened: no help came
+            (State.IN_PROGRESS, "fully_met", REFERRED),  # reopened, because no help came
             (State.COMPLETED, "not_met", OPEN),
             (State.IN_PROGRESS, "", REFERRED),
             (State.COMPLETED, "partly_met", MET),
@@ -138,14 +142,14 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         ),
         1,
     ):
-        standing = plan.steps["risk_check"]
-        moved = standing.state is not new_state
-        assert plan.update_steps("r", state, outcome, NOON + number * DAY) is moved
-        assert (standing.state, standing.reason_code) == (new_state, ""), state
+        plan_step = plan.steps["risk_check"]
+        changed = plan_step.state is not new_state
+        assert plan.update_steps("r", state, outcome, NOON + number * DAY) is changed
+        assert (plan_step.state, plan_step.reason_code) == (new_state, ""), state
     assert plan.steps["risk_check"].settle_time == NOON + 6 * DAY, (
-        "settled since it was met, not since the last event"
+        "the step was settled when it was met, and not at the last event"
     )
-    for ended in (
+    for end_state in (
         State.DECLINED,
         State.WITHDRAWN,
         State.CONSENT_WITHDRAWN,
@@ -154,10 +158,10 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
         State.ENTERED_IN_ERROR,
     ):
         plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
-        plan.update_steps("r", ended, "", NOON)
-        standing = plan.steps["risk_check"]
+        plan.update_steps("r", end_state, "", NOON)
+        plan_step = plan.steps["risk_check"]
         # the outcome of the referral remains visible
-        assert (standing.state, standing.referral_id) == (OPEN, "r"), ended
+        assert (plan_step.state, plan_step.referral_id) == (OPEN, "r"), end_state
 
 
 def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
@@ -203,7 +207,7 @@ def test_a_closed_plan_cannot_be_changed() -> None:
         lambda: plan.close("fulfilled", NOON),
         lambda: plan.move(pathway(version=9), NOON),
     ):
-        assert refused(act) == "plan_closed"
+        assert conflict_and_steps(act) == "plan_closed"
 
 
 def actor(identifier: str, looked_up: datetime = NOON + DAY) -> Actor:
@@ -215,7 +219,10 @@ def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
     plan.end("fulfilled", None, day_after, of_a_child=False)
     assert (plan.close_time, plan.close_reason_code) == (day_after, "fulfilled")
     assert (plan.version, plan.update_time) == (2, day_after)
-    assert refused(lambda: plan.end("fulfilled", None, NOON, of_a_child=False)) == "plan_closed"
+    assert (
+        conflict_and_steps(lambda: plan.end("fulfilled", None, NOON, of_a_child=False))
+        == "plan_closed"
+    )
 
 
 def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> None:
@@ -231,7 +238,7 @@ def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> 
     assert (proposed.close_time, proposed.version, proposed.update_time) == (None, 3, NOON + DAY)
     for by in (None, first):
         act = partial(plan.end, "contact_lost", by, NOON + DAY, of_a_child=True)
-        assert refused(act) == "second_person_required"
+        assert conflict_and_steps(act) == "second_person_required"
     with pytest.raises(Unauthenticated):  # her kin were looked up before the proposal
         plan.end("contact_lost", actor("second", NOON), NOON + DAY, of_a_child=True)
     assert plan == proposed
@@ -273,8 +280,8 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
     now = NOON
     for key, state, referral, days in acts:
         now += days * timedelta(hours=1)
-        waits = plan.waits_for(steps[KEYS.index(key)])
-        before, version = plan.steps[key].state, plan.version
+        earlier_steps = plan.waits_for(steps[KEYS.index(key)])
+        state_before, version = plan.steps[key].state, plan.version
         try:
             plan.set_step_state(
                 key,
@@ -283,19 +290,19 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
                 reason_code="has_it" if state is NOT_NEEDED else "",
                 referral=(f"r{key}", referral) if state is REFERRED else None,
             )
-            assert not (waits and state in (REFERRED, MET))
+            assert not (earlier_steps and state in (REFERRED, MET))
             assert plan.steps[key].state is state
         except Conflict:
-            assert (plan.steps[key].state, plan.version) == (before, version)
+            assert (plan.steps[key].state, plan.version) == (state_before, version)
             plan.update_steps(f"r{key}", referral, "fully_met", now)
-        for described in steps:
-            standing = plan.steps[described.key]
-            assert (standing.settle_time is not None) == (standing.state in SETTLED)
-            first = described.deadline_from_key
-            start = plan.steps[first].settle_time if first else plan.start_time
-            due_time = start + described.deadline if described.deadline and start else None
-            assert standing.due_time == due_time
-            assert bool(standing.reason_code) == (standing.state is NOT_NEEDED)
+        for pathway_step in steps:
+            plan_step = plan.steps[pathway_step.key]
+            assert (plan_step.settle_time is not None) == (plan_step.state in SETTLED)
+            from_key = pathway_step.deadline_from_key
+            start = plan.steps[from_key].settle_time if from_key else plan.start_time
+            due_time = start + pathway_step.deadline if pathway_step.deadline and start else None
+            assert plan_step.due_time == due_time
+            assert bool(plan_step.reason_code) == (plan_step.state is NOT_NEEDED)
         times = [
             step.due_time
             for step in plan.steps.values()

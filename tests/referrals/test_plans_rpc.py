@@ -76,9 +76,11 @@ def refer_to_shelter(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
 def complete_help(story: Story, referral: r.Referral) -> r.Referral:
     """Accepts, begins and completes the help that a referral asks for."""
     accepted, now = story.accept(referral), story.service.clock.now()
-    begun = story.shelter.StartReferral(id=referral.id, etag=accepted.etag, first_contact_time=now)
+    started = story.shelter.StartReferral(
+        id=referral.id, etag=accepted.etag, first_contact_time=now
+    )
     completed: r.Referral = story.shelter.CompleteReferral(
-        id=referral.id, etag=begun.etag, outcome_code=r.OUTCOME_FULLY_MET
+        id=referral.id, etag=started.etag, outcome_code=r.OUTCOME_FULLY_MET
     )
     return completed
 
@@ -153,7 +155,7 @@ def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> Non
 def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(story: Story) -> None:
     plan = begun(story)
     consent_withdrawn = pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
-    for act, wrong in (
+    for act, violation in (
         (lambda: update(story.ngo, plan, "safety_plan", REFERRED), ("referral_id", "required")),
         (lambda: update(story.ngo, plan, "safety_plan", 0), ("state", "required")),
         (
@@ -167,7 +169,7 @@ def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(sto
             ("version", "out_of_range"),
         ),
     ):
-        assert wrong_fields(act) == [wrong]
+        assert wrong_fields(act) == [violation]
     assert refusal(lambda: update(story.ngo, plan, "nothing", MET)) == NOT_FOUND
     assert current_plan(story, plan) == plan
 
@@ -176,27 +178,29 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
     story: Story,
 ) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
-    ended = story.sent(person=person(plan))
-    story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=r.WITHDRAW_REASON_MOVED)
+    ended_referral = story.sent(person=person(plan))
+    story.ngo.WithdrawReferral(
+        id=ended_referral.id, etag=ended_referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
+    )
     refer = partial(update, story.ngo, plan, "shelter", REFERRED)
     for referral_id, expected in (
         (story.sent().id, NOT_FOUND),
         ("f" * 32, NOT_FOUND),
-        (ended.id, ("FAILED_PRECONDITION", "illegal_transition")),
+        (ended_referral.id, ("FAILED_PRECONDITION", "illegal_transition")),
     ):
         assert refusal(partial(refer, referral_id=referral_id)) == expected
-    referred = refer(referral_id=story.draft(person=person(plan)).id)
-    assert step_of(referred, "shelter").state == REFERRED
+    changed_plan = refer(referral_id=story.draft(person=person(plan)).id)
+    assert step_of(changed_plan, "shelter").state == REFERRED
 
 
 def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = refer_to_shelter(story, begun(story))
     completed = complete_help(story, referral)
-    plan_now = current_plan(story, plan)
-    step = step_of(plan_now, "shelter")
+    met_plan = current_plan(story, plan)
+    step = step_of(met_plan, "shelter")
     assert (step.state, step.referral_id) == (MET, referral.id)
-    assert plan_now.etag != plan.etag
-    assert step_of(plan_now, "first_aid").waits_for_keys == []
+    assert met_plan.etag != plan.etag
+    assert step_of(met_plan, "first_aid").waits_for_keys == []
     reopened = story.ngo.CloseReferral(
         id=referral.id, etag=completed.etag, help_came_code=r.HELP_CAME_NO
     )
@@ -213,10 +217,10 @@ def test_a_decline_reopens_a_step_and_a_referral_sent_in_its_place_stands_for_th
     plan, referral = refer_to_shelter(story, begun(story))
     story.decline(referral)
     assert state_of(story, plan) == OPEN
-    other = story.draft(person(plan), based_on_id=referral.id, need_code="RET.REC")
+    other_draft = story.draft(person(plan), based_on_id=referral.id, need_code="RET.REC")
     receipt = story.receipt(plan.person_id, purposes=["RET"])
-    story.ngo.SendReferral(send_request(other, receipt.id))
-    assert state_of(story, plan) == OPEN, "for another need"
+    story.ngo.SendReferral(send_request(other_draft, receipt.id))
+    assert state_of(story, plan) == OPEN, "a referral for another need does not stand for the step"
     following = story.sent(person=person(plan), based_on_id=referral.id)
     step = step_of(current_plan(story, plan), "shelter")
     assert (step.state, step.referral_id) == (REFERRED, following.id)
@@ -347,22 +351,22 @@ def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
     age_band: r.AgeBand.ValueType, story: Story, service: Service
 ) -> None:
     plan = begun(story, "child", story.ngo.CreatePerson(coarse=r.CoarsePerson(age_band=age_band)))
-    fulfilled, lost = pb.PLAN_CLOSE_REASON_FULFILLED, pb.PLAN_CLOSE_REASON_CONTACT_LOST
+    fulfilled, contact_lost = pb.PLAN_CLOSE_REASON_FULFILLED, pb.PLAN_CLOSE_REASON_CONTACT_LOST
     key = service.as_("ngo", scopes=("people.write", "people.read"))
     second_person_required = ("FAILED_PRECONDITION", "second_person_required")
     assert refusal(partial(close, key, plan)) == second_person_required
-    proposed = close(story.ngo, plan)
-    assert not proposed.HasField("close_time")
-    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (
+    proposal = close(story.ngo, plan)
+    assert not proposal.HasField("close_time")
+    assert (proposal.close_proposed_reason_code, proposal.close_proposed_by_worker_id) == (
         fulfilled,
         story.ngo.caller.id,
     )
     for client in (story.ngo, key):
-        assert refusal(partial(close, client, proposed)) == second_person_required
+        assert refusal(partial(close, client, proposal)) == second_person_required
     # The second person proposes another reason, which the first person has to confirm.
-    other_reason = close(service.as_("ngo", "WORKER", "OPERATOR"), proposed, lost)
-    assert not other_reason.HasField("close_time")
-    assert close(story.ngo, other_reason, lost).close_reason_code == lost
+    second_proposal = close(service.as_("ngo", "WORKER", "OPERATOR"), proposal, contact_lost)
+    assert not second_proposal.HasField("close_time")
+    assert close(story.ngo, second_proposal, contact_lost).close_reason_code == contact_lost
 
 
 def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_when_settled(
@@ -384,25 +388,25 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
         person.code,
         "Plan de seguridad en la llamada",
     )
-    late = [step.key for step in client.GetPlan(id=plan.id).steps if step.late]
-    assert late == ["safety_plan", "way_out", "shelter", "medical_care"]
-    settled = update(client, plan, "safety_plan", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
-    listed = [step.key for step in client.ListLateSteps().steps]
-    assert listed == ["way_out", "medical_care", "shelter"]
-    close(client, settled, pb.PLAN_CLOSE_REASON_PERSON_ENDED)
+    late_keys = [step.key for step in client.GetPlan(id=plan.id).steps if step.late]
+    assert late_keys == ["safety_plan", "way_out", "shelter", "medical_care"]
+    changed_plan = update(client, plan, "safety_plan", pb.PLAN_STEP_STATE_REFUSED_BY_PERSON)
+    listed_keys = [step.key for step in client.ListLateSteps().steps]
+    assert listed_keys == ["way_out", "medical_care", "shelter"]
+    close(client, changed_plan, pb.PLAN_CLOSE_REASON_PERSON_ENDED)
     assert not client.ListLateSteps().steps
 
 
 def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: Story) -> None:
     plan, referral = refer_to_shelter(story, begun(story))
-    other = story.receipt(plan.person_id, recipient=ORG["clinic"])
+    other_receipt = story.receipt(plan.person_id, recipient=ORG["clinic"])
     # the person withdrew at the shelter
     story.shelter.WithdrawReceipt(id=referral.receipt_id)
     assert state_of(story, plan) == OPEN
     assert not current_plan(story, plan).HasField("close_time")
-    story.ngo.WithdrawReceipt(id=other.id)
-    ended = current_plan(story, plan)
-    assert (ended.HasField("close_time"), ended.close_reason_code) == (
+    story.ngo.WithdrawReceipt(id=other_receipt.id)
+    ended_plan = current_plan(story, plan)
+    assert (ended_plan.HasField("close_time"), ended_plan.close_reason_code) == (
         True,
         pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN,
     )
@@ -415,8 +419,8 @@ def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
     person = operator.CreatePerson(contact_id=created.contact.id)
     plan = operator.CreatePlan(person_id=person.id, pathway_id="child")
     service.public().WithdrawConsentByReference(reference=created.reference, pin=created.pin)
-    ended = operator.GetPlan(id=plan.id)
-    assert ended.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    ended_plan = operator.GetPlan(id=plan.id)
+    assert ended_plan.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
 
 
 @pytest.mark.parametrize(
@@ -478,16 +482,16 @@ def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_mo
     assert [(skip.code, skip.count) for skip in authority.skipped] == [("has_it", 10)]
     assert school.met == -1
     assert [(skip.code, skip.count) for skip in school.skipped] == [("refused_by_person", -1)]
-    own = client.GetCompliance()
-    assert not own.network
-    counts = {(group.department, group.plans) for group in own.groups}
+    own_compliance = client.GetCompliance()
+    assert not own_compliance.network
+    counts = {(group.department, group.plans) for group in own_compliance.groups}
     assert counts == {("NI-ES", 23), ("NI-MD", 9)}
     service.clock.set(NOON + 2 * DAY)
-    late = {
+    late_counts = {
         step.key: step.late
         for group in client.GetCompliance().groups
         for step in group.steps
         if group.plans == 9
     }
-    assert (late["care"], late["medical_check"]) == (9, 0)
+    assert (late_counts["care"], late_counts["medical_check"]) == (9, 0)
     assert not service.as_("coalition", "MANAGER").GetCompliance().groups

@@ -101,12 +101,12 @@ def test_a_policy_may_repeat_derived_and_fixed_spans_but_not_set_them(
     key: Key, span: Span, accepted: bool
 ) -> None:
     policy = Policy(2, dict(FIRST_POLICY.spans) | {(U.URGENT, K.DECIDE): 48 * H})
-    right: Span = 12 * H
-    stated: dict[Key, Span] = {(None, K.OVERRIDE_CONFIRM): right, key: span}
+    fixed_span: Span = 12 * H
+    repeated_spans: dict[Key, Span] = {(None, K.OVERRIDE_CONFIRM): fixed_span, key: span}
     if accepted:
-        policy.check_following(stated, FIRST_POLICY)
+        policy.check_following(repeated_spans, FIRST_POLICY)
         return
-    assert violations_of(lambda: policy.check_following(stated, FIRST_POLICY)) == [
+    assert violations_of(lambda: policy.check_following(repeated_spans, FIRST_POLICY)) == [
         (path_of(key), "out_of_range")
     ]
 
@@ -114,7 +114,7 @@ def test_a_policy_may_repeat_derived_and_fixed_spans_but_not_set_them(
 # By rpc.
 
 
-def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> None:
+def test_a_policy_can_be_published_as_it_was_read(story: Story, no_other_deadlines: None) -> None:
     newest = story.coordinator.GetDeadlinePolicy()
     request = pb.PublishDeadlinePolicyRequest(
         version=newest.version + 1, deadlines=newest.deadlines
@@ -122,7 +122,7 @@ def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> 
     assert story.coordinator.PublishDeadlinePolicy(request).deadlines == newest.deadlines
     request.version += 1
     published = story.coordinator.PublishDeadlinePolicy(
-        with_(request, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, 48 * H)
+        with_span(request, pb.URGENCY_URGENT, pb.CLOCK_KIND_DECIDE, 48 * H)
     )
     spans = {
         (deadline.urgency, deadline.clock): deadline.seconds for deadline in published.deadlines
@@ -135,8 +135,8 @@ def test_a_policy_can_be_published_as_it_was_read(story: Story, alone: None) -> 
 
 
 @pytest.fixture
-def alone(service: Service) -> Iterator[None]:
-    """Deletes the versions of a test after it; no other deadlines fire during the test."""
+def no_other_deadlines(service: Service) -> Iterator[None]:
+    """Stops all deadlines that run already; deletes the versions of a test after it."""
     service.as_owner("UPDATE clocks SET next_time = NULL")
     yield
     _forget(service)
@@ -165,24 +165,26 @@ def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:
     )
 
 
-def with_(
+def with_span(
     request: pb.PublishDeadlinePolicyRequest, urgency: int, clock: int, span: timedelta
 ) -> pb.PublishDeadlinePolicyRequest:
+    """Sets the span of one deadline in a request, and returns the request."""
     for deadline in request.deadlines:
         if (deadline.urgency, deadline.clock) == (urgency, clock):
             deadline.seconds, deadline.working_days = int(span.total_seconds()), 0
     return request
 
 
-def slower(story: Story) -> pb.DeadlinePolicy:
+def publish_slower_policy(story: Story) -> pb.DeadlinePolicy:
     """Publishes a policy with two hours to acknowledge an emergency instead of one."""
     policy: pb.DeadlinePolicy = story.coordinator.PublishDeadlinePolicy(
-        with_(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
+        with_span(next_policy(story), pb.URGENCY_EMERGENCY, pb.CLOCK_KIND_ACKNOWLEDGE, 2 * H)
     )
     return policy
 
 
-def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
+def time_left(referral: pb.Referral, kind: int, service: Service) -> timedelta:
+    """Returns the time until the running deadline of this kind is due."""
     [clock] = [
         clock for clock in referral.clocks if clock.kind == kind and not clock.HasField("stop_time")
     ]
@@ -190,14 +192,18 @@ def due(referral: pb.Referral, kind: int, service: Service) -> timedelta:
 
 
 def test_a_deadline_follows_the_policy_version_under_which_it_began(
-    story: Story, service: Service, alone: None
+    story: Story, service: Service, no_other_deadlines: None
 ) -> None:
-    before = story.sent(urgency=pb.URGENCY_URGENT)
-    assert slower(story).version == 2
-    assert due(read(story.ngo, before.id), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
-    raised = story.ngo.AmendReferral(id=before.id, etag=before.etag, urgency=pb.URGENCY_EMERGENCY)
-    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, "its own version says so"
-    assert due(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
+    earlier = story.sent(urgency=pb.URGENCY_URGENT)
+    assert publish_slower_policy(story).version == 2
+    assert time_left(read(story.ngo, earlier.id), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 24 * H
+    amended = story.ngo.AmendReferral(
+        id=earlier.id, etag=earlier.etag, urgency=pb.URGENCY_EMERGENCY
+    )
+    assert time_left(amended, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H, (
+        "the deadline follows the version under which the referral was sent"
+    )
+    assert time_left(story.sent(), pb.CLOCK_KIND_ACKNOWLEDGE, service) == 2 * H
     first = story.ngo.GetDeadlinePolicy(version=1)
     assert first.version == 1
     assert {
@@ -209,34 +215,34 @@ def test_a_deadline_follows_the_policy_version_under_which_it_began(
 
 
 def test_a_question_waits_as_long_as_the_deadline_that_it_follows(
-    story: Story, service: Service, alone: None
+    story: Story, service: Service, no_other_deadlines: None
 ) -> None:
-    slower(story)
+    publish_slower_policy(story)
     sent = story.sent()
     question = story.shelter.AskReferral(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES
     )
-    assert due(question, pb.CLOCK_KIND_ANSWER, service) == 2 * H
+    assert time_left(question, pb.CLOCK_KIND_ANSWER, service) == 2 * H
 
 
 def test_a_deadline_whose_policy_is_missing_uses_the_last_version_and_counts_it(
-    story: Story, service: Service, alone: None, capsys: pytest.CaptureFixture[str]
+    story: Story, service: Service, no_other_deadlines: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slower(story)
+    publish_slower_policy(story)
     sent = story.sent(urgency=pb.URGENCY_URGENT)
     _forget(service)  # as if an older backup had been restored
-    missing = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
-    before = missing.get()
-    raised = story.ngo.AmendReferral(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY)
-    assert due(raised, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H
-    assert missing.get() > before
+    missing_count = metrics.VERSIONS_MISSING.labels("deadline_policies")._value
+    before = missing_count.get()
+    amended = story.ngo.AmendReferral(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_EMERGENCY)
+    assert time_left(amended, pb.CLOCK_KIND_ACKNOWLEDGE, service) == 1 * H
+    assert missing_count.get() > before
     assert "deadline_policy_missing" in capsys.readouterr().out
     service.clock.advance(31 * M)
-    assert service.scheduler().fire() == 1, "and the deadline fires"
+    assert service.scheduler().fire() == 1, "the deadline fires nevertheless"
 
 
 def test_one_of_two_concurrent_publications_of_a_policy_is_stale(
-    story: Story, service: Service, alone: None
+    story: Story, service: Service, no_other_deadlines: None
 ) -> None:
     def publish(request: pb.PublishDeadlinePolicyRequest) -> str:
         try:
@@ -253,15 +259,17 @@ def test_one_of_two_concurrent_publications_of_a_policy_is_stale(
 
 
 def test_an_invalid_policy_or_a_changed_fixed_deadline_is_refused_and_not_stored(
-    story: Story, service: Service, alone: None
+    story: Story, service: Service, no_other_deadlines: None
 ) -> None:
     newest = story.coordinator.GetDeadlinePolicy()
-    fixed = pb.PublishDeadlinePolicyRequest(version=newest.version + 1, deadlines=newest.deadlines)
-    with_(fixed, pb.URGENCY_UNSPECIFIED, pb.CLOCK_KIND_DELETION, 80 * H)
-    too_long = with_(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
+    changed_fixed = pb.PublishDeadlinePolicyRequest(
+        version=newest.version + 1, deadlines=newest.deadlines
+    )
+    with_span(changed_fixed, pb.URGENCY_UNSPECIFIED, pb.CLOCK_KIND_DELETION, 80 * H)
+    too_long = with_span(next_policy(story), pb.URGENCY_IMMEDIATE, pb.CLOCK_KIND_DECIDE, 100 * H)
     repeated = next_policy(story)
     repeated.deadlines.append(repeated.deadlines[0])
-    for request in (fixed, too_long, repeated):
+    for request in (changed_fixed, too_long, repeated):
         assert wrong_fields(partial(story.coordinator.PublishDeadlinePolicy, request))
     with service.database.transaction(SYSTEM) as tx:
         assert policies.newest(tx)() == 0

@@ -60,10 +60,10 @@ def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(
     story: Story,
 ) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
-    before, others = version(operator), versions(story)
+    line_version, other_versions = version(operator), versions(story)
     created = story.contact()
-    assert (version(operator) != before, versions(story)) == (True, others)
-    before = version(operator)
+    assert (version(operator) != line_version, versions(story)) == (True, other_versions)
+    line_version = version(operator)
     operator.CreateCallback(
         callback=c.Callback(
             contact_id=created.contact.id,
@@ -71,7 +71,7 @@ def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(
             hour_code=c.HOUR_BAND_EVENING,
         )
     )
-    assert (version(operator) != before, versions(story)) == (True, others)
+    assert (version(operator) != line_version, versions(story)) == (True, other_versions)
 
 
 def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -> None:
@@ -86,13 +86,13 @@ def test_a_plan_changes_only_the_version_of_its_own_organisation(story: Story) -
 
 
 def test_a_change_that_began_first_but_committed_last_is_seen(story: Story) -> None:
-    """The late change is dated before the latest change that was already seen."""
-    early, late = story.sent(), story.sent()
+    """The second change is dated before the first, which was already seen."""
+    earlier, later = story.sent(), story.sent()
     story.service.clock.advance(timedelta(seconds=2))
-    story.shelter.AcknowledgeReferral(id=late.id, etag=late.etag)
+    story.shelter.AcknowledgeReferral(id=later.id, etag=later.etag)
     before = versions(story)
     story.service.clock.advance(timedelta(seconds=-1))
-    story.shelter.AcknowledgeReferral(id=early.id, etag=early.etag)
+    story.shelter.AcknowledgeReferral(id=earlier.id, etag=earlier.etag)
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 

@@ -56,8 +56,8 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
 }
 LIVE = set(MODEL["withdraw"][0].split())
 BACK = {"declined", "not_delivered", "expired", "rerouted"}
-TIMED = {*LIVE, "draft"}  # in these states, a deadline has to run
-# the main path, preferred so that lives reach late states
+TIMED = {*LIVE, "draft"}  # the states in which a deadline has to run
+# the steps of the main path are drawn more often, so that lives reach late states
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 ANY_SIDE = list(ACTORS)
 
@@ -73,15 +73,15 @@ class Life(RuleBasedStateMachine):
         self.has_asked = False
         self.override = ""
         self.version = 2
-        self.overridden = NOON
+        self.override_time = NOON
         self.appointment: datetime | None = None
         self.need_is_open = False
-        self.silence = 7
-        self.reminded: datetime | None = None
-        self.deleting = False  # a receiver has to confirm the deletion
+        self.silence_days = 7
+        self.remind_time: datetime | None = None
+        self.deletion_due = False  # a receiver has to confirm the deletion
 
     def succeeds(self, step: Step, side: Side | None, possible: bool) -> bool:
-        """Takes a step, and checks that it succeeds exactly where the model calls it possible."""
+        """Takes a step, and checks that it succeeds exactly if the model calls it possible."""
         try:
             step(self.referral, ACTORS[side], self.now)
         except Conflict:
@@ -100,7 +100,7 @@ class Life(RuleBasedStateMachine):
         if self.succeeds(STEPS[verb], side, possible):
             self.state, self.has_asked = target, self.has_asked or verb == "ask"
             self.need_is_open = target in BACK
-            self.silence = 7 if verb in ("start", "reopen") else self.silence
+            self.silence_days = 7 if verb in ("start", "reopen") else self.silence_days
 
     @rule(side=st.sampled_from(ANY_SIDE))
     def close_the_need(self, side: Side | None) -> None:
@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
             referral.send(actor, now, DAYS, receipt, safe_contact_known=True, note="in danger")
 
         if self.succeeds(send, side, self.state == "draft" and side is Side.SENDER):
-            self.state, self.override, self.overridden = "sent", "open", self.now
+            self.state, self.override, self.override_time = "sent", "open", self.now
 
     @rule(side=st.sampled_from(ANY_SIDE))
     def confirm_the_override(self, side: Side | None) -> None:
@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
             self.state in LIVE
             and side is Side.COORDINATOR  # the sender in this model is the worker who sent it
             and self.override == "open"
-            and self.now < self.overridden + timedelta(hours=12)
+            and self.now < self.override_time + timedelta(hours=12)
         )
         if self.succeeds(STEPS["confirm_override"], side, possible):
             self.override = "confirmed"
@@ -157,14 +157,14 @@ class Life(RuleBasedStateMachine):
         if self.succeeds(STEPS[verb], side, possible):
             scheduled = verb == "schedule_appointment"
             self.appointment = self.now + timedelta(days=2) if scheduled else None
-            self.silence = 30 if verb == "attend_appointment" else 7
+            self.silence_days = 30 if verb == "attend_appointment" else 7
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def write_a_note(self, side: Side | None) -> None:
         possible = self.state in LIVE and side in (Side.SENDER, Side.RECEIVER)
-        written = self.succeeds(STEPS["add_note"], side, possible)
-        if written and self.state == "in_progress" and side is Side.RECEIVER:
-            self.silence = 7 if self.appointment else 30
+        succeeded = self.succeeds(STEPS["add_note"], side, possible)
+        if succeeded and self.state == "in_progress" and side is Side.RECEIVER:
+            self.silence_days = 7 if self.appointment else 30
 
     @rule(side=st.sampled_from([Side.SENDER, *ACTORS]), urgency=st.sampled_from(Urgency))
     def amend(self, side: Side | None, urgency: Urgency) -> None:
@@ -180,9 +180,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(side=st.sampled_from([Side.COORDINATOR, *ACTORS]))
     def remind(self, side: Side | None) -> None:
-        waits = self.state in LIVE or self.need_is_open or self.deleting
-        reminded_recently = self.reminded is not None and self.now < self.reminded + timedelta(
-            hours=1
+        waits = self.state in LIVE or self.need_is_open or self.deletion_due
+        reminded_recently = (
+            self.remind_time is not None and self.now < self.remind_time + timedelta(hours=1)
         )
         before = self.referral.step_version
         if not waits or side is not Side.COORDINATOR or reminded_recently:
@@ -194,18 +194,18 @@ class Life(RuleBasedStateMachine):
             return
         STEPS["remind"](self.referral, ACTORS[side], self.now)
         assert self.referral.step_version == before, "a reminder makes no etag stale"
-        self.version, self.reminded = self.version + 1, self.now
+        self.version, self.remind_time = self.version + 1, self.now
 
     @rule(data=st.data())
     def take_an_offered_step(self, data: st.DataObject) -> None:
         side = data.draw(st.sampled_from([Side.SENDER, Side.RECEIVER]))
-        offered = [
+        offered_verbs = [
             v
             for v in self.referral.allowed_verbs(ACTORS[side], self.now)
             if v in MODEL and v not in ("decline", "withdraw", "reroute")
         ]
-        if offered:
-            self.step(data.draw(st.sampled_from(offered)), side)
+        if offered_verbs:
+            self.step(data.draw(st.sampled_from(offered_verbs)), side)
 
     @rule()
     def withdraw_the_consent(self) -> None:
@@ -214,30 +214,34 @@ class Life(RuleBasedStateMachine):
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
             self.version += live or self.state == "draft" or self.need_is_open
             if live or self.state == "draft":
-                self.state, self.deleting = "consent_withdrawn", live
+                self.state, self.deletion_due = "consent_withdrawn", live
             self.need_is_open = False
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def confirm_the_deletion(self, side: Side | None) -> None:
-        possible = self.deleting and self.state == "consent_withdrawn" and side is Side.RECEIVER
+        possible = self.deletion_due and self.state == "consent_withdrawn" and side is Side.RECEIVER
         if self.succeeds(STEPS["confirm_deletion"], side, possible):
-            self.deleting = False
+            self.deletion_due = False
 
     @rule(minutes=st.integers(1, 3_000))
     def let_time_pass(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
-        decide = [c for c in self.referral.deadlines if c.kind is DeadlineKind.DECIDE and c.running]
-        over = [c for c in decide if self.now >= c.start_time + 2 * (c.due_time - c.start_time)]
-        steps = self.referral.step_version
+        decisions = [
+            c for c in self.referral.deadlines if c.kind is DeadlineKind.DECIDE and c.running
+        ]
+        expired = [
+            c for c in decisions if self.now >= c.start_time + 2 * (c.due_time - c.start_time)
+        ]
+        step_version = self.referral.step_version
         fired = self.referral.fire_deadlines(self.now, DAYS)
         self.version += len(fired)
         assert [event.verb for event in fired if event.from_state is not event.to_state] == [
             "expired"
-        ] * len(over)
-        assert (self.referral.step_version == steps) == (not over), (
+        ] * len(expired)
+        assert (self.referral.step_version == step_version) == (not expired), (
             "of the fired deadlines, only an expiry makes an etag stale"
         )
-        if over:
+        if expired:
             self.state, self.need_is_open = "expired", True
         assert self.referral.fire_deadlines(self.now, DAYS) == []
 
@@ -253,7 +257,7 @@ class Life(RuleBasedStateMachine):
         for deadline in self.referral.deadlines:
             if deadline.kind is DeadlineKind.SILENCE and deadline.running:
                 assert deadline.start_time >= (self.appointment or NOON)
-                assert deadline.due_time - deadline.start_time == timedelta(days=self.silence)
+                assert deadline.due_time - deadline.start_time == timedelta(days=self.silence_days)
 
     @invariant()
     def the_history_folds_to_the_state_without_a_gap(self) -> None:
@@ -266,26 +270,26 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def a_deadline_runs_while_somebody_is_expected_to_act(self) -> None:
-        every = running_kinds(self.referral)
-        of_override = (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
-        running = [kind for kind in every if kind not in of_override]
-        assert bool(running) == (self.state in TIMED or self.need_is_open or self.deleting)
+        all_kinds = running_kinds(self.referral)
+        override_kinds = (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
+        other_kinds = [kind for kind in all_kinds if kind not in override_kinds]
+        assert bool(other_kinds) == (self.state in TIMED or self.need_is_open or self.deletion_due)
         live = self.state in LIVE
-        assert [kind in every for kind in of_override] == [
+        assert [kind in all_kinds for kind in override_kinds] == [
             live and self.override == "open",
             live and self.override in ("open", "confirmed"),
         ]
-        assert len(running) == len(set(running))
-        assert (self.referral.next_due_time is not None) == bool(every)
+        assert len(other_kinds) == len(set(other_kinds))
+        assert (self.referral.next_due_time is not None) == bool(all_kinds)
         # a deadline may restart
-        amended = max(
+        last_amendment = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0
         )
         levels = [
             (event.clock, event.verb)
             for event in self.referral.events
             if event.clock in (DeadlineKind.ACKNOWLEDGE, DeadlineKind.DECIDE)
-            and event.version > amended
+            and event.version > last_amendment
         ]
         assert len(levels) == len(set(levels))
 

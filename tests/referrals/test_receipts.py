@@ -1,6 +1,6 @@
 """The rules of a consent receipt, without a database.
 
-The tests cover which records are valid, to whom a receipt opens data and until when, and the signed
+The tests cover the validity of a record, the recipient and the period of its access, and the signed
 text.
 """
 
@@ -27,10 +27,10 @@ from services.referrals.referrals.domain.record import Actor
 from tests.builders import NOON, violations_of
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-SEVEN = tuple("abcdefg")
+SEVEN_POINTS = tuple("abcdefg")
 ADULT, CHILD = Circumstances("18-24", "SHELTER"), Circumstances("12-17", "SHELTER")
-SMALL, UNKNOWN = Circumstances("0-11", "SHELTER"), Circumstances("", "SHELTER")
-OWN = Receipt(
+SMALL_CHILD, UNKNOWN_AGE = Circumstances("0-11", "SHELTER"), Circumstances("", "SHELTER")
+CONSENT = Receipt(
     "receipt",
     "person",
     "ngo",
@@ -42,18 +42,18 @@ OWN = Receipt(
     "spoken",
     NOON,
     recorded_by_worker_id="worker",
-    explained_codes=SEVEN,
+    explained_codes=SEVEN_POINTS,
     circumstances=ADULT,
 )
-GUARDIAN = replace(OWN, giver_code="guardian", assent_code="given", circumstances=CHILD)
+GUARDIAN = replace(CONSENT, giver_code="guardian", assent_code="given", circumstances=CHILD)
 DECISION = replace(GUARDIAN, giver_code=BEST_INTEREST, assent_code="refused", explained_codes=())
-ANOTHER = replace(
-    OWN, giver_code="guardian", giver_ground_code="court", until_time=NOON + 72 * HOUR
+PROXY_CONSENT = replace(
+    CONSENT, giver_code="guardian", giver_ground_code="court", until_time=NOON + 72 * HOUR
 )
 OVERRIDE = Receipt.override(
     "receipt", "person", "ngo", "worker", "shelter", "HOU.EMG", "life_in_danger", NOON
 )
-SECOND = Actor("worker", "second", "ngo", kin=NONE)
+SECOND_PERSON = Actor("worker", "second", "ngo", kin=NONE)
 
 
 def refused_with(reason: str) -> AbstractContextManager[object]:
@@ -64,13 +64,13 @@ def refused_with(reason: str) -> AbstractContextManager[object]:
 @pytest.mark.parametrize(
     "receipt",
     [
-        OWN,
+        CONSENT,
         # to the last minute of the same day of the next year, with a leap day in between
-        replace(OWN, until_time=NOON + 366 * DAY + timedelta(hours=11, minutes=59)),
+        replace(CONSENT, until_time=NOON + 366 * DAY + timedelta(hours=11, minutes=59)),
         GUARDIAN,
-        replace(GUARDIAN, assent_code="too_young", circumstances=SMALL),
+        replace(GUARDIAN, assent_code="too_young", circumstances=SMALL_CHILD),
         DECISION,
-        ANOTHER,  # by another person, for three days
+        PROXY_CONSENT,  # by another person, for three days
     ],
 )
 def test_a_complete_record_is_valid(receipt: Receipt) -> None:
@@ -80,22 +80,25 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
 @pytest.mark.parametrize(
     ("receipt", "expected"),
     [
-        (replace(OWN, purpose_codes=("HOU", "")), ("purpose_codes.1", "required")),
-        (replace(OWN, purpose_codes=("XYZ",)), ("purpose_codes.0", "unknown_code")),
-        (replace(OWN, until_time=NOON), ("until_time", "out_of_range")),
-        (replace(OWN, until_time=NOON + 367 * DAY), ("until_time", "out_of_range")),
-        (replace(ANOTHER, until_time=NOON + 73 * HOUR), ("until_time", "out_of_range")),
-        (replace(OWN, explained_codes=SEVEN[:6]), ("explained_codes", "required")),
-        (replace(OWN, explained_codes=(*SEVEN[:6], "a")), ("explained_codes", "required")),
+        (replace(CONSENT, purpose_codes=("HOU", "")), ("purpose_codes.1", "required")),
+        (replace(CONSENT, purpose_codes=("XYZ",)), ("purpose_codes.0", "unknown_code")),
+        (replace(CONSENT, until_time=NOON), ("until_time", "out_of_range")),
+        (replace(CONSENT, until_time=NOON + 367 * DAY), ("until_time", "out_of_range")),
+        (replace(PROXY_CONSENT, until_time=NOON + 73 * HOUR), ("until_time", "out_of_range")),
+        (replace(CONSENT, explained_codes=SEVEN_POINTS[:6]), ("explained_codes", "required")),
+        (
+            replace(CONSENT, explained_codes=(*SEVEN_POINTS[:6], "a")),
+            ("explained_codes", "required"),
+        ),
         (replace(GUARDIAN, assent_code=""), ("assent_code", "required")),
         (replace(GUARDIAN, assent_code="", giver_code=HERSELF), ("assent_code", "required")),
         (replace(GUARDIAN, assent_code="too_young"), ("assent_code", "out_of_range")),
-        (replace(ANOTHER, giver_ground_code=""), ("giver_ground_code", "required")),
+        (replace(PROXY_CONSENT, giver_ground_code=""), ("giver_ground_code", "required")),
         (
-            replace(ANOTHER, field_groups=frozenset({FieldGroup.FAMILY})),
+            replace(PROXY_CONSENT, field_groups=frozenset({FieldGroup.FAMILY})),
             ("field_groups", "out_of_range"),
         ),
-        (replace(ANOTHER, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
+        (replace(PROXY_CONSENT, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
     ],
 )
 def test_an_incomplete_record_is_refused_by_field(
@@ -106,7 +109,7 @@ def test_an_incomplete_record_is_refused_by_field(
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    wrong = replace(OWN, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
+    wrong = replace(CONSENT, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
     assert violations_of(wrong.check) == [
         ("receipt.purpose_codes.0", "unknown_code"),
         ("receipt.until_time", "out_of_range"),
@@ -117,18 +120,18 @@ def test_all_errors_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("receipt", "reason"),
     [
-        (OWN, ""),
-        (replace(OWN, circumstances=CHILD), "guardian_required"),
-        (replace(OWN, circumstances=UNKNOWN), "guardian_required"),
-        (replace(OWN, circumstances=UNKNOWN, adult_ground_code="said_so"), ""),
+        (CONSENT, ""),
+        (replace(CONSENT, circumstances=CHILD), "guardian_required"),
+        (replace(CONSENT, circumstances=UNKNOWN_AGE), "guardian_required"),
+        (replace(CONSENT, circumstances=UNKNOWN_AGE, adult_ground_code="said_so"), ""),
         # A child's consent.
         (GUARDIAN, ""),
         (replace(GUARDIAN, giver_code="authority"), ""),
         (replace(GUARDIAN, assent_code=""), "assent_required"),
         (replace(GUARDIAN, assent_code="refused"), "assent_required"),
         (replace(GUARDIAN, assent_code="too_young"), "assent_required"),
-        (replace(GUARDIAN, assent_code="too_young", circumstances=SMALL), ""),
-        (replace(GUARDIAN, assent_code="too_young", circumstances=UNKNOWN), "assent_required"),
+        (replace(GUARDIAN, assent_code="too_young", circumstances=SMALL_CHILD), ""),
+        (replace(GUARDIAN, assent_code="too_young", circumstances=UNKNOWN_AGE), "assent_required"),
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
         # The kind of the recipient does not matter only if the age of a child is known.
@@ -139,7 +142,7 @@ def test_all_errors_are_reported_at_once() -> None:
             ),
             "",
         ),
-        (replace(DECISION, circumstances=UNKNOWN), ""),
+        (replace(DECISION, circumstances=UNKNOWN_AGE), ""),
         (
             replace(DECISION, circumstances=Circumstances("", "LAW_ENFORCEMENT")),
             "own_consent_required",
@@ -155,24 +158,26 @@ def test_all_errors_are_reported_at_once() -> None:
             "",
         ),
         # A consent for an adult by somebody else.
-        (ANOTHER, ""),
-        (replace(ANOTHER, giver_code=BEST_INTEREST), "own_consent_required"),
-        (replace(ANOTHER, giver_ground_code=""), "own_consent_required"),
-        (replace(ANOTHER, until_time=NOON + 73 * HOUR), "own_consent_required"),
+        (PROXY_CONSENT, ""),
+        (replace(PROXY_CONSENT, giver_code=BEST_INTEREST), "own_consent_required"),
+        (replace(PROXY_CONSENT, giver_ground_code=""), "own_consent_required"),
+        (replace(PROXY_CONSENT, until_time=NOON + 73 * HOUR), "own_consent_required"),
         (
-            replace(ANOTHER, field_groups=frozenset({FieldGroup.FAMILY})),
+            replace(PROXY_CONSENT, field_groups=frozenset({FieldGroup.FAMILY})),
             "own_consent_required",
         ),
-        (replace(ANOTHER, field_groups=OVERRIDE_GROUPS), ""),
-        (replace(ANOTHER, purpose_codes=("HOU", "MED")), "own_consent_required"),
-        (replace(ANOTHER, purpose_codes=()), "own_consent_required"),
+        (replace(PROXY_CONSENT, field_groups=OVERRIDE_GROUPS), ""),
+        (replace(PROXY_CONSENT, purpose_codes=("HOU", "MED")), "own_consent_required"),
+        (replace(PROXY_CONSENT, purpose_codes=()), "own_consent_required"),
         (
-            replace(ANOTHER, circumstances=Circumstances("18-24", "LAW_ENFORCEMENT")),
+            replace(PROXY_CONSENT, circumstances=Circumstances("18-24", "LAW_ENFORCEMENT")),
             "own_consent_required",
         ),
-        (replace(ANOTHER, circumstances=Circumstances("18-24", "")), "own_consent_required"),
+        (replace(PROXY_CONSENT, circumstances=Circumstances("18-24", "")), "own_consent_required"),
         (
-            replace(ANOTHER, circumstances=Circumstances("18-24", "SHELTER", has_withdrawn=True)),
+            replace(
+                PROXY_CONSENT, circumstances=Circumstances("18-24", "SHELTER", has_withdrawn=True)
+            ),
             "own_consent_required",
         ),
         # An override has no giver.
@@ -189,17 +194,17 @@ def test_the_allowed_giver_depends_on_age_ground_and_recipient(
 @pytest.mark.parametrize(
     ("receipt", "when", "reason"),
     [
-        (OWN, {}, ""),
-        (OWN, {"days": 89, "hours": 23}, ""),
-        (OWN, {"days": 90}, "receipt_expired"),
-        (replace(OWN, withdraw_time=NOON), {}, "receipt_withdrawn"),
-        (replace(OWN, withdraw_time=NOON), {"days": 90}, "receipt_withdrawn"),
-        (replace(OWN, genuine=False, withdraw_time=NOON), {}, "receipt_missing"),
-        (replace(OWN, circumstances=CHILD), {}, "guardian_required"),
+        (CONSENT, {}, ""),
+        (CONSENT, {"days": 89, "hours": 23}, ""),
+        (CONSENT, {"days": 90}, "receipt_expired"),
+        (replace(CONSENT, withdraw_time=NOON), {}, "receipt_withdrawn"),
+        (replace(CONSENT, withdraw_time=NOON), {"days": 90}, "receipt_withdrawn"),
+        (replace(CONSENT, genuine=False, withdraw_time=NOON), {}, "receipt_missing"),
+        (replace(CONSENT, circumstances=CHILD), {}, "guardian_required"),
         (DECISION, {}, "receipt_unconfirmed"),
         (replace(DECISION, confirm_time=NOON), {}, ""),
-        (ANOTHER, {}, "receipt_unconfirmed"),
-        (replace(ANOTHER, confirm_time=NOON), {}, ""),
+        (PROXY_CONSENT, {}, "receipt_unconfirmed"),
+        (replace(PROXY_CONSENT, confirm_time=NOON), {}, ""),
         (OVERRIDE, {"hours": 11, "minutes": 59}, ""),
         (OVERRIDE, {"hours": 12}, "receipt_unconfirmed"),
         (replace(OVERRIDE, confirm_time=NOON), {"hours": 12}, ""),
@@ -219,18 +224,24 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
 
 
 @pytest.mark.parametrize(
-    ("receipt", "to", "purpose", "groups", "opens"),
+    ("receipt", "to", "purpose", "groups", "expected"),
     [
-        (OWN, "shelter", "HOU", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
-        (OWN, "shelter", "HOU.EMG", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
-        (OWN, "shelter", "HOU", [], Grant("person", frozenset())),
-        (OWN, "clinic", "HOU", [IDENTITY], "receipt_recipient_differs"),
-        (OWN, "shelter", "MED", [IDENTITY], "receipt_purpose_differs"),
-        (replace(OWN, purpose_codes=("HOU.EMG",)), "shelter", "HOU", [], "receipt_purpose_differs"),
-        (OWN, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
-        (replace(OWN, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
+        (CONSENT, "shelter", "HOU", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
+        (CONSENT, "shelter", "HOU.EMG", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
+        (CONSENT, "shelter", "HOU", [], Grant("person", frozenset())),
+        (CONSENT, "clinic", "HOU", [IDENTITY], "receipt_recipient_differs"),
+        (CONSENT, "shelter", "MED", [IDENTITY], "receipt_purpose_differs"),
+        (
+            replace(CONSENT, purpose_codes=("HOU.EMG",)),
+            "shelter",
+            "HOU",
+            [],
+            "receipt_purpose_differs",
+        ),
+        (CONSENT, "shelter", "HOU", [IDENTITY, CONTACT], "receipt_field_group_differs"),
+        (replace(CONSENT, withdraw_time=NOON), "clinic", "MED", [CONTACT], "receipt_withdrawn"),
         # The recipient does not learn that the person turned out to be a child.
-        (replace(OWN, circumstances=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
+        (replace(CONSENT, circumstances=CHILD), "shelter", "HOU", [IDENTITY], "receipt_missing"),
         (
             OVERRIDE,
             "shelter",
@@ -249,10 +260,10 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
     ],
 )
 def test_a_receipt_opens_only_its_field_groups_to_its_recipient_for_its_purpose(
-    receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], opens: Grant | str
+    receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], expected: Grant | str
 ) -> None:
-    with refused_with("" if isinstance(opens, Grant) else opens):
-        assert receipt.grant_for(to, purpose, frozenset(groups), NOON) == opens
+    with refused_with("" if isinstance(expected, Grant) else expected):
+        assert receipt.grant_for(to, purpose, frozenset(groups), NOON) == expected
 
 
 def test_a_grant_before_confirmation_shows_only_the_first_name() -> None:
@@ -296,8 +307,8 @@ def test_an_override_covers_one_need_one_recipient_and_three_days() -> None:
         (OVERRIDE, 12 * HOUR, "receipt_expired"),
         (DECISION, 12 * HOUR, ""),
         (DECISION, 90 * DAY, "receipt_expired"),
-        (ANOTHER, HOUR, ""),
-        (OWN, HOUR, "nothing_to_confirm"),
+        (PROXY_CONSENT, HOUR, ""),
+        (CONSENT, HOUR, "nothing_to_confirm"),
         (replace(OVERRIDE, confirm_time=NOON), HOUR, "nothing_to_confirm"),
         (replace(OVERRIDE, recorded_by_worker_id="second"), HOUR, "second_person_required"),
         (replace(DECISION, withdraw_time=NOON), HOUR, "receipt_withdrawn"),
@@ -309,21 +320,21 @@ def test_a_second_person_confirms_a_live_record_once_if_it_needs_confirmation(
     new_receipt, moment = replace(receipt), NOON + when
     confirmed = replace(receipt, confirm_time=moment, confirmed_by_worker_id="second", version=2)
     with refused_with(reason):
-        new_receipt.confirm(SECOND, moment)
+        new_receipt.confirm(SECOND_PERSON, moment)
     assert new_receipt == (receipt if reason else confirmed)
 
 
 def test_a_token_older_than_the_record_cannot_confirm_it() -> None:
-    before = replace(SECOND, kin=replace(NONE, time=NOON - HOUR))
+    old_token = replace(SECOND_PERSON, kin=replace(NONE, time=NOON - HOUR))
     with pytest.raises(Unauthenticated, match=r"^token_expired$"):
-        replace(DECISION).confirm(before, NOON + HOUR)
-    replace(DECISION).confirm(replace(SECOND, kin=replace(NONE, time=NOON)), NOON + HOUR)
+        replace(DECISION).confirm(old_token, NOON + HOUR)
+    replace(DECISION).confirm(replace(SECOND_PERSON, kin=replace(NONE, time=NOON)), NOON + HOUR)
 
 
 def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
-    receipt = replace(OWN)
+    receipt = replace(CONSENT)
     receipt.withdraw(NOON + HOUR)
-    assert receipt == replace(OWN, withdraw_time=NOON + HOUR, version=2)
+    assert receipt == replace(CONSENT, withdraw_time=NOON + HOUR, version=2)
     receipt.end(NOON + 2 * HOUR)
     assert (receipt.until_time, receipt.version) == (NOON + 2 * HOUR, 3)
     receipt.end(NOON + 3 * HOUR)
@@ -332,19 +343,19 @@ def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
 
 def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     zone = timezone(timedelta(hours=-6))
-    elsewhere = replace(OWN, create_time=NOON.astimezone(zone))
+    receipt = replace(CONSENT, create_time=NOON.astimezone(zone))
     try:
-        with monkeypatch.context() as machine:
-            machine.setenv("TZ", "America/Managua")
+        with monkeypatch.context() as environment:
+            environment.setenv("TZ", "America/Managua")
             time.tzset()
-            assert elsewhere.canonical() == OWN.canonical()
+            assert receipt.canonical() == CONSENT.canonical()
     finally:
         time.tzset()
 
 
 def test_the_signed_text_holds_every_field_on_its_own_line_in_a_fixed_form() -> None:
     receipt = replace(
-        OWN,
+        CONSENT,
         field_groups=frozenset({FieldGroup.IDENTITY, FieldGroup.CONTACT}),
         purpose_codes=("MED", "HOU"),
         signature="not itself",
@@ -372,5 +383,5 @@ def test_the_signed_text_holds_every_field_on_its_own_line_in_a_fixed_form() -> 
         "withdraw_time=",
         "version=1",
     ]
-    grounds = replace(OWN, adult_ground_code="said_so", giver_ground_code="court").canonical()
-    assert grounds == OWN.canonical() + b"\nadult_ground_code=said_so\ngiver_ground_code=court"
+    grounds = replace(CONSENT, adult_ground_code="said_so", giver_ground_code="court").canonical()
+    assert grounds == CONSENT.canonical() + b"\nadult_ground_code=said_so\ngiver_ground_code=court"

@@ -15,7 +15,7 @@ from tests.referrals.conftest import Service
 ASK = reflection_pb2.ServerReflectionRequest(list_services="")
 
 
-def listed(service: Service, *metadata: tuple[str, str]) -> list[str]:
+def listed_services(service: Service, *metadata: tuple[str, str]) -> list[str]:
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(service.channel)
     [answer] = list(stub.ServerReflectionInfo(iter([ASK]), metadata=metadata, timeout=10))
     return [entry.name for entry in answer.list_services_response.service]
@@ -33,12 +33,12 @@ def test_c15_reflection_lists_no_rpcs_to_a_caller_without_a_valid_token(
     service: Service, metadata: tuple[tuple[str, str], ...], reason: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        listed(service, *metadata)
+        listed_services(service, *metadata)
     assert (caught.value.code().name, caught.value.details()) == ("UNAUTHENTICATED", reason)
 
 
 def test_c15_reflection_lists_the_rpcs_to_a_caller_with_a_token(service: Service) -> None:
-    assert "enlace.referrals.v1.Referrals" in listed(
+    assert "enlace.referrals.v1.Referrals" in listed_services(
         service, *service.as_("ngo", "WORKER").metadata()
     )
 
@@ -57,7 +57,7 @@ def test_c15_open_reflection_streams_occupy_no_thread_of_other_calls(service: Se
     ]
     try:
         assert next(streams[0])
-        assert ngo.CountReferrals().total >= 0
+        ngo.CountReferrals()  # is answered, although the server has fewer threads than streams
     finally:
         for stream in streams:
             stream.cancel()

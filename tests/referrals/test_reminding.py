@@ -32,13 +32,13 @@ def reminded_organizations(story: Story, referral: pb.Referral) -> list[str]:
 
 def test_a_reminder_names_the_side_whose_turn_it_is_and_keeps_the_etag(story: Story) -> None:
     sent = story.sent()
-    after = remind(story, sent)
-    assert (after.state, after.etag, after.clocks) == (
+    reminded = remind(story, sent)
+    assert (reminded.state, reminded.etag, reminded.clocks) == (
         sent.state,
         sent.etag,
         read(story.coordinator, sent.id).clocks,
     )
-    assert after.remind_time.ToDatetime() == after.update_time.ToDatetime()
+    assert reminded.remind_time.ToDatetime() == reminded.update_time.ToDatetime()
     assert reminded_organizations(story, sent) == [ORG["shelter"]]
     question = story.shelter.AskReferral(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_HEALTH
@@ -67,16 +67,14 @@ def test_a_repeated_request_reminds_once(story: Story) -> None:
     assert len(reminded_organizations(story, sent)) == 1
 
 
-def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(
-    story: Story,
-) -> None:
-    refused = declined(story)
-    remind(story, refused)
-    assert reminded_organizations(story, refused) == [ORG["ngo"]]
-    for client, reminded in ((story.ngo, True), (story.shelter, False)):
-        assert read(client, refused.id).HasField("remind_time") == reminded
-        verbs = {event.verb for event in history(client, refused.id)}
-        assert ("reminded" in verbs) == reminded
+def test_a_reminder_of_a_returned_referral_reaches_only_its_sender(story: Story) -> None:
+    returned = declined(story)
+    remind(story, returned)
+    assert reminded_organizations(story, returned) == [ORG["ngo"]]
+    for client, sees_reminder in ((story.ngo, True), (story.shelter, False)):
+        assert read(client, returned.id).HasField("remind_time") == sees_reminder
+        verbs = {event.verb for event in history(client, returned.id)}
+        assert ("reminded" in verbs) == sees_reminder
 
 
 def test_only_coordinators_remind_and_only_of_referrals_that_wait(story: Story) -> None:

@@ -11,7 +11,7 @@ from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
-from services.referrals.referrals.store import renewals as book
+from services.referrals.referrals.store import renewals
 from tests.builders import NOON, refusal, wrong_fields
 from tests.referrals.conftest import (
     ARRIVAL,
@@ -34,7 +34,7 @@ def at_noon(service: Service) -> None:
 def announce_ends(service: Service) -> int:
     """Announces the consents that end soon; returns their number."""
     return DeadlineScheduler(
-        service.made.renewals, service.database, service.clock, book.next_time, "renewals"
+        service.made.renewals, service.database, service.clock, renewals.next_time, "renewals"
     ).fire()
 
 
@@ -78,8 +78,8 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
     service.clock.advance(timedelta(days=80))
     assert renew_consent(story, sent, days=90).receipt_id != sent.receipt_id
     with service.database.transaction(SYSTEM) as tx:
-        former = service.made.consents._receipts.get(tx, sent.receipt_id)
-    assert former.until_time == service.clock.now()
+        former_consent = service.made.consents._receipts.get(tx, sent.receipt_id)
+    assert former_consent.until_time == service.clock.now()
     service.clock.advance(timedelta(days=20))  # by now, the first consent would have ended
     open_identity(story.shelter, sent.person_id, sent.id)
     service.clock.advance(timedelta(days=71))
@@ -154,19 +154,19 @@ def test_a_consent_cannot_be_replaced_by_itself(story: Story) -> None:
     assert sent.receipt_id not in {receipt.id for receipt in receipts}
 
 
-@pytest.mark.parametrize("end", ["withdrawn", "over"])
+@pytest.mark.parametrize("end", ["consent_withdrawn", "referral_withdrawn"])
 def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
     story: Story, service: Service, end: str
 ) -> None:
     sent = story.sent()
-    if end == "withdrawn":
+    if end == "consent_withdrawn":
         story.ngo.WithdrawReceipt(id=sent.receipt_id)
     else:
         story.ngo.WithdrawReferral(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     service.clock.advance(timedelta(days=80))
     assert announce_ends(service) == 0
     with service.database.transaction(SYSTEM) as tx:
-        assert book.next_time(tx) is None, "and the consent is not checked again"
+        assert renewals.next_time(tx) is None, "the consent is not checked again"
 
 
 def test_only_the_sender_can_replace_the_consent_of_a_referral(story: Story) -> None:

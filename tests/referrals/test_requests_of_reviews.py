@@ -21,7 +21,7 @@ from services.referrals.people.store import anomalies
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Client, Story
 from tests.referrals.honest_referrals import Beginning, on
-from tests.referrals.honest_requests import BEGINNINGS as OTHERS
+from tests.referrals.honest_requests import BEGINNINGS as OTHER_BEGINNINGS
 from tests.referrals.test_advice import publish, texts_of
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
@@ -80,8 +80,8 @@ def _emergency(story: Story) -> emergencies_pb2.Emergency:
 def _past_emergency(story: Story) -> emergencies_pb2.Emergency:
     emergency = _emergency(story)
     story.service.clock.advance(timedelta(days=2))
-    now: emergencies_pb2.Emergency = story.ngo.GetEmergency(id=emergency.id)
-    return now
+    stored: emergencies_pb2.Emergency = story.ngo.GetEmergency(id=emergency.id)
+    return stored
 
 
 def _proposed_erasure(story: Story) -> str:
@@ -126,7 +126,7 @@ def test_every_rpc_is_covered_by_these_tests() -> None:
         for method in service.methods
         if not method.server_streaming  # test_watch.py
     }
-    assert {name.split(" ")[0] for name in OTHERS | BEGINNINGS} == rpcs
+    assert {name.split(" ")[0] for name in OTHER_BEGINNINGS | BEGINNINGS} == rpcs
 
 
 @pytest.mark.long

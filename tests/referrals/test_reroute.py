@@ -1,4 +1,4 @@
-"""Rerouting: another service is asked instead.
+"""Rerouting, by which another service is asked instead.
 
 One step ends the referral and gives the sender a draft for the next service. The need stays open
 until the draft is sent.
@@ -27,10 +27,10 @@ from tests.referrals.conftest import (
 
 
 def reroute_request_for(
-    referral: pb.Referral, service: str = "clinic_visit", **words: Any
+    referral: pb.Referral, service: str = "clinic_visit", **values: Any
 ) -> pb.RerouteReferralRequest:
     return pb.RerouteReferralRequest(
-        id=referral.id, etag=referral.etag, service_id=SERVICE[service], **words
+        id=referral.id, etag=referral.etag, service_id=SERVICE[service], **values
     )
 
 
@@ -82,25 +82,27 @@ def test_after_rerouting_the_receiver_sees_neither_the_person_nor_the_next_refer
     assert (referral.following_id, referral.unanswered) == ("", False)
     assert (referral.turn, list(referral.allowed_verbs)) == (pb.TURN_UNSPECIFIED, [])
     assert refusal(lambda: open_identity(story.shelter, sent.person_id, sent.id)) == NOT_FOUND
-    hidden = read(story.ngo, sent.id).following_id
+    draft_id = read(story.ngo, sent.id).following_id
     for client in (story.shelter, story.coordinator, story.service.as_("clinic", "WORKER")):
-        assert refusal(partial(read, client, hidden)) == NOT_FOUND
+        assert refusal(partial(read, client, draft_id)) == NOT_FOUND
 
 
 def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_changes_nothing(
     story: Story,
 ) -> None:
     sent = story.sent()
-    same = reroute_request_for(sent, "shelter_bed")
-    assert wrong_fields(lambda: story.ngo.RerouteReferral(same)) == [("service_id", "out_of_range")]
-    nowhere = pb.RerouteReferralRequest(id=sent.id, etag=sent.etag, service_id="e" * 32)
+    to_same_service = reroute_request_for(sent, "shelter_bed")
+    assert wrong_fields(lambda: story.ngo.RerouteReferral(to_same_service)) == [
+        ("service_id", "out_of_range")
+    ]
+    to_unknown_service = pb.RerouteReferralRequest(id=sent.id, etag=sent.etag, service_id="e" * 32)
     request = reroute_request_for(sent)
-    for client, refused, expected in (
+    for client, attempt, expected in (
         (story.shelter, request, ("FAILED_PRECONDITION", "illegal_transition")),
         (story.service.as_("clinic", "WORKER"), request, NOT_FOUND),
-        (story.ngo, nowhere, ("FAILED_PRECONDITION", "service_unknown")),
+        (story.ngo, to_unknown_service, ("FAILED_PRECONDITION", "service_unknown")),
     ):
-        assert refusal(partial(client.RerouteReferral, refused)) == expected
+        assert refusal(partial(client.RerouteReferral, attempt)) == expected
     with story.service.member_with_status("clinic", "SUSPENDED", active=False):
         assert refusal(lambda: story.ngo.RerouteReferral(request)) == (
             "FAILED_PRECONDITION",

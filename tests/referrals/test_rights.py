@@ -19,7 +19,7 @@ from tests.referrals.conftest import Client, Service, Story
 from tests.rights_table import SCOPES
 
 SERVICES = rights_table.services_of("referrals")
-WHERE = {
+CALLERS = {
     "sender": ("ngo", "WORKER"),
     "receiver": ("shelter", "WORKER"),
     "coordinator": ("coalition", "COORDINATOR"),
@@ -51,7 +51,7 @@ BY_PERSON = (
     "CreateReceipt",
     "ExportPerson",
 )
-HELD_ONLY = (
+OWN_FILE_ONLY = (
     "UpdateIdentity",
     "SetSafeContact",
     "ListReadings",
@@ -74,7 +74,8 @@ def test_every_rpc_admits_exactly_the_callers_that_the_page_names(
     assert cells == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))
 
 
-def staged(story: Story, stage: str) -> pb.Referral:
+def referral_in(story: Story, stage: str) -> pb.Referral:
+    """Returns a referral in one of the stages of the page."""
     if stage == "draft":
         return story.draft()
     sent = story.sent()
@@ -102,26 +103,26 @@ def test_a_referral_exists_only_where_the_page_says_so_and_otherwise_looks_unkno
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.Referrals")}
-    referral, (organization, role) = staged(story, stage), WHERE[side]
+    referral, (organization, role) = referral_in(story, stage), CALLERS[side]
     exists = rights_table.exists("referral")[stage, side]
     for role_ in {role, "WORKER", "MANAGER"} if role == "WORKER" else {role}:
         client = service.as_(organization, role_)
         for rpc in BY_REFERRAL:
-            there, elsewhere = (
+            answer, answer_if_unknown = (
                 call(client, rpc, request_for(rpc, identifier))
                 for identifier in (referral.id, UNKNOWN)
             )
             if not table[rpc].lets_in(role_):
-                assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
+                assert answer[0] == answer_if_unknown[0] == "PERMISSION_DENIED", rpc
             elif not exists:
-                assert there == elsewhere, rpc
-                assert there[0] == "NOT_FOUND", rpc
+                assert answer == answer_if_unknown, rpc
+                assert answer[0] == "NOT_FOUND", rpc
             elif rpc == "UpdateReferral" and side != "sender":
-                assert there[0] in ("NOT_FOUND", "ABORTED"), rpc
+                assert answer[0] in ("NOT_FOUND", "ABORTED"), rpc
             elif rpc == "AddNote":  # the rpc checks only the state, and not the version
-                assert there[0] in ("OK", "FAILED_PRECONDITION"), (rpc, there)
+                assert answer[0] in ("OK", "FAILED_PRECONDITION"), (rpc, answer)
             else:
-                assert there[0] in ("OK", "ABORTED"), (rpc, there)
+                assert answer[0] in ("OK", "ABORTED"), (rpc, answer)
 
 
 def request_for(rpc: str, identifier: str) -> Any:
@@ -148,21 +149,21 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
-    referral, (organization, role) = staged(story, stage), WHERE[side]
+    referral, (organization, role) = referral_in(story, stage), CALLERS[side]
     exists = rights_table.exists("file of a person")[stage, side]
     client = service.as_(organization, role)
     for rpc in BY_PERSON:
-        there, elsewhere = (
+        answer, answer_if_unknown = (
             call(client, rpc, request_about(rpc, identifier))
             for identifier in (referral.person_id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
-            assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
-        elif not exists or (side == "receiver" and rpc in HELD_ONLY):
-            assert there == elsewhere, rpc
-            assert there[0] == "NOT_FOUND", rpc
+            assert answer[0] == answer_if_unknown[0] == "PERMISSION_DENIED", rpc
+        elif not exists or (side == "receiver" and rpc in OWN_FILE_ONLY):
+            assert answer == answer_if_unknown, rpc
+            assert answer[0] == "NOT_FOUND", rpc
         else:
-            assert there[0] in ("OK", "ABORTED", "INVALID_ARGUMENT"), (rpc, there)
+            assert answer[0] in ("OK", "ABORTED", "INVALID_ARGUMENT"), (rpc, answer)
 
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
@@ -171,20 +172,20 @@ def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_loo
     stage: str, side: str, story: Story, service: Service
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
-    referral, (organization, role) = staged(story, stage), WHERE[side]
+    referral, (organization, role) = referral_in(story, stage), CALLERS[side]
     client = service.as_(organization, role)
     for rpc in BY_REFERRAL_OF_PEOPLE:
-        there, elsewhere = (
+        answer, answer_if_unknown = (
             call(client, rpc, request_about(rpc, identifier))
             for identifier in (referral.id, UNKNOWN)
         )
         if not table[rpc].lets_in(role):
-            assert there[0] == elsewhere[0] == "PERMISSION_DENIED", rpc
+            assert answer[0] == answer_if_unknown[0] == "PERMISSION_DENIED", rpc
         elif not rights_table.exists("file of a person")[stage, side]:
-            assert there == elsewhere, rpc
-            assert there[0] == "NOT_FOUND", rpc
+            assert answer == answer_if_unknown, rpc
+            assert answer[0] == "NOT_FOUND", rpc
         else:
-            assert there[0] == "OK", (rpc, there)
+            assert answer[0] == "OK", (rpc, answer)
 
 
 def request_about(rpc: str, identifier: str) -> Any:

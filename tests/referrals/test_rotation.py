@@ -21,7 +21,7 @@ from keys import key_folder
 from keys.rotation import DEAD_LETTERS, count_older, rewrap
 from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import contacts_pb2
-from services.notifications.__main__ import SEALED as OF_NOTIFICATIONS
+from services.notifications.__main__ import SEALED as SEALED_IN_NOTIFICATIONS
 from services.referrals.__main__ import SEALED
 from tests.builders import NOON
 from tests.referrals.conftest import Service, Story
@@ -94,19 +94,20 @@ def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     )
     created = operator.CreateContact(contact=contact).contact
     person = story.person()
-    before = max(key_folder.ring(service.keys, "sealing.referrals"))
+    former_number = max(key_folder.ring(service.keys, "sealing.referrals"))
     code, output = run_command(service, "rotate-keys")
-    assert (code, output["newest"], output["unreadable"]) == (0, before + 1, 0)
+    assert (code, output["newest"], output["unreadable"]) == (0, former_number + 1, 0)
     assert output["wrapped"] >= 2
     assert remaining_rows(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
     assert operator.GetContact(id=created.id).note == "she said it"
-    later = story.person(given_name="Abril")  # made by the running service, which was not restarted
+    # the running service, which was not restarted, makes this file
+    new_person = story.person(given_name="Abril")
     assert run_command(service, "rotate-keys", "--dry-run") == (
         0,
-        {"waiting": 0, "newest": before + 1},
+        {"waiting": 0, "newest": former_number + 1},
     )
-    assert open_identity(story.ngo, later.id).given_name == "Abril"
+    assert open_identity(story.ngo, new_person.id).given_name == "Abril"
 
 
 def test_names_and_references_are_still_found_after_a_rotation(
@@ -126,11 +127,11 @@ def test_a_rotation_killed_midway_can_be_resumed_and_loses_nothing(
     add_files(service, 6_000)
     person, newest = story.person(), max(key_folder.ring(service.keys, "sealing.referrals"))
     keyring = key_folder.keyring(service.keys, "referrals")
-    process, mark = start_command(service, "rotate-keys"), (newest + 1).to_bytes(2, "big")
-    rewrapped = "SELECT FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s LIMIT 1"
+    process, key_number = start_command(service, "rotate-keys"), (newest + 1).to_bytes(2, "big")
+    statement = "SELECT FROM person_keys WHERE substring(wrapped FROM 2 FOR 2) = %s LIMIT 1"
     end = time.monotonic() + 30
     while time.monotonic() < end and process.poll() is None:
-        if service.rows(rewrapped, mark):
+        if service.rows(statement, key_number):
             process.send_signal(signal.SIGKILL)
             break
     process.communicate(timeout=30)
@@ -153,7 +154,7 @@ def test_a_rotation_killed_midway_can_be_resumed_and_loses_nothing(
 def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     story: Story, service: Service
 ) -> None:
-    person, first = story.person(), key_folder.secret(service.keys, "sealing.referrals")
+    person, first_key = story.person(), key_folder.secret(service.keys, "sealing.referrals")
     run_command(service, "rotate-keys")
     assert run_command(service, "retire-keys")[0] == 1, (
         "backups from before the rotation need the key"
@@ -171,36 +172,38 @@ def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], (
         "a start does not make the first key again"
     )
-    started = key_folder.keyring(service.keys, "referrals")
+    keyring = key_folder.keyring(service.keys, "referrals")
     wrapped, place = wrapped_key(service, person.id), f"person_keys/{person.id}/wrapped"
-    started.unwrap(wrapped, place)
+    keyring.unwrap(wrapped, place)
     with pytest.raises(CannotOpen):
-        Keyring(first).unwrap(wrapped, place)
-    assert started.fingerprint(b"x", "references") == Keyring(first).fingerprint(b"x", "references")
+        Keyring(first_key).unwrap(wrapped, place)
+    assert keyring.fingerprint(b"x", "references") == Keyring(first_key).fingerprint(
+        b"x", "references"
+    )
     assert story.ngo.SearchPeople(name="Ximena").people
 
 
 def test_a_row_that_cannot_be_opened_is_reported_and_the_others_are_rewrapped(
     story: Story, service: Service
 ) -> None:
-    broken, person = story.person(), story.person()
-    original = wrapped_key(service, broken.id)
+    damaged, person = story.person(), story.person()
+    original = wrapped_key(service, damaged.id)
     change = "UPDATE person_keys SET wrapped = %s WHERE person_id = %s"
-    service.as_owner(change, wrapped_key(service, person.id), broken.id)
+    service.as_owner(change, wrapped_key(service, person.id), damaged.id)
     code, output = run_command(service, "rotate-keys")
     assert (code, output["unreadable"]) == (1, 1)
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
     assert run_command(service, "retire-keys", "--at-once")[0] == 1
-    service.as_owner(change, original, broken.id)
+    service.as_owner(change, original, damaged.id)
     assert rewrap(service.database, key_folder.keyring(service.keys, "referrals"), PLACES) == (1, 0)
 
 
 def test_every_column_sealed_with_a_services_key_is_rewrapped(service: Service) -> None:
     """Compares the list of rewrapped columns with the binary columns of the database.
 
-    Hashes are left out, and columns that are sealed with another key, such as the person's own.
+    The comparison leaves out hashes, and columns sealed with another key, such as the person's own.
     """
-    left_out = {
+    exceptions = {
         ("sealing_checks", "value"),
         ("person_sealed", "sealed"),
         ("referral_events", "note_sealed"),
@@ -217,6 +220,10 @@ def test_every_column_sealed_with_a_services_key_is_rewrapped(service: Service) 
     hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
     sealed = {
         (row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes
-    } - left_out
+    } - exceptions
     assert sealed == {(place.table, place.column) for place in PLACES}
-    assert {place.column for place in OF_NOTIFICATIONS} == {"email", "secret", "former_secret"}
+    assert {place.column for place in SEALED_IN_NOTIFICATIONS} == {
+        "email",
+        "secret",
+        "former_secret",
+    }

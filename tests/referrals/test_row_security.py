@@ -24,7 +24,7 @@ from services.referrals.people.store import anomalies
 from tests.builders import NOON, NOT_FOUND, NOTHING_UNSAFE, refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, read
 
-WALLED = (
+PROTECTED = (
     "people",
     "person_keys",
     "person_sealed",
@@ -47,7 +47,7 @@ WALLED = (
     "anomalies",
     "emergencies",
 )
-HERS = (
+TABLES_OF_PEOPLE = (
     "people",
     "person_keys",
     "person_sealed",
@@ -76,11 +76,13 @@ def scoped(
 
 def visible_rows(connection: psycopg.Connection[dict[str, Any]]) -> dict[str, int]:
     """Returns the number of rows of each protected table in this scope."""
-    return {table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in WALLED}
+    return {
+        table: len(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in PROTECTED
+    }
 
 
 @pytest.fixture(scope="module")
-def full(service: Service) -> dict[str, int]:
+def row_counts(service: Service) -> dict[str, int]:
     """Fills every table with rows of the NGO, the shelter and the line.
 
     Returns the number of all rows by table. One draft is abandoned and names no receiver.
@@ -116,15 +118,15 @@ def full(service: Service) -> dict[str, int]:
     story.ngo.ProposeErasure(person_id=story.person().id)
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_URGENT)
     story.ngo.CreateEnquiry(**NOTHING_UNSAFE, content=content, service_ids=[SERVICE["shelter_bed"]])
-    nowhere = story.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=story.person().id)
-    story.ngo.EnterReferralInError(id=nowhere.id, etag=nowhere.etag)
+    without_receiver = story.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=story.person().id)
+    story.ngo.EnterReferralInError(id=without_receiver.id, etag=without_receiver.etag)
     with service.database.transaction(SYSTEM) as tx:
         anomaly = Anomaly(
             "a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON
         )
         anomalies.note(tx, anomaly)
         parties = (ORG["shelter"], story.shelter.caller.id, ORG["ngo"])
-        urgent = EmergencyAccess(
+        access = EmergencyAccess(
             "e" * 32,
             accepted.person_id,
             accepted.id,
@@ -135,15 +137,15 @@ def full(service: Service) -> dict[str, int]:
             NOON + REVIEW_WITHIN,
         )
         emergencies.add(
-            tx, urgent, service.made.consents._files.key(tx, accepted.person_id), "no contestan"
+            tx, access, service.made.consents._files.key(tx, accepted.person_id), "no contestan"
         )
-        return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in WALLED}
+        return {table: len(tx.execute(f"SELECT 1 FROM {table}").fetchall()) for table in PROTECTED}
 
 
 def test_every_table_with_data_of_people_has_row_level_security(
-    service: Service, full: dict[str, int]
+    service: Service, row_counts: dict[str, int]
 ) -> None:
-    assert all(full.values())
+    assert all(row_counts.values())
     with psycopg.connect(service.database_url) as connection:
         rows = connection.execute(
             "SELECT relname FROM pg_class WHERE relrowsecurity AND relkind = 'r'"
@@ -151,15 +153,15 @@ def test_every_table_with_data_of_people_has_row_level_security(
         role = connection.execute(
             "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
         ).fetchone()
-        owned = connection.execute(
+        owned_tables = connection.execute(
             "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
             " AND tableowner = current_user"
         ).fetchone()
-    assert {row[0] for row in rows} == set(WALLED)
-    assert (role, owned) == ((False,), (0,))
+    assert {row[0] for row in rows} == set(PROTECTED)
+    assert (role, owned_tables) == ((False,), (0,))
 
 
-def test_without_a_scope_no_row_is_visible(service: Service, full: dict[str, int]) -> None:
+def test_without_a_scope_no_row_is_visible(service: Service, row_counts: dict[str, int]) -> None:
     with psycopg.connect(service.database_url, row_factory=dict_row) as connection:
         assert set(visible_rows(connection).values()) == {0}
     for view in ("", "member", "nonsense"):
@@ -167,24 +169,26 @@ def test_without_a_scope_no_row_is_visible(service: Service, full: dict[str, int
             assert set(visible_rows(connection).values()) == {0}
 
 
-def test_another_organisation_sees_no_row(service: Service, full: dict[str, int]) -> None:
+def test_another_organisation_sees_no_row(service: Service, row_counts: dict[str, int]) -> None:
     with scoped(service, "clinic") as connection:
         assert set(visible_rows(connection).values()) == {0}
-        for sentence in (
+        for statement in (
             "SELECT * FROM people WHERE true OR organization_id = scope_organization()",
             "SELECT p.* FROM people p JOIN person_sealed s ON s.person_id = p.id",
             "SELECT s.* FROM person_sealed s UNION ALL SELECT * FROM person_sealed",
             "WITH all_of_them AS (SELECT * FROM referrals) SELECT * FROM all_of_them",
             f"SELECT * FROM people WHERE organization_id = '{ORG['ngo']}'",
         ):
-            assert connection.execute(sentence).fetchall() == []
-        for table in set(WALLED) - {"referral_events"}:  # no role may delete from this table
+            assert connection.execute(statement).fetchall() == []
+        for table in set(PROTECTED) - {"referral_events"}:  # no role may delete from this table
             assert connection.execute(f"DELETE FROM {table}").rowcount == 0
         update = "UPDATE people SET organization_id = scope_organization()"
         assert connection.execute(update).rowcount == 0
 
 
-def test_no_organisation_writes_a_row_for_another(service: Service, full: dict[str, int]) -> None:
+def test_no_organisation_writes_a_row_for_another(
+    service: Service, row_counts: dict[str, int]
+) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE people SET organization_id = %s", (ORG["clinic"],))
     with (
@@ -199,43 +203,45 @@ def test_no_organisation_writes_a_row_for_another(service: Service, full: dict[s
 
 
 def test_sender_and_receiver_see_only_their_own_rows(
-    service: Service, full: dict[str, int]
+    service: Service, row_counts: dict[str, int]
 ) -> None:
     with scoped(service, "ngo") as connection:
-        mine = visible_rows(connection)
-        assert mine["contacts"] == 0
-        assert {table: mine[table] for table in ("people", "referrals", "receipts")} == {
-            table: full[table] for table in ("people", "referrals", "receipts")
+        senders_rows = visible_rows(connection)
+        assert senders_rows["contacts"] == 0
+        assert {table: senders_rows[table] for table in ("people", "referrals", "receipts")} == {
+            table: row_counts[table] for table in ("people", "referrals", "receipts")
         }
     with scoped(service, "shelter") as connection:
-        their_rows = visible_rows(connection)
+        receivers_rows = visible_rows(connection)
         for table in ("people", "person_keys", "referrals", "receipts"):
-            assert their_rows[table] == 1, table
-        assert (their_rows["plans"], their_rows["plan_steps"]) == (0, 0), (
+            assert receivers_rows[table] == 1, table
+        assert (receivers_rows["plans"], receivers_rows["plan_steps"]) == (0, 0), (
             "a plan belongs to the organisation of the file"
         )
-        assert (their_rows["enquiries"], their_rows["enquiry_offers"]) == (0, 1), (
-            "a receiver reads its copy, and nothing of the asker"
+        assert (receivers_rows["enquiries"], receivers_rows["enquiry_offers"]) == (0, 1), (
+            "a receiver reads only its copy, and not the enquiry of the asker"
         )
-        assert their_rows["person_names"] == 0, "only the file's own organisation finds her by name"
+        assert receivers_rows["person_names"] == 0, (
+            "only the file's own organisation finds her by name"
+        )
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
     with scoped(service, "hotline") as connection:
-        line = visible_rows(connection)
+        lines_rows = visible_rows(connection)
         assert all(
-            line.pop(table) == full[table]
+            lines_rows.pop(table) == row_counts[table]
             for table in ("contacts", "contact_notes", "callbacks", "line_take_overs")
         )
-        assert set(line.values()) == {0}
+        assert set(lines_rows.values()) == {0}
 
 
 def test_a_coordinator_sees_referrals_but_no_data_of_people(
-    service: Service, full: dict[str, int]
+    service: Service, row_counts: dict[str, int]
 ) -> None:
     with scoped(service, "coalition", "coordinator") as connection:
         counts = visible_rows(connection)
-        assert {counts[table] for table in (*HERS, "contacts")} == {0}
+        assert {counts[table] for table in (*TABLES_OF_PEOPLE, "contacts")} == {0}
         assert counts["referrals"] >= 1
-        assert counts["clocks"] == full["clocks"] - 2, (
+        assert counts["clocks"] == row_counts["clocks"] - 2, (
             "a referral that was never sent belongs to its sender"
         )
         assert connection.execute("SELECT 1 FROM referrals WHERE state = 'draft'").fetchall() == []
@@ -256,7 +262,7 @@ def test_a_coordinator_sees_referrals_but_no_data_of_people(
     ],
 )
 def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
-    state: str, service: Service, full: dict[str, int]
+    state: str, service: Service, row_counts: dict[str, int]
 ) -> None:
     with scoped(service, "shelter") as connection:
         connection.execute("SELECT set_config('enlace.view', 'system', false)")
@@ -271,7 +277,7 @@ def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
 
 
 @pytest.mark.parametrize(
-    "sentence",
+    "statement",
     [
         "DELETE FROM audit",
         "UPDATE audit SET allowed = true",
@@ -298,22 +304,22 @@ def test_the_receiver_cannot_see_the_persons_rows_once_the_referral_has_ended(
     ],
 )
 def test_the_services_role_can_neither_change_nor_delete_trail_history_and_outbox(
-    sentence: str, service: Service, full: dict[str, int]
+    statement: str, service: Service, row_counts: dict[str, int]
 ) -> None:
     with scoped(service, "ngo") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute(sentence.encode())
+        connection.execute(statement.encode())
 
 
 def test_a_receiver_does_not_list_the_files_of_the_sender(
-    service: Service, full: dict[str, int]
+    service: Service, row_counts: dict[str, int]
 ) -> None:
     assert list(service.as_("shelter", "WORKER").ListPeople().people) == []
 
 
 def test_a_draft_entered_in_error_stays_invisible_to_others(story: Story, service: Service) -> None:
     draft = story.draft()
-    ended = story.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
-    assert ended.state == pb.STATE_ENTERED_IN_ERROR
+    in_error = story.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
+    assert in_error.state == pb.STATE_ENTERED_IN_ERROR
     for client in (story.shelter, story.coordinator):
         assert refusal(partial(read, client, draft.id)) == NOT_FOUND
     assert read(story.ngo, draft.id).id == draft.id
@@ -322,6 +328,6 @@ def test_a_draft_entered_in_error_stays_invisible_to_others(story: Story, servic
     assert facts_pb2.ReferralFact.FromString(row["payload"]).receiver_organization_id == "", (
         "nobody is notified of a draft"
     )
-    follows = story.sent(based_on_id=draft.id)
-    corrected = story.coordinator.EnterReferralInError(id=follows.id, etag=follows.etag)
+    following = story.sent(based_on_id=draft.id)
+    corrected = story.coordinator.EnterReferralInError(id=following.id, etag=following.etag)
     assert corrected.state == pb.STATE_ENTERED_IN_ERROR, "a coordinator need not see the draft"

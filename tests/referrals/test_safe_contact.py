@@ -1,7 +1,7 @@
 """A person's safe-contact plan.
 
-The tests cover who sees the plan, what is sealed, that every receiver sees if nobody may call the
-person, and that each access is recorded.
+The tests cover the organisations that see the plan, its sealed parts and the record of accesses.
+Every receiver sees if nobody may call the person.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAN = people_pb2.SafeContact(
 OUTLINE = people_pb2.SafeContact(
     channel_code=people_pb2.SAFE_CHANNEL_PHONE, message_may_be_left=True
 )
-NOBODY = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
+NO_CONTACT = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
 
 
 def sent_with_plan(story: Story, plan: people_pb2.SafeContact = PLAN, **values: Any) -> pb.Referral:
@@ -47,9 +47,9 @@ def open_plan(client: Client, referral: pb.Referral) -> people_pb2.SafeContact:
 
 def refusal_of_both(client: Client, referral: pb.Referral) -> tuple[str, str]:
     """Returns the refusal of both rpcs, which is the same."""
-    refused = refusal(lambda: outline(client, referral))
-    assert refusal(lambda: open_plan(client, referral)) == refused
-    return refused
+    expected = refusal(lambda: outline(client, referral))
+    assert refusal(lambda: open_plan(client, referral)) == expected
+    return expected
 
 
 def readings(story: Story, referral: pb.Referral) -> list[tuple[str, str, list[int], bool]]:
@@ -104,14 +104,14 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
             service.as_("shelter", scopes=("people.read",)),
             story.ngo,
         ):
-            assert outline(client, referral) == NOBODY
+            assert outline(client, referral) == NO_CONTACT
         assert refusal(lambda: open_plan(story.shelter, referral)) == (
             "PERMISSION_DENIED",
             "member_on_probation",
         )
     # the consent has ended but the referral has not, and still nobody may call her
     service.clock.advance(timedelta(days=90))
-    assert outline(story.shelter, referral) == NOBODY
+    assert outline(story.shelter, referral) == NO_CONTACT
     assert refusal(lambda: open_plan(story.shelter, referral)) == (
         "FAILED_PRECONDITION",
         "receipt_expired",
@@ -121,8 +121,8 @@ def test_every_receiver_sees_that_nobody_may_call_the_person_and_nothing_else(
 def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
     referral = sent_with_plan(story)
     person = story.ngo.GetPerson(id=referral.person_id)
-    story.ngo.SetSafeContact(id=person.id, etag=person.etag, safe_contact=NOBODY)
-    assert outline(story.shelter, referral) == NOBODY
+    story.ngo.SetSafeContact(id=person.id, etag=person.etag, safe_contact=NO_CONTACT)
+    assert outline(story.shelter, referral) == NO_CONTACT
 
 
 def test_a_member_on_probation_sees_nothing_of_the_plan(story: Story, service: Service) -> None:
@@ -164,7 +164,7 @@ def withdraw_consent(story: Story, referral: pb.Referral) -> None:
 
 
 @pytest.mark.parametrize("end", [withdraw, Story.decline, withdraw_consent])
-@pytest.mark.parametrize("plan", [PLAN, NOBODY])
+@pytest.mark.parametrize("plan", [PLAN, NO_CONTACT])
 def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(
     plan: people_pb2.SafeContact, end: Callable[[Story, pb.Referral], object], story: Story
 ) -> None:

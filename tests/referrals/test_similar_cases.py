@@ -39,7 +39,7 @@ AGES = ("12-17", "18-24")
 GENDERS = ("Feminine", "Masculine")
 CHANCE = 0.5
 # In one of a thousand runs, more than 65 of a hundred random guesses are right.
-LEARNED = 0.65
+LEAK_BUDGET = 0.65
 
 
 @pytest.mark.usefixtures("without_noise")
@@ -54,7 +54,7 @@ def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
         country="NI",
         department="NI-AN",
     )
-    assert len({made_up(story, attributes).id for _ in range(4)}) == 4
+    assert len({refer_invented_person(story, attributes).id for _ in range(4)}) == 4
     before = preview(story.ngo, content_like(attributes))
     service.as_("hotline", "OPERATOR").CreateEnquiry(
         **NOTHING_UNSAFE, content=content_like(attributes), service_ids=SERVICES, keep_unused=True
@@ -68,7 +68,7 @@ def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
     )
 
 
-def made_up(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
+def refer_invented_person(story: Story, attributes: pb.CoarsePerson) -> pb.Referral:
     """Sends a referral of an invented person to an accomplice."""
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
     return story.sent(person=story.ngo.CreatePerson(coarse=attributes, safe_contact=plan))
@@ -97,12 +97,12 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
 def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
     service: Service,
 ) -> None:
-    similar = service.made.enquiries.count_similar
+    count_similar = service.made.enquiries.count_similar
     content = Content(
         "HOU.EMG", Urgency.NORMAL, "18-24", languages=("es",), country="NI", department="NI-CI"
     )
     with service.database.transaction(SYSTEM) as tx:
-        first = similar(tx, content, SEARCHER)
+        first = count_similar(tx, content, SEARCHER)
         for other in (
             content,
             replace(
@@ -114,7 +114,7 @@ def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_ask
             replace(content, country=""),  # the department implies the country
             replace(content, languages=("es", "es")),
         ):
-            assert similar(tx, other, SEARCHER) == first
+            assert count_similar(tx, other, SEARCHER) == first
 
 
 def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
@@ -134,15 +134,17 @@ def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_ex
     rng = random.Random(11)
     digests = [rng.randbytes(32) for _ in range(20_000)]
 
-    def enough(count: int) -> float:
+    def share_not_few(count: int) -> float:
         return sum(disclosed_count(count, digest) >= FEW for digest in digests) / len(digests)
 
-    assert enough(0) < 0.02
-    assert enough(12) > 0.95
+    assert share_not_few(0) < 0.02
+    assert share_not_few(12) > 0.95
     for count in range(20):
-        assert enough(count + 1) <= 2.2 * enough(count) + 0.005, "no answer proves one more case"
-        assert 1 - enough(count) <= 2.2 * (1 - enough(count + 1)) + 0.005, (
-            "and none proves one case less"
+        assert share_not_few(count + 1) <= 2.2 * share_not_few(count) + 0.005, (
+            "no answer proves one more case"
+        )
+        assert 1 - share_not_few(count) <= 2.2 * (1 - share_not_few(count + 1)) + 0.005, (
+            "no answer proves one case less"
         )
     assert {disclosed_count(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
 
@@ -193,8 +195,8 @@ def open_case(tx: Transaction, sender: str, content: Content) -> None:
 def share_guessed_right(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
     """Returns the share of right guesses of an attacker.
 
-    From one half of the networks, the attacker learns which answer reveals most; then she guesses
-    for the other half.
+    The attacker chooses the most revealing answer by one half of the networks, and then guesses for
+    the other half.
     """
     half = len(answers) // 2
     rules = [
@@ -204,15 +206,17 @@ def share_guessed_right(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
         for negated in (False, True)
     ]
 
-    def right(rule: tuple[int, int, bool], answers: Sequence[tuple[Sequence[int], bool]]) -> float:
+    def share_right(
+        rule: tuple[int, int, bool], answers: Sequence[tuple[Sequence[int], bool]]
+    ) -> float:
         number, threshold, negated = rule
         return sum(
             ((figures[number] >= threshold) != negated) == has_answer
             for figures, has_answer in answers
         ) / len(answers)
 
-    best = max(rules, key=lambda rule: right(rule, answers[:half]))
-    return right(best, answers[half:])
+    best = max(rules, key=lambda rule: share_right(rule, answers[:half]))
+    return share_right(best, answers[half:])
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +239,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
 ) -> None:
     rng = random.Random(20)
     results: list[tuple[list[int], bool]] = []
-    exact: list[tuple[list[int], bool]] = []
+    exact_results: list[tuple[list[int], bool]] = []
     for number in range(NETWORKS):
         country, has_answer = f"{number:03}", rng.random() < CHANCE
         her = Content(
@@ -260,8 +264,8 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
                 for content in questions
             ]
             for _ in range(4):
-                for own in (SEARCHER, *FRONTS):
-                    open_case(tx, own, her)
+                for sender in (SEARCHER, *FRONTS):
+                    open_case(tx, sender, her)
             after = [
                 service.made.enquiries.count_similar(tx, content, SEARCHER) for content in questions
             ]
@@ -269,6 +273,6 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
             coarser = [list(Attribute).index(name) + 1 if name else 0 for _, name in after]
             results.append(([*before, *coarser], has_answer))
             counts = [store.count_alike(tx, content, SEARCHER)[0] for content in questions]
-            exact.append((counts, has_answer))
-    assert share_guessed_right(exact) > 0.9, "an exact count would have revealed the case"
-    assert share_guessed_right(results) <= LEARNED
+            exact_results.append((counts, has_answer))
+    assert share_guessed_right(exact_results) > 0.9, "an exact count would have revealed the case"
+    assert share_guessed_right(results) <= LEAK_BUDGET

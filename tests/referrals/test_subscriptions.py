@@ -21,17 +21,17 @@ from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read, send_request
 from tests.referrals.test_referrals_rpc import shown
 
-OUT = ("PERMISSION_DENIED", "organization_not_active")
+NOT_ACTIVE = ("PERMISSION_DENIED", "organization_not_active")
 
 
 @pytest.fixture
-def hear(service: Service) -> Iterator["Hearing"]:
+def hearing(service: Service) -> Iterator["Hearing"]:
     """Applies facts of partners to the service; reinstates all members after the test."""
-    hearing = Hearing(service)
-    yield hearing
+    facts = Hearing(service)
+    yield facts
     for organization in ("ngo", "shelter"):
-        hearing.organization(organization, "APPROVED")
-    hearing.service_of("shelter_bed", "shelter", True)
+        facts.organization(organization, "APPROVED")
+    facts.service_of("shelter_bed", "shelter", True)
 
 
 class Hearing:
@@ -89,20 +89,20 @@ class Hearing:
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
 def test_a_member_not_in_good_standing_is_refused_even_with_a_fresh_token(
-    status: str, story: Story, hear: Hearing
+    status: str, story: Story, hearing: Hearing
 ) -> None:
     for _ in range(2):  # a repeated fact has the effect of one
-        hear.organization("ngo", status)
-    assert refusal(story.ngo.CountReferrals) == OUT
+        hearing.organization("ngo", status)
+    assert refusal(story.ngo.CountReferrals) == NOT_ACTIVE
     story.shelter.CountReferrals()
     for _ in range(2):
-        hear.organization("ngo", "APPROVED")
+        hearing.organization("ngo", "APPROVED")
     story.ngo.CountReferrals()
 
 
 @pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
-def test_an_organisation_that_only_applied_is_unknown(
-    status: str, story: Story, hear: Hearing, service: Service
+def test_an_organisation_that_was_never_approved_is_unknown(
+    status: str, story: Story, hearing: Hearing, service: Service
 ) -> None:
     body = facts_pb2.OrganizationFact(
         organization_id="f" * 32,
@@ -110,17 +110,17 @@ def test_an_organisation_that_only_applied_is_unknown(
         status_code=status,
         country_code="NI",
     )
-    hear.fact("enlace.organization.applied.v1", body.SerializeToString())
+    hearing.fact("enlace.organization.applied.v1", body.SerializeToString())
     with service.database.transaction(SYSTEM) as tx:
         assert members.organization(tx, "f" * 32) == ("", "")
 
 
 def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
-    story: Story, hear: Hearing
+    story: Story, hearing: Hearing
 ) -> None:
-    hear.organization("shelter", "PROBATION")
+    hearing.organization("shelter", "PROBATION")
     story.shelter.CountReferrals()
-    hear.organization("ngo", "PROBATION")
+    hearing.organization("ngo", "PROBATION")
     for _ in range(5):
         sent = story.sent()
         # those that have ended count, too
@@ -131,32 +131,32 @@ def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
 
 
 def test_a_suspended_worker_is_refused_and_her_colleagues_are_not(
-    service: Service, hear: Hearing
+    service: Service, hearing: Hearing
 ) -> None:
     suspended = service.as_("ngo", "WORKER", "MANAGER")
     suspended.CountReferrals()
-    hear.worker(suspended, "SUSPENDED")
-    assert refusal(suspended.CountReferrals) == OUT
+    hearing.worker(suspended, "SUSPENDED")
+    assert refusal(suspended.CountReferrals) == NOT_ACTIVE
     service.as_("ngo", "WORKER", "OPERATOR").CountReferrals()
 
 
-def test_a_revoked_key_is_refused(service: Service, hear: Hearing) -> None:
+def test_a_revoked_key_is_refused(service: Service, hearing: Hearing) -> None:
     key = service.as_("ngo", scopes=("referrals.read",))
-    hear.key(key, True)
+    hearing.key(key, True)
     key.CountReferrals()
-    hear.key(key, False)
-    assert refusal(key.CountReferrals) == OUT
+    hearing.key(key, False)
+    assert refusal(key.CountReferrals) == NOT_ACTIVE
     service.as_("ngo", scopes=("referrals.read", "people.read")).CountReferrals()
 
 
 def test_the_attributes_that_a_service_uses_are_known_once_published(
-    service: Service, hear: Hearing
+    service: Service, hearing: Hearing
 ) -> None:
     def uses() -> object:
         query = "SELECT uses FROM directory_services WHERE id = %s"
         return service.rows(query, SERVICE["shelter_bed"])[0]["uses"]
 
-    assert uses() is None, "an earlier fact does not state it"
+    assert uses() is None, "an earlier fact does not state the attributes"
     body = facts_pb2.ServiceFact(
         service_id=SERVICE["shelter_bed"],
         organization_id=ORG["shelter"],
@@ -164,14 +164,14 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
         criterion_codes=["gender", "age", "mood"],
         criteria_said=True,
     )
-    hear.fact("enlace.service.changed.v1", body.SerializeToString())
+    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
     assert uses() == ["gender", "age_band"], (
         "attributes newer than this service do not occur in enquiries"
     )
 
 
 def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
-    service: Service, hear: Hearing
+    service: Service, hearing: Hearing
 ) -> None:
     def ages() -> Ages:
         with service.database.transaction(SYSTEM) as tx:
@@ -183,28 +183,30 @@ def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
         service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True
     )
     body.minimum_age, body.maximum_age = 0, 17
-    hear.fact("enlace.service.changed.v1", body.SerializeToString())
+    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, 17)
     body.ClearField("maximum_age")
-    hear.fact("enlace.service.changed.v1", body.SerializeToString())
+    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, None)
 
 
-def test_the_country_of_a_member_is_known_once_published(service: Service, hear: Hearing) -> None:
-    hear.organization("shelter", "APPROVED")
+def test_the_country_of_a_member_is_known_once_published(
+    service: Service, hearing: Hearing
+) -> None:
+    hearing.organization("shelter", "APPROVED")
     with service.database.transaction(SYSTEM) as tx:
         assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
 
 
-def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: Hearing) -> None:
-    draft, unknown = story.draft(), ("FAILED_PRECONDITION", "service_unknown")
+def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hearing: Hearing) -> None:
+    draft, service_unknown = story.draft(), ("FAILED_PRECONDITION", "service_unknown")
     send = send_request(draft, story.receipt(draft.person_id).id)
-    hear.service_of("shelter_bed", "shelter", False)
-    assert refusal(story.draft) == unknown
-    assert refusal(lambda: story.ngo.SendReferral(send)) == unknown
-    hear.service_of("shelter_bed", "ngo", True)  # it belongs to another organisation now
-    assert refusal(lambda: story.ngo.SendReferral(send)) == unknown
-    hear.service_of("shelter_bed", "shelter", True)
+    hearing.service_of("shelter_bed", "shelter", False)
+    assert refusal(story.draft) == service_unknown
+    assert refusal(lambda: story.ngo.SendReferral(send)) == service_unknown
+    hearing.service_of("shelter_bed", "ngo", True)  # it belongs to another organisation now
+    assert refusal(lambda: story.ngo.SendReferral(send)) == service_unknown
+    hearing.service_of("shelter_bed", "shelter", True)
     assert read(story.ngo, draft.id).service_id == SERVICE["shelter_bed"]
     assert story.draft().receiver_organization_id == ORG["shelter"]
 
@@ -220,30 +222,30 @@ def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hear: He
         "",
     ],
 )
-def test_a_fact_of_an_unknown_kind_is_held(type_: str, hear: Hearing) -> None:
+def test_a_fact_of_an_unknown_kind_is_held(type_: str, hearing: Hearing) -> None:
     with pytest.raises(NewerKind):
-        hear.fact(type_, b"")
+        hearing.fact(type_, b"")
 
 
-def test_an_unreadable_body_is_refused(hear: Hearing) -> None:
+def test_an_unreadable_body_is_refused(hearing: Hearing) -> None:
     with pytest.raises(DecodeError):
-        hear.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
+        hearing.fact("enlace.organization.changed.v1", b"\xff\xff\xff")
 
 
 @pytest.mark.parametrize(
     ("side", "status"),
     [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")],
 )
-def test_live_referrals_with_a_suspended_member_are_pressing(
-    side: str, status: str, story: Story, hear: Hearing
+def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing(
+    side: str, status: str, story: Story, hearing: Hearing
 ) -> None:
     normal = pb.URGENCY_NORMAL
     live = {story.sent(urgency=normal).id, story.accepted(urgency=normal).id}
-    over = story.sent(urgency=normal)
-    story.ngo.WithdrawReferral(id=over.id, etag=over.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
-    mine = {*live, over.id, story.draft(urgency=normal).id}
+    ended = story.sent(urgency=normal)
+    story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
+    mine = {*live, ended.id, story.draft(urgency=normal).id}
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
-    hear.organization(side, status)
+    hearing.organization(side, status)
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
     assert mine & pressing.keys() == live
     for referral_id in live:
@@ -252,5 +254,5 @@ def test_live_referrals_with_a_suspended_member_are_pressing(
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
     # the remaining side sees it too
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == live
-    hear.organization(side, "APPROVED")
+    hearing.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

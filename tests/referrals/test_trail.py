@@ -21,7 +21,7 @@ from tests.referrals.conftest import Client, Service, Story, open_identity
 
 
 def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
-    """Returns action, object and reason of each row after this one."""
+    """Returns (action, object, reason) of each row of the trail after this sequence number."""
     records = service.rows(
         "SELECT action, object_id, reason FROM audit WHERE sequence > %s ORDER BY sequence", after
     )

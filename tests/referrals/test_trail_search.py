@@ -110,8 +110,8 @@ def test_an_intact_trail_is_verified_in_as_many_calls_as_needed(
     story.person()
     with service.database.transaction(SYSTEM) as tx:
         end = audit.head(tx).sequence
-    until, calls, findings = verify_trail(auditor)
-    assert (until >= end, calls, findings) == (True, 1, [])
+    last_row, calls, findings = verify_trail(auditor)
+    assert (last_row >= end, calls, findings) == (True, 1, [])
     monkeypatch.setattr(trail, "_ROWS", end // 3)
     assert verify_trail(auditor)[1:] in ((4, []), (5, [])), "each call adds a row"
 
@@ -137,10 +137,10 @@ def test_a_missing_or_forked_row_is_found_by_its_witnessed_head(
 ) -> None:
     with service.database.transaction(SYSTEM) as tx:
         head = audit.head(tx)
-        ours = trail.verify(tx, audit.START, {head.sequence: {head.hash}})
+        intact = trail.verify(tx, audit.START, {head.sequence: {head.hash}})
         cut = trail.verify(tx, audit.START, {head.sequence + 7: {b"x"}})
         forked = trail.verify(tx, audit.START, {head.sequence - 1: {b"x"}})
-    assert (ours.witnessed_head_count, ours.findings) == (1, [])
+    assert (intact.witnessed_head_count, intact.findings) == (1, [])
     assert cut.findings == [chain.Finding(head.sequence + 7, "cut")]
     assert forked.findings == [chain.Finding(head.sequence - 1, "forked")]
 

@@ -83,7 +83,7 @@ def test_the_answers_determine_urgency_and_pathway(
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}-{rule.urgency.value}")
 def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    excluded = next(
+    exception = next(
         (
             other.unless
             for other in RULES
@@ -91,7 +91,7 @@ def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch
         ),
         None,
     )
-    answers = {rule.question: rule.answer} | ({excluded[0]: excluded[1]} if excluded else {})
+    answers = {rule.question: rule.answer} | ({exception[0]: exception[1]} if exception else {})
     triage = Triage(**answers)
     assert (triage.urgency(), triage.pathway(), triage.health()) == (
         rule.urgency,
@@ -99,8 +99,8 @@ def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch
         list(rule.health),
     )
     monkeypatch.setattr(rules, "RULES", tuple(other for other in RULES if other is not rule))
-    without = (triage.urgency(), triage.pathway(), triage.health())
-    assert without != (rule.urgency, rule.pathway, list(rule.health))
+    result_without_rule = (triage.urgency(), triage.pathway(), triage.health())
+    assert result_without_rule != (rule.urgency, rule.pathway, list(rule.health))
 
 
 @given(TRIAGES, st.sampled_from(QUESTIONS))
@@ -124,7 +124,7 @@ def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answ
 
 # D18
 @pytest.mark.parametrize(
-    ("answers", "left"),
+    ("answers", "count"),
     [
         ({}, 11),
         ({"danger_now": NO}, 10),
@@ -136,9 +136,9 @@ def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answ
     ],
 )
 def test_the_questions_that_can_still_change_the_urgency_are_counted(
-    answers: dict[str, str], left: int
+    answers: dict[str, str], count: int
 ) -> None:
-    assert len(Triage(**answers).unanswered()) == left
+    assert len(Triage(**answers).unanswered()) == count
 
 
 # The reference.
@@ -164,10 +164,12 @@ def test_the_check_character_of_a_code_never_changes(body: str, check: str) -> N
 
 
 def test_the_check_character_detects_every_swap_of_neighbours_except_that_of_0_and_z() -> None:
-    for one, other in itertools.permutations(ALPHABET, 2):
+    for first, second in itertools.permutations(ALPHABET, 2):
         for rest in ("", "7"):
-            detected = check_character(one + other + rest) != check_character(other + one + rest)
-            assert detected == ({one, other} != {"0", "Z"})
+            detected = check_character(first + second + rest) != check_character(
+                second + first + rest
+            )
+            assert detected == ({first, second} != {"0", "Z"})
 
 
 def test_a_reference_is_recognised_despite_case_spaces_and_similar_letters() -> None:

@@ -76,10 +76,10 @@ def test_a3_an_account_that_may_be_the_first_persons_own_cannot_act_as_the_secon
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     first, second, agree = rule(story, service)
-    of_hers = Kin(frozenset({mark_of(first.caller.id), mark_of("e" * 32)}), "")
-    for kin in (of_hers, UNKNOWN, Kin(alone="second_factor"), Kin(alone="too_many")):
-        again = with_kin(second, kin)
-        assert refusal(lambda: agree(again)) == NOT_INDEPENDENT  # noqa: B023
+    kin_of_first = Kin(frozenset({mark_of(first.caller.id), mark_of("e" * 32)}), "")
+    for kin in (kin_of_first, UNKNOWN, Kin(alone="second_factor"), Kin(alone="too_many")):
+        account = with_kin(second, kin)
+        assert refusal(lambda: agree(account)) == NOT_INDEPENDENT  # noqa: B023
     agree(with_kin(second, Kin(frozenset({mark_of("e" * 32)}), "")))
 
 
@@ -89,7 +89,7 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
 ) -> None:
     _, second, agree = rule(story, service)
     service.clock.advance(timedelta(seconds=-1))
-    before = OldToken(
+    old_token = OldToken(
         second.caller,
         second.stubs,
         second.issuer,
@@ -97,7 +97,7 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
         second.issuer.issue(second.caller, "enlace.referrals")[0],
     )
     service.clock.advance(timedelta(seconds=1))
-    assert refusal(lambda: agree(before)) == ("UNAUTHENTICATED", "token_expired")
+    assert refusal(lambda: agree(old_token)) == ("UNAUTHENTICATED", "token_expired")
     agree(second)
 
 
@@ -105,12 +105,12 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
 def test_a_proposal_of_a_worker_whose_account_is_suspended_needs_two_others(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
-    """Nothing but the end of a child's plan can be confirmed; that is proposed again."""
-    former = replace(story, ngo=somebody(service, "ngo", "OPERATOR"))
-    first, second, agree = rule(former, service)
+    """No proposal can be confirmed; to end a child's plan, the second worker proposes it anew."""
+    former_workers_story = replace(story, ngo=somebody(service, "ngo", "OPERATOR"))
+    first, second, agree = rule(former_workers_story, service)
 
     def waiting() -> list[bool]:
-        """Returns, for each proposal of the first worker, whether it has a time to confirm it."""
+        """Returns whether each proposal of the first worker states a time to confirm it."""
         proposals: list[tuple[str, Any]] = [
             *((item.proposed_by_worker_id, item) for item in second.ListErasures().erasures),
             *(
@@ -146,18 +146,18 @@ class OldToken(Client):
         return [("authorization", f"Bearer {self.token}")]
 
 
-def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_the_former_senders_account(
+def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_another_account_of_the_sender(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
     story.ngo.WithdrawReceipt(id=sent.receipt_id)
-    again = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
+    other_account = with_kin(story.rescuer, Kin(frozenset({mark_of(story.ngo.caller.id)}), ""))
     request = send_request(
         story.draft(people_pb2.Person(id=sent.person_id)),
         override_reason_code=pb.OVERRIDE_REASON_DANGER_AFTER_WITHDRAWAL,
         note="he found her",
     )
-    assert refusal(lambda: again.SendReferral(request)) == (
+    assert refusal(lambda: other_account.SendReferral(request)) == (
         "FAILED_PRECONDITION",
         "override_after_withdrawal",
     )

@@ -1,6 +1,6 @@
 """Organisations and places with which a person is not safe.
 
-She is asked before each referral and enquiry, and both respect her answers.
+She is asked before each referral and each enquiry, which then avoid what she named.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from tests.builders import refusal, violations_of, wrong_fields
 from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story, read, send_request
 
 CONFLICT = "FAILED_PRECONDITION"
-SHELTER: dict[str, Any] = {
+UNSAFE_SHELTER: dict[str, Any] = {
     "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
     "unsafe_organization_ids": [ORG["shelter"]],
 }
-LEON: dict[str, Any] = {"unsafe_code": pb.UNSAFE_ANSWER_NAMED, "unsafe_departments": ["NI-LE"]}
+UNSAFE_LEON: dict[str, Any] = {
+    "unsafe_code": pb.UNSAFE_ANSWER_NAMED,
+    "unsafe_departments": ["NI-LE"],
+}
 CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI")
 
 
@@ -41,10 +44,10 @@ def in_leon(service: Service) -> Iterator[None]:
         members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True)
 
 
-BOTH = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
+BOTH_SERVICES = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]
 
 
-def sending(story: Story, draft: pb.Referral, *acknowledged: Any) -> pb.SendReferralRequest:
+def request_to_send(story: Story, draft: pb.Referral, *acknowledged: Any) -> pb.SendReferralRequest:
     """Returns the request to send a draft on the person's consent."""
     receipt = story.receipt(draft.person_id)
     return send_request(draft, receipt.id, acknowledged_codes=acknowledged, arrival=ARRIVAL)
@@ -63,14 +66,14 @@ def test_d23_an_answer_names_organisations_or_places_or_nothing_or_the_reason_fo
     unsafe: Unsafe, path: str, reason: str
 ) -> None:
     assert violations_of(unsafe.check) == [(path, reason)]
-    for good in (
+    for answer in (
         Unsafe("named", ("a",)),
         Unsafe("named", (), ("NI-LE",)),
         Unsafe("nothing"),
         Unsafe("outside"),
         Unsafe("not_alone"),
     ):
-        good.check()
+        answer.check()
 
 
 def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
@@ -84,7 +87,7 @@ def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sets", "left"),
+    ("changes", "expected"),
     [
         ({}, None),
         ({"unsafe_code": "nothing"}, Unsafe("nothing", ("a",), ("NI-LE",))),
@@ -97,16 +100,16 @@ def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
     ],
 )
 def test_d23_a_request_changes_only_the_parts_of_the_answer_that_it_sets(
-    sets: dict[str, Any], left: Unsafe | None
+    changes: dict[str, Any], expected: Unsafe | None
 ) -> None:
-    assert Draft(**sets).unsafe(Unsafe("named", ("a",), ("NI-LE",))) == left
+    assert Draft(**changes).unsafe(Unsafe("named", ("a",), ("NI-LE",))) == expected
 
 
 def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kept(
     story: Story,
 ) -> None:
     draft = story.draft(unsafe_code=0)
-    request = sending(story, draft)
+    request = request_to_send(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
     assert read(story.ngo, draft.id) == draft
     change = pb.Referral(id=draft.id, etag=draft.etag, unsafe_code=pb.UNSAFE_ANSWER_NOT_ALONE)
@@ -128,7 +131,7 @@ def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_n
         referral=pb.Referral(id=draft.id, etag=draft.etag, **answer),
         update_mask=FieldMask(paths=list(answer)),
     )
-    enquiry = e.CreateEnquiryRequest(content=CONTENT, service_ids=BOTH, **answer)
+    enquiry = e.CreateEnquiryRequest(content=CONTENT, service_ids=BOTH_SERVICES, **answer)
     for act, path in (
         (lambda: story.draft(**answer), "unsafe_departments.1"),
         (lambda: story.ngo.UpdateReferral(update), "referral.unsafe_departments.1"),
@@ -143,11 +146,11 @@ def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protectin
     story: Story,
 ) -> None:
     identifiers = [ORG["shelter"], ORG["shelter"], "0" * 32]
-    named: dict[str, Any] = {**SHELTER, "unsafe_organization_ids": identifiers}
+    answer: dict[str, Any] = {**UNSAFE_SHELTER, "unsafe_organization_ids": identifiers}
     draft = story.draft(unsafe_code=0)
     update = pb.UpdateReferralRequest(
-        referral=pb.Referral(id=draft.id, etag=draft.etag, **named),
-        update_mask=FieldMask(paths=list(named)),
+        referral=pb.Referral(id=draft.id, etag=draft.etag, **answer),
+        update_mask=FieldMask(paths=list(answer)),
     )
     enquiry: dict[str, Any] = {
         "content": CONTENT,
@@ -155,25 +158,25 @@ def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protectin
         "excluded_organization_ids": identifiers,
     }
     for act, path in (
-        (lambda: story.draft(**named), "unsafe_organization_ids.2"),
+        (lambda: story.draft(**answer), "unsafe_organization_ids.2"),
         (lambda: story.ngo.UpdateReferral(update), "referral.unsafe_organization_ids.2"),
         (lambda: story.ngo.CreateEnquiry(**enquiry), "excluded_organization_ids.2"),
         (lambda: story.ngo.PreviewEnquiry(**enquiry), "excluded_organization_ids.2"),
     ):
         assert wrong_fields(act) == [(path, "unknown_code")]
     identifiers.pop()
-    assert list(story.draft(**named).unsafe_organization_ids) == [ORG["shelter"]]
+    assert list(story.draft(**answer).unsafe_organization_ids) == [ORG["shelter"]]
 
 
-@pytest.mark.parametrize("named", [SHELTER, LEON])
+@pytest.mark.parametrize("answer", [UNSAFE_SHELTER, UNSAFE_LEON])
 @pytest.mark.usefixtures("in_leon")
-def test_d23_an_unsafe_organisation_receives_a_referral_only_after_an_acknowledgement(
-    named: dict[str, Any], story: Story
+def test_d23_an_unsafe_organisation_or_place_receives_a_referral_only_after_an_acknowledgement(
+    answer: dict[str, Any], story: Story
 ) -> None:
-    draft = story.draft(**named)
-    request = sending(story, draft)
+    draft = story.draft(**answer)
+    request = request_to_send(story, draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
-    acknowledged = sending(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)
+    acknowledged = request_to_send(story, draft, pb.ACKNOWLEDGEMENT_UNSAFE_FOR_HER)
     assert story.ngo.SendReferral(acknowledged).state == pb.STATE_SENT
 
 
@@ -181,24 +184,24 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_referral_and_for_nobod
     story: Story,
 ) -> None:
     person = story.person()
-    story.draft(person, **SHELTER)
-    request = sending(story, story.draft(person))
+    story.draft(person, **UNSAFE_SHELTER)
+    request = request_to_send(story, story.draft(person))
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
     assert story.sent().state == pb.STATE_SENT
 
 
 def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
     person = story.person()
-    first = story.draft(person, **LEON)
-    follows = story.ngo.CreateReferral(person_id=person.id, based_on_id=first.id)
-    assert (follows.unsafe_code, list(follows.unsafe_departments)) == (
+    first = story.draft(person, **UNSAFE_LEON)
+    following = story.ngo.CreateReferral(person_id=person.id, based_on_id=first.id)
+    assert (following.unsafe_code, list(following.unsafe_departments)) == (
         pb.UNSAFE_ANSWER_NAMED,
         ["NI-LE"],
     )
 
 
 def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
-    sent = story.ngo.SendReferral(sending(story, story.draft(**LEON)))
+    sent = story.ngo.SendReferral(request_to_send(story, story.draft(**UNSAFE_LEON)))
     assert sent.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     for client in (story.shelter, story.coordinator):
         referral = read(client, sent.id)
@@ -206,7 +209,7 @@ def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
 
 
 def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
-    create = partial(story.ngo.CreateEnquiry, content=CONTENT, service_ids=BOTH)
+    create = partial(story.ngo.CreateEnquiry, content=CONTENT, service_ids=BOTH_SERVICES)
     assert wrong_fields(create) == [("unsafe_code", "required")]
     assert wrong_fields(lambda: create(unsafe_code=pb.UNSAFE_ANSWER_NAMED)) == [
         ("excluded_organization_ids", "required")
@@ -217,36 +220,36 @@ def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> 
 
 def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: Story) -> None:
     created = story.ngo.CreateEnquiry(
-        content=CONTENT, service_ids=BOTH, excluded_organization_ids=[ORG["shelter"]]
+        content=CONTENT, service_ids=BOTH_SERVICES, excluded_organization_ids=[ORG["shelter"]]
     )
     assert created.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]
 
 
 @pytest.mark.usefixtures("in_leon")
-def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_that(
+def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_the_answer(
     story: Story,
 ) -> None:
     person, clinic = story.person(), story.service.as_("clinic", "WORKER")
     enquiry = story.ngo.CreateEnquiry(
-        content=CONTENT, service_ids=BOTH, person_id=person.id, **LEON
+        content=CONTENT, service_ids=BOTH_SERVICES, person_id=person.id, **UNSAFE_LEON
     )
     assert [offer.service_id for offer in enquiry.offers] == [SERVICE["clinic_visit"]]
     preview = story.ngo.PreviewEnquiry(
-        content=CONTENT, service_ids=BOTH, unsafe_departments=["NI-LE"]
+        content=CONTENT, service_ids=BOTH_SERVICES, unsafe_departments=["NI-LE"]
     )
     assert preview.service_count == 1
-    direct = story.draft(person)
-    request = sending(story, direct)
+    first_draft = story.draft(person)
+    request = request_to_send(story, first_draft)
     assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
-    yes = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
+    offer = {"service_id": SERVICE["clinic_visit"], "answer": e.OFFER_ANSWER_YES}
     etag = clinic.GetEnquiry(id=enquiry.id).etag
-    clinic.AnswerEnquiry(id=enquiry.id, etag=etag, **yes)
-    story.ngo.TakeOffer(id=enquiry.id, **yes)
-    follows = story.ngo.CreateReferral(
-        person_id=person.id, based_on_id=direct.id, enquiry_id=enquiry.id
+    clinic.AnswerEnquiry(id=enquiry.id, etag=etag, **offer)
+    story.ngo.TakeOffer(id=enquiry.id, **offer)
+    following = story.ngo.CreateReferral(
+        person_id=person.id, based_on_id=first_draft.id, enquiry_id=enquiry.id
     )
-    assert list(follows.unsafe_departments) == ["NI-LE"], "the enquiry is the later answer"
+    assert list(following.unsafe_departments) == ["NI-LE"], "the enquiry is the later answer"
 
 
 @pytest.mark.parametrize("second_answer", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
@@ -254,11 +257,13 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     second_answer: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
     person = story.person()
-    story.draft(person, **SHELTER)
-    preview = story.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, person_id=person.id)
+    story.draft(person, **UNSAFE_SHELTER)
+    preview = story.ngo.PreviewEnquiry(
+        content=CONTENT, service_ids=BOTH_SERVICES, person_id=person.id
+    )
     assert preview.service_count == 1
     request = e.CreateEnquiryRequest(
-        content=CONTENT, service_ids=BOTH, person_id=person.id, unsafe_code=second_answer
+        content=CONTENT, service_ids=BOTH_SERVICES, person_id=person.id, unsafe_code=second_answer
     )
     created = story.ngo.CreateEnquiry(request)
     assert [offer.service_id for offer in created.offers] == [SERVICE["clinic_visit"]]

@@ -23,7 +23,7 @@ from services.gateway.site.language import i18n
 from tests.gateway.pages_gateway import pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, history, read
-from tests.referrals.test_plan_journey import Real, site_of
+from tests.referrals.test_plan_journey import RealStub, site_of
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 ROLES = {"WORKER": contract_pb2.ROLE_WORKER, "COORDINATOR": contract_pb2.ROLE_COORDINATOR}
@@ -60,7 +60,7 @@ class Network:
     clinic: Actor
     coordinator: Actor
 
-    def later(self, span: timedelta) -> None:
+    def advance(self, span: timedelta) -> None:
         """Advances the clock, and fires the deadlines."""
         self.service.clock.advance(span)
         self.service.scheduler().fire()
@@ -76,7 +76,7 @@ def network(
         def actor(organization: str, role: str) -> Actor:
             client = service.as_(organization, role)
             services = site_of(client, organization, ROLES[role])
-            setattr(services, "references", Real(service.public()))  # noqa: B010
+            setattr(services, "references", RealStub(service.public))  # noqa: B010
             other = d.Service(
                 id=SERVICE["clinic_visit"],
                 organization_id=ORG["clinic"],
@@ -132,23 +132,23 @@ def current_referral(network: Network, referral: r.Referral) -> r.Referral:
     return read(network.story.ngo, referral.id)
 
 
-def refer_to_clinic(network: Network, before: r.Referral) -> r.Referral:
+def refer_to_clinic(network: Network, returned: r.Referral) -> r.Referral:
     """Sends the person of a returned referral to the clinic.
 
     This takes one press, one choice, and the consent for the clinic.
     """
     story, page = network.story, network.ngo.page
-    network.ngo.open_referral(before)
+    network.ngo.open_referral(returned)
     press(page, "Buscar otro servicio")
     press(page, "Ver qué otros servicios hay")
     expect(page.locator("main")).to_contain_text("Camas")
     page.get_by_role("button", name="Elegir").first.click()
     expect(page).to_have_url(re.compile("/consent"))
-    draft = read(story.ngo, current_referral(network, before).following_id)
+    draft = read(story.ngo, current_referral(network, returned).following_id)
     assert (draft.based_on_id, draft.need_code, draft.urgency) == (
-        before.id,
-        before.need_code,
-        before.urgency,
+        returned.id,
+        returned.need_code,
+        returned.urgency,
     )
     receipt = story.receipt(draft.person_id, recipient=ORG["clinic"])
     change = r.Referral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
@@ -165,11 +165,11 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
     story, ngo = network.story, network.ngo
     sent = story.sent()
     # The shelter has an hour to acknowledge and a day to decide, and does neither.
-    network.later(31 * M)
+    network.advance(31 * M)
     expect(network.shelter.open_referral(sent)).to_contain_text("29 min")
-    network.later(35 * M)
+    network.advance(35 * M)
     expect(ngo.open_referral(sent)).to_contain_text("6 min de atraso")
-    network.later(30 * M)
+    network.advance(30 * M)
     expect(network.coordinator.open("/board")).to_contain_text(sent.code)
     events = history(story.ngo, sent.id)
     assert [event.verb for event in events if event.clock == r.CLOCK_KIND_ACKNOWLEDGE] == [
@@ -177,7 +177,7 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
         "clock_breached",
         "clock_escalated",
     ]
-    network.later(46.5 * H)
+    network.advance(46.5 * H)
     expect(ngo.open_referral(sent)).to_contain_text("Venció sin respuesta")
     expect(ngo.open("/today")).to_contain_text(sent.code)
     expect(network.coordinator.open("/board")).to_contain_text(sent.code)
@@ -235,19 +235,19 @@ def test_an_open_question_is_the_senders_turn_until_it_is_answered(
         id=sent.id, etag=sent.etag, question_code=r.QUESTION_DATES, note="when does she come?"
     )
     expect(ngo.open_referral(sent)).to_contain_text("responder la pregunta")
-    network.later(95 * M)
+    network.advance(95 * M)
     expect(ngo.open_referral(sent)).to_contain_text("35 min de atraso")
     expect(ngo.open("/today")).to_contain_text(sent.code)
     expect(network.coordinator.open("/board")).to_contain_text(sent.code)
-    network.later(60 * 24 * H)  # the need never expires, and never leaves the list
+    network.advance(60 * 24 * H)  # the need never expires, and never leaves the list
     assert current_referral(network, sent).state == r.STATE_INFO_REQUESTED
     expect(ngo.open("/today")).to_contain_text(sent.code)
     ngo.open_referral(sent)
     take_step(ngo.page, "answer", note="tomorrow at noon")
     expect(ngo.page.locator("main")).to_contain_text("Respuesta enviada")
-    now = current_referral(network, sent)
-    assert now.state == r.STATE_ACKNOWLEDGED
-    deadline = next(clock for clock in now.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
+    answered = current_referral(network, sent)
+    assert answered.state == r.STATE_ACKNOWLEDGED
+    deadline = next(clock for clock in answered.clocks if clock.kind == r.CLOCK_KIND_DECIDE)
     assert deadline.due_time.seconds - network.service.clock.now().timestamp() == 24 * 3600, (
         "the time that the question took is added"
     )
@@ -262,7 +262,7 @@ def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the
     line = Story(service, operator, story.shelter, story.coordinator, story.numbers)
     accepted = line.accepted(contact_id=call.contact.id)
     start_and_complete(story.shelter, service, accepted)
-    network.later(3 * 24 * H)
+    network.advance(3 * 24 * H)
     page = browser.new_context(locale="es-NI").new_page()
     page.goto(f"{network.shelter.site}/my-referral")
     page.fill("#reference", call.reference)
@@ -274,8 +274,8 @@ def test_the_answer_that_help_did_not_come_reopens_the_referral_and_notifies_the
     expect(network.shelter.open_referral(accepted)).to_contain_text(
         "Se reabrió: la ayuda no había llegado"
     )
-    now = read(operator, accepted.id)
-    assert (now.state, now.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)
-    assert [clock.kind for clock in now.clocks if not clock.HasField("stop_time")] == [
+    reopened = read(operator, accepted.id)
+    assert (reopened.state, reopened.turn) == (r.STATE_IN_PROGRESS, r.TURN_RECEIVER)
+    assert [clock.kind for clock in reopened.clocks if not clock.HasField("stop_time")] == [
         r.CLOCK_KIND_SILENCE
     ]

@@ -89,7 +89,7 @@ def start_token(client: Client, **filters: Any) -> str:
 
 
 def changes_since(story: Story, client: Client, token: str, **filters: Any) -> list[Change]:
-    """Returns the events of a stream after a token, until those of a referral that is sent now."""
+    """Returns the events after a token, up to the first of a referral that is sent now."""
     place_events(story.service)
     last, changes = story.sent(), list[Change]()
     with watching(client, token, **filters) as stream:
@@ -156,35 +156,35 @@ def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: S
 
 
 def test_an_event_that_is_committed_late_is_streamed(story: Story, service: Service) -> None:
-    early, late = story.sent(), story.sent()
+    slow_referral, other = story.sent(), story.sent()
     place_events(service)
     with watching(story.ngo) as stream:
         next(stream)
-        with psycopg.connect(service.database_url) as slow:
-            slow.execute("SELECT set_config('enlace.view', 'system', false)")
+        with psycopg.connect(service.database_url) as connection:
+            connection.execute("SELECT set_config('enlace.view', 'system', false)")
             # The event has its time, its row and its transaction id, but is not committed.
-            slow.execute(
+            connection.execute(
                 "INSERT INTO referral_events SELECT referral_id, version + 1, 'clock_reminded',"
                 " from_state, to_state, time, 'system', 'clock', '',"
                 " '', 'system', 'decide' FROM referral_events WHERE referral_id = %s"
                 " ORDER BY version DESC LIMIT 1",
-                (early.id,),
+                (slow_referral.id,),
             )
-            acknowledge(story, late)
+            acknowledge(story, other)
             change = next(stream)
-            assert (change.referral_id, change.verb) == (late.id, "acknowledged"), (
+            assert (change.referral_id, change.verb) == (other.id, "acknowledged"), (
                 "neither event waits for the other"
             )
-            slow.execute("SELECT pg_notify('events', '')")
-            slow.commit()
-        after = next(stream)
-    assert (after.referral_id, after.verb, after.clock) == (
-        early.id,
+            connection.execute("SELECT pg_notify('events', '')")
+            connection.commit()
+        late_change = next(stream)
+    assert (late_change.referral_id, late_change.verb, late_change.clock) == (
+        slow_referral.id,
         "clock_reminded",
         pb.CLOCK_KIND_DECIDE,
     )
-    assert after.etag == early.etag, "a deadline changes no version"
-    assert (early.id, "clock_reminded") in ids_and_verbs(
+    assert late_change.etag == slow_referral.etag, "a deadline changes no version"
+    assert (slow_referral.id, "clock_reminded") in ids_and_verbs(
         changes_since(story, story.ngo, change.resume_token)
     )
 
@@ -213,29 +213,27 @@ def test_concurrent_changes_are_all_streamed_in_order_for_each_referral(
 def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> None:
     ngo, shelter = start_token(story.ngo), start_token(story.shelter)
     network = start_token(story.coordinator, box=pb.BOX_NETWORK)
-    abandoned, sent = story.draft(), story.sent()
-    story.ngo.EnterReferralInError(id=abandoned.id, etag=abandoned.etag)
+    draft, sent = story.draft(), story.sent()
+    story.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
     changes = ids_and_verbs(changes_since(story, story.shelter, shelter))
     assert changes == [(sent.id, "sent")]
     changes = ids_and_verbs(changes_since(story, story.coordinator, network, box=pb.BOX_NETWORK))
-    assert [change for change in changes if change[0] in (abandoned.id, sent.id)] == [
-        (sent.id, "sent")
-    ]
-    own = {(abandoned.id, "drafted"), (abandoned.id, "entered_in_error"), (sent.id, "drafted")}
-    assert own <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
+    assert [change for change in changes if change[0] in (draft.id, sent.id)] == [(sent.id, "sent")]
+    events = {(draft.id, "drafted"), (draft.id, "entered_in_error"), (sent.id, "drafted")}
+    assert events <= set(ids_and_verbs(changes_since(story, story.ngo, ngo)))
 
 
 def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets_none(
     story: Story, service: Service
 ) -> None:
     clinic = service.as_("clinic", "WORKER")
-    shelter, third = start_token(story.shelter), start_token(clinic)
+    token_of_shelter, token_of_third_party = start_token(story.shelter), start_token(clinic)
     refused = declined(story)
     story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
-    changes = changes_since(story, story.shelter, shelter)
+    changes = changes_since(story, story.shelter, token_of_shelter)
     verbs = [change.verb for change in changes if change.referral_id == refused.id]
     assert verbs == ["sent", "declined"]
-    with watching(clinic, third) as stream:
+    with watching(clinic, token_of_third_party) as stream:
         next(stream)
         service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
         [end] = stream
@@ -309,10 +307,10 @@ def test_a_stream_ends_with_status_ok_when_its_token_expires(
             "the clocks of two machines may differ by the leeway"
         )
         service.clock.advance(timedelta(seconds=LEEWAY))
-        rest = list(stream)
-        assert not rest[-1].referral_id
+        last_changes = list(stream)
+        assert not last_changes[-1].referral_id
         assert stream.code() is grpc.StatusCode.OK
-    assert next_of(service.as_("ngo", "WORKER"), rest[-1].resume_token).resume_token
+    assert next_of(service.as_("ngo", "WORKER"), last_changes[-1].resume_token).resume_token
 
 
 @pytest.mark.parametrize("side", ["organization", "worker", "key"])
@@ -370,7 +368,7 @@ def wait_until(condition: Any, seconds: float = 5) -> None:
             if condition():
                 return
         time.sleep(0.05)
-    raise AssertionError("it did not happen")
+    raise AssertionError("the condition did not hold in time")
 
 
 def test_a_client_that_does_not_read_is_cut_off_after_a_wait(

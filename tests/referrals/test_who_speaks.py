@@ -31,7 +31,7 @@ from tests.referrals.conftest import (
 from tests.referrals.test_any_line import operator_of, read_contact
 from tests.referrals.test_contacts import completed, referral_for
 
-OTHERS = [
+OTHER_SPEAKERS = [
     speaker
     for speaker in c.Speaker.values()
     if speaker not in (c.SPEAKER_PERSON, c.SPEAKER_GUARDIAN)
@@ -56,7 +56,7 @@ def change_contact(operator: Client, contact_id: str, **values: Any) -> None:
     operator.UpdateContact(contact=contact, update_mask=FieldMask(paths=list(values)))
 
 
-@pytest.mark.parametrize("speaker", OTHERS, ids=c.Speaker.Name)
+@pytest.mark.parametrize("speaker", OTHER_SPEAKERS, ids=c.Speaker.Name)
 def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     story: Story, speaker: c.Speaker.ValueType
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     assert not readings.readings
 
 
-@pytest.mark.parametrize("speaker", [*OTHERS, c.SPEAKER_GUARDIAN], ids=c.Speaker.Name)
+@pytest.mark.parametrize("speaker", [*OTHER_SPEAKERS, c.SPEAKER_GUARDIAN], ids=c.Speaker.Name)
 def test_a_caller_who_is_not_the_person_stops_nothing_and_confirms_nothing(
     story: Story, speaker: c.Speaker.ValueType
 ) -> None:
@@ -184,7 +184,7 @@ def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
         (c.SPEAKER_GUARDIAN, people_pb2.GIVER_AUTHORITY),
     ],
 )
-def test_a_relative_of_a_child_does_not_share_the_guardians_view_nor_a_guardian_an_authoritys(
+def test_a_relative_sees_nothing_of_a_guardians_consent_and_a_guardian_nothing_of_an_authoritys(
     story: Story, speaker: c.Speaker.ValueType, giver: people_pb2.Giver.ValueType
 ) -> None:
     created = story.contact(speaker)
@@ -228,17 +228,17 @@ def test_the_migration_makes_only_a_relative_with_a_guardians_consent_a_guardian
 ) -> None:
     created = story.contact(speaker)
     child_of(story, created, giver)
-    consented = giver == people_pb2.GIVER_GUARDIAN
-    expected = c.SPEAKER_GUARDIAN if speaker == c.SPEAKER_FAMILY and consented else speaker
-    opens = expected == c.SPEAKER_PERSON or (expected == c.SPEAKER_GUARDIAN and consented)
-    assert after_migration(story, created) == (expected, opens)
+    by_guardian = giver == people_pb2.GIVER_GUARDIAN
+    expected = c.SPEAKER_GUARDIAN if speaker == c.SPEAKER_FAMILY and by_guardian else speaker
+    shows_request = expected == c.SPEAKER_PERSON or (expected == c.SPEAKER_GUARDIAN and by_guardian)
+    assert after_migration(story, created) == (expected, shows_request)
 
 
-def test_the_migration_looks_at_the_file_that_the_contact_names_too(story: Story) -> None:
-    first, second = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
-    sent = child_of(story, first, people_pb2.GIVER_GUARDIAN)
-    change_contact(operator_of(story), second.contact.id, person_id=sent.person_id)
-    assert after_migration(story, second) == (c.SPEAKER_GUARDIAN, True)
+def test_the_migration_also_looks_at_the_file_that_the_contact_names(story: Story) -> None:
+    first_contact, second_contact = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
+    sent = child_of(story, first_contact, people_pb2.GIVER_GUARDIAN)
+    change_contact(operator_of(story), second_contact.contact.id, person_id=sent.person_id)
+    assert after_migration(story, second_contact) == (c.SPEAKER_GUARDIAN, True)
 
 
 def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Story) -> None:
@@ -251,10 +251,11 @@ def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Stor
 def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(
     story: Story,
 ) -> None:
-    child_of(story, story.contact(c.SPEAKER_FAMILY), people_pb2.GIVER_GUARDIAN)  # another's file
-    without_file, of_adult = story.contact(c.SPEAKER_FAMILY), story.contact(c.SPEAKER_FAMILY)
-    referral_for(story, of_adult)
-    for created in (without_file, of_adult):
+    other_contact = story.contact(c.SPEAKER_FAMILY)
+    child_of(story, other_contact, people_pb2.GIVER_GUARDIAN)
+    without_file, with_adults_file = (story.contact(c.SPEAKER_FAMILY) for _ in range(2))
+    referral_for(story, with_adults_file)
+    for created in (without_file, with_adults_file):
         assert after_migration(story, created) == (c.SPEAKER_FAMILY, False)
 
 

@@ -62,7 +62,7 @@ def run_concurrently(*acts: Callable[[], Any]) -> list[str]:
         return list(pool.map(run, acts))
 
 
-def withdrawing(
+def withdrawal_request(
     created: contacts_pb2.CreateContactResponse,
 ) -> contacts_pb2.WithdrawConsentByReferenceRequest:
     return contacts_pb2.WithdrawConsentByReferenceRequest(**credentials(created))
@@ -126,14 +126,14 @@ def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
         draft = create_draft(operator, "clinic_visit", "MED.CHK", person_id=first.person_id)
         sent, withdrawn = run_concurrently(
             partial(rescuer.SendReferral, override_request(draft)),
-            partial(public.WithdrawConsentByReference, withdrawing(created)),
+            partial(public.WithdrawConsentByReference, withdrawal_request(created)),
         )
         assert withdrawn == "OK"
         if state_of(operator, draft) in LIVE:
             # The override was sent after her withdrawal. Nothing had gone to the clinic before,
             # so it is an ordinary override, which she can withdraw too.
             assert sent == "OK"
-            public.WithdrawConsentByReference(withdrawing(created))
+            public.WithdrawConsentByReference(withdrawal_request(created))
         assert state_of(operator, draft) not in LIVE
         outcomes.add(sent)
         if sent == "OK":
@@ -163,8 +163,9 @@ def end_of_her_case(
     service: Service, created: contacts_pb2.CreateContactResponse, person_id: str
 ) -> dict[str, Callable[[], Any]]:
     """Returns the two ways in which everything that was asked for a person ends."""
+    public = service.public()
     return {
-        "withdrawal": partial(service.public().WithdrawConsentByReference, withdrawing(created)),
+        "withdrawal": partial(public.WithdrawConsentByReference, withdrawal_request(created)),
         "erasure": partial(service.as_("hotline", "MANAGER").ConfirmErasure, person_id=person_id),
     }
 
@@ -193,7 +194,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
         operator.CreateReferral, **NOTHING_UNSAFE, person_id=first.person_id, enquiry_id=enquiry_id
     )
     with ThreadPoolExecutor(2) as pool:
-        # while the enquiry is locked, both arrive, first the end of her case
+        # both requests arrive while the enquiry is locked: first the end of her case
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE", (enquiry_id,))
             ended = pool.submit(run_concurrently, end)
@@ -261,7 +262,7 @@ def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person
         True,
     )
     assert len(before.items) == 3
-    after = service.public().WithdrawConsentByReference(withdrawing(contact))
+    after = service.public().WithdrawConsentByReference(withdrawal_request(contact))
     assert (after.organizations_with_access, after.file_count, after.may_withdraw) == (0, 1, False)
     for referral, organization in (
         (linked, "shelter"),
@@ -296,7 +297,7 @@ def test_a_withdrawal_of_everything_ends_drafts_and_unmet_needs_and_the_sender_i
     story.decline(declined)
     draft = draft_beside(operator, declined)
     assert status(service.public(), created).may_withdraw
-    after = service.public().WithdrawConsentByReference(withdrawing(created))
+    after = service.public().WithdrawConsentByReference(withdrawal_request(created))
     assert contacts_pb2.REFERENCE_STATE_BEING_PREPARED not in {
         item.status_code for item in after.items
     }
@@ -307,9 +308,9 @@ def test_a_withdrawal_of_everything_ends_drafts_and_unmet_needs_and_the_sender_i
         ["enter_in_error"],
     )
     assert ended.clocks[0].HasField("stop_time")
-    came_back = read(operator, declined.id)
-    assert came_back.need_close_reason_code == pb.NEED_CLOSE_REASON_PERSON_DECLINED
-    assert not came_back.unanswered
+    returned = read(operator, declined.id)
+    assert returned.need_close_reason_code == pb.NEED_CLOSE_REASON_PERSON_DECLINED
+    assert not returned.unanswered
     [row] = service.rows(
         "SELECT payload FROM outbox WHERE subject = %s"
         " AND type = 'enlace.referral.consent_withdrawn.v1'",
@@ -327,7 +328,7 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
     first, operator = referral_for(story, created)
     draft = draft_beside(operator, first)
     keys = {item.status_code: item.key for item in status(public, created).items}
-    stop = withdrawing(created)
+    stop = withdrawal_request(created)
     stop.item_key = keys[contacts_pb2.REFERENCE_STATE_BEING_PREPARED]
     public.WithdrawConsentByReference(stop)
     states = [state_of(operator, referral) for referral in (first, draft)]
@@ -346,7 +347,7 @@ def test_an_open_need_is_referred_again_after_the_caller_stopped_the_draft_that_
     story.decline(declined)
     draft = operator.CreateReferral(person_id=declined.person_id, based_on_id=declined.id)
     assert read(operator, declined.id).following_id == draft.id
-    stop = withdrawing(created)
+    stop = withdrawal_request(created)
     [stop.item_key] = [
         item.key
         for item in status(public, created).items
@@ -354,8 +355,8 @@ def test_an_open_need_is_referred_again_after_the_caller_stopped_the_draft_that_
     ]
     public.WithdrawConsentByReference(stop)
     assert state_of(operator, draft) == pb.STATE_CONSENT_WITHDRAWN
-    came_back = read(operator, declined.id)
-    assert (came_back.following_id, came_back.unanswered) == ("", True)
+    returned = read(operator, declined.id)
+    assert (returned.following_id, returned.unanswered) == ("", True)
 
 
 def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_not_as_referred(
@@ -364,7 +365,7 @@ def test_a_contact_whose_only_draft_ended_with_a_withdrawal_counts_as_open_and_n
     created, operator = story.contact(), story.operator
     person_id = operator.CreatePerson().id
     operator.CreateReferral(**NOTHING_UNSAFE, person_id=person_id, contact_id=created.contact.id)
-    service.public().WithdrawConsentByReference(withdrawing(created))
+    service.public().WithdrawConsentByReference(withdrawal_request(created))
     outcome_code = operator.GetContact(id=created.contact.id).outcome_code
     assert outcome_code == contacts_pb2.CONTACT_OUTCOME_OPEN
 
@@ -430,7 +431,7 @@ def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
         created = story.contact()
         sent, operator = referral_for(story, created)
         acts = [
-            partial(service.public().WithdrawConsentByReference, withdrawing(created)),
+            partial(service.public().WithdrawConsentByReference, withdrawal_request(created)),
             partial(operator.WithdrawReceipt, id=sent.receipt_id),
             partial(story.shelter.AcknowledgeReferral, id=sent.id, etag=sent.etag),
             partial(
@@ -440,8 +441,9 @@ def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
                 reason_code=pb.WITHDRAW_REASON_MOVED,
             ),
         ]
-        by_reference, by_worker, *_ = run_concurrently(*acts)
+        by_reference, by_worker, *steps = run_concurrently(*acts)
         assert {by_reference, by_worker} == {"OK"}
+        assert "fault" not in steps
         assert state_of(operator, sent) in (pb.STATE_CONSENT_WITHDRAWN, pb.STATE_WITHDRAWN)
     live_without_consent = service.rows(
         "SELECT r.id FROM referrals r JOIN receipts c ON c.id = r.receipt_id"
@@ -459,12 +461,12 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
     filter_ = pb.ReferralFilter(
         box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=sent.person_id
     )
-    [mine] = story.shelter.ListReferrals(filter=filter_).referrals
-    assert mine.id == sent.id
-    assert (mine.main_step, mine.turn) == ("confirm_deletion", pb.TURN_RECEIVER)
-    assert list(mine.allowed_verbs) == ["confirm_deletion"]
-    assert mine.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
-    request = pb.ConfirmDeletionRequest(id=sent.id, etag=mine.etag)
+    [listed] = story.shelter.ListReferrals(filter=filter_).referrals
+    assert listed.id == sent.id
+    assert (listed.main_step, listed.turn) == ("confirm_deletion", pb.TURN_RECEIVER)
+    assert list(listed.allowed_verbs) == ["confirm_deletion"]
+    assert listed.next_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(hours=72)
+    request = pb.ConfirmDeletionRequest(id=sent.id, etag=listed.etag)
     illegal_transition = ("FAILED_PRECONDITION", "illegal_transition")
     assert refusal(lambda: story.ngo.ConfirmDeletion(request)) == illegal_transition
     confirmed = story.shelter.ConfirmDeletion(request)
@@ -485,7 +487,7 @@ def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_da
     sent, _ = referral_for(story, created)
     [item] = status(service.public(), created).items
     assert not item.HasField("deletion_due_time")
-    service.public().WithdrawConsentByReference(withdrawing(created))
+    service.public().WithdrawConsentByReference(withdrawal_request(created))
     [item] = status(service.public(), created).items
     assert item.deletion_due_time.ToDatetime(tzinfo=UTC) - service.clock.now() == timedelta(
         hours=72

@@ -394,5 +394,5 @@ def post() -> Iterator[Post]:
 
 
 def smtp(service: Service, post: Post) -> Smtp:
-    """Returns the mailbox that hands e-mails to this server."""
+    """Returns the mailbox that hands e-mails to the mail server `post`."""
     return Smtp(MailServer("127.0.0.1", post.port), FROM, service.clock, timeout=3)

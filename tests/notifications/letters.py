@@ -18,12 +18,17 @@ WORKER = new_id()
 
 
 def letter_fact(
-    service: Service, type: str, version: int, valid: timedelta, body: Any, letter: Message | None
+    service: Service,
+    type: str,
+    version: int,
+    validity: timedelta,
+    body: Any,
+    letter: Message | None,
 ) -> Fact:
     """Returns a fact whose message is `body`, with the e-mail as partners seals it."""
     noun = type.split(".")[0]
     id = getattr(body, "notice_id" if noun == "account" else f"{noun}_id")
-    body.expire_time.FromDatetime(service.clock.now() + valid)
+    body.expire_time.FromDatetime(service.clock.now() + validity)
     if letter:
         body.sealed_letter = service.letter_key.seal_bytes(
             letter.SerializeToString(), f"{noun}s/{id}/letter"
@@ -66,19 +71,19 @@ def account(
     by_role_code: str = "",
 ) -> Fact:
     """Returns a fact about the account of WORKER; only `reset_ended` has no e-mail."""
-    link = verb == "reset_asked"
+    has_link = verb == "reset_asked"
     return letter_fact(
         service,
         f"account.{verb}",
         2 if id else 1,
-        timedelta(hours=1 if link else 168),
+        timedelta(hours=1 if has_link else 168),
         facts_pb2.AccountFact(
             notice_id=id or new_id(),
             worker_id=WORKER,
             organization_id=RECEIVER,
             by_role_code=by_role_code,
         ),
-        letters_pb2.AccountLetter(email=email, token=TOKEN if link else "", language=language)
+        letters_pb2.AccountLetter(email=email, token=TOKEN if has_link else "", language=language)
         if verb != "reset_ended"
         else None,
     )

@@ -14,17 +14,17 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 class Post:
     """A mail server that gives answers for RCPT and DATA one by one, and then accepts.
 
-    `before_data` has the answers to the command DATA itself, which come before the e-mail. With
-    `most` a connection carries so many e-mails; then the server refuses, or just hangs up.
+    `before_data` has the answers to the command DATA itself, which come before the e-mail. A
+    connection carries at most `maximum` e-mails; the server refuses the next one, or hangs up.
     """
 
     rcpt: list[str] = field(default_factory=list)
     before_data: list[str] = field(default_factory=list)
     data: list[str] = field(default_factory=list)
-    most: int | None = None
+    maximum: int | None = None
     greeting: str = ""  # the answer to EHLO and HELO, if it is a refusal
     hangs_up: bool = False
-    begun: list[Session] = field(default_factory=list)  # the session of each e-mail begun
+    sessions: list[Session] = field(default_factory=list)  # the session of each e-mail
     envelopes: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
     port: int = 0
@@ -46,8 +46,8 @@ class Post:
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        self.begun.append(session)
-        if self.most is not None and self.begun.count(session) > self.most:
+        self.sessions.append(session)
+        if self.maximum is not None and self.sessions.count(session) > self.maximum:
             if self.hangs_up:
                 hang_up(server)
             return "421 too many e-mails in this connection"
@@ -76,7 +76,7 @@ class Post:
         """Waits until this many e-mails have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.envelopes) >= count, 10), (
-                f"{len(self.envelopes)} of {count} came"
+                f"{len(self.envelopes)} of {count} arrived"
             )
 
     def recipients(self) -> list[list[str]]:

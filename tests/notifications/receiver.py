@@ -103,7 +103,7 @@ class Receiver:
         """Waits until this many requests have arrived."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.requests) >= count, seconds), (
-                f"{len(self.requests)} of {count} came"
+                f"{len(self.requests)} of {count} arrived"
             )
 
     def close(self) -> None:

@@ -42,16 +42,16 @@ def verdict(
 
 
 def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
-    """Returns after how many attempts, and how much time, a failing delivery is given up."""
+    """Returns the number of attempts, and the time, after which a failing delivery is given up."""
     next_time, tries = NOON, 0
     while True:
         tries += 1
-        judged = verdict(channel, tries=tries, now=next_time, chance=chance)
-        if judged.next_attempt_time is None:
-            assert judged.status is Status.DEAD
+        result = verdict(channel, tries=tries, now=next_time, chance=chance)
+        if result.next_attempt_time is None:
+            assert result.status is Status.DEAD
             return tries, next_time - NOON
-        assert judged.status is Status.RETRYING
-        next_time = judged.next_attempt_time
+        assert result.status is Status.RETRYING
+        next_time = result.next_attempt_time
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() ->
 
 
 @pytest.mark.parametrize(
-    ("less", "status"),
+    ("excess", "status"),
     [(timedelta(0), Status.RETRYING), (timedelta(microseconds=1), Status.DEAD)],
 )
 def test_the_last_attempt_is_made_when_the_patience_ends_and_none_after_that(
-    less: timedelta, status: Status
+    excess: timedelta, status: Status
 ) -> None:
-    last = NOON + wait(EMAIL_BACK_OFF, 11, 0.5)
-    first = last - EMAIL_BACK_OFF.patience - less
-    assert verdict(Channel.EMAIL, tries=11, first_try_time=first, chance=0.5) == Verdict(
-        status, last if status is Status.RETRYING else None
+    last_time = NOON + wait(EMAIL_BACK_OFF, 11, 0.5)
+    first_time = last_time - EMAIL_BACK_OFF.patience - excess
+    assert verdict(Channel.EMAIL, tries=11, first_try_time=first_time, chance=0.5) == Verdict(
+        status, last_time if status is Status.RETRYING else None
     )
 
 
@@ -118,8 +118,8 @@ def test_a_pause_between_two_attempts_does_not_count_towards_giving_up(
 ) -> None:
     later = NOON + timedelta(days=4)  # no sender ran since the second attempt
     for tries in (3, 4):
-        judged = verdict(channel, tries=tries, now=later, chance=chance)
-        assert judged.status is Status.RETRYING
+        result = verdict(channel, tries=tries, now=later, chance=chance)
+        assert result.status is Status.RETRYING
 
 
 def test_the_headers_of_a_webhook_are_those_that_its_owner_is_shown() -> None:

@@ -87,13 +87,13 @@ def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
 def test_the_asker_is_notified_of_the_first_offer_and_the_owner_of_the_taken_one(
     service: Service,
 ) -> None:
-    answered: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "actor_organization_id": RECEIVER,
         "service_organization_id": RECEIVER,
         "answer": enquiries_pb2.OFFER_ANSWER_YES,
     }
-    service.apply(fact(service, "answered", 2, **answered, first_offer=True))
-    service.apply(fact(service, "answered", 3, **answered))
+    service.apply(fact(service, "answered", 2, **answer, first_offer=True))
+    service.apply(fact(service, "answered", 3, **answer))
     assert notified(service) == {"asker": ["enquiry_offered"]}
     service.advance(minutes=1)
     service.apply(fact(service, "matched", 4, service_organization_id=RECEIVER))
@@ -104,8 +104,8 @@ def test_the_asker_is_notified_of_the_first_offer_and_the_owner_of_the_taken_one
 def test_the_worker_who_asked_gets_the_message_once(service: Service) -> None:
     worker = new_id()
     service.apply(fact(service, "answered", 2, worker_id=worker, first_offer=True))
-    own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
-    assert [len(client.ListMessages().messages) for client in (own, colleague)] == [1, 1]
+    asker, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
+    assert [len(client.ListMessages().messages) for client in (asker, colleague)] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_the_end_of_an_enquiry_or_a_deadline_notifies(
     assert notified(service) == kinds
 
 
-def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_of_the_other_service(
+def test_a_desk_whose_offer_was_not_taken_learns_of_the_end_but_nothing_of_the_other_service(
     service: Service,
 ) -> None:
     hook = service.webhook(RECEIVER, "https://partner.example/hook")
-    own = new_id()
+    service_id = new_id()
     service.apply(
         fact(
             service,
@@ -170,7 +170,7 @@ def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_o
             5,
             actor_organization_id="",
             service_organization_id=RECEIVER,
-            service_id=own,
+            service_id=service_id,
             reason_code="consent_withdrawn",
         )
     )
@@ -181,7 +181,7 @@ def test_a_desk_whose_offer_was_not_taken_learns_that_it_is_closed_and_nothing_o
             "enquiry_id": ENQUIRY,
             "urgency": "immediate",
             "need_code": "HOU.EMG",
-            "service_id": own,
+            "service_id": service_id,
             "url": f"{PUBLIC_URL}/api/v1/enquiries/{ENQUIRY}",
         },
     )

@@ -1,4 +1,4 @@
-"""Facts received through a broker: once, in order, from the right signer.
+"""Facts from a broker, which are applied once, in order, and only from the right signer.
 
 The tests also cover the fact that this service publishes.
 """
@@ -318,14 +318,14 @@ def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
 def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
     world: World,
 ) -> None:
-    readable, last, forged = (invitation(world.service) for _ in range(3))
-    accepted = invitation(world.service, "accepted", readable.subject)
+    first, last, forged = (invitation(world.service) for _ in range(3))
+    accepted = invitation(world.service, "accepted", first.subject)
     world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")
-    world.publish_of_partners(readable, readable, accepted)
+    world.publish_of_partners(first, first, accepted)
     until(lambda: world.kinds().count("account_opened") == 1)
     assert world.service.send_mails() == 0, "the invitation was accepted before the e-mail was sent"
     for _ in range(2):  # as if the broker had lost everything
-        world.publish_of_partners(readable, accepted, last)
+        world.publish_of_partners(first, accepted, last)
     world.publish_of_partners(invitation(world.service))
     until(lambda: world.kinds().count("manager_invited") == 3)
     assert world.service.send_mails() == 2
@@ -372,6 +372,6 @@ def test_a_message_that_reached_nobody_is_published_as_a_fact(world: World) -> N
     )
     [row] = world.service.rows("SELECT id FROM messages WHERE unreached")
     record = world.record(TOPIC, row["id"])
-    published = unpack(record.headers, record.value, world.own_signer)
-    assert published.type == "enlace.message.undeliverable.v1"
-    assert facts_pb2.MessageFact.FromString(published.payload).referral_id == fact.subject
+    received = unpack(record.headers, record.value, world.own_signer)
+    assert received.type == "enlace.message.undeliverable.v1"
+    assert facts_pb2.MessageFact.FromString(received.payload).referral_id == fact.subject

@@ -41,15 +41,18 @@ def test_the_receivers_desk_reads_its_messages_in_the_readers_language(
 def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service: Service) -> None:
     worker = new_id()
     service.hear("accepted", sender_worker_id=worker)
-    own, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
-    [own_message], [their_message] = own.ListMessages().messages, colleague.ListMessages().messages
+    sender, colleague = service.as_(SENDER, "WORKER", id=worker), service.as_(SENDER, "WORKER")
+    [own_message], [their_message] = (
+        sender.ListMessages().messages,
+        colleague.ListMessages().messages,
+    )
     assert own_message.id != their_message.id
     colleague.MarkMessageRead(id=their_message.id)
     # a message that a colleague has read stays unread for her
-    assert (own.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
+    assert (sender.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=own_message.id)) == NOT_FOUND
-    own.MarkMessageRead(id=own_message.id)
-    assert own.CountUnread().unread == 0
+    sender.MarkMessageRead(id=own_message.id)
+    assert sender.CountUnread().unread == 0
 
 
 def test_marking_all_as_read_leaves_later_messages_unread(service: Service) -> None:
@@ -74,17 +77,17 @@ def test_one_version_shows_a_whole_organisation_that_messages_have_changed(
     service: Service,
 ) -> None:
     worker = new_id()
-    own = service.as_(SENDER, "WORKER", id=worker)
+    sender = service.as_(SENDER, "WORKER", id=worker)
     colleague = service.as_(SENDER, "WORKER")
     stranger = service.as_(OTHER, "WORKER")
-    versions, elsewhere = {colleague.CountUnread().version}, stranger.CountUnread().version
+    versions, strangers_version = {colleague.CountUnread().version}, stranger.CountUnread().version
     service.hear("accepted", sender_worker_id=worker)
     versions.add(colleague.CountUnread().version)
-    own.MarkMessageRead(id=own.ListMessages().messages[0].id)
+    sender.MarkMessageRead(id=sender.ListMessages().messages[0].id)
     versions.add(colleague.CountUnread().version)
     assert len(versions) == 3
-    assert own.CountUnread().version == colleague.CountUnread().version
-    assert stranger.CountUnread().version == elsewhere
+    assert sender.CountUnread().version == colleague.CountUnread().version
+    assert stranger.CountUnread().version == strangers_version
 
 
 def test_one_call_with_many_watch_tokens_returns_the_version_of_each(
@@ -110,10 +113,13 @@ def test_an_override_changes_the_unread_version_of_the_coordinators(
     service: Service,
 ) -> None:
     coordinator, desk = service.as_(COALITION, "COORDINATOR"), service.as_(COALITION, "WORKER")
-    of_coordinator, of_desk = coordinator.CountUnread().version, desk.CountUnread().version
+    coordinators_version, desks_version = (
+        coordinator.CountUnread().version,
+        desk.CountUnread().version,
+    )
     service.hear("sent", override_used=True)
-    assert coordinator.CountUnread().version != of_coordinator
-    assert desk.CountUnread().version == of_desk
+    assert coordinator.CountUnread().version != coordinators_version
+    assert desk.CountUnread().version == desks_version
 
 
 def test_the_coordinators_are_notified_of_overrides_and_escalations(service: Service) -> None:
@@ -229,13 +235,13 @@ def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service
     service.webhook(RECEIVER, system.url)
     fact = service.hear("sent")
     service.send_webhooks()
-    [before] = service.as_(RECEIVER, "WORKER").ListMessages().messages
+    [first_message] = service.as_(RECEIVER, "WORKER").ListMessages().messages
     service.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
     service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
     service.apply(fact)
     service.send_webhooks()
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [
-        before.id
+        first_message.id
     ]
     assert system.requests[0].id == system.requests[1].id  # the partner recognises the repeat
 
@@ -275,9 +281,9 @@ def test_only_the_two_sides_of_a_referral_see_the_state_of_its_notices(
 def test_desk_and_worker_of_one_organisation_count_as_one_notice(service: Service) -> None:
     worker = new_id()
     fact = service.hear("accepted", sender_worker_id=worker)
-    own = service.as_(SENDER, "WORKER", id=worker)
-    own.MarkMessageRead(id=own.ListMessages().messages[0].id)
-    [notice] = own.ListNotices(referral_id=fact.subject).notices
+    sender = service.as_(SENDER, "WORKER", id=worker)
+    sender.MarkMessageRead(id=sender.ListMessages().messages[0].id)
+    [notice] = sender.ListNotices(referral_id=fact.subject).notices
     assert notice.HasField("read_time")
 
 
@@ -286,9 +292,9 @@ def test_a_desk_has_spanish_and_no_email_until_its_manager_changes_that(
 ) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
     assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="v0")
-    set_to = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="v0"))
-    assert set_to == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert set_to == pb.Desk(
+    changed_desk = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="v0"))
+    assert changed_desk == service.as_(RECEIVER, "WORKER").GetDesk()
+    assert changed_desk == pb.Desk(
         organization_id=RECEIVER, language="fr", email="mesa@ong.example", etag="v1"
     )
     [row] = service.rows("SELECT email FROM desks")
@@ -319,13 +325,13 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
         "PERMISSION_DENIED",
         "right_missing",
     )
-    desk_set = coordinator.SetDesk(desk=desk)
-    assert desk_set == service.as_(RECEIVER, "WORKER").GetDesk()
-    assert (desk_set.email, desk_set.etag) == ("mesa@ong.example", "v1")
+    changed_desk = coordinator.SetDesk(desk=desk)
+    assert changed_desk == service.as_(RECEIVER, "WORKER").GetDesk()
+    assert (changed_desk.email, changed_desk.etag) == ("mesa@ong.example", "v1")
 
 
 @pytest.mark.parametrize(
-    ("language", "email", "wrong"),
+    ("language", "email", "violations"),
     [
         (
             "español",
@@ -336,10 +342,10 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
     ],
 )
 def test_an_invalid_desk_is_refused_by_field(
-    language: str, email: str, wrong: list[tuple[str, str]], service: Service
+    language: str, email: str, violations: list[tuple[str, str]], service: Service
 ) -> None:
     desk = pb.Desk(language=language, email=email, etag="v0")
-    assert wrong_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk)) == wrong
+    assert wrong_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk)) == violations
 
 
 def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
@@ -425,10 +431,10 @@ def test_the_database_itself_keeps_organisations_apart(service: Service) -> None
     service.webhook(RECEIVER, "http://127.0.0.1:9/")
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
-    for organization, seen in ((RECEIVER, True), (OTHER, False)):
+    for organization, has_rows in ((RECEIVER, True), (OTHER, False)):
         with service.database.transaction(service.as_(organization, "MANAGER").caller) as tx:
             for table in ("messages", "deliveries", "webhooks", "desks"):
-                assert bool(tx.execute(f"SELECT FROM {table}").fetchall()) is seen, table
+                assert bool(tx.execute(f"SELECT FROM {table}").fetchall()) is has_rows, table
 
 
 def test_the_facts_of_this_service_hold_only_ids_and_codes() -> None:

@@ -16,7 +16,7 @@ from services.notifications.words import WORDS
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, Service, smtp
 from tests.notifications.letters import EMAIL, TOKEN, invitation
 from tests.notifications.mail_server import Post
-from tests.notifications.test_texts import TELLING
+from tests.notifications.test_texts import REVEALING_WORDS
 
 
 def desk_kinds(service: Service) -> list[str]:
@@ -55,16 +55,16 @@ def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> Non
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_invitation_says_only_in_the_chosen_language_that_there_is_an_account_to_open(
+def test_an_invitation_is_in_the_chosen_language_and_says_only_that_there_is_an_account_to_open(
     service: Service, post: Post, language: str
 ) -> None:
     service.apply_partners_fact(invitation(service, language=language))
     service.send_mails(smtp(service, post))
     sent = post.text()
     assert f"Content-Language: {language}\r\n" in sent
-    assert not TELLING.search(WORDS.text(language, INVITATION.subject))
+    assert not REVEALING_WORDS.search(WORDS.text(language, INVITATION.subject))
     body = WORDS.text(language, INVITATION.body)
-    assert not TELLING.search(re.sub("una persona|that person", "", body))
+    assert not REVEALING_WORDS.search(re.sub("una persona|that person", "", body))
     assert RECEIVER not in sent
 
 
@@ -105,14 +105,14 @@ def test_an_invitation_no_longer_needed_is_not_sent(
 def test_the_desk_is_notified_of_an_expired_invitation_but_not_of_an_old_one(
     service: Service, post: Post
 ) -> None:
-    expired = invitation(service)
+    expired_invitation = invitation(service)
     service.advance(hours=73)
-    service.apply_partners_fact(expired)
+    service.apply_partners_fact(expired_invitation)
     assert desk_kinds(service) == ["manager_invited"]
     assert service.send_mails(smtp(service, post)) == 0
-    old = invitation(service)
+    old_invitation = invitation(service)
     service.advance(days=8)
-    service.apply_partners_fact(old)
+    service.apply_partners_fact(old_invitation)
     assert desk_kinds(service) == ["manager_invited"]
 
 

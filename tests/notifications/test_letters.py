@@ -141,10 +141,12 @@ def test_an_expired_link_is_not_sent(
     service: Service, post: Post, fact: Builder, hours: int
 ) -> None:
     service.apply_partners_fact(fact(service))
-    late = fact(service)
+    late_fact = fact(service)
     service.advance(hours=hours)
-    service.apply_partners_fact(late)
-    assert len(service.rows("SELECT FROM letters")) == 1, "that of the fact that was in time"
+    service.apply_partners_fact(late_fact)
+    assert len(service.rows("SELECT FROM letters")) == 1, (
+        "only the fact that arrived in time stored one"
+    )
     service.send_mails(smtp(service, post))
     assert post.envelopes == []
 

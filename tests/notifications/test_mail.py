@@ -1,4 +1,4 @@
-"""E-mails: their text is neutral, and a real SMTP server in this process receives them.
+"""E-mails with neutral texts, which a real SMTP server in this process receives.
 
 A temporary failure is retried, and the coordinators are notified if nobody was reached.
 """
@@ -73,24 +73,24 @@ def test_an_email_to_the_coordinators_goes_to_the_desks_of_active_coordinators(
 def test_a_batch_is_sent_in_one_smtp_session(service: Service, post: Post) -> None:
     service.queue_emails(5)
     assert service.send_mails(smtp(service, post)) == 5
-    assert (len(post.envelopes), len({id(session) for session in post.begun})) == (5, 1)
+    assert (len(post.envelopes), len({id(session) for session in post.sessions})) == (5, 1)
 
 
 @pytest.mark.parametrize("hangs_up", [False, True])
 def test_a_server_that_limits_the_emails_of_a_connection_gets_all_of_a_batch(
     service: Service, post: Post, hangs_up: bool
 ) -> None:
-    post.most, post.hangs_up = 2, hangs_up
+    post.maximum, post.hangs_up = 2, hangs_up
     service.queue_emails(5)
     assert service.send_mails(smtp(service, post)) == 5
     assert service.emails("status", "attempts") == [("DELIVERED", 1)] * 5
-    assert (len(post.envelopes), len({id(session) for session in post.begun})) == (5, 3)
+    assert (len(post.envelopes), len({id(session) for session in post.sessions})) == (5, 3)
 
 
 def test_a_server_that_accepts_no_email_at_all_is_asked_once_for_each_batch(
     service: Service, post: Post
 ) -> None:
-    post.most = 0
+    post.maximum = 0
     service.queue_emails(3)
     service.send_mails(smtp(service, post))
     assert sorted(service.emails("last_code", "status")) == [
@@ -98,7 +98,7 @@ def test_a_server_that_accepts_no_email_at_all_is_asked_once_for_each_batch(
         (0, "RETRYING"),
         (421, "RETRYING"),
     ]
-    assert len(post.begun) == 1
+    assert len(post.sessions) == 1
 
 
 def test_an_email_is_not_given_up_because_the_server_refuses_the_greeting(
@@ -223,7 +223,7 @@ def test_no_failure_is_reported_while_another_channel_is_open(service: Service, 
     assert service.rows("SELECT FROM outbox") == []
 
 
-def nobody(service: Service) -> Smtp:
+def mailbox_without_server(service: Service) -> Smtp:
     """Returns the mailbox of a port where no server listens."""
     return Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
 
@@ -232,13 +232,13 @@ def test_without_a_mail_server_connection_every_email_of_the_batch_is_retried(
     service: Service,
 ) -> None:
     service.queue_emails(3)
-    assert service.send_mails(nobody(service)) == 3
+    assert service.send_mails(mailbox_without_server(service)) == 3
     assert service.emails("status", "last_error", "attempts") == [("RETRYING", "connection", 1)] * 3
 
 
 def test_an_email_is_given_up_after_a_day(service: Service) -> None:
     service.queue_emails()
-    mailbox = nobody(service)
+    mailbox = mailbox_without_server(service)
     for _ in range(6 * 26):
         service.send_mails(mailbox)
         service.advance(minutes=10)
@@ -255,7 +255,7 @@ def test_an_email_of_a_sender_that_died_is_sent_again_with_the_same_message_id(
     assert claim is not None
     mail = service.sending.mail_of(claim)
     assert mail is not None
-    smtp(service, post).put(mail)  # … and here the sender dies
+    smtp(service, post).put(mail)  # then the sender dies
     assert service.send_mails(smtp(service, post)) == 0
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
@@ -286,27 +286,27 @@ def test_a_sender_that_died_delays_only_the_email_that_it_had_claimed(
 def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_lease(
     service: Service, post: Post, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_aside = metrics.ROWS_PUT_ASIDE.labels("mail")._value
-    before = put_aside.get()
+    put_aside_count = metrics.ROWS_PUT_ASIDE.labels("mail")._value
+    before = put_aside_count.get()
     service.desk(OTHER, "otra@ong.example")
     service.desk(RECEIVER, "mesa@ong.example")
     [desk] = service.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
-    damage = (
+    set_address = (
         "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT"
         " FROM moved"
     )
-    service.rows(damage, b"nonsense", OTHER)
+    service.rows(set_address, b"nonsense", OTHER)
     service.hear("sent", receiver_organization_id=OTHER)
     service.hear("sent")
     assert service.send_mails(smtp(service, post)) == 2
     assert post.recipients() == [["mesa@ong.example"]]
-    assert put_aside.get() == before + 1
-    [bad] = service.rows(
+    assert put_aside_count.get() == before + 1
+    [delivery] = service.rows(
         "SELECT id FROM deliveries WHERE channel = 'email' AND organization_id = %s", OTHER
     )
-    assert bad["id"] in capsys.readouterr().out
+    assert delivery["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
-    service.rows(damage, desk["email"], OTHER)  # repaired
+    service.rows(set_address, desk["email"], OTHER)  # repaired
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
     assert post.recipients()[1:] == [["otra@ong.example"]]

@@ -23,7 +23,7 @@ from tests.notifications.mail_server import Post
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a file with key and self-signed certificate for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
-    both = folder / "both"
+    key_and_certificate = folder / "both"
     subprocess.run(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj"
         " /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 -keyout key -out cert".split(),
@@ -31,8 +31,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         capture_output=True,
     )
-    both.write_text((folder / "key").read_text() + (folder / "cert").read_text())
-    return both
+    key_and_certificate.write_text((folder / "key").read_text() + (folder / "cert").read_text())
+    return key_and_certificate
 
 
 def check_password(

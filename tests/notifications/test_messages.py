@@ -76,21 +76,21 @@ def test_the_message_of_a_desk_names_the_worker_who_gets_the_same_message() -> N
 
 
 @pytest.mark.parametrize(
-    "other",
+    "change",
     [
         {"referral_id": "another"},
         {"version": 4},
         {"time": NOON + timedelta(seconds=1)},
     ],
 )
-def test_another_event_makes_other_ids(other: dict[str, Any]) -> None:
+def test_another_event_makes_other_ids(change: dict[str, Any]) -> None:
     [message] = messages_of(EVENT, [DESK])
-    [another] = messages_of(replace(EVENT, **other), [DESK])
+    [another] = messages_of(replace(EVENT, **change), [DESK])
     assert message.id != another.id
 
 
 @pytest.mark.parametrize(
-    "other",
+    "change",
     [
         {"kind": "reminded"},
         {"audience": Audience.COORDINATION},
@@ -99,11 +99,11 @@ def test_another_event_makes_other_ids(other: dict[str, Any]) -> None:
     ],
 )
 def test_the_same_cause_gives_the_same_id_to_one_recipient_and_another_id_to_others(
-    other: dict[str, Any],
+    change: dict[str, Any],
 ) -> None:
     assert derived_id("cause", DESK) == derived_id("cause", replace(DESK))
     assert derived_id("cause", DESK) != derived_id("another cause", DESK)
-    assert derived_id("cause", DESK) != derived_id("cause", replace(DESK, **other))
+    assert derived_id("cause", DESK) != derived_id("cause", replace(DESK, **change))
 
 
 def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message() -> None:

@@ -29,13 +29,13 @@ DEADLINE_VERBS = ("clock_reminded", "clock_breached", "clock_escalated")
 
 
 def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> None:
-    elsewhere = {
+    other_parties = {
         Party.AUDITORS,
         Party.MANAGERS,
         Party.COORDINATION_ALONE,
         Party.COORDINATION_PER_FACT,
     }
-    assert [notice.kind for notice in BY_VERB.values() if elsewhere & {*notice.parties}] == []
+    assert [notice.kind for notice in BY_VERB.values() if other_parties & {*notice.parties}] == []
 
 
 def event_of(
@@ -136,7 +136,9 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
             ["side_out", "side_back"],
         ),
         row("a deadline reminds first", TO_RECEIVER, "clock_reminded", actor=""),
-        row("a deadline that passed is notified to both", TO_BOTH, "clock_breached", actor=""),
+        row(
+            "both sides are notified of a deadline that passed", TO_BOTH, "clock_breached", actor=""
+        ),
         row(
             "a deadline escalates to the coordinators",
             TO_BOTH | TO_COORDINATION,
@@ -162,7 +164,7 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
                     clock=clock,
                 ),
                 row(
-                    "both are notified when the sender's deadline passed",
+                    "both sides are notified when the sender's deadline passed",
                     TO_BOTH,
                     "clock_breached",
                     actor="",
@@ -243,15 +245,13 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
             actor=COORDINATOR,
             reminded_organization_id=SENDER,
         ),
-        row("an override is notified when it is sent only", TO_SENDER, "accepted", override=True),
+        row("an override is reported only when it is sent", TO_SENDER, "accepted", override=True),
         *rows(
             "other facts notify nobody",
             set(),
             ["drafted", "started", "appointment_attended", "a_verb_of_tomorrow"],
         ),
-        *rows(
-            "nobody learns of a draft whatever happens to it", set(), sorted(BY_VERB), draft=True
-        ),
+        *rows("no step of a draft notifies anybody", set(), sorted(BY_VERB), draft=True),
         *rows(
             "an old fact notifies nobody",
             set(),
@@ -265,30 +265,28 @@ def test_a_fact_notifies_exactly_these_recipients(event: ReferralEvent, notified
 
 
 @pytest.mark.parametrize("verb", sorted(BY_VERB))
-def test_a_fact_as_old_as_the_history_is_still_notified(verb: str) -> None:
+def test_a_fact_as_old_as_the_history_still_notifies_somebody(verb: str) -> None:
     assert recipients_of(event_of(verb, time=NOON - HISTORY, actor=COORDINATOR), NOON) != []
 
 
 def test_an_assignment_notifies_the_worker_unless_self_assigned_and_the_desk_if_she_left() -> None:
-    own_event = event_of(
+    event = event_of(
         "assigned", actor=RECEIVER, responsible_worker_id="w" * 32, actor_worker_id="m" * 32
     )
-    [recipient] = recipients_of(own_event, NOON)
+    [recipient] = recipients_of(event, NOON)
     assert (recipient.audience, recipient.organization_id, recipient.worker_id) == (
         Audience.WORKER,
         RECEIVER,
         "w" * 32,
     )
-    assert recipients_of(replace(own_event, actor_worker_id="w" * 32), NOON) == []
+    assert recipients_of(replace(event, actor_worker_id="w" * 32), NOON) == []
     assert (
         in_words(
-            recipients_of(
-                replace(own_event, responsible_worker_id="", actor_organization_id=""), NOON
-            )
+            recipients_of(replace(event, responsible_worker_id="", actor_organization_id=""), NOON)
         )
         == TO_RECEIVER
     )
-    assert recipients_of(replace(own_event, responsible_worker_id=""), NOON) == [], (
+    assert recipients_of(replace(event, responsible_worker_id=""), NOON) == [], (
         "the receiver itself returned the referral to its desk"
     )
 
@@ -305,16 +303,16 @@ def test_the_coordinators_are_notified_of_an_override_when_it_is_sent() -> None:
 
 
 def test_an_organisation_that_refers_to_itself_is_notified_once() -> None:
-    own = replace(
+    event = replace(
         event_of("clock_breached", actor=""),
         sender_worker_id="",
         receiver_organization_id=SENDER,
     )
-    assert recipients_of(own, NOON) == [Recipient("clock_breached", Audience.DESK, SENDER)]
+    assert recipients_of(event, NOON) == [Recipient("clock_breached", Audience.DESK, SENDER)]
 
 
 def test_every_verb_that_the_referrals_service_publishes_is_known() -> None:
-    beside_the_table = {
+    other_verbs = {
         *DEADLINE_VERBS,
         "drafted",
         "amended",
@@ -323,7 +321,7 @@ def test_every_verb_that_the_referrals_service_publishes_is_known() -> None:
         "side_out",
         "side_back",
     }
-    assert {t.event_verb for t in TRANSITIONS} | beside_the_table == VERBS
+    assert {transition.event_verb for transition in TRANSITIONS} | other_verbs == VERBS
 
 
 def of_asker(kind: str) -> list[Recipient]:
@@ -387,13 +385,13 @@ RELEASED = Recipient("enquiry_released", Audience.DESK, OTHER)
             "cancelled",
             {"by_asker": True},
             [RELEASED],
-            id="an own cancellation notifies only the desk whose offer was taken",
+            id="a cancellation by the asker notifies only the desk whose offer was taken",
         ),
         pytest.param(
             "cancelled",
             {"by_asker": True, "taken": ""},
             [],
-            id="an own cancellation before an offer was taken notifies nobody",
+            id="a cancellation by the asker before an offer was taken notifies nobody",
         ),
         pytest.param(
             "cancelled",

@@ -60,17 +60,17 @@ def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
 def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
     service: Service,
 ) -> None:
-    manager, colleague, elsewhere = (
+    manager, colleague, stranger = (
         service.as_(organization, "MANAGER") for organization in (RECEIVER, RECEIVER, SENDER)
     )
     with service.database.transaction(SYSTEM) as tx:
-        for other in (colleague.caller, elsewhere.caller):
-            members.save_worker(tx, other.id, other.organization_id, ["MANAGER"], "ACTIVE")
+        for caller in (colleague.caller, stranger.caller):
+            members.save_worker(tx, caller.id, caller.organization_id, ["MANAGER"], "ACTIVE")
     manager.CreateWebhook(
         webhook=pb.Webhook(url="https://partner.example/hook", kinds=["referral_sent"])
     )
     assert manager.kinds() == colleague.kinds() == ["sending_changed"]
-    assert elsewhere.kinds() == []
+    assert stranger.kinds() == []
     manager.SetDesk(
         desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
     )

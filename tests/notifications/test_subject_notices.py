@@ -61,7 +61,9 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
         coordination,
         coordination,
     ]
-    assert service.as_(RECEIVER, "WORKER").kinds() == [], "the desk of the reported worker"
+    assert service.as_(RECEIVER, "WORKER").kinds() == [], (
+        "the desk of the reported worker is not notified"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,8 @@ def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(
     ]
 
 
-def apply_of_member(service: Service, verb: str, status: str) -> Fact:
-    """Applies a fact about a new organisation twice, as if it was repeated."""
+def apply_member_fact(service: Service, verb: str, status: str) -> Fact:
+    """Applies a fact about a new organisation twice, as if it were repeated."""
     id = new_id()
     body = partners_pb2.OrganizationFact(organization_id=id, status_code=status, days=7)
     change = Fact(
@@ -137,7 +139,7 @@ def apply_of_member(service: Service, verb: str, status: str) -> Fact:
 def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agreement(
     service: Service, verb: str, status: str
 ) -> None:
-    member = apply_of_member(service, verb, status).subject
+    member = apply_member_fact(service, verb, status).subject
     assert service.as_(member, "WORKER").kinds() == [verb]
     assert service.as_(OTHER, "COORDINATOR").kinds() == [verb]
     assert service.as_(SENDER, "WORKER").kinds() == []
@@ -152,7 +154,7 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
 ) -> None:
     for day in (1, 2):
         for _ in range(2):
-            member = apply_of_member(service, verb, "APPLIED").subject
+            member = apply_member_fact(service, verb, "APPLIED").subject
             assert service.as_(member, "WORKER").kinds() == [], "nobody is there to read it"
         assert service.as_(OTHER, "COORDINATOR").kinds() == [kind] * day
         service.advance(days=1)
@@ -172,6 +174,6 @@ def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coor
     service: Service, verb: str, kind: str
 ) -> None:
     for count in (1, 2):
-        member = apply_of_member(service, verb, "APPROVED").subject
+        member = apply_member_fact(service, verb, "APPROVED").subject
         assert service.as_(OTHER, "COORDINATOR").kinds() == [kind] * count
         assert service.as_(member, "WORKER").kinds() == []

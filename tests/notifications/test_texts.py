@@ -18,7 +18,7 @@ from tests.builders import NOON
 from tests.parts.clocks import SettableClock
 
 # No text outside the site may reveal what the network is about.
-TELLING = re.compile(
+REVEALING_WORDS = re.compile(
     r"trata|traffick|traite|v[ií]ctim|sobrevivient|survivor|albergue|shelter|refugi|remisi|referral|orientation|person",
     re.IGNORECASE,
 )
@@ -69,14 +69,14 @@ def test_texts_have_no_placeholders_and_no_digits() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_emails_of_a_language_are_equal_except_for_their_ids(language: str) -> None:
-    first, second = (new_id(), new_id()), (new_id(), new_id())
-    one = composed(first[0], language, first[1]).as_bytes()
-    other = composed(second[0], language, second[1]).as_bytes()
-    assert len(one) == len(other)
-    for old, new in zip(first, second, strict=True):
-        assert one.count(old.encode()) == 1
-        one = one.replace(old.encode(), new.encode())
-    assert one == other
+    first_ids, second_ids = (new_id(), new_id()), (new_id(), new_id())
+    first_mail = composed(first_ids[0], language, first_ids[1]).as_bytes()
+    second_mail = composed(second_ids[0], language, second_ids[1]).as_bytes()
+    assert len(first_mail) == len(second_mail)
+    for old, new in zip(first_ids, second_ids, strict=True):
+        assert first_mail.count(old.encode()) == 1
+        first_mail = first_mail.replace(old.encode(), new.encode())
+    assert first_mail == second_mail
 
 
 def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
@@ -90,7 +90,7 @@ def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
             message["Subject"],
             message.get_content().replace("https://enlace.example/referrals/", ""),
         ):
-            assert not TELLING.search(part)
+            assert not REVEALING_WORDS.search(part)
 
 
 def test_the_message_id_is_the_delivery_id_and_has_a_fixed_length() -> None:

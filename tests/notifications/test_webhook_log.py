@@ -103,7 +103,9 @@ def test_a_delivery_with_many_attempts_shows_the_latest(service: Service) -> Non
 
 
 def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service: Service) -> None:
-    mine, also_mine = (service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2))
+    webhook, other_webhook = (
+        service.webhook(RECEIVER, service.receiver().url).webhook for _ in range(2)
+    )
     their_webhook = service.webhook(OTHER, service.receiver().url).webhook
     service.desk(RECEIVER, "mesa@ong.example")
     service.hear("sent")
@@ -111,20 +113,20 @@ def test_another_organisations_delivery_and_an_unknown_one_look_the_same(service
     service.send_webhooks()
     manager = service.as_(RECEIVER, "MANAGER")
     [their_delivery] = service.deliveries(their_webhook.id, OTHER)
-    [my_delivery] = service.deliveries(mine.id)
+    [my_delivery] = service.deliveries(webhook.id)
     [mail] = service.rows("SELECT id FROM deliveries WHERE channel = 'email'")
     for fields in (
         {"id": new_id()},
         {"id": "none"},
         {"id": their_delivery.id},
         {"id": their_delivery.id, "webhook_id": their_webhook.id},
-        {"id": their_delivery.id, "webhook_id": mine.id},
-        {"id": my_delivery.id, "webhook_id": also_mine.id},
+        {"id": their_delivery.id, "webhook_id": webhook.id},
+        {"id": my_delivery.id, "webhook_id": other_webhook.id},
         {"id": mail["id"]},
     ):
         assert refusal(lambda fields=fields: manager.GetDelivery(**fields)) == NOT_FOUND  # type: ignore[misc]
     assert manager.GetDelivery(id=my_delivery.id).id == my_delivery.id
-    manager.DeleteWebhook(id=mine.id)
+    manager.DeleteWebhook(id=webhook.id)
     assert refusal(lambda: manager.GetDelivery(id=my_delivery.id)) == NOT_FOUND
 
 
@@ -186,11 +188,11 @@ def test_the_hours_of_another_organisations_endpoint_are_not_found(service: Serv
 
 def test_attempts_are_deleted_after_a_month_and_the_delivery_is_kept(service: Service) -> None:
     _, created = service.send_to_new_webhook()
-    for step, left in ((ATTEMPT_LIFE - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
+    for step, count in ((ATTEMPT_LIFE - timedelta(hours=1), 1), (timedelta(hours=2), 0)):
         service.clock.advance(step)
         service.sweep()
         delivery = delivery_of(service, created.webhook.id)
-        assert (delivery.attempts, len(delivery.sent.attempts)) == (1, left)
+        assert (delivery.attempts, len(delivery.sent.attempts)) == (1, count)
         assert json.loads(delivery.sent.body)["type"] == "enlace.referral.sent.v1"
 
 

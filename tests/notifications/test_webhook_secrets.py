@@ -27,16 +27,16 @@ ROTATING = ("FAILED_PRECONDITION", "secret_rotating")
 
 
 def signers(request: ReceivedRequest, **secrets: str) -> list[str]:
-    """Returns which of these secrets signed the request, in the order of the header.
+    """Returns the names of the secrets that signed the request, in the order of the header.
 
-    Fails if no secret made a signature. The signatures are computed here, because the library would
-    only confirm itself.
+    Fails if none of these secrets made one of the signatures. The signatures are computed here,
+    because the library would only confirm itself.
     """
-    signed = f"{request.id}.{request.headers['webhook-timestamp']}.{request.body}".encode()
+    content = f"{request.id}.{request.headers['webhook-timestamp']}.{request.body}".encode()
     names = {}
     for name, secret in secrets.items():
         key = base64.b64decode(secret.removeprefix("whsec_"))
-        signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
         names[f"v1,{signature}"] = name
     return [names[signature] for signature in request.headers["webhook-signature"].split(" ")]
 

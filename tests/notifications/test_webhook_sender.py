@@ -32,15 +32,15 @@ def test_the_commit_of_a_fact_wakes_the_sender(service: Service) -> None:
 
 @pytest.fixture
 def rests(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[datetime | None]:
-    """Returns the list of times until which the lanes sleep; grows with each sleep."""
-    starts, next_webhook_time = list[datetime | None](), service.sending.next_webhook_time
+    """Returns the list of the times until which the lanes sleep; each sleep adds one."""
+    rest_ends, next_webhook_time = list[datetime | None](), service.sending.next_webhook_time
 
     def next_time(connection: Transaction, *, slow: bool) -> datetime | None:
-        starts.append(next_webhook_time(connection, slow=slow))
-        return starts[-1]
+        rest_ends.append(next_webhook_time(connection, slow=slow))
+        return rest_ends[-1]
 
     monkeypatch.setattr(service.sending, "next_webhook_time", next_time)
-    return starts
+    return rest_ends
 
 
 def test_a_retry_is_sent_when_it_is_due_although_nothing_is_announced(
@@ -101,28 +101,28 @@ def test_the_delivery_claimed_by_a_dead_sender_is_sent_at_the_end_of_its_lease(
 def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lease(
     service: Service, capsys: pytest.CaptureFixture[str], unreadable: bytes
 ) -> None:
-    put_aside = metrics.ROWS_PUT_ASIDE.labels("webhooks")._value
-    before = put_aside.get()
-    other, system = service.receiver(), service.receiver()
-    bad = service.webhook(OTHER, other.url).webhook
+    put_aside_count = metrics.ROWS_PUT_ASIDE.labels("webhooks")._value
+    before = put_aside_count.get()
+    other_system, system = service.receiver(), service.receiver()
+    webhook = service.webhook(OTHER, other_system.url).webhook
     service.webhook(RECEIVER, system.url)
-    [kept] = service.rows("SELECT secret FROM webhooks WHERE id = %s", bad.id)
-    damage = (
+    [row] = service.rows("SELECT secret FROM webhooks WHERE id = %s", webhook.id)
+    set_secret = (
         "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT"
         " FROM moved"
     )
-    service.rows(damage, unreadable, bad.id)
+    service.rows(set_secret, unreadable, webhook.id)
     with running(service.web_sender(threads=1).loop()):
         service.hear("sent", receiver_organization_id=OTHER)
         for count in range(1, 4):
             service.hear("sent")
             system.wait_for(count)
-        assert (other.requests, put_aside.get()) == ([], before + 1)
-        [delivery] = service.deliveries(bad.id, OTHER)
+        assert (other_system.requests, put_aside_count.get()) == ([], before + 1)
+        [delivery] = service.deliveries(webhook.id, OTHER)
         assert delivery.id in capsys.readouterr().out
-        service.rows(damage, kept["secret"], bad.id)  # repaired
+        service.rows(set_secret, row["secret"], webhook.id)  # repaired
         service.clock.advance(WEBHOOK_LEASE)
-        other.wait_for(1)
+        other_system.wait_for(1)
 
 
 def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(service: Service) -> None:
@@ -190,12 +190,13 @@ def test_two_senders_never_hold_the_same_endpoint(service: Service) -> None:
         service.webhook(RECEIVER, service.receiver().url)
     for _ in range(5):
         service.hear("sent")
-    with service.database.dedicated() as one, service.database.dedicated() as other:
-        first = service.sending.next_webhooks(one, service.clock.now(), slow=False, limit=2)
-        second = service.sending.next_webhooks(other, service.clock.now(), slow=False, limit=8)
-        assert service.sending.next_webhooks(one, service.clock.now(), slow=False, limit=8) == []
-    assert (len(first), len(second)) == (2, 1)
-    assert len({claim.webhook_id for claim in [*first, *second]}) == 3
+    now = service.clock.now()
+    with service.database.dedicated() as first, service.database.dedicated() as second:
+        first_claims = service.sending.next_webhooks(first, now, slow=False, limit=2)
+        second_claims = service.sending.next_webhooks(second, now, slow=False, limit=8)
+        assert service.sending.next_webhooks(first, now, slow=False, limit=8) == []
+    assert (len(first_claims), len(second_claims)) == (2, 1)
+    assert len({claim.webhook_id for claim in [*first_claims, *second_claims]}) == 3
 
 
 def test_a_stopped_sender_does_not_wait_for_a_receiver_that_hangs(service: Service) -> None:
@@ -207,8 +208,8 @@ def test_a_stopped_sender_does_not_wait_for_a_receiver_that_hangs(service: Servi
     system.wait_for(1)
     sender.stop()
     assert sender.join(5)
-    [cut] = service.deliveries(created.webhook.id)
-    assert (cut.status, cut.last_error_code) == (
+    [delivery] = service.deliveries(created.webhook.id)
+    assert (delivery.status, delivery.last_error_code) == (
         pb.DELIVERY_STATUS_RETRYING,
         pb.DELIVERY_ERROR_TIMEOUT,
     )
@@ -223,7 +224,7 @@ def test_a_fact_that_arrives_while_a_delivery_is_being_recorded_is_sent_at_once(
     with running(service.web_sender().loop()):
         for count in range(1, 201):
             service.hear("sent")
-            # … and the next fact commits while this delivery is still being recorded
+            # the next fact commits while this delivery is still being recorded
             system.wait_for(count)
 
 

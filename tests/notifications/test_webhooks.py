@@ -131,17 +131,17 @@ def test_a_busy_receiver_is_tried_again_when_it_asks_but_within_an_hour(
     [waiting] = service.deliveries(created.webhook.id)
     wait = waiting.next_attempt_time.ToDatetime(UTC) - service.clock.now()
     assert timedelta(seconds=seconds) * 0.8 <= wait <= timedelta(seconds=seconds) * 1.2
-    soon = min(wait - timedelta(milliseconds=1), timedelta(seconds=61))
-    service.clock.advance(soon)
+    first_step = min(wait - timedelta(milliseconds=1), timedelta(seconds=61))
+    service.clock.advance(first_step)
     assert service.send_webhooks() == 0, "the limit for wrong clocks does not shorten the wait"
-    service.clock.advance(wait - soon)
+    service.clock.advance(wait - first_step)
     assert service.send_webhooks() == 1
 
 
 def test_a_receiver_that_is_gone_is_not_sent_the_same_delivery_again(service: Service) -> None:
     _, created = service.send_to_new_webhook(answers=[410])
-    [given_up] = service.deliveries(created.webhook.id)
-    assert (given_up.status, given_up.last_http_status) == (DEAD, 410)
+    [delivery] = service.deliveries(created.webhook.id)
+    assert (delivery.status, delivery.last_http_status) == (DEAD, 410)
     service.advance(days=1)
     assert service.send_webhooks() == 0
 
@@ -151,7 +151,7 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     created = service.webhook(RECEIVER, system.url)
     service.hear("sent")
     claim = service.claim_webhook()
-    # … and here the sender dies
+    # the sender sends, and then dies
     EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
@@ -163,11 +163,11 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
-    elsewhere = service.receiver()
-    _, created = service.send_to_new_webhook(answers=[307], location=elsewhere.url)
+    other_system = service.receiver()
+    _, created = service.send_to_new_webhook(answers=[307], location=other_system.url)
     [failed] = service.deliveries(created.webhook.id)
     assert outcome(failed) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 307)
-    assert elsewhere.requests == []
+    assert other_system.requests == []
 
 
 def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service) -> None:

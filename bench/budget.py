@@ -107,7 +107,7 @@ class Recording:
             ):
                 break
         assert not [transaction for transaction in transactions if transaction.view != "system"], (
-            "somebody calls"
+            "a caller made a call in the time without calls"
         )
         counts = Counter(_turn(transaction) for transaction in transactions)
         self._idle_turns = {
@@ -156,14 +156,14 @@ def sum_costs(transactions: Iterable[Transaction], signatures: tuple[int, int] =
     for transaction in transactions:
         sides[transaction.view == "system"].append(transaction)
 
-    def both(count: Callable[[Transaction], int]) -> tuple[int, int]:
+    def count_both(count: Callable[[Transaction], int]) -> tuple[int, int]:
         return sum(map(count, sides[0])), sum(map(count, sides[1]))
 
     return Costs(
-        both(lambda transaction: len(transaction.exchanges)),
-        both(lambda transaction: len(transaction.statements)),
-        both(lambda transaction: bool(transaction.statements)),
-        both(lambda transaction: transaction.flushes),
+        count_both(lambda transaction: len(transaction.exchanges)),
+        count_both(lambda transaction: len(transaction.statements)),
+        count_both(lambda transaction: bool(transaction.statements)),
+        count_both(lambda transaction: transaction.flushes),
         signatures,
     )
 
@@ -299,8 +299,8 @@ def read_table(page: Path = PAGE) -> Table:
 def excesses(table: Mapping[str, Costs], limits: Mapping[str, Costs]) -> list[str]:
     """Returns a sentence for each count that exceeds its limit.
 
-    The counts of an idle minute may exceed their limits by a tenth plus ten, since it is a matter
-    of chance what falls into the minute.
+    The counts of an idle minute may exceed their limits by a tenth plus ten, since chance decides
+    how much work falls into the minute.
     """
     return [
         f"{name}: {count} {column} instead of {limit}"

@@ -92,17 +92,17 @@ def table(commits: Iterable[Cost]) -> str:
     """Returns the commits by kind, each kind with its medians."""
     commits, lines = list(commits), []
     for kind in sorted({kind for cost in commits for kind in cost.kinds}):
-        of_kind = [cost for cost in commits if kind in cost.kinds]
-        for cost in of_kind:
+        kind_costs = [cost for cost in commits if kind in cost.kinds]
+        for cost in kind_costs:
             lines.append(f"{kind}  {_columns(cost.sizes)}  {cost.commit} {cost.subject}")
         medians = {
             name: Size(
-                round(median(cost.sizes[name].files for cost in of_kind)),
-                round(median(cost.sizes[name].lines for cost in of_kind)),
+                round(median(cost.sizes[name].files for cost in kind_costs)),
+                round(median(cost.sizes[name].lines for cost in kind_costs)),
             )
             for name in GROUPS
         }
-        lines += [f"{kind}  {_columns(medians)}  median of {len(of_kind)}", ""]
+        lines += [f"{kind}  {_columns(medians)}  median of {len(kind_costs)}", ""]
     return "\n".join(lines)
 
 

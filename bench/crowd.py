@@ -61,11 +61,11 @@ class Task:
 
 
 class Outcome(NamedTuple):
-    """The outcome of a call: when it was made (seconds since the start of the crowd), how many
-    milliseconds it took, and OK or the reason for its failure.
+    """The outcome of a call: its time (seconds since the start of the crowd), its duration in
+    milliseconds, and OK or the reason for its failure.
     """
 
-    at: float
+    time: float
     milliseconds: float
     result: str
 
@@ -196,7 +196,7 @@ class Crowd:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._idle = deque[Callable[[], Awaitable[None]]]()
+        self._free_callers = deque[Callable[[], Awaitable[None]]]()
         self._outcomes: list[Outcome] = []
         self._unmade = 0
         self._lags: list[float] = []
@@ -208,14 +208,14 @@ class Crowd:
         task, renewing = self._task, []
         if task.kind == "rest":
             keys = itertools.cycle([text for kind, text in task.credentials if kind == "api_key"])
-            self._idle.extend(Rest(task, next(keys)).ask for _ in range(task.max_calls))
+            self._free_callers.extend(Rest(task, next(keys)).ask for _ in range(task.max_calls))
         else:
             callers = [Caller(task, credential) for credential in task.credentials]
             await asyncio.gather(*(caller.renew() for caller in callers))
             renewing = [asyncio.create_task(caller.keep_renewing()) for caller in callers]
             for number in range(task.max_calls):
                 by_grpc = Grpc(task, callers[number % len(callers)], number)
-                self._idle.append(by_grpc.step if task.kind == "step" else by_grpc.read)
+                self._free_callers.append(by_grpc.step if task.kind == "step" else by_grpc.read)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         self._began, cpu_seconds = time.monotonic(), time.process_time()
@@ -232,7 +232,7 @@ class Crowd:
 
     async def _run_closed(self) -> None:
         async def caller() -> None:
-            act = self._idle.popleft()
+            act = self._free_callers.popleft()
             while time.monotonic() < self._began + self._task.seconds:
                 await self._make_call(act)
 
@@ -241,7 +241,8 @@ class Crowd:
     async def _run_open(self) -> None:
         under_way, started_count = set[asyncio.Task[None]](), 0
         # REST uses the latest free connection, as a pool does; the callers by gRPC take turns
-        put_back = self._idle.appendleft if self._task.kind == "rest" else self._idle.append
+        callers = self._free_callers
+        put_back = callers.appendleft if self._task.kind == "rest" else callers.append
 
         async def call(act: Callable[[], Awaitable[None]]) -> None:
             await self._make_call(act)
@@ -250,10 +251,10 @@ class Crowd:
         while (now := time.monotonic() - self._began) < self._task.seconds:
             for _ in range(int(now * self._task.rate) - started_count):
                 started_count += 1
-                if not self._idle:
+                if not self._free_callers:
                     self._unmade += 1
                     continue
-                running_call = asyncio.create_task(call(self._idle.popleft()))
+                running_call = asyncio.create_task(call(self._free_callers.popleft()))
                 under_way.add(running_call)
                 running_call.add_done_callback(under_way.discard)
             begin = time.monotonic()

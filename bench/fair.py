@@ -20,7 +20,8 @@ from tests.parts.local_stack import LocalStack, until
 TIMES = 40  # multiple of the quota
 # pairs of measurements, without and with the flood: a slow moment of the machine affects both
 TURNS = 4
-REQUESTS, EVERY = 250, 0.05  # requests of the other partner in each turn, and seconds between them
+# requests of the other partner in each turn, and seconds between them
+REQUESTS, INTERVAL = 250, 0.05
 CONNECTIONS = 8
 _PATH = "/api/v1/referrals?limit=5"
 
@@ -77,7 +78,7 @@ def measure(_stack: LocalStack) -> list[Measurement]:
         Measurement(
             "fair_ms_p99",
             percentile(times_beside, 99),
-            f"one partner reads through REST at {1 / EVERY / 2:.0f} to {1 / EVERY:.0f} a second"
+            f"one partner reads through REST at {1 / INTERVAL / 2:.0f} to {1 / INTERVAL:.0f} a second"
             f" while another asks {request_count / seconds:.0f} times a second"
             f" ({TIMES} times its quota; {refused_count / request_count:.0%} refused);"
             " beside: alone",
@@ -96,7 +97,7 @@ def waiting_times(stack: LocalStack) -> list[float]:
             answer = session.get(stack.gateway + _PATH, timeout=10)
             milliseconds.append((time.perf_counter() - begin) * 1000)
             assert answer.status_code == 200, answer.text
-            time.sleep(EVERY)
+            time.sleep(INTERVAL)
     return milliseconds
 
 

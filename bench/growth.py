@@ -147,7 +147,7 @@ class Network:
         with self.stack.database("referrals") as database:
             choose_models(database)
             copy(database, "live", 1, LIVE)
-            copy(database, "over", 1, self.size)
+            copy(database, "ended", 1, self.size)
         self._lives = Lives(Cast(self.stack))
         self._desk = self.stack.worker("albergue@lunanueva")
         self._coordinator = self.stack.worker("coordinacion@coalicion")
@@ -240,7 +240,7 @@ def timed(page: Callable[[], None]) -> float:
 
 
 def choose_models(database: Database) -> None:
-    """Marks the demo network's referrals as models of the kinds `over`, `live` and `due`.
+    """Marks the demo network's referrals as models of the kinds `ended`, `live` and `due`.
 
     A live referral is a draft or has a running deadline; a due referral is in the state `sent`.
     """
@@ -248,7 +248,7 @@ def choose_models(database: Database) -> None:
         "CREATE TABLE models AS SELECT id, kind, row_number() OVER (PARTITION BY kind"
         " ORDER BY id) - 1 AS place FROM ("
         "  SELECT id, CASE WHEN state = 'draft' OR next_due_time IS NOT NULL THEN 'live'"
-        " ELSE 'over' END AS kind FROM referrals"
+        " ELSE 'ended' END AS kind FROM referrals"
         "  UNION ALL SELECT id, 'due' FROM referrals WHERE state = 'sent') AS kinds"
     )
 
@@ -256,7 +256,7 @@ def choose_models(database: Database) -> None:
 def copy(database: Database, kind: str, first: int, last: int) -> None:
     """Creates the copies of a kind with the numbers `first` to `last`, with history and facts.
 
-    The copies of ended referrals (`over`) ended between 40 days and about three years ago.
+    The copies of ended referrals ended between 40 days and about three years ago.
     """
     values = {"kind": kind, "first": first, "last": last, "size": count_models(database, kind)}
     for table, new_values in _NEW_VALUES.items():
@@ -279,7 +279,7 @@ def copy(database: Database, kind: str, first: int, last: int) -> None:
                 " FROM generate_series(%(first)s::int, %(last)s) AS n"
                 " JOIN models ON kind = %(kind)s AND place = n %% %(size)s"
                 " JOIN referrals AS its USING (id)"
-                " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy, CASE kind WHEN 'over'"
+                " CROSS JOIN LATERAL (SELECT kind || n / %(size)s AS copy, CASE kind WHEN 'ended'"
                 "  THEN now() - interval '40 days' - its.update_time - (n::bigint * 7919 %%"
                 " 94608000) * interval '1 second' ELSE '0' END AS moved) AS made"
                 f" JOIN {table} AS was ON was.{_JOINS[table]} ORDER BY 1 ON CONFLICT DO NOTHING",
@@ -330,7 +330,7 @@ def fire(database: Database) -> float:
             " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due"
             " WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
-        # An hour after the demo network was made, its other clocks reach a level as well.
+        # The other clocks of these referrals reach a level an hour after the network was made.
         database.execute(
             "UPDATE clocks SET stop_time = now(), next_time = NULL FROM due"
             " WHERE referral_id = due.id AND kind <> 'acknowledge' AND stop_time IS NULL"

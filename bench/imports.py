@@ -63,7 +63,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 # Waits until the facts of the previous file are published and applied, since
                 # otherwise that work would be measured, too.
                 until(lambda: all(has_applied_all(stack, *listener) for listener in LISTENERS), 120)
-                began = time.perf_counter()
+                begin = time.perf_counter()
                 parsed = read_apart(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None
                 )
@@ -73,7 +73,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
                         tx, keyring, SYSTEM, datetime.now(UTC), parsed, row["id"], dry_run=False
                     )
                 assert report.written, [line.problems for line in report.lines if line.problems][:3]
-                runs.append(ROWS / (time.perf_counter() - began))
+                runs.append(ROWS / (time.perf_counter() - begin))
     finally:
         database.close()
     conditions = (

@@ -176,20 +176,20 @@ class Senders:
 def cores_used(
     stack: LocalStack, seconds: float, each_second: Callable[[], None] = lambda: None
 ) -> tuple[float, int]:
-    """Returns how many cores the stack's processes take on average over `seconds`, and how often
-    `each_second` was called meanwhile.
+    """Returns the average number of cores that the stack's processes take over `seconds`, and the
+    number of calls of `each_second` meanwhile.
     """
-    begin, before, turns = time.monotonic(), cpu_seconds(stack), 0
+    begin, first_seconds, calls = time.monotonic(), cpu_seconds(stack), 0
     while (remaining := begin + seconds - time.monotonic()) > 0:
         if remaining >= 1:
             each_second()
-            turns += 1
+            calls += 1
         time.sleep(
-            max(0.0, min(begin + turns, begin + seconds) - time.monotonic()) if turns else remaining
+            max(0.0, min(begin + calls, begin + seconds) - time.monotonic()) if calls else remaining
         )
-    return (sum(now - before.get(pid, 0) for pid, now in cpu_seconds(stack).items())) / (
+    return (sum(now - first_seconds.get(pid, 0) for pid, now in cpu_seconds(stack).items())) / (
         time.monotonic() - begin
-    ), turns
+    ), calls
 
 
 def cpu_seconds(stack: LocalStack) -> dict[int, float]:

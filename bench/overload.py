@@ -74,7 +74,7 @@ class Run:
     @property
     def counted_calls(self) -> list[Outcome]:
         """Returns the calls made after the first WARM_UP_SECONDS."""
-        return [call for call in self.outcomes if WARM_UP_SECONDS <= call.at < self.seconds]
+        return [call for call in self.outcomes if WARM_UP_SECONDS <= call.time < self.seconds]
 
     @property
     def goodput(self) -> float:
@@ -129,9 +129,9 @@ class Overload:
         for process in processes:
             assert process.stdout
             assert process.stdout.readline() == "ready\n"
-        peak: Counter[str] = Counter()
+        peak_memory: Counter[str] = Counter()
         before = cpu_by_part(self.stack)
-        with recording_memory(self.stack, peak):
+        with recording_memory(self.stack, peak_memory):
             for process in processes:
                 assert process.stdin
                 process.stdin.write("\n")
@@ -145,7 +145,7 @@ class Overload:
             sum(report["cpu_s"] for report in reports),
             [lag for report in reports for lag in report["lags"]],
             {name: after[name] - before[name] for name in after},
-            dict(peak),
+            dict(peak_memory),
         )
 
     def _crowd(

@@ -35,7 +35,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         with requests.Session() as session:
             sign_in(session, stack, person)
             for path, page in crawl(session, stack.gateway).items():
-                sizes[path] = weight(session, stack.gateway, page)
+                sizes[path] = compressed_kb(session, stack.gateway, page)
                 for _ in range(TIMES):
                     begin = time.perf_counter()
                     session.get(stack.gateway + path, timeout=10)
@@ -77,19 +77,19 @@ def sign_in(
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
     """Returns the pages that links reach from the first page, with their text; at most PAGES."""
-    waiting, pages = ["/"], dict[str, str]()
+    paths, pages = ["/"], dict[str, str]()
 
     def follow(href: str, base: str) -> None:
         url = urlsplit(urljoin(base, href))
         target = url.path + (f"?{url.query}" if url.query else "")
         if (
             url.netloc == urlsplit(gateway).netloc
-            and target not in waiting
+            and target not in paths
             and not _SKIPPED.search(target)
         ):
-            waiting.append(target)
+            paths.append(target)
 
-    for path in waiting:
+    for path in paths:
         if len(pages) >= PAGES:
             break
         answer = session.get(gateway + path, timeout=10, allow_redirects=False)
@@ -103,8 +103,8 @@ def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
     return pages
 
 
-def weight(session: requests.Session, gateway: str, page: str) -> float:
-    """Returns the kB of a page with its styles and scripts, each compressed."""
+def compressed_kb(session: requests.Session, gateway: str, page: str) -> float:
+    """Returns the size in kB of a page with its styles and scripts, each compressed."""
     parts = [page.encode()]
     for asset in set(re.findall(r'(?:src|href)="(/static/[^"]+\.(?:css|js))[^"]*"', page)):
         parts.append(session.get(gateway + asset, timeout=10).content)

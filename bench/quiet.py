@@ -1,4 +1,4 @@
-"""Silence: a figure of a stack that is still busy with earlier work proves nothing.
+"""Silence, without which a figure proves nothing, since the stack is busy with earlier work.
 
 A stack is silent if no fact waits to be published or applied, and its processes are at rest. Each
 measurement waits for silence, and fails rather than print a figure of a busy stack.

@@ -19,7 +19,7 @@ _FILL = (
     " purpose_code, detail_codes, allowed, reason, hash)"
     " SELECT h.sequence + n, now() - n * interval '4 seconds', 'worker', md5((n %% 300)::text),"
     " md5((n %% 50)::text), 'open_identity',"
-    " CASE WHEN n %% %(every)s = 0 THEN %(person_id)s"
+    " CASE WHEN n %% %(interval)s = 0 THEN %(person_id)s"
     " ELSE md5((n %% 10000)::text) END, 'HOU.EMG', '{contact,identity}', true, '',"
     " sha256(n::text::bytea)"
     " FROM audit_head h, generate_series(1, %(rows)s) AS n"
@@ -37,7 +37,7 @@ def measure(_stack: LocalStack) -> list[Measurement]:
             database.execute("SET LOCAL session_replication_role = replica")
             database.execute("SELECT FROM audit_head FOR UPDATE")
             database.execute(
-                _FILL, {"every": ROWS // ACCESSES, "person_id": person_id, "rows": ROWS}
+                _FILL, {"interval": ROWS // ACCESSES, "person_id": person_id, "rows": ROWS}
             )
             database.execute("UPDATE audit_head SET sequence = (SELECT max(sequence) FROM audit)")
             database.execute(

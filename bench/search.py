@@ -70,11 +70,11 @@ def fill(stack: LocalStack) -> int:
         values = ", ".join(new_values.get(column, f"s.{column}") for column in columns)
         database.execute(
             f"INSERT INTO services ({', '.join(columns)}) SELECT {values} FROM services AS s"
-            " CROSS JOIN generate_series(1, %(each)s) AS n"
+            " CROSS JOIN generate_series(1, %(copies)s) AS n"
             " CROSS JOIN LATERAL (SELECT (%(places)s::text[])[1 + (n + ascii(s.id)) %% 17] AS"
             " place,"
             " (%(names)s::text[])[1 + (n * 7 + ascii(s.id)) %% 18] AS word) AS made",
-            {"each": SERVICES // 80, "places": DEPARTMENTS, "names": NAMES},
+            {"copies": SERVICES // 80, "places": DEPARTMENTS, "names": NAMES},
         )
         database.execute("VACUUM ANALYZE services")
         row = database.execute("SELECT count(*) AS n FROM services").fetchone()

@@ -71,17 +71,15 @@ def wait_until_received(demo_network: Network, patience: float = WAIT_SECONDS) -
         [member.id for member in demo_network.members.values()],
         [offer.id for offer in demo_network.offers.values()],
     )
-    expected, last, end = sum(map(len, ids)), -1, 0.0
+    total, last_count, end = sum(map(len, ids)), -1, 0.0
     with _database("referrals") as database:
-        while (
-            received := steps.retry("facts", lambda: _count_received(database, *ids))
-        ) < expected:
-            if received > last:
-                print(f"facts about members and services: {received} of {expected}", flush=True)
-                last, end = received, time.monotonic() + patience
+        while (count := steps.retry("facts", lambda: _count_received(database, *ids))) < total:
+            if count > last_count:
+                print(f"facts about members and services: {count} of {total}", flush=True)
+                last_count, end = count, time.monotonic() + patience
             elif time.monotonic() > end:
                 raise SystemExit(
-                    f"{received} of {expected} facts about members and services have arrived, none"
+                    f"{count} of {total} facts about members and services have arrived, none"
                     f" of them in the last {patience:g} seconds"
                 )
             time.sleep(0.1)
@@ -144,10 +142,10 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
             )
         ],
     }
-    new = file.with_suffix(".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+    new_file = file.with_suffix(".new")
+    with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         json.dump(content, out, indent=1, ensure_ascii=False)
-    new.replace(file)
+    new_file.replace(file)
 
 
 @contextlib.contextmanager

@@ -35,11 +35,10 @@ from services.partners.members.store import api_keys, organizations, workers
 from services.partners.members.usecases.passwords import hash_of
 
 # A date before the pilot began, so that the receivers of the referrals were already members.
-_FOUNDED = datetime(2005, 11, 7, 15, tzinfo=UTC)
+_FOUNDING = datetime(2005, 11, 7, 15, tzinfo=UTC)
 _CONFIRMATION_AGE, _OLD_CONFIRMATION_AGE = timedelta(days=40), timedelta(days=240)
-# Hours. If a service stated its free places at least this long ago, it has not confirmed its entry
-# for a long time, either.
-_OLD_FIGURE = 500
+# A service whose statement of free places is at least this old has an old confirmation, too.
+_OLD_HOURS = 500
 
 
 def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
@@ -77,10 +76,10 @@ def _organization(member: Member, now: datetime) -> Organization:
         member.hotline_number,
     )
     organization = Organization.register(
-        member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDED
+        member.id, entry, now - timedelta(days=25) if on_probation else _FOUNDING
     )
     if not on_probation:
-        organization.approve(_FOUNDED + timedelta(days=16), _FOUNDED.date())
+        organization.approve(_FOUNDING + timedelta(days=16), _FOUNDING.date())
     return organization
 
 
@@ -104,7 +103,7 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
     )
     room = offer.room
     join_time = (
-        now - timedelta(days=24) if member.status == "probation" else _FOUNDED + timedelta(days=17)
+        now - timedelta(days=24) if member.status == "probation" else _FOUNDING + timedelta(days=17)
     )
     service = Service.register(
         offer.id, member.id, entry, Capacity(), taxonomy(), areas(), join_time
@@ -115,7 +114,7 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
             {"assured_time": None},
             taxonomy(),
             areas(),
-            now - (_OLD_CONFIRMATION_AGE if room.age_hours >= _OLD_FIGURE else _CONFIRMATION_AGE),
+            now - (_OLD_CONFIRMATION_AGE if room.age_hours >= _OLD_HOURS else _CONFIRMATION_AGE),
         )
     figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
     service.set_capacity(figure, now - timedelta(hours=room.age_hours))
@@ -143,21 +142,24 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
 
     Hashes the passwords outside the transactions, because hashing is slow on purpose.
     """
-    missing = steps.retry("accounts", lambda: _workers_without_account(database, network))
+    missing_workers = steps.retry("accounts", lambda: _workers_without_account(database, network))
     with ThreadPoolExecutor(2) as pool:  # argon2 releases Python's lock
 
         def save_account(part: tuple[Worker, Future[str]]) -> None:
             worker, password_hash = part[0], part[1].result()
             with database.transaction(SYSTEM, timeout=30) as tx:
-                added = workers.add(
+                is_new = workers.add(
                     tx, _account(worker, network, now - timedelta(days=23)), password_hash
                 )
-                if not added and not workers.fetch(tx, worker.id):
+                if not is_new and not workers.fetch(tx, worker.id):
                     raise ValueError(f"{worker.email} is taken")
 
         steps.fill_each(
             "accounts",
-            [(worker, pool.submit(_hash, words.password(worker.email))) for worker in missing],
+            [
+                (worker, pool.submit(_hash, words.password(worker.email)))
+                for worker in missing_workers
+            ],
             save_account,
         )
 

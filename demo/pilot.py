@@ -382,9 +382,9 @@ def _file(network: Network, row: AssistedPerson, chance: random.Random) -> File:
 def _stories(
     network: Network, calendar: Calendar, row: AssistedPerson, file: File, chance: random.Random
 ) -> Iterator[Story]:
-    free_from = file.person.create_time
+    earliest_time = file.person.create_time
     for group in row.help.split():
-        draft_time = free_from + timedelta(minutes=chance.randint(20, 180))
+        draft_time = earliest_time + timedelta(minutes=chance.randint(20, 180))
         offer = _offer(row, group, file.giver == "guardian")
         need = _NEEDS.get(group) or next(
             need for need in network.offers[offer].needs if need.startswith(group)
@@ -428,7 +428,7 @@ def _stories(
             story = following
         completion_time = _take_steps(story, draft_time, group, chance)
         if group == "RET":
-            free_from = completion_time
+            earliest_time = completion_time
         yield story
 
 

@@ -24,7 +24,7 @@ from services.referrals.line.store.contacts import Contacts
 from services.referrals.line.usecases.contacts import HASHER
 from services.referrals.network.usecases.policies import PlaceCalendar
 from services.referrals.referrals.domain.enquiry import Enquiry
-from services.referrals.referrals.store import enquiries as enquiry_book
+from services.referrals.referrals.store import enquiries as enquiry_store
 from services.referrals.referrals.store import referrals
 
 NAME = "referrals"
@@ -48,7 +48,7 @@ def fill(
 ) -> None:
     """Writes the missing parts: files with referrals and plan, the enquiry, the contacts."""
     keyring = key_folder.keyring(directory, NAME)
-    files, book = Files(keyring), Contacts(keyring)
+    files, contact_store = Files(keyring), Contacts(keyring)
     receipts = Receipts(Signer(key_folder.signing(directory, f"facts.{NAME}")))
     calendar = PlaceCalendar("NI")
 
@@ -64,7 +64,7 @@ def fill(
     def save_enquiry(enquiry: Enquiry) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "enquiries", enquiry.id):
-                enquiry_book.save(tx, deepcopy(enquiry))
+                enquiry_store.save(tx, deepcopy(enquiry))
 
     def save_contact(part: NotedContact) -> None:
         contact, note = deepcopy(part)
@@ -73,8 +73,8 @@ def fill(
             if not _exists(tx, "contacts", contact.id):
                 contact.reference_hint = reference[-2:]
                 contact.update_deadline(contact.create_time, calendar)
-                book.add(tx, contact, note)
-                book.add_reference(tx, reference, contact.id, pin)
+                contact_store.add(tx, contact, note)
+                contact_store.add_reference(tx, reference, contact.id, pin)
 
     steps.fill_each("files of the pilot", pilot(network, calendar), save_file)
     by_file: dict[str, tuple[File, list[Story]]] = {}

@@ -31,8 +31,8 @@ def fill_each(
         print(f"{task}: {number} of {len(all_parts)}", flush=True)
 
 
-def retry(task: str, do: Callable[[], Result], patience: float = PATIENCE) -> Result:
-    """Calls `do` until it succeeds, and returns the result.
+def retry(task: str, act: Callable[[], Result], patience: float = PATIENCE) -> Result:
+    """Calls `act` until it succeeds, and returns the result.
 
     Repeats the call while the database is late, full or unavailable, or if another process changed
     the same row. Exits with a message after `patience` seconds.
@@ -44,7 +44,7 @@ def retry(task: str, do: Callable[[], Result], patience: float = PATIENCE) -> Re
         reraise=True,
     )
     try:
-        return tries(do)
+        return tries(act)
     except _TRANSIENT as refusal:
         raise SystemExit(
             f"{task}: the database has refused for {patience:g} seconds ({refusal.reason})"

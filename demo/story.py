@@ -57,7 +57,7 @@ class Story:
     need: str
     offer: tuple[str, str]
     urgency: Urgency
-    at: datetime
+    draft_time: datetime
     calendar: Calendar
     has_deadlines: bool = True
     """True if deadlines fire; False for the pilot of 2006, which had no deadlines."""
@@ -73,13 +73,13 @@ class Story:
         name = (self.file.person.id, self.need, *self.offer)
         service = self.network.offers[self.offer]
         receiver = self.network.members[service.organization]
-        self._now = self.at
+        self._now = self.draft_time
         self.referral = Referral.draft(
             id_of("referral", *name),
             self.sender,
             self.file.person.id,
             self.file.person.coarse,
-            self.at,
+            self.draft_time,
             self.calendar,
             based_on_id=self.based_on,
         )
@@ -93,10 +93,10 @@ class Story:
                 | _GROUPS.get(self.need[:3], {FieldGroup.IDENTITY, FieldGroup.CONTACT})
             ),
             purpose_codes=(self.need[:3],),
-            until_time=self.at + timedelta(days=365),
+            until_time=self.draft_time + timedelta(days=365),
             giver_code=self.file.giver,
             manner_code="spoken" if self.has_deadlines else "written",
-            create_time=self.at,
+            create_time=self.draft_time,
             recorded_by_worker_id=self.sender.id,
             assent_code="given" if self.file.giver != "person" else "",
             in_private=True,
@@ -106,7 +106,7 @@ class Story:
         self.receipt.check()
         self.referral.change_draft(
             self.sender,
-            self.at,
+            self.draft_time,
             self.calendar,
             need_code=self.need,
             urgency=self.urgency,
@@ -124,34 +124,34 @@ class Story:
     def receiver(self) -> Actor:
         return self._actor_of(self.offer[0])
 
-    def send(self, at: datetime) -> Story:
+    def send(self, time: datetime) -> Story:
         """Sends the draft, as the sender."""
-        self._advance_to(at)
-        self.referral.send(self.sender, at, self.calendar, self.receipt, safe_contact_known=True)
+        self._advance_to(time)
+        self.referral.send(self.sender, time, self.calendar, self.receipt, safe_contact_known=True)
         return self
 
-    def take(self, at: datetime, verb: str, **words: Any) -> Story:
-        """Takes the step `verb`, for which Story has no method of its own, with the fields `words`.
+    def take(self, time: datetime, verb: str, **fields: Any) -> Story:
+        """Takes the step `verb`, for which Story has no method of its own, with these fields.
 
         The receiver takes the step, unless only the sender may.
         """
-        self._advance_to(at)
+        self._advance_to(time)
         actor = self.sender if verb in ("answer", "close", "withdraw") else self.receiver
-        self.referral.take(verb, actor, at, self.calendar, **words)
+        self.referral.take(verb, actor, time, self.calendar, **fields)
         return self
 
-    def reroute(self, at: datetime, offer: tuple[str, str]) -> Story:
+    def reroute(self, time: datetime, offer: tuple[str, str]) -> Story:
         """Re-routes the referral to another service, as the sender.
 
         The draft for that service is stored in `following`.
         """
-        self._advance_to(at)
+        self._advance_to(time)
         service = self.network.offers[offer]
         receiver = self.network.members[service.organization].id
         following = id_of("referral", self.file.person.id, self.need, *offer, "again")
         self.following = self.referral.reroute(
             self.sender,
-            at,
+            time,
             self.calendar,
             service=(service.id, receiver),
             following_id=following,
@@ -161,17 +161,19 @@ class Story:
 
     def record_follow_up(self, other: Story) -> Story:
         """Records that another referral was sent after this one was declined."""
-        at = other.referral.send_time or other.at
-        self._advance_to(at)
+        time = other.referral.send_time or other.draft_time
+        self._advance_to(time)
         self.referral.followed_up = True
-        self.referral.update_need_deadlines(at)
+        self.referral.update_need_deadlines(time)
         return self
 
-    def withdraw_consent(self, at: datetime) -> Story:
+    def withdraw_consent(self, time: datetime) -> Story:
         """Withdraws, as the person, the consent on which the referral is based."""
-        self._advance_to(at)
-        self.withdraw_time = at
-        self.referral.withdraw_consent(Actor("person", self.file.person.id, ""), at, self.calendar)
+        self._advance_to(time)
+        self.withdraw_time = time
+        self.referral.withdraw_consent(
+            Actor("person", self.file.person.id, ""), time, self.calendar
+        )
         return self
 
     def fire_deadlines_until(self, until: datetime) -> Story:
@@ -186,11 +188,11 @@ class Story:
             self.referral.fire_deadlines(moment, self.calendar)
         return self
 
-    def _advance_to(self, at: datetime) -> None:
-        if at < self._now:
-            raise ValueError(f"{self.need} at {self.offer}: {at} is before {self._now}")
-        self.fire_deadlines_until(at)
-        self._now = at
+    def _advance_to(self, time: datetime) -> None:
+        if time < self._now:
+            raise ValueError(f"{self.need} at {self.offer}: {time} is before {self._now}")
+        self.fire_deadlines_until(time)
+        self._now = time
 
     def _actor_of(self, slug: str) -> Actor:
         return Actor("worker", self.network.acting_worker_id(slug), self.network.members[slug].id)

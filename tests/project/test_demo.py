@@ -184,7 +184,7 @@ def test_a_referral_has_the_person_of_its_contact_and_is_not_older() -> None:
     for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:
             assert by_id[story.contact_id].person_id == story.file.person.id
-            assert by_id[story.contact_id].create_time <= story.at
+            assert by_id[story.contact_id].create_time <= story.draft_time
 
 
 def test_the_network_has_every_kind_of_member_help_and_role() -> None:

@@ -78,8 +78,8 @@ def measure(_stack: LocalStack) -> list[Measurement]:
         Measurement(
             "fair_ms_p99",
             percentile(times_beside, 99),
-            f"one partner reads through REST at {1 / INTERVAL / 2:.0f} to {1 / INTERVAL:.0f} a second"
-            f" while another asks {request_count / seconds:.0f} times a second"
+            f"one partner reads through REST at {1 / INTERVAL / 2:.0f} to {1 / INTERVAL:.0f} a"
+            f" second while another asks {request_count / seconds:.0f} times a second"
             f" ({TIMES} times its quota; {refused_count / request_count:.0%} refused);"
             " beside: alone",
             percentile(times_alone, 99),

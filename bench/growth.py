@@ -27,7 +27,7 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.stories import Cast
 
 SIZES = (10_000, 1_000_000)  # numbers of ended referrals
-LIVE, DUE = 2_000, 10_000
+LIVE_COUNT, DUE_COUNT = 2_000, 10_000
 ROUNDS, FIRINGS = 5, 3
 LIVES_PER_ROUND = 12  # lives of nine transitions
 REQUESTS_PER_ROUND = 60  # requests of each page
@@ -80,7 +80,7 @@ _JOINS = {
 def measure(
     _stack: LocalStack,
     sizes: Sequence[int] = SIZES,
-    due: int = DUE,
+    due: int = DUE_COUNT,
     rounds: int = ROUNDS,
     firings: int = FIRINGS,
 ) -> list[Measurement]:
@@ -123,7 +123,7 @@ def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
     first_rounds = networks[0].durations[name]
     method = (
         f"{len(first_rounds)} rounds by turns of {len(first_rounds[0])} times at each size beside"
-        f" {LIVE:,} live ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
+        f" {LIVE_COUNT:,} live ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
     return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), method)
 
@@ -146,7 +146,7 @@ class Network:
         self.stack.start()
         with self.stack.database("referrals") as database:
             choose_models(database)
-            copy(database, "live", 1, LIVE)
+            copy(database, "live", 1, LIVE_COUNT)
             copy(database, "ended", 1, self.size)
         self._lives = Lives(Cast(self.stack))
         self._desk = self.stack.worker("albergue@lunanueva")

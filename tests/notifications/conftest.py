@@ -44,7 +44,7 @@ from tests.parts.callers import just_proved, rpc_with_fields
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
-FROM = "enlace@coalicion.example"
+FROM_ADDRESS = "enlace@coalicion.example"
 PUBLIC_URL = "https://enlace.example"
 SENDER, RECEIVER, OTHER, COALITION = (new_id() for _ in range(4))
 LOCK_WAITS = (
@@ -395,4 +395,4 @@ def post() -> Iterator[Post]:
 
 def smtp(service: Service, post: Post) -> Smtp:
     """Returns the mailbox that hands e-mails to the mail server `post`."""
-    return Smtp(MailServer("127.0.0.1", post.port), FROM, service.clock, timeout=3)
+    return Smtp(MailServer("127.0.0.1", post.port), FROM_ADDRESS, service.clock, timeout=3)

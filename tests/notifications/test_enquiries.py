@@ -188,9 +188,9 @@ def test_a_desk_whose_offer_was_not_taken_learns_of_the_end_but_nothing_of_the_o
 
 
 def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service: Service) -> None:
-    opened = fact(service, "opened", asked_organization_ids=[RECEIVER])
+    opening = fact(service, "opened", asked_organization_ids=[RECEIVER])
     for _ in range(2):
-        service.apply(opened)
+        service.apply(opening)
     assert notified(service) == {"asked": ["enquiry_opened"]}
     service.apply(fact(service, "exhausted", 2, ago=HISTORY + timedelta(seconds=1)))
     assert notified(service) == {"asked": ["enquiry_opened"]}

@@ -241,12 +241,12 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
 ) -> None:
     system, id = world.service.receiver(), new_id()
     world.service.webhook(RECEIVER, system.url)
-    proposed = receipt(world, id, 1, "proposed")
+    proposal = receipt(world, id, 1, "proposed")
     world.publish(receipt(world, id, 2, "confirmed"))  # before the fact that it follows
     until(lambda: world.parked_count(id) == 1)
     assert world.kinds() == []
-    world.publish(proposed, proposed)
-    world.publish(proposed)
+    world.publish(proposal, proposal)
+    world.publish(proposal)
     world.wait_for(id, 2)
     assert world.kinds(RECEIVER) == ["receipt_proposed"]
     assert world.kinds(OTHER) == world.kinds(SENDER) == []
@@ -257,13 +257,13 @@ def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
 
 
 def test_other_facts_of_receipts_notify_nobody(world: World) -> None:
-    proposed = receipt(world, new_id(), 1, "proposed")
+    proposal = receipt(world, new_id(), 1, "proposed")
     facts = [
         receipt(world, new_id(), 1, "given"),
         receipt(world, new_id(), 1, "a_verb_of_tomorrow"),
         # as if published by a version that does not name the organisation
         receipt(world, new_id(), 1, "proposed", organization=""),
-        replace(proposed, time=proposed.time - HISTORY - timedelta(seconds=1)),
+        replace(proposal, time=proposal.time - HISTORY - timedelta(seconds=1)),
     ]
     world.publish(*facts)
     for fact in facts:

@@ -49,7 +49,7 @@ def test_the_link_goes_to_the_mailbox_and_to_nobody_else(
     service.apply_partners_fact(fact(service))
     service.send_mails(smtp(service, post))
     numbers = {address: number for number, [address] in enumerate(post.recipients())}
-    # behind the #: a browser sends it to no server
+    # the token is behind the #, so a browser sends it to no server
     assert f"{PUBLIC_URL}/{path}?lang=es#{TOKEN}" in post.lines(numbers.pop(EMAIL))
     # the desk is notified of an invitation, without a link or a name
     assert numbers.keys() == ({"mesa@casa.example"} if fact is invitation else set())

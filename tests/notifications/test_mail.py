@@ -22,7 +22,7 @@ from services.notifications.usecases.sending import EMAIL_LEASE
 from tests.builders import refusal
 from tests.notifications.conftest import (
     COALITION,
-    FROM,
+    FROM_ADDRESS,
     OTHER,
     PUBLIC_URL,
     RECEIVER,
@@ -38,7 +38,7 @@ def test_the_desk_gets_one_neutral_email_with_one_link(service: Service, post: P
     fact = service.queue_emails()
     assert service.send_mails(smtp(service, post)) == 1
     [envelope] = post.envelopes
-    assert (envelope.mail_from, envelope.rcpt_tos) == (FROM, ["mesa@ong.example"])
+    assert (envelope.mail_from, envelope.rcpt_tos) == (FROM_ADDRESS, ["mesa@ong.example"])
     text = post.text()
     assert "Subject: Tiene una tarea en Enlace\r\n" in text
     assert text.count("http") == text.count(f"{PUBLIC_URL}/referrals/{fact.subject}\r\n") == 1
@@ -193,8 +193,7 @@ def test_a_message_that_reached_nobody_is_published_and_notified_to_the_coordina
     service.desk(RECEIVER, "nadie@ong.example")
     service.coordinator_desk(COALITION, "coordinacion@coalicion.example")
     fact = service.hear("sent")
-    # The e-mail about the failure reaches nobody either, and that is the end: there is no message
-    # about a message about a message.
+    # The e-mail about the failure reaches nobody, too. No third message reports that.
     post.rcpt += ["550 no such mailbox"] * 2
     assert service.send_mails(smtp(service, post)) == 2
     assert service.send_mails(smtp(service, post)) == 0
@@ -225,7 +224,7 @@ def test_no_failure_is_reported_while_another_channel_is_open(service: Service, 
 
 def mailbox_without_server(service: Service) -> Smtp:
     """Returns the mailbox of a port where no server listens."""
-    return Smtp(MailServer("127.0.0.1", 9), FROM, service.clock, timeout=1)
+    return Smtp(MailServer("127.0.0.1", 9), FROM_ADDRESS, service.clock, timeout=1)
 
 
 def test_without_a_mail_server_connection_every_email_of_the_batch_is_retried(

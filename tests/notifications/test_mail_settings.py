@@ -15,7 +15,7 @@ from local.process import free_port
 from services.notifications import config
 from services.notifications.channels.mail import Smtp
 from services.notifications.domain.mail_server import MailServer, server_of
-from tests.notifications.conftest import FROM, Service
+from tests.notifications.conftest import FROM_ADDRESS, Service
 from tests.notifications.mail_server import Post
 
 
@@ -71,7 +71,7 @@ def test_an_email_is_sent_over_starttls_only_with_the_right_password(
     service.send_mails(
         Smtp(
             server_of(f"smtp+starttls://enlace:{password}@127.0.0.1:{secure_post.port}"),
-            FROM,
+            FROM_ADDRESS,
             service.clock,
             trust=ssl.create_default_context(cafile=str(certificate)),
             timeout=3,
@@ -86,7 +86,7 @@ def test_a_server_with_an_unknown_certificate_is_not_trusted(
 ) -> None:
     service.queue_emails()
     server = server_of(f"smtp+starttls://enlace:secret@127.0.0.1:{secure_post.port}")
-    service.send_mails(Smtp(server, FROM, service.clock, timeout=3))
+    service.send_mails(Smtp(server, FROM_ADDRESS, service.clock, timeout=3))
     assert service.emails("status", "last_error") == [("RETRYING", "connection")]
     assert secure_post.envelopes == []
 
@@ -96,7 +96,7 @@ def test_a_server_without_encryption_gets_no_email_where_encryption_is_required(
 ) -> None:
     service.queue_emails()
     server = server_of(f"smtp+starttls://127.0.0.1:{post.port}")
-    service.send_mails(Smtp(server, FROM, service.clock, timeout=3))
+    service.send_mails(Smtp(server, FROM_ADDRESS, service.clock, timeout=3))
     assert service.emails("status") == [("RETRYING",)]
     assert post.envelopes == []
 
@@ -132,7 +132,7 @@ def test_an_invalid_mail_server_url_is_refused(url: str) -> None:
         ({"ENLACE_DEVELOPMENT": "1"}, None, False),
         ({"ENLACE_DEVELOPMENT": "1", "ENLACE_SMTP_URL": "outbox:/mail"}, None, True),
         (
-            {"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM},
+            {"ENLACE_SMTP_URL": "smtp://mail.example", "ENLACE_MAIL_FROM": FROM_ADDRESS},
             MailServer("mail.example", 25),
             True,
         ),

@@ -101,9 +101,9 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
         ),
         # the coordinators, the receiver for the person, and the person by her reference
         *(
-            each
+            case
             for actor in (COORDINATOR, RECEIVER, "")
-            for each in rows(
+            for case in rows(
                 "the sender too is notified of steps that others took for it",
                 TO_BOTH,
                 "withdrawn consent_withdrawn closed reopened entered_in_error".split(),
@@ -153,9 +153,9 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
             urgency="IMMEDIATE",
         ),
         *(
-            each
+            case
             for clock in ("answer", "close")
-            for each in (
+            for case in (
                 row(
                     "the sender is reminded when it is its turn",
                     TO_SENDER,
@@ -196,10 +196,10 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
             urgency="IMMEDIATE",
         ),
         *(
-            each
+            case
             for clock in ("override_confirm", "override_end")
             for urgency in ("NORMAL", "IMMEDIATE")
-            for each in rows(
+            for case in rows(
                 "the sender and the coordinators are notified of the deadlines of an override",
                 TO_SENDER | TO_COORDINATION,
                 DEADLINE_VERBS,
@@ -331,7 +331,7 @@ def of_asker(kind: str) -> list[Recipient]:
     ]
 
 
-RELEASED = Recipient("enquiry_released", Audience.DESK, OTHER)
+RELEASE_NOTICE = Recipient("enquiry_released", Audience.DESK, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ RELEASED = Recipient("enquiry_released", Audience.DESK, OTHER)
         pytest.param(
             "cancelled",
             {"by_asker": True},
-            [RELEASED],
+            [RELEASE_NOTICE],
             id="a cancellation by the asker notifies only the desk whose offer was taken",
         ),
         pytest.param(
@@ -396,7 +396,7 @@ RELEASED = Recipient("enquiry_released", Audience.DESK, OTHER)
         pytest.param(
             "cancelled",
             {},
-            [*of_asker("enquiry_cancelled"), RELEASED],
+            [*of_asker("enquiry_cancelled"), RELEASE_NOTICE],
             id="the person's withdrawal notifies the asker and the desk whose offer was taken",
         ),
         pytest.param(

@@ -17,7 +17,10 @@ from services.notifications.usecases.webhooks import MAX_SHOWN_ATTEMPTS
 from tests.builders import NOT_FOUND, refusal
 from tests.notifications.conftest import OTHER, RECEIVER, Service
 
-BY_TRANSPORT = {"host", "content-length"}  # these headers follow from the address and the length
+TRANSPORT_HEADERS = {
+    "host",
+    "content-length",
+}  # these headers follow from the address and the length
 
 
 def delivery_of(service: Service, webhook_id: str, organization: str = RECEIVER) -> pb.Delivery:
@@ -36,7 +39,7 @@ def test_an_attempt_is_shown_exactly_as_the_receiver_received_it(service: Servic
     [request], [attempt] = system.requests, delivery.sent.attempts
     assert delivery.sent.body == request.body
     assert dict(attempt.headers) == {
-        name: value for name, value in request.headers.items() if name not in BY_TRANSPORT
+        name: value for name, value in request.headers.items() if name not in TRANSPORT_HEADERS
     }
     assert (attempt.http_status, attempt.error_code) == (204, 0)
     assert attempt.duration_ms == delivery.last_duration_ms
@@ -164,7 +167,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
             for hour in hours
         ]
 
-    # Later, two deliveries to the failing endpoint were retried, and a third was tried first.
+    # Two hours later, two deliveries to the failing endpoint are retried, and a third is new.
     expected = [
         (failing.id, 0, 0, 2),
         (failing.id, 2, 0, 3),

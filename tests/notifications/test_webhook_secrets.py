@@ -130,7 +130,7 @@ def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
 ) -> None:
     system = service.receiver()
     created = service.webhook(RECEIVER, system.url)
-    # both have started before the first one continues
+    # both rotations have started before the first one continues
     with ThreadPoolExecutor() as pool, service.database.transaction(SYSTEM) as tx:
         webhooks.fetch(tx, RECEIVER, created.webhook.id, to_change=True)
         rotations = [
@@ -143,8 +143,8 @@ def test_one_of_two_concurrent_rotations_succeeds_and_the_other_is_refused(
         ]
         until(lambda: len(service.rows(LOCK_WAITS)) == 2)
     [rotated] = [rotation.result() for rotation in rotations if not rotation.exception()]
-    [refused] = [rotation for rotation in rotations if rotation.exception()]
-    assert refusal(refused.result) == ROTATING
+    [refused_rotation] = [rotation for rotation in rotations if rotation.exception()]
+    assert refusal(refused_rotation.result) == ROTATING
     service.hear("sent")
     service.send_webhooks()
     assert signers(system.requests[0], old=created.secret, new=rotated.secret) == ["new", "old"]

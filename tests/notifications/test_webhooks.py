@@ -434,7 +434,7 @@ def test_a_wait_of_allowed_length_is_not_shortened(service: Service) -> None:
     for _ in range(3):
         service.advance(minutes=7)
         assert service.send_webhooks() == 1
-    # now it waits about five minutes
+    # the delivery waits about five minutes now
     assert service.send_webhooks() == 0
     [waiting] = service.deliveries(created.webhook.id)
     assert waiting.status == RETRYING

@@ -99,7 +99,7 @@ class World:
             if answer_of(client.OpenInEmergency, request) is not None:
                 assert self.live
                 assert not (self.receipt_holds and clock.now() < self.until), (
-                    "a limited consent is not widened"
+                    "an emergency access does not widen a live consent"
                 )
                 self.emergencies[client.caller.id] = clock.now() + timedelta(minutes=60)
         elif action == "close" and self.live:
@@ -179,7 +179,7 @@ def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> Wor
     )
 
 
-GRANTED = st.sets(
+GRANTED_GROUPS = st.sets(
     st.sampled_from(sorted(MARKS, key=lambda group: group.value)), min_size=1, max_size=3
 ).map(frozenset)
 
@@ -187,7 +187,7 @@ GRANTED = st.sets(
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(granted=GRANTED, actions=st.lists(st.sampled_from(ACTIONS), max_size=6))
+@given(granted=GRANTED_GROUPS, actions=st.lists(st.sampled_from(ACTIONS), max_size=6))
 def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
@@ -290,7 +290,7 @@ def groups_in_pages_and_rest(
 @settings(
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(granted=GRANTED, actions=st.lists(st.sampled_from(ACTIONS), max_size=5))
+@given(granted=GRANTED_GROUPS, actions=st.lists(st.sampled_from(ACTIONS), max_size=5))
 def test_pages_and_rest_show_exactly_the_data_that_are_granted_at_that_moment(
     granted: frozenset[FieldGroup], actions: list[str], story: Story, service: Service
 ) -> None:
@@ -320,7 +320,7 @@ def test_an_emergency_access_that_has_ended_opens_nothing_at_any_rpc(
 
 def test_streams_and_lists_have_no_field_with_sealed_data() -> None:
     for message in (r.WatchReferralsResponse, r.ListReferralsResponse, em.ListEmergenciesResponse):
-        # a field that ListEmergencies leaves empty: see above
+        # ListEmergencies leaves this field empty, as the tests above show
         allowed = {"enlace.referrals.v1.Emergency.note"}
         assert set(sealed(message.DESCRIPTOR, set())) <= allowed, message.DESCRIPTOR.name
 

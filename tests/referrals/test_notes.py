@@ -91,9 +91,9 @@ def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
     referral = started(story)
     service.clock.advance(SILENCE)
     service.scheduler().fire()
-    late = read(story.shelter, referral.id)
-    assert (late.main_step, late.allowed_verbs[0]) == ("add_note", "add_note")
-    after = write(story.shelter, late)
+    due_referral = read(story.shelter, referral.id)
+    assert (due_referral.main_step, due_referral.allowed_verbs[0]) == ("add_note", "add_note")
+    after = write(story.shelter, due_referral)
     assert (after.state, after.main_step) == (pb.STATE_IN_PROGRESS, "complete")
     answered = write(story.ngo, after, "thank you")
     assert answered.next_due_time == after.next_due_time

@@ -22,7 +22,7 @@ from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
 
-STEPS = 40
+STEP_COUNT = 40
 ROLES = [
     ("WORKER", "MANAGER", "EMERGENCY"),
     ("WORKER", "MANAGER"),
@@ -128,7 +128,7 @@ def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
         plan=begun(her_story, "child", girl),
         emergency=declare(nurse, expired_referral).id,
     )
-    for _ in range(STEPS):
+    for _ in range(STEP_COUNT):
         cheat.step()
     [row] = service.rows(
         "SELECT (SELECT erased FROM people WHERE id = %s),"

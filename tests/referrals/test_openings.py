@@ -63,7 +63,7 @@ def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_
     ) == timedelta(0)
     assert waiting_time({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(
         minutes=45
-    ), "even if the quota was lowered"
+    ), "after the quota was lowered, the latest file counts"
 
 
 def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_stay_open(

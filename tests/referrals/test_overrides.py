@@ -20,7 +20,7 @@ from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import ORG, Client, Service, Story, history, read, send_request
 
 G = people_pb2
-CONFIRM, END = timedelta(hours=12), timedelta(hours=72)
+CONFIRM_SPAN, END_SPAN = timedelta(hours=12), timedelta(hours=72)
 
 
 def opening(
@@ -90,9 +90,9 @@ def test_an_override_without_a_second_person_ends_after_twelve_hours(
     story: Story, service: Service
 ) -> None:
     sent = story.overridden()
-    service.clock.set(NOON + CONFIRM - timedelta(seconds=1))
+    service.clock.set(NOON + CONFIRM_SPAN - timedelta(seconds=1))
     assert story.shelter.OpenPerson(opening(sent)).given_name
-    service.clock.set(NOON + CONFIRM)
+    service.clock.set(NOON + CONFIRM_SPAN)
     assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
         "FAILED_PRECONDITION",
         "receipt_unconfirmed",
@@ -165,9 +165,9 @@ def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story
 def test_a_confirmed_override_ends_after_three_days(story: Story, service: Service) -> None:
     sent = story.overridden()
     confirm(story.coordinator, sent)
-    service.clock.set(NOON + END - timedelta(seconds=1))
+    service.clock.set(NOON + END_SPAN - timedelta(seconds=1))
     assert story.shelter.OpenPerson(opening(sent)).given_name
-    service.clock.set(NOON + END)
+    service.clock.set(NOON + END_SPAN)
     assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
         "FAILED_PRECONDITION",
         "receipt_expired",
@@ -209,9 +209,9 @@ def test_the_two_deadlines_of_an_override_fire(story: Story, service: Service) -
         for clock in sent.clocks
         if not clock.HasField("stop_time")
     }
-    assert due_times[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == NOON + CONFIRM
-    assert due_times[pb.CLOCK_KIND_OVERRIDE_END] == NOON + END
-    service.clock.set(NOON + CONFIRM)
+    assert due_times[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == NOON + CONFIRM_SPAN
+    assert due_times[pb.CLOCK_KIND_OVERRIDE_END] == NOON + END_SPAN
+    service.clock.set(NOON + CONFIRM_SPAN)
     service.scheduler().fire()
     assert ("clock_breached", pb.CLOCK_KIND_OVERRIDE_CONFIRM) in {
         (event.verb, event.clock) for event in history(story.coordinator, sent.id)
@@ -233,7 +233,7 @@ def test_a_matching_consent_replaces_an_override(story: Story, service: Service)
     receipt = story.receipt(sent.person_id, field_groups=[G.FIELD_GROUP_IDENTITY])
     attached = attach(story, sent, receipt.id)
     assert (attached.receipt_id, attached.state) == (receipt.id, pb.STATE_SENT)
-    service.clock.set(NOON + END)
+    service.clock.set(NOON + END_SPAN)
     assert story.shelter.OpenPerson(opening(attached, purpose="HOU")).given_name
     # From now on, her consent counts, and not the override from before she could be asked.
     assert refusal(lambda: story.shelter.OpenPerson(opening(attached, G.FIELD_GROUP_HEALTH))) == (

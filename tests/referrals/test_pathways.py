@@ -345,7 +345,7 @@ def test_a_new_pathway_can_be_published_as_the_first_version(story: Story) -> No
 
 def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -> None:
     wrong_need = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
-    # its first version exists already
+    # the first version of this pathway exists already
     repeated = (SHIPPED / "return_and_reintegration.yaml").read_text()
     line = repeated.splitlines().index("version: 1") + 1
     for text, violation in (

@@ -23,7 +23,7 @@ from tests.referrals.test_withdrawal import waiting
 
 G = people_pb2
 IDENTITY, CONTACT, HEALTH = G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_CONTACT, G.FIELD_GROUP_HEALTH
-EVERYTHING = [number for number in G.FieldGroup.values() if number]
+ALL_GROUPS = [number for number in G.FieldGroup.values() if number]
 MARKED = {
     "given_name": "Quetzalli",
     "family_name": "Mondragonez",
@@ -95,7 +95,7 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
         id=sent.id, etag=sent.etag, question_code=pb.QUESTION_OTHER, note=notes[0]
     )
     story.ngo.AnswerReferral(id=question.id, etag=question.etag, note=notes[1])
-    assert story.ngo.OpenPerson(opening(person.id, *EVERYTHING)).given_name == "Quetzalli"
+    assert story.ngo.OpenPerson(opening(person.id, *ALL_GROUPS)).given_name == "Quetzalli"
     assert notes[0] in [event.note for event in history(story.ngo, sent.id)]
 
     stored = everything_stored(service.migration_url)
@@ -162,7 +162,7 @@ def test_the_files_own_organisation_opens_only_the_requested_field_groups(story:
         health_note=MARKED["health_note"],
         opened=[IDENTITY, HEALTH],
     )
-    everything = story.ngo.OpenPerson(opening(person.id, *EVERYTHING))
+    everything = story.ngo.OpenPerson(opening(person.id, *ALL_GROUPS))
     assert everything.document_number == MARKED["document_number"]
     assert wrong_fields(lambda: story.ngo.OpenPerson(id=person.id)) == [
         ("purpose_code", "required"),
@@ -404,7 +404,7 @@ def test_a_coordinator_ends_a_referral_with_a_note_that_she_cannot_read_afterwar
     assert not any(event.note for event in history(story.coordinator, sent.id))
 
 
-def test_a_receiver_does_not_learn_from_her_file_where_she_had_been_taken(story: Story) -> None:
+def test_a_receiver_sees_neither_exploitation_country_nor_trafficking_status(story: Story) -> None:
     person = story.ngo.CreatePerson(
         exploitation_country="SV",
         trafficking_status_code=people_pb2.TRAFFICKING_STATUS_ACTUAL_VICTIM_OF_TRAFFICKING,
@@ -492,7 +492,7 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
             assert eventually(lambda: waiting(service) == 2, LONG)
         [person_id] = {future.result().id for future in futures}
     assert operators[0].GetContact(id=contact.id).person_id == person_id
-    assert create(operators[0]).id == person_id, "also in a tab that is sent later"
+    assert create(operators[0]).id == person_id, "a form that is sent later gets the same file"
 
 
 def test_a_file_is_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:

@@ -230,18 +230,25 @@ def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> 
     first, second = actor("first"), actor("second")
     plan.end("fulfilled", first, NOON, of_a_child=True)
     plan.end("contact_lost", first, NOON + DAY, of_a_child=True)  # replaces the first proposal
-    proposed = deepcopy(plan)
-    assert (proposed.close_proposed_reason_code, proposed.close_proposed_by_worker_id) == (
+    proposed_plan = deepcopy(plan)
+    assert (
+        proposed_plan.close_proposed_reason_code,
+        proposed_plan.close_proposed_by_worker_id,
+    ) == (
         "contact_lost",
         "first",
     )
-    assert (proposed.close_time, proposed.version, proposed.update_time) == (None, 3, NOON + DAY)
+    assert (proposed_plan.close_time, proposed_plan.version, proposed_plan.update_time) == (
+        None,
+        3,
+        NOON + DAY,
+    )
     for by in (None, first):
         act = partial(plan.end, "contact_lost", by, NOON + DAY, of_a_child=True)
         assert conflict_and_steps(act) == "second_person_required"
     with pytest.raises(Unauthenticated):  # her kin were looked up before the proposal
         plan.end("contact_lost", actor("second", NOON), NOON + DAY, of_a_child=True)
-    assert plan == proposed
+    assert plan == proposed_plan
     plan.end("contact_lost", second, NOON + 2 * DAY, of_a_child=True)
     assert (plan.close_time, plan.close_reason_code) == (NOON + 2 * DAY, "contact_lost")
 
@@ -270,11 +277,11 @@ ACTS = st.lists(
 
 @given(STEPS, ACTS)
 def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
-    drawn: Any, acts: list[tuple[str, StepState, State, int]]
+    step_values: Any, acts: list[tuple[str, StepState, State, int]]
 ) -> None:
     steps = [
         step(key, tuple(after - {"-"}), days * DAY if days else None, start)
-        for key, (after, days, start) in zip(KEYS, drawn, strict=True)
+        for key, (after, days, start) in zip(KEYS, step_values, strict=True)
     ]
     plan = begun_plan(pathway(*steps))
     now = NOON

@@ -259,7 +259,7 @@ def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
     assert current_plan(story, plan) == newer
 
 
-def test_of_concurrent_changes_of_a_plan_one_succeeds(story: Story) -> None:
+def test_only_one_of_several_concurrent_changes_of_a_plan_succeeds(story: Story) -> None:
     person = story.person()
 
     def begin(_: int) -> str:
@@ -290,12 +290,12 @@ def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(
         plan = update(story.ngo, begun(story), "safety_plan", MET)
         referral = story.sent(person=person(plan))
         with ThreadPoolExecutor(2) as threads:
-            linking = threads.submit(
+            link_future = threads.submit(
                 update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id
             )
-            helping = threads.submit(complete_help, story, referral)
-            linking.result()
-            helping.result()
+            help_future = threads.submit(complete_help, story, referral)
+            link_future.result()
+            help_future.result()
         assert state_of(story, plan) == MET
 
 
@@ -320,15 +320,15 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
     stored = current_plan(story, plan)
     assert (stored.pathway.version, stored.latest_version, stored.steps) == (1, 2, plan.steps)
     assert begun(story, "sexual_violence_120h").pathway.version == 2
-    moved = story.ngo.MovePlan(id=plan.id, etag=stored.etag, version=2)
-    therapy = step_of(moved, "therapy")
-    assert (moved.pathway.version, step_of(moved, "first_aid").state, therapy.state) == (
+    moved_plan = story.ngo.MovePlan(id=plan.id, etag=stored.etag, version=2)
+    therapy = step_of(moved_plan, "therapy")
+    assert (moved_plan.pathway.version, step_of(moved_plan, "first_aid").state, therapy.state) == (
         2,
         MET,
         OPEN,
     )
     assert therapy.due_time.ToDatetime(NOON.tzinfo) == NOON + 14 * DAY
-    assert current_plan(story, plan) == moved
+    assert current_plan(story, plan) == moved_plan
 
 
 def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> None:

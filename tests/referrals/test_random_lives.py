@@ -55,8 +55,8 @@ MODEL: dict[str, tuple[str, str, set[Side]]] = {
     ),
 }
 LIVE = set(MODEL["withdraw"][0].split())
-BACK = {"declined", "not_delivered", "expired", "rerouted"}
-TIMED = {*LIVE, "draft"}  # the states in which a deadline has to run
+RETURNED_STATES = {"declined", "not_delivered", "expired", "rerouted"}
+STATES_WITH_DEADLINE = {*LIVE, "draft"}  # the states in which a deadline has to run
 # the steps of the main path are drawn more often, so that lives reach late states
 FORWARD = ["send", "acknowledge", "accept", "start", "complete", "reopen", "complete"]
 ANY_SIDE = list(ACTORS)
@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
         )
         if self.succeeds(STEPS[verb], side, possible):
             self.state, self.has_asked = target, self.has_asked or verb == "ask"
-            self.need_is_open = target in BACK
+            self.need_is_open = target in RETURNED_STATES
             self.silence_days = 7 if verb in ("start", "reopen") else self.silence_days
 
     @rule(side=st.sampled_from(ANY_SIDE))
@@ -273,7 +273,9 @@ class Life(RuleBasedStateMachine):
         all_kinds = running_kinds(self.referral)
         override_kinds = (DeadlineKind.OVERRIDE_CONFIRM, DeadlineKind.OVERRIDE_END)
         other_kinds = [kind for kind in all_kinds if kind not in override_kinds]
-        assert bool(other_kinds) == (self.state in TIMED or self.need_is_open or self.deletion_due)
+        assert bool(other_kinds) == (
+            self.state in STATES_WITH_DEADLINE or self.need_is_open or self.deletion_due
+        )
         live = self.state in LIVE
         assert [kind in all_kinds for kind in override_kinds] == [
             live and self.override == "open",
@@ -281,7 +283,7 @@ class Life(RuleBasedStateMachine):
         ]
         assert len(other_kinds) == len(set(other_kinds))
         assert (self.referral.next_due_time is not None) == bool(all_kinds)
-        # a deadline may restart
+        # an amendment may restart a deadline
         last_amendment = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0
         )

@@ -109,8 +109,8 @@ def test_an_incomplete_record_is_refused_by_field(
 
 
 def test_all_errors_are_reported_at_once() -> None:
-    wrong = replace(CONSENT, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
-    assert violations_of(wrong.check) == [
+    receipt = replace(CONSENT, purpose_codes=("XYZ",), until_time=NOON, explained_codes=())
+    assert violations_of(receipt.check) == [
         ("receipt.purpose_codes.0", "unknown_code"),
         ("receipt.until_time", "out_of_range"),
         ("receipt.explained_codes", "required"),
@@ -134,7 +134,7 @@ def test_all_errors_are_reported_at_once() -> None:
         (replace(GUARDIAN, assent_code="too_young", circumstances=UNKNOWN_AGE), "assent_required"),
         (DECISION, ""),
         (replace(DECISION, assent_code="given"), ""),
-        # The kind of the recipient does not matter only if the age of a child is known.
+        # If the age of a child is known, the kind of the recipient does not matter.
         (
             replace(
                 DECISION,

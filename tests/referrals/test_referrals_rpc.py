@@ -1,6 +1,5 @@
 """Referrals through real rpcs, a real database and row-level security."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
@@ -26,6 +25,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
+from tests.referrals.test_withdrawal import run_concurrently
 
 
 def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
@@ -149,15 +149,15 @@ def send_on_consent(story: Story, draft: pb.Referral) -> pb.Referral:
 
 def shown(client: Client, **filters: Any) -> dict[str, pb.Referral]:
     """Returns all referrals that match a filter, in pages of three; checks the count too."""
-    chosen = pb.ReferralFilter(**filters)
+    filter_ = pb.ReferralFilter(**filters)
     listed: list[pb.Referral] = []
-    for page in pages(client.ListReferrals, page_size=3, filter=chosen):
+    for page in pages(client.ListReferrals, page_size=3, filter=filter_):
         assert len(page.referrals) == 3 or not page.next_page_token, (
             "only the last page may be short"
         )
         listed += page.referrals
     referrals = {referral.id: referral for referral in listed}
-    assert len(referrals) == len(listed) == client.CountReferrals(filter=chosen).total
+    assert len(referrals) == len(listed) == client.CountReferrals(filter=filter_).total
     return referrals
 
 
@@ -189,14 +189,14 @@ def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_ag
     )
 
 
-@pytest.mark.parametrize("closes", ["ngo", "coordinator"])
+@pytest.mark.parametrize("closing_side", ["ngo", "coordinator"])
 def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
-    closes: str, story: Story
+    closing_side: str, story: Story
 ) -> None:
     original = declined(story)
     story.service.clock.advance(timedelta(days=400))
     assert original.id in shown(story.ngo, unanswered=True)
-    closed = getattr(story, closes).CloseNeed(
+    closed = getattr(story, closing_side).CloseNeed(
         id=original.id, etag=original.etag, reason_code=pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND
     )
     assert (closed.state, closed.unanswered, closed.need_close_reason_code) == (
@@ -391,8 +391,10 @@ def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -
     for code, reason in ((0, "required"), (99, "unknown_code")):
         with pytest.raises(grpc.RpcError) as caught:
             story.shelter.DeclineReferral(id=sent.id, etag=sent.etag, reason_code=code)
-        info, wrong, _ = details_of(caught.value)
-        violations = [(violation.field, violation.reason) for violation in wrong.field_violations]
+        info, bad_request, _ = details_of(caught.value)
+        violations = [
+            (violation.field, violation.reason) for violation in bad_request.field_violations
+        ]
         assert violations == [("reason_code", reason)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"
 
@@ -401,17 +403,9 @@ def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: S
     original = declined(story)
     drafts = [story.draft(hers(original), based_on_id=original.id) for _ in range(2)]
     receipt_id = story.receipt(drafts[0].person_id).id
-
-    def send(draft: pb.Referral) -> str:
-        try:
-            story.ngo.SendReferral(send_request(draft, receipt_id))
-        except grpc.RpcError as error:
-            return str(error.details())
-        return "sent"
-
-    with ThreadPoolExecutor(2) as threads:
-        outcomes = list(threads.map(send, drafts))
-    assert sorted(outcomes) == ["already_replaced", "sent"]
-    first, second = sorted(drafts, key=lambda draft: outcomes[drafts.index(draft)], reverse=True)
-    story.decline(read(story.ngo, first.id))
-    assert send(second) == "sent", "the first draft was declined too"
+    sends = [partial(story.ngo.SendReferral, send_request(draft, receipt_id)) for draft in drafts]
+    outcomes = run_concurrently(*sends)
+    assert sorted(outcomes) == ["OK", "already_replaced"]
+    first, second = outcomes.index("OK"), outcomes.index("already_replaced")
+    story.decline(read(story.ngo, drafts[first].id))
+    assert sends[second]().state == pb.STATE_SENT, "the first draft was declined too"

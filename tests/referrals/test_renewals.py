@@ -110,7 +110,7 @@ def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birt
         service.clock.advance(timedelta(days=1))
         days += [day] * announce_ends(service)
     assert len(days) == 1
-    assert 43 <= days[0] <= 51, "between one and two weeks before, by the latest local date"
+    assert 43 <= days[0] <= 51, "one to two weeks before the birthday, by the latest local date"
     assert last_verb(story, sent) == "consent_ending"
 
 

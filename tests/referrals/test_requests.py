@@ -26,7 +26,7 @@ from tests.referrals.honest_referrals import Beginning
 from tests.referrals.honest_referrals import started as started
 from tests.referrals.honest_requests import BEGINNINGS
 
-TYPED = {
+DECLARED_CODES = {
     "UNAUTHENTICATED",
     "PERMISSION_DENIED",
     "NOT_FOUND",
@@ -74,7 +74,7 @@ NASTY_TIMES = [
     (0, -1),
     (0, 2**31 - 1),
 ]
-DEEP = 3
+MAX_DEPTH = 3
 # The fields of Referral that a request may set.
 _SET_IN_REFERRAL = {
     "id",
@@ -137,7 +137,7 @@ def mutations(request: Any, depth: int = 0) -> Iterator[Callable[[Any], None]]:
             for seconds, nanos in NASTY_TIMES:
                 yield partial(_set_time, name, seconds, nanos)
         elif field.message_type is not None:
-            if depth < DEEP:
+            if depth < MAX_DEPTH:
                 yield partial(_clear, name)
                 for inner in mutations(getattr(request, name), depth + 1):
                     yield partial(_inside, name, inner)
@@ -222,7 +222,7 @@ def spoil_each_field(rpc: str, begin: Beginning, story: Story) -> None:
         request.CopyFrom(honest)
         spoil(request)
         code, reason = answer_of(client, rpc, request)
-        if code != "OK" and (code not in TYPED or not reason):
+        if code != "OK" and (code not in DECLARED_CODES or not reason):
             faults.append((code, reason, str(request)[:120]))
         # these rpcs count wrong PINs, so each attempt needs a new contact
         if code == "OK" or rpc in (

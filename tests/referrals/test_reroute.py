@@ -4,13 +4,9 @@ One step ends the referral and gives the sender a draft for the next service. Th
 until the draft is sent.
 """
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import grpc
 import pytest
 
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -24,6 +20,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
+from tests.referrals.test_withdrawal import run_concurrently
 
 
 def reroute_request_for(
@@ -44,12 +41,16 @@ def test_a_rerouted_referral_ends_and_its_sender_gets_a_draft_for_the_other_serv
     )
     assert (rerouted.state, rerouted.live) == (pb.STATE_REROUTED, False)
     assert bool(rerouted.following_id) == (side == "ngo"), "a coordinator has no drafts"
-    mine = read(story.ngo, sent.id)
-    assert (mine.unanswered, mine.main_step, mine.turn) == (True, "refer_again", pb.TURN_SENDER)
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+    original = read(story.ngo, sent.id)
+    assert (original.unanswered, original.main_step, original.turn) == (
+        True,
+        "refer_again",
+        pb.TURN_SENDER,
+    )
+    assert [clock.kind for clock in original.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_REPLACE
     ]
-    draft = read(story.ngo, mine.following_id)
+    draft = read(story.ngo, original.following_id)
     assert (draft.state, draft.service_id, draft.receiver_organization_id) == (
         pb.STATE_DRAFT,
         SERVICE["clinic_visit"],
@@ -119,16 +120,16 @@ def test_a_rerouting_without_the_right_or_to_an_invalid_service_is_refused_and_c
 def test_an_accepted_referral_can_be_rerouted_too(story: Story) -> None:
     accepted = story.accepted()
     story.coordinator.RerouteReferral(reroute_request_for(accepted))
-    mine = read(story.ngo, accepted.id)
-    assert (mine.state, mine.unanswered, mine.responsible_worker_id) == (
+    original = read(story.ngo, accepted.id)
+    assert (original.state, original.unanswered, original.responsible_worker_id) == (
         pb.STATE_REROUTED,
         True,
         accepted.responsible_worker_id,
     )
-    assert [clock.kind for clock in mine.clocks if not clock.HasField("stop_time")] == [
+    assert [clock.kind for clock in original.clocks if not clock.HasField("stop_time")] == [
         pb.CLOCK_KIND_REPLACE
     ]
-    assert read(story.ngo, mine.following_id).based_on_id == accepted.id
+    assert read(story.ngo, original.following_id).based_on_id == accepted.id
     assert read(story.shelter, accepted.id).allowed_verbs == []
 
 
@@ -140,16 +141,6 @@ def test_a_repeated_request_makes_no_second_draft(story: Story) -> None:
     drafts = pb.ReferralFilter(box=pb.BOX_OUTBOX, states=[pb.STATE_DRAFT], person_id=sent.person_id)
     listed = story.ngo.ListReferrals(filter=drafts).referrals
     assert [draft.id for draft in listed] == [first.following_id]
-
-
-def outcome(begin: threading.Barrier, act: Callable[[], Any]) -> str:
-    """Acts as soon as all threads are ready; returns "done" or the reason of the refusal."""
-    begin.wait()
-    try:
-        act()
-    except grpc.RpcError as error:
-        return str(error.details())
-    return "done"
 
 
 def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
@@ -164,8 +155,6 @@ def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
             planned_first_contact_time=service.clock.now(),
         )
         reroute = partial(story.ngo.RerouteReferral, reroute_request_for(sent))
-        with ThreadPoolExecutor(2) as threads:
-            outcomes = threads.map(partial(outcome, threading.Barrier(2)), (accept, reroute))
-            assert sorted(outcomes) == ["done", "stale_etag"]
-        mine = read(story.ngo, sent.id)
-        assert (mine.state == pb.STATE_REROUTED) == bool(mine.following_id)
+        assert sorted(run_concurrently(accept, reroute)) == ["OK", "stale_etag"]
+        original = read(story.ngo, sent.id)
+        assert (original.state == pb.STATE_REROUTED) == bool(original.following_id)

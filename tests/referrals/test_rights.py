@@ -145,17 +145,31 @@ def request_for(rpc: str, identifier: str) -> Any:
 
 @pytest.mark.parametrize("side", rights_table.SIDES)
 @pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
-    stage: str, side: str, story: Story, service: Service
+@pytest.mark.parametrize(
+    ("rpcs", "field", "codes"),
+    [
+        (BY_PERSON, "person_id", ("OK", "ABORTED", "INVALID_ARGUMENT")),
+        (BY_REFERRAL_OF_PEOPLE, "id", ("OK",)),
+    ],
+    ids=["file", "safe-contact plan"],
+)
+def test_a_file_and_its_plan_exist_only_where_the_page_says_so_and_otherwise_look_unknown(
+    rpcs: tuple[str, ...],
+    field: str,
+    codes: tuple[str, ...],
+    stage: str,
+    side: str,
+    story: Story,
+    service: Service,
 ) -> None:
     table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
     referral, (organization, role) = referral_in(story, stage), CALLERS[side]
     exists = rights_table.exists("file of a person")[stage, side]
     client = service.as_(organization, role)
-    for rpc in BY_PERSON:
+    for rpc in rpcs:
         answer, answer_if_unknown = (
             call(client, rpc, request_about(rpc, identifier))
-            for identifier in (referral.person_id, UNKNOWN)
+            for identifier in (getattr(referral, field), UNKNOWN)
         )
         if not table[rpc].lets_in(role):
             assert answer[0] == answer_if_unknown[0] == "PERMISSION_DENIED", rpc
@@ -163,29 +177,7 @@ def test_a_file_exists_only_where_the_page_says_so_and_otherwise_looks_unknown(
             assert answer == answer_if_unknown, rpc
             assert answer[0] == "NOT_FOUND", rpc
         else:
-            assert answer[0] in ("OK", "ABORTED", "INVALID_ARGUMENT"), (rpc, answer)
-
-
-@pytest.mark.parametrize("side", rights_table.SIDES)
-@pytest.mark.parametrize("stage", rights_table.STAGES)
-def test_the_safe_contact_plan_exists_only_where_the_file_does_and_otherwise_looks_unknown(
-    stage: str, side: str, story: Story, service: Service
-) -> None:
-    table = {row.rpc: row for row in rights_table.rows("enlace.referrals.v1.People")}
-    referral, (organization, role) = referral_in(story, stage), CALLERS[side]
-    client = service.as_(organization, role)
-    for rpc in BY_REFERRAL_OF_PEOPLE:
-        answer, answer_if_unknown = (
-            call(client, rpc, request_about(rpc, identifier))
-            for identifier in (referral.id, UNKNOWN)
-        )
-        if not table[rpc].lets_in(role):
-            assert answer[0] == answer_if_unknown[0] == "PERMISSION_DENIED", rpc
-        elif not rights_table.exists("file of a person")[stage, side]:
-            assert answer == answer_if_unknown, rpc
-            assert answer[0] == "NOT_FOUND", rpc
-        else:
-            assert answer[0] == "OK", (rpc, answer)
+            assert answer[0] in codes, (rpc, answer)
 
 
 def request_about(rpc: str, identifier: str) -> Any:

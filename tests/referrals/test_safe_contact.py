@@ -16,6 +16,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_people import withdraw, withdraw_consent
 
 IDENTITY, CONTACT = people_pb2.FIELD_GROUP_IDENTITY, people_pb2.FIELD_GROUP_CONTACT
 PLAN = people_pb2.SafeContact(
@@ -151,16 +152,6 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     ):
         assert refusal_of_both(client, referral) == expected
     assert open_plan(service.as_("shelter", scopes=("people.open",)), referral) == PLAN
-
-
-def withdraw(story: Story, referral: pb.Referral) -> None:
-    story.ngo.WithdrawReferral(
-        id=referral.id, etag=referral.etag, reason_code=pb.WITHDRAW_REASON_MOVED
-    )
-
-
-def withdraw_consent(story: Story, referral: pb.Referral) -> None:
-    story.ngo.WithdrawReceipt(id=referral.receipt_id)
 
 
 @pytest.mark.parametrize("end", [withdraw, Story.decline, withdraw_consent])

@@ -360,7 +360,9 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     handled_count = 0
     while batch := service.made.names.note():
         handled_count += batch
-    assert handled_count == len(files), "each file once, even the one that cannot be opened"
+    assert handled_count == len(files), (
+        "each file is handled once, even the file that cannot be opened"
+    )
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     rows = service.rows("SELECT id, names_form FROM people WHERE id = ANY(%s)", people)
     assert {row["id"]: row["names_form"] for row in rows} == {

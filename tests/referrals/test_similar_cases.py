@@ -31,7 +31,7 @@ from tests.builders import NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, Client, Service, Story
 from tests.referrals.test_enquiries import SERVICES
 
-NETWORKS, SENDERS = 200, 25
+NETWORK_COUNT, SENDER_COUNT = 200, 25
 SEARCHER = ORG["ngo"]
 DEPARTMENTS = ("AN", "CI", "MN")
 LANGUAGES = ("es", "miq")
@@ -126,8 +126,8 @@ def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
             return service.made.enquiries.count_similar(tx, content, SEARCHER)[0]
 
     for number in range(20):
-        invented = f"x{number:02}"
-        assert count("es", invented) == max(count("es"), count(invented))
+        invented_language = f"x{number:02}"
+        assert count("es", invented_language) == max(count("es"), count(invented_language))
 
 
 def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
@@ -222,7 +222,7 @@ def share_guessed_right(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
 @pytest.fixture(scope="module")
 def senders(service: Service) -> list[str]:
     """Adds members that send, and two that the searcher invented, on probation."""
-    created = [new_id() for _ in range(SENDERS)]
+    created = [new_id() for _ in range(SENDER_COUNT)]
     with service.database.transaction(SYSTEM) as tx:
         for sender in created:
             members.note_member(tx, "organization", sender, True, "APPROVED", "NGO")
@@ -240,7 +240,7 @@ def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     rng = random.Random(20)
     results: list[tuple[list[int], bool]] = []
     exact_results: list[tuple[list[int], bool]] = []
-    for number in range(NETWORKS):
+    for number in range(NETWORK_COUNT):
         country, has_answer = f"{number:03}", rng.random() < CHANCE
         her = Content(
             "HOU.EMG",

@@ -249,10 +249,10 @@ def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
     assert mine & pressing.keys() == live
     for referral_id in live:
-        # the coordinators ask another service
+        # so that the coordinators can ask another service
         assert "reroute" in pressing[referral_id].allowed_verbs
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
-    # the remaining side sees it too
+    # the remaining side sees these referrals too
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == live
     hearing.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()

@@ -151,8 +151,8 @@ def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held
     story: Story, service: Service
 ) -> None:
     before = last_sequence(service)
-    for wrong in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
-        assert refusal(partial(story.ngo.GetPerson, id=wrong)) == NOT_FOUND
+    for text in ("Ximena Inventada", "x" * 32, "../../etc", "a\tb", "0" * 33):
+        assert refusal(partial(story.ngo.GetPerson, id=text)) == NOT_FOUND
     assert {row[1] for row in rows(service, before)} == {story.ngo.caller.organization_id}
 
 

@@ -47,25 +47,25 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     open_person(worker, person.id)
     refusal(lambda: open_person(stranger, person.id))
     of_person = rows(auditor, object_id=person.id)
-    refused, opened, created = of_person
+    refused_opening, opening, creation = of_person
     assert [(row.action_code, row.allowed) for row in of_person] == [
         ("open_identity", False),
         ("open_identity", True),
         ("create_person", True),
     ]
-    assert refused.sequence > opened.sequence > created.sequence
-    assert (refused.reason_code, opened.purpose_code, list(opened.detail_codes)) == (
+    assert refused_opening.sequence > opening.sequence > creation.sequence
+    assert (refused_opening.reason_code, opening.purpose_code, list(opening.detail_codes)) == (
         "not_found",
         "HOU.EMG",
         ["identity"],
     )
-    assert rows(auditor, actor_id=worker.caller.id) == [opened]
+    assert rows(auditor, actor_id=worker.caller.id) == [opening]
     later = service.clock.now() + timedelta(seconds=1)
     for filters, expected in (
         ({"page_size": 1}, of_person),
-        ({"organization_id": ORG["clinic"]}, [refused]),
-        ({"action_code": "create_person"}, [created]),
-        ({"refused": True}, [refused]),
+        ({"organization_id": ORG["clinic"]}, [refused_opening]),
+        ({"action_code": "create_person"}, [creation]),
+        ({"refused": True}, [refused_opening]),
         ({"start_time": later}, []),
         ({"end_time": later}, of_person),
     ):

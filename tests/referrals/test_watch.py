@@ -135,7 +135,7 @@ def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) 
             state=pb.STATE_SENT,
             verb="note_added",
             time=changed.update_time,
-        ), "only ids and codes, not the note"
+        ), "the change holds only ids and codes, and not the note"
 
 
 def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: Story) -> None:
@@ -252,9 +252,9 @@ def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
             next(stream)
             draft = story.draft(person, need_code="MED.PRI")
             assert next(stream).referral_id == draft.id
-    for wrong in ({"need_code": "XXX"}, {"box": 99}):
-        [field] = wrong
-        assert wrong_fields(partial(start_token, story.ngo, **wrong)) == [(field, "unknown_code")]
+    for values in ({"need_code": "XXX"}, {"box": 99}):
+        [field] = values
+        assert wrong_fields(partial(start_token, story.ngo, **values)) == [(field, "unknown_code")]
 
 
 def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_never(
@@ -398,7 +398,7 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
         next(stream)
         wait_until(lambda: stalled(reads))
         assert len(reads) < 280, (
-            "of 300 batches: each is read only once the client has taken the previous one"
+            "of 300 batches, each is read only after the client has taken the previous one"
         )
         wait_until(lambda: REGISTRY.get_sample_value("enlace_streams") == 0, 8)
         with pytest.raises(grpc.RpcError) as error:
@@ -455,19 +455,20 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
             grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         ):
             place_events(service)
-            with watching(story.ngo) as here, watching(story.ngo, channel=channel) as there:
-                next(here)
-                next(there)
+            with watching(story.ngo) as first, watching(story.ngo, channel=channel) as second:
+                next(first)
+                next(second)
                 drafts = [story.draft() for _ in range(5)]
-                both = [[next(stream) for _ in range(10)] for stream in (here, there)]
-            assert ids_and_verbs(both[0]) == ids_and_verbs(both[1])
-            assert {change.referral_id for change in both[0]} == {draft.id for draft in drafts}
-            with watching(story.ngo, both[0][3].resume_token, channel=channel) as there:
-                next(there)
-                assert ids_and_verbs([next(there) for _ in range(6)]) == ids_and_verbs(both[0][4:])
+                changes = [[next(stream) for _ in range(10)] for stream in (first, second)]
+            assert ids_and_verbs(changes[0]) == ids_and_verbs(changes[1])
+            assert {change.referral_id for change in changes[0]} == {draft.id for draft in drafts}
+            with watching(story.ngo, changes[0][3].resume_token, channel=channel) as second:
+                next(second)
+                later = [next(second) for _ in range(6)]
+                assert ids_and_verbs(later) == ids_and_verbs(changes[0][4:])
                 began = time.monotonic()
                 server.stop(5).wait(5)
-                assert not list(there)[-1].referral_id
+                assert not list(second)[-1].referral_id
                 assert time.monotonic() - began < 3, (
                     "the stream ends by itself when the service stops"
                 )

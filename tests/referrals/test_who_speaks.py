@@ -64,7 +64,7 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     before = status_of(story, created)
     referral_for(story, created)
     status = status_of(story, created)
-    assert status == before, "the same as without a file"
+    assert status == before, "the status is the same as without a file"
     assert status.only_the_call
     assert (list(status.items), status.file_count, status.may_withdraw) == ([], 0, False)
     assert status.contact_time_band == c.TIME_BAND_TODAY
@@ -106,7 +106,7 @@ def test_somebody_who_calls_about_a_person_can_still_add_to_what_was_said(story:
     referral_for(story, created)
     story.service.public().AddNoteByReference(**credentials(created), note="she is in León")
     stored = read_contact(operator_of(story), created.contact)
-    assert [later.note for later in stored.later_notes] == ["she is in León"]
+    assert [note.note for note in stored.later_notes] == ["she is in León"]
 
 
 def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_once(

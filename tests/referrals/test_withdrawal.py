@@ -328,14 +328,14 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
     first, operator = referral_for(story, created)
     draft = draft_beside(operator, first)
     keys = {item.status_code: item.key for item in status(public, created).items}
-    stop = withdrawal_request(created)
-    stop.item_key = keys[contacts_pb2.REFERENCE_STATE_BEING_PREPARED]
-    public.WithdrawConsentByReference(stop)
+    request = withdrawal_request(created)
+    request.item_key = keys[contacts_pb2.REFERENCE_STATE_BEING_PREPARED]
+    public.WithdrawConsentByReference(request)
     states = [state_of(operator, referral) for referral in (first, draft)]
     assert states == [pb.STATE_SENT, pb.STATE_CONSENT_WITHDRAWN]
     story.decline(first)
-    stop.item_key = keys[contacts_pb2.REFERENCE_STATE_ASKED]
-    public.WithdrawConsentByReference(stop)
+    request.item_key = keys[contacts_pb2.REFERENCE_STATE_ASKED]
+    public.WithdrawConsentByReference(request)
     assert not read(operator, first.id).unanswered
 
 
@@ -347,13 +347,13 @@ def test_an_open_need_is_referred_again_after_the_caller_stopped_the_draft_that_
     story.decline(declined)
     draft = operator.CreateReferral(person_id=declined.person_id, based_on_id=declined.id)
     assert read(operator, declined.id).following_id == draft.id
-    stop = withdrawal_request(created)
-    [stop.item_key] = [
+    request = withdrawal_request(created)
+    [request.item_key] = [
         item.key
         for item in status(public, created).items
         if item.status_code == contacts_pb2.REFERENCE_STATE_BEING_PREPARED
     ]
-    public.WithdrawConsentByReference(stop)
+    public.WithdrawConsentByReference(request)
     assert state_of(operator, draft) == pb.STATE_CONSENT_WITHDRAWN
     returned = read(operator, declined.id)
     assert (returned.following_id, returned.unanswered) == ("", True)
@@ -393,7 +393,7 @@ def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_
     sent = story.overridden()
     story.ngo.WithdrawReceipt(id=sent.receipt_id)
     person = people_pb2.Person(id=sent.person_id)
-    refused = ("FAILED_PRECONDITION", "override_after_withdrawal")
+    expected = ("FAILED_PRECONDITION", "override_after_withdrawal")
     for reason in (
         "life_at_risk",
         "child_at_risk",
@@ -401,17 +401,17 @@ def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_
         "court_order",
         "danger_after_withdrawal",
     ):
-        # the same person as before
-        assert refusal(partial(story.overridden, reason, person=person)) == refused
+        # the worker who sent the first override
+        assert refusal(partial(story.overridden, reason, person=person)) == expected
     other = service.as_("ngo", "OPERATOR", "EMERGENCY")
-    assert refusal(lambda: story.overridden("life_at_risk", other, person=person)) == refused
+    assert refusal(lambda: story.overridden("life_at_risk", other, person=person)) == expected
     again = story.overridden("danger_after_withdrawal", other, person=person)
     assert again.state == pb.STATE_SENT
-    elsewhere = story.overridden(
+    for_clinic = story.overridden(
         "life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK"
     )
-    assert elsewhere.state == pb.STATE_SENT, (
-        "she withdrew from one receiver, which does not concern another"
+    assert for_clinic.state == pb.STATE_SENT, (
+        "her withdrawal from one receiver does not concern another"
     )
 
 

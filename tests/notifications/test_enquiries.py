@@ -60,9 +60,7 @@ def webhook_body(service: Service, webhook_id: str) -> tuple[str, dict[str, str]
     return body["type"], body["data"]
 
 
-def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(
-    service: Service,
-) -> None:
+def test_each_asked_desk_learns_need_and_urgency_but_not_the_asker(service: Service) -> None:
     hook = service.webhook(RECEIVER, "https://partner.example/hook")
     service.apply(fact(service, "opened", asked_organization_ids=[RECEIVER, OTHER]))
     assert notified(service) == {"asked": ["enquiry_opened"], "other": ["enquiry_opened"]}

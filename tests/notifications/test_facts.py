@@ -236,9 +236,7 @@ def receipt(world: World, id: str, version: int, verb: str, organization: str = 
     return world.fact(f"receipt.{verb}", id, body, version)
 
 
-def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(
-    world: World,
-) -> None:
+def test_a_decision_awaiting_a_second_person_notifies_the_files_desk_once(world: World) -> None:
     system, id = world.service.receiver(), new_id()
     world.service.webhook(RECEIVER, system.url)
     proposal = receipt(world, id, 1, "proposed")
@@ -315,9 +313,7 @@ def test_a_fact_with_a_wrong_signature_is_not_applied(world: World) -> None:
     world.discard_dead_letters()
 
 
-def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(
-    world: World,
-) -> None:
+def test_a_repeated_invitation_sends_one_email_and_a_forged_one_sends_none(world: World) -> None:
     first, last, forged = (invitation(world.service) for _ in range(3))
     accepted = invitation(world.service, "accepted", first.subject)
     world.publish(forged, topic=PARTNERS, signer="referrals", source="enlace/partners")

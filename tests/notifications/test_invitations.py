@@ -24,9 +24,7 @@ def desk_kinds(service: Service) -> list[str]:
     return service.as_(RECEIVER, "MANAGER").kinds()
 
 
-def test_the_desk_is_notified_of_the_invitation_and_of_the_opened_account(
-    service: Service,
-) -> None:
+def test_the_desk_is_notified_of_the_invitation_and_of_the_opened_account(service: Service) -> None:
     created = service.apply_partners_fact(invitation(service))
     service.advance(hours=1)
     service.apply_partners_fact(invitation(service, "accepted", created.subject))
@@ -55,7 +53,7 @@ def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> Non
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_invitation_is_in_the_chosen_language_and_says_only_that_there_is_an_account_to_open(
+def test_an_invitation_is_in_the_chosen_language_and_does_not_reveal_what_the_network_is_about(
     service: Service, post: Post, language: str
 ) -> None:
     service.apply_partners_fact(invitation(service, language=language))

@@ -83,7 +83,7 @@ def test_an_email_without_a_referral_leads_to_the_inbox() -> None:
     assert "https://enlace.example/inbox\n" in composed("").get_content()
 
 
-def test_an_email_says_that_there_is_a_task_and_nothing_else() -> None:
+def test_no_email_reveals_what_the_network_is_about() -> None:
     for language in LANGUAGES:
         message = composed(new_id(), language)
         for part in (

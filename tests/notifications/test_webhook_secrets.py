@@ -68,9 +68,7 @@ def test_both_secrets_sign_for_a_day_and_then_only_the_new_one(service: Service)
         system.requests[0].verify_signature("whsec_" + base64.b64encode(b"x" * 32).decode())
 
 
-def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(
-    service: Service,
-) -> None:
+def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(service: Service) -> None:
     created = service.webhook(RECEIVER, service.receiver().url)
     manager = service.as_(RECEIVER, "MANAGER")
     rotated = manager.RotateWebhookSecret(id=created.webhook.id)

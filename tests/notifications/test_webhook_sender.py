@@ -142,9 +142,7 @@ def test_a_slow_endpoint_delays_no_other_and_gets_one_delivery_at_a_time(service
         slow.wait_for(10)
 
 
-def test_more_slow_endpoints_than_threads_delay_the_others_only_once(
-    service: Service,
-) -> None:
+def test_more_slow_endpoints_than_threads_delay_the_others_only_once(service: Service) -> None:
     hold = threading.Event()
     slow = [service.receiver(hold=hold) for _ in range(4)]
     quick = service.receiver()

@@ -87,9 +87,7 @@ def test_only_the_two_sides_receive_webhooks_and_each_its_own(service: Service) 
     assert [len(system.requests) for system in systems.values()] == [2, 2, 0]
 
 
-def test_a_failure_is_retried_later_with_the_same_id_and_body(
-    service: Service,
-) -> None:
+def test_a_failure_is_retried_later_with_the_same_id_and_body(service: Service) -> None:
     system, created = service.send_to_new_webhook(answers=[500, 503])
     [failed] = service.deliveries(created.webhook.id)
     assert outcome(failed) == (RETRYING, pb.DELIVERY_ERROR_HTTP, 500)

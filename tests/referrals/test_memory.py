@@ -4,6 +4,7 @@ It writes no core file, its memory cannot be read, and its arguments and environ
 """
 
 import base64
+import json
 import os
 import re
 import signal
@@ -75,8 +76,10 @@ def test_neither_arguments_nor_environment_of_the_process_hold_a_key(
     pid, folder = running
     visible = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
     assert b"services.referrals" in visible
-    keys = [file.read_bytes() for file in folder.glob("*.key")]
-    assert keys
-    for key in keys:
-        assert key not in visible
-        assert base64.b64decode(key) not in visible
+    texts = [file.read_bytes() for file in folder.glob("*.key")]
+    private_keys = set(folder.glob("*.jwk")) - set(folder.glob("*.pub.jwk"))
+    texts += [json.loads(file.read_bytes())["d"].encode() for file in private_keys]
+    assert len(texts) > 4
+    for text in texts:
+        assert text not in visible
+        assert base64.urlsafe_b64decode(text + b"==") not in visible

@@ -105,9 +105,7 @@ def test_an_override_without_a_second_person_ends_after_twelve_hours(
     assert (event.note, event.note_withheld) == ("", True)
 
 
-def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(
-    story: Story,
-) -> None:
+def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="luna")
     person = story.person(
         family_name="Rivas",

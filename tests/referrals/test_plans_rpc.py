@@ -120,14 +120,14 @@ def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
 def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) -> None:
     plan, _ = refer_to_shelter(story, begun(story))  # the shelter sees the file of a sent referral
     story.shelter.GetPerson(id=plan.person_id)
-    for other in (
+    strangers = [
         story.shelter,
         service.as_("clinic", "WORKER"),
         service.as_("shelter", scopes=("people.read",)),
-    ):
-        assert refusal(partial(other.GetPlan, id=plan.id)) == NOT_FOUND
-        assert refusal(partial(other.ListPlans, person_id=plan.person_id)) == NOT_FOUND
-        assert not other.ListLateSteps().steps
+    ]
+    for stranger in strangers:
+        assert refusal(partial(stranger.GetPlan, id=plan.id)) == NOT_FOUND
+        assert refusal(partial(stranger.ListPlans, person_id=plan.person_id)) == NOT_FOUND
     for act in (
         lambda: update(story.shelter, plan, "way_out", MET),
         lambda: close(story.shelter, plan),
@@ -140,6 +140,10 @@ def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) 
         "right_missing",
     )
     assert current_plan(story, plan) == plan
+    service.clock.set(NOON + timedelta(hours=13))
+    for client in (story.ngo, *strangers):
+        late_plans = {step.plan_id for step in client.ListLateSteps(page_size=200).steps}
+        assert (plan.id in late_plans) == (client is story.ngo)
 
 
 def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> None:
@@ -283,9 +287,7 @@ def outcome(act: Any) -> str:
     return "done"
 
 
-def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(
-    story: Story,
-) -> None:
+def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(story: Story) -> None:
     for _ in range(5):
         plan = update(story.ngo, begun(story), "safety_plan", MET)
         referral = story.sent(person=person(plan))

@@ -37,9 +37,7 @@ def test_the_version_stays_the_same_while_nothing_happens(story: Story) -> None:
     assert versions(story) == before
 
 
-def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(
-    story: Story,
-) -> None:
+def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(story: Story) -> None:
     before = versions(story)
     draft = story.draft()
     drafted = versions(story)
@@ -56,9 +54,7 @@ def test_a_fired_deadline_changes_the_version(story: Story) -> None:
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(
-    story: Story,
-) -> None:
+def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     line_version, other_versions = version(operator), versions(story)
     created = story.contact()

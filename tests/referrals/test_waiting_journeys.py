@@ -226,9 +226,7 @@ def test_a_sender_refers_again_with_one_press_to_the_service_that_a_decline_name
     assert (referral.state, referral.service_id) == (r.STATE_SENT, SERVICE["clinic_visit"])
 
 
-def test_an_open_question_is_the_senders_turn_until_it_is_answered(
-    network: Network,
-) -> None:
+def test_an_open_question_is_the_senders_turn_until_it_is_answered(network: Network) -> None:
     story, ngo = network.story, network.ngo
     sent = story.sent()
     story.shelter.AskReferral(

@@ -25,6 +25,7 @@ from tests.referrals.conftest import (
     Client,
     Story,
     credentials,
+    open_identity,
     read,
     send_request,
 )
@@ -62,7 +63,8 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
 ) -> None:
     created = story.contact(speaker)
     before = status_of(story, created)
-    referral_for(story, created)
+    sent, _ = referral_for(story, created)
+    open_identity(story.shelter, sent.person_id, sent.id)
     status = status_of(story, created)
     assert status == before, "the status is the same as without a file"
     assert status.only_the_call
@@ -121,9 +123,7 @@ def test_an_operator_who_corrects_who_spoke_opens_or_closes_the_reference_at_onc
     assert status_of(story, created).only_the_call
 
 
-def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(
-    story: Story,
-) -> None:
+def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(story: Story) -> None:
     brothers_contact, her_contact = story.contact(c.SPEAKER_FAMILY), story.contact()
     sent, operator = referral_for(story, brothers_contact)
     change_contact(operator, her_contact.contact.id, person_id=sent.person_id)
@@ -165,9 +165,7 @@ def child_of(
     return sent
 
 
-def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(
-    story: Story,
-) -> None:
+def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(story: Story) -> None:
     created = story.contact(c.SPEAKER_GUARDIAN)
     sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
     status = status_of(story, created)
@@ -248,9 +246,7 @@ def test_the_migration_counts_a_guardians_consent_that_was_withdrawn(story: Stor
     assert after_migration(story, created) == (c.SPEAKER_GUARDIAN, True)
 
 
-def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(
-    story: Story,
-) -> None:
+def test_the_migration_leaves_a_relative_without_a_guardians_consent_as_he_is(story: Story) -> None:
     other_contact = story.contact(c.SPEAKER_FAMILY)
     child_of(story, other_contact, people_pb2.GIVER_GUARDIAN)
     without_file, with_adults_file = (story.contact(c.SPEAKER_FAMILY) for _ in range(2))

@@ -280,7 +280,7 @@ class Service:
         return [tuple(row[column] for column in columns) for row in rows]
 
     def sweep(self) -> None:
-        """Deletes what is no longer needed, as the service does from time to time."""
+        """Deletes the data that are no longer needed, as the service does from time to time."""
         with self.database.transaction(SYSTEM) as tx:
             sweep(tx, self.clock.now())
 

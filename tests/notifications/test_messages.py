@@ -152,7 +152,7 @@ def test_a_message_without_a_referral_is_made_once_for_each_cause() -> None:
     assert about_subject(WORKER, "cause", NOON) == blank(derived_id("cause", WORKER), WORKER)
 
 
-def test_a_message_names_the_organization_that_it_is_about_unless_it_leads_to_a_referral() -> None:
+def test_a_message_names_the_organisation_that_it_is_about_unless_it_leads_to_a_referral() -> None:
     message = about_subject(
         Recipient("contact_escalated", Audience.COORDINATION), "cause", NOON, "line"
     )

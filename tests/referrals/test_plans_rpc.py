@@ -1,7 +1,7 @@
 """The rpcs of plans.
 
-The tests cover who may see a plan, refusals, the referrals of its steps, and what remains when the
-person withdraws her consent.
+The tests cover the callers that see a plan, refusals, the referrals of its steps, and the end of a
+plan when the person withdraws her consent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rights to call each rpc, and what exists for whom.
+"""The rights to call each rpc, and the callers for whom a referral or a file exists.
 
 Every cell of docs/rights.md about this service is tested.
 """

@@ -50,7 +50,7 @@ def person_with_plan(story: Story) -> people_pb2.Person:
     return story.person(plan=plan)
 
 
-def test_making_and_changing_a_file_and_its_plan_is_recorded(
+def test_the_creation_and_each_change_of_a_file_and_its_plan_are_recorded(
     story: Story, service: Service
 ) -> None:
     before = last_sequence(service)

@@ -1,6 +1,7 @@
 """Organisations and places with which a person is not safe.
 
-She is asked before each referral and each enquiry, which then avoid what she named.
+She is asked before each referral and each enquiry. They avoid the organisations and places that she
+names.
 """
 
 from __future__ import annotations

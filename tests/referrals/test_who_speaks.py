@@ -1,4 +1,4 @@
-"""The person to whom a reference was given, and what the reference may do with her file.
+"""The person to whom a reference was given, and the rights of the reference to her file.
 
 Somebody else who called about her learns only about the call. Otherwise a trafficker who poses as
 her brother could watch the help and stop it.
@@ -211,7 +211,7 @@ GUARDIANS = (MIGRATIONS[1] / "20261223100001_guardians.sql").read_text().split("
 def after_migration(story: Story, created: c.CreateContactResponse) -> tuple[int, bool]:
     """Applies the migration.
 
-    Returns who spoke in the contact, and whether the reference shows a request.
+    Returns the speaker of the contact, and whether the reference shows a request.
     """
     with psycopg.connect(story.service.migration_url) as owner:
         owner.execute(GUARDIANS)

@@ -1,6 +1,6 @@
 """The person withdraws her consent.
 
-All her referrals end, whoever allowed them, and no concurrent request slips through.
+All her referrals end, whoever allowed them, even those that are sent at the same time.
 """
 
 from collections.abc import Callable
@@ -115,7 +115,7 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
     )
 
 
-def test_no_override_slips_through_a_concurrent_withdrawal_by_reference(
+def test_an_override_sent_beside_a_withdrawal_ends_with_it_or_with_the_next_one(
     story: Story, service: Service
 ) -> None:
     created = story.contact()
@@ -171,7 +171,7 @@ def end_of_her_case(
 
 
 def waiting(service: Service) -> int:
-    """Returns how many transactions wait for a lock."""
+    """Returns the number of transactions that wait for a lock."""
     return len(
         service.rows(
             "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

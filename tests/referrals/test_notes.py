@@ -1,6 +1,7 @@
 """Notes between the two sides of a referral; a receiver whose news is due gives it in a note."""
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from datetime import timedelta
 
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -46,9 +47,9 @@ def test_a_note_does_not_postpone_the_question_about_a_coming_appointment() -> N
 def test_a_note_after_the_help_is_completed_changes_no_deadline() -> None:
     referral = begun()
     referral.state = State.COMPLETED
-    clocks = list(referral.deadlines)
+    deadlines = deepcopy(referral.deadlines)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she left her coat")
-    assert (referral.deadlines, referral.deadlines[0].running) == (clocks, True)
+    assert (referral.deadlines, referral.deadlines[0].running) == (deadlines, True)
 
 
 def main_steps(referral: Referral, days: int) -> tuple[str, str]:

@@ -288,6 +288,10 @@ def test_a_refusal_never_repeats_what_was_sent(story: Story) -> None:
     assert wrong_fields(lambda: story.ngo.UpdateReferral(request)) == [
         ("update_mask", "unknown_code")
     ]
+    with pytest.raises(grpc.RpcError) as caught:
+        story.ngo.UpdateReferral(request)
+    error: Any = caught.value
+    assert "Ximena" not in f"{error.details()} {error.trailing_metadata()}"
 
 
 def test_an_etag_that_never_existed_is_stale_and_a_missing_one_is_required(story: Story) -> None:

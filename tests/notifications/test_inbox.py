@@ -234,8 +234,8 @@ def test_after_a_lost_database_the_same_fact_makes_the_same_ids(service: Service
     fact = service.hear("sent")
     service.send_webhooks()
     [first_message] = service.as_(RECEIVER, "WORKER").ListMessages().messages
-    service.rows("WITH gone AS (DELETE FROM deliveries RETURNING id) SELECT id FROM gone")
-    service.rows("WITH gone AS (DELETE FROM messages RETURNING id) SELECT id FROM gone")
+    service.rows("DELETE FROM deliveries RETURNING id")
+    service.rows("DELETE FROM messages RETURNING id")
     service.apply(fact)
     service.send_webhooks()
     assert [message.id for message in service.as_(RECEIVER, "WORKER").ListMessages().messages] == [

@@ -3,6 +3,7 @@
 A temporary failure is retried, and the coordinators are notified if nobody was reached.
 """
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,12 @@ def test_a_sender_that_died_delays_only_the_email_that_it_had_claimed(
     assert service.send_mails(smtp(service, post)) == 1
 
 
+def set_sealed_address(service: Service, organization: str, sealed: bytes) -> None:
+    """Replaces the sealed e-mail address of a desk."""
+    statement = "UPDATE desks SET email = %s WHERE organization_id = %s RETURNING organization_id"
+    service.rows(statement, sealed, organization)
+
+
 def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_lease(
     service: Service, post: Post, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,11 +297,7 @@ def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_le
     service.desk(OTHER, "otra@ong.example")
     service.desk(RECEIVER, "mesa@ong.example")
     [desk] = service.rows("SELECT email FROM desks WHERE organization_id = %s", OTHER)
-    set_address = (
-        "WITH moved AS (UPDATE desks SET email = %s WHERE organization_id = %s RETURNING 1) SELECT"
-        " FROM moved"
-    )
-    service.rows(set_address, b"nonsense", OTHER)
+    set_sealed_address(service, OTHER, b"nonsense")
     service.hear("sent", receiver_organization_id=OTHER)
     service.hear("sent")
     assert service.send_mails(smtp(service, post)) == 2
@@ -305,7 +308,7 @@ def test_an_unreadable_address_does_not_delay_others_and_is_retried_after_its_le
     )
     assert delivery["id"] in capsys.readouterr().out
     assert service.send_mails(smtp(service, post)) == 0  # not in a tight loop
-    service.rows(set_address, desk["email"], OTHER)  # repaired
+    set_sealed_address(service, OTHER, desk["email"])  # repaired
     service.clock.advance(EMAIL_LEASE)
     assert service.send_mails(smtp(service, post)) == 1
     assert post.recipients()[1:] == [["otra@ong.example"]]
@@ -390,11 +393,7 @@ def test_the_commit_of_a_fact_wakes_the_sender_and_one_broken_email_does_not_sto
 ) -> None:
     service.desk(RECEIVER, "mesa@ong.example")
     service.desk(OTHER, "otra@ong.example")
-    service.rows(
-        "WITH moved AS (UPDATE desks SET email = sha256('x') WHERE organization_id = %s"
-        " RETURNING 1) SELECT FROM moved",
-        OTHER,
-    )
+    set_sealed_address(service, OTHER, hashlib.sha256(b"x").digest())
     sender = MailSender(service.database, service.sending, smtp(service, post), service.clock)
     with running(sender.loop()):
         service.hear("sent", receiver_organization_id=OTHER)

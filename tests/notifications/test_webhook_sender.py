@@ -107,10 +107,7 @@ def test_an_unreadable_secret_does_not_delay_others_and_is_retried_after_its_lea
     webhook = service.webhook(OTHER, other_system.url).webhook
     service.webhook(RECEIVER, system.url)
     [row] = service.rows("SELECT secret FROM webhooks WHERE id = %s", webhook.id)
-    set_secret = (
-        "WITH moved AS (UPDATE webhooks SET secret = %s WHERE id = %s RETURNING 1) SELECT"
-        " FROM moved"
-    )
+    set_secret = "UPDATE webhooks SET secret = %s WHERE id = %s RETURNING id"
     service.rows(set_secret, unreadable, webhook.id)
     with running(service.web_sender(threads=1).loop()):
         service.hear("sent", receiver_organization_id=OTHER)

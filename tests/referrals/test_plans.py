@@ -230,25 +230,18 @@ def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> 
     first, second = actor("first"), actor("second")
     plan.end("fulfilled", first, NOON, of_a_child=True)
     plan.end("contact_lost", first, NOON + DAY, of_a_child=True)  # replaces the first proposal
-    proposed_plan = deepcopy(plan)
-    assert (
-        proposed_plan.close_proposed_reason_code,
-        proposed_plan.close_proposed_by_worker_id,
-    ) == (
+    proposal = deepcopy(plan)
+    assert (proposal.close_proposed_reason_code, proposal.close_proposed_by_worker_id) == (
         "contact_lost",
         "first",
     )
-    assert (proposed_plan.close_time, proposed_plan.version, proposed_plan.update_time) == (
-        None,
-        3,
-        NOON + DAY,
-    )
+    assert (proposal.close_time, proposal.version, proposal.update_time) == (None, 3, NOON + DAY)
     for by in (None, first):
         act = partial(plan.end, "contact_lost", by, NOON + DAY, of_a_child=True)
         assert conflict_and_steps(act) == "second_person_required"
     with pytest.raises(Unauthenticated):  # her kin were looked up before the proposal
         plan.end("contact_lost", actor("second", NOON), NOON + DAY, of_a_child=True)
-    assert plan == proposed_plan
+    assert plan == proposal
     plan.end("contact_lost", second, NOON + 2 * DAY, of_a_child=True)
     assert (plan.close_time, plan.close_reason_code) == (NOON + 2 * DAY, "contact_lost")
 

@@ -35,7 +35,7 @@ OUTPUTS = {
     for file in FILES
     for service in file.services_by_name.values()
     for method in service.methods
-    if not method.server_streaming  # by gRPC only
+    if not method.server_streaming  # streams exist in gRPC only
 }
 KEY = "enl_00112233445566778899aabbccddeeff_c2VjcmV0LXRoYXQtaXMtbm9uZQ"
 JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -76,8 +76,8 @@ class Stub:
 
         def call(request: Message) -> Message:
             request.SerializeToString()  # an unserialisable request is the gateway's fault
-            sent = copy.deepcopy(request)  # the caller may use the same message again
-            self._played.calls.append((rpc, sent, current_caller.get()))
+            stored = copy.deepcopy(request)  # the caller may change the message and send it again
+            self._played.calls.append((rpc, stored, current_caller.get()))
             answer = self._played.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
                 raise answer
@@ -95,9 +95,9 @@ def app_with(played: Played) -> Flask:
 
 @cache
 def api_app() -> Flask:
-    """Returns the API alone, in an app that provides what services.gateway.edge.app provides.
+    """Returns an app that serves the API alone, with a request id.
 
-    That is a request id, clients and the exchange of keys.
+    `app_with` adds the other parts that services.gateway.edge.app provides.
     """
     app = Flask("services.gateway")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024
@@ -149,11 +149,11 @@ class System:
 
     def call(self, method: str, path: str, json: Any = None, **headers: str) -> Any:
         """Sends a request; header names are written with underscores."""
-        sent = {
+        all_headers = {
             "Authorization": f"Bearer {self._credential}",
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        return self._client.open(f"/api/v1{path}", method=method, json=json, headers=sent)
+        return self._client.open(f"/api/v1{path}", method=method, json=json, headers=all_headers)
 
     def get(self, path: str, **headers: str) -> Any:
         """Sends a GET."""

@@ -25,14 +25,14 @@ Arrange = Callable[[PlayedServices], None]
 
 
 def stamp(minutes: float) -> Timestamp:
-    """Returns the time in `minutes` minutes from now."""
-    created = Timestamp()
-    created.FromDatetime(datetime.now(UTC) + timedelta(minutes=minutes))
-    return created
+    """Returns the time that is `minutes` minutes from now."""
+    time = Timestamp()
+    time.FromDatetime(datetime.now(UTC) + timedelta(minutes=minutes))
+    return time
 
 
 def clock(minutes: float) -> r.Clock:
-    """Returns a deadline that began an hour before it ends, in `minutes` minutes."""
+    """Returns the clock of a deadline of one hour that ends in `minutes` minutes."""
     return r.Clock(
         kind=r.CLOCK_KIND_CONTACT, start_time=stamp(minutes - 60), due_time=stamp(minutes)
     )
@@ -47,12 +47,12 @@ def contact(minutes: float) -> c.Contact:
 
 def referral(**fields: Any) -> r.Referral:
     """Returns a live referral that was sent."""
-    created = r.Referral(id=ID, code="4BGZ42", need_code="HOU.EMG", state=r.STATE_SENT, live=True)
-    created.MergeFrom(r.Referral(**fields))
-    return created
+    message = r.Referral(id=ID, code="4BGZ42", need_code="HOU.EMG", state=r.STATE_SENT, live=True)
+    message.MergeFrom(r.Referral(**fields))
+    return message
 
 
-def quiet(played: PlayedServices) -> None:
+def nothing_waits(played: PlayedServices) -> None:
     """Sets the services so that nothing waits anywhere."""
     played.answers |= {
         "ListReferrals": r.ListReferralsResponse(),
@@ -66,10 +66,10 @@ def quiet(played: PlayedServices) -> None:
 
 
 def waiting(**answers: Any) -> Arrange:
-    """Arranges that only these things wait."""
+    """Returns a function that sets the services so that only these answers have objects."""
 
     def arrange(played: PlayedServices) -> None:
-        quiet(played)
+        nothing_waits(played)
         played.answers |= answers
 
     return arrange
@@ -83,10 +83,12 @@ def page(path: str, role: int, arrange: Arrange) -> str:
     return enter(pages(played).test_client()).get(path).text
 
 
-ROW = r.ListReferralsResponse(referrals=[referral()])
-DUE = r.ListReferralsResponse(referrals=[referral(next_due_time=stamp(60))])
-OWED = c.ListCallbacksResponse(callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(30)])])
-PUT_TO_US = e.ListEnquiriesResponse(
+ONE_REFERRAL = r.ListReferralsResponse(referrals=[referral()])
+DUE_REFERRAL = r.ListReferralsResponse(referrals=[referral(next_due_time=stamp(60))])
+OWED_CALL = c.ListCallbacksResponse(
+    callbacks=[c.Callback(id=ID, contact_id=ID, clocks=[clock(30)])]
+)
+ENQUIRY_TO_US = e.ListEnquiriesResponse(
     enquiries=[
         e.Enquiry(
             id=ID,

@@ -73,7 +73,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def puentes(stack: LocalStack) -> Partner:
-    """The system of Asociación Puentes, which refers."""
+    """The system of Asociación Puentes, a member that sends referrals."""
     return system_of(stack, "Asociación Puentes")
 
 

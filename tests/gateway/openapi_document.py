@@ -64,8 +64,10 @@ def parameters(operation: dict[str, Any]) -> dict[str, str]:
     examples = {}
     for parameter in operation.get("parameters", []):
         if parameter.get("in") == "query":
-            given = {key: parameter[key] for key in ("examples", "example") if key in parameter}
-            value = example({**parameter["schema"], **given})
+            examples_in_it = {
+                key: parameter[key] for key in ("examples", "example") if key in parameter
+            }
+            value = example({**parameter["schema"], **examples_in_it})
             text = str(value[0] if isinstance(value, list) else value)
             examples[parameter["name"]] = text.replace("True", "true")
     return examples
@@ -85,13 +87,13 @@ def example(schema: dict[str, Any]) -> Any:
     """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # the last of several alternatives
-        offered = {
+        # of several alternatives, the last
+        names = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()
             if not field.get("readOnly")
         }
-        return {name: example(schema["properties"][name]) for name in offered.values()}
+        return {name: example(schema["properties"][name]) for name in names.values()}
     kinds = schema.get("type", "object")
     kind = kinds if isinstance(kinds, str) else kinds[0]
     if kind == "array":
@@ -120,24 +122,24 @@ def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
             )
 
 
-def loose(schema: Any) -> Any:
+def types_only(schema: Any) -> Any:
     """Returns a schema that is closed (no undocumented field) and checks types only.
 
     The values of the fake services are not real ones.
     """
     if isinstance(schema, list):
-        return [loose(part) for part in schema]
+        return [types_only(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     values = {
-        name: loose(part)
+        name: types_only(part)
         for name, part in schema.items()
         if name not in ("enum", "pattern", "maxLength", "minLength", "minimum", "maximum", "format")
     }
     if isinstance(schema.get("properties"), dict) and "type" in schema:
         values = {
             **values,
-            "properties": {name: loose(part) for name, part in schema["properties"].items()},
+            "properties": {name: types_only(part) for name, part in schema["properties"].items()},
             "additionalProperties": False,
         }
     return values

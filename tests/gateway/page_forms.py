@@ -36,8 +36,8 @@ TYPED = {
 class Form:
     """A form of a page.
 
-    It has its target, the fields that a browser would send, and the fields that a person types or
-    chooses.
+    `path` is its target; `sent` are the fields that a browser would send; `typed` and `choices` are
+    the fields that a person types or chooses.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Form:
     def filled(self) -> dict[str, Any]:
         """Returns the fields of a person who types into every field.
 
-        The last option of every choice is chosen.
+        She chooses the last option of every choice.
         """
         chosen = {
             name: values[-1]
@@ -68,12 +68,12 @@ class Forms(HTMLParser):
         self.forms: list[Form] = []
         self._form: Form | None = None
         self._path, self._ids = path, dict[str, Form]()
-        self._later: list[tuple[str, str, dict[str, str]]] = []
+        self._outside: list[tuple[str, str, dict[str, str]]] = []
         self._select = ""
         self._area: tuple[Form, str] | None = None
         self.feed(page)
         self.close()
-        for name, tag, attributes in self._later:
+        for name, tag, attributes in self._outside:
             if name in self._ids:
                 self._take(self._ids[name], tag, attributes)
 
@@ -89,7 +89,7 @@ class Forms(HTMLParser):
                 self.forms.append(self._form)
                 self._ids[attributes.get("id", "")] = self._form
         elif attributes.get("form"):
-            self._later.append((attributes["form"], tag, attributes))
+            self._outside.append((attributes["form"], tag, attributes))
         elif self._form:
             self._take(self._form, tag, attributes)
 
@@ -128,7 +128,7 @@ class Forms(HTMLParser):
             self._form = None
 
 
-class Open(PlayedServices):
+class OpenServices(PlayedServices):
     """Services whose objects are all open: nothing has ended, and no flag is set."""
 
     def __post_init__(self) -> None:
@@ -151,8 +151,8 @@ def open_messages(message: Message) -> Message:
     return message
 
 
-class Received(PlayedServices):
-    """Services whose objects others sent to the reader's organisation."""
+class ReceiverServices(PlayedServices):
+    """Services whose objects were sent to the reader's organisation by others."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

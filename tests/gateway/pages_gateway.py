@@ -59,9 +59,9 @@ class Patient(Stub):
         call = super().__getattr__(rpc)
 
         def answer(request: Message, timeout: float = 0.0) -> Message:
-            answered = call(request)
-            # Every field is set, including the token of a next page; that next page is empty.
-            return answered if getattr(request, "page_token", "") != FILLED else type(answered)()
+            response = call(request)
+            # Every field of an answer is set, even the token of a next page. That page is empty.
+            return response if getattr(request, "page_token", "") != FILLED else type(response)()
 
         return answer
 
@@ -103,18 +103,18 @@ def full_answers() -> dict[str, Message]:
 
     The answers are made once, because filling two hundred messages takes longer than most tests.
     """
-    return {rpc: sound(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
+    return {rpc: realistic(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
 
 
-def sound(message: Message) -> Message:
-    """Returns a filled message whose ids and codes look real."""
+def realistic(message: Message) -> Message:
+    """Gives the ids and codes of a filled message values that look real, and returns it."""
     for part, value in message.ListFields():
         if part.name == "allowed_verbs":
             value[:] = list(STEPS)
         if part.message_type is not None and not part.message_type.GetOptions().map_entry:
             for inner in value if part.is_repeated else [value]:
                 if inner.DESCRIPTOR.full_name.startswith("enlace."):
-                    sound(inner)
+                    realistic(inner)
         elif part.cpp_type == part.CPPTYPE_STRING and not part.is_repeated:
             if part.name == "id" or part.name.endswith("_id"):
                 setattr(message, part.name, ID)
@@ -181,9 +181,11 @@ def pages(
 
 
 class Missing(Undefined):
-    """A name that a template has not got. The template may check whether it is there, and compare
-    it; to print it is an error, so that a misspelt name is not an empty place. An answer that a
-    form does not hold is empty.
+    """A name that a template does not define.
+
+    A template may test and compare such a name. Printing it is an error, so that a misspelt name
+    does not become an empty place on a page. A missing value of a mapping (the answers of a form)
+    is printed as "".
     """
 
     def __str__(self) -> str:
@@ -219,7 +221,7 @@ def token_of(page: str) -> str:
 
 
 def send(client: FlaskClient, form: str, to: str = "", /, **fields: object) -> TestResponse:
-    """Opens the page with the form and sends it, filled in."""
+    """Opens the page `form`, and sends its form with these fields, to `to` or to the page."""
     page = client.get(form).text
     request_id = re.search(r'name="request_id" value="([^"]+)"', page)
     data = {
@@ -246,7 +248,7 @@ class Form(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.said: dict[str, str] = {}
+        self.fields: dict[str, str] = {}
         self._select = self._area = ""
         self.feed(page[page.index('<main id="main"') : page.index("</main>")])
 
@@ -255,18 +257,18 @@ class Form(HTMLParser):
         if tag == "input" and (
             attributes.get("type") not in ("radio", "checkbox") or "checked" in attributes
         ):
-            self.said[attributes["name"]] = attributes["value"]
+            self.fields[attributes["name"]] = attributes["value"]
         elif tag == "select":
             self._select = attributes["name"]
-        elif tag == "option" and ("selected" in attributes or self._select not in self.said):
-            self.said[self._select] = attributes["value"]
+        elif tag == "option" and ("selected" in attributes or self._select not in self.fields):
+            self.fields[self._select] = attributes["value"]
         elif tag == "textarea":
             self._area = attributes["name"]
-            self.said[self._area] = ""
+            self.fields[self._area] = ""
 
     def handle_data(self, data: str) -> None:
         if self._area:
-            self.said[self._area] += data
+            self.fields[self._area] += data
 
     def handle_endtag(self, tag: str) -> None:
         self._area = "" if tag == "textarea" else self._area
@@ -275,9 +277,9 @@ class Form(HTMLParser):
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
     """Yields the endpoint and an address of each route of the pages, with ids where needed.
 
-    Static files and routes that only lead out of the site, or into it, are left out.
+    Static files are left out, and so are routes that only lead out of the site or into it.
     """
-    ways = (
+    left_out = (
         "static",
         "signin.quick_exit",
         "signin.leave_for_provider",
@@ -288,20 +290,20 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
         if (
             method not in (rule.methods or ())
             or rule.rule.startswith("/api/")
-            or rule.endpoint in ways
+            or rule.endpoint in left_out
         ):
             continue
         if access.declaration_of(app, rule.endpoint):
-            known = {
+            values = {
                 "verb": "approve" if "directory" in rule.endpoint else "accept",
                 "country": "NI",
                 "paper": "A4",
                 "form": "svg",
             }
-            # used at once
+            # the lambda runs before the next turn of the loop
             yield (
                 rule.endpoint,
-                re.sub(r"<(\w+)>", lambda variable: known.get(variable[1], ID), rule.rule),  # noqa: B023
+                re.sub(r"<(\w+)>", lambda variable: values.get(variable[1], ID), rule.rule),  # noqa: B023
             )
 
 
@@ -326,7 +328,7 @@ def served(app: Flask) -> Iterator[str]:
 
 def referral(**fields: Any) -> r.Referral:
     """Returns a referral as the services would answer it, with these fields."""
-    message = sound(filled(r.Referral))
+    message = realistic(filled(r.Referral))
     assert isinstance(message, r.Referral)
     message.MergeFrom(r.Referral(**fields))
     return message

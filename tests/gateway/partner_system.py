@@ -32,9 +32,9 @@ class Partner:
 
     def raw(self, method: str, path: str, json: Any = None, **headers: str) -> requests.Response:
         """Sends a request and returns the whole answer; header names have underscores."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self._session.request(
-            method, self._root + path, json=json, headers=sent, timeout=20
+            method, self._root + path, json=json, headers=http_headers, timeout=20
         )
         check(method, path, answer)
         return answer
@@ -96,16 +96,16 @@ def check(method: str, path: str, answer: requests.Response) -> None:
     assert violations(body_of(documented), answer.json()) == []
 
 
-def session_of(stack: LocalStack, words: str) -> str:
-    """Returns the secret of a session of the demo account whose e-mail contains the text."""
-    account = stack.account(words)
+def session_of(stack: LocalStack, email_part: str) -> str:
+    """Returns the secret of a session of the demo account whose e-mail contains this text."""
+    account = stack.account(email_part)
     request = members_pb2.SignInRequest(email=account["email"], password=account["password"])
     return PartnersStubs(stack.channel("partners")).tokens.SignIn(request).session_secret
 
 
-def worker(stack: LocalStack, words: str) -> Partner:
-    """Returns a partner's system with a worker's session."""
-    return Partner(stack.gateway, session_of(stack, words))
+def worker(stack: LocalStack, email_part: str) -> Partner:
+    """Returns a partner's system with the session of a demo account, as above."""
+    return Partner(stack.gateway, session_of(stack, email_part))
 
 
 def system(stack: LocalStack, organization: str) -> Partner:
@@ -114,7 +114,7 @@ def system(stack: LocalStack, organization: str) -> Partner:
 
 
 def create_person(partner: Partner) -> Any:
-    """Makes a file of a made-up person, with a plan."""
+    """Creates the file of a made-up person, with a safe-contact plan."""
     coarse = {
         "age_band": "18-24",
         "gender_code": "Feminine",
@@ -132,5 +132,5 @@ def create_person(partner: Partner) -> Any:
 def own_service(receiver: Partner) -> Any:
     """Returns the service to which the first referral in the partner's inbox was sent."""
     referrals = receiver.get("/referrals?box=inbox&limit=200")["items"]
-    own = next(referral for referral in referrals if referral["side"] == "receiver")
-    return receiver.get(f"/services/{own['service_id']}")
+    received = next(referral for referral in referrals if referral["side"] == "receiver")
+    return receiver.get(f"/services/{received['service_id']}")

@@ -18,7 +18,7 @@ from tests.gateway.pages_gateway import Form, PlayedServices
 NEW = "/referrals/new"
 DRAFT = f"/referrals/{ID}"
 OTHER, POLICE = "b" * 32, "c" * 32
-CHOSEN = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
+WITH_SERVICE = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
 """The fields of a draft whose service is chosen."""
 
 DISTANT_SHELTER = d.Service(
@@ -31,7 +31,7 @@ DISTANT_SHELTER = d.Service(
 
 
 def draft(**fields: object) -> r.Referral:
-    """Returns a draft; by default, the person was asked where she is not safe."""
+    """Returns a draft; by default, the person named nothing that is not safe for her."""
     values = {
         "id": ID,
         "etag": "d1",
@@ -55,18 +55,18 @@ def services_with_draft() -> PlayedServices:
         "GetPerson": p.Person(
             id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
         ),
-        "UpdateReferral": draft(**CHOSEN),
+        "UpdateReferral": draft(**WITH_SERVICE),
     }
     return services
 
 
 def fields_of(page: TestResponse) -> dict[str, str]:
     """Returns the fields that a browser would send with the form on the page."""
-    return Form(page.text).said
+    return Form(page.text).fields
 
 
 def answer(client: FlaskClient, page: TestResponse, /, **fields: object) -> TestResponse:
-    """Sends the question on the page, answered."""
+    """Answers the question on the page, and sends it."""
     return client.post(NEW, data={**fields_of(page), **fields})
 
 
@@ -84,12 +84,12 @@ def birth_date(client: FlaskClient, years: int) -> str:
 
 
 def up_to_urgency(client: FlaskClient) -> TestResponse:
-    """Answers the kind of help."""
+    """Answers the first question, about the kind of help; returns the page of the urgency."""
     return answer(client, client.get(NEW), need_code="HOU.EMG")
 
 
 def up_to_services(client: FlaskClient) -> TestResponse:
-    """Answers all questions but the last one."""
+    """Answers all questions but the last one; returns the page with the services."""
     page = answer(client, up_to_urgency(client), urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
     page = answer(

@@ -51,7 +51,7 @@ class Service(grpc.GenericRpcHandler):
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers((self,))
         self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        self.ready(True)
+        self.set_ready(True)
         self._server.start()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -69,12 +69,12 @@ class Service(grpc.GenericRpcHandler):
             handle, response_serializer=lambda message: message.SerializeToString()
         )
 
-    def ready(self, yes: bool) -> None:
+    def set_ready(self, ready: bool) -> None:
         """Sets the state that the server reports for its database."""
         self._health.set(
             "",
             health_pb2.HealthCheckResponse.SERVING
-            if yes
+            if ready
             else health_pb2.HealthCheckResponse.NOT_SERVING,
         )
 
@@ -90,12 +90,12 @@ class Service(grpc.GenericRpcHandler):
 
 
 class RejectingServer:
-    """A server that rejects the first call before a handler runs, as a server that is stopping.
+    """A server that rejects the first call before a handler runs, like a server that is stopping.
 
     Source of the frames: RFC 9113, sections 4.1, 6.5 and 6.8. The first stream of the connection is
     gRPC's watch of the health. Its answer is UNIMPLEMENTED, so gRPC assumes that the server is
-    ready. The next stream gets a GOAWAY, which names the first as the last one that was processed.
-    No further connection is accepted.
+    ready. The next stream gets a GOAWAY, which names the first stream as the last processed stream.
+    The server accepts no further connection.
     """
 
     HEADERS, SETTINGS, GOAWAY = 1, 4, 7
@@ -155,17 +155,17 @@ def refusing(reason: str, code: str, *, only: str) -> Answer:
     return answer
 
 
-def hanging(over: threading.Event) -> Answer:
-    """Returns the answer of a service that accepts calls and does nothing until `over` is set."""
+def hanging(end: threading.Event) -> Answer:
+    """Returns the answer of a service that accepts calls and does nothing until `end` is set."""
 
     def wait(rpc: str, context: grpc.ServicerContext) -> None:
-        over.wait(20)
+        end.wait(20)
 
     return wait
 
 
 def all_at(service: Service) -> dict[str, str]:
-    """Returns the addresses of a gateway whose services are all this one."""
+    """Returns the addresses for a gateway whose services are all this server."""
     return dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
 
 
@@ -225,7 +225,7 @@ class Gateway:
         )
 
     def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
-        """Returns a connection on which these bytes were sent."""
+        """Returns a connection to the gateway on which these bytes were sent."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=15)
         connection.sendall(sent)
         return connection
@@ -244,11 +244,11 @@ def dead_address() -> tuple[socket.socket, str]:
 
 @contextmanager
 def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
-    """Runs clients that repeat an act, each in a thread; yields the seconds of each turn."""
-    over, durations = threading.Event(), list[float]()
+    """Runs clients that repeat an act, each in a thread; yields the list of their durations."""
+    end, durations = threading.Event(), list[float]()
 
     def repeat() -> None:
-        while not over.is_set():
+        while not end.is_set():
             durations.append(timed(act))
 
     threads = [threading.Thread(target=repeat) for _ in range(number)]
@@ -256,7 +256,7 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
         for thread in threads:
             thread.start()
             cleanup.callback(thread.join)
-        cleanup.callback(over.set)
+        cleanup.callback(end.set)
         yield durations
 
 

@@ -17,7 +17,7 @@ NEW_PASSWORD = {
     "again": "una frase de prueba",
 }
 OPTIONS = '{"challenge": "Zm9v", "rpId": "localhost"}'
-ENTERED = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+SIGNED_IN = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
 
 
 @pytest.fixture
@@ -71,11 +71,11 @@ def test_errors_are_shown_at_their_fields_and_no_password_is_sent_back(
     )
     wrong = change(client, "password", **NEW_PASSWORD)
     played.answers["ChangePassword"] = errors.Exhausted("too_many_attempts", 300)
-    often = change(client, "password", **NEW_PASSWORD)
+    too_often = change(client, "password", **NEW_PASSWORD)
     for answer, status, texts in (
         (typo, 422, ["no es la misma"]),
         (wrong, 422, ['id="password-error"', 'id="new_password-error"']),
-        (often, 429, ["Espere"]),
+        (too_often, 429, ["Espere"]),
     ):
         assert (answer.status_code, missing(answer.text, *texts)) == (status, [])
         assert missing(answer.text, "la de antes", "una frase") == ["la de antes", "una frase"]
@@ -131,7 +131,7 @@ def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
     assert change(client, "second-factor/end", password="y").status_code == 303
 
 
-def test_after_the_password_a_code_is_required_and_the_session_opens_only_then(
+def test_after_the_password_a_code_is_required_before_the_session_opens(
     played: PlayedServices,
 ) -> None:
     played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", asks_code=True)
@@ -146,7 +146,7 @@ def test_after_the_password_a_code_is_required_and_the_session_opens_only_then(
         401,
         [],
     )
-    played.answers["FinishSignIn"] = ENTERED
+    played.answers["FinishSignIn"] = SIGNED_IN
     entered = submit(client, "/sign-in/code", page.text, **code)
     assert (entered.status_code, entered.location) == (303, "/inbox")
     assert played.last("FinishSignIn").code == "123456"
@@ -164,8 +164,8 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     assert missing(page, 'data-passkey="get"', 'name="code"', "Este navegador no puede") == [
         'name="code"'
     ]
-    anybody = submit(client, "/sign-in/passkey", page, to="/inbox").text
-    assert missing(anybody, 'value="of-anybody"', 'value="/inbox"') == []
+    without_email = submit(client, "/sign-in/passkey", page, to="/inbox").text
+    assert missing(without_email, 'value="of-anybody"', 'value="/inbox"') == []
     played.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
     unavailable = submit(client, "/sign-in/passkey", page)
     assert (
@@ -184,7 +184,7 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
         wrong.status_code,
         missing(wrong.text, "Esa llave no sirve", 'value="of-anybody"'),
     ) == (401, [])
-    played.answers["FinishSignIn"] = ENTERED
+    played.answers["FinishSignIn"] = SIGNED_IN
     entered = submit(client, "/sign-in/code", page, **signature)
     sent = played.last("FinishSignIn")
     assert (entered.location, sent.passkey, sent.code) == ("/inbox", "{}", "")

@@ -24,7 +24,7 @@ CARD = pb.AdviceCard(
     opened_by=c.Triage(still_held=c.ANSWER_YES),
     need_code="HOU",
 )
-OTHER = pb.AdviceCard(
+OTHER_CARD = pb.AdviceCard(
     id="danger_now",
     version=1,
     es=pb.AdviceText(title="Peligro ahora", lines=["Cuelgue."]),
@@ -37,7 +37,7 @@ OTHER = pb.AdviceCard(
 def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["GetAdviceCard"] = card()
-    services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, CARD])
+    services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER_CARD, CARD])
     return services
 
 
@@ -118,15 +118,15 @@ def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
 def test_d18_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    nowhere = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))
-    played.answers["GetAdviceCard"] = nowhere
+    shelter_card = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))
+    played.answers["GetAdviceCard"] = shelter_card
     page = client.get("/advice/still_held").text
     assert "¿Le falta un lugar seguro para esta noche? <b>Sí</b>" in page
     page = client.get("/advice/publish?card=still_held").text
     assert 'name="yes" value="safe_place_tonight" checked' in page
-    played.answers["PublishAdviceCard"] = nowhere
+    played.answers["PublishAdviceCard"] = shelter_card
     publish(client, yes=["safe_place_tonight"])
-    assert played.last("PublishAdviceCard").card.opened_by == nowhere.opened_by
+    assert played.last("PublishAdviceCard").card.opened_by == shelter_card.opened_by
 
 
 def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
@@ -146,7 +146,9 @@ def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_car
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
     operator = enter(pages(played).test_client())
     assert open_cards(operator.get("/line/new").text) == ["danger_now"]
-    played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER, card(open=True)])
+    played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(
+        cards=[OTHER_CARD, card(open=True)]
+    )
     assert open_cards(operator.get("/line/" + "1" * 32).text) == ["still_held"]
     assert played.last("ListAdviceCards").contact_id
 

@@ -55,7 +55,7 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalSt
             evidence["expire_date"] = day(300)
         member = first.post(f"{path}/evidence", evidence, If_Match=tag(member))
     member = first.post(f"{path}/approve", If_Match=tag(member))
-    assert member["status"] == "probation", "the first of two"
+    assert member["status"] == "probation", "one of two approvals"
     assert refusal(first, "approve") == (409, "second_person_required", [])
     member = second.post(f"{path}/approve", If_Match=tag(member))
     assert member["status"] == "approved"
@@ -86,11 +86,11 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalSt
 
 
 def day(days: int) -> str:
-    """Returns the date that is this many days away."""
+    """Returns the date that is `days` days from today."""
     return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 
-def test_a_service_keeps_the_fields_that_a_patch_does_not_name(stack: LocalStack) -> None:
+def test_a_patch_of_a_service_keeps_the_age_that_it_does_not_name(stack: LocalStack) -> None:
     manager = worker(stack, "casa@amanecer")
     fields = {
         "name": "Taller (demo)",

@@ -1,8 +1,8 @@
 """The OpenAPI document as its readers' tools see it.
 
-Two linters find no error, and a TypeScript and a Python client that are generated from it work. The
-npm packages are those of tests/clients/package-lock.json, installed below build/ once for each
-state of that file.
+Two linters find no error, and the TypeScript client and the Python client that are generated from
+it work. The npm packages are those of tests/clients/package-lock.json. They are installed below
+build/ again whenever that file changes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def clients() -> Path:
 
 def run(folder: Path, *command: str) -> str:
     """Returns the output of a program; fails with the output if the program fails."""
-    ended = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=folder,
         env=ENVIRONMENT,
@@ -64,8 +64,8 @@ def run(folder: Path, *command: str) -> str:
         timeout=110,
         check=False,
     )
-    assert ended.returncode == 0, f"{' '.join(command[:3])}\n{ended.stdout}{ended.stderr}"
-    return ended.stdout
+    assert process.returncode == 0, f"{' '.join(command[:3])}\n{process.stdout}{process.stderr}"
+    return process.stdout
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_linter_finds_no_error(clients: Path, linter: str, options: tuple[str,
     run(clients, f"{NPM}/{linter}", "lint", DOCUMENT, *options)
 
 
-@pytest.mark.timeout(300)  # npm fetches what it needs, and a stack comes up meanwhile
-def test_a_generated_typescript_client_is_strict_and_does_a_referral(
+@pytest.mark.timeout(300)  # npm downloads packages, and a stack starts
+def test_a_generated_typescript_client_passes_strict_checks_and_a_referral_is_accepted(
     clients: Path, stack: Any
 ) -> None:
     run(clients, f"{NPM}/openapi-typescript", DOCUMENT, "--output", "api.d.ts")
@@ -89,7 +89,9 @@ def test_a_generated_typescript_client_is_strict_and_does_a_referral(
     assert run(clients, "node", "made/referral.js", stack.gateway, *keys) == "accepted\n"
 
 
-def test_a_generated_python_client_searches_and_has_every_field(stack: Any, tmp_path: Path) -> None:
+def test_a_python_client_is_generated_without_a_warning_and_finds_a_service(
+    stack: Any, tmp_path: Path
+) -> None:
     options = ("--path", DOCUMENT, "--meta", "none", "--output-path", "enlace", "--fail-on-warning")
     run(tmp_path, str(PROGRAMS / "openapi-python-client"), "generate", *options)
     (tmp_path / "search.py").write_text(SEARCH)
@@ -113,10 +115,7 @@ print(found.items[0].organization_name)
 
 
 def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
-    """npm fetches the packages from its configured registry.
-
-    The hashes in the file determine what npm accepts.
-    """
+    """npm takes the packages from any configured registry; the hashes decide what it accepts."""
     text = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in text
     assert text.count('"integrity": "sha512-') > 100

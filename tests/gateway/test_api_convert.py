@@ -56,9 +56,7 @@ def test_a_map_is_an_object() -> None:
     assert to_json(counts)["by_state"] == {"closed": 1, "sent": 2}
 
 
-def test_none_leaves_a_field_empty_an_empty_object_sets_it_and_an_unknown_name_is_an_error() -> (
-    None
-):
+def test_null_leaves_a_field_unset_an_empty_object_sets_it_and_an_unknown_name_is_refused() -> None:
     assert from_json({"name": None}, directory_pb2.Organization()) == directory_pb2.Organization()
     assert from_json({"eligibility": {}}, directory_pb2.Service()).HasField("eligibility")
     with pytest.raises(KeyError):
@@ -74,7 +72,7 @@ def test_every_message_of_the_contracts_survives_the_conversion_to_json_and_back
 
 
 def with_times(values: dict[str, Any], message: Message) -> dict[str, Any]:
-    """Returns the JSON with its times parsed, as a schema does."""
+    """Returns the JSON with its times parsed, as the schema of a request parses them."""
     return {
         name: with_time(value, message.DESCRIPTOR.fields_by_name[name])
         for name, value in values.items()
@@ -82,7 +80,7 @@ def with_times(values: dict[str, Any], message: Message) -> dict[str, Any]:
 
 
 def with_time(value: Any, field: Any) -> Any:
-    """Returns a value as a schema passes it on."""
+    """Returns a value of JSON with its times parsed."""
     if isinstance(value, list):
         return [with_time(item, field) for item in value]
     if field.message_type and field.message_type.full_name == "google.protobuf.Timestamp":

@@ -1,12 +1,12 @@
 """schemathesis against a running stack.
 
-Every caller gets, for each allowed request, an answer that the document describes, and for each
-forbidden one a refusal. The checks are configured and explained in fuzz.toml. The examples are the
+Every caller gets an answer that the document describes for each allowed request, and a refusal for
+each forbidden request. The checks are configured and explained in fuzz.toml. The examples are the
 same each time. A caller without credentials and the auditor try every operation, with one example
-of each kind, because the right is checked first; the others try the operations that their rights
-open, because the rest is a 403 that the auditor has seen. All the edges of each schema ("coverage")
-are tried once, by the first caller with the right: without credentials for public operations, else
-by one of the callers that together may do everything.
+of each kind, because the right is checked first. The others try the operations that their rights
+open, because the auditor already gets the 403 of the rest. All the edges of each schema
+("coverage") are tried once, by the first caller with the right: public operations without
+credentials, all others by one of the EDGE_CALLERS, who together may do everything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ROLES = {
     "COORDINATOR": "coordinacion@coalicion",
 }
 AUDITOR = "auditoria@coalicion"
-EDGES = ("operator", "manager", "coordinator", "auditor")
+EDGE_CALLERS = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
 # A caller who ends her own sessions has no credential afterwards; test_api_tokens.py and
 # tests/partners test this.
@@ -61,13 +61,15 @@ def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
     return str(created["secret"])
 
 
-def operations(may: Callable[[contract.Rules], bool] = lambda rules: True) -> set[str]:
-    """Returns the tried operations whose rpcs have rules that `may` accepts."""
-    rpcs = [rpc for service in SERVICES for rpc in service.methods if may(contract.rules(rpc))]
+def operations(condition: Callable[[contract.Rules], bool] = lambda rules: True) -> set[str]:
+    """Returns the ids of the tried operations whose rules meet the condition."""
+    rpcs = [
+        rpc for service in SERVICES for rpc in service.methods if condition(contract.rules(rpc))
+    ]
     return {binding.operation_id for rpc in rpcs for binding in bindings(rpc)} - LEFT_OUT
 
 
-def opened_by(*, role: str = "", scopes: Sequence[str] = ()) -> set[str]:
+def allowed_to(*, role: str = "", scopes: Sequence[str] = ()) -> set[str]:
     """Returns the operations that a role, or a key with these scopes, may call."""
     return operations(
         lambda rules: role in rules.roles or (bool(rules.scope) and rules.scope in scopes)
@@ -79,14 +81,14 @@ def test_schemathesis_finds_no_fault_with_any_credential(
     own_stack: LocalStack, tmp_path: Path
 ) -> None:
     keys = {
-        f"key of {key['organization']}": (str(key["key"]), opened_by(scopes=key["scopes"]))
+        f"key of {key['organization']}": (str(key["key"]), allowed_to(scopes=key["scopes"]))
         for key in own_stack.demo["api_keys"]
     }
     sessions = {
-        role.lower(): (session_of(own_stack, words), opened_by(role=role))
-        for role, words in ROLES.items()
+        role.lower(): (session_of(own_stack, email_part), allowed_to(role=role))
+        for role, email_part in ROLES.items()
     }
-    hotline = (key_with(own_stack, ROLES["MANAGER"], HOTLINE), opened_by(scopes=HOTLINE))
+    hotline = (key_with(own_stack, ROLES["MANAGER"], HOTLINE), allowed_to(scopes=HOTLINE))
     callers = {
         "nobody": ("", set()),
         "auditor": (session_of(own_stack, AUDITOR), set()),
@@ -95,12 +97,13 @@ def test_schemathesis_finds_no_fault_with_any_credential(
         "key of the hotline": hotline,
     }
     edges = {"nobody": operations(lambda rules: rules.public)}
-    for name in EDGES:
-        edges[name] = opened_by(role=name.upper()) - set().union(*edges.values())
+    for name in EDGE_CALLERS:
+        edges[name] = allowed_to(role=name.upper()) - set().union(*edges.values())
     assert set().union(*edges.values()) == operations()
-    # first, because one of them takes long
+    # the edges come first, because one of these runs takes long
     runs = {
-        f"edges by {name}": (callers[name][0], tried, "coverage") for name, tried in edges.items()
+        f"edges by {name}": (callers[name][0], operation_ids, "coverage")
+        for name, operation_ids in edges.items()
     } | {name: (*caller, "examples,fuzzing,stateful") for name, caller in callers.items()}
     with ThreadPoolExecutor(2) as pool:
         outcomes = pool.map(lambda run: fuzz(own_stack, tmp_path, *run), runs.values())
@@ -110,15 +113,15 @@ def test_schemathesis_finds_no_fault_with_any_credential(
         name: int(count[1]) if (count := re.search(r"(\d+) generated", text)) else 0
         for name, (_, text) in outcome_of.items()
     }
-    assert min(cases.values()) > 20, cases  # it did run
+    assert min(cases.values()) > 20, cases  # schemathesis did run
     assert sum(count for name, count in cases.items() if name.startswith("edges")) > 5000, cases
 
 
 def fuzz(
-    stack: LocalStack, folder: Path, credential: str, tried: set[str], phases: str
+    stack: LocalStack, folder: Path, credential: str, operation_ids: set[str], phases: str
 ) -> tuple[int, str]:
-    """Runs schemathesis on the named operations, or on all; returns its exit code and output."""
-    selection = [f"--include-operation-id={name}" for name in sorted(tried - LEFT_OUT)] or [
+    """Runs schemathesis on these operations, or on all; returns its exit code and output."""
+    selection = [f"--include-operation-id={name}" for name in sorted(operation_ids - LEFT_OUT)] or [
         f"--exclude-operation-id={name}" for name in sorted(LEFT_OUT)
     ]
     header = [f"--header=Authorization: Bearer {credential}"] if credential else []
@@ -130,7 +133,7 @@ def fuzz(
             "run",
             ROOT / "docs" / "openapi.json",
             f"--url={stack.gateway}",
-            f"--max-examples={EXAMPLES if tried else 1}",
+            f"--max-examples={EXAMPLES if operation_ids else 1}",
             *selection,
             *header,
             f"--phases={phases}",

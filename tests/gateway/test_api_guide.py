@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = [guide.ADDRESSES[page.file] for page in guide.PAGES.values()]
 HTML = [*ADDRESSES, "/api/v1/docs"]
 SERVED = [*HTML, "/api/v1/openapi.json"]
-TAKES: dict[str, dict[str, Row]] = {
+ROWS: dict[str, dict[str, Row]] = {
     operation["operationId"]: {row.name: row for row in operation["takes"]}
     for group in operations(openapi()).values()
     for operation in group
@@ -53,7 +53,7 @@ def get(system: System, address: str, **headers: str) -> Any:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_page_is_served_without_a_key_and_runs_and_loads_nothing(
+def test_a_page_is_served_without_a_key_and_has_no_script_and_no_embedded_content(
     system: System, address: str
 ) -> None:
     answer = get(system, address, Authorization="")
@@ -147,7 +147,7 @@ def test_the_reference_lists_every_field_of_every_request_with_its_values(
         if method != "parameters"
     ]
     for operation in described:
-        rows = TAKES[operation["operationId"]]
+        rows = ROWS[operation["operationId"]]
         assert missing(text, *(f">{name}</code>" for name in rows)) == []
         for content in operation.get("requestBody", {}).get("content", {}).values():
             name = content["schema"]["$ref"].rpartition("/")[2]
@@ -166,19 +166,19 @@ PARAMETERS = {
 
 
 def test_a_row_of_the_reference_states_kind_limits_words_and_meaning() -> None:
-    send = TAKES["send_referral"]
+    send = ROWS["send_referral"]
     assert "life_at_risk" in send["override_reason_code"].words
     assert send["note"].limits == "at most 4,000 characters"
     assert {name: (send[name].location, send[name].required) for name in PARAMETERS} == PARAMETERS
-    assert "identity.given_name" in TAKES["create_person"]
-    assert TAKES["update_referral"]["urgency"].kind == "word, or null to clear it"
-    one_of = {name: row.one_of for name, row in TAKES["issue_token"].items()}
+    assert "identity.given_name" in ROWS["create_person"]
+    assert ROWS["update_referral"]["urgency"].kind == "word, or null to clear it"
+    one_of = {name: row.one_of for name, row in ROWS["issue_token"].items()}
     assert {*one_of.values()} == {"credential", ""}
     assert [name for name, group in one_of.items() if not group] == ["passive"]
-    groups = TAKES["create_receipt"]["field_groups"]
+    groups = ROWS["create_receipt"]["field_groups"]
     assert (groups.kind, groups.limits, groups.required) == (
         "list: word",
         "at most 10 entries, at least 1",
         True,
     )
-    assert TAKES["list_referrals"]["limit"].limits == "1 to 200"
+    assert ROWS["list_referrals"]["limit"].limits == "1 to 200"

@@ -32,7 +32,7 @@ from tests.parts.loops import eventually
 
 
 def from_now(**span: float) -> str:
-    """Returns the time after this span."""
+    """Returns the time that is this span from now."""
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
@@ -168,7 +168,9 @@ def test_the_later_of_two_changes_to_one_object_is_refused(puentes: Partner) -> 
 @pytest.mark.parametrize(
     "path", ["/services?limit=7", "/organizations?limit=7", "/referrals?box=mine&limit=3"]
 )
-def test_following_the_links_gives_everything_once(puentes: Partner, path: str) -> None:
+def test_following_the_next_links_gives_several_pages_and_no_item_twice(
+    puentes: Partner, path: str
+) -> None:
     ids: list[str] = []
     while path:
         answer = puentes.raw("GET", path)
@@ -177,7 +179,7 @@ def test_following_the_links_gives_everything_once(puentes: Partner, path: str) 
     assert len(ids) == len(set(ids)) > 7
 
 
-def test_searching_and_matching(puentes: Partner) -> None:
+def test_a_search_and_a_match_find_services(puentes: Partner) -> None:
     results = puentes.post("/services/search", {"words": "albergue", "country": "NI"})
     assert results["total_size"] >= len(results["items"]) > 0
     need = {"need_code": "HOU.EMG", "country": "NI", "department": "NI-CI", "age": 24}
@@ -290,9 +292,7 @@ def test_messages_are_counted_and_marked_read_and_do_not_change(
     assert "inbox" in {notice["channel"] for notice in notices}
 
 
-def test_all_other_readable_resources_are_as_documented(
-    stack: LocalStack, puentes: Partner
-) -> None:
+def test_more_readable_resources_are_as_documented(stack: LocalStack, puentes: Partner) -> None:
     public, coordinator = Partner(stack.gateway), worker(stack, "coordinacion@coalicion")
     assert len(public.get("/taxonomy")["items"]) > 14
     assert "NI" in [line["country"] for line in public.get("/hotlines")["items"]]
@@ -300,8 +300,8 @@ def test_all_other_readable_resources_are_as_documented(
     assert puentes.get("/referrals/counts")["total"] > 0
     assert puentes.get("/desk")["organization_id"]
     services = {service["id"] for service in puentes.get("/services?limit=2")["items"]}
-    wanted = {"service_ids": sorted(services), "organization_ids": ["0" * 32]}
-    found = puentes.post("/lookups", wanted)["services"]
+    request = {"service_ids": sorted(services), "organization_ids": ["0" * 32]}
+    found = puentes.post("/lookups", request)["services"]
     assert {service["id"] for service in found} == services
     referrals = coordinator.get("/referrals?box=network&live=true")["items"]
     assert not [referral for referral in referrals if "person_id" in referral]
@@ -324,22 +324,23 @@ def test_nothing_that_is_sent_breaks_the_stack(stack: LocalStack, path: str, met
     operation = METHODS[path, method]
     account = ACCOUNTS.get(operation["x-right"])
     partner = worker(stack, account) if account else system(stack, "Asociación Puentes")
-    verb, usual = method.upper(), path_of(path)
+    verb, address = method.upper(), path_of(path)
     if "requestBody" in operation:
         for garbled in garble(example(body_of(operation["requestBody"])), NASTY[::3]):
-            answer = partner.raw(verb, usual, garbled, If_Match='"1"')
+            answer = partner.raw(verb, address, garbled, If_Match='"1"')
             assert answer.status_code != 500, garbled
     for name in parameters(operation):
         for value in ("%00", "x" * 300, "-1", "9999-12-31T23:59:59-14:00", "eyJ9", "%F0%9F%98%80"):
-            answer = partner.raw(verb, f"{usual}?{name}={value}", If_Match='"1"')
+            answer = partner.raw(verb, f"{address}?{name}={value}", If_Match='"1"')
             assert answer.status_code != 500, (name, value)
-    for odd in ("x", "0" * 32, "A" * 64, "%00", "..%2f") if "{" in path else ():
-        odd_path = re.sub(r"\{\w+\}", odd, path.removeprefix("/api/v1"))
-        assert partner.raw(verb, odd_path, If_Match='"x"').status_code != 500, odd
+    for odd_id in ("x", "0" * 32, "A" * 64, "%00", "..%2f") if "{" in path else ():
+        odd_path = re.sub(r"\{\w+\}", odd_id, path.removeprefix("/api/v1"))
+        assert partner.raw(verb, odd_path, If_Match='"x"').status_code != 500, odd_id
 
 
 def test_the_logs_contain_no_fault_and_nothing_about_anybody(stack: LocalStack) -> None:
     logs = "\n".join(file.read_text() for file in stack.logs.glob("*.log"))
+    assert logs
     assert [
         line for line in logs.splitlines() if re.search('"fault"|Ejemplo|50500000000|mañanas', line)
     ] == []

@@ -36,9 +36,9 @@ TOO_LONG = b'{"words": "' + b"a" * 70000 + b'"}'
 def test_without_a_credential_or_with_only_a_cookie_no_service_is_called(
     api: Flask, played: Played
 ) -> None:
-    bare, with_cookie = api.test_client(), api.test_client()
+    without_cookie, with_cookie = api.test_client(), api.test_client()
     with_cookie.set_cookie("s", "a-session")
-    for client in (bare, with_cookie):
+    for client in (without_cookie, with_cookie):
         answer: Any = client.get("/api/v1/referrals")
         assert (answer.status_code, answer.json["reason"]) == (401, "token_missing")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="enlace"'
@@ -67,7 +67,7 @@ def test_a_malformed_credential_is_never_passed_on(
     assert not played.calls
 
 
-def test_a_key_is_exchanged_once_in_five_seconds(system: System, played: Played) -> None:
+def test_a_key_is_exchanged_once_for_several_requests(system: System, played: Played) -> None:
     assert [system.get("/referrals").status_code for _ in range(3)] == [200] * 3
     assert [rpc for rpc, _, _ in played.calls] == ["IssueToken", *["ListReferrals"] * 3]
     assert played.last("IssueToken").api_key == KEY
@@ -92,7 +92,7 @@ def test_public_routes_need_no_key_and_ignore_a_wrong_one(api: Flask, played: Pl
     assert all(caller.tokens == {} for _, _, caller in played.calls)
 
 
-def test_messages_come_in_the_callers_language(system: System, played: Played) -> None:
+def test_the_callers_language_is_passed_to_the_service(system: System, played: Played) -> None:
     system.get("/notifications", Accept_Language="fr-CA, en;q=0.5")
     assert played.calls[-1][2].language == "fr"
 
@@ -144,12 +144,12 @@ def test_a_fault_reveals_nothing(
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/referrals/with space", "//referrals"])
-def test_an_unknown_path_is_a_problem_too(system: System, path: str) -> None:
+def test_an_unknown_path_is_answered_with_a_problem(system: System, path: str) -> None:
     answer = system.get(path)
     assert (answer.status_code, answer.json["reason"]) == (404, "not_found")
 
 
-def test_an_unknown_method_is_a_problem_too(system: System) -> None:
+def test_an_unknown_method_is_answered_with_a_problem(system: System) -> None:
     answer = system.call("DELETE", "/referrals")
     assert (answer.status_code, answer.json["reason"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}
@@ -173,7 +173,7 @@ def test_an_unknown_method_is_a_problem_too(system: System) -> None:
         (TOO_LONG, "application/json", 413, "body_too_large"),
     ],
 )
-def test_a_body_that_is_not_a_json_object_is_refused(
+def test_a_body_that_is_malformed_too_large_or_of_another_type_is_refused(
     api: Flask, body: bytes, kind: str, status: int, reason: str
 ) -> None:
     answer: Any = api.test_client().post(
@@ -242,7 +242,7 @@ def test_a_refusal_never_repeats_what_somebody_typed(system: System) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "wrong"),
+    ("query", "expected"),
     [
         (
             "box=attic&stat=sent&due_before=yesterday&limit=0&state=sent&state=lost",
@@ -255,22 +255,22 @@ def test_a_refusal_never_repeats_what_somebody_typed(system: System) -> None:
             },
         ),
         (
-            # named as they were sent, although the rpc has a field of this name
+            # the error has the name that was sent, although the rpc has a field of that name
             "states=sent&page_size=5",
             {("states", "unknown_field"), ("page_size", "unknown_field")},
         ),
-        # sent twice, and has one value
+        # a parameter with one value that is sent twice
         ("box=inbox&box=outbox&state=sent&state=accepted", {("box", "malformed")}),
         ("due_before=2026-03-14T09:30:00", {("due_before", "malformed")}),
         ("due_before=0001-01-01T00:00:00%2B14:00", {("due_before", "out_of_range")}),
     ],
 )
 def test_query_parameters_are_checked_as_strictly_as_bodies(
-    system: System, query: str, wrong: set[tuple[str, str]]
+    system: System, query: str, expected: set[tuple[str, str]]
 ) -> None:
     answer = system.get(f"/referrals?{query}")
     errors = {(error["parameter"], error["reason"]) for error in answer.json["errors"]}
-    assert (answer.status_code, errors) == (400, wrong)
+    assert (answer.status_code, errors) == (400, expected)
 
 
 def test_a_time_is_converted_to_utc(system: System, played: Played) -> None:
@@ -357,9 +357,9 @@ def test_the_field_path_of_a_services_refusal_becomes_a_place_in_the_request(
 def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_called(
     system: System, played: Played
 ) -> None:
-    """An empty body is valid: a file without a name yet.
+    """An empty object is a valid body: it creates a file without a name.
 
-    A missing body comes from a broken client, and was once treated as an empty one.
+    A missing body comes from a broken client, and was once treated as an empty object.
     """
     required = [
         (method.upper(), path)

@@ -19,7 +19,7 @@ from tests.gateway.partner_system import Partner, create_person, own_service, sy
 from tests.parts.local_stack import LocalStack
 
 # Fields that differ between write and read, or that change by themselves a moment later.
-_CHANGING = {
+CHANGING_FIELDS = {
     "etag",
     "update_time",
     "next_due_time",
@@ -35,15 +35,15 @@ _CHANGING = {
 class Trip:
     """A round trip: the caller, the resource to read, and the address and the part to write.
 
-    The address has the resource's fields in braces. `before` changes the fields that have to differ
-    each time.
+    The address has the resource's fields in braces. `prepare` changes the fields that must have new
+    values each time.
     """
 
     caller: str
     read: Callable[[Partner], Any]
     address: str
     part: str = ""
-    before: Callable[[Any], Any] = lambda resource: resource
+    prepare: Callable[[Any], Any] = lambda resource: resource
 
 
 KEY = "Asociación Puentes"
@@ -52,7 +52,7 @@ COORDINATOR = "coordinacion@coalicion"
 OPERATOR = "operadora@llamayvive"
 
 
-def first(path: str) -> Callable[[Partner], Any]:
+def first_resource(path: str) -> Callable[[Partner], Any]:
     """Returns a function that reads the first resource of a list by its own address."""
 
     def read(partner: Partner) -> Any:
@@ -62,7 +62,7 @@ def first(path: str) -> Callable[[Partner], Any]:
 
 
 def create(partner: Partner, path: str, body: Any) -> Any:
-    """Creates a resource, and returns it as it is read."""
+    """Creates a resource; reads and returns it."""
     return partner.get(f"{path}/{partner.create(path, body)['id']}")
 
 
@@ -83,8 +83,8 @@ def location(partner: Partner, **fields: Any) -> Any:
 
 def service_at_location(partner: Partner) -> Any:
     service = own_service(partner)
-    same = {name: service[name] for name in ("country", "department", "confidential")}
-    body = {"service_id": service["id"], "location_id": location(partner, **same)["id"]}
+    fields = {name: service[name] for name in ("country", "department", "confidential")}
+    body = {"service_id": service["id"], "location_id": location(partner, **fields)["id"]}
     return partner.post("/service-at-locations", body)
 
 
@@ -128,14 +128,16 @@ ROUND_TRIPS = {
     "UpdateLocation": Trip(MANAGER, location, "/locations/{id}"),
     "SetServiceAtLocation": Trip(MANAGER, service_at_location, "/service-at-locations"),
     "PublishAdviceCard": Trip(
-        COORDINATOR, first("/advice-cards"), "/advice-cards", before=next_version
+        COORDINATOR, first_resource("/advice-cards"), "/advice-cards", prepare=next_version
     ),
-    "PublishPathway": Trip(COORDINATOR, first("/pathways"), "/pathways", before=next_text),
+    "PublishPathway": Trip(
+        COORDINATOR, first_resource("/pathways"), "/pathways", prepare=next_text
+    ),
     "PublishDeadlinePolicy": Trip(
         COORDINATOR,
         lambda partner: partner.get("/referrals/deadlines"),
         "/referrals/deadlines",
-        before=next_version,
+        prepare=next_version,
     ),
     "UpdateContact": Trip(OPERATOR, contact, "/contacts/{id}"),
     "UpdateIdentity": Trip(KEY, identity, "/people/{person_id}/identity"),
@@ -171,23 +173,23 @@ def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
     etag = resource.pop("etag of the person", resource.get("etag", ""))
     path = trip.address.format(**resource)
     if trip.part:
-        sent = resource[trip.part]
+        body = resource[trip.part]
     elif rpc == "UpdateReferral":
-        sent = resource
+        body = resource
     else:
-        sent = {name: value for name, value in resource.items() if name != "person_id"}
+        body = {name: value for name, value in resource.items() if name != "person_id"}
     headers = {"If_Match": f'"{etag}"'} if binding.takes_etag and etag else {}
-    answer = partner.raw(binding.verb.upper(), path, trip.before(sent), **headers)
+    answer = partner.raw(binding.verb.upper(), path, trip.prepare(body), **headers)
     assert answer.status_code in (200, 201), answer.text
     stored = answer.json()
     if "id" in stored and stored["id"] == resource.get("id"):
-        assert unchanging(stored) == unchanging(resource)
+        assert without_changing_fields(stored) == without_changing_fields(resource)
 
 
-def unchanging(resource: Any) -> Any:
-    """Returns the part of a resource that has to be the same afterwards."""
+def without_changing_fields(resource: Any) -> Any:
+    """Returns the part of a resource that must not change when it is sent back."""
     return {
-        name: unchanging(value) if isinstance(value, dict) else value
+        name: without_changing_fields(value) if isinstance(value, dict) else value
         for name, value in resource.items()
-        if name not in _CHANGING
+        if name not in CHANGING_FIELDS
     }

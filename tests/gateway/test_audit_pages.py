@@ -16,7 +16,7 @@ from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
-from tests.gateway.api_gateway import ID as OWN
+from tests.gateway.api_gateway import ID as OWN_ID
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 from tests.rights_table import services_of
 
@@ -63,7 +63,7 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
     assert (refused.status_code, "diga qué fue" in refused.text) == (422, True)
 
 
-def test_a_trail_is_reported_as_whole_as_broken_or_as_not_yet_checked_to_its_end(
+def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     form = client.get("/audit").text
@@ -106,8 +106,8 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     assert (request.object_id, request.action_code, request.refused) == (ID, "open_identity", True)
     # from five to five in the morning in Managua
     assert times(request) == ("2026-03-04T11:00:00Z", "2026-03-05T11:00:00Z")
-    sealed = ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
-    assert missing(page, *sealed) == []
+    texts = ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
+    assert missing(page, *texts) == []
     row.action_code, row.reason_code = "get_person", "not_found"
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
     shown = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
@@ -131,12 +131,12 @@ def times(request: a.ListTrailRequest) -> tuple[str, str]:
         ("2026-10-25", "2026-10-25T04:00:00Z", "2026-10-26T04:00:00Z"),
     ],
 )
-def test_a_day_of_the_trail_is_from_five_to_five_also_where_the_clocks_change(
+def test_a_day_of_the_trail_is_from_five_to_five_even_when_the_clocks_change(
     played: PlayedServices, day: str, start: str, end: str
 ) -> None:
-    inside = signed_in(contract_pb2.ROLE_AUDITOR)
-    inside.organization.country, inside.organization.department = "ES", ""
-    played.answers["IssueToken"] = inside
+    session = signed_in(contract_pb2.ROLE_AUDITOR)
+    session.organization.country, session.organization.department = "ES", ""
+    played.answers["IssueToken"] = session
     enter(pages(played).test_client()).get(f"/audit/trail?day={day}")
     assert times(played.last("ListTrail")) == (start, end)
 
@@ -152,32 +152,32 @@ def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tupl
     return answer.status_code, answer.location
 
 
-def test_the_auditors_message_leads_to_the_page(
+def test_the_auditors_message_leads_to_the_audit_page(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert open_message(client, played, "anomaly_noted") == (303, "/audit")
 
 
 def emergency(**values: object) -> em.Emergency:
-    """Returns an access of another organisation's worker to a file of the own organisation."""
+    """Returns an access of another organisation's worker to a file of the reader's organisation."""
     fields: dict[str, Any] = {
         "id": ID,
         "etag": "v1",
         "referral_id": ID,
         "organization_id": "b" * 32,
-        "file_organization_id": OWN,
+        "file_organization_id": OWN_ID,
         "worker_id": "c" * 32,
         "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
     }
     return em.Emergency(**fields | values)
 
 
-def test_an_emergency_access_is_reviewed_by_the_files_holder_or_an_auditor_and_not_by_its_opener(
+def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor_alone(
     played: PlayedServices,
 ) -> None:
     path = f"/emergencies/{ID}"
     for role, holder, offered in (
-        (contract_pb2.ROLE_WORKER, OWN, True),
+        (contract_pb2.ROLE_WORKER, OWN_ID, True),
         (contract_pb2.ROLE_WORKER, "d" * 32, False),
         (contract_pb2.ROLE_COORDINATOR, "d" * 32, False),
         (contract_pb2.ROLE_AUDITOR, "d" * 32, True),
@@ -203,16 +203,14 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(role)
-    elsewhere = emergency(id="f" * 32, file_organization_id="d" * 32)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
-        emergencies=[emergency(), elsewhere]
-    )
+    other = emergency(id="f" * 32, file_organization_id="d" * 32)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(), other])
     client = enter(pages(played).test_client())
     assert open_message(client, played, "emergency_opened") == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
-    assert (f"/emergencies/{elsewhere.id}" in page) is (place == "/audit"), (
-        "accesses by her own colleagues to files elsewhere are reviewed by others"
+    assert (f"/emergencies/{other.id}" in page) is (place == "/audit"), (
+        "other organisations review accesses to their files"
     )
 
 
@@ -241,7 +239,7 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     shown = ("Falta revisar un acceso de emergencia anterior", "no respira bien")
     assert (refused.status_code, missing(refused.text, *shown)) == (422, [])
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
-        emergencies=[emergency(live=True, worker_id=OWN)]
+        emergencies=[emergency(live=True, worker_id=OWN_ID)]
     )
     open_form = (
         "Elegir qué abrir",

@@ -1,7 +1,7 @@
 """Services that are down, slow or stopping.
 
-Calls to a service that is known to be down are refused at once. A service that is down takes no
-threads from the others and does not delay quick exit.
+Calls to a service that is known to be down are refused at once. Such a service takes no threads
+from the others and does not delay quick exit.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def reason(act: Callable[[], object]) -> str | None:
 
 
 def fail(gate: Gate, error: errors.Refusal | None = None) -> None:
-    """Makes a call that ends with this error, or cannot reach the service."""
+    """Makes a call that fails with this error; by default, the service cannot be reached."""
     with gate.passage():
         raise error or errors.Unavailable("service_unreachable")
 
@@ -173,7 +173,7 @@ def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
 
 
 # 12
-def test_a_stopping_service_and_a_late_one_are_not_logged_as_faults(
+def test_calls_to_a_late_or_stopping_service_are_refused_and_raise_no_fault(
     service: Service, clients: Clients
 ) -> None:
     called = threading.Event()
@@ -259,30 +259,30 @@ def test_a_write_that_a_stopping_server_rejected_unseen_goes_to_another_server()
 
 # D21
 def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
-    with Service() as broken, Service() as healthy:
-        broken.answer = store_unavailable
-        broken.ready(False)
-        with clients_of(broken, healthy) as clients:
+    with Service() as unready, Service() as healthy:
+        unready.answer = store_unavailable
+        unready.set_ready(False)
+        with clients_of(unready, healthy) as clients:
             for _ in range(40):
                 clients.people.ListPeople(PEOPLE)
                 clients.referrals.CreateReferral(DRAFT)
-            assert (broken.calls, len(healthy.calls)) == ([], 80)
-            broken.answer = lambda rpc, context: None
-            broken.ready(True)
-            until(lambda: bool((clients.people.ListPeople(PEOPLE), broken.calls)[1]), 10)
+            assert (unready.calls, len(healthy.calls)) == ([], 80)
+            unready.answer = lambda rpc, context: None
+            unready.set_ready(True)
+            until(lambda: bool((clients.people.ListPeople(PEOPLE), unready.calls)[1]), 10)
 
 
 # D21
 def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_one_is(
     service: Service, clients: Clients
 ) -> None:
-    service.ready(False)
+    service.set_ready(False)
     until(lambda: reason(lambda: clients.people.ListPeople(PEOPLE)) == "service_away", 10)
     standing = clients.standing()["referrals"]
     assert (standing.answers, standing.ready) == (True, False), (
         "the service answers, and reports that it is not ready"
     )
-    service.ready(True)
+    service.set_ready(True)
     until(lambda: reason(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
 
@@ -300,12 +300,12 @@ def test_a_session_that_cannot_be_ended_now_is_ended_later(
     service.stop()
     # a call that waited for the service would take a minute
     assert timed(lambda: clients.end_session_later(SECRET)) < 5
-    with Service(port) as back:
-        until(lambda: back.calls == ["EndSession"], 10)
+    with Service(port) as restarted_service:
+        until(lambda: restarted_service.calls == ["EndSession"], 10)
 
 
 # 12
-def test_leaving_takes_no_time_however_many_leave_while_partners_is_down(
+def test_ending_many_sessions_takes_no_time_while_partners_is_down(
     service: Service, clients: Clients
 ) -> None:
     service.stop()
@@ -317,25 +317,25 @@ def test_leaving_takes_no_time_however_many_leave_while_partners_is_down(
 
 
 @pytest.fixture(scope="module")
-def before_the_dead(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def dead_services_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway whose services do not work.
 
     Nobody listens at the address of partners, referrals accepts calls without answering, and
     notifications reports that its database is down.
     """
     reserved, address = dead_address()
-    over = threading.Event()
-    with reserved, Service() as silent, Service() as away:
-        silent.answer = hanging(over)
-        away.answer = store_unavailable
+    end = threading.Event()
+    with reserved, Service() as hanging_service, Service() as failing_service:
+        hanging_service.answer = hanging(end)
+        failing_service.answer = store_unavailable
         addresses = {
             "partners": address,
-            "referrals": f"127.0.0.1:{silent.port}",
-            "notifications": f"127.0.0.1:{away.port}",
+            "referrals": f"127.0.0.1:{hanging_service.port}",
+            "notifications": f"127.0.0.1:{failing_service.port}",
         }
         with Gateway(tmp_path_factory.mktemp("gateway"), addresses) as gateway:
             yield gateway
-        over.set()
+        end.set()
 
 
 def quick_exit(gateway: Gateway) -> None:
@@ -350,17 +350,17 @@ def quick_exit(gateway: Gateway) -> None:
 
 # 9
 def test_a_gateway_whose_services_are_down_reports_only_itself_as_ready(
-    before_the_dead: Gateway,
+    dead_services_gateway: Gateway,
 ) -> None:
     for path in ("/healthz", "/readyz"):
-        assert requests.get(before_the_dead.url + path, timeout=5).status_code == 200
-    page = requests.get(f"{before_the_dead.url}/status", timeout=5)
+        assert requests.get(dead_services_gateway.url + path, timeout=5).status_code == 200
+    page = requests.get(f"{dead_services_gateway.url}/status", timeout=5)
     assert (page.status_code, page.text.count("No responde")) == (200, 1)
 
 
 # 12
 def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_services(
-    before_the_dead: Gateway,
+    dead_services_gateway: Gateway,
 ) -> None:
     turns = itertools.count()
 
@@ -368,17 +368,17 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
         turn = next(turns)
         path = ("people", "notifications", "organizations", "people")[turn % 4]
         # requests of many callers, because one caller alone cannot occupy every thread
-        assert before_the_dead.api(path, key=f"{JWT}{turn % 25}").status_code in (503, 504)
-        # a client, not a flood: the test measures the wait for dead services, not the wait for this
-        # machine's two processors
+        assert dead_services_gateway.api(path, key=f"{JWT}{turn % 25}").status_code in (503, 504)
+        # the pause of a real client: the test measures the wait for dead services, not the wait for
+        # this machine's two processors
         time.sleep(0.2)
 
-    quick_exit(before_the_dead)
+    quick_exit(dead_services_gateway)
     with crowd(100, call):
         time.sleep(0.5)
-        durations = sorted(timed(lambda: quick_exit(before_the_dead)) for _ in range(20))
+        durations = sorted(timed(lambda: quick_exit(dead_services_gateway)) for _ in range(20))
         probes = sorted(
-            timed(lambda: requests.get(f"{before_the_dead.url}/healthz", timeout=5))
+            timed(lambda: requests.get(f"{dead_services_gateway.url}/healthz", timeout=5))
             for _ in range(20)
         )
     print(
@@ -387,23 +387,23 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
         "healthz",
         [round(seconds * 1000) for seconds in probes],
     )
-    # a call that waited for a dead service would take five; on an idle machine it takes 6 to 10 ms
+    # a call that waited for a dead service would take 5 s; on an idle machine it takes 6 to 10 ms
     assert durations[10] < 3
     assert probes[-1] < 3
 
 
 # 12
 def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> None:
-    over = threading.Event()
+    end = threading.Event()
     statuses: list[int] = []
     # each of four callers may have two calls under way
     keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
-    with ExitStack() as running:
-        healthy, hangs = (running.enter_context(Service()) for _ in range(2))
-        hangs.answer = hanging(over)
-        addresses = all_at(healthy) | {"referrals": f"127.0.0.1:{hangs.port}"}
-        gateway = running.enter_context(Gateway(tmp_path, addresses))
-        running.callback(over.set)
+    with ExitStack() as cleanup:
+        healthy, hanging_service = (cleanup.enter_context(Service()) for _ in range(2))
+        hanging_service.answer = hanging(end)
+        addresses = all_at(healthy) | {"referrals": f"127.0.0.1:{hanging_service.port}"}
+        gateway = cleanup.enter_context(Gateway(tmp_path, addresses))
+        cleanup.callback(end.set)
         gateway.api("notifications")
 
         def call() -> None:
@@ -412,11 +412,13 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
 
         with crowd(30, call):
             time.sleep(1)
-            assert len(hangs.calls) == CAPACITIES["referrals"], "the other calls were refused"
+            assert len(hanging_service.calls) == CAPACITIES["referrals"], (
+                "the other calls were refused"
+            )
             durations = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
             assert sorted(durations)[5] < 2
             until(lambda: 504 in statuses, 10)
-            over.set()
+            end.set()
             until(lambda: 200 in statuses, 10)
         assert set(statuses) == {200, 503, 504}
 
@@ -426,16 +428,16 @@ def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Pa
     with Service() as service, Gateway(tmp_path, all_at(service)) as gateway:
         assert gateway.api().status_code == 200
         service.answer = store_unavailable
-        service.ready(False)
+        service.set_ready(False)
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         service.calls.clear()
         assert max(timed(gateway.api) for _ in range(20)) < 2
         assert service.calls == [], "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
-        service.ready(True)
+        service.set_ready(True)
         assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
-        time.sleep(3)  # as long as its reconnecting can be delayed
+        time.sleep(3)  # the longest delay before gRPC reconnects
         with Service(service.port):
             assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

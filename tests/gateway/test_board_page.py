@@ -49,16 +49,16 @@ def referral_due(
     )
 
 
-def due_in(
+def referral_due_in(
     minutes: int, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1
 ) -> r.Referral:
     return referral_due(i18n.now() + timedelta(minutes=minutes), urgency, number)
 
 
-def with_answers(
+def listing(
     queue: list[r.Referral], upcoming: list[r.Referral], more: str = ""
 ) -> Callable[..., r.ListReferralsResponse]:
-    """Returns an answer that distinguishes urgent referrals from those with a later deadline."""
+    """Returns an answer with the queue of urgent referrals, or with the upcoming deadlines."""
 
     def answer(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         if request.filter.pressing:
@@ -68,7 +68,7 @@ def with_answers(
     return answer
 
 
-def unanswered(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
+def unanswered_needs(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
     return [
         r.UnansweredNeed(need_group_code=group, department=place, count=count)
         for group, place, count in needs
@@ -78,8 +78,8 @@ def unanswered(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
 def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    rows = [due_in(5, number=number) for number in range(50)]
-    played.answers["ListReferrals"] = with_answers(rows, [], more="the-next")
+    rows = [referral_due_in(5, number=number) for number in range(50)]
+    played.answers["ListReferrals"] = listing(rows, [], more="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
     list_request = next(request for rpc, request, _ in played.calls if rpc == "ListReferrals")
@@ -94,7 +94,7 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     assert missing(second, *links, "<path", "Volver al comienzo") == ["<path"]
 
 
-def test_what_cannot_wait_stands_above_the_charts(client: FlaskClient) -> None:
+def test_urgent_referrals_are_above_the_charts(client: FlaskClient) -> None:
     page = client.get("/board").text
     assert page.index("Lo que no puede esperar") < page.index("Necesidad sin cubrir")
 
@@ -102,8 +102,8 @@ def test_what_cannot_wait_stands_above_the_charts(client: FlaskClient) -> None:
 def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    lack = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
-    played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[lack])
+    need = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
+    played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[need])
     shown = (
         "Lo que se preguntó y nadie pudo",
         'no respondieron a tiempo</td><td class="n" data-label="Consultas">3</td>',
@@ -132,7 +132,7 @@ def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> N
 def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_same_numbers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    needs = unanswered(
+    needs = unanswered_needs(
         ("HOU", "NI-CI", 6),
         ("MED", "NI-CI", 4),
         ("HOU", "NI-LE", 2),
@@ -154,7 +154,7 @@ def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_sam
     ]
 
 
-def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_the_last() -> None:
+def test_needs_are_counted_by_department_and_the_last_column_counts_all_other_departments() -> None:
     places = [
         ("NI-CI", 9),
         ("NI-LE", 8),
@@ -165,7 +165,7 @@ def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_t
         ("NI-RI", 3),
     ]
     heat = pictures.heat(
-        unanswered(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1))
+        unanswered_needs(*(("HOU", place, count) for place, count in places), ("MED", "NI-RI", 1))
     )
     assert (heat["departments"], heat["others"]) == ([place for place, _ in places[:5]], True)
     assert [(group, [count for count, _ in cells]) for group, cells in heat["rows"]] == [
@@ -173,7 +173,7 @@ def test_needs_are_shown_by_department_and_departments_without_a_column_are_in_t
         ("MED", [0, 0, 0, 0, 0, 1]),
     ]
     assert heat["total"] == sum(count for _, count in places) + 1
-    small_counts = pictures.heat(unanswered(("HOU", "NI-CI", 1)))
+    small_counts = pictures.heat(unanswered_needs(("HOU", "NI-CI", 1)))
     assert (small_counts["others"], small_counts["rows"]) == (False, [("HOU", [(1, 1)])]), (
         "a single case does not get the darkest shade"
     )
@@ -192,7 +192,7 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
     crowded = [referral_due(NOON + timedelta(hours=1))] * 10
     with pages(PlayedServices()).test_request_context():
         strip = pictures.strip([*inside, *outside], NOON, timedelta(hours=12))
-        many = pictures.strip(crowded, NOON, timedelta(hours=12))
+        crowded_strip = pictures.strip(crowded, NOON, timedelta(hours=12))
     assert strip["dots"] == [
         (1.04, 0, "immediate", 0),
         (1.04, 1, "normal", 0),
@@ -202,14 +202,14 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
         2,
         [("immediate", 1), ("urgent", 1), ("normal", 1)],
     )
-    assert sum(more or 1 for _at, _row, _urgency, more in many["dots"]) == 10
+    assert sum(more or 1 for _at, _row, _urgency, more in crowded_strip["dots"]) == 10
 
 
 def test_each_dot_has_words_for_readers_who_do_not_see_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = with_answers(
-        [], [due_in(30, r.URGENCY_IMMEDIATE, 1), due_in(90, r.URGENCY_NORMAL, 2)]
+    played.answers["ListReferrals"] = listing(
+        [], [referral_due_in(30, r.URGENCY_IMMEDIATE, 1), referral_due_in(90, r.URGENCY_NORMAL, 2)]
     )
     page = client.get("/board").text
     assert len(re.findall("<circle class", page)) == 2
@@ -221,7 +221,7 @@ def test_each_dot_has_words_for_readers_who_do_not_see_it(
     assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
-def test_response_times_list_every_member_with_what_it_left_unanswered(
+def test_response_times_list_every_member_with_the_part_that_it_answered(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     times = [
@@ -236,12 +236,12 @@ def test_response_times_list_every_member_with_what_it_left_unanswered(
 
 
 @pytest.mark.parametrize(
-    ("turn", "confidential", "service_phone", "called"),
+    ("turn", "confidential", "service_phone", "number"),
     [
         (r.TURN_RECEIVER, False, "+50520000001", "+50520000001"),
         (r.TURN_RECEIVER, False, "", "+50520000003"),
         (r.TURN_RECEIVER, True, "", None),
-        (r.TURN_RECEIVER, True, "+50520000001", None),  # a number that no directory should give
+        (r.TURN_RECEIVER, True, "+50520000001", None),  # the directory should not give this number
         (r.TURN_SENDER, True, "", "+50520000002"),
         (r.TURN_UNSPECIFIED, False, "+50520000001", None),
     ],
@@ -250,13 +250,13 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
     turn: r.Turn.ValueType,
     confidential: bool,
     service_phone: str,
-    called: str | None,
+    number: str | None,
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
-    row = due_in(5)
+    row = referral_due_in(5)
     row.turn = turn
-    played.answers["ListReferrals"] = with_answers([row], [])
+    played.answers["ListReferrals"] = listing([row], [])
     organizations = [
         d.Organization(id=SENDER, name="Raíces", phone="+50520000002"),
         d.Organization(id=RECEIVER, name="Luna", phone="+50520000003"),
@@ -264,14 +264,14 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
     service = d.Service(id=ID, name="Camas", confidential=confidential, phone=service_phone)
     played.answers["BatchGet"] = d.BatchGetResponse(organizations=organizations, services=[service])
     assert re.findall(r'href="tel:([^"]+)"', client.get("/board").text) == (
-        [called] if called else []
+        [number] if number else []
     )
 
 
 def test_a_service_that_is_not_shown_has_no_number_to_call(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = with_answers([due_in(5)], [])
+    played.answers["ListReferrals"] = listing([referral_due_in(5)], [])
     played.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
     )
@@ -286,13 +286,13 @@ def test_the_map_and_the_vocabulary_have_the_same_codes_of_departments() -> None
 
 
 def test_the_short_name_of_a_department_fits_its_column() -> None:
-    short = {code: words.department_short(code) for code in vocabulary.DEPARTMENTS}
-    assert {name for name in short.values() if len(name) > 6} == set()
-    of_one_country = [name for code, name in short.items() if code.startswith("NI-")]
-    assert len(of_one_country) == len(set(of_one_country))
+    short_names = {code: words.department_short(code) for code in vocabulary.DEPARTMENTS}
+    assert {name for name in short_names.values() if len(name) > 6} == set()
+    names_in_nicaragua = [name for code, name in short_names.items() if code.startswith("NI-")]
+    assert len(names_in_nicaragua) == len(set(names_in_nicaragua))
 
 
-def test_every_count_on_a_page_is_restricted_to_live_or_pressing_referrals(
+def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     pressing = r.CountReferralsResponse(late=21, due_soon=22, fresh=1, by_state={"in_progress": 2})

@@ -12,7 +12,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def played() -> PlayedServices:
 
 
 def owe_call(played: PlayedServices, **fields: object) -> None:
-    """Has the line owe one call."""
+    """Sets the calls that the line owes to one call with these fields."""
     values = {"id": ID, "contact_id": ID, "clocks": [r.Clock()], **fields}
     callback = c.Callback(**values)  # type: ignore[arg-type]
     played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
@@ -45,7 +45,7 @@ def test_a_contact_shows_the_call_that_another_hour_would_replace(
     )
 
 
-def test_the_sheet_for_a_shift_has_the_dates_of_the_calls_for_it_is_read_after_midnight(
+def test_the_sheet_of_a_shift_gives_dates_with_the_hours_because_it_is_read_after_midnight(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     hours = r.Clock(kind=r.CLOCK_KIND_CALLBACK)
@@ -67,8 +67,8 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
     ) == (True, True, False)
     answer = send(client, "/line", f"/line/calls/{ID}", etag="v7", outcome_code="reached")
     assert answer.status_code == 303
-    settled = played.last("SettleCallback")
-    assert (settled.id, settled.etag, settled.outcome_code) == (
+    request = played.last("SettleCallback")
+    assert (request.id, request.etag, request.outcome_code) == (
         ID,
         "v7",
         c.CALLBACK_OUTCOME_REACHED,
@@ -102,7 +102,7 @@ def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tomorrow is the next day also where the clocks change."""
+    """Tomorrow is the next day even when the clocks change."""
     played.answers["GetContact"] = c.Contact(id=ID, line_country=country)
     monkeypatch.setattr(i18n, "now", lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert expected in client.get(f"/line/{ID}").text
@@ -123,7 +123,7 @@ def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
         ("/my-referral", "/my-referral/call", "AskForCallByReference"),
     ],
 )
-def test_a_form_for_a_call_says_from_which_date_its_days_count(
+def test_the_form_for_a_call_states_the_date_from_which_its_days_count(
     page: str,
     form: str,
     rpc: str,
@@ -160,5 +160,5 @@ def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_ch
         f'href="#{ID}-hour_code"',
         f'<select id="{ID}-hour_code"',
     )
-    assert (answer.status_code, [text for text in expected if text not in answer.text]) == (422, [])
+    assert (answer.status_code, missing(answer.text, *expected)) == (422, [])
     assert "Enviarlo otra vez" not in answer.text

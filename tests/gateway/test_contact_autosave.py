@@ -96,8 +96,8 @@ def write_note(page: Page, text: str) -> None:
     page.locator("[name=note]").fill(text)
 
 
-def made_contacts(line: Line) -> int:
-    """Returns how many contacts the page made."""
+def number_of_new_contacts(line: Line) -> int:
+    """Returns how many contacts the page created."""
     return sum(rpc == "CreateContact" for rpc, _, _ in line.calls)
 
 
@@ -106,7 +106,9 @@ def triage(line: Line, *questions: str) -> list[c.Answer.ValueType]:
     return [getattr(line.contact.triage, question) for question in questions]
 
 
-def test_the_first_answer_makes_the_contact_and_gives_the_reference(page: Page, line: Line) -> None:
+def test_the_first_answer_creates_the_contact_and_shows_its_reference(
+    page: Page, line: Line
+) -> None:
     begin(page, "yes")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     assert line.contact.triage.danger_now == c.ANSWER_YES
@@ -129,7 +131,7 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     assert line.contact.note == "llama desde la terminal"
     # the PIN, which is shown once, stays visible during the call
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
-    assert made_contacts(line) == 1
+    assert number_of_new_contacts(line) == 1
 
 
 def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
@@ -150,13 +152,13 @@ def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, lin
     expect(page.locator("[name=placement_code]")).to_have_value("ZZZZ")
 
 
-def test_quick_answers_make_one_contact_and_none_is_lost(page: Page, line: Line) -> None:
+def test_quick_answers_create_one_contact_and_no_answer_is_lost(page: Page, line: Line) -> None:
     questions = ("danger_now", "still_held", "wants_out", "child_unsafe")
     for question in questions:
         answer(page, question, "no")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     page.wait_for_load_state("networkidle")
-    assert made_contacts(line) == 1
+    assert number_of_new_contacts(line) == 1
     assert triage(line, *questions) == [c.ANSWER_NO] * 4
 
 
@@ -180,7 +182,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     page.get_by_role("button", name="Guardarlo ahora").click()
     page.wait_for_url(f"**/line/{ID}**")
     assert line.contact.note == "vuelvo a las seis"
-    assert made_contacts(line) == 1
+    assert number_of_new_contacts(line) == 1
 
 
 def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
@@ -271,7 +273,7 @@ def test_d18_the_key_for_no_gives_the_calm_answer_even_where_the_contract_asks_t
     assert triage(line, "safe_place_tonight") == [c.ANSWER_NO]
 
 
-ENDED = (
+SESSION_ENDED = (
     "Su sesión terminó. Entre otra vez en otra pestaña: lo que escribió sigue aquí, y se guarda con"
     " la próxima respuesta. O pulse Guardar."
 )
@@ -282,31 +284,32 @@ def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_th
     page: Page, line: Line
 ) -> None:
     begin(page, "yes")
-    other = page.context.new_page()
-    other.goto(page.url)
-    other.locator("details.account summary").click()
-    other.get_by_role("button", name="Cerrar la sesión").click()
-    other.wait_for_url(re.compile(r"/$"))
+    other_tab = page.context.new_page()
+    other_tab.goto(page.url)
+    other_tab.locator("details.account summary").click()
+    other_tab.get_by_role("button", name="Cerrar la sesión").click()
+    other_tab.wait_for_url(re.compile(r"/$"))
     write_note(page, "vuelvo a las seis")
-    expect(page.locator("#saved")).to_have_text(ENDED)
+    expect(page.locator("#saved")).to_have_text(SESSION_ENDED)
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
     open_pages(page.context, page.url.split("/line/")[0], signed=True).close()
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     until(lambda: line.contact.triage.still_held == c.ANSWER_NO)
     assert line.contact.note == "vuelvo a las seis"
-    assert made_contacts(line) == 1
+    assert number_of_new_contacts(line) == 1
 
 
 # D26
 def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
     begin(page, "yes")
-    strange = (
+    unrelated_page = (
         '<main><p class="note soon">Es una demostración.</p><form method="post"'
         ' action="/somewhere"></form></main>'
     )
     page.route(
-        "**/line/*", lambda route: route.fulfill(status=200, content_type="text/html", body=strange)
+        "**/line/*",
+        lambda route: route.fulfill(status=200, content_type="text/html", body=unrelated_page),
     )
     write_note(page, "vuelvo a las seis")
     expect(page.locator("#saved")).to_contain_text("Todavía no se guardó")

@@ -21,8 +21,8 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
-    """Returns a referral that came back, with `hours` left to find another service."""
+def declined_referral(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.Referral:
+    """Returns a declined referral, with `hours` left to find another service."""
     now = i18n.now()
     declined = r.Referral(
         id=identifier,
@@ -39,7 +39,7 @@ def unanswered(identifier: str, urgency: r.Urgency.ValueType, hours: int) -> r.R
 
 
 def today_page(played: PlayedServices, client: FlaskClient, *declined: r.Referral) -> str:
-    """Returns the page of today; these referrals came back."""
+    """Returns the page of today; these referrals were declined."""
     played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=declined if request.filter.unanswered else []
     )
@@ -49,7 +49,7 @@ def today_page(played: PlayedServices, client: FlaskClient, *declined: r.Referra
 def test_today_keeps_showing_a_declined_referral(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    page = today_page(played, client, unanswered("a" * 32, r.URGENCY_EMERGENCY, 3))
+    page = today_page(played, client, declined_referral("a" * 32, r.URGENCY_EMERGENCY, 3))
     assert (f"/referrals/{'a' * 32}/reroute" in page, "buscar otro servicio" in page) == (
         True,
         True,
@@ -62,10 +62,10 @@ def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_dead
     page = today_page(
         played,
         client,
-        unanswered("1" * 32, r.URGENCY_NORMAL, 1),
-        unanswered("2" * 32, r.URGENCY_EMERGENCY, 20),
-        unanswered("3" * 32, r.URGENCY_EMERGENCY, 9),
-        unanswered("4" * 32, r.URGENCY_IMMEDIATE, 30),
+        declined_referral("1" * 32, r.URGENCY_NORMAL, 1),
+        declined_referral("2" * 32, r.URGENCY_EMERGENCY, 20),
+        declined_referral("3" * 32, r.URGENCY_EMERGENCY, 9),
+        declined_referral("4" * 32, r.URGENCY_IMMEDIATE, 30),
     )
     assert "Sin servicio: buscar otro" in page
     assert re.findall(r'<h3><a href="/referrals/(\d)\1+"', page) == ["4", "3", "2", "1"]
@@ -74,7 +74,7 @@ def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_dead
 def test_looking_for_another_service_continues_the_draft_that_was_begun(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    played.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     assert "Ver qué otros servicios hay" in client.get(f"{PAGE}/reroute").text
     declined.following_id = "b" * 32
     assert client.get(f"{PAGE}/reroute").location == f"/referrals/{'b' * 32}/draft"
@@ -83,12 +83,12 @@ def test_looking_for_another_service_continues_the_draft_that_was_begun(
 def test_no_other_service_is_looked_for_without_an_open_need(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = declined = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    played.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     form_token = token_of(client.get(f"{PAGE}/reroute").text)
     declined.main_step = ""  # a colleague has closed the need
-    shown = client.get(f"{PAGE}/reroute")
-    sent = client.post(f"{PAGE}/reroute", data={"form_token": form_token})
-    assert (shown.location, sent.location) == (PAGE, PAGE)
+    page = client.get(f"{PAGE}/reroute")
+    answer = client.post(f"{PAGE}/reroute", data={"form_token": form_token})
+    assert (page.location, answer.location) == (PAGE, PAGE)
     assert played.requests("CreateReferral") == []
 
 
@@ -106,7 +106,7 @@ def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown
     page = client.get(f"/today?show={show}").text
     assert [row.id for row in rows if f"/referrals/{row.id}" not in page] == []
     filters = [request.filter for request in played.requests("ListReferrals")]
-    assert [(only.late, only.due_soon, only.unanswered) for only in filters] == [
+    assert [(filter_.late, filter_.due_soon, filter_.unanswered) for filter_ in filters] == [
         (*late_and_soon, False)
     ]
 

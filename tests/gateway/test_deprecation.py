@@ -49,7 +49,7 @@ def service(package: str, since: str = SINCE, until: str = UNTIL) -> ServiceDesc
 
 
 def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document() -> None:
-    old = Routes(service("ending"))
+    routes = Routes(service("ending"))
     app = Flask(__name__)
     app.config.update(SETTINGS)
     app.extensions.update(limits=Limits(WINDOW), exchange=Exchange())
@@ -59,7 +59,7 @@ def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document
         g.request_id = ""
 
     api = DocumentedApi(app)
-    root = install(app, [old])
+    root = install(app, [routes])
     root.register_views_in_doc(api, app, api.spec, name=root.name, parameters=None)
     answer = app.test_client().get("/api/v1/old")  # even a 401 has the announcement
     assert (answer.status_code, answer.headers["Deprecation"], answer.headers["Sunset"]) == (
@@ -79,7 +79,7 @@ def test_a_deprecated_operation_is_announced_on_every_answer_and_in_the_document
 
 @pytest.mark.parametrize(
     ("package", "since", "until"),
-    [("short", SINCE, "2027-12-31"), ("open", SINCE, ""), ("unsaid", "", UNTIL)],
+    [("too_short", SINCE, "2027-12-31"), ("no_end", SINCE, ""), ("no_start", "", UNTIL)],
 )
 def test_a_deprecation_without_two_dates_a_year_apart_is_refused(
     package: str, since: str, until: str

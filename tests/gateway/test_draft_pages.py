@@ -14,11 +14,11 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import (
-    CHOSEN,
     DRAFT,
     OTHER,
+    WITH_SERVICE,
     answer,
     draft,
     fields_of,
@@ -60,7 +60,7 @@ def test_matching_is_requested_with_coarse_attributes_only(
 
 
 @pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER, False)])
-def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notified_at_once(
+def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notified_at_once(
     referral_id: str, warned: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = draft(need_code="HOU.EMG")
@@ -78,8 +78,8 @@ def test_the_choice_of_another_service_warns_that_the_one_that_offered_is_notifi
         ({"need_code": "HOU.EMG"}, "urgency"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "unsafe_code": 0}, "unsafe"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
-        (CHOSEN, "consent"),
-        (CHOSEN | {"receipt_id": ID}, "check"),
+        (WITH_SERVICE, "consent"),
+        (WITH_SERVICE | {"receipt_id": ID}, "check"),
     ],
 )
 def test_a_draft_continues_where_something_is_missing(
@@ -105,7 +105,7 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
         ({}, "Ya no abre nada"),
     ],
 )
-def test_the_last_check_says_if_the_consent_opens_nothing_any_more(
+def test_the_check_states_whether_the_consent_is_valid(
     played: PlayedServices, client: FlaskClient, fields: dict[str, object], shown: str
 ) -> None:
     played.answers["GetReceipt"] = p.Receipt(
@@ -119,7 +119,7 @@ def test_the_last_check_says_if_the_consent_opens_nothing_any_more(
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_before_the_consent_is_asked_a_page_says_that_the_service_is_no_longer_offered(
+def test_the_pages_of_consent_and_check_say_if_the_service_is_no_longer_offered(
     played: PlayedServices, client: FlaskClient, active: bool
 ) -> None:
     service = d.Service(id=ID, organization_id=ID, name="Albergue", active=active)
@@ -194,7 +194,7 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
-    complete = draft(**CHOSEN, receipt_id=ID)
+    complete = draft(**WITH_SERVICE, receipt_id=ID)
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
     assert f'href="{DRAFT}/{page}"' in client.get(f"{DRAFT}/check").text
     form_token = token_of(client.get(f"{DRAFT}/{page}").text)
@@ -208,7 +208,7 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     contact = f"{DRAFT}/contact"
-    played.answers["GetReferral"] = draft(**CHOSEN, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**WITH_SERVICE, receipt_id=ID)
     assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text
     page = client.get(contact).text
     assert 'value="none" checked' in page
@@ -231,7 +231,9 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
 def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    complete = draft(**CHOSEN | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID)
+    complete = draft(
+        **WITH_SERVICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
+    )
     played.answers["GetReferral"] = complete
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refused = send(client, f"{DRAFT}/urgency", urgency="urgent")
@@ -248,7 +250,7 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
 def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    complete = draft(**CHOSEN | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
+    complete = draft(**WITH_SERVICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
     complete.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
     send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="")
@@ -260,12 +262,12 @@ def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
     assert not request.referral.HasField("assault_time")
 
 
-def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
+def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_acknowledged(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     check = f"{DRAFT}/check"
     assert "acknowledged_codes" not in client.get(check).text, (
-        "nothing can be acknowledged before it was refused"
+        "the acknowledgement is offered only after the refusal"
     )
     played.answers["SendReferral"] = errors.Conflict("age_not_taken")
     refused = send(client, check, note="Llega a las seis")
@@ -274,10 +276,7 @@ def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
         'name="acknowledged_codes" value="age_not_taken"',
         "Llega a las seis",
     )
-    assert (refused.status_code, [text for text in expected if text not in refused.text]) == (
-        422,
-        [],
-    )
+    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
     played.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
     assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
@@ -293,7 +292,7 @@ def test_b9_sending_her_where_her_age_is_not_accepted_has_to_be_acknowledged(
         (p.SAFE_CHANNEL_PHONE, {}),
     ],
 )
-def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
+def test_d19_how_she_arrives_is_asked_if_nobody_may_contact_her(
     played: PlayedServices,
     client: FlaskClient,
     channel: p.SafeChannel.ValueType,
@@ -303,7 +302,7 @@ def test_d19_how_she_arrives_is_asked_where_nobody_may_contact_her(
     played.answers["GetPerson"] = p.Person(
         id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
     )
-    played.answers["GetReferral"] = draft(**CHOSEN, code="H7JX7J")
+    played.answers["GetReferral"] = draft(**WITH_SERVICE, code="H7JX7J")
     form = fields_of(client.get(check))
     assert ("expected" in form, "H7JX7J" in form.get("sign", "")) == (bool(answers), bool(answers))
     assert client.post(check, data={**form, **answers}).status_code == 303
@@ -329,13 +328,10 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
         "lleva una mochila",
         'id="expected-error"',
     )
-    assert (refused.status_code, [text for text in expected if text not in refused.text]) == (
-        422,
-        [],
-    )
+    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
 
 
-def test_another_service_is_chosen_knowing_which_one_could_not_help(
+def test_the_list_of_services_marks_the_service_that_declined_before(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     earlier = r.Referral(id=OTHER, service_id=OTHER, state=r.STATE_DECLINED)
@@ -346,10 +342,10 @@ def test_another_service_is_chosen_knowing_which_one_could_not_help(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
     page = client.get(f"{DRAFT}/services").text
-    marked = [
+    marked_names = [
         name for name in ("Casa Sol", "Casa Luna") if "Antes: no la pudieron" in row(page, name)
     ]
-    assert marked == ["Casa Luna"]
+    assert marked_names == ["Casa Luna"]
 
 
 def row(page: str, name: str) -> str:

@@ -98,7 +98,7 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     ("reason", "offered"),
     [("not_taken", True), ("not_referred", True), ("offer_gone", True), ("by_asker", False)],
 )
-def test_an_asker_whose_enquiry_was_closed_by_its_deadline_is_not_told_that_nothing_is_missing(
+def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_to_ask_again(
     reason: str, offered: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
@@ -114,7 +114,7 @@ def test_an_asker_whose_enquiry_was_closed_by_its_deadline_is_not_told_that_noth
     ) == (offered, True, False)
 
 
-def test_a_blanked_enquiry_is_shown_as_closed_and_with_nothing_more(
+def test_an_enquiry_without_its_content_is_shown_as_closed(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     offer = e.Offer(service_id=ID, organization_id=ID)
@@ -168,18 +168,18 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
         "urgency": "immediate",
         "age_band": "18-24",
     }
-    assert expected.items() <= Form(page).said.items()
+    assert expected.items() <= Form(page).fields.items()
 
 
 def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
-    fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).said
+    fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).fields
     played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
     answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert (answer.status_code, "Esta consulta se canceló" in answer.text) == (422, True)
-    stored = Form(answer.text).said
+    stored = Form(answer.text).fields
     assert (stored["need_code"], stored["channel_code"], "enquiry" in stored) == (
         "HOU.EMG",
         "none",
@@ -188,7 +188,7 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
 
 
-def test_a_second_tab_leads_to_the_draft_that_follows_the_enquiry_already(
+def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER)
@@ -196,7 +196,7 @@ def test_a_second_tab_leads_to_the_draft_that_follows_the_enquiry_already(
 
 
 @pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
-def test_an_own_enquiry_is_listed_until_a_referral_follows_it_and_none_is_fetched_after_that(
+def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
     played: PlayedServices, client: FlaskClient, page: str
 ) -> None:
     unanswered = enquiry(id="1" * 32, turn=r.TURN_RECEIVER)

@@ -27,8 +27,8 @@ OTHER = "0" * 32
 
 
 def service(**fields: object) -> d.Service:
-    """Returns a service of the organisation, with these fields in place of the usual ones."""
-    usual: dict[str, Any] = {
+    """Returns a service of the organisation, with these fields in place of the defaults."""
+    defaults: dict[str, Any] = {
         "id": ID,
         "etag": "v1",
         "organization_id": ID,
@@ -39,7 +39,7 @@ def service(**fields: object) -> d.Service:
         "phone": "+50522220000",
         "update_time": datetime(2026, 11, 27, 10, tzinfo=UTC),
     }
-    return d.Service(**usual | fields)
+    return d.Service(**defaults | fields)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def played() -> PlayedServices:
     return services
 
 
-def hidden(page: str, name: str) -> str:
+def hidden_value(page: str, name: str) -> str:
     """Returns the value of a hidden field."""
     field = re.search(rf'name="{name}" value="([^"]*)"', page)
     assert field, name
@@ -65,9 +65,11 @@ def hidden(page: str, name: str) -> str:
 def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
     """Sends the form of a page with these fields in place of its own."""
     page = client.get(path).text
-    own = {name: hidden(page, name) for name in ("shown", "seen") if f'name="{name}"' in page}
-    typed = {name.replace("__", "-"): value for name, value in fields.items()}
-    answer = submit(client, path, page, etag="v1", **own, **typed)
+    page_fields = {
+        name: hidden_value(page, name) for name in ("shown", "seen") if f'name="{name}"' in page
+    }
+    typed_fields = {name.replace("__", "-"): value for name, value in fields.items()}
+    answer = submit(client, path, page, etag="v1", **page_fields, **typed_fields)
     return answer.status_code, answer.text
 
 
@@ -178,8 +180,8 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edit
         f"/entry/services/{ID}",
         page,
         etag="v1",
-        shown=hidden(page, "shown"),
-        seen=hidden(page, "seen"),
+        shown=hidden_value(page, "shown"),
+        seen=hidden_value(page, "seen"),
         name="Consulta nueva",
         need_codes="HOU.EMG",
         phone="+50522220000",
@@ -193,7 +195,7 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edit
     ]
     assert 'value="Consulta nueva"' in answer.text
     assert 'value="+50533330000"' in answer.text
-    assert hidden(answer.text, "etag") == "v2"
+    assert hidden_value(answer.text, "etag") == "v2"
 
 
 def test_an_error_in_the_hours_is_shown_at_the_hours(
@@ -351,7 +353,7 @@ def test_an_address_opened_before_or_missing_is_reported_where_the_address_is_sh
         (r.SIDE_SENDER, r.STATE_COMPLETED),
     ],
 )
-def test_nobody_else_is_offered_the_address(
+def test_the_receiver_and_a_sender_without_an_accepted_referral_are_not_offered_the_address(
     client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType
 ) -> None:
     show_referral(played, side, state)

@@ -39,8 +39,8 @@ def read_file(client: FlaskClient, path: str) -> tuple[list[str], dict[tuple[str
     return header, {(table, code): rest for table, code, *rest in rows}
 
 
-def drawn(page: str) -> list[str]:
-    """Returns the pictures of a page without their texts."""
+def drawings(page: str) -> list[str]:
+    """Returns the SVG pictures of a page."""
     return re.findall(r"<svg(?: class=\"few\")? (?:width|height).*?</svg>", page)
 
 
@@ -53,10 +53,10 @@ def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it
     page = client.get("/figures/pilot").text
     assert "De enero 2006 a octubre 2006" in page
     assert re.findall(r"<span>(&lt;10|\d+)</span>", page) == ["13", "&lt;10", "&lt;10"]
-    visible, *hidden = drawn(page)
+    visible, *hidden = drawings(page)
     assert 'width="100.0%"' in visible
     played.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 1300), ("NI-LE", -1)])
-    assert set(hidden) == {drawn(client.get("/figures/pilot").text)[1]}
+    assert set(hidden) == {drawings(client.get("/figures/pilot").text)[1]}
     assert "rect" not in hidden[0]
     assert ">-1<" not in page
 
@@ -176,7 +176,7 @@ def test_every_table_ends_with_a_row_for_unpublished_counts_whether_or_not_there
     page = anybody.get("/figures").text
     names = ("Cualquier otra ruta", "Cualquier otra ayuda", "Cualquier otro país")
     assert [page.count(name) for name in names] == [1, 1, 2]
-    hidden = [picture for picture in drawn(page) if "few" in picture]
+    hidden = [picture for picture in drawings(page) if "few" in picture]
     assert len(hidden) == 1 + 4
     assert not [picture for picture in hidden if "rect" in picture]
 
@@ -258,9 +258,7 @@ def test_a_demo_network_states_on_every_page_and_in_every_file_that_it_is_made_u
     assert statement in enter(anybody).get("/today").text
 
 
-def test_arcs_go_south_on_the_right_and_north_on_the_left_and_are_as_broad_as_their_number() -> (
-    None
-):
+def test_arcs_go_south_on_the_right_and_north_on_the_left_and_widen_with_the_count() -> None:
     arcs = pictures.arcs([("NI", "SV", 40), ("NI", "CR", 20), ("NI", "NI", 10), ("ES", "NI", 10)])
     assert [code for code, _ in arcs["countries"]] == ["SV", "NI", "CR", "ES"]
     starts = [float(line[1:].split()[0]) for line, _head, _width in arcs["arcs"]]

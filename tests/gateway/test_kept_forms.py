@@ -86,7 +86,7 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     assert "CreateContact" not in {rpc for rpc, _, _ in played.calls}, (
         "nothing is sent without her knowledge"
     )
-    fields = Form(again.text).said
+    fields = Form(again.text).fields
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", "one")
     client.post("/line/new", data=fields)
     request = played.last("CreateContact")
@@ -161,7 +161,7 @@ def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer
     assert (page.status_code, missing(page.text, "no se perdió", "terminal")) == (401, ["terminal"])
     assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text
     client.delete_cookie("s")
-    assert Form(sign_in(client, played, page.text).text).said["note"] == NOTE
+    assert Form(sign_in(client, played, page.text).text).fields["note"] == NOTE
 
 
 def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(

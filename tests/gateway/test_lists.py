@@ -22,7 +22,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import current_caller
 from services.gateway.site.backend import lists, names
 from tests.gateway.api_gateway import ID, OUTPUTS, filled
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, referral, sound
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, realistic, referral
 
 MANY = 450
 MAX_ROWS = 200
@@ -85,7 +85,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
 
 
 def callback(id_: str) -> c.Callback:
-    created = sound(filled(c.Callback))
+    created = realistic(filled(c.Callback))
     assert isinstance(created, c.Callback)
     created.id = id_
     return created

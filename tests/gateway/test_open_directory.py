@@ -340,4 +340,4 @@ def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
 ) -> None:
     page = client.get(f"/services?lang={language}").text
     assert missing(page, expected, f'action="/services?lang={language}#found"') == []
-    assert Form(page).said["form_token"]
+    assert Form(page).fields["form_token"]

@@ -405,10 +405,10 @@ def answer_all(client: FlaskClient, page: str) -> TestResponse:
     The kind of help is not asked if there is only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
-    while (fields := Form(page).said)["page"] in answers:
+    while (fields := Form(page).fields)["page"] in answers:
         page = client.post("/referrals/new", data={**fields, **answers[fields["page"]]}).text
-    page = client.post("/referrals/new", data={**Form(page).said, "channel_code": "phone"}).text
-    return client.post("/referrals/new", data={**Form(page).said, "names_nothing": "1"})
+    page = client.post("/referrals/new", data={**Form(page).fields, "channel_code": "phone"}).text
+    return client.post("/referrals/new", data={**Form(page).fields, "names_nothing": "1"})
 
 
 @pytest.mark.parametrize("matches", [True, False])

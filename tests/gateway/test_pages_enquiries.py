@@ -71,7 +71,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
     played.answers["GetContact"] = c.Contact(
         id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq"
     )
-    fields = Form(client.get(f"/enquiries/new?contact={ID}").text).said
+    fields = Form(client.get(f"/enquiries/new?contact={ID}").text).fields
     expected = {
         "need_code": "HOU.EMG",
         "urgency": "emergency",
@@ -97,7 +97,7 @@ def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
     client: FlaskClient,
 ) -> None:
     status, page, _ = post(client, age_band="18-24")
-    assert (status, page.count('class="error"'), Form(page).said["age_band"]) == (422, 3, "18-24")
+    assert (status, page.count('class="error"'), Form(page).fields["age_band"]) == (422, 3, "18-24")
 
 
 def test_own_services_and_those_that_do_not_fit_are_not_asked(
@@ -124,12 +124,12 @@ def test_a_line_of_one_country_can_ask_services_in_another(
     assert (
         played.last("MatchServices").country,
         played.last("PreviewEnquiry").content.country,
-        Form(page).said["country"],
+        Form(page).fields["country"],
         "Costa Rica" in page,
     ) == ("CR", "CR", "CR", True)
     content = e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G")
     played.answers["GetEnquiry"] = e.Enquiry(id=ID, side=r.SIDE_SENDER, content=content)
-    assert Form(client.get(f"/referrals/new?enquiry={ID}").text).said["country"] == "CR", (
+    assert Form(client.get(f"/referrals/new?enquiry={ID}").text).fields["country"] == "CR", (
         "otherwise the place in her file would be in no country"
     )
 
@@ -147,7 +147,7 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     assert 'name="drop" value="department"' in page
     _, page, _ = post(client, **ENQUIRY_FORM, drop="department")
     assert played.last("PreviewEnquiry").content.department == ""
-    assert "department" not in Form(page).said
+    assert "department" not in Form(page).fields
     post(client, **ENQUIRY_FORM, gender_code="Feminine", drop="gender")
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
@@ -184,16 +184,16 @@ def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it
     assert list(played.last("MatchServices").excluded_areas) == []
     _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
-    assert Form(page).said["unsafe_departments"] == "NI-LE"
+    assert Form(page).fields["unsafe_departments"] == "NI-LE"
     named = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
     for page in (
         post(client, **ENQUIRY_FORM, **named, back="1")[1],
         post(client, need_code="", **named)[1],
     ):
-        assert {name: Form(page).said[name] for name in named} == named
+        assert {name: Form(page).fields[name] for name in named} == named
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ENQUIRY_FORM, **named)
-    assert {name: Form(page).said[name] for name in named} == named, (
+    assert {name: Form(page).fields[name] for name in named} == named, (
         "the answers are kept even if nobody is left to be asked"
     )
 
@@ -206,7 +206,7 @@ def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
     unanswered = {name: value for name, value in ENQUIRY_FORM.items() if name != "unsafe_code"}
     status, page, _ = post(client, **unanswered, sure="1")
     assert (status, 'id="unsafe_code-error"' in page) == (422, True)
-    assert {name: Form(page).said[name] for name in unanswered} == unanswered
+    assert {name: Form(page).fields[name] for name in unanswered} == unanswered
     named = ENQUIRY_FORM | {"unsafe_code": "named"}
     status, page, _ = post(client, **named)
     assert (status, "No preguntar a" in unfolded(page)) == (200, True)
@@ -214,7 +214,7 @@ def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
     assert (
         status,
         'id="excluded_organization_ids-error"' in page,
-        Form(page).said["department"],
+        Form(page).fields["department"],
     ) == (422, True, "NI-CI")
     assert played.requests("CreateEnquiry") == []
     status, _, _ = post(client, **ENQUIRY_FORM | {"unsafe_code": "not_alone"}, sure="1")
@@ -251,11 +251,11 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     assert isinstance(names, d.BatchGetResponse)
     names.organizations.append(d.Organization(id="f" * 32, name="Clínica San José"))
     _, page, _ = post(client, **ENQUIRY_FORM, excluded_organization_ids="f" * 32)
-    assert (Form(page).said["excluded_organization_ids"], "Clínica San José" in page) == (
+    assert (Form(page).fields["excluded_organization_ids"], "Clínica San José" in page) == (
         "f" * 32,
         True,
     )
-    values = Form(page).said | {"sure": "1"}
+    values = Form(page).fields | {"sure": "1"}
     assert client.post("/enquiries/new", data=values).status_code == 303
     assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
@@ -288,7 +288,7 @@ def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
     status, page, _ = post(client, **ENQUIRY_FORM, sure="1")
-    assert (status, "demasiadas consultas" in page, Form(page).said["department"]) == (
+    assert (status, "demasiadas consultas" in page, Form(page).fields["department"]) == (
         422,
         True,
         "NI-CI",

@@ -22,9 +22,9 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, signed_in, token_of
 from tests.gateway.referral_questions import (
-    CHOSEN,
     NEW,
     OTHER,
+    WITH_SERVICE,
     answer,
     birth_date,
     draft,
@@ -76,9 +76,9 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     assert (created.person_id, update.referral.etag, update.update_mask.paths) == (
         ID,
         "d1",
-        [*CHOSEN, *unsafe],
+        [*WITH_SERVICE, *unsafe],
     )
-    assert {name: getattr(update.referral, name) for name in CHOSEN} == CHOSEN
+    assert {name: getattr(update.referral, name) for name in WITH_SERVICE} == WITH_SERVICE
     assert len({file.request_id, created.request_id, update.request_id}) == 3
 
 
@@ -265,7 +265,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
         first, second = played.requests(rpc)
         assert first == second, "the services answer a repeated request as before"
     assert played.last("UpdateReferral").referral.service_id == OTHER
-    played.answers["GetReferral"] = draft(**CHOSEN | {"service_id": OTHER})
+    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"service_id": OTHER})
     played.calls.clear()
     assert answer(client, again, service_id=OTHER).status_code == 303
     assert played.requests("UpdateReferral") == [], "pressed twice"
@@ -449,7 +449,7 @@ def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact
     refused = answer(client, page, service_id=ID, urgency="urgent")
     assert (refused.status_code, fields_of(refused)["page"]) == (422, "urgency")
     assert 'name="urgency_reason_code" value="danger_passed"' in refused.text
-    played.answers["UpdateReferral"] = draft(**CHOSEN)
+    played.answers["UpdateReferral"] = draft(**WITH_SERVICE)
     page = answer(client, refused, urgency="urgent", urgency_reason_code="danger_passed")
     answer(client, page, service_id=ID)
     assert (

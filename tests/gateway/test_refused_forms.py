@@ -22,7 +22,7 @@ from services.gateway.edge.clients import READING_VERBS, ServiceFault
 from services.gateway.site.shell import session
 from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.page_forms import OTHER, WORDS, Form, Forms, Open, Received
+from tests.gateway.page_forms import OTHER, WORDS, Form, Forms, OpenServices, ReceiverServices
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     SECRET,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.long
 
 LEADS_OUT = ("/sign-out", "/quick-exit")
 THE_PAGES_OWN = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
-KINDS = (PlayedServices, Open, Received)
+KINDS = (PlayedServices, OpenServices, ReceiverServices)
 BUTTONS = {
     "/board/several/reroute",
     f"/directory/import/{ID}",

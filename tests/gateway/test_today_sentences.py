@@ -14,11 +14,11 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.arranged_services import (
     COORDINATOR,
+    ENQUIRY_TO_US,
     MANAGER,
+    ONE_REFERRAL,
     OPERATOR,
-    OWED,
-    PUT_TO_US,
-    ROW,
+    OWED_CALL,
     WORKER,
     Arrange,
     clock,
@@ -57,7 +57,7 @@ def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none(
 
 # D25
 def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
-    both = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=PUT_TO_US)
+    both = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=ENQUIRY_TO_US)
     assert headings(WORKER, both) == [
         "Ahora",
         "Le preguntan: ¿puede recibirla?",
@@ -70,8 +70,8 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
     all_at_once = waiting_referrals(
         30,
         ListContacts=c.ListContactsResponse(contacts=[contact(30)]),
-        ListCallbacks=OWED,
-        ListEnquiries=PUT_TO_US,
+        ListCallbacks=OWED_CALL,
+        ListEnquiries=ENQUIRY_TO_US,
     )
     assert headings(OPERATOR, all_at_once) == [
         "Contactos abiertos",
@@ -119,7 +119,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
         ListLateSteps=pl.ListLateStepsResponse(
             steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]
         ),
-        ListReferrals=ROW,
+        ListReferrals=ONE_REFERRAL,
     )
     assert tiles(page("/today", OPERATOR, late)) == {
         "late": 1 + 3 + 1 + 1,

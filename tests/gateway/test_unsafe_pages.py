@@ -14,12 +14,12 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, send
 from tests.gateway.referral_questions import (
-    CHOSEN,
     DISTANT_SHELTER,
     DRAFT,
     NEW,
     OTHER,
     POLICE,
+    WITH_SERVICE,
     answer,
     draft,
     fields_of,
@@ -140,7 +140,7 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
 ) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
     played.answers["GetReferral"] = draft(
-        **CHOSEN | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
+        **WITH_SERVICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
         unsafe_organization_ids=[POLICE],
         unsafe_departments=["NI-LE"],
     )
@@ -159,8 +159,8 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
 def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**CHOSEN | {"unsafe_code": 0}, receipt_id=ID)
-    played.answers["UpdateReferral"] = draft(**CHOSEN, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"unsafe_code": 0}, receipt_id=ID)
+    played.answers["UpdateReferral"] = draft(**WITH_SERVICE, receipt_id=ID)
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/unsafe"
     assert send(client, f"{DRAFT}/unsafe").status_code == 422
     saved = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
@@ -183,7 +183,7 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
     )
-    stored = {**CHOSEN, "receiver_organization_id": OTHER, "receipt_id": ID}
+    stored = {**WITH_SERVICE, "receiver_organization_id": OTHER, "receipt_id": ID}
     played.answers["GetReferral"] = draft(**stored)
     played.answers["UpdateReferral"] = draft(
         **stored | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **named
@@ -194,7 +194,7 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
 def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**CHOSEN | {"unsafe_code": 2}, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"unsafe_code": 2}, receipt_id=ID)
     played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
     refused = send(client, f"{DRAFT}/check", note="Llega sola.")
     assert (refused.status_code, "Llega sola." in refused.text) == (422, True)

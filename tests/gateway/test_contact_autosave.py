@@ -20,7 +20,7 @@ from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import SECRET, PlayedServices, pages, served, signed_in
-from tests.gateway.test_kept_forms import ended
+from tests.gateway.test_kept_forms import first_session_ended
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.parts.local_stack import until
 
@@ -166,7 +166,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     page: Page, line: Line
 ) -> None:
     begin(page, "yes")
-    line.answers["IssueToken"] = ended
+    line.answers["IssueToken"] = first_session_ended
     # the gateway caches a session for one second
     page.wait_for_timeout(1300)
     write_note(page, "vuelvo a las seis")

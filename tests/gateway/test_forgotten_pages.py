@@ -29,7 +29,7 @@ def client(played: PlayedServices) -> FlaskClient:
     return pages(played).test_client()
 
 
-def test_the_sign_in_links_to_the_request_whose_answer_does_not_depend_on_the_email(
+def test_the_sign_in_links_to_the_reset_and_its_answer_is_the_same_for_every_email(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert 'href="/forgot"' in client.get("/sign-in").text
@@ -59,9 +59,9 @@ def test_a_missing_email_is_reported_at_its_field(
 
 
 def reset(client: FlaskClient, **fields: str) -> TestResponse:
-    """Sends the form of a new password, with these fields in place of the usual ones."""
-    usual = {"token": "the-secret-of-a-link", "password": WORDS, "again": WORDS}
-    return send(client, "/reset", **usual | fields)
+    """Sends the form of a new password, with these fields in place of the defaults."""
+    defaults = {"token": "the-secret-of-a-link", "password": WORDS, "again": WORDS}
+    return send(client, "/reset", **defaults | fields)
 
 
 def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
@@ -83,10 +83,10 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
 def test_a_password_is_passed_on_exactly_as_it_was_typed(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    typed = f" {WORDS}  "
-    reset(client, password=typed, again=typed, token=" secret ")
+    password = f" {WORDS}  "
+    reset(client, password=password, again=password, token=" secret ")
     request = played.last("ResetPassword")
-    assert (request.password, request.token) == (typed, "secret")
+    assert (request.password, request.token) == (password, "secret")
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     )
     assert "Le avisamos por correo" in manager.get(confirmed.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
-    own = submit(manager, f"/members/workers/{ID}/second-factor", page, spoke="1")
-    assert (own.status_code, "Nadie quita lo suyo" in own.text) == (422, True)
+    own_account = submit(manager, f"/members/workers/{ID}/second-factor", page, spoke="1")
+    assert (own_account.status_code, "Nadie quita lo suyo" in own_account.text) == (422, True)
 
 
-def test_the_coordination_is_offered_the_removal_for_an_only_manager(
+def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)

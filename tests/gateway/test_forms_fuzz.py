@@ -1,7 +1,6 @@
-"""Every form value is answered by a page.
+"""No value of a form or of an address causes a server error.
 
-The values are times of the year 9999, numbers, emoji, right-to-left text and 100 kB; none causes a
-server error.
+The values are times of the year 9999, numbers, emoji, right-to-left text and 100 kB of text.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ NASTY = (
     "Ñ" * 100_000,
 )
 """Values that some form somewhere did not expect."""
-MORE = (
+MORE_VALUES = (
     "10000-01-01T00:00",
     "2026-02-30T25:61",
     "2147483648",
@@ -50,12 +49,12 @@ MORE = (
     "[]",
 )
 TEXT = st.one_of(
-    st.sampled_from([*NASTY, *MORE]),
+    st.sampled_from([*NASTY, *MORE_VALUES]),
     st.text(max_size=40),
     st.datetimes().map(lambda at: at.isoformat()),
     st.integers().map(str),
 )
-READ = re.compile(
+READ_FIELD = re.compile(
     r"""(?:text|texts|flag|whole_number|moment|form\.get|getlist|args\.get)\(\s*["']([a-z_]+)["']"""
 )
 
@@ -82,12 +81,12 @@ class Forms(HTMLParser):
 
 
 @cache
-def read_in_code() -> frozenset[str]:
-    """Returns every field that some page reads from a form or an address."""
+def fields_read_in_code() -> frozenset[str]:
+    """Returns every field that the code of a page reads from a form or an address."""
     return frozenset(
         name
         for file in Path(ROOT / "services" / "gateway").rglob("*.py")
-        for name in READ.findall(file.read_text())
+        for name in READ_FIELD.findall(file.read_text())
     )
 
 
@@ -118,7 +117,7 @@ def fields_of(forms: dict[str, dict[str, str]], path: str) -> dict[str, str]:
 
     If there is no such form, returns all fields that any page reads.
     """
-    return forms.get(path) or dict.fromkeys(read_in_code(), "")
+    return forms.get(path) or dict.fromkeys(fields_read_in_code(), "")
 
 
 def send(client: FlaskClient, path: str, fields: dict[str, str]) -> int:
@@ -160,7 +159,7 @@ def test_c16_no_mixture_of_values_in_a_form_causes_a_server_error(
 
 @pytest.mark.parametrize("path", GETS)
 def test_c16_no_query_of_an_address_causes_a_server_error(client: FlaskClient, path: str) -> None:
-    names = sorted(read_in_code())
+    names = sorted(fields_read_in_code())
     statuses = {
         value[:40]: client.get(path, query_string=dict.fromkeys(names, value)).status_code
         for value in NASTY

@@ -31,8 +31,8 @@ def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(
     for path, status in (("/", 200), ("/no-such-page", 404)):
         assert requests.get(gateway.url + path, timeout=15).status_code == status
     assert gateway.api().status_code == 200
-    left = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
-    assert (left.status_code, left.headers["Location"]) == (303, EXIT)
+    answer = requests.post(f"{gateway.url}/quick-exit", timeout=15, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (303, EXIT)
 
 
 def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:

@@ -16,8 +16,8 @@ from tests.gateway.api_gateway import ID, Played
 from tests.gateway.hsds_rules import check, check_page
 
 HEX = "0123456789abcdef0123456789abcdef"
-NO_PARAMETERS: list[Any] = [None, [], ["a"], {}, 1.5, "\x00", "\ud800"]
-"""Values that no parameter has."""
+INVALID_VALUES: list[Any] = [None, [], ["a"], {}, 1.5, "\x00", "\ud800"]
+"""Values that no parameter may have."""
 
 
 def public_service() -> o.PublicService:
@@ -149,8 +149,8 @@ def test_every_list_is_a_page_of_valid_objects(
     assert answer.content_type == "application/json"
     assert check_page(kind, answer.json)
     name, _, query = path.partition("?")
-    posted = api.test_client().post(f"/hsds{name}", json={"full": True} if query else {})
-    assert posted.json == answer.json
+    post_answer = api.test_client().post(f"/hsds{name}", json={"full": True} if query else {})
+    assert post_answer.json == answer.json
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_every_object_is_valid_when_read_by_its_id(
         ),
         ("https://[::1]:8443/a%20b", "https://[::1]:8443/a%20b"),
         *(
-            (wrong, None)
-            for wrong in (
+            (invalid, None)
+            for invalid in (
                 "http://a:b",
                 "https://a^b.example/",
                 "https://a..example/",
@@ -191,9 +191,9 @@ def test_every_object_is_valid_when_read_by_its_id(
 def test_a_website_that_is_not_a_uri_is_left_out(
     api: Flask, open_directory: Played, address: str, expected: str | None
 ) -> None:
-    casa = d.Organization(id=ID, name="Casa", url=address)
+    organization = d.Organization(id=ID, name="Casa", url=address)
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
-        organizations=[casa], total_size=1
+        organizations=[organization], total_size=1
     )
     assert check_page("organization", get(api, "/organizations").json)[0].get("website") == expected
 
@@ -333,7 +333,7 @@ def test_missing_objects_and_unsupported_methods_are_problems(
 @pytest.mark.parametrize(
     ("query", "body", "reason"),
     [
-        *(("", {"search": value}, "malformed") for value in NO_PARAMETERS),
+        *(("", {"search": value}, "malformed") for value in INVALID_VALUES),
         ("", {"organization_id": None}, "malformed"),
         ("?search=casa", {"search": "luna"}, "malformed"),
         ("?page=1", {"page": 1}, "malformed"),

@@ -1,4 +1,4 @@
-"""The pages of an import: a file of services is sent, watched, confirmed and written."""
+"""The pages of an import: sending a file of services, its progress, its report, its answers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
     ("refusal", "status"),
     [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)],
 )
-def test_a_file_that_is_not_accepted_leads_back_to_the_form_with_the_reason(
+def test_a_file_that_the_service_does_not_accept_is_refused_with_its_status(
     played: PlayedServices, client: FlaskClient, refusal: Exception, status: int
 ) -> None:
     played.answers["CreateImport"] = refusal
@@ -89,9 +89,9 @@ def test_a_file_that_was_refused_is_not_listed_as_imported(
 ) -> None:
     refused = o.Import(id=JOB, state=o.IMPORT_STATE_DONE)  # the list has no reports
     played.answers["ListImports"] = o.ListImportsResponse(imports=[refused])
-    listed = page_at(client, "/directory/import").partition('id="last"')[2]
-    assert "Leída: vea el resultado" in listed
-    assert "#done" not in listed.partition("</section>")[0]
+    last_import = page_at(client, "/directory/import").partition('id="last"')[2]
+    assert "Leída: vea el resultado" in last_import
+    assert "#done" not in last_import.partition("</section>")[0]
 
 
 def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
@@ -103,7 +103,7 @@ def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
-def test_a_word_that_is_none_of_the_options_is_not_answered_with_choose_one(
+def test_an_unknown_word_in_a_file_is_reported_as_none_of_the_options(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     report(played, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
@@ -111,14 +111,14 @@ def test_a_word_that_is_none_of_the_options_is_not_answered_with_choose_one(
     assert sentence in page_at(client, PAGE)
 
 
-def test_a_row_without_an_id_leads_to_a_question_and_the_answer_goes_with_the_same_file(
+def test_a_row_without_an_id_leads_to_a_question_and_the_answer_is_sent_for_the_same_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    values = [
+    lines = [
         o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN])
         for row in (4, 5)
     ]
-    report(played, asked=2, lines=values)
+    report(played, asked=2, lines=lines)
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")]
     )

@@ -1,7 +1,4 @@
-"""If a session ends while somebody writes, none of the text is lost.
-
-Nobody else is shown any of the text.
-"""
+"""If a session ends while a worker writes, her text is not lost, and nobody else is shown it."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ from tests.gateway.pages_gateway import (
 )
 
 NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
-ANOTHER = "e" * 32
+ANOTHER_WORKER = "e" * 32
 
 
 @pytest.fixture
@@ -41,13 +38,13 @@ def played() -> PlayedServices:
 def send_late(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
     """Sends a contact after the session has ended; returns the answer."""
     page = client.get("/line/new").text
-    played.answers["IssueToken"] = ended
+    played.answers["IssueToken"] = first_session_ended
     client.application.extensions["exchange"].forget(SECRET)
     fields = {"note": note, "danger_now": "yes", "kind_code": "crisis"}
     return submit(client, "/line/new", page, **fields)
 
 
-def ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
+def first_session_ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
     """Answers that the first session has ended, and that any other session is valid."""
     if request.session_secret == SECRET:
         raise errors.Unauthenticated("session_ended")
@@ -58,9 +55,9 @@ def sign_in(
     client: FlaskClient, played: PlayedServices, page: str, worker_id: str = ""
 ) -> TestResponse:
     """Signs in again on that page."""
-    issued = signed_in(contract_pb2.ROLE_OPERATOR)
+    session = signed_in(contract_pb2.ROLE_OPERATOR)
     played.answers["SignIn"] = m.SignInResponse(
-        session_secret="fresh", worker=m.Worker(id=worker_id or issued.worker.id)
+        session_secret="fresh", worker=m.Worker(id=worker_id or session.worker.id)
     )
     return send_credentials(client, page)
 
@@ -81,12 +78,12 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
 ) -> None:
     page = send_late(client, played)
     assert (page.status_code, "no se perdió" in page.text) == (401, True)
-    again = sign_in(client, played, page.text)
-    assert (again.status_code, 'action="/line/new"' in again.text) == (200, True)
+    offer = sign_in(client, played, page.text)
+    assert (offer.status_code, 'action="/line/new"' in offer.text) == (200, True)
     assert "CreateContact" not in {rpc for rpc, _, _ in played.calls}, (
         "nothing is sent without her knowledge"
     )
-    fields = Form(again.text).fields
+    fields = Form(offer.text).fields
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", "one")
     client.post("/line/new", data=fields)
     request = played.last("CreateContact")
@@ -105,7 +102,7 @@ def test_the_next_person_at_the_screen_reads_nothing_of_the_text(
 def test_another_worker_who_signs_in_there_does_not_get_the_text(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    answer = sign_in(client, played, send_late(client, played).text, worker_id=ANOTHER)
+    answer = sign_in(client, played, send_late(client, played).text, worker_id=ANOTHER_WORKER)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/today")
     assert "terminal" not in answer.text
 
@@ -159,7 +156,7 @@ def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer
     client.delete_cookie("s")
     page = submit(client, "/line/new", form, note=NOTE, kind_code="crisis")
     assert (page.status_code, missing(page.text, "no se perdió", "terminal")) == (401, ["terminal"])
-    assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER).text
+    assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER_WORKER).text
     client.delete_cookie("s")
     assert Form(sign_in(client, played, page.text).text).fields["note"] == NOTE
 

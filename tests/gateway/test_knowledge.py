@@ -11,7 +11,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.site.parts import sheet as paper
+from services.gateway.site.parts import sheet as sheet_module
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
 
@@ -20,8 +20,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def receipt(**fields: object) -> p.Receipt:
-    """Returns a consent of ten days ago, with these fields in place of the usual ones."""
-    usual: dict[str, Any] = {
+    """Returns a consent of ten days ago, with these fields in place of the defaults."""
+    defaults: dict[str, Any] = {
         "id": "b" * 32,
         "person_id": ID,
         "recipient_organization_id": SHELTER,
@@ -33,11 +33,11 @@ def receipt(**fields: object) -> p.Receipt:
         "create_time": NOW - timedelta(days=10),
         "until_time": NOW + timedelta(days=80),
     }
-    return p.Receipt(**usual | fields)
+    return p.Receipt(**defaults | fields)
 
 
 def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.Reading:
-    """Returns an access of so many days ago."""
+    """Returns an access that happened `days` days ago."""
     return p.Reading(
         organization_id=organization,
         field_groups=[p.FIELD_GROUP_IDENTITY],
@@ -182,7 +182,7 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     assert missing(page, *texts) == []
     assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"
     draw = Mock(return_value=b"%PDF-")
-    monkeypatch.setattr(paper, "pdf", draw)
+    monkeypatch.setattr(sheet_module, "pdf", draw)
     played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
     get_sheet(played, ".pdf")
     assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más sabe") == ["Nadie más sabe"]
@@ -230,13 +230,13 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
         ({"giver_code": p.GIVER_PERSON}, ""),
     ],
 )
-def test_what_somebody_allowed_for_a_child_is_shown_to_end_at_the_latest_with_her_age(
+def test_a_consent_for_a_child_is_shown_to_end_at_the_latest_at_a_certain_age(
     played: PlayedServices, fields: dict[str, object], expected: str
 ) -> None:
-    given = receipt(**fields)
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[given])
-    played.answers["GetReceipt"] = given
-    early = f"o antes, al cumplir {expected}" if expected else "o antes"
+    consent = receipt(**fields)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[consent])
+    played.answers["GetReceipt"] = consent
+    sentence = f"o antes, al cumplir {expected}" if expected else "o antes"
     client = enter(pages(played).test_client())
     for path in (f"/people/{ID}", f"/people/{ID}/knows", f"/people/receipts/{ID}"):
-        assert (early in client.get(path).text) == bool(expected), path
+        assert (sentence in client.get(path).text) == bool(expected), path

@@ -23,7 +23,7 @@ OTHER = KEY.replace("enl_00", "enl_11")
 def app() -> Iterator[Flask]:
     """An app with two requests for each caller.
 
-    The clock of its limits stands still, so that no test outlasts the counted second.
+    The clock of its limits stands still, so that no test outlasts the period of a limit.
     """
     created = pages(PlayedServices(), caller_rate=1)
     for limiter in created.extensions["limits"]._limiters.values():
@@ -90,7 +90,7 @@ def test_made_up_keys_are_counted_together(client: FlaskClient) -> None:
     assert (statuses[0], statuses[-1]) == (200, 429)
 
 
-def test_a_network_of_ipv6_addresses_counts_as_one(client: FlaskClient) -> None:
+def test_a_network_of_ipv6_addresses_counts_as_one_address(client: FlaskClient) -> None:
     statuses = [
         get(client, "", "/api/v1/taxonomy", f"2001:db8::{n:x}").status_code
         for n in range(1, 2 * CALLERS_PER_ADDRESS + 3)

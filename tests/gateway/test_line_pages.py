@@ -16,7 +16,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send
+from tests.gateway.pages_gateway import PlayedServices, missing, send
 
 CONTACT = f"/line/{ID}"
 NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
@@ -27,7 +27,7 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
+def test_a_contact_is_recorded_and_questions_without_an_answer_stay_open(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateContact"] = c.CreateContactResponse(
@@ -58,7 +58,7 @@ def test_a_contact_is_recorded_and_questions_not_asked_stay_open(
         "reference and PIN are in this answer only, so there is no redirect"
     )
     expected = ("W43P-VWJF", "4821", f"/referrals/new?contact={ID}")
-    assert [text for text in expected if text not in answer.text] == []
+    assert missing(answer.text, *expected) == []
 
 
 def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
@@ -87,7 +87,7 @@ def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
     created = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
     assert (created.status_code, "W43P-VWJF" in created.text) == (200, True)
     assert created.text.count(NO_SUCH_CODE) == 3, (
-        "in the summary, beside the time, and at the field"
+        "the summary, the time of the save and the field state the error"
     )
     assert 'name="placement_code" type="text" value="ZZZZ"' in created.text
     saved = send(client, CONTACT, note="llama sola", placement_code="ZZZZ")
@@ -120,7 +120,7 @@ def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
     refused = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
     assert (refused.status_code, refused.text.count(expected)) == (422, 2)
     assert 'href="#assault_time"' in refused.text
-    assert 'name="etag" value="e1"' in refused.text, "what a colleague saved is not replaced unseen"
+    assert 'name="etag" value="e1"' in refused.text, "the change of a colleague is not overwritten"
     assert (typed in refused.text, "llama sola</textarea>" in refused.text) == (True, True)
     assert played.requests("CreateContact") + played.requests("UpdateContact") == []
 
@@ -131,10 +131,10 @@ def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
 def test_a_contact_that_was_not_assessed_is_never_called_normal(
     played: PlayedServices, client: FlaskClient, language: str, expected: str
 ) -> None:
-    unknown = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
+    contact = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
     played.answers |= {
-        "ListContacts": c.ListContactsResponse(contacts=[unknown]),
-        "GetContact": unknown,
+        "ListContacts": c.ListContactsResponse(contacts=[contact]),
+        "GetContact": contact,
         "ListReferrals": r.ListReferralsResponse(),
         "ListEnquiries": e.ListEnquiriesResponse(),
     }
@@ -175,10 +175,10 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
     assert row.findall(client.get("/today").text) == ["4", "3", "2"], "open contacts come first"
 
 
-def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
+def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_services(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    back = r.Referral(
+    declined = r.Referral(
         id="b" * 32,
         code="4BGZ42",
         state=r.STATE_DECLINED,
@@ -186,7 +186,7 @@ def test_a_contact_shows_its_requests_and_what_to_do_about_those_that_came_back(
         main_step="refer_again",
         unanswered=True,
     )
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[back])
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[declined])
     block = client.get(CONTACT).text.partition('id="referrals"')[2].partition("</section>")[0]
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
     assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
@@ -212,7 +212,7 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
     page = client.get(CONTACT).text
     assert f'name="close_as" value="{name}"' in page
     assert page.index(">Guardar<") < page.index('name="close_as"'), (
-        "Enter in a field saves; the first button of a form is what it presses"
+        "Enter in a field presses the first button of the form, which saves"
     )
     answer = send(client, CONTACT, kind_code="crisis", close_as=name, etag="v7")
     assert answer.location == "/line?done=saved"
@@ -232,11 +232,11 @@ def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_p
         outcome_code=c.CONTACT_OUTCOME_OPEN,
         open_question_count=open_questions,
     )
-    may = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not open_questions
-    assert ('name="close_as"' in client.get(CONTACT).text) == may
+    may_close = urgency in (r.URGENCY_UNSPECIFIED, r.URGENCY_NORMAL) and not open_questions
+    assert ('name="close_as"' in client.get(CONTACT).text) == may_close
     answer = send(client, CONTACT, kind_code="crisis", close_as="prank", etag="1")
-    assert answer.status_code == (303 if may else 422)
-    assert len(played.requests("UpdateContact")) == may
+    assert answer.status_code == (303 if may_close else 422)
+    assert len(played.requests("UpdateContact")) == may_close
 
 
 def test_d18_a_new_contact_cannot_be_closed_by_one_press(
@@ -343,8 +343,8 @@ def test_the_file_of_a_caller_is_found_by_one_call_with_its_code(
         "ListPeople": errors.Invalid(("code", "malformed")),
         "SearchPeople": p.SearchPeopleResponse(people=[p.Person(id="b" * 32, code="QK4M2X")]),
     }
-    found = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="Murúua")
-    assert (found.status_code, "QK4M2X" in found.text) == (200, True), "a name of six letters"
+    answer = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="Murúua")
+    assert (answer.status_code, "QK4M2X" in answer.text) == (200, True), "a name of six letters"
 
 
 def test_an_operator_ends_the_link_of_a_contact_to_a_file(
@@ -364,7 +364,7 @@ def test_an_operator_ends_the_link_of_a_contact_to_a_file(
     ("refusal", "status"),
     [(errors.NotFound(), 404), (errors.Conflict("person_erased"), 422), (errors.Stale(), 409)],
 )
-def test_a_refused_link_to_a_file_is_shown_as_the_service_refuses_it(
+def test_a_refused_link_to_a_file_is_answered_with_the_status_of_the_refusal(
     refusal: errors.Refusal, status: int, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["UpdateContact"] = refusal
@@ -382,7 +382,7 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
         "Remisiones que nos esperan",
         "Rosa Méndez",  # the worker who took over the last shift
     )
-    assert [text for text in expected if text not in page] == []
+    assert missing(page, *expected) == []
     assert "/line/calls/" not in page, "the sheet offers no actions"
     answer = send(client, "/line/shift", request_id="1" * 32)
     assert answer.location == "/line/shift?done=saved"

@@ -33,17 +33,17 @@ from tests.parts.local_stack import until
 
 DIAL = 'href="tel:133"'
 AWAY = errors.Unavailable("service_unreachable")
-KNOWN = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1022")]
+HOTLINES = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1022")]
 
 
 @pytest.fixture
 def played() -> PlayedServices:
     created = PlayedServices()
-    created.answers["ListHotlines"] = ListHotlinesResponse(hotlines=KNOWN)
+    created.answers["ListHotlines"] = ListHotlinesResponse(hotlines=HOTLINES)
     return created
 
 
-def everything_away(played: PlayedServices) -> None:
+def take_services_down(played: PlayedServices) -> None:
     played.answers |= dict.fromkeys(OUTPUTS, AWAY)
 
 
@@ -82,7 +82,7 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
 ) -> None:
     client = pages(played).test_client()
     assert DIAL in client.get("/").text
-    everything_away(played)
+    take_services_down(played)
     answer = client.get(path)
     assert (answer.status_code, number in answer.text) == (status, True)
 
@@ -143,22 +143,22 @@ def dead_directory() -> PlayedServices:
     return PlayedServices({"ListHotlines": AWAY})
 
 
-def known(lines: Lines, services: PlayedServices) -> dict[str, str]:
+def line_numbers(lines: Lines, services: PlayedServices) -> dict[str, str]:
     return {line.country: line.number for line in lines.hotlines(cast(Clients, services))}
 
 
-def test_d17_the_last_numbers_survive_a_restart_and_the_configured_ones_hold_until_the_first_answer(
+def test_d17_the_last_numbers_survive_a_restart_and_replace_the_configured_numbers(
     tmp_path: Path, played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
     played.answers["ListHotlines"] = numbers(NI="134", SV="1333")
     configured, file = {"NI": "133"}, tmp_path / "lines.json"
-    assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
-    assert known(Lines(configured, file), played) == {"NI": "134", "SV": "1333"}
-    assert known(Lines(configured, file), dead_directory) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "133"}
+    assert line_numbers(Lines(configured, file), played) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "134", "SV": "1333"}
     file.write_text("{ torn")
-    assert known(Lines(configured, file), dead_directory) == {"NI": "133"}
-    nowhere = tmp_path / "no" / "folder"
-    assert known(Lines(configured, nowhere), played) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "133"}
+    missing_folder = tmp_path / "no" / "folder"
+    assert line_numbers(Lines(configured, missing_folder), played) == {"NI": "134", "SV": "1333"}
 
 
 def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
@@ -167,18 +167,18 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
     now = Mock(return_value=1000.0)
     lines = Lines({}, None, now)
     played.answers["ListHotlines"] = numbers(NI="133")
-    assert [known(lines, played) for _ in range(3)] == [{"NI": "133"}] * 3
+    assert [line_numbers(lines, played) for _ in range(3)] == [{"NI": "133"}] * 3
     assert len(played.calls) == 1
     played.answers["ListHotlines"] = numbers(NI="134")
     now.return_value += AGE_SECONDS + 1
-    assert known(lines, played) == {"NI": "134"}
+    assert line_numbers(lines, played) == {"NI": "134"}
     played.answers["ListHotlines"] = AWAY
     now.return_value += AGE_SECONDS + 1
-    assert [known(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
+    assert [line_numbers(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
     assert len(played.calls) == 3
     now.return_value += TRY_AGAIN_SECONDS + 1
     played.answers["ListHotlines"] = numbers(NI="135")
-    assert known(lines, played) == {"NI": "135"}
+    assert line_numbers(lines, played) == {"NI": "135"}
 
 
 def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so(
@@ -186,31 +186,31 @@ def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so(
 ) -> None:
     for services, is_complete in ((dead_directory, False), (played, True)):
         lines = Lines({"NI": "133"}, None)
-        known(lines, services)
+        line_numbers(lines, services)
         assert lines.complete is is_complete
 
 
 def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
     played: PlayedServices,
 ) -> None:
-    everything_away(played)
+    take_services_down(played)
     client = pages(played, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")
     assert (answer.status_code, DIAL in answer.text) == (503, True)
 
 
 @pytest.fixture
-def nothing_behind() -> Iterator[dict[str, str]]:
+def dead_addresses() -> Iterator[dict[str, str]]:
     reserved, address = dead_address()
     with reserved:
         yield dict.fromkeys(NAMES, address)
 
 
-def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_numbers(
-    tmp_path: Path, nothing_behind: dict[str, str]
+def test_d17_a_gateway_that_starts_without_services_shows_the_configured_numbers(
+    tmp_path: Path, dead_addresses: dict[str, str]
 ) -> None:
     settings = {"ENLACE_LINES": "NI=133,CR=1022"}
-    with Gateway(tmp_path, nothing_behind, settings=settings) as gateway:
+    with Gateway(tmp_path, dead_addresses, settings=settings) as gateway:
         for path, status in (
             ("/", 200),
             ("/status", 200),
@@ -223,11 +223,11 @@ def test_d17_a_gateway_that_starts_with_nothing_behind_it_shows_the_configured_n
             assert (answer.status_code, DIAL in answer.text) == (status, True), path
 
 
-def test_d17_a_gateway_that_starts_again_with_nothing_behind_it_shows_the_last_numbers(
+def test_d17_a_gateway_that_restarts_without_services_shows_the_last_numbers(
     tmp_path: Path, service: Service
 ) -> None:
     service.answer = lambda rpc, context: (
-        ListHotlinesResponse(hotlines=KNOWN) if rpc == "ListHotlines" else None
+        ListHotlinesResponse(hotlines=HOTLINES) if rpc == "ListHotlines" else None
     )
     settings = {"ENLACE_LINES_FILE": str(tmp_path / "lines.json")}
     with Gateway(tmp_path, all_at(service), settings=settings) as gateway:
@@ -246,11 +246,11 @@ def test_two_processes_that_save_the_numbers_at_once_do_not_disturb_each_other(
     def replace_while_another_process_saves(new: Path, target: Path) -> Path:
         monkeypatch.setattr(Path, "replace", replace)
         written.append(new.read_text())
-        assert known(Lines({}, file), PlayedServices({"ListHotlines": numbers(NI="134")}))
+        assert line_numbers(Lines({}, file), PlayedServices({"ListHotlines": numbers(NI="134")}))
         written.append(new.read_text())
         return new.replace(target)
 
     monkeypatch.setattr(Path, "replace", replace_while_another_process_saves)
-    known(Lines({}, file), played)
+    line_numbers(Lines({}, file), played)
     assert written[0] == written[1]
     assert json.loads(file.read_text()) == {"NI": "133", "CR": "1022"}

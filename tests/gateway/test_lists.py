@@ -165,11 +165,11 @@ def test_c16_a_long_list_is_shown_completely(
     assert missing(page_text(played, path), *map(mention.format, ids())) == []
 
 
-@pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])
+@pytest.mark.parametrize(("maximum", "has_more"), [(2000, False), (400, True)])
 def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, most: int, more: bool
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
-    monkeypatch.setattr(lists, "MOST", most)
+    monkeypatch.setattr(lists, "MOST", maximum)
     enquiries = [e.Enquiry(id=id_, side=r.SIDE_SENDER) for id_ in ids()]
     page_through(played, "ListEnquiries", "enquiries", enquiries)
     page_through(played, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
@@ -177,26 +177,26 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     links = [
         f'href="/{kind}/{id_}"'
         for kind, first in (("enquiries", 0), ("referrals", 1000))
-        for id_ in ids(first)[:most]
+        for id_ in ids(first)[:maximum]
     ]
-    assert (missing(page, *links), page.count("Hay más: aquí caben 400.")) == ([], 2 * more)
+    assert (missing(page, *links), page.count("Hay más: aquí caben 400.")) == ([], 2 * has_more)
 
 
-@pytest.mark.parametrize(("most", "more"), [(2000, False), (400, True)])
+@pytest.mark.parametrize(("maximum", "has_more"), [(2000, False), (400, True)])
 def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, most: int, more: bool
+    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
-    monkeypatch.setattr(lists, "MOST", most)
+    monkeypatch.setattr(lists, "MOST", maximum)
     exports = [p.Export(person_id=id_) for id_ in ids()]
     page_through(played, "ListOwnExports", "exports", exports)
     page = page_text(played, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
-        min(most, MANY),
-        more,
+        min(maximum, MANY),
+        has_more,
     )
 
 
-def test_c16_a_list_without_room_for_all_rows_says_so(
+def test_c16_a_list_without_room_for_all_rows_says_that_there_are_more(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MOST", 400)

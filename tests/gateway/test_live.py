@@ -1,7 +1,7 @@
 """Open pages check whether they are out of date.
 
-A page with a ticket of its viewer's own session is answered from memory, while the version there is
-recent enough. Requests that a page makes by itself do not prolong the session.
+A page with a ticket of its viewer's own session is answered from memory, as long as the version
+there is recent. Requests that a page makes by itself do not prolong the session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.credentials import SignedIn
 from services.gateway.edge.gates import THREADS
-from services.gateway.site.shell import live as without_app
+from services.gateway.site.shell import live as live_module
 from services.gateway.site.shell.live import (
     ABSENCE_SECONDS,
     FRESH_SECONDS,
@@ -80,7 +80,7 @@ def fetched_version(
     worker: SignedIn = ROSA,
     tokens: tuple[str, str] = ("", ""),
 ) -> str:
-    """Fetches a version in the worker's own name, and returns a ticket."""
+    """Fetches a version for this worker, and returns her ticket."""
     fetched = live.version(worker, lambda: answer(version, tokens), must_not_be_called)
     assert fetched == f"{version}."
     return live.ticket(worker)
@@ -116,13 +116,16 @@ def test_a_version_that_could_not_be_refreshed_is_not_given_out_as_current(
 
 
 ANA = replace(ROSA, organization_id="b" * 32, secret="ana")
-OURS, THEIRS = ("queue a", "bell a"), ("queue b", "bell b")
+ROSA_TOKENS, ANA_TOKENS = ("queue a", "bell a"), ("queue b", "bell b")
 
 
 def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisation(
     live: Live, time: Mock
 ) -> None:
-    rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
+    rosa, ana = (
+        fetched_version(live, "1", ROSA, ROSA_TOKENS),
+        fetched_version(live, "2", ANA, ANA_TOKENS),
+    )
     fetched_version(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
     for _ in range(4):
         time.return_value += ABSENCE_SECONDS / 4
@@ -130,7 +133,7 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
     for_all = Mock(side_effect=lambda tokens: [answer("new", token) for token in tokens])
     assert live.version(ROSA, must_not_be_called, for_all) == "new."
     # no version for organisations that nobody has watched for ten seconds
-    for_all.assert_called_once_with([OURS, THEIRS])
+    for_all.assert_called_once_with([ROSA_TOKENS, ANA_TOKENS])
     assert live.cached_version("ana", ana) == "new."
     time.return_value += FRESH_SECONDS + 0.1
     assert [live.cached_version("ana", ana), live.cached_version("rosa", rosa)] == [None, "new."], (
@@ -138,24 +141,29 @@ def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisatio
     )
 
 
-def test_a_viewer_whose_tokens_are_refused_asks_in_her_own_name(live: Live, time: Mock) -> None:
-    fetched_version(live, "1", ROSA, OURS)
+def test_a_viewer_whose_tokens_are_refused_fetches_the_version_for_herself(
+    live: Live, time: Mock
+) -> None:
+    fetched_version(live, "1", ROSA, ROSA_TOKENS)
     time.return_value += FRESH_SECONDS + 0.1
-    refused = Mock(return_value=[answer("", OURS)])
-    assert live.version(ROSA, lambda: answer("own", THEIRS), refused) == "own."
+    refused = Mock(return_value=[answer("", ROSA_TOKENS)])
+    assert live.version(ROSA, lambda: answer("own", ANA_TOKENS), refused) == "own."
     time.return_value += FRESH_SECONDS + 0.1
     accepted = Mock(side_effect=lambda tokens: [answer(str(tokens[0]), tokens[0])])
-    assert live.version(ROSA, must_not_be_called, accepted) == f"{THEIRS}."
+    assert live.version(ROSA, must_not_be_called, accepted) == f"{ANA_TOKENS}."
 
 
 def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_expire(
     live: Live, time: Mock
 ) -> None:
-    rosa, ana = fetched_version(live, "1", ROSA, OURS), fetched_version(live, "2", ANA, THEIRS)
+    rosa, ana = (
+        fetched_version(live, "1", ROSA, ROSA_TOKENS),
+        fetched_version(live, "2", ANA, ANA_TOKENS),
+    )
     time.return_value += RENEW_SECONDS + 0.1
     # as if other requests had just refreshed all versions
-    live._groups[without_app._group(ANA)].requested_at = time.return_value
-    live._groups[without_app._group(ROSA)].requested_at = time.return_value
+    live._groups[live_module._group(ANA)].requested_at = time.return_value
+    live._groups[live_module._group(ROSA)].requested_at = time.return_value
     answers = (
         live.cached_version("rosa", rosa),
         live.cached_version("rosa", rosa),
@@ -165,7 +173,7 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
         "a viewer of each organisation is sent to renew the tokens, and only once"
     )
     time.return_value += FRESH_SECONDS + 0.1
-    assert live.version(ROSA, lambda: answer("own", OURS), must_not_be_called) == "own."
+    assert live.version(ROSA, lambda: answer("own", ROSA_TOKENS), must_not_be_called) == "own."
 
 
 def test_another_organisation_or_another_view_has_another_version(live: Live) -> None:
@@ -199,7 +207,7 @@ def test_a_ticket_of_another_session_is_refused(live: Live) -> None:
 
 def test_a_ticket_expires_after_three_minutes(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = fetched_version(live)
-    timestamp = Mock(return_value=live._signer.get_timestamp() + without_app.TICKET_SECONDS)
+    timestamp = Mock(return_value=live._signer.get_timestamp() + live_module.TICKET_SECONDS)
     monkeypatch.setattr(live._signer, "get_timestamp", timestamp)
     assert live.cached_version("rosa", ticket) == "1."
     timestamp.return_value += 1
@@ -220,24 +228,24 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
         # on a busy machine.
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people", key=next(keys))))
         cleanup.callback(ending.close)
-        fresh = False
+        is_fresh = False
         # The round counts only if its first request fetched a new version, and the threads hung
         # while that version was recent. On a busy machine this may take several rounds.
-        while not fresh:
+        while not is_fresh:
             ending.close()
             service.answer, began = answers, monotonic()
             service.calls.clear()
-            first = viewer.get(f"{gateway.url}/live", timeout=10)
-            if first.status_code == 503:  # the crowd of the round before still waits
+            app_answer = viewer.get(f"{gateway.url}/live", timeout=10)
+            if app_answer.status_code == 503:  # the crowd of the round before still waits
                 continue
-            body, was_called = first.json(), "GetQueueVersion" in service.calls
-            assert "X-Request-Id" in first.headers, "the app answered"
+            body, was_called = app_answer.json(), "GetQueueVersion" in service.calls
+            assert "X-Request-Id" in app_answer.headers, "the app answered"
             service.calls.clear()
-            over = threading.Event()
-            ending.callback(over.set)
-            service.answer = hanging(over)
+            end = threading.Event()
+            ending.callback(end.set)
+            service.answer = hanging(end)
             until(lambda: service.calls.count("ListPeople") + service.calls.count("IssueToken") > 2)
-            fresh = was_called and monotonic() - began < FRESH_SECONDS / 2
+            is_fresh = was_called and monotonic() - began < FRESH_SECONDS / 2
         count_before = len(service.calls)
         ticket = {"Live-Ticket": body["ticket"]}
         answer = viewer.get(f"{gateway.url}/live", headers=ticket, timeout=10)
@@ -286,29 +294,29 @@ def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contain
 def test_a_viewer_with_a_ticket_is_answered_without_the_app(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
-    answers = without_app.answers_without_app(app)
-    ours = live_answer(client)
-    headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": ours["ticket"]}
+    answers = live_module.answers_without_app(app)
+    app_answer = live_answer(client)
+    headers = {"COOKIE": f"s={SECRET}~es", "LIVE_TICKET": app_answer["ticket"]}
     reply = answers("/live", headers)
     assert reply is not None
     assert (reply.status, json.loads(reply.body), reply.headers["Cache-Control"]) == (
         "200 OK",
-        {"version": ours["version"]},
+        {"version": app_answer["version"]},
         "no-store",
     )
-    for path, sent in (
+    for path, other_headers in (
         ("/today", headers),
         ("/live", headers | {"COOKIE": "s=other"}),
         ("/live", {"COOKIE": headers["COOKIE"]}),
     ):
-        assert answers(path, sent) is None
+        assert answers(path, other_headers) is None
     assert count_calls(played, "GetQueueVersion") == 1
 
 
 def test_the_services_are_queried_with_the_tokens_that_they_issued(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(without_app, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(live_module, "FRESH_SECONDS", 0.0)
     played.answers |= {
         "GetQueueVersion": r.QueueVersion(version="q", watch_token="tq"),
         "CountUnread": n.CountUnreadResponse(unread=3, version="u", watch_token="tu"),
@@ -376,9 +384,9 @@ def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
     client.get("/live", headers=PASSIVE)
     client.get("/today")
     assert not played.last("IssueToken").passive
-    before = count_calls(played, "IssueToken")
+    count_before = count_calls(played, "IssueToken")
     client.get("/live", headers=PASSIVE)
-    assert count_calls(played, "IssueToken") == before, (
+    assert count_calls(played, "IssueToken") == count_before, (
         "a token from a click also serves requests by the page itself"
     )
 
@@ -401,10 +409,10 @@ def test_an_unchanged_referral_is_not_sent_again_and_its_notes_are_not_opened(
 ) -> None:
     page = client.get(f"/referrals/{ID}").text
     etag = page.split('data-etag="')[1].split('"')[0]
-    before = count_calls(played, "ListReferralEvents")
+    count_before = count_calls(played, "ListReferralEvents")
     unchanged = client.get(f"/referrals/{ID}", headers=PASSIVE | {"If-None-Match": etag})
     assert (unchanged.status_code, unchanged.data) == (304, b"")
-    assert count_calls(played, "ListReferralEvents") == before
+    assert count_calls(played, "ListReferralEvents") == count_before
     # a reader's own request is always answered
     for headers in (PASSIVE | {"If-None-Match": "older"}, {"If-None-Match": etag}):
         assert client.get(f"/referrals/{ID}", headers=headers).status_code == 200

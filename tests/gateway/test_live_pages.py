@@ -37,7 +37,7 @@ class Desk(PlayedServices):
         super().__post_init__()
         self.rows: list[r.Referral] = []
         self.version = 0
-        self.issued_passive: list[bool] = []
+        self.passive_flags: list[bool] = []
         self.answers |= {
             "ListReferrals": lambda request: r.ListReferralsResponse(
                 referrals=[] if request.filter.unanswered else self.rows
@@ -52,7 +52,7 @@ class Desk(PlayedServices):
         }
 
     def issue(self, request: m.IssueTokenRequest) -> m.IssueTokenResponse:
-        self.issued_passive.append(request.passive)
+        self.passive_flags.append(request.passive)
         return signed_in(*ALL_ROLES)
 
     def add_referral(self, urgency: r.Urgency.ValueType = r.URGENCY_IMMEDIATE) -> None:
@@ -82,7 +82,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 def expect_rows(page: Page, count: int) -> None:
-    """Waits until the page shows so many referrals."""
+    """Waits until the page shows `count` referrals."""
     expect(page.locator(".row")).to_have_count(count, timeout=SOON)
 
 
@@ -108,7 +108,7 @@ def test_a_new_referral_is_shown_announced_once_and_counted_in_the_title(
     expect_rows(today, 2)
     expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva")
     expect(today).to_have_title("(2) Hoy")
-    assert True in desk.issued_passive
+    assert True in desk.passive_flags
 
 
 def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
@@ -150,7 +150,7 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
         )
         page.locator("#do textarea").first.fill("ya viene en camino")
         events = page.locator("#timeline li")
-        before = events.count()
+        count_before = events.count()
         referral = desk.answers["GetReferral"]
         assert isinstance(referral, r.Referral)
         referral.etag, referral.need_code = "other", "HOU"
@@ -159,7 +159,7 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
         history.events.add().CopyFrom(history.events[0])
         history.events[-1].ClearField("clock")
         desk.version += 1
-        expect(events).to_have_count(before + 1, timeout=SOON)
+        expect(events).to_have_count(count_before + 1, timeout=SOON)
         expect(page.locator("#do textarea").first).to_have_value("ya viene en camino")
         expect(page.locator("#live")).to_have_text("La página cambió")
         page.goto("about:blank")

@@ -38,9 +38,9 @@ NOT_LISTED = {
 @pytest.fixture
 def played() -> PlayedServices:
     created = PlayedServices()
-    named = created.answers["BatchGet"]
-    assert isinstance(named, d.BatchGetResponse)
-    open_to_all = o.PublicService(
+    names_answer = created.answers["BatchGet"]
+    assert isinstance(names_answer, d.BatchGetResponse)
+    public_service = o.PublicService(
         service=POLICE,
         organization=d.Organization(id=ID, name="Comisaría", shares_with=d.SHARES_WITH_POLICE),
     )
@@ -50,16 +50,18 @@ def played() -> PlayedServices:
         "SearchServices": d.SearchServicesResponse(services=[POLICE], total_size=1),
         "GetService": POLICE,
         "BatchGet": d.BatchGetResponse(
-            organizations=named.organizations, services=[POLICE], worker_names=named.worker_names
+            organizations=names_answer.organizations,
+            services=[POLICE],
+            worker_names=names_answer.worker_names,
         ),
-        "ListPublicServices": o.ListPublicServicesResponse(services=[open_to_all], total_size=1),
+        "ListPublicServices": o.ListPublicServicesResponse(services=[public_service], total_size=1),
         "PreviewEnquiry": e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5),
     }
     return created
 
 
-def unmarked(page: str) -> list[str]:
-    """Returns the places that name the service without saying with whom it shares."""
+def unmarked_parts(page: str) -> list[str]:
+    """Returns the parts of a page that name the service without its mark."""
     main = page.partition('<main id="main"')[2].partition("</main>")[0]
     visible = re.sub(r'<span class="unseen">.*?</span>', "", main)
     return [part for part in ITEM.split(visible) if NAME in part and MARK not in part]
@@ -67,19 +69,19 @@ def unmarked(page: str) -> list[str]:
 
 def test_the_check_detects_a_service_without_its_mark() -> None:
     rows = f"<li><h3>{NAME}</h3><p>Comisaría</p></li><li><h3>Otra</h3><p>{MARK}</p></li>"
-    assert len(unmarked(f'<main id="main">{rows}</main>')) == 1
+    assert len(unmarked_parts(f'<main id="main">{rows}</main>')) == 1
 
 
 def test_d23_no_page_shows_a_police_service_without_its_mark(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    shown = {
+    page_of = {
         endpoint: page_at(client, path)
         for endpoint, path in routes(client.application)
         if endpoint not in NOT_LISTED
     }
-    assert {endpoint for endpoint, page in shown.items() if unmarked(page)} == set()
-    assert {endpoint for endpoint, page in shown.items() if NAME in page} >= {
+    assert {endpoint for endpoint, page in page_of.items() if unmarked_parts(page)} == set()
+    assert {endpoint for endpoint, page in page_of.items() if NAME in page} >= {
         "referral.show",
         "referral_new.services",
         "referral_new.check",
@@ -94,7 +96,7 @@ def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
     form = client.get("/directory").text
     for path in ("/directory", "/services"):
         page = submit(client, path, form, words="denuncia").text
-        assert (NAME in page, unmarked(page)) == (True, []), path
+        assert (NAME in page, unmarked_parts(page)) == (True, []), path
     fields = {
         "need_code": "HOU.EMG",
         "urgency": "immediate",
@@ -105,8 +107,8 @@ def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
     played.answers["GetReferral"] = r.Referral(
         id=ID, side=r.SIDE_NETWORK, allowed_verbs=["reroute"], need_code="HOU.EMG"
     )
-    several = submit(client, "/board/several", form, step="reroute", chosen=f"{ID}:v1").text
-    assert f"{NAME} · Comisaría · {MARK}" in several
+    several_page = submit(client, "/board/several", form, step="reroute", chosen=f"{ID}:v1").text
+    assert f"{NAME} · Comisaría · {MARK}" in several_page
 
 
 @pytest.mark.parametrize(

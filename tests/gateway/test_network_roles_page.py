@@ -39,10 +39,10 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
         roles=roles,
         suspension_proposed_by_worker_id=proposed_by,
     )
-    waiting = m.Invitation(
+    invitation = m.Invitation(
         id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR]
     )
-    return m.ListNetworkRolesResponse(workers=[worker, *others], invitations=[waiting])
+    return m.ListNetworkRolesResponse(workers=[worker, *others], invitations=[invitation])
 
 
 def send_form(client: FlaskClient, path: str, **fields: str) -> tuple[int, str]:

@@ -17,10 +17,10 @@ from tests.gateway.pages_gateway import EXIT
 from tests.gateway.served_gateway import SERVE, Gateway, Service, all_at
 from tests.parts.local_stack import ROOT
 
-OF_THE_API = ("/api/v1/openapi.json", "/api/v1/docs", "/hsds")
-OF_THE_SITE = ("/", "/sign-in", "/static/enlace.css", "/robots.txt")
-OF_BOTH = ("/healthz", "/readyz")
-OF_PAGES = {"Content-Security-Policy", "X-Frame-Options", "Permissions-Policy", "Set-Cookie"}
+API_PATHS = ("/api/v1/openapi.json", "/api/v1/docs", "/hsds")
+SITE_PATHS = ("/", "/sign-in", "/static/enlace.css", "/robots.txt")
+SHARED_PATHS = ("/healthz", "/readyz")
+PAGE_HEADERS = {"Content-Security-Policy", "X-Frame-Options", "Permissions-Policy", "Set-Cookie"}
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,12 @@ def statuses(gateway: Gateway, paths: tuple[str, ...]) -> dict[str, int]:
 
 
 def test_a_process_with_only_the_api_answers_systems_and_probes(api: Gateway) -> None:
-    paths = (*OF_THE_API, *OF_BOTH)
+    paths = (*API_PATHS, *SHARED_PATHS)
     assert statuses(api, paths) == dict.fromkeys(paths, 200)
     assert api.api().status_code == 200
 
 
-@pytest.mark.parametrize("path", [*OF_THE_SITE, "/quick-exit", "/live"])
+@pytest.mark.parametrize("path", [*SITE_PATHS, "/quick-exit", "/live"])
 def test_the_api_answers_the_path_of_a_page_with_a_problem(api: Gateway, path: str) -> None:
     answer = get(api, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
@@ -67,21 +67,21 @@ def test_the_api_answers_the_path_of_a_page_with_a_problem(api: Gateway, path: s
 
 
 def test_the_api_sets_no_cookie_and_has_no_policy_for_pages(api: Gateway) -> None:
-    # a page of its own, with a policy of its own
+    # the documentation of the API is a page with its own policy
     docs = "/api/v1/docs"
-    for path in {*OF_THE_API, *OF_THE_SITE, *OF_BOTH} - {docs}:
-        assert not OF_PAGES & get(api, path).headers.keys(), path
+    for path in {*API_PATHS, *SITE_PATHS, *SHARED_PATHS} - {docs}:
+        assert not PAGE_HEADERS & get(api, path).headers.keys(), path
     policy = get(api, docs).headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'self'; base-uri")
 
 
 def test_a_process_with_only_the_site_answers_people_and_probes(site: Gateway) -> None:
-    paths = (*OF_THE_SITE, *OF_BOTH)
+    paths = (*SITE_PATHS, *SHARED_PATHS)
     assert statuses(site, paths) == dict.fromkeys(paths, 200)
     assert get(site, "/quick-exit").headers["Location"] == EXIT
 
 
-@pytest.mark.parametrize("path", [*OF_THE_API, "/api/v1/people"])
+@pytest.mark.parametrize("path", [*API_PATHS, "/api/v1/people"])
 def test_the_site_answers_the_path_of_the_api_with_a_page(site: Gateway, path: str) -> None:
     answer = get(site, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
@@ -98,12 +98,12 @@ def test_a_process_without_pages_reads_none_of_their_settings(
         from_environment()
 
 
-def test_the_gateway_loads_no_library_that_it_needs_seldom_or_never() -> None:
-    """A driver of a database would cost each process 7 MB, what draws a PDF 8 MB."""
+def test_the_gateway_loads_no_library_that_it_needs_rarely_or_never() -> None:
+    """The driver of a database would cost each process 7 MB, and the library for PDFs 8 MB."""
     program = (
         "import sys; import services.gateway.__main__, services.gateway.api, services.gateway.site;"
         " print(*{'psycopg', 'kafka', 'holidays', 'pyroaring', 'reportlab'} & sys.modules.keys())"
     )
     command = [sys.executable, "-c", program]
-    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert loaded.stdout.split() == []
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.split() == []

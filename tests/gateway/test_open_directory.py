@@ -103,7 +103,7 @@ def main(text: str) -> str:
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 
-def test_the_first_page_links_to_the_directory_which_says_first_what_to_do_in_danger(
+def test_the_first_page_links_to_the_directory_which_begins_with_help_in_danger(
     client: FlaskClient,
 ) -> None:
     assert 'href="/services"' in client.get("/").text
@@ -134,7 +134,7 @@ def test_a_result_states_whom_to_call_when_and_where(
     ("total", "expected"),
     [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")],
 )
-def test_no_total_is_stated_where_services_are_not_counted(
+def test_a_total_of_a_thousand_or_more_is_not_stated_exactly(
     client: FlaskClient, played: PlayedServices, total: int, expected: str
 ) -> None:
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
@@ -144,11 +144,11 @@ def test_no_total_is_stated_where_services_are_not_counted(
 
 
 def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
-    home = service(service=d.Service(need_codes=["HOU.RENT"]))
+    shelter = service(service=d.Service(need_codes=["HOU.RENT"]))
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
-        organizations=[home.organization]
+        organizations=[shelter.organization]
     )
-    results = search(client, played, home).text.partition('<ul class="rows">')[2]
+    results = search(client, played, shelter).text.partition('<ul class="rows">')[2]
     notice = "no se dice dónde está, por seguridad"
     parts = ["Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"]
     for page in (
@@ -156,11 +156,11 @@ def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: Play
         main(client.get(f"/services/organizations/{ID}").text),
     ):
         assert missing(page, notice, *parts) == parts
-    open_page = (
+    legal_pages = (
         main(search(client, played, service()).text)
         + client.get(f"/services/organizations/{ID}").text
     )
-    assert open_page.count("Chinandega") > 2
+    assert legal_pages.count("Chinandega") > 2
 
 
 def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
@@ -184,21 +184,21 @@ def test_search_words_are_in_no_address_and_only_open_data_are_requested(
     played.calls.clear()
     # a signed-in reader sees the same, and no more
     search(enter(client), played, service(), words="abogada")
-    of_the_frame = {"IssueToken", "CountUnread", "SignIn"}
-    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS | of_the_frame
+    frame_rpcs = {"IssueToken", "CountUnread", "SignIn"}
+    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS | frame_rpcs
 
 
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = search(client, played, service(), more="siguiente", **LAWYER).text
-    first = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
-    assert played.last("ListPublicServices") == first
+    request = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
+    assert played.last("ListPublicServices") == request
     last_form = page[page.index('name="page"') - 600 :]
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', last_form)
     client.post("/services", data=dict(fields))
-    first.page_token = "siguiente"
-    assert played.last("ListPublicServices") == first
+    request.page_token = "siguiente"
+    assert played.last("ListPublicServices") == request
     tiles = r'class="tile" name="need_code" value="(\w+)"'
     assert re.findall(tiles, client.get("/services").text) == ["HOU"]
 
@@ -249,12 +249,12 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
 ) -> None:
     form = client.get("/services").text
     played.answers |= dict.fromkeys(PUBLIC_RPCS, errors.Unavailable(reason))
-    fresh = pages(played).test_client()
+    new_client = pages(played).test_client()
     # on a process that never received the numbers, and on one that did
     no_number, number = "llame a la policía si corre peligro", "tel:133"
     for text, answer in (
-        (no_number, fresh.get("/services")),
-        (no_number, fresh.get(f"/services/organizations/{ID}")),
+        (no_number, new_client.get("/services")),
+        (no_number, new_client.get(f"/services/organizations/{ID}")),
         (number, submit(client, "/services", form, words="abogada")),
     ):
         assert answer.status_code in (503, 504)
@@ -262,10 +262,12 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
             True,
             "no-store",
         )
-        never = "Puede que se haya guardado"
-        assert missing(answer.text, text, 'class="exit"', 'href="/services"', never) == [never]
+        unwanted = "Puede que se haya guardado"
+        assert missing(answer.text, text, 'class="exit"', 'href="/services"', unwanted) == [
+            unwanted
+        ]
     played.answers["ListHotlines"] = ServiceFault("INTERNAL")
-    assert fresh.get("/services").status_code in (503, 504)
+    assert new_client.get("/services").status_code in (503, 504)
 
 
 def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
@@ -311,15 +313,15 @@ def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
     with client.application.test_request_context("/services"):
         today = i18n.now().date()
         always = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
-        over = d.Schedule(
+        expired = d.Schedule(
             freq=d.FREQUENCY_WEEKLY, valid_to=str(today - timedelta(days=3)), **morning
         )
-        later = d.Schedule(
+        future = d.Schedule(
             freq=d.FREQUENCY_WEEKLY, valid_from=str(today + timedelta(days=3)), **morning
         )
         monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], **morning)
         assert hours([]) == []
-        assert hours([always, over, later, monthly]) == [
+        assert hours([always, expired, future, monthly]) == [
             "todos los días: las 24 horas",
             "otros días del mes: pregunte",
         ]

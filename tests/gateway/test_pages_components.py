@@ -14,7 +14,7 @@ from tests.gateway.pages_gateway import PlayedServices, pages
 
 TEMPLATES = Path(site.__file__).parent / "templates"
 PAGES = sorted(page for page in TEMPLATES.glob("*.html") if page.name != "parts.html")
-OWN = {
+COMPONENT_MARKUP = {
     "a row": '<li class="row',
     "an empty state": 'class="empty"',
     "a pill": 'class="pill',
@@ -28,7 +28,7 @@ OWN = {
 @pytest.mark.parametrize("template", PAGES, ids=lambda page: page.name)
 def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
     text = template.read_text()
-    assert [name for name, markup in OWN.items() if markup in text] == []
+    assert [name for name, markup in COMPONENT_MARKUP.items() if markup in text] == []
 
 
 def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
@@ -37,18 +37,18 @@ def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
     The deadlines on the board then had no server time, and late referrals were shown as calm.
     """
     with pages(PlayedServices()).test_request_context("/"):
-        framed = frame.context().keys()
+        frame_names = frame.context().keys()
     calls = [
-        (file.name, node.lineno, word.arg)
+        (file.name, node.lineno, keyword.arg)
         for file in Path(site.__file__).parent.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "render_template"
-        for word in node.keywords
+        for keyword in node.keywords
     ]
     assert len(calls) > 100
-    assert [call for call in calls if call[2] in framed] == []
+    assert [call for call in calls if call[2] in frame_names] == []
 
 
 def test_the_lines_of_templates_end_at_a_hundred_characters() -> None:

@@ -1,6 +1,6 @@
 """A consent, one page after the other.
 
-No answer is filled in before the person answers, and the receipt holds only what she said.
+No answer is filled in before the person answers, and the receipt contains only her answers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tests.gateway.pages_gateway import PlayedServices, enter, pages, send, sign
 
 LATER = Timestamp(seconds=4_000_000_000)
 LONG_AGO = Timestamp(seconds=1_180_000_000)
-SEVEN = list(vocabulary.TABLES["explained"])
+EXPLAINED_CODES = list(vocabulary.TABLES["explained"])
 NO_TO_ALL = {f"answer_{group}": "no" for group in vocabulary.TABLES["field_group"]}
 ANSWERS = {**NO_TO_ALL, "answer_identity": "yes", "answer_health": "yes"}
-GIVEN = {
+LAST_ANSWERS = {
     "giver_code": "person",
     "assent_code": "given",
     "manner_code": "spoken",
@@ -44,7 +44,7 @@ def played() -> PlayedServices:
 
 
 def hidden_fields(page: str) -> MultiDict[str, str]:
-    """Returns the hidden fields of the one form of a page of the consent."""
+    """Returns the hidden fields of the form on a page of the consent."""
     form = next(
         form
         for form in re.findall(r'<form method="post".*?</form>', page, re.DOTALL)
@@ -54,7 +54,7 @@ def hidden_fields(page: str) -> MultiDict[str, str]:
 
 
 def send_page(client: FlaskClient, page: TestResponse, **fields: object) -> TestResponse:
-    """Sends the page with what is filled in, as a browser would."""
+    """Sends the page as a browser would, with these fields filled in."""
     data = hidden_fields(page.text)
     for name, value in fields.items():
         data.setlist(name, value if isinstance(value, list) else [str(value)])
@@ -62,26 +62,26 @@ def send_page(client: FlaskClient, page: TestResponse, **fields: object) -> Test
 
 
 def second_page(client: FlaskClient) -> TestResponse:
-    """Returns the page that asks for which help and for which of her data."""
-    return send_page(client, client.get(CONSENT), explained_codes=SEVEN)
+    """Returns the page that asks for the purposes, and for each group of her data."""
+    return send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES)
 
 
 def last_page(client: FlaskClient) -> TestResponse:
-    """Returns the page that asks how the consent was given."""
+    """Returns the page that asks who gave the consent, and how."""
     return send_page(client, second_page(client), purpose_codes="HOU", **ANSWERS)
 
 
-def ticked(page: TestResponse) -> int:
+def ticked_count(page: TestResponse) -> int:
     return len(re.findall(r"<input[^>]* checked", page.text))
 
 
-def offered(page: TestResponse, name: str) -> list[str]:
+def choices_of(page: TestResponse, name: str) -> list[str]:
     """Returns the choices of a question."""
     return re.findall(rf'name="{name}" value="(\w+)"', page.text)
 
 
-def answer_draft(played: PlayedServices, age: r.AgeBand.ValueType) -> None:
-    """Has the service answer the draft of a referral for a person of this age."""
+def set_draft(played: PlayedServices, age: r.AgeBand.ValueType) -> None:
+    """Sets the referral to a draft for a person of this age."""
     played.answers["GetReferral"] = r.Referral(
         id=ID,
         etag="1",
@@ -96,13 +96,13 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     first = client.get(CONSENT)
-    second = send_page(client, first, explained_codes=SEVEN)
+    second = send_page(client, first, explained_codes=EXPLAINED_CODES)
     third = send_page(client, second, purpose_codes="HOU.EMG", **ANSWERS)
-    assert [(page.status_code, ticked(page)) for page in (first, second, third)] == [
+    assert [(page.status_code, ticked_count(page)) for page in (first, second, third)] == [
         (200, 0)
-    ] * 3, "nothing is ticked before she answers"
+    ] * 3, "nothing is ticked_count before she answers"
     assert played.requests("CreateReceipt") + played.requests("UpdateReferral") == []
-    assert send_page(client, third, **GIVEN).location == f"/referrals/{ID}/check"
+    assert send_page(client, third, **LAST_ANSWERS).location == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
     assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
@@ -114,24 +114,26 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-02T05:59:00Z", "the whole day in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
-    send_page(client, third, **GIVEN)
-    first_request, again = played.requests("CreateReceipt")
-    assert first_request.request_id == again.request_id, "the form sent twice makes one receipt"
+    send_page(client, third, **LAST_ANSWERS)
+    first_request, second_request = played.requests("CreateReceipt")
+    assert first_request.request_id == second_request.request_id, (
+        "the form sent twice makes one receipt"
+    )
 
 
 def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
     client: FlaskClient,
 ) -> None:
-    answer = send_page(client, client.get(CONSENT), explained_codes=SEVEN[1:])
+    answer = send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES[1:])
     named = re.findall(r'href="#point_(\w+)"', answer.text)
-    assert (answer.status_code, named, ticked(answer)) == (422, [SEVEN[0]], 6)
+    assert (answer.status_code, named, ticked_count(answer)) == (422, [EXPLAINED_CODES[0]], 6)
 
 
 def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient) -> None:
     answers = {"answer_identity": "yes", "answer_health": "no"}
     answer = send_page(client, second_page(client), purpose_codes="HOU", **answers)
     unanswered = set(re.findall(r'href="#(answer_\w+)"', answer.text))
-    assert (answer.status_code, unanswered, ticked(answer)) == (
+    assert (answer.status_code, unanswered, ticked_count(answer)) == (
         422,
         NO_TO_ALL.keys() - answers.keys(),
         2,
@@ -150,7 +152,7 @@ def test_no_to_the_rest_answers_every_open_group_with_no(
         no_to_the_rest="1",
     )
     assert third.status_code == 200
-    send_page(client, third, **GIVEN)
+    send_page(client, third, **LAST_ANSWERS)
     assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
@@ -162,30 +164,30 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
         answer = send_page(client, second, purpose_codes="HOU", **answers)
         assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
     back = send_page(client, answer, back="1")
-    assert ticked(back) == len(NO_TO_ALL), "her answers can be changed"
+    assert ticked_count(back) == len(NO_TO_ALL), "her answers can be changed"
     assert played.requests("CreateReceipt") == []
 
 
 def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
-    second = send_page(client, last_page(client), back="1", **GIVEN)
-    assert ticked(second) == len(ANSWERS)
+    second = send_page(client, last_page(client), back="1", **LAST_ANSWERS)
+    assert ticked_count(second) == len(ANSWERS)
     first = send_page(client, second, back="1", purpose_codes="HOU", **ANSWERS)
-    assert ticked(first) == 7
-    second = send_page(client, first, explained_codes=SEVEN)
+    assert ticked_count(first) == 7
+    second = send_page(client, first, explained_codes=EXPLAINED_CODES)
     third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
-    assert ticked(third) == 4, "giver, a child's assent, manner, and that nobody listened"
+    assert ticked_count(third) == 4, "giver, a child's assent, manner, and that nobody listened"
     assert 'value="2027-02-01"' in third.text
 
 
 @pytest.mark.parametrize(
     ("answers", "missing"),
-    [({}, "point_uses"), ({"explained_codes": SEVEN}, "answer_identity")],
+    [({}, "point_uses"), ({"explained_codes": EXPLAINED_CODES}, "answer_identity")],
 )
 def test_no_page_can_be_skipped(
     answers: dict[str, object], missing: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     fields = hidden_fields(client.get(CONSENT).text).to_dict()
-    answer = client.post(CONSENT, data={**fields, "page": "manner", **GIVEN, **answers})
+    answer = client.post(CONSENT, data={**fields, "page": "manner", **LAST_ANSWERS, **answers})
     assert (answer.status_code, f'href="#{missing}"' in answer.text) == (422, True)
     assert played.requests("CreateReceipt") == []
 
@@ -209,8 +211,8 @@ def test_an_explanation_about_one_organisation_is_no_consent_for_another(
 ) -> None:
     third = last_page(client)
     played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
-    answer = send_page(client, third, **GIVEN)
-    assert (answer.status_code, "Cambió el servicio" in answer.text, ticked(answer)) == (
+    answer = send_page(client, third, **LAST_ANSWERS)
+    assert (answer.status_code, "Cambió el servicio" in answer.text, ticked_count(answer)) == (
         422,
         True,
         0,
@@ -218,10 +220,10 @@ def test_an_explanation_about_one_organisation_is_no_consent_for_another(
     assert played.requests("CreateReceipt") == []
 
 
-def test_for_a_child_who_was_not_asked_a_best_interest_decision_and_her_assent_have_to_be_recorded(
+def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_of_her_assent(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer_draft(played, r.AGE_BAND_0_TO_11)
+    set_draft(played, r.AGE_BAND_0_TO_11)
     second = send_page(client, client.get(CONSENT), unasked="1")
     third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
     assert 'value="guardian"' not in third.text
@@ -248,14 +250,14 @@ def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
     refusal: errors.Refusal, sentence: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["CreateReceipt"] = refusal
-    answer = send_page(client, last_page(client), **GIVEN)
+    answer = send_page(client, last_page(client), **LAST_ANSWERS)
     assert (answer.status_code, sentence in answer.text) == (422, True)
 
 
 def test_reading_the_text_in_another_language_unticks_nothing(client: FlaskClient) -> None:
-    again = send_page(client, client.get(CONSENT), explained_codes=SEVEN[:3], speak="fr")
-    assert (again.status_code, "faire une pause" in again.text, ticked(again)) == (200, True, 3)
-    assert "faire une pause" in send_page(client, again, explained_codes=SEVEN[:4]).text, (
+    page = send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES[:3], speak="fr")
+    assert (page.status_code, "faire une pause" in page.text, ticked_count(page)) == (200, True, 3)
+    assert "faire une pause" in send_page(client, page, explained_codes=EXPLAINED_CODES[:4]).text, (
         "the next page keeps the language"
     )
 
@@ -272,7 +274,7 @@ def test_only_consents_that_the_service_names_for_the_referral_are_offered(
 def test_the_text_to_read_aloud_is_in_the_persons_language(client: FlaskClient) -> None:
     page = client.get(f"{CONSENT}?read=fr").text
     assert ('<html lang="es"' in page, "faire une pause" in page) == (True, True)
-    assert [code for code in SEVEN if f'value="{code}"' not in page] == []
+    assert [code for code in EXPLAINED_CODES if f'value="{code}"' not in page] == []
 
 
 def test_a_refused_sending_says_what_is_missing_and_keeps_the_note(
@@ -290,22 +292,22 @@ def test_a_refused_sending_says_what_is_missing_and_keeps_the_note(
 def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer_draft(played, r.AGE_BAND_UNSPECIFIED)
+    set_draft(played, r.AGE_BAND_UNSPECIFIED)
     third = last_page(client)
-    assert offered(third, "adult_ground_code") == [
+    assert choices_of(third, "adult_ground_code") == [
         "her_word",
         "document",
         "known_to_service",
         "unmistakable",
         "unknown",
     ]
-    assert ticked(third) == 0, "no ground for being an adult is preselected"
+    assert ticked_count(third) == 0, "no ground for being an adult is preselected"
     for answers, missing, count in (
         ({}, "adult_ground_code", 1),
         ({"giver_code": "guardian", "adult_ground_code": "unknown"}, "assent_code", 3),
     ):
         answer = send_page(client, third, manner_code="spoken", **answers)
-        assert (answer.status_code, f'href="#{missing}"' in answer.text, ticked(answer)) == (
+        assert (answer.status_code, f'href="#{missing}"' in answer.text, ticked_count(answer)) == (
             422,
             True,
             count,
@@ -329,14 +331,14 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
 def test_b6_only_a_small_child_can_be_recorded_as_too_young(
     age: r.AgeBand.ValueType, choices: list[str], played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer_draft(played, age)
-    assert offered(last_page(client), "assent_code") == choices
+    set_draft(played, age)
+    assert choices_of(last_page(client), "assent_code") == choices
 
 
-def test_b6_a_childs_no_comes_back_with_what_is_possible(
+def test_b6_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer_draft(played, r.AGE_BAND_12_TO_17)
+    set_draft(played, r.AGE_BAND_12_TO_17)
     played.answers["CreateReceipt"] = errors.Conflict("assent_required")
     answer = send_page(
         client,
@@ -345,25 +347,25 @@ def test_b6_a_childs_no_comes_back_with_what_is_possible(
         manner_code="spoken",
         assent_code="refused",
     )
-    assert (answer.status_code, ticked(answer)) == (422, 3)
+    assert (answer.status_code, ticked_count(answer)) == (422, 3)
     assert "Contra su no, solo por su interés superior, entre dos." in answer.text
 
 
 def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_override(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    answer_draft(played, r.AGE_BAND_25_TO_59)
-    ends = "Si lo da otra persona por una adulta, termina a las 72 horas, sin esta fecha."
+    set_draft(played, r.AGE_BAND_25_TO_59)
+    time_limit = "Si lo da otra persona por una adulta, termina a las 72 horas, sin esta fecha."
     third = last_page(client)
     assert (
-        offered(third, "giver_code"),
-        offered(third, "giver_ground_code"),
-        ends in third.text,
+        choices_of(third, "giver_code"),
+        choices_of(third, "giver_ground_code"),
+        time_limit in third.text,
     ) == (["person"], [], False)
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
     rescuer = enter(pages(played).test_client())
     third = last_page(rescuer)
-    assert (offered(third, "giver_code"), ends in third.text) == (
+    assert (choices_of(third, "giver_code"), time_limit in third.text) == (
         ["person", "guardian", "authority"],
         True,
     )
@@ -399,7 +401,7 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     receipt.ClearField("confirm_until_time")
     page = client.get(RECEIPT).text
     assert ("Anótelo otra vez" in page, confirm in page) == (True, False)
-    # its time is over
+    # the time of the consent is over
     receipt.until_time.CopyFrom(LONG_AGO)
     receipt.confirm_until_time.CopyFrom(LONG_AGO)
     page = client.get(RECEIPT).text
@@ -417,9 +419,9 @@ def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
-@pytest.mark.parametrize(("until", "over"), [(LATER, False), (LONG_AGO, True)])
+@pytest.mark.parametrize(("until", "is_over"), [(LATER, False), (LONG_AGO, True)])
 def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of_access(
-    until: Timestamp, over: bool, played: PlayedServices, client: FlaskClient
+    until: Timestamp, is_over: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReceipt"] = p.Receipt(
         id=ID, genuine=True, giver_code=p.GIVER_PERSON, live=True, until_time=until
@@ -429,7 +431,7 @@ def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of
         "Ya venció" in page,
         "El acceso termina al instante" in page,
         "Retirar este consentimiento" in page,
-    ) == (over, not over, True)
+    ) == (is_over, not is_over, True)
 
 
 def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_anything(
@@ -461,6 +463,9 @@ def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> Non
     answers = send_page(client, manner, back="1")
     refused = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1")
     refused_answers = send_page(client, refused, back="1")
-    assert (ticked(answers), ticked(refused_answers)) == (len(NO_TO_ALL), len(NO_TO_ALL))
+    assert (ticked_count(answers), ticked_count(refused_answers)) == (
+        len(NO_TO_ALL),
+        len(NO_TO_ALL),
+    )
     marked = re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text)
     assert marked == ["health"]

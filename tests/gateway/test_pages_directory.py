@@ -1,6 +1,6 @@
-"""The directory's pages: their calls to the services, and what they show.
+"""The directory's pages: their calls to the services, and their contents.
 
-They show capacity, places, languages, and whom a service accepts.
+The contents are capacity, places, languages, and the people whom a service accepts.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ class Fields(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.forms: list[list[tuple[str, str]]] = []
-        self._ours = False
+        self._is_directory_form = False
         self._select = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self._ours = attributes.get("action", "").partition("#")[0] == "/directory"
-            self.forms += [[]] if self._ours else []
-        elif tag == "input" and self._ours:
+            self._is_directory_form = attributes.get("action", "").partition("#")[0] == "/directory"
+            self.forms += [[]] if self._is_directory_form else []
+        elif tag == "input" and self._is_directory_form:
             self.forms[-1].append((attributes["name"], attributes.get("value", "")))
         elif tag == "select":
             self._select = attributes["name"]
-        elif tag == "option" and self._ours and "selected" in attributes:
+        elif tag == "option" and self._is_directory_form and "selected" in attributes:
             self.forms[-1].append((self._select, attributes["value"]))
 
 
 def room(**fields: object) -> d.Capacity:
-    """Returns a capacity: open with two beds since this morning.
+    """Returns a capacity that was stated five hours ago: open, with two beds.
 
-    With `declined`, a request was declined two hours ago.
+    With `declined`, the service declined a request two hours ago.
     """
     created = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
     created.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
@@ -89,7 +89,7 @@ def results_page(client: FlaskClient, played: PlayedServices, **service: object)
     return send(client, "/directory", words="albergue").text
 
 
-def search(**filters: Any) -> d.SearchServicesRequest:
+def search_request(**filters: Any) -> d.SearchServicesRequest:
     """Returns the request of a search for the word "casa"."""
     return d.SearchServicesRequest(words="casa", page_size=25, count_country="NI", **filters)
 
@@ -118,7 +118,7 @@ def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     assert (">Sin lugar</span>" in page, ">Hay lugar</span>" in page) == (True, False)
 
 
-def test_the_choice_of_a_service_for_a_referral_shows_the_doubt_too(
+def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     reason = d.MatchReason(
@@ -186,13 +186,13 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     pressed: list[str],
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
-    assert played.last("SearchServices") == search(**filters)
+    assert played.last("SearchServices") == search_request(**filters)
     assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed
     client.post("/directory", data=MultiDict([*Fields(page).forms[0], ("chip", chip)]))
-    assert played.last("SearchServices") == search()
+    assert played.last("SearchServices") == search_request()
 
 
-def test_a_search_leads_to_its_results_which_on_a_phone_are_below_the_form(
+def test_a_search_leads_to_its_results_because_they_are_below_the_form_on_a_phone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     tiles = client.get("/directory").text
@@ -241,14 +241,14 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     ]
     form = [field for field in Fields(page).forms[-1] if field[0] != "page"]
     client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
-    assert played.last("SearchServices") == search(department="NI-LE")
+    assert played.last("SearchServices") == search_request(department="NI-LE")
     page = send(client, "/directory", words="casa", department="NI-LE").text
     client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all departments
-    assert played.last("SearchServices") == search()
+    assert played.last("SearchServices") == search_request()
 
 
 @pytest.mark.parametrize(
-    ("request_fields", "country", "drawn"),
+    ("request_fields", "country", "has_map"),
     [
         ({}, "NI", True),
         ({"country": "CR"}, "CR", False),
@@ -257,12 +257,12 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         ({"country": "../.."}, "NI", True),
     ],
 )
-def test_counts_are_for_the_searched_or_own_country_and_without_outlines_in_a_table(
+def test_counts_are_for_the_searched_or_the_readers_country_and_need_no_map(
     client: FlaskClient,
     played: PlayedServices,
     request_fields: dict[str, str],
     country: str,
-    drawn: bool,
+    has_map: bool,
 ) -> None:
     counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
     played.answers["SearchServices"] = d.SearchServicesResponse(
@@ -270,7 +270,7 @@ def test_counts_are_for_the_searched_or_own_country_and_without_outlines_in_a_ta
     )
     page = send(client, "/directory", words="casa", **request_fields).text
     assert played.last("SearchServices").count_country == country
-    assert ('<svg class="map"' in page) is drawn
+    assert ('<svg class="map"' in page) is has_map
     assert "Servicios encontrados por departamento" in page
 
 
@@ -372,14 +372,14 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
 ) -> None:
     page = results_page(client, played, organization_id="f" * 32, active=True)
     assert f'href="/referrals/new?service={ID}"' in page
-    bed = d.Service(
+    shelter = d.Service(
         id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"]
     )
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[bed])
+    played.answers["BatchGet"] = d.BatchGetResponse(services=[shelter])
     first = client.get(f"/referrals/new?service={ID}").text
     assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
     played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[d.Match(service=bed, verdict=d.VERDICT_ASK)]
+        matches=[d.Match(service=shelter, verdict=d.VERDICT_ASK)]
     )
     played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(
         id=ID, etag="d", state=r.STATE_DRAFT, person_id=ID
@@ -412,7 +412,7 @@ def answer_all(client: FlaskClient, page: str) -> TestResponse:
 
 
 @pytest.mark.parametrize("matches", [True, False])
-def test_a_chosen_service_that_does_not_fit_is_marked_and_others_are_offered(
+def test_a_chosen_service_that_does_not_fit_is_named_with_the_reason(
     client: FlaskClient, played: PlayedServices, matches: bool
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
@@ -421,12 +421,10 @@ def test_a_chosen_service_that_does_not_fit_is_marked_and_others_are_offered(
     reason = d.MatchReason(
         criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT, reason_code="age_too_low"
     )
-    too_young = d.Match(
+    match = d.Match(
         service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason]
     )
-    played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[too_young] if matches else []
-    )
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match] if matches else [])
     first = client.get(f"/referrals/new?service={ID}").text
     page = answer_all(client, first).text
     assert played.requests("CreatePerson") + played.requests("CreateReferral") == []

@@ -1,4 +1,4 @@
-"""The pages on which an enquiry is made: few questions, and a preview of what is sent.
+"""The pages on which an enquiry is made: few questions, and a preview of the enquiry.
 
 Nothing is asked twice.
 """
@@ -36,15 +36,15 @@ def played() -> PlayedServices:
     service = d.Service(
         id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer"
     )
-    own = d.Service(
+    own_service = d.Service(
         id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes"
     )
-    closed = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
+    unsuitable_service = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[
             d.Match(service=service, verdict=d.VERDICT_FITS),
-            d.Match(service=own, verdict=d.VERDICT_FITS),
-            d.Match(service=closed, verdict=d.VERDICT_DOES_NOT_FIT),
+            d.Match(service=own_service, verdict=d.VERDICT_FITS),
+            d.Match(service=unsuitable_service, verdict=d.VERDICT_DOES_NOT_FIT),
         ]
     )
     played.answers["PreviewEnquiry"] = e.EnquiryPreview(
@@ -60,8 +60,8 @@ def post(client: FlaskClient, path: str = "/enquiries/new", **fields: str) -> tu
     return answer.status_code, answer.text, answer.location or ""
 
 
-def unfolded(page: str) -> str:
-    """Returns the page without what is folded."""
+def without_folded_parts(page: str) -> str:
+    """Returns the page without its folded parts."""
     return re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
 
 
@@ -82,7 +82,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
     assert {name: fields[name] for name in expected} == expected
 
 
-def test_the_form_does_not_deny_the_department_that_the_services_will_read(
+def test_the_form_does_not_claim_to_hide_the_department_that_the_services_read(
     client: FlaskClient,
 ) -> None:
     page = client.get("/enquiries/new").text
@@ -100,7 +100,7 @@ def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
     assert (status, page.count('class="error"'), Form(page).fields["age_band"]) == (422, 3, "18-24")
 
 
-def test_own_services_and_those_that_do_not_fit_are_not_asked(
+def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     status, page, _ = post(client, **ENQUIRY_FORM)
@@ -152,7 +152,7 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
 
-def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
+def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excludes(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     status, _, location = post(
@@ -173,7 +173,7 @@ def test_an_enquiry_is_sent_with_all_answers_and_without_those_whom_she_named(
     assert request.request_id == "once"
 
 
-def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it(
+def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse(
@@ -185,32 +185,32 @@ def test_nobody_is_asked_where_she_is_not_safe_and_going_back_does_not_forget_it
     _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
     assert Form(page).fields["unsafe_departments"] == "NI-LE"
-    named = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
+    exclusions = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
     for page in (
-        post(client, **ENQUIRY_FORM, **named, back="1")[1],
-        post(client, need_code="", **named)[1],
+        post(client, **ENQUIRY_FORM, **exclusions, back="1")[1],
+        post(client, need_code="", **exclusions)[1],
     ):
-        assert {name: Form(page).fields[name] for name in named} == named
+        assert {name: Form(page).fields[name] for name in exclusions} == exclusions
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
-    _, page, _ = post(client, **ENQUIRY_FORM, **named)
-    assert {name: Form(page).fields[name] for name in named} == named, (
+    _, page, _ = post(client, **ENQUIRY_FORM, **exclusions)
+    assert {name: Form(page).fields[name] for name in exclusions} == exclusions, (
         "the answers are kept even if nobody is left to be asked"
     )
 
 
-def test_d23_the_question_is_visible_needs_an_answer_and_loses_nothing(
+def test_d23_the_question_where_she_is_not_safe_is_visible_and_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = client.get("/enquiries/new").text
-    assert "<legend>¿Con quién o dónde no está a salvo?" in unfolded(form)
-    unanswered = {name: value for name, value in ENQUIRY_FORM.items() if name != "unsafe_code"}
-    status, page, _ = post(client, **unanswered, sure="1")
+    assert "<legend>¿Con quién o dónde no está a salvo?" in without_folded_parts(form)
+    without_answer = {name: value for name, value in ENQUIRY_FORM.items() if name != "unsafe_code"}
+    status, page, _ = post(client, **without_answer, sure="1")
     assert (status, 'id="unsafe_code-error"' in page) == (422, True)
-    assert {name: Form(page).fields[name] for name in unanswered} == unanswered
-    named = ENQUIRY_FORM | {"unsafe_code": "named"}
-    status, page, _ = post(client, **named)
-    assert (status, "No preguntar a" in unfolded(page)) == (200, True)
-    status, page, _ = post(client, **named, sure="1")
+    assert {name: Form(page).fields[name] for name in without_answer} == without_answer
+    without_names = ENQUIRY_FORM | {"unsafe_code": "named"}
+    status, page, _ = post(client, **without_names)
+    assert (status, "No preguntar a" in without_folded_parts(page)) == (200, True)
+    status, page, _ = post(client, **without_names, sure="1")
     assert (
         status,
         'id="excluded_organization_ids-error"' in page,
@@ -242,8 +242,8 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     )
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
     # a typed name is searched for first
-    for pressed in ({"unsafe_look": "1"}, {"sure": "1"}):
-        status, page, _ = post(client, **ENQUIRY_FORM, **pressed, unsafe_search="san josé")
+    for button in ({"unsafe_look": "1"}, {"sure": "1"}):
+        status, page, _ = post(client, **ENQUIRY_FORM, **button, unsafe_search="san josé")
         assert (status, played.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
     assert played.requests("CreateEnquiry") == []
@@ -261,21 +261,27 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
 
 
 @pytest.mark.parametrize(
-    ("fitting", "asked", "more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
+    ("fitting_count", "asked_count", "has_more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
 )
-def test_the_page_says_so_when_more_services_fit_than_one_enquiry_asks(
-    played: PlayedServices, client: FlaskClient, fitting: int, asked: int, more: bool
+def test_the_page_states_that_more_services_fit_than_one_enquiry_asks(
+    played: PlayedServices,
+    client: FlaskClient,
+    fitting_count: int,
+    asked_count: int,
+    has_more: bool,
 ) -> None:
-    services = [d.Service(id=f"{number:032x}", organization_id=OTHER) for number in range(fitting)]
+    services = [
+        d.Service(id=f"{number:032x}", organization_id=OTHER) for number in range(fitting_count)
+    ]
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
     _, page, _ = post(client, **ENQUIRY_FORM)
-    assert len(played.last("PreviewEnquiry").service_ids) == asked
-    assert ("Encajan más servicios de los que caben en una consulta" in page) == more
+    assert len(played.last("PreviewEnquiry").service_ids) == asked_count
+    assert ("Encajan más servicios de los que caben en una consulta" in page) == has_more
 
 
-def test_the_page_says_so_when_no_service_fits_and_asks_nobody(
+def test_the_page_states_that_no_service_fits_and_has_no_button_to_ask(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()

@@ -70,9 +70,9 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     assert "Set-Cookie" not in wrong.headers
     played.answers[rpc] = accepted
     send(visitor, form, **SIGN_IN, **REFERENCE)
-    stored = visitor.get_cookie("d")
-    assert stored is not None
-    assert (len(stored.value), stored.max_age, stored.http_only, stored.same_site) == (
+    cookie = visitor.get_cookie("d")
+    assert cookie is not None
+    assert (len(cookie.value), cookie.max_age, cookie.http_only, cookie.same_site) == (
         43,
         180 * 24 * 3600,
         True,
@@ -83,16 +83,16 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     send(visitor, "/my-referral", **REFERENCE)
     assert played.calls[-1][2].origin == {
         "client-address": "127.0.0.1",
-        "client-device": stored.value,
+        "client-device": cookie.value,
     }
 
 
 def test_a_device_with_an_invalid_cookie_is_a_new_device(visitor: FlaskClient) -> None:
     visitor.set_cookie("d", "x; path=/")
     send(visitor, "/my-referral", **REFERENCE)
-    stored = visitor.get_cookie("d")
-    assert stored is not None
-    assert len(stored.value) == 43
+    cookie = visitor.get_cookie("d")
+    assert cookie is not None
+    assert len(cookie.value) == 43
 
 
 def test_signing_out_ends_the_session_everywhere(
@@ -118,7 +118,7 @@ def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskCl
     assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_CLOSED, False)
 
 
-def test_more_free_places_than_there_are_is_refused_with_what_to_correct(
+def test_more_free_places_than_the_total_are_refused_with_an_explanation(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SetCapacity"] = errors.Invalid(("capacity.available", "out_of_range"))
@@ -127,7 +127,7 @@ def test_more_free_places_than_there_are_is_refused_with_what_to_correct(
 
 
 def offer_beds(played: PlayedServices, available: int, intake: d.Intake.ValueType) -> None:
-    """Has the directory list one shelter with this capacity."""
+    """Sets the directory to one shelter with this capacity."""
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=12, intake=intake)
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[shelter])
@@ -146,8 +146,8 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     request = played.last("SetCapacity")
     assert (request.etag, request.capacity.available) == ("v7", 2)
     played.answers["SetCapacity"] = errors.Stale()
-    late = send(client, "/today", f"/capacity/{ID}", **form)
-    assert (late.status_code, "Otra persona acaba de decirlo" in late.text) == (422, True)
+    stale = send(client, "/today", f"/capacity/{ID}", **form)
+    assert (stale.status_code, "Otra persona acaba de decirlo" in stale.text) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_calls_to_services_are_made_in_the_workers_name_and_language(
 
 
 def member(played: PlayedServices) -> d.Organization:
-    """Returns the approved member without a manager that the directory answers."""
+    """Makes the organisation of the page an approved member without a manager; returns it."""
     organization = played.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
     organization.id, organization.has_manager = OTHER, False
@@ -266,7 +266,7 @@ def member(played: PlayedServices) -> d.Organization:
     return organization
 
 
-def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(
+def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     organization = member(played)
@@ -288,7 +288,7 @@ def test_the_coordination_invites_the_first_manager_of_a_member_that_has_none(
         (d.ORGANIZATION_STATUS_PROBATION, False, OTHER, True),
         (d.ORGANIZATION_STATUS_APPROVED, True, OTHER, False),
         (d.ORGANIZATION_STATUS_SUSPENDED, False, OTHER, False),
-        # the worker who registered it waits for another's approval
+        # the coordinator who registered the member cannot invite its manager
         (d.ORGANIZATION_STATUS_PROBATION, False, ID, False),
     ):
         organization.status, organization.has_manager = status, has_manager

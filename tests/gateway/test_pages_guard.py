@@ -24,6 +24,7 @@ from tests.gateway.pages_gateway import (
     SECRET,
     PlayedServices,
     enter,
+    missing,
     page_at,
     pages,
     routes,
@@ -79,15 +80,15 @@ PUBLIC = {
 }  # fmt: skip
 
 
-def test_every_page_declares_who_may_open_it_and_only_the_listed_ones_are_public() -> None:
+def test_every_page_declares_who_may_open_it_and_only_listed_pages_are_public() -> None:
     app = pages(PlayedServices())
-    ours = {
+    access_of = {
         rule.endpoint: access.declaration_of(app, rule.endpoint)
         for rule in app.url_map.iter_rules()
         if not rule.rule.startswith((*PATHS, *PROBES))
     }
-    assert None not in ours.values()
-    assert {endpoint for endpoint, page in ours.items() if page and page.is_public} == PUBLIC
+    assert None not in access_of.values()
+    assert {endpoint for endpoint, page in access_of.items() if page and page.is_public} == PUBLIC
 
 
 def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +170,7 @@ def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> N
             continue
         page = answer.text
         parts = ('class="exit"', 'href="/quick-exit"', '<html lang="es"')
-        assert [part for part in parts if part not in page] == [], endpoint
+        assert missing(page, *parts) == [], endpoint
         assert not re.search(
             r"<style|\sstyle=|\son\w+=|<script(?! src=\"/static/)|javascript:", page
         ), endpoint
@@ -191,33 +192,37 @@ def test_error_pages_have_the_security_headers_too(client: FlaskClient) -> None:
 
 
 def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
-    checked = 0
-    # they change nothing, or a repeat does no harm
-    reads = ("/sign-in", "/sign-out", "/my-referral", "/directory", "/services#found")
+    form_count = 0
+    # forms that change nothing, or that may be sent twice without harm
+    harmless_targets = ("/sign-in", "/sign-out", "/my-referral", "/directory", "/services#found")
     for endpoint, path in routes(client.application):
         for form, hidden in Elements(page_at(client, path)).forms:
             if form.get("method", "get") == "get":
                 continue
-            checked += 1
+            form_count += 1
             action = form.get("action", "")
             assert hidden.get("form_token"), (endpoint, action)
             request_id = hidden.get("request_id", "")
-            assert action in reads or re.fullmatch(r"[0-9a-f]{32}", request_id), (endpoint, action)
-    assert checked > 60
+            assert action in harmless_targets or re.fullmatch(r"[0-9a-f]{32}", request_id), (
+                endpoint,
+                action,
+            )
+    assert form_count > 60
 
 
 def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) -> None:
-    own = {"username", "name", "current-password", "new-password"}  # the worker's own
-    checked = 0
+    # a password manager may fill in these fields of a worker
+    allowed = {"username", "name", "current-password", "new-password"}
+    field_count = 0
     for endpoint, path in routes(client.application):
         for field in Elements(page_at(client, path)).typed:
-            checked += 1
-            assert field.get("autocomplete") in own | {"off"}, (endpoint, field["name"])
+            field_count += 1
+            assert field.get("autocomplete") in allowed | {"off"}, (endpoint, field["name"])
             assert field.get("spellcheck") == "false" or field.get("type") in (
                 "password",
                 "email",
             ), (endpoint, field["name"])
-    assert checked > 100
+    assert field_count > 100
 
 
 @pytest.mark.parametrize(
@@ -248,10 +253,10 @@ def test_every_post_without_a_token_changes_nothing(
 
 
 def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:
-    their_token = token_of(client.get("/line/new").text)
+    token = token_of(client.get("/line/new").text)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
-    other = enter(pages(played).test_client())
-    assert other.post("/line/new", data={"form_token": their_token}).status_code == 403
+    other_client = enter(pages(played).test_client())
+    assert other_client.post("/line/new", data={"form_token": token}).status_code == 403
 
 
 def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
@@ -318,8 +323,8 @@ def test_quick_exit_ends_the_session_and_leads_away(
 def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
     visitor: FlaskClient,
 ) -> None:
-    looked_up = send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821")
-    assert looked_up.status_code == 200
+    status_page = send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821")
+    assert status_page.status_code == 200
     device = visitor.get_cookie("d")
     assert device is not None
     visitor.get("/quick-exit")
@@ -392,8 +397,8 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     played.standings["referrals"] = Standing(answers=False, ready=False, publishes=False)
     played.standings["notifications"] = Standing(answers=True, ready=True, publishes=False)
     assert visitor.get("/healthz").json == {"status": "alive"}
-    ready = visitor.get("/readyz")
-    assert (ready.status_code, ready.json) == (200, {"status": "ready"})
+    readiness = visitor.get("/readyz")
+    assert (readiness.status_code, readiness.json) == (200, {"status": "ready"})
     page = visitor.get("/status")
     assert page.status_code == 200
     assert re.findall(r'class="pill (\w+)">([^<]+)<', page.text) == [
@@ -436,10 +441,13 @@ def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> No
             call.set_result(health_pb2.HealthCheckResponse(status=status))
         return call
 
-    yes, no = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    serving, not_serving = (
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    )
     assert [
-        standing_of(health_future(yes), health_future(yes), health_future(facts)).holds
-        for facts in (yes, no, None)
+        standing_of(health_future(serving), health_future(serving), health_future(facts)).holds
+        for facts in (serving, not_serving, None)
     ] == [False, True, False]
 
 

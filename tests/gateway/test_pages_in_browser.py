@@ -1,7 +1,7 @@
 """The pages in a real browser.
 
-They are valid HTML, axe finds nothing at all, a narrow phone scrolls in one direction only, and
-quick exit works.
+They are valid HTML, axe finds no fault, a narrow phone scrolls in one direction only, and quick
+exit works.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _SELECT = re.compile(r'<select [^>]*?name="([^"]+)"[^>]*>(.*?)</select>', re.S)
 _OPTION = re.compile(r'<option value="([^"]+)"')
 _TITLE = re.compile(r"<title>([^<]*)</title>")
 _EACH_TIME = re.compile(r'(<input type="hidden"[^>]*>)|( (data-now|data-version|nonce)="[^"]*")')
-_WHERE = re.compile(
+_BY_ADDRESS = re.compile(
     r'(<title>[^<]*</title>)|( (aria-current|data-page)="[^"]*")|( href="[^"]*lang=\w+")'
 )
 _NEW_EACH_TIME = ("form_token", "request_id")
-_looked_at: set[str] = set()
-ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # without a sign-in first
+_checked: set[str] = set()
+ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # the first: no sign-in
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 
 
 @contextmanager
-def opened(browser: Browser, site: str, signed: bool = True, **options: Any) -> Iterator[Page]:
+def open_window(browser: Browser, site: str, signed: bool = True, **options: Any) -> Iterator[Page]:
     """Opens a window with these options, and closes it at the end of the block."""
     context = browser.new_context(**{"locale": "es-NI", **options})
     yield open_pages(context, site, signed)
@@ -143,7 +143,7 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
         assert faults_of(browser, site, paths(bool(role), role), signed=bool(role)) == []
 
 
-def test_axe_finds_nothing_on_the_question_about_her_that_has_no_address_of_its_own(
+def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(
     browser: Browser,
 ) -> None:
     played = PlayedServices()
@@ -156,14 +156,14 @@ def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -
     """Returns the faults of these pages."""
     faults: list[str] = []
     # bypass_csp: the test injects axe, which the site's own policy rightly refuses
-    with opened(browser, site, signed, bypass_csp=True) as page:
+    with open_window(browser, site, signed, bypass_csp=True) as page:
         for path in addresses:
             page.goto(site + path)
             content, frame = parts_of(page.content())
             # a page that two roles see alike is checked once
-            if content not in _looked_at or frame not in _looked_at:
+            if content not in _checked or frame not in _checked:
                 faults += [f"{path}: {fault}" for fault in faults_shown(page)]
-            _looked_at.update((content, frame))
+            _checked.update((content, frame))
     return faults
 
 
@@ -174,11 +174,11 @@ def parts_of(text: str) -> tuple[str, str]:
     """
     text = _EACH_TIME.sub("", text)
     before, content, after = re.split(r"(<main.*</main>)", text, flags=re.S)
-    return content, _WHERE.sub("", before + after)
+    return content, _BY_ADDRESS.sub("", before + after)
 
 
 def faults_shown(page: Page) -> list[str]:
-    """Returns what axe finds on the open page with everything on it unfolded.
+    """Returns the findings of axe on the open page, with everything on it unfolded.
 
     Findings of any impact count, as do the contrast in the dark scheme and elements wider than the
     window. The narrowest window is as wide as a window of 640 px at a zoom of 200 %.
@@ -203,15 +203,15 @@ def faults_shown(page: Page) -> list[str]:
 @pytest.mark.timeout(300)  # the first run on a machine downloads the checker
 def test_every_page_is_valid_html() -> None:
     app = pages(PlayedServices())
-    nobody, somebody = app.test_client(), enter(app.test_client())
-    values = {
-        path: (nobody if page.is_public else somebody).get(path) for path, page in all_pages()
+    visitor, worker = app.test_client(), enter(app.test_client())
+    answers = {
+        path: (visitor if page.is_public else worker).get(path) for path, page in all_pages()
     }
     text_by_path = {
-        path: answer.text for path, answer in values.items() if answer.status_code == 200
+        path: answer.text for path, answer in answers.items() if answer.status_code == 200
     }
-    assert values.keys() - text_by_path.keys() == {
-        path for path in values if path.endswith("/reroute")
+    assert answers.keys() - text_by_path.keys() == {
+        path for path in answers if path.endswith("/reroute")
     }, "these pages redirect to the draft that was begun"
     assert html.faults(text_by_path | answers_to_forms()) == []
 
@@ -223,27 +223,23 @@ def answers_to_forms() -> dict[str, str]:
     Each form is sent filled in, empty, and so that it is refused; then the forms in the answers are
     sent, as long as the answers contain further questions. Redirects are left out.
     """
-    works, refuses = pages(PlayedServices()), pages(RefusingServices())
+    accepting = pages(PlayedServices())
+    apps = {"filled in": accepting, "empty": accepting, "refused": pages(RefusingServices())}
     answers: dict[str, str] = {}
     # forms that are on every page, like the sign-out, are sent from one page
-    sent = set[tuple[object, ...]]()
+    sent_forms = set[tuple[object, ...]]()
     for path, page in all_pages():
         signed = not page.is_public
-        todo = [
-            (
-                path,
-                (enter(works.test_client()) if signed else works.test_client()).get(path).text,
-                0,
-            )
-        ]
+        client = enter(accepting.test_client()) if signed else accepting.test_client()
+        todo = [(path, client.get(path).text, 0)]
         while todo:
-            where, text, depth = todo.pop()
-            for action, inside in _FORM.findall(text):
-                to = unescape(action) or where
-                for case, app in (("filled in", works), ("empty", works), ("refused", refuses)):
-                    fields = fields_of(inside, hidden_only=case == "empty")
+            address, text, depth = todo.pop()
+            for action, content in _FORM.findall(text):
+                target = unescape(action) or address
+                for case, app in apps.items():
+                    fields = fields_of(content, hidden_only=case == "empty")
                     form = (
-                        to,
+                        target,
                         case,
                         signed,
                         *(
@@ -252,14 +248,14 @@ def answers_to_forms() -> dict[str, str]:
                             if name not in _NEW_EACH_TIME
                         ),
                     )
-                    if form in sent:
+                    if form in sent_forms:
                         continue
-                    sent.add(form)
+                    sent_forms.add(form)
                     client = enter(app.test_client()) if signed else app.test_client()
-                    client.get(path)  # public forms bring a cookie of their own
-                    answer = client.post(to, data=fields)
+                    client.get(path)  # a public page sets the cookie that its form needs
+                    answer = client.post(target, data=fields)
                     title = _TITLE.search(answer.text)
-                    name = f"POST {to}: {title[1] if title else ''}, {case}"
+                    name = f"POST {target}: {title[1] if title else ''}, {case}"
                     if (
                         answer.status_code in (200, 409, 422)
                         and answer.mimetype == "text/html"
@@ -267,11 +263,11 @@ def answers_to_forms() -> dict[str, str]:
                     ):
                         answers[name] = answer.text
                         todo += (
-                            [(to, answer.text, depth + 1)]
+                            [(target, answer.text, depth + 1)]
                             if depth < 6 and case == "filled in"
                             else []
                         )
-    assert len(answers) > 40, "pages that are shown only in answer to a form"
+    assert len(answers) > 40, "some pages are shown only as the answer to a form"
     return answers
 
 
@@ -281,18 +277,18 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
     Every box is ticked, the first answer to each question and the last entry of each list are
     chosen, and texts stay as they are.
     """
-    sent: MultiDict[str, str] = MultiDict()
+    fields: MultiDict[str, str] = MultiDict()
     for tag in _INPUT.findall(form):
         field = {name: unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
         kind = field.get("type", "text")
         if kind == "hidden" or (kind == "checkbox" and not hidden_only):
-            sent.add(field["name"], field["value"])
+            fields.add(field["name"], field["value"])
         elif not hidden_only:
-            sent.setdefault(field["name"], field.get("value", ""))
-    for name, inside in () if hidden_only else _SELECT.findall(form):
-        if options := _OPTION.findall(inside):
-            sent[unescape(name)] = unescape(options[-1])
-    return sent
+            fields.setdefault(field["name"], field.get("value", ""))
+    for name, content in () if hidden_only else _SELECT.findall(form):
+        if options := _OPTION.findall(content):
+            fields[unescape(name)] = unescape(options[-1])
+    return fields
 
 
 class RefusingServices(PlayedServices):
@@ -320,9 +316,9 @@ def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) 
     )
     for name, text in answers_to_forms().items():
         content, _ = parts_of(text)
-        if content in _looked_at:
+        if content in _checked:
             continue
-        _looked_at.add(content)
+        _checked.add(content)
         last_text = text
         page.goto(f"{site}/shown")
         faults += [f"{name}: {fault}" for fault in faults_shown(page)]
@@ -332,7 +328,7 @@ def test_axe_finds_nothing_in_the_answers_to_forms(browser: Browser, site: str) 
 
 def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
     messages: list[str] = []
-    with opened(browser, site) as page:
+    with open_window(browser, site) as page:
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         for path in paths(signed=False) + paths(signed=True):
@@ -353,7 +349,7 @@ def test_the_exit_button_is_always_in_the_same_corner_and_big_enough(
         assert box["height"] == height
         places.add((box["x"] + box["width"], round(box["y"] + box["height"] / 2)))
 
-    with opened(browser, site, viewport={"width": 390, "height": 800}) as page:
+    with open_window(browser, site, viewport={"width": 390, "height": 800}) as page:
         for path in ("/", "/my-referral", "/today", "/line/new", "/board"):
             check_exit(path, 40)
         page.context.clear_cookies()
@@ -370,7 +366,7 @@ def test_a_callers_addition_does_not_cover_the_time_of_her_contact(
         const own = pill.getBoundingClientRect()
         return own.right > time.left && own.bottom > time.top && own.top < time.bottom
     }).length"""
-    with opened(browser, site, locale="fr", viewport={"width": 360, "height": 740}) as page:
+    with open_window(browser, site, locale="fr", viewport={"width": 360, "height": 740}) as page:
         page.goto(f"{site}/line?lang=fr")
         pills = page.locator(".row .what .pill")
         assert pills.count() > 0
@@ -378,13 +374,13 @@ def test_a_callers_addition_does_not_cover_the_time_of_her_contact(
 
 
 @pytest.mark.parametrize("path", ["/deadlines", "/keys", "/members"])
-def test_the_label_of_a_cell_on_a_phone_does_not_run_into_the_next_one(
+def test_the_label_of_a_cell_on_a_phone_does_not_overlap_the_next_label(
     path: str, browser: Browser, site: str
 ) -> None:
     longer = """all => all.filter(
         cell => parseFloat(getComputedStyle(cell, '::before').height) > cell.clientHeight
     ).map(cell => cell.dataset.label)"""
-    with opened(browser, site, viewport={"width": 360, "height": 740}) as page:
+    with open_window(browser, site, viewport={"width": 360, "height": 740}) as page:
         page.goto(site + path)
         cells = page.locator("td[data-label]")
         assert cells.count() > 0
@@ -394,7 +390,7 @@ def test_the_label_of_a_cell_on_a_phone_does_not_run_into_the_next_one(
 @pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
 def test_one_click_leaves_the_site(browser: Browser, site: str, script: bool) -> None:
     requested: list[str] = []
-    with opened(browser, site, java_script_enabled=script) as page:
+    with open_window(browser, site, java_script_enabled=script) as page:
         page.on("request", lambda request: requested.append(request.url))
         page.wait_for_load_state()
         assert page.get_by_text("tres veces la tecla Mayús").is_visible() == script
@@ -410,7 +406,7 @@ def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_n
     browser: Browser, site: str
 ) -> None:
     requested: list[str] = []
-    with opened(browser, site) as page:
+    with open_window(browser, site) as page:
         page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{site}/directory")
         for key in ("Shift+A", "Shift+B", "Shift+C", "Shift+D"):
@@ -463,7 +459,7 @@ def test_a_search_on_a_phone_leads_to_its_results(
     browser: Browser, site: str, script: bool, signed: bool
 ) -> None:
     phone = {"width": 360, "height": 640}
-    with opened(browser, site, signed, java_script_enabled=script, viewport=phone) as page:
+    with open_window(browser, site, signed, java_script_enabled=script, viewport=phone) as page:
         page.goto(site + ("/directory" if signed else "/services"))
         page.fill("main [name=words]", "abogado")
         page.get_by_role("main").get_by_role("button", name="Buscar", exact=True).click()
@@ -471,7 +467,7 @@ def test_a_search_on_a_phone_leads_to_its_results(
 
 
 def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, site: str) -> None:
-    with opened(browser, site) as page:
+    with open_window(browser, site) as page:
         page.goto(f"{site}/line/new")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
@@ -485,14 +481,14 @@ def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, sit
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
     played = PlayedServices()
-    long = m.Invitation(
+    invitation = m.Invitation(
         id="a" * 32,
         email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example",
         roles=[contract_pb2.ROLE_WORKER],
     )
-    played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[long])
+    played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[invitation])
     phone = {"width": 320, "height": 740}
-    with served(pages(played)) as address, opened(browser, address, viewport=phone) as page:
+    with served(pages(played)) as address, open_window(browser, address, viewport=phone) as page:
         page.goto(f"{address}/members")
-        assert long.email in page.content()
+        assert invitation.email in page.content()
         assert page.evaluate("document.documentElement.scrollWidth") == 320

@@ -20,7 +20,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, signed_in, token_of
+from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, signed_in, token_of
 from tests.gateway.referral_questions import (
     NEW,
     OTHER,
@@ -44,7 +44,7 @@ def played() -> PlayedServices:
 def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    shown = [client.get(NEW)]
+    question_pages = [client.get(NEW)]
     for answers in (
         {"need_code": "HOU.EMG"},
         {"urgency": "urgent"},
@@ -52,8 +52,8 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
         {"channel_code": "none"},
         {"unsafe_code": "nothing"},
     ):
-        shown.append(answer(client, shown[-1], **answers))
-    assert [question(page) for page in shown] == [
+        question_pages.append(answer(client, question_pages[-1], **answers))
+    assert [question(page) for page in question_pages] == [
         "need 1/6",
         "urgency 2/6",
         "about 3/6",
@@ -64,9 +64,13 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(
         rpc for rpc, _, _ in played.calls
     )
-    matched = played.last("MatchServices")
-    assert (matched.need_code, matched.age, matched.gender) == ("HOU.EMG", 19, d.GENDER_FEMININE)
-    assert answer(client, shown[-1], service_id=ID).location == f"/referrals/{ID}/consent"
+    match_request = played.last("MatchServices")
+    assert (match_request.need_code, match_request.age, match_request.gender) == (
+        "HOU.EMG",
+        19,
+        d.GENDER_FEMININE,
+    )
+    assert answer(client, question_pages[-1], service_id=ID).location == f"/referrals/{ID}/consent"
     file, created, update = (
         played.last(rpc) for rpc in ("CreatePerson", "CreateReferral", "UpdateReferral")
     )
@@ -98,26 +102,26 @@ def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_
 
 
 @pytest.mark.parametrize("begin", [NEW, f"{NEW}?service={ID}"])
-def test_no_page_promises_a_choice_of_the_service_that_may_not_come(
+def test_the_first_page_says_that_the_last_answer_stores_the_referral(
     client: FlaskClient, begin: str
 ) -> None:
     assert "se guarda al contestar la última" in client.get(begin).text
 
 
 @pytest.mark.parametrize(
-    ("answers", "missing"), [([], "need_code"), ([{"need_code": "HOU.EMG"}], "urgency")]
+    ("answers", "field"), [([], "need_code"), ([{"need_code": "HOU.EMG"}], "urgency")]
 )
 def test_a_question_left_unanswered_says_what_to_do(
-    client: FlaskClient, answers: list[dict[str, str]], missing: str
+    client: FlaskClient, answers: list[dict[str, str]], field: str
 ) -> None:
     page = client.get(NEW)
     for fields in (*answers, {}):
         page = answer(client, page, **fields)
-    expected = ("Hay un problema", f'href="#{missing}"', f'id="{missing}-error"')
-    assert (page.status_code, [text for text in expected if text not in page.text]) == (422, [])
+    expected = ("Hay un problema", f'href="#{field}"', f'id="{field}-error"')
+    assert (page.status_code, missing(page.text, *expected)) == (422, [])
 
 
-def test_how_she_may_be_reached_is_the_only_required_answer_about_her(
+def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     contact = answer(client, answer(client, up_to_urgency(client), urgency="urgent"))
@@ -141,8 +145,8 @@ def test_how_she_may_be_reached_is_the_only_required_answer_about_her(
 def test_no_page_can_be_skipped(
     answers: dict[str, str], page: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    sent = {"page": "services", "service_id": ID, "need_code": "HOU.EMG", **answers}
-    refused = answer(client, client.get(NEW), **sent)
+    fields = {"page": "services", "service_id": ID, "need_code": "HOU.EMG", **answers}
+    refused = answer(client, client.get(NEW), **fields)
     assert (refused.status_code, fields_of(refused)["page"]) == (422, page)
     assert played.requests("CreatePerson") == []
 
@@ -210,18 +214,18 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
     client.application.extensions["exchange"].forget(SECRET)
     entrance = answer(client, about, age="19", department="NI-CI")
     assert (entrance.status_code, "HOU.EMG" in entrance.text) == (401, False)
-    kept = re.search(r'name="kept" value="([^"]*)"', entrance.text)
-    assert kept
+    sealed_form = re.search(r'name="kept" value="([^"]*)"', entrance.text)
+    assert sealed_form
     played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
     data = {
         "email": "a@b.demo",
         "password": "p",
         "form_token": token_of(entrance.text),
-        "kept": html.unescape(kept[1]),
+        "kept": html.unescape(sealed_form[1]),
     }
-    again = client.post("/sign-in", data=data)
-    assert f'action="{NEW}"' in again.text
-    contact = answer(client, again)
+    offer = client.post("/sign-in", data=data)
+    assert f'action="{NEW}"' in offer.text
+    contact = answer(client, offer)
     assert question(contact) == "contact 4/6"
     answers = {"need_code": "HOU.EMG", "urgency": "urgent", "age": "19", "department": "NI-CI"}
     assert answers.items() <= fields_of(contact).items()
@@ -230,19 +234,22 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
     data = {**fields_of(up_to_urgency(client)), "urgency": "urgent"}
     first, again = (fields_of(client.post(NEW, data=data)) for _ in range(2))
-    for name in ("request_id", "form_token"):  # each page has its own; a token has the second in it
+    for name in ("request_id", "form_token"):  # a new id for each page; a token contains the time
         first[name] = again[name] = ""
     assert first == again
 
 
 def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
-    one, two = up_to_urgency(client), up_to_urgency(client)
-    one, two = answer(client, one, urgency="immediate"), answer(client, two, urgency="normal")
-    two = answer(client, two, age="61")
-    one = answer(client, one, age="15")
+    first_tab, second_tab = up_to_urgency(client), up_to_urgency(client)
+    first_tab, second_tab = (
+        answer(client, first_tab, urgency="immediate"),
+        answer(client, second_tab, urgency="normal"),
+    )
+    second_tab = answer(client, second_tab, age="61")
+    first_tab = answer(client, first_tab, age="15")
     for page, band, urgency in (
-        (one, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE),
-        (two, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL),
+        (first_tab, r.AGE_BAND_12_TO_17, r.URGENCY_IMMEDIATE),
+        (second_tab, r.AGE_BAND_60_AND_OVER, r.URGENCY_NORMAL),
     ):
         services = answer(client, answer(client, page, nobody_calls="1"), names_nothing="1")
         answer(client, services, service_id=ID)
@@ -286,10 +293,7 @@ def test_an_invalid_age_is_refused_at_its_field(
     about = answer(client, up_to_urgency(client), urgency="urgent")
     refused = client.post(f"{NEW}?lang={language}", data={**fields_of(about), "age": age})
     expected = ('href="#age"', f'id="age-error">{sentence}', f'value="{age}"')
-    assert (refused.status_code, [text for text in expected if text not in refused.text]) == (
-        422,
-        [],
-    )
+    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
 
 
 def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(

@@ -1,6 +1,6 @@
 """The files of the reader's own organisation.
 
-They show who knows what about a person, and how that is ended at her request.
+A file shows who knows what about the person; there her consents can be ended at her request.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import birth_date
 
 LATER = Timestamp(seconds=4_000_000_000)
-OPEN, OTHER, ENDED = ("b" * 32, "c" * 32, "d" * 32)
+OPEN_ID, OTHER_ID, ENDED_ID = ("b" * 32, "c" * 32, "d" * 32)
 
 
 @pytest.fixture
@@ -33,18 +33,18 @@ def played() -> PlayedServices:
             recipient_organization_id=identifier,
             genuine=True,
             until_time=LATER,
-            withdraw_time=LATER if identifier == ENDED else None,
+            withdraw_time=LATER if identifier == ENDED_ID else None,
         )
-        for identifier in (OPEN, OTHER, ENDED)
+        for identifier in (OPEN_ID, OTHER_ID, ENDED_ID)
     ]
     played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1")
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
     return played
 
 
-def form(page: str, to: str) -> dict[str, str]:
+def form_fields(page: str, target: str) -> dict[str, str]:
     """Returns the fields of the form with this target."""
-    inside = page[page.index(f'action="{to}"') :]
+    inside = page[page.index(f'action="{target}"') :]
     return dict(re.findall(r'name="(\w+)" value="([^"]*)"', inside[: inside.index("</form>")]))
 
 
@@ -52,24 +52,24 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
-    assert f"/people/receipts/{ENDED}/withdraw" not in page, (
+    assert f"/people/receipts/{ENDED_ID}/withdraw" not in page, (
         "an ended consent cannot be ended again"
     )
-    to = f"/people/receipts/{OPEN}/withdraw"
-    played.answers["WithdrawReceipt"] = p.Receipt(id=OPEN, person_id=ID)
-    answer = client.post(to, data=form(page, to))
+    to = f"/people/receipts/{OPEN_ID}/withdraw"
+    played.answers["WithdrawReceipt"] = p.Receipt(id=OPEN_ID, person_id=ID)
+    answer = client.post(to, data=form_fields(page, to))
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipt_withdrawn")
-    assert [request.id for request in played.requests("WithdrawReceipt")] == [OPEN]
+    assert [request.id for request in played.requests("WithdrawReceipt")] == [OPEN_ID]
 
 
 def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_the_rest(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     to = f"/people/{ID}/withdraw"
-    fields = form(client.get(f"/people/{ID}").text, to)
+    fields = form_fields(client.get(f"/people/{ID}").text, to)
 
     def refuse_other(request: p.WithdrawReceiptRequest) -> p.Receipt:
-        if request.id == OTHER:
+        if request.id == OTHER_ID:
             raise errors.Stale
         return p.Receipt(id=request.id, person_id=ID)
 
@@ -79,7 +79,7 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
     answer = client.post(to, data=fields)
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipts_withdrawn")
     requests = [(request.id, request.request_id) for request in played.requests("WithdrawReceipt")]
-    assert [receipt_id for receipt_id, _ in requests] == [OPEN, OTHER, OPEN, OTHER]
+    assert [receipt_id for receipt_id, _ in requests] == [OPEN_ID, OTHER_ID, OPEN_ID, OTHER_ID]
     assert requests[:2] == requests[2:], "each call repeats an earlier request id, so it acts once"
     assert requests[0][1] != requests[1][1]
 
@@ -120,16 +120,16 @@ def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_f
     client: FlaskClient, played: PlayedServices
 ) -> None:
     kind, created = "receipt_proposed", Timestamp(seconds=1_774_000_000)
-    waiting = p.Receipt(id=OTHER, giver_code=p.GIVER_BEST_INTEREST, create_time=created)
+    waiting = p.Receipt(id=OTHER_ID, giver_code=p.GIVER_BEST_INTEREST, create_time=created)
     played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting])
-    assert f"/people/receipts/{OTHER}" in client.get("/people").text
+    assert f"/people/receipts/{OTHER_ID}" in client.get("/people").text
     message = n.Message(id=ID, kind=kind, text="Una decisión espera.", create_time=created)
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     assert f'value="{kind}"' in client.get("/inbox").text
     assert send(client, "/inbox", f"/inbox/{ID}/read", kind=kind).location == "/people"
 
 
-def test_how_she_may_be_contacted_comes_first_in_her_file(client: FlaskClient) -> None:
+def test_the_safe_contact_plan_comes_first_in_her_file(client: FlaskClient) -> None:
     page = client.get(f"/people/{ID}").text
     places = [page.index(f'id="{part}"') for part in ("safe", "plans", "knows")]
     assert places == sorted(places)
@@ -149,7 +149,7 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
     played.answers["GetPerson"] = get
     page = client.get(f"/people/{ID}").text
     plan_only = ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
-    assert [text for text in plan_only if text in page] == []
+    assert missing(page, *plan_only) == [*plan_only]
     for path in (
         f"/people/{ID}/knows",
         f"/people/{ID}/erasure",
@@ -159,8 +159,8 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         client.get(path)
     assert all(request.outline_only for request in played.requests("GetPerson"))
     to = f"/people/{ID}/safe-contact/open"
-    opened = client.post(to, data=form(page, to + "#safe")).text
-    assert [text for text in plan_only if text not in opened] == []
+    opened = client.post(to, data=form_fields(page, to + "#safe")).text
+    assert missing(opened, *plan_only) == []
     assert not played.last("GetPerson").outline_only
 
 
@@ -200,8 +200,8 @@ def test_a_birth_date_does_not_silently_replace_the_stated_age(
     stated: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     date = birth_date(client, 18)
-    sent = send(client, "/people/new", channel_code="none", birth_date=date, **stated)
-    assert ("no coincide con la edad" in sent.text) == refused
+    answer = send(client, "/people/new", channel_code="none", birth_date=date, **stated)
+    assert ("no coincide con la edad" in answer.text) == refused
     assert len(played.requests("CreatePerson")) == (not refused)
 
 

@@ -18,9 +18,9 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, token_of
 
-NOTHING = "No encontramos nada con eso."
+NOTHING_FOUND = "No encontramos nada con eso."
 REFERENCE, PIN = "7QK4-M2X7", "4821"
 
 
@@ -32,8 +32,8 @@ def played() -> PlayedServices:
     return played
 
 
-# these differ in each rendering: form tokens, and times relative to now
-CHANGING = re.compile(r'(value|data-due|data-now)="[^"]*"')
+# parts that differ in each rendering: form tokens, and times relative to now
+CHANGING_PARTS = re.compile(r'(value|data-due|data-now)="[^"]*"')
 
 
 def signed_in_as(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
@@ -62,13 +62,13 @@ def test_a_code_leads_straight_to_its_referral(
 def test_two_referrals_with_the_same_code_are_both_shown(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
-    both = [
+    referrals = [
         r.Referral(id=letter * 32, code="4BGZ42", state=r.STATE_SENT, side=r.SIDE_SENDER)
         for letter in "ab"
     ]
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=both)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     page = post(operator, q="4BGZ42").text
-    assert [row.id for row in both if f'href="/referrals/{row.id}"' not in page] == []
+    assert [row.id for row in referrals if f'href="/referrals/{row.id}"' not in page] == []
 
 
 def test_the_code_of_anothers_referral_looks_like_an_unused_code(
@@ -77,15 +77,15 @@ def test_the_code_of_anothers_referral_looks_like_an_unused_code(
     others = post(operator, q="4BGZ42").text
     played.answers["ListReferrals"] = errors.Invalid(("filter.code", "malformed"))
     unused = post(operator, q="4BGZU2").text
-    assert NOTHING in others
-    assert CHANGING.sub("", others) == CHANGING.sub("", unused)
+    assert NOTHING_FOUND in others
+    assert CHANGING_PARTS.sub("", others) == CHANGING_PARTS.sub("", unused)
 
 
 def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedServices) -> None:
     client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
     post(client, q="Martha")
     filters = [request.filter for request in played.requests("ListReferrals")]
-    assert [only.box for only in filters if only.code] == [r.BOX_MINE, r.BOX_NETWORK]
+    assert [filter_.box for filter_ in filters if filter_.code] == [r.BOX_MINE, r.BOX_NETWORK]
     assert played.requests("SearchPeople") == []
 
 
@@ -99,12 +99,12 @@ def test_a_search_by_name_shows_codes_and_that_it_is_on_record(
     answer = post(operator, q="Ximena Pérez")
     assert played.last("SearchPeople").name == "Ximena Pérez"
     expected = (f'href="/people/{"b" * 32}">9XW3KD', "Hay más", "quedó anotada")
-    assert [text for text in expected if text not in answer.text] == []
+    assert missing(answer.text, *expected) == []
     assert "Location" not in answer.headers
 
 
 def test_a_manager_without_other_roles_searches_no_names(played: PlayedServices) -> None:
-    assert NOTHING in post(signed_in_as(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
+    assert NOTHING_FOUND in post(signed_in_as(played, contract_pb2.ROLE_MANAGER), q="Ximena").text
     assert played.requests("SearchPeople") == []
 
 
@@ -138,7 +138,7 @@ def test_a_reference_asks_for_its_pin_and_shows_nothing_before(
     assert (
         'action="/search/status"' in page,
         f'name="reference" value="{REFERENCE}"' in page,
-        NOTHING in page,
+        NOTHING_FOUND in page,
     ) == (True, True, False)
     for rpc in ("GetReferenceStatus", "GetContactByReference", "SearchPeople"):
         assert played.requests(rpc) == []
@@ -185,7 +185,7 @@ def test_a_worker_who_is_no_operator_sees_the_status_and_nothing_of_the_contact(
     assert played.requests("GetContactByReference") == []
 
 
-def test_after_a_wrong_pin_it_is_asked_for_again_and_after_too_many_there_is_a_wait(
+def test_after_a_wrong_pin_the_page_asks_again_and_after_too_many_it_states_the_wait(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["GetContactByReference"] = errors.Unauthenticated("reference_or_pin_wrong")
@@ -207,17 +207,17 @@ def test_searched_text_is_in_no_address_and_no_log(
     played: PlayedServices, operator: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("Quetzalli", REFERENCE, "4BGZ42")
-    answers = [post(operator, q=searched) for searched in words] + [status(operator)]
-    logged = "".join(capsys.readouterr())
-    assert "/search" in logged
+    answers = [post(operator, q=text) for text in words] + [status(operator)]
+    log = "".join(capsys.readouterr())
+    assert "/search" in log
     addresses = "".join(
         " ".join(re.findall(r'(?:href|action|src)="([^"]*)"', answer.text)) + str(answer.headers)
         for answer in answers
     )
-    assert [text for text in (*words, PIN) if text in logged + addresses] == []
+    assert [text for text in (*words, PIN) if text in log + addresses] == []
 
 
-def test_an_operator_records_a_call_under_the_same_reference_which_is_in_no_address(
+def test_an_operator_records_a_call_under_the_same_reference_without_showing_it_again(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     assert 'action="/line/again"' in status(operator).text
@@ -233,7 +233,7 @@ def test_an_operator_records_a_call_under_the_same_reference_which_is_in_no_addr
     assert (REFERENCE in saved.text, "misma referencia" in saved.text) == (False, True)
 
 
-def test_a_pin_that_turns_out_wrong_leaves_the_written_text(
+def test_the_written_text_stays_after_a_wrong_pin(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["CreateContact"] = errors.Unauthenticated("reference_or_pin_wrong")

@@ -28,8 +28,8 @@ from tests.words import SERVICES
 
 SITE = Path(site.__file__).parent
 # values that mean the same as no value: pages leave them out, and forms have an empty choice
-UNSPOKEN = {"NonSpecifiedUnknown"}
-OFFERED = frozenset(
+CODES_WITHOUT_WORD = {"NonSpecifiedUnknown"}
+OFFERED_KINDS = frozenset(
     "override_reason age_band person_gender trafficking_status safe_channel giver assent manner"
     " explained campaign contact_kind speaker contact_outcome "
     "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
@@ -49,9 +49,7 @@ def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
     assert f'<html lang="{language}"' in client.get("/people").text, "and the session remembers it"
 
 
-def test_a_public_page_is_in_the_browsers_language_and_keeps_a_chosen_one_in_its_addresses() -> (
-    None
-):
+def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_one() -> None:
     client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
     assert ("/my-referral?lang=fr" in page, "/sign-in?lang=fr" in page) == (True, True)
@@ -62,11 +60,11 @@ def test_a_public_page_is_in_the_browsers_language_and_keeps_a_chosen_one_in_its
 
 @pytest.mark.parametrize("kind", sorted(words.ENUMS))
 def test_every_enum_value_has_a_word(kind: str) -> None:
-    known, table = set(wire.numbers(words.ENUMS[kind].DESCRIPTOR)), vocabulary.TABLES[kind]
-    assert known - table.keys() <= UNSPOKEN
+    codes, table = set(wire.numbers(words.ENUMS[kind].DESCRIPTOR)), vocabulary.TABLES[kind]
+    assert codes - table.keys() <= CODES_WITHOUT_WORD
     # a form offers the table as it is
-    if kind in OFFERED | {question.table for question in QUESTIONS}:
-        assert {code for code in table if code} <= known
+    if kind in OFFERED_KINDS | {question.table for question in QUESTIONS}:
+        assert {code for code in table if code} <= codes
 
 
 @pytest.mark.parametrize(
@@ -77,7 +75,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
         ("event", frozenset(t.event_verb for t in lifecycle.TRANSITIONS)),
     ],
 )
-def test_forms_offer_exactly_the_codes_that_the_services_know(
+def test_the_vocabulary_has_the_codes_of_the_services_and_no_other_notice_or_verb(
     kind: str, known: frozenset[str]
 ) -> None:
     assert known - vocabulary.TABLES[kind].keys() == set()
@@ -186,8 +184,7 @@ def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, expected
         assert i18n.span(length) == expected
 
 
-# Codes that are shown on no page for workers. The codes of the trafficking-statement standard have
-# words of their own.
+# Words that no text contains, in each language.
 FORBIDDEN = {
     "es": r"\bv[íi]ctimas?\b|\bcasos?\b|tarde por|Confirmar que llegó|nadie (lo )?sabrá",
     "en": r"\bvictims?\b|\bcases?\b|late by|nobody will know",
@@ -201,7 +198,7 @@ def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(langua
     assert {text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 
-def test_no_french_text_has_a_line_that_begins_with_the_mark_of_the_last_one() -> None:
+def test_no_french_text_has_a_breaking_space_beside_a_punctuation_mark() -> None:
     texts = [text for words in SERVICES.values() for text in words.forms_in("fr")]
     assert [text for text in texts if re.search(r" [?!:;»]|« ", text)] == []
 
@@ -214,7 +211,7 @@ def test_an_empty_required_field_says_what_to_do() -> None:
 
 
 def stamp(offset: timedelta) -> Timestamp:
-    """Returns the time in `offset` from now."""
+    """Returns the time that is `offset` from now."""
     created = Timestamp()
     created.FromDatetime(i18n.now() + offset)
     return created
@@ -282,7 +279,7 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
         ),
     ],
 )
-def test_the_page_states_how_soon_the_other_side_answers_as_the_service_has_it(
+def test_the_page_states_the_deadline_of_an_answer_that_the_service_gives(
     language: str, policy: dict[str, int], expected: str
 ) -> None:
     played = PlayedServices()
@@ -309,18 +306,18 @@ def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
 
 
 def test_planned_events_are_shown_until_they_have_happened() -> None:
-    later, before = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
+    future, past = stamp(timedelta(hours=2)), stamp(timedelta(hours=-2))
     contact = "planned_first_contact_time"
     cases: list[tuple[dict[str, Any], bool, list[tuple[str, bool]]]] = [
-        ({contact: later}, True, [("Primer contacto previsto", False)]),
-        ({contact: before}, True, [("Primer contacto previsto", True)]),
+        ({contact: future}, True, [("Primer contacto previsto", False)]),
+        ({contact: past}, True, [("Primer contacto previsto", True)]),
         (
-            {contact: later, "first_contact_time": before, "appointment_time": later},
+            {contact: future, "first_contact_time": past, "appointment_time": future},
             True,
             [("Cita", False)],
         ),
-        ({"appointment_time": before}, True, [("Cita", True)]),
-        ({"appointment_time": before}, False, []),
+        ({"appointment_time": past}, True, [("Cita", True)]),
+        ({"appointment_time": past}, False, []),
     ]
     for times, live, expected in cases:
         with pages(PlayedServices()).test_request_context("/"):
@@ -366,23 +363,23 @@ def test_the_primary_button_is_the_main_step(main_step: str, label: str, post: b
 
 
 def test_every_main_step_of_the_service_has_a_button() -> None:
-    main = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {
+    main_verbs = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {
         lifecycle.REFER_AGAIN
     }
     with pages(PlayedServices()).test_request_context("/"):
-        assert all(steps.next_step(r.Referral(id="x", main_step=step)) for step in main)
+        assert all(steps.next_step(r.Referral(id="x", main_step=step)) for step in main_verbs)
         assert steps.next_step(r.Referral(id="x", main_step="newer_than_this_gateway")) is None
 
 
 def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
-    known = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
-    own = "Le toca a su organización"
+    names = Names({"a": d.Organization(name="Albergue"), "b": d.Organization(name="Clínica")})
+    own_turn = "Le toca a su organización"
     sender = "Le toca a Albergue"
     receiver = "Esperamos respuesta de Clínica"
     for turn, expected in (
         (r.TURN_UNSPECIFIED, ("", "", "")),
-        (r.TURN_SENDER, (own, sender, sender)),
-        (r.TURN_RECEIVER, (receiver, own, receiver)),
+        (r.TURN_SENDER, (own_turn, sender, sender)),
+        (r.TURN_RECEIVER, (receiver, own_turn, receiver)),
     ):
         for side, sentence in zip(
             (r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK), expected, strict=True
@@ -395,7 +392,7 @@ def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
                 receiver_organization_id="b",
             )
             with pages(PlayedServices()).test_request_context("/"):
-                assert steps.who_acts(referral, known) == sentence
+                assert steps.who_acts(referral, names) == sentence
                 assert steps.next_step(referral) is None
 
 

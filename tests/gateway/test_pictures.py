@@ -1,4 +1,4 @@
-"""The walk that takes pictures of the pages (tests/pictures.py)."""
+"""The program that takes pictures of the pages (tests/pictures.py)."""
 
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes
 from tests.pictures import NO_PAGES, is_file

@@ -22,6 +22,7 @@ from tests.gateway.api_gateway import ID, Played, System, app_with
 from tests.gateway.pages_gateway import (
     PlayedServices,
     enter,
+    missing,
     pages,
     referral,
     served,
@@ -68,12 +69,12 @@ def played() -> PlayedServices:
 
 
 def send(client: FlaskClient, path: str, **form: str) -> TestResponse:
-    """Sends a form of the version v3 of the plan."""
+    """Sends a form of the plan in its version v3."""
     token = token_of(client.get(PLAN).text)
     return client.post(path, data={"form_token": token, "request_id": "one", "etag": "v3", **form})
 
 
-def test_a_waiting_step_says_for_what_and_can_be_neither_referred_nor_met(
+def test_a_waiting_step_names_the_earlier_step_and_can_be_neither_referred_nor_met(
     client: FlaskClient,
 ) -> None:
     page = client.get(PLAN).text
@@ -99,7 +100,9 @@ def test_the_next_step_is_on_top_and_resolved_steps_are_folded_below_with_their_
     assert page.index(titles[0]) < page.index("2 pasos resueltos</summary>") < page.index(titles[1])
     played.answers["UpdatePlanStep"] = errors.Invalid(("reason_code", "required"))
     answer = send(client, f"{PLAN}/steps/a", state="not_needed").text
-    assert '<details class="group" open><summary>2 pasos' in answer, "where a form was refused"
+    assert '<details class="group" open><summary>2 pasos' in answer, (
+        "the group with the refused form is open"
+    )
 
 
 def test_a_steps_form_sends_the_service_only_the_fields_that_belong_to_its_state(
@@ -176,14 +179,14 @@ def test_referring_a_step_again_makes_a_draft_that_follows_the_referral_that_end
     assert played.last("CreateReferral").based_on_id == "f" * 32
 
 
-def test_for_a_step_only_referrals_that_could_meet_it_are_offered_with_fitting_ones_first(
+def test_for_a_step_the_referrals_with_its_own_need_are_offered_first(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    possible = [
+    referrals = [
         referral(id=digit * 32, state=r.STATE_SENT, live=True, need_code=need_code)
         for digit, need_code in (("1", "MED.PRI"), ("2", "HOU.EMG"))
     ]
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=possible)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     page = client.get(PLAN).text
     assert 0 < page.index('value="' + "2" * 32) < page.index('value="' + "1" * 32)
 
@@ -202,8 +205,8 @@ def test_a_plan_says_that_there_is_a_newer_version_and_moves_to_it_on_request(
 def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    begun = send(client, f"/people/{ID}/plans", pathway_id="child")
-    assert begun.location == f"{PLAN}?done=plan_begun"
+    answer = send(client, f"/people/{ID}/plans", pathway_id="child")
+    assert answer.location == f"{PLAN}?done=plan_begun"
     request = played.last("CreatePlan")
     assert (request.pathway_id, request.HasField("start_time")) == ("child", False)
     played.answers["CreatePlan"] = errors.Conflict("plan_exists")
@@ -223,8 +226,8 @@ def test_b9_a_plan_for_another_age_is_begun_only_when_that_is_acknowledged(
     assert "marque en «Lo que ya se sabe» por qué sí" in answer.text
     assert "alguien de ahí" not in answer.text, "a pathway receives nobody"
     played.answers["CreatePlan"] = plan(step("a"))
-    acknowledged = {"pathway_id": "child", "acknowledged_codes": "age_not_taken"}
-    assert send(client, f"/people/{ID}/plans", **acknowledged).status_code == 303
+    fields = {"pathway_id": "child", "acknowledged_codes": "age_not_taken"}
+    assert send(client, f"/people/{ID}/plans", **fields).status_code == 303
     assert list(played.last("CreatePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
@@ -256,7 +259,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
         "Línea 10: este paso termina",
         "key: c</textarea>",
     )
-    assert [text for text in expected if text not in answer.text] == []
+    assert missing(answer.text, *expected) == []
     assert answer.text.index(expected[0]) < answer.text.index(expected[4])
     assert "falta algo" not in answer.text
     assert played.last("PublishPathway").text == text.replace("\r\n", "\n"), (
@@ -267,7 +270,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
     assert (answer.status_code, answer.location) == (303, "/pathways/child?done=published")
 
 
-def test_only_the_coordination_publishes_pathways(played: PlayedServices) -> None:
+def test_only_coordinators_publish_pathways(played: PlayedServices) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client = enter(pages(played).test_client())
     assert client.get("/pathways/publish").status_code == 404
@@ -278,11 +281,11 @@ def test_only_the_coordination_publishes_pathways(played: PlayedServices) -> Non
 def test_counts_that_are_not_published_are_shown_as_less_than_ten(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    counted = pb.ComplianceStep(
+    hidden_counts = pb.ComplianceStep(
         key="a", met=10, on_time=-1, late=-1, skipped=[r.Figure(code="refused_by_person", count=-1)]
     )
     group = pb.ComplianceGroup(
-        pathway_id="test", version=1, department="NI-CI", plans=15, steps=[counted]
+        pathway_id="test", version=1, department="NI-CI", plans=15, steps=[hidden_counts]
     )
     played.answers["GetCompliance"] = pb.Compliance(network=True, groups=[group])
     played.answers["GetPathway"] = plan(step("a")).pathway
@@ -292,10 +295,10 @@ def test_counts_that_are_not_published_are_shown_as_less_than_ten(
     assert "diez planes o más" in client.get("/pathways/compliance").text
 
 
-def test_late_steps_are_shown_on_today_for_those_who_work_with_people(
+def test_late_steps_are_shown_on_today_to_workers_and_not_to_coordinators(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    late = pb.LateStep(
+    late_step = pb.LateStep(
         plan_id=ID,
         person_id=ID,
         person_code="7QK4M2",
@@ -303,7 +306,7 @@ def test_late_steps_are_shown_on_today_for_those_who_work_with_people(
         names=NAMES,
         state=pb.PLAN_STEP_STATE_OPEN,
     )
-    played.answers["ListLateSteps"] = pb.ListLateStepsResponse(steps=[late])
+    played.answers["ListLateSteps"] = pb.ListLateStepsResponse(steps=[late_step])
     page = client.get("/today").text
     assert ("Pasos atrasados" in page, f"{PLAN}#a" in page) == (True, True)
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)

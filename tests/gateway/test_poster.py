@@ -1,4 +1,4 @@
-"""The poster of a line, and what a visitor finds on the public page of the line."""
+"""The poster of a line, and the public page of the line to which the poster leads."""
 
 from itertools import pairwise
 
@@ -41,9 +41,9 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
         stringWidth(line.text, line.font, line.size) <= poster.WIDTH - 2 * poster.MARGIN
         for line in LINES
     )
-    ends = sorted((line.y - line.size, line.y) for line in LINES)
-    assert all(below >= above for (_, above), (below, _) in pairwise(ends))
-    assert ends[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
+    extents = sorted((line.y - line.size, line.y) for line in LINES)
+    assert all(below >= above for (_, above), (below, _) in pairwise(extents))
+    assert extents[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
 
 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
@@ -83,7 +83,7 @@ def test_a_poster_leads_to_the_page_of_its_country_with_its_code(visitor: FlaskC
 @pytest.mark.parametrize(
     ("active", "country"), [(False, "NI"), (True, "CR")], ids=["ended", "another country's"]
 )
-def test_an_ended_code_or_one_of_another_country_is_not_shown(
+def test_the_code_of_an_ended_campaign_or_of_another_country_is_not_shown(
     active: bool, country: str, played: PlayedServices, visitor: FlaskClient
 ) -> None:
     played.answers["GetPlacement"] = pb.Placement(
@@ -97,7 +97,7 @@ def test_an_ended_code_or_one_of_another_country_is_not_shown(
     "address",
     ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"],
 )
-def test_a_country_without_a_line_and_an_unknown_paper_size_are_not_found(
+def test_a_country_without_a_line_and_an_unknown_paper_or_format_are_not_found(
     visitor: FlaskClient, address: str
 ) -> None:
     assert visitor.get(address).status_code == 404

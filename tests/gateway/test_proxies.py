@@ -20,17 +20,17 @@ def address_page(proxies: int) -> Iterator[str]:
     app = Flask(__name__)
     app.add_url_rule("/", view_func=lambda: str(request.remote_addr))
     server = Server(app, "127.0.0.1:0", proxies)
-    serving = threading.Thread(target=server.serve)
-    serving.start()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
     try:
         yield f"http://127.0.0.1:{server.effective_port}/"
     finally:
         server.stop()
-        serving.join(10)
+        thread.join(10)
 
 
 @pytest.mark.parametrize(
-    ("proxies", "forwarded", "seen"),
+    ("proxies", "forwarded", "expected"),
     [
         (0, "", "127.0.0.1"),
         (0, "203.0.113.9", "127.0.0.1"),
@@ -40,10 +40,10 @@ def address_page(proxies: int) -> Iterator[str]:
         (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
     ],
 )
-def test_the_clients_address_is_the_one_our_outermost_proxy_saw_and_never_one_the_caller_made_up(
-    proxies: int, forwarded: str, seen: str
+def test_the_clients_address_is_reported_by_the_outermost_proxy_and_cannot_be_forged(
+    proxies: int, forwarded: str, expected: str
 ) -> None:
-    made_up = {"X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.7"}
-    headers = {"X-Forwarded-For": forwarded, **made_up} if forwarded else {}
+    forged_headers = {"X-Forwarded-Host": "evil.example", "Forwarded": "for=198.51.100.7"}
+    headers = {"X-Forwarded-For": forwarded, **forged_headers} if forwarded else {}
     with address_page(proxies) as url:
-        assert requests.get(url, headers=headers, timeout=5).text == seen
+        assert requests.get(url, headers=headers, timeout=5).text == expected

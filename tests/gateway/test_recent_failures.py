@@ -1,4 +1,4 @@
-"""Recent failures: how long the gateway remembers them, and what its pages say of them."""
+"""Recent failures: how long the gateway remembers them, and how its pages report them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def call(gate: Gate, method: str, failure: Exception | None = None) -> None:
     ],
     ids=repr,
 )
-def test_d25_a_failed_call_is_remembered_until_the_same_one_succeeds_or_for_five_minutes(
+def test_d25_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call_succeeds(
     failure: Exception,
 ) -> None:
     now = 0.0
@@ -97,7 +97,7 @@ def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_repo
 
 # D25
 @pytest.mark.parametrize(("fails", "saved"), [("CreateReferral", False), ("UpdatePlanStep", True)])
-def test_d25_the_page_does_not_say_that_nothing_was_saved_when_a_part_of_the_form_was(
+def test_d25_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_was_saved(
     service: Service, clients: Clients, fails: str, saved: bool
 ) -> None:
     service.answer = lambda rpc, _context: (

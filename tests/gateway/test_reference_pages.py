@@ -17,7 +17,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.site.language import vocabulary
 from tests.gateway.arranged_services import stamp
-from tests.gateway.pages_gateway import PlayedServices, send, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 
 REFERENCE = {"reference": "w43p-vwjf", "pin": "4821"}
 
@@ -50,13 +50,13 @@ def status(*items: c.ReferenceItem) -> c.ReferenceStatus:
 def test_reference_and_pin_are_never_in_an_address(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
-    done = c.ReferenceItem(
+    item = c.ReferenceItem(
         need_group_code="HOU",
         status_code=c.REFERENCE_STATE_DONE,
         may_confirm=True,
         consent_live=True,
     )
-    played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = status(done)
+    played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = status(item)
     page = look_up(visitor)
     assert "Nos dicen que la ayuda ya se dio." in page
     assert "4821" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
@@ -99,7 +99,7 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
         )
 
 
-def test_she_withdraws_one_request_and_the_page_says_what_that_means_in_its_state(
+def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     asked, other = (
@@ -127,7 +127,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
 ) -> None:
     look_up(visitor)
     assert played.requests("ListReadingsByReference") == []
-    read = c.ReferenceReading(
+    access = c.ReferenceReading(
         date="2026-11-25",
         organization_type_code="NGO",
         need_group_code="HOU",
@@ -142,7 +142,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         count=1,
     )
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
-        readings=[read, attempt]
+        readings=[access, attempt]
     )
     page = send_form(visitor, "readings").text
     expected = (
@@ -155,19 +155,19 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         "Quiso ver y no se le permitió",
         "Lo que usted contó",
     )
-    assert [text for text in expected if text not in page] == []
+    assert missing(page, *expected) == []
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
     assert "Nadie abrió sus datos" in send_form(visitor, "readings").text
 
 
-def test_a_call_is_offered_only_where_her_plan_allows_it_and_requested_by_day_and_hours(
+def test_a_call_is_offered_only_if_her_plan_allows_it_and_is_requested_by_day_and_hours(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
-    for may in (False, True):
+    for may_ask in (False, True):
         played.answers["GetReferenceStatus"] = c.ReferenceStatus(
-            contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may
+            contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may_ask
         )
-        assert ('action="/my-referral/call"' in look_up(visitor)) == may
+        assert ('action="/my-referral/call"' in look_up(visitor)) == may_ask
     answer = send_form(visitor, "call", day_code="tomorrow", hour_code="night")
     assert "solo como usted pidió" in answer.text
     request = played.last("AskForCallByReference")
@@ -198,16 +198,18 @@ def test_the_days_on_the_page_of_a_reference_have_their_weekday(
         ("fr", "On prendra contact"),
     ],
 )
-def test_contact_is_promised_only_where_her_plan_and_a_live_request_allow_it(
+def test_contact_is_promised_only_if_her_plan_and_an_accepted_request_allow_it(
     played: PlayedServices, visitor: FlaskClient, language: str, promise: str
 ) -> None:
     for state in c.ReferenceState.values():
-        for may in (False, True):
+        for may_contact in (False, True):
             played.answers["GetReferenceStatus"] = status(
-                c.ReferenceItem(need_group_code="HOU", status_code=state, may_be_contacted=may)
+                c.ReferenceItem(
+                    need_group_code="HOU", status_code=state, may_be_contacted=may_contact
+                )
             )
             page = send(visitor, f"/my-referral?lang={language}", **REFERENCE).text
-            assert (promise in page) == (may and state == c.REFERENCE_STATE_ACCEPTED)
+            assert (promise in page) == (may_contact and state == c.REFERENCE_STATE_ACCEPTED)
 
 
 def test_the_status_of_a_reference_promises_no_contact_and_no_search() -> None:
@@ -254,7 +256,7 @@ def page_of(played: PlayedServices, visitor: FlaskClient, **fields: Any) -> str:
 
 # D25
 @pytest.mark.parametrize(("minutes", "calls"), [(30, True), (-1, False)])
-def test_d25_she_is_not_told_that_the_line_calls_her_after_the_time_has_passed(
+def test_d25_after_the_time_of_a_call_she_is_not_told_that_the_line_calls_her(
     minutes: int, calls: bool, played: PlayedServices, visitor: FlaskClient
 ) -> None:
     page = page_of(
@@ -298,7 +300,7 @@ def test_d25_a_late_confirmation_is_not_described_as_still_to_come(
     assert ("Tienen que confirmar" in page, "todavía no lo hicieron" in page) == (not late, late)
 
 
-def test_a_deletion_is_due_on_a_day_since_an_hour_would_be_of_another_country(
+def test_a_deletion_is_due_on_a_day_because_hours_differ_between_countries(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     due = timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC))
@@ -308,7 +310,7 @@ def test_a_deletion_is_due_on_a_day_since_an_hour_would_be_of_another_country(
 
 
 # D25
-def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_data(
+def test_d25_the_page_does_not_claim_that_she_authorised_the_access_to_her_data(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     page = page_of(played, visitor, organizations_with_access=1)
@@ -316,7 +318,7 @@ def test_d25_the_page_does_not_claim_that_she_authorised_those_who_can_open_her_
 
 
 # D25
-def test_d25_the_number_of_those_who_can_open_her_data_names_the_one_it_leaves_out(
+def test_d25_the_number_of_organisations_with_access_says_that_it_omits_the_files_holder(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     page = html.unescape(page_of(played, visitor, organizations_with_access=1, file_count=1))

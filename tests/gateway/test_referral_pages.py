@@ -19,6 +19,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     PlayedServices,
     enter,
+    missing,
     pages,
     referral,
     send,
@@ -45,7 +46,7 @@ def take(client: FlaskClient, verb: str, **fields: object) -> TestResponse:
     return send(client, PAGE, f"{PAGE}/do/{verb}", **fields)
 
 
-def received(*allowed_verbs: str, **fields: object) -> r.Referral:
+def received_referral(*allowed_verbs: str, **fields: object) -> r.Referral:
     """Returns a referral as its receiver sees it."""
     values = {"id": ID, "etag": "e1", "need_code": "HOU.EMG", "side": r.SIDE_RECEIVER, **fields}
     return r.Referral(allowed_verbs=allowed_verbs, **values)  # type: ignore[arg-type]
@@ -95,7 +96,7 @@ def test_a_step_is_taken_on_the_version_that_was_seen(
 def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received(
+    played.answers["GetReferral"] = received_referral(
         "add_note", "complete", state=r.STATE_IN_PROGRESS, main_step="add_note"
     )
     assert (
@@ -111,7 +112,9 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     steps = ["accept", "ask", "waitlist", "decline", "add_note"]
-    played.answers["GetReferral"] = received(*steps, state=r.STATE_ACKNOWLEDGED, main_step="accept")
+    played.answers["GetReferral"] = received_referral(
+        *steps, state=r.STATE_ACKNOWLEDGED, main_step="accept"
+    )
     page = client.get(PAGE).text
     assert re.findall(r'<details[^>]* id="form-(\w+)"', page)[:2] == ["accept", "decline"]
     assert page.index('id="form-decline"') < page.index("Más…")
@@ -126,9 +129,13 @@ def test_the_number_of_the_service_cannot_be_taken_for_her_own(
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, phone="+50500000102")]
     )
-    played.answers["GetReferral"] = received(service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side)
+    played.answers["GetReferral"] = received_referral(
+        service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side
+    )
     page = client.get(PAGE).text
-    assert ("+50500000102" in page) == (side != r.SIDE_RECEIVER), "nobody calls herself"
+    assert ("+50500000102" in page) == (side != r.SIDE_RECEIVER), (
+        "a receiver needs no number of its own service"
+    )
     assert "<dt>Teléfono</dt>" not in page
     assert ("Teléfono del servicio" in page) == (side != r.SIDE_RECEIVER)
 
@@ -143,7 +150,7 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
         'aria-describedby="reason_code-error"',
         "Llena</textarea>",
     )
-    assert [text for text in expected if text not in answer.text] == []
+    assert missing(answer.text, *expected) == []
     assert played.requests("DeclineReferral") == []
 
 
@@ -161,16 +168,16 @@ def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instru
 def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received("waitlist", state=r.STATE_ACKNOWLEDGED)
+    played.answers["GetReferral"] = received_referral("waitlist", state=r.STATE_ACKNOWLEDGED)
     take(client, "waitlist", expected_wait_days="3", review_time="2026-12-05")
-    promised = played.last("WaitlistReferral").review_time
-    assert promised.ToJsonString() == "2026-12-06T05:59:00Z", "the end of the day in Managua"
+    review_time = played.last("WaitlistReferral").review_time
+    assert review_time.ToJsonString() == "2026-12-06T05:59:00Z", "the end of the day in Managua"
 
 
 def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received("complete", state=r.STATE_IN_PROGRESS)
+    played.answers["GetReferral"] = received_referral("complete", state=r.STATE_IN_PROGRESS)
     played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
     ticked = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
     assert not ticked.findall(client.get(PAGE).text)
@@ -187,10 +194,10 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
         ("accept", "AcceptReferral", "planned_first_contact_time", "elija un día desde hoy"),
     ],
 )
-def test_a_time_that_is_not_possible_is_refused_with_what_is(
+def test_an_impossible_time_is_refused_with_the_possible_times(
     played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
 ) -> None:
-    played.answers["GetReferral"] = received(step)
+    played.answers["GetReferral"] = received_referral(step)
     played.answers[rpc] = errors.Invalid((field, "out_of_range"))
     answer = take(client, step, expected_wait_days="3", **{field: "2020-01-02T10:00"})
     assert (answer.status_code, answer.text.count(expected)) == (422, 2)
@@ -228,13 +235,13 @@ def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_a
     live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers |= {
-        "GetReferral": received(person_id=ID, receipt_id=ID, live=live),
+        "GetReferral": received_referral(person_id=ID, receipt_id=ID, live=live),
         "GetReceipt": p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live),
         "ListEmergencies": em.ListEmergenciesResponse(),
     }
     page = worker.get(PAGE).text
-    may = live and receipt_live
-    assert ('value="health"' in page, "Ahora no hay datos" in page) == (may, not may)
+    may_open = live and receipt_live
+    assert ('value="health"' in page, "Ahora no hay datos" in page) == (may_open, not may_open)
     assert 'value="identity"' not in page
 
 
@@ -255,7 +262,7 @@ def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_a
         ),
     ],
 )
-def test_the_page_states_on_what_ground_her_data_open(
+def test_the_page_states_the_ground_on_which_her_data_can_be_opened(
     played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, expected: str
 ) -> None:
     complete = p.Receipt(
@@ -263,7 +270,7 @@ def test_the_page_states_on_what_ground_her_data_open(
     )
     complete.MergeFrom(receipt)
     played.answers |= {
-        "GetReferral": received(person_id=ID, receipt_id=ID, live=True),
+        "GetReferral": received_referral(person_id=ID, receipt_id=ID, live=True),
         "GetReceipt": complete,
         "ListEmergencies": em.ListEmergenciesResponse(),
     }
@@ -277,12 +284,14 @@ def test_the_page_states_on_what_ground_her_data_open(
     )
 
 
-def test_a_reader_who_may_open_no_data_is_not_offered_to_open_any(
+def test_a_reader_who_may_open_no_data_has_no_form_to_open_them(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     assert f"{PAGE}/open" in worker.get(PAGE).text
-    steering = enter(pages(PlayedServices()).test_client())
-    assert f"{PAGE}/open" not in steering.get(PAGE).text, "coordinators and auditors open nothing"
+    coordinator = enter(pages(PlayedServices()).test_client())
+    assert f"{PAGE}/open" not in coordinator.get(PAGE).text, (
+        "coordinators and auditors open nothing"
+    )
     played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
     page = worker.get(PAGE).text
     assert (f"{PAGE}/open" in page, "Su organización está en período de prueba" in page) == (
@@ -291,7 +300,7 @@ def test_a_reader_who_may_open_no_data_is_not_offered_to_open_any(
     )
 
 
-def test_how_she_may_be_called_comes_before_the_steps_and_sealed_details_take_one_press(
+def test_the_way_to_call_her_comes_before_the_steps_and_sealed_details_take_one_press(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
     played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
@@ -306,9 +315,9 @@ def test_how_she_may_be_called_comes_before_the_steps_and_sealed_details_take_on
     assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
     assert "No deje recado" in page
     assert played.requests("OpenSafeContact") == []
-    opened = send(worker, PAGE, f"{PAGE}/safe-contact").text
+    opened_page = send(worker, PAGE, f"{PAGE}/safe-contact").text
     expected = ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado")
-    assert [text for text in expected if text not in opened] == []
+    assert missing(opened_page, *expected) == []
     assert played.last("OpenSafeContact").referral_id == ID
     assert "tía Chepa" not in worker.get(PAGE).text
 
@@ -355,7 +364,7 @@ def test_the_page_says_why_she_must_not_be_called_and_offers_no_details(
 def test_no_contact_plan_is_requested_for_an_ended_referral(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received(state=r.STATE_CLOSED, person_id=ID)
+    played.answers["GetReferral"] = received_referral(state=r.STATE_CLOSED, person_id=ID)
     assert worker.get(PAGE).status_code == 200
     assert played.requests("GetSafeContact") == []
 
@@ -380,7 +389,9 @@ def test_a_number_that_nobody_stated_is_shown_as_unknown(
     send(client, "/people/new", channel_code="none", **stated)
     coarse = played.last("CreatePerson").coarse
     assert coarse.HasField("dependants") == known
-    played.answers["GetReferral"] = received(state=r.STATE_SENT, person=coarse, person_id=ID)
+    played.answers["GetReferral"] = received_referral(
+        state=r.STATE_SENT, person=coarse, person_id=ID
+    )
     page = client.get(PAGE).text
     assert ("viene sola" in page, "no se sabe" in page) == (known, not known)
     played.answers["GetReferral"] = r.Referral(
@@ -390,16 +401,16 @@ def test_a_number_that_nobody_stated_is_shown_as_unknown(
     assert played.last("MatchServices").HasField("dependants") == known
 
 
-def test_a_step_that_is_no_longer_possible_is_not_to_be_sent_again(
+def test_the_page_advises_to_send_a_stale_step_again_only_if_it_is_still_possible(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["AcceptReferral"] = errors.Stale()
-    again = "envíelo otra vez si lo suyo debe quedar"
+    advice = "envíelo otra vez si lo suyo debe quedar"
     for allowed_verbs, possible in ((("accept",), True), ((), False)):
-        played.answers["GetReferral"] = received(*allowed_verbs)
+        played.answers["GetReferral"] = received_referral(*allowed_verbs)
         form = {"planned_first_contact_time": "2026-12-01T08:30"}
         answer = take(client, "accept", **form)
-        assert (again in answer.text, "o ya no es posible" in answer.text) == (
+        assert (advice in answer.text, "o ya no es posible" in answer.text) == (
             possible,
             not possible,
         )
@@ -411,7 +422,7 @@ def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
     coarse = r.CoarsePerson(
         age_band=r.AGE_BAND_25_TO_59, gender_code=r.PERSON_GENDER_FEMININE, dependants=1
     )
-    played.answers["GetReferral"] = received("decline", person=coarse)
+    played.answers["GetReferral"] = received_referral("decline", person=coarse)
     client.get(PAGE)
     request = played.last("MatchServices")
     assert (request.age, request.gender, request.dependants) == (40, d.GENDER_FEMININE, 1)
@@ -428,7 +439,7 @@ def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
 def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
     rpc: str, form: str, fields: dict[str, str], played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received(state=r.STATE_DECLINED, person_id=ID)
+    played.answers["GetReferral"] = received_referral(state=r.STATE_DECLINED, person_id=ID)
     played.answers[rpc] = errors.NotFound()
     answer = send(client, PAGE, f"{PAGE}/{form}", **fields)
     assert (

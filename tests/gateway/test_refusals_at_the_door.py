@@ -1,7 +1,7 @@
 """Refusals of callers that have used up their quota cost the gateway almost nothing.
 
-Over a real socket, such a caller takes no thread and nobody else's place in the queue, and is
-answered a moment later.
+Over a real socket, such a caller takes no thread and no place of another caller in the queue, and
+is answered a moment later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 import requests
 from flask import Flask, request
 
-from services.gateway.edge import server as served
+from services.gateway.edge import server as server_module
 from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.gates import THREADS
 from services.gateway.edge.limits import Limits
@@ -53,9 +53,9 @@ class Gateway:
 
     def send(self, data: bytes) -> socket.socket:
         """Returns a new connection on which these bytes were sent."""
-        line = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
-        line.sendall(data)
-        return line
+        connection = socket.create_connection(("127.0.0.1", self.server.effective_port), timeout=10)
+        connection.sendall(data)
+        return connection
 
 
 @pytest.fixture
@@ -74,13 +74,13 @@ def gateway() -> Iterator[Gateway]:
     for limiter in limits._limiters.values():
         limiter._now = lambda: 0.0
     server = Server(app, "127.0.0.1:0", refuse=limits.refuse)
-    serving = threading.Thread(target=server.serve)
-    serving.start()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
     yield Gateway(server, callers, go, limits)
     go.set()
     server.stop()
-    serving.join(15)
-    assert not serving.is_alive()
+    thread.join(15)
+    assert not thread.is_alive()
 
 
 def request_bytes(caller: str) -> bytes:
@@ -107,10 +107,10 @@ def test_several_requests_on_one_connection_are_answered_in_their_order(gateway:
     gateway.spend("greedy")
     with gateway.send(
         b"".join(map(request_bytes, ("greedy", "modest", "greedy", "other")))
-    ) as line:
+    ) as connection:
         received = b""
         while received.count(b"HTTP/1.1") < 4 or not received.endswith(b"other"):
-            received += line.recv(65536)
+            received += connection.recv(65536)
     assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [
         b"429",
         b"200",
@@ -122,53 +122,53 @@ def test_several_requests_on_one_connection_are_answered_in_their_order(gateway:
 def test_other_callers_are_answered_while_refusals_are_delayed(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
+    monkeypatch.setattr(server_module, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
-    lines = [gateway.send(request_bytes("greedy")) for _ in range(50)]
+    connections = [gateway.send(request_bytes("greedy")) for _ in range(50)]
     until(lambda: len(gateway.server._refused_channels) == 50)
     assert gateway.get("modest").text == "modest"
     gateway.server._refused_channels = type(gateway.server._refused_channels)(
         (0.0, channel) for _, channel in gateway.server._refused_channels
     )
     gateway.server.pull_trigger()
-    for line in lines:
-        with line:
-            assert line.recv(65536).startswith(b"HTTP/1.1 429")
+    for connection in connections:
+        with connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 429")
 
 
 def test_a_flood_holds_only_a_limited_number_of_connections(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "MAX_DELAYED_REFUSALS", 2)
-    monkeypatch.setattr(served, "REFUSAL_SECONDS", 3600.0)
+    monkeypatch.setattr(server_module, "MAX_DELAYED_REFUSALS", 2)
+    monkeypatch.setattr(server_module, "REFUSAL_SECONDS", 3600.0)
     gateway.spend("greedy")
     with gateway.send(request_bytes("greedy")), gateway.send(request_bytes("greedy")):
         until(lambda: len(gateway.server._refused_channels) == 2)
-        with gateway.send(request_bytes("greedy")) as line:
-            assert line.recv(65536).startswith(b"HTTP/1.1 429")
+        with gateway.send(request_bytes("greedy")) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 429")
 
 
 def test_nothing_is_left_after_a_caller_hangs_up_or_the_server_stops(gateway: Gateway) -> None:
     gateway.spend("greedy")
     gateway.send(request_bytes("greedy")).close()
-    with gateway.send(request_bytes("greedy")) as line:
+    with gateway.send(request_bytes("greedy")) as connection:
         until(
             lambda: any(
-                channel.used and channel.addr == line.getsockname()
+                channel.used and channel.addr == connection.getsockname()
                 for channel in list(gateway.server.active_channels.values())
             )
         )
         gateway.server.stop()
-        assert line.recv(65536).startswith(b"HTTP/1.1 429")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 429")
     until(lambda: not gateway.server.active_channels)
 
 
-def statuses(lines: list[socket.socket]) -> list[bytes]:
+def statuses(connections: list[socket.socket]) -> list[bytes]:
     """Returns the status of the answer on each connection, and closes the connections."""
     results = []
-    for line in lines:
-        with line:
-            results.append(line.recv(65536).split(b" ", 2)[1])
+    for connection in connections:
+        with connection:
+            results.append(connection.recv(65536).split(b" ", 2)[1])
     return results
 
 
@@ -176,10 +176,12 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     gateway: Gateway,
 ) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    assert served.MAX_PER_CALLER == 8
+    assert server_module.MAX_PER_CALLER == 8
     assert "beyond eight the answer is 503" in guide
-    slow_requests = [gateway.send(request_bytes("slow")) for _ in range(served.MAX_PER_CALLER)]
-    until(lambda: len(gateway.callers) == served.MAX_PER_CALLER)
+    slow_requests = [
+        gateway.send(request_bytes("slow")) for _ in range(server_module.MAX_PER_CALLER)
+    ]
+    until(lambda: len(gateway.callers) == server_module.MAX_PER_CALLER)
     answer = gateway.get("slow")
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (
         503,
@@ -188,7 +190,7 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
     )
     assert gateway.get("modest").text == "modest"
     gateway.go.set()
-    assert statuses(slow_requests) == [b"200"] * served.MAX_PER_CALLER
+    assert statuses(slow_requests) == [b"200"] * server_module.MAX_PER_CALLER
     until(lambda: not gateway.server._under_way)
     gateway.callers.clear()
     gateway.get("slow")
@@ -198,8 +200,8 @@ def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_the
 def test_when_the_server_is_full_requests_of_systems_are_refused_at_once_and_pages_are_not(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "MAX_PER_CALLER", 10_000)
-    monkeypatch.setattr(served, "MAX_UNDER_WAY", THREADS + 5)
+    monkeypatch.setattr(server_module, "MAX_PER_CALLER", 10_000)
+    monkeypatch.setattr(server_module, "MAX_UNDER_WAY", THREADS + 5)
     slow_requests = [gateway.send(request_bytes("slow")) for _ in range(THREADS + 5)]
     until(lambda: len(gateway.callers) == THREADS)
     assert statuses([gateway.send(request_bytes("late")) for _ in range(20)]) == [b"503"] * 20

@@ -37,8 +37,8 @@ from tests.gateway.pages_gateway import (
 
 pytestmark = pytest.mark.long
 
-LEADS_OUT = ("/sign-out", "/quick-exit")
-THE_PAGES_OWN = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
+EXIT_PATHS = ("/sign-out", "/quick-exit")
+PAGE_FIELDS = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
 KINDS = (PlayedServices, OpenServices, ReceiverServices)
 BUTTONS = {
     "/board/several/reroute",
@@ -91,8 +91,10 @@ class Site:
             if not rpc.startswith(READING_VERBS):
                 self.answer(rpc, refusal)
 
-    def send(self, form: Form, token: str = "", **more: Any) -> tuple[dict[str, Any], TestResponse]:
-        data = form.filled() | ({"form_token": token} if token else {}) | more
+    def send(
+        self, form: Form, token: str = "", **fields: Any
+    ) -> tuple[dict[str, Any], TestResponse]:
+        data = form.filled() | ({"form_token": token} if token else {}) | fields
         return data, self.client(form).post(form.path, data=data)
 
     def token(self, secret: str, worker_id: str) -> str:
@@ -111,7 +113,7 @@ def forms_of_pages() -> list[Form]:
         client = enter(pages(kind()).test_client())
 
         def take(page: str, path: str, number: int = number) -> list[Form]:
-            created = [form for form in Forms(page, path).forms if form.path not in LEADS_OUT]
+            created = [form for form in Forms(page, path).forms if form.path not in EXIT_PATHS]
             new = [form for form in created if (form.path, tuple(sorted(form.sent))) not in forms]
             for form in new:
                 form.kind = number
@@ -149,16 +151,13 @@ def site(forms_of_pages: list[Form]) -> Site:
 
 
 def lost_fields(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
-    """Returns the names of the typed or chosen fields that are lost.
-
-    They are missing in the answer's form with the same target.
-    """
+    """Returns the typed or chosen fields that the answer's form with the same target lacks."""
     missing = []
-    own = CARRIED | SECRETS | THE_PAGES_OWN
+    ignored = CARRIED | SECRETS | PAGE_FIELDS
     sent = {
         name: values if isinstance(values, list) else [values]
         for name, values in data.items()
-        if name not in own and any(values)
+        if name not in ignored and any(values)
     }
     for form in Forms(answer.text, path).forms:
         if form.path == path:
@@ -181,18 +180,18 @@ def has_reason(page: str) -> bool:
 def check(
     site: Site, send: Callable[[Form], tuple[dict[str, Any], TestResponse]], minimum: int
 ) -> None:
-    """Sends every form; each that is refused comes back with its fields and a reason."""
-    wrong, refused = {}, 0
+    """Sends every form; asserts that each refused form comes back with its fields and a reason."""
+    faults, refused_count = {}, 0
     for form in site.forms:
         data, answer = send(form)
         if answer.status_code < 400:
             continue
-        refused += 1
+        refused_count += 1
         missing = lost_fields(data, answer, form.path)
         if missing or not has_reason(answer.text):
-            wrong[form.path, answer.status_code] = missing or "no reason"
-    assert wrong == {}
-    assert refused >= minimum
+            faults[form.path, answer.status_code] = missing or "no reason"
+    assert faults == {}
+    assert refused_count >= minimum
 
 
 # D26
@@ -244,26 +243,26 @@ def test_d26_every_form_comes_back_though_its_sender_cannot_be_verified(site: Si
 
 # D26
 def test_d26_every_form_made_before_she_signed_in_again_comes_back_to_her(site: Site) -> None:
-    before = site.token("the session before", ID)
-    check(site, lambda form: site.send(form, before), 80)
+    former_token = site.token("the session before", ID)
+    check(site, lambda form: site.send(form, former_token), 80)
 
 
 # D26
 def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
     site: Site,
 ) -> None:
-    others = site.token("her session", OTHER)
-    unsealed, lost = [], {}
+    other_token = site.token("her session", OTHER)
+    unsealed_paths, lost_by_path = [], {}
     for form in site.forms:
-        data, answer = site.send(form, others)
+        data, answer = site.send(form, other_token)
         assert answer.status_code == 403
         if WORDS in form.typed.values() and WORDS in html.unescape(answer.text):
-            unsealed.append(form.path)
+            unsealed_paths.append(form.path)
         missing = lost_fields(data, sign_in_again(site, form, answer, OTHER), form.path)
         if missing:
-            lost[form.path] = missing
+            lost_by_path[form.path] = missing
         site.client(form).set_cookie("s", SECRET)
-    assert (unsealed, lost) == ([], {})
+    assert (unsealed_paths, lost_by_path) == ([], {})
 
 
 # D26
@@ -271,7 +270,7 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
 def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
     site: Site, signed_out: bool
 ) -> None:
-    unsealed, lost, kept_count = [], {}, 0
+    unsealed_paths, lost_by_path, kept_count = [], {}, 0
 
     def end_session(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         if request.session_secret == SECRET:
@@ -289,11 +288,11 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
             continue  # a public page, which accepts the form or shows it again itself
         kept_count += 1
         if WORDS in html.unescape(answer.text):
-            unsealed.append(form.path)
+            unsealed_paths.append(form.path)
         again = sign_in_again(site, form, answer, signed_in().worker.id)
         if missing := lost_fields(data, again, form.path):
-            lost[form.path] = missing
-    assert (unsealed, lost) == ([], {})
+            lost_by_path[form.path] = missing
+    assert (unsealed_paths, lost_by_path) == ([], {})
     assert kept_count >= 60
 
 
@@ -369,5 +368,5 @@ def test_d26_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Sit
 
 
 def test_every_target_of_a_form_is_covered_by_a_form_of_these_tests(site: Site) -> None:
-    posts = {path for _, path in routes(site.clients[0].application, "POST")} - set(LEADS_OUT)
+    posts = {path for _, path in routes(site.clients[0].application, "POST")} - set(EXIT_PATHS)
     assert posts - {form.path for form in site.forms} - BUTTONS == set()

@@ -62,9 +62,9 @@ def test_a_caller_who_brought_a_token_has_to_renew_it(clients: Clients, service:
 
 
 def test_a_caller_whose_key_was_revoked_gets_no_fresh_token(clients: Clients) -> None:
-    def revoked() -> dict[str, str]:
+    def refuse_key() -> dict[str, str]:
         raise Unauthenticated("key_invalid")
 
-    current_caller.set(Caller({"enlace.referrals": "old"}, renew=revoked))
+    current_caller.set(Caller({"enlace.referrals": "old"}, renew=refuse_key))
     with pytest.raises(Unauthenticated, match="key_invalid"):
         clients.referrals.CreateReferral(DRAFT)

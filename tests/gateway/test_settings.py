@@ -1,4 +1,4 @@
-"""The settings with which the gateway starts, and its errors for wrong ones."""
+"""The settings with which the gateway starts, and its errors for wrong settings."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def sent_referral(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
 
 
 def list_pressing(played: PlayedServices, *rows: r.Referral) -> None:
-    """Has the service list these referrals as pressing."""
+    """Sets the pressing referrals of the service to these."""
     played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=rows if request.filter.pressing else []
     )
@@ -178,7 +178,7 @@ def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_name
     assert ("1 sin hacer" in text, f'href="/referrals/{IDS[0]}"' in text) == (True, True)
 
 
-def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
+def test_a_form_whose_session_ends_midway_is_kept_until_she_signs_in_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RemindReferral"] = answer_unless_refused(
@@ -186,7 +186,7 @@ def test_a_form_whose_session_ends_midway_is_kept_for_after_the_sign_in(
     )
     answer = take_steps(client, IDS)
     assert answer.status_code == 401
-    assert "form_kept" in answer.text or 'name="kept"' in answer.text, (
+    assert 'name="kept"' in answer.text, (
         "sent again, the form repeats the request ids of the steps that were taken"
     )
 
@@ -232,20 +232,20 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         unanswered if request.id == IDS[2] else sent_referral(request.id, "v6")
     )
     played.answers["MatchServices"] = matches("a", "b")
-    check = take_steps(client, IDS[:3], "reroute").text
+    check_page = take_steps(client, IDS[:3], "reroute").text
     assert played.requests("RerouteReferral") == []
-    assert re.findall(r'name="chosen" value="([^"]+)"', check) == [
+    assert re.findall(r'name="chosen" value="([^"]+)"', check_page) == [
         f"{IDS[0]}:v6",
         f"{IDS[1]}:v6",
     ], "the step uses the version shown on this page"
-    assert check.count(f'<option value="{"a" * 32}" selected>') == 2
-    assert "Recuérdeselo" in check
+    assert check_page.count(f'<option value="{"a" * 32}" selected>') == 2
+    assert "Recuérdeselo" in check_page
     data = {
         "chosen": [f"{IDS[0]}:v6", f"{IDS[1]}:v6"],
         f"service.{IDS[0]}": "b" * 32,
         f"service.{IDS[1]}": "",
     }
-    text = post(client, "/board/several/reroute", check, **data).text
+    text = post(client, "/board/several/reroute", check_page, **data).text
     [request] = played.requests("RerouteReferral")
     assert (request.id, request.etag, request.service_id, request.request_id) == (
         IDS[0],
@@ -261,10 +261,10 @@ def test_nothing_can_be_sent_if_no_service_fits(
 ) -> None:
     played.answers["GetReferral"] = lambda request: sent_referral(request.id)
     played.answers["MatchServices"] = d.MatchServicesResponse()
-    check = take_steps(client, IDS[:1], "reroute").text
+    check_page = take_steps(client, IDS[:1], "reroute").text
     assert (
-        "Ahora no hay otro servicio que encaje." in check,
-        "Pedirlas a estos servicios" in check,
+        "Ahora no hay otro servicio que encaje." in check_page,
+        "Pedirlas a estos servicios" in check_page,
     ) == (True, False)
 
 

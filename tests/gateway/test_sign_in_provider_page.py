@@ -12,11 +12,19 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as m
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import (
+    SECRET,
+    PlayedServices,
+    enter,
+    missing,
+    pages,
+    signed_in,
+    token_of,
+)
 
-THERE = "https://sso.ministerio.example/authorize?state=s"
+PROVIDER_URL = "https://sso.ministerio.example/authorize?state=s"
 PAGE = f"/directory/organizations/{ID}/sign-in"
-WANTED = m.ProposedSignInProvider(
+PROPOSAL = m.ProposedSignInProvider(
     issuer="https://sso.example",
     client_id="enlace",
     worker_id="x" * 32,
@@ -28,7 +36,7 @@ WANTED = m.ProposedSignInProvider(
 def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["BeginProviderSignIn"] = m.BeginProviderSignInResponse(
-        challenge="stays-here", authorization_url=THERE
+        challenge="stays-here", authorization_url=PROVIDER_URL
     )
     services.answers["FinishProviderSignIn"] = m.SignInResponse(
         session_secret=SECRET, worker=m.Worker(id="w")
@@ -43,17 +51,17 @@ def coordinator(played: PlayedServices) -> FlaskClient:
     return enter(pages(played).test_client())
 
 
-def test_a_link_leads_to_the_ministry_and_its_answer_opens_a_session_in_this_browser(
+def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_browser(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     redirect = visitor.get(f"/sign-in/with/{ID}", headers={"Host": "localhost"})
-    assert (redirect.status_code, redirect.location) == (303, THERE)
+    assert (redirect.status_code, redirect.location) == (303, PROVIDER_URL)
     assert played.last("BeginProviderSignIn").provider_id == ID
     [cookie] = [
         cookie for cookie in redirect.headers.getlist("Set-Cookie") if cookie.startswith("p=")
     ]
     assert all(text in cookie for text in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
-    back = visitor.get("/sign-in/return?state=s&code=c&iss=i")
+    answer = visitor.get("/sign-in/return?state=s&code=c&iss=i")
     request = played.last("FinishProviderSignIn")
     assert (request.challenge, request.state, request.code, request.issuer) == (
         "stays-here",
@@ -61,8 +69,8 @@ def test_a_link_leads_to_the_ministry_and_its_answer_opens_a_session_in_this_bro
         "c",
         "i",
     )
-    assert (back.status_code, back.location) == (303, "/today")
-    assert {cookie.split("=")[0] for cookie in back.headers.getlist("Set-Cookie")} == {"p", "s"}
+    assert (answer.status_code, answer.location) == (303, "/today")
+    assert {cookie.split("=")[0] for cookie in answer.headers.getlist("Set-Cookie")} == {"p", "s"}
     assert visitor.get_cookie("p") is None
 
 
@@ -72,9 +80,12 @@ def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
     played.answers["FinishProviderSignIn"] = m.SignInResponse(
         challenge="the-challenge", asks_code=True
     )
-    back = visitor.get("/sign-in/return?state=s&code=c")
-    assert ("Código para entrar" in back.text, 'value="the-challenge"' in back.text) == (True, True)
-    assert "s=" not in {cookie[:2] for cookie in back.headers.getlist("Set-Cookie")}
+    answer = visitor.get("/sign-in/return?state=s&code=c")
+    assert ("Código para entrar" in answer.text, 'value="the-challenge"' in answer.text) == (
+        True,
+        True,
+    )
+    assert "s=" not in {cookie[:2] for cookie in answer.headers.getlist("Set-Cookie")}
 
 
 @pytest.mark.parametrize(
@@ -128,14 +139,22 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
     played.answers["GetSignInProvider"] = m.SignInProvider(
         etag="v0", redirect_uri="https://enlace.example/sign-in/return"
     )
-    empty = coordinator.get(PAGE).text
-    assert ("https://enlace.example/sign-in/return" in empty, "Dejar de usarlo" in empty) == (
+    empty_page = coordinator.get(PAGE).text
+    assert (
+        "https://enlace.example/sign-in/return" in empty_page,
+        "Dejar de usarlo" in empty_page,
+    ) == (
         True,
         False,
     )
-    typed = {"form_token": token_of(empty), "request_id": "one", "etag": "v0", "step": "propose"}
+    form = {
+        "form_token": token_of(empty_page),
+        "request_id": "one",
+        "etag": "v0",
+        "step": "propose",
+    }
     fields = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
-    assert coordinator.post(PAGE, data=typed | fields).status_code == 303
+    assert coordinator.post(PAGE, data=form | fields).status_code == 303
     request = played.last("ProposeSignInProvider")
     assert (
         request.organization_id,
@@ -144,7 +163,7 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
         request.client_secret,
     ) == (ID, "v0", "https://sso.example", "un secreto")
     played.answers["GetSignInProvider"] = m.SignInProvider(
-        provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED
+        provider_id=ID, etag="v1", issuer="https://old.example", proposal=PROPOSAL
     )
     page = coordinator.get(PAGE).text
     expected = (
@@ -153,23 +172,25 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
         "Confirmar el cambio",
         "Dejar de usarlo",
     )
-    assert [text for text in expected if text not in page] == []
-    assert coordinator.post(PAGE, data=typed | {"step": "confirm", "etag": "v1"}).status_code == 303
+    assert missing(page, *expected) == []
+    assert coordinator.post(PAGE, data=form | {"step": "confirm", "etag": "v1"}).status_code == 303
     assert played.last("ConfirmSignInProvider").etag == "v1"
-    assert coordinator.post(PAGE, data=typed | {"step": "end", "etag": "v1"}).status_code == 303
+    assert coordinator.post(PAGE, data=form | {"step": "end", "etag": "v1"}).status_code == 303
     assert played.last("EndSignInProvider").organization_id == ID
 
 
 def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_their_fields(
     played: PlayedServices, coordinator: FlaskClient
 ) -> None:
-    own = m.ProposedSignInProvider(
-        issuer="https://sso.example", client_id="enlace", worker_id=ID, time=WANTED.time
+    own_proposal = m.ProposedSignInProvider(
+        issuer="https://sso.example", client_id="enlace", worker_id=ID, time=PROPOSAL.time
     )
-    played.answers["GetSignInProvider"] = m.SignInProvider(provider_id=ID, etag="v1", proposal=own)
+    played.answers["GetSignInProvider"] = m.SignInProvider(
+        provider_id=ID, etag="v1", proposal=own_proposal
+    )
     page = coordinator.get(PAGE).text
     assert ("Usted lo propuso" in page, "Confirmar el cambio" in page) == (True, False)
-    typed = {
+    form = {
         "form_token": token_of(page),
         "request_id": "one",
         "etag": "v1",
@@ -178,7 +199,7 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
         "client_secret": "un secreto",
     }
     played.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
-    wrong = coordinator.post(PAGE, data=typed)
+    wrong = coordinator.post(PAGE, data=form)
     assert (wrong.status_code, 'id="issuer-error"' in wrong.text, "un secreto" in wrong.text) == (
         422,
         True,
@@ -193,7 +214,7 @@ def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
         id=ID, name="Ministerio", status=directory_pb2.ORGANIZATION_STATUS_SUSPENDED
     )
     played.answers["GetSignInProvider"] = m.SignInProvider(
-        provider_id=ID, etag="v1", issuer="https://old.example", proposal=WANTED
+        provider_id=ID, etag="v1", issuer="https://old.example", proposal=PROPOSAL
     )
     page = coordinator.get(PAGE).text
     assert ("nadie suyo podría objetarlo" in page, "Dejar de usarlo" in page) == (True, True)
@@ -206,16 +227,19 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     client = enter(pages(played).test_client())
     page = client.get("/sign-in-provider").text
     assert "No lo pedimos: objetar" in page
-    typed = {"form_token": token_of(page), "request_id": "one"}
+    form = {"form_token": token_of(page), "request_id": "one"}
     assert "Pasados los tres días" in page, "what happens if she does nothing"
-    objected = client.post("/sign-in-provider", data=typed)
-    assert objected.status_code == 303
-    after = client.get(objected.location).text
-    assert ("La coordinación no recibe un aviso" in after, "objetar</button>" in after) == (
+    answer = client.post("/sign-in-provider", data=form)
+    assert answer.status_code == 303
+    next_page = client.get(answer.location).text
+    assert ("La coordinación no recibe un aviso" in next_page, "objetar</button>" in next_page) == (
         True,
         False,
     )
     assert played.last("ObjectToSignInProvider").request_id
     played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
-    again = client.post("/sign-in-provider", data=typed | {"request_id": "two"})
-    assert (again.status_code, "Ya no hay nada pendiente" in again.text) == (422, True)
+    second_answer = client.post("/sign-in-provider", data=form | {"request_id": "two"})
+    assert (second_answer.status_code, "Ya no hay nada pendiente" in second_answer.text) == (
+        422,
+        True,
+    )

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from services.gateway.edge import server as http
+from services.gateway.edge import server as server_module
 from services.gateway.edge.gates import THREADS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, pages
@@ -74,7 +74,7 @@ def test_a_full_server_closes_the_longest_waiting_connection_for_a_newcomer(
 ) -> None:
     with ExitStack() as cleanup:
         first = cleanup.enter_context(gateway.socket(ONE_BYTE_OF_A_THOUSAND))
-        for _ in range(http.CONNECTIONS + 50):
+        for _ in range(server_module.CONNECTIONS + 50):
             cleanup.enter_context(gateway.socket(b"GET / HT"))
         assert requests.get(f"{gateway.url}/healthz", timeout=10).status_code == 200
         assert is_closed(first), "the client that had waited longest was disconnected"
@@ -97,15 +97,15 @@ def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
         b" application/json\r\n"
     ) % KEY.encode()
     chunks = b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
-    header = b"x" * http.HEADER_BYTES
-    for sent, status, text in (
+    header = b"x" * server_module.HEADER_BYTES
+    for request, status, text in (
         # the refusal is a problem of the API
         (post + b"Content-Length: 10000000\r\n\r\n", "HTTP/1.1 413", "body_too_large"),
         (post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, "HTTP/1.1 413", ""),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % header, "HTTP/1.0 431", ""),
         (b"GET / HTTP/1.1\r\nnonsense\r\n\r\n", "HTTP/1.0 400", ""),
     ):
-        with gateway.socket(sent) as connection:
+        with gateway.socket(request) as connection:
             answer = connection.makefile("rb").read().decode()
         assert (answer.startswith(status), text in answer) == (True, True), (status, answer[:200])
     page = requests.post(f"{gateway.url}/sign-in", data={"email": "x" * 70_000}, timeout=5)
@@ -122,7 +122,7 @@ class Clock:
 
 
 def get_health(client: HTTPConnection) -> tuple[int, str | None]:
-    """Requests the health on an open connection; returns the status and what becomes of it."""
+    """Requests the health on an open connection; returns the status and the Connection header."""
     client.request("GET", "/healthz")
     answer = client.getresponse()
     answer.read()
@@ -130,13 +130,13 @@ def get_health(client: HTTPConnection) -> tuple[int, str | None]:
 
 
 @pytest.fixture
-def running() -> Iterator[tuple[http.Server, Clock]]:
+def server_and_clock() -> Iterator[tuple[server_module.Server, Clock]]:
     """A server in this process whose clock the test sets.
 
     The server looks for overdue connections each time its trigger is pulled.
     """
     clock = Clock()
-    server = http.Server(pages(PlayedServices()), "127.0.0.1:0")
+    server = server_module.Server(pages(PlayedServices()), "127.0.0.1:0")
     server.clock = clock
     server.adj.cleanup_interval = 0
     thread = threading.Thread(target=server.serve)
@@ -147,15 +147,15 @@ def running() -> Iterator[tuple[http.Server, Clock]]:
     assert not thread.is_alive()
 
 
-def connect(server: http.Server, sent: bytes = b"") -> socket.socket:
+def connect(server: server_module.Server, sent: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", int(server.effective_port)), timeout=5)
     connection.sendall(sent)
     return connection
 
 
-def advance(running: tuple[http.Server, Clock], seconds: float) -> None:
+def advance(server_and_clock: tuple[server_module.Server, Clock], seconds: float) -> None:
     """Advances the clock after the server has received all bytes, and triggers its check."""
-    server, clock = running
+    server, clock = server_and_clock
     # The bytes are still passing through the kernel, whose clock a test cannot set.
     time.sleep(0.1)
     clock.now += seconds
@@ -168,41 +168,43 @@ def advance(running: tuple[http.Server, Clock], seconds: float) -> None:
     ids=["nothing", "half a header", "half a body"],
 )
 def test_a_silent_client_is_disconnected_after_ten_seconds(
-    running: tuple[http.Server, Clock], sent: bytes
+    server_and_clock: tuple[server_module.Server, Clock], sent: bytes
 ) -> None:
-    with connect(running[0], sent) as silent:
-        advance(running, http.SILENCE_SECONDS + 1)
+    with connect(server_and_clock[0], sent) as silent:
+        advance(server_and_clock, server_module.SILENCE_SECONDS + 1)
         assert is_closed(silent)
 
 
 def test_a_trickling_client_is_disconnected_when_its_request_takes_too_long_in_total(
-    running: tuple[http.Server, Clock],
+    server_and_clock: tuple[server_module.Server, Clock],
 ) -> None:
-    with connect(running[0], ONE_BYTE_OF_A_THOUSAND) as trickling:
+    with connect(server_and_clock[0], ONE_BYTE_OF_A_THOUSAND) as trickling:
         for _ in range(4):
-            advance(running, 4)
+            advance(server_and_clock, 4)
             trickling.send(b"x")
-        advance(running, 5)
+        advance(server_and_clock, 5)
         assert is_closed(trickling)
 
 
 def test_an_idle_connection_outlives_the_proxys_own_limit(
-    running: tuple[http.Server, Clock],
+    server_and_clock: tuple[server_module.Server, Clock],
 ) -> None:
-    with closing(HTTPConnection("127.0.0.1", int(running[0].effective_port), timeout=5)) as client:
+    with closing(
+        HTTPConnection("127.0.0.1", int(server_and_clock[0].effective_port), timeout=5)
+    ) as client:
         assert get_health(client) == (200, None)
         connection = client.sock
-        advance(running, 61)
+        advance(server_and_clock, 61)
         assert get_health(client) == (200, None)
         assert client.sock is connection
-        advance(running, http.IDLE_SECONDS + 1)
+        advance(server_and_clock, server_module.IDLE_SECONDS + 1)
         assert is_closed(connection)
 
 
 def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
-    running: tuple[http.Server, Clock],
+    server_and_clock: tuple[server_module.Server, Clock],
 ) -> None:
-    server, _ = running
+    server, _ = server_and_clock
     channels, threads = server.active_channels, server.task_dispatcher
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -212,27 +214,27 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
         reader.sendall(b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
         until(lambda: any(channel.total_outbufs_len for channel in channels.values()), 10)
         until(lambda: len(threads.threads) - threads.active_count == THREADS, 10)
-        advance(running, http.ANSWER_SECONDS + 1)
+        advance(server_and_clock, server_module.ANSWER_SECONDS + 1)
         until(lambda: not server.active_channels, 10)
 
 
 # D24
 def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() -> None:
     clock = Clock()
-    server = http.Server(pages(PlayedServices()), "127.0.0.1:0", farewell_seconds=5.0)
+    server = server_module.Server(pages(PlayedServices()), "127.0.0.1:0", farewell_seconds=5.0)
     server.clock = clock
     thread = threading.Thread(target=server.serve)
     thread.start()
     port = int(server.effective_port)
 
     with (
-        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as open_one,
+        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as early,
         closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late,
     ):
         try:
-            assert get_health(open_one) == get_health(late) == (200, None)
+            assert get_health(early) == get_health(late) == (200, None)
             server.stop()
-            assert get_health(open_one) == (200, "close")
+            assert get_health(early) == (200, "close")
             with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as newcomer:
                 assert get_health(newcomer) == (200, "close")
             clock.now += 4.9
@@ -249,12 +251,12 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
     service: Service, tmp_path: Path
 ) -> None:
     gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
-    held, go_on = threading.Event(), threading.Event()
+    call_began, call_may_end = threading.Event(), threading.Event()
 
     def answer_slowly(rpc: str, context: object) -> None:
         if rpc == "ListPeople":
-            held.set()
-            go_on.wait(5)
+            call_began.set()
+            call_may_end.wait(5)
 
     service.answer = answer_slowly
     statuses: list[int] = []
@@ -263,16 +265,18 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
         # idle and slow connections must not delay the stop
         with gateway.socket(), gateway.socket(ONE_BYTE_OF_A_THOUSAND):
             request.start()
-            assert held.wait(5)
+            assert call_began.wait(5)
             gateway.signal(signal.SIGTERM)
             until(lambda: not gateway.answers(), 10)
-            go_on.set()
+            call_may_end.set()
             request.join(5)
             assert statuses == [200]
             stop_seconds = timed(lambda: until(lambda: not gateway.process.alive, 10))
-            assert stop_seconds < http.GRACE_SECONDS, "the stop waits for no other connection"
+            assert stop_seconds < server_module.GRACE_SECONDS, (
+                "the stop waits for no other connection"
+            )
             assert gateway.process.returncode == 0
     finally:
         service.answer = lambda rpc, context: None
-        go_on.set()
+        call_may_end.set()
         gateway.process.stop()

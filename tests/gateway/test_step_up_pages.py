@@ -19,8 +19,8 @@ from services.gateway.site.shell import kept
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
 
-NOT_LATELY = errors.NotAllowed("step_up_required")
-TYPED = {
+PROOF_REQUIRED = errors.NotAllowed("step_up_required")
+INVITATION = {
     "email": "nueva@puentes.org",
     "roles": ["worker", "operator"],
     "invited_language": "fr",
@@ -32,30 +32,30 @@ TYPED = {
 def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["BeginProof"] = pb.BeginProofResponse(asks_password=True)
-    services.answers["CreateInvitation"] = NOT_LATELY
+    services.answers["CreateInvitation"] = PROOF_REQUIRED
     return services
 
 
 def invite(client: FlaskClient) -> TestResponse:
     """Sends an invitation; returns the page that asks for a proof."""
     return client.post(
-        "/members/workers", data={**TYPED, "form_token": token_of(client.get("/members").text)}
+        "/members/workers", data={**INVITATION, "form_token": token_of(client.get("/members").text)}
     )
 
 
 def prove(client: FlaskClient, page: TestResponse, **proof: str) -> TestResponse:
     """Sends the page that asks for a proof, with this proof."""
-    return client.post("/members/workers", data={**first_form_fields(page.text), **proof})
+    return client.post("/members/workers", data={**proof_form_fields(page.text), **proof})
 
 
 def accept_proof(played: PlayedServices) -> None:
-    """Has the service accept the proof, and then the invitation."""
+    """Sets the service to accept the proof, and then the invitation."""
     played.answers["ProveSession"] = pb.ProveSessionResponse()
     played.answers["CreateInvitation"] = m.Invitation(id=ID)
 
 
-def first_form_fields(page: str) -> dict[str, str]:
-    """Returns the fields of the page's first form."""
+def proof_form_fields(page: str) -> dict[str, str]:
+    """Returns the fields of the form that asks for a proof."""
     form = page[page.index('name="proof"') - 400 :]
     return {
         name: html.unescape(field[1])
@@ -100,11 +100,11 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     monkeypatch.setattr(kept, "MOST", 10)
     refused = invite(client)
     page = refused.text
-    assert (stored in page, lost in page, first_form_fields(page)["kept"]) == (False, True, "")
+    assert (stored in page, lost in page, proof_form_fields(page)["kept"]) == (False, True, "")
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
     page = prove(client, refused, password="otra").text
     assert ("No es correcto" in page, stored in page, lost in page) == (True, False, True)
-    played.answers["ExportPerson"] = NOT_LATELY
+    played.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf").text
     assert ("Todavía no se hizo nada." in page, stored in page, lost in page) == (
         True,
@@ -122,13 +122,13 @@ def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
     assert (
         wrong.status_code,
         "No es correcto" in wrong.text,
-        "otra" in first_form_fields(wrong.text).values(),
+        "otra" in proof_form_fields(wrong.text).values(),
     ) == (422, True, False)
     played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
-    often = prove(client, wrong, password="otra")
-    assert (often.status_code, "Espere" in often.text) == (429, True)
+    too_often = prove(client, wrong, password="otra")
+    assert (too_often.status_code, "Espere" in too_often.text) == (429, True)
     accept_proof(played)
-    assert prove(client, often, password="la mía").status_code == 303
+    assert prove(client, too_often, password="la mía").status_code == 303
     assert played.last("CreateInvitation").invitation.email == "nueva@puentes.org"
 
 
@@ -142,7 +142,7 @@ def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     assert (refused.status_code, "nueva@puentes.org" in refused.text) == (422, True)
 
 
-def test_a4_a_code_or_a_passkey_is_asked_for_where_the_account_has_one(
+def test_a4_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     options = '{"challenge": "x"}'
@@ -175,19 +175,19 @@ def test_a4_the_carried_form_of_another_session_is_refused(
 def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["ExportPerson"] = NOT_LATELY
+    played.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf?lang=fr")
-    assert (page.status_code, page.mimetype, first_form_fields(page.text)["to"]) == (
+    assert (page.status_code, page.mimetype, proof_form_fields(page.text)["to"]) == (
         403,
         "text/html",
         f"/people/{ID}/knows.pdf?lang=fr",
     )
     played.answers["ProveSession"] = pb.ProveSessionResponse()
-    fields = first_form_fields(page.text)
+    fields = proof_form_fields(page.text)
     answer = client.post("/account/proof", data={**fields, "password": "la mía"})
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
-    away = client.post("/account/proof", data={**fields, "to": "https://evil.example/"})
-    assert away.location == "/today"
+    forged = client.post("/account/proof", data={**fields, "to": "https://evil.example/"})
+    assert forged.location == "/today"
 
 
 def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
@@ -205,8 +205,8 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
     redirect = client.get("/account/proof/provider")
     assert (redirect.status_code, redirect.location) == (303, provider_url)
     played.answers["ProveSession"] = pb.ProveSessionResponse()
-    back = client.get("/sign-in/return?state=s&code=c&iss=https://sso.example")
-    assert (back.status_code, back.location) == (303, "/account?done=proved")
+    answer = client.get("/sign-in/return?state=s&code=c&iss=https://sso.example")
+    assert (answer.status_code, answer.location) == (303, "/account?done=proved")
     proof = played.last("ProveSession")
     assert (proof.session_secret, proof.challenge, proof.provider.state, proof.provider.code) == (
         SECRET,
@@ -233,7 +233,7 @@ def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(visitor: Flask
     assert (answer.status_code, answer.json and answer.json["reason"]) == (403, "step_up_required")
 
 
-def test_a4_after_a_password_change_everything_the_account_made_is_listed_and_ticked(
+def test_a4_everything_that_the_account_made_is_listed_and_ticked_if_it_can_be_ended(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListMadeLately"] = pb.ListMadeLatelyResponse(
@@ -249,8 +249,8 @@ def test_a4_after_a_password_change_everything_the_account_made_is_listed_and_ti
     )
     assert ticks == [("a" * 32, " checked"), ("b" * 32, " disabled")]
     data = {"form_token": token_of(page), "request_id": "one", "since": "2026-11-20"}
-    ended = client.post("/account/made", data={**data, "ids": "a" * 32})
-    assert (ended.status_code, ended.location) == (
+    answer = client.post("/account/made", data={**data, "ids": "a" * 32})
+    assert (answer.status_code, answer.location) == (
         303,
         "/account/made?since=2026-11-20&done=made_ended",
     )
@@ -258,5 +258,7 @@ def test_a4_after_a_password_change_everything_the_account_made_is_listed_and_ti
 
 
 @pytest.mark.parametrize("since", ["", "hoy", "9999-01-01", "2026-13-45"])
-def test_a4_an_invalid_day_stands_for_the_last_week(client: FlaskClient, since: str) -> None:
+def test_a4_the_list_of_things_made_opens_for_an_invalid_day(
+    client: FlaskClient, since: str
+) -> None:
     assert client.get("/account/made", query_string={"since": since}).status_code == 200

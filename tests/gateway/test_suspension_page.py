@@ -18,11 +18,11 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, send, signed_in
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, send, signed_in
 
 OTHER = "b" * 32
 PAGE = f"/directory/organizations/{OTHER}/suspension"
-ENDS = Timestamp(seconds=1_774_000_000)
+TIME = Timestamp(seconds=1_774_000_000)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def played() -> PlayedServices:
 def member(
     status: d.OrganizationStatus.ValueType = d.ORGANIZATION_STATUS_APPROVED, **fields: Any
 ) -> d.Organization:
-    """Returns the member whose page it is."""
+    """Returns the member of the page."""
     return d.Organization(
         id=OTHER,
         etag="v7",
@@ -71,8 +71,8 @@ def suspension(by: str, *, waits: bool = True) -> d.Suspension:
     return d.Suspension(
         reason=d.SUSPENSION_REASON_FRONT,
         worker_id=by,
-        time=ENDS,
-        expire_time=ENDS if waits else None,
+        time=TIME,
+        expire_time=TIME if waits else None,
         second_worker_id="" if waits else ID,
     )
 
@@ -99,7 +99,7 @@ def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
         "Hasta 15 que solo tiene ella",
         "Hasta 5 planes",
     )
-    assert [text for text in expected if text not in page] == []
+    assert missing(page, *expected) == []
     assert page.index("Qué le pasa a quién") < page.index("Proponer la suspensión")
     organization = client.get(f"/directory/organizations/{OTHER}").text
     assert f'href="{PAGE}"' in organization
@@ -154,7 +154,7 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
         "Confirmar la suspensión",
         "Proponer levantarla",
     )
-    assert [text for text in expected if text not in page] == []
+    assert missing(page, *expected) == []
     played.answers["GetOrganization"] = member(
         d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension("")
     )
@@ -240,21 +240,20 @@ def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_before
     assert "las claves que están a su nombre dejan de servir" in team
     suspend = f"/members/workers/{OTHER}/suspend"
     refused = send(client, "/members", suspend)
-    assert refused.status_code == 422
-    assert f'id="reason-{OTHER}"' in refused.text or "reason-error" in refused.text
+    assert (refused.status_code, 'id="reason-error"' in refused.text) == (422, True)
     assert send(client, "/members", suspend, reason="left").status_code == 303
     assert played.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
 
 
 @pytest.mark.parametrize(
-    ("language", "again", "too_late"),
+    ("language", "advice", "too_late"),
     [
         ("es", "envíelo otra vez si lo suyo debe quedar", "o ya no es posible"),
         ("fr", "renvoyez-le si le vôtre doit rester", "ou ce n&#39;est plus possible"),
     ],
 )
-def test_a_second_confirmation_is_not_to_be_sent_again(
-    language: str, again: str, too_late: str, played: PlayedServices, client: FlaskClient
+def test_the_page_advises_to_send_a_confirmation_again_only_if_it_is_still_possible(
+    language: str, advice: str, too_late: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     client.get(f"/people?lang={language}")
     played.answers["SuspendOrganization"] = errors.Stale()
@@ -265,4 +264,4 @@ def test_a_second_confirmation_is_not_to_be_sent_again(
         played.answers["GetOrganization"] = member(status)
         answer = send(client, PAGE, reason="front")
         assert answer.status_code == 409
-        assert (again in answer.text, too_late in answer.text) == (possible, not possible)
+        assert (advice in answer.text, too_late in answer.text) == (possible, not possible)

@@ -26,7 +26,7 @@ from services.gateway.site.language import i18n
 from services.gateway.site.parts import pictures
 from services.notifications.domain.webhook import TEST
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send
+from tests.gateway.pages_gateway import PlayedServices, missing, send
 from tests.notifications.receiver import Receiver
 
 OTHER_ID = "b" * 32
@@ -38,7 +38,7 @@ def played() -> PlayedServices:
 
 
 def hour(back: int, delivered: int, failed: int) -> n.DeliveryHour:
-    """Returns an hour that began `back` hours before the present one."""
+    """Returns the deliveries of the hour that began `back` hours before the present hour."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
     return n.DeliveryHour(
         webhook_id=ID, start_time=timestamp(start), delivered=delivered, failed=failed
@@ -113,7 +113,7 @@ def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
         "respondió con error</b> · 503 · 12 ms",
         "Llegó</b> · 204 · 12 ms",
     )
-    assert [text for text in expected if text not in page] == []
+    assert missing(page, *expected) == []
     assert page.count("webhook-signature: v1,a= v1,b=\n") == 2
 
 
@@ -148,15 +148,15 @@ def test_a_delivery_of_others_is_not_found(played: PlayedServices, client: Flask
 def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
     receiver = Receiver()
     try:
-        sent = n.DeliveryContent(body="""{"a":"it's $(touch x) `y` "}""", attempts=[attempt()])
-        line = curl(f"{receiver.url}?a=1&b=$(touch%20x)';'", sent)
+        content = n.DeliveryContent(body="""{"a":"it's $(touch x) `y` "}""", attempts=[attempt()])
+        line = curl(f"{receiver.url}?a=1&b=$(touch%20x)';'", content)
         assert shlex.split(line.replace("\\\n", ""))[0] == "curl"
         subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=20)
         [request] = receiver.requests
     finally:
         receiver.close()
     assert request.path == "/enlace?a=1&b=$(touch%20x)';'"
-    assert request.body == sent.body
+    assert request.body == content.body
     assert {name: request.headers[name] for name in ("webhook-id", "webhook-signature")} == {
         "webhook-id": ID,
         "webhook-signature": "v1,a= v1,b=",
@@ -165,11 +165,11 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
 
 def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: FlaskClient) -> None:
     hook = n.Webhook(id=ID, url="https://one.example/", enabled=True)
-    until = timestamp(i18n.now() + timedelta(hours=24))
+    expire_time = timestamp(i18n.now() + timedelta(hours=24))
     played.answers["GetWebhook"] = hook
     assert "Firman dos secretos" not in client.get(f"/webhooks/{ID}").text
     played.answers["GetWebhook"] = n.Webhook(
-        id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=until
+        id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=expire_time
     )
     played.answers["RotateWebhookSecret"] = n.RotateWebhookSecretResponse(
         webhook=hook, secret="whsec_new"
@@ -189,19 +189,19 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
 
 
 @pytest.mark.parametrize(
-    ("page", "rpc", "field", "typed"),
+    ("page", "rpc", "field", "value"),
     [
         ("/webhooks", "CreateWebhook", "url", "https://one.example/"),
         ("/keys", "CreateApiKey", "label", "Sistema de casos"),
     ],
 )
-def test_a_form_that_was_saved_is_empty_again_and_one_that_was_refused_is_not(
-    page: str, rpc: str, field: str, typed: str, played: PlayedServices, client: FlaskClient
+def test_a_saved_form_is_empty_again_and_a_refused_form_keeps_its_value(
+    page: str, rpc: str, field: str, value: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     field_value = re.compile(rf'<input[^>]* name="{field}"[^>]* value="([^"]*)"')
-    assert field_value.findall(send(client, page, **{field: typed}).text) == [""]
+    assert field_value.findall(send(client, page, **{field: value}).text) == [""]
     played.answers[rpc] = errors.Invalid((field, "invalid"))
-    assert field_value.findall(send(client, page, **{field: typed}).text) == [typed]
+    assert field_value.findall(send(client, page, **{field: value}).text) == [value]
 
 
 def test_a_second_exchange_of_a_secret_is_refused_with_what_to_do(
@@ -260,15 +260,15 @@ def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClien
         contract_pb2.SCOPE_DIRECTORY_READ,
     ]
     assert not created.HasField("expire_time"), "without a date the key ends in a year"
-    typed: dict[str, Any] = {"label": "Caja", "scopes": ["people.read"]}
-    send(client, "/keys", **typed, expire_time="2027-03-01")
+    fields: dict[str, Any] = {"label": "Caja", "scopes": ["people.read"]}
+    send(client, "/keys", **fields, expire_time="2027-03-01")
     assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
         "the key ends when that day begins in the reader's time zone"
     )
     played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
-    late = send(client, "/keys", **typed, expire_time="2036-03-01").text
-    assert "elija un día después de hoy, a dos años como máximo" in late
+    too_late = send(client, "/keys", **fields, expire_time="2036-03-01").text
+    assert "elija un día después de hoy, a dos años como máximo" in too_late
     played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
-    again = send(client, "/keys", **typed)
+    again = send(client, "/keys", **fields)
     assert (again.status_code, "Hay dos claves activas" in again.text) == (422, True)
     assert 'value="people.read" checked' in again.text

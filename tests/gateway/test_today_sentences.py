@@ -31,7 +31,7 @@ from tests.gateway.arranged_services import (
 
 
 def waiting_referrals(*minutes: float, **answers: Any) -> Arrange:
-    """Arranges referrals that are due in so many minutes, beside other things that wait."""
+    """Arranges referrals that are due in these numbers of minutes, beside other answers."""
     rows = [referral(next_due_time=stamp(left)) for left in minutes]
     return waiting(
         ListReferrals=lambda request: r.ListReferralsResponse(
@@ -49,16 +49,16 @@ def headings(role: int, arrange: Arrange) -> list[str]:
 
 # D25
 def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
-    counted = r.CountReferralsResponse(waiting_for_other=3, total=3)
+    counts = r.CountReferralsResponse(waiting_for_other=3, total=3)
     assert "No hay remisiones en curso." not in page(
-        "/today", MANAGER, waiting(CountReferrals=counted)
+        "/today", MANAGER, waiting(CountReferrals=counts)
     )
 
 
 # D25
 def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
-    both = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=ENQUIRY_TO_US)
-    assert headings(WORKER, both) == [
+    arrange = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=ENQUIRY_TO_US)
+    assert headings(WORKER, arrange) == [
         "Ahora",
         "Le preguntan: ¿puede recibirla?",
         "Sus consultas",
@@ -67,13 +67,13 @@ def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_tod
 
 
 def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_answers() -> None:
-    all_at_once = waiting_referrals(
+    arrange = waiting_referrals(
         30,
         ListContacts=c.ListContactsResponse(contacts=[contact(30)]),
         ListCallbacks=OWED_CALL,
         ListEnquiries=ENQUIRY_TO_US,
     )
-    assert headings(OPERATOR, all_at_once) == [
+    assert headings(OPERATOR, arrange) == [
         "Contactos abiertos",
         "Ahora",
         "Llamadas que debemos",
@@ -83,7 +83,7 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
 
 
 # D25
-def test_d25_the_network_is_told_that_all_is_listed_only_where_all_is_listed() -> None:
+def test_d25_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
     assert headings(COORDINATOR, waiting_referrals(600)) == ["Todo lo que espera algo en la red"]
     assert headings(COORDINATOR, waiting_referrals(30, 600)) == [
         "Ahora",
@@ -96,8 +96,8 @@ def test_d25_the_network_is_told_that_all_is_listed_only_where_all_is_listed() -
 def test_d25_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
     room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
     shelter = d.Service(id=ID, name="Casa segura", capacity=room)
-    found = d.SearchServicesResponse(services=[shelter])
-    assert f">{expected}<" in page("/today", WORKER, waiting(SearchServices=found))
+    services = d.SearchServicesResponse(services=[shelter])
+    assert f">{expected}<" in page("/today", WORKER, waiting(SearchServices=services))
 
 
 def tiles(text: str) -> dict[str, int]:
@@ -108,7 +108,7 @@ def tiles(text: str) -> dict[str, int]:
 
 # D25
 def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these() -> None:
-    late = waiting(
+    arrange = waiting(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
         ListContacts=c.ListContactsResponse(
             contacts=[contact(-90), contact(-80), contact(-70), contact(60), contact(600)]
@@ -121,25 +121,25 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
         ),
         ListReferrals=ONE_REFERRAL,
     )
-    assert tiles(page("/today", OPERATOR, late)) == {
+    assert tiles(page("/today", OPERATOR, arrange)) == {
         "late": 1 + 3 + 1 + 1,
         "soon": 1 + 1,
         "new": 0,
         "running": 0,
     }
     for show, count in (("late", 6), ("soon", 2), ("new", 1)):
-        assert page(f"/today?show={show}", OPERATOR, late).count('<li class="row') == count
+        assert page(f"/today?show={show}", OPERATOR, arrange).count('<li class="row') == count
 
 
 # D25
-def test_d25_the_number_of_unseen_referrals_does_not_deny_those_that_the_desk_has_sent() -> None:
-    sent = waiting(
+def test_d25_a_desk_counts_unseen_referrals_and_the_network_counts_sent_referrals() -> None:
+    arrange = waiting(
         CountReferrals=lambda request: r.CountReferralsResponse(
             fresh=0 if request.filter.waiting_for_me else 2
         )
     )
     for role, label, count in ((OPERATOR, "Recibidas sin ver", 0), (COORDINATOR, "Enviadas", 2)):
-        text = page("/today", role, sent)
+        text = page("/today", role, arrange)
         assert tiles(text)["new"] == count
         tile = text.partition('show=new"')[2].partition("</a>")[0]
         assert (label in tile, "Sin respuesta" in tile) == (True, False)

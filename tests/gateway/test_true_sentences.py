@@ -45,7 +45,7 @@ from tests.gateway.arranged_services import (
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, send, signed_in
 
 
-def failing(name: str) -> Arrange:
+def failing_service(name: str) -> Arrange:
     """Arranges that a service failed a short time ago."""
 
     def arrange(played: PlayedServices) -> None:
@@ -54,21 +54,21 @@ def failing(name: str) -> Arrange:
     return arrange
 
 
-def showing(**fields: Any) -> Arrange:
+def referral_with(**fields: Any) -> Arrange:
     """Arranges a referral with these fields and without a history."""
     return lambda played: played.answers.update(
         GetReferral=referral(**fields), ListReferralEvents=r.ListReferralEventsResponse()
     )
 
 
-def accepted(planned: float) -> Arrange:
+def accepted_referral(planned: float) -> Arrange:
     """Arranges a referral whose first contact is planned for `planned` minutes from now."""
-    return showing(
+    return referral_with(
         state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned)
     )
 
 
-def opened_on(
+def referral_with_receipt(
     side: r.Side.ValueType = r.SIDE_RECEIVER,
     state: r.State.ValueType = r.STATE_ACCEPTED,
     **receipt: Any,
@@ -86,7 +86,7 @@ def opened_on(
     )
 
 
-def closed_about(*, erased: bool) -> Arrange:
+def closed_referral(*, erased: bool) -> Arrange:
     """Arranges the sender's closed referral of a person whose file may have been erased."""
     closed = r.Referral(
         id=ID, code="4BGZ42", state=r.STATE_CLOSED, side=r.SIDE_SENDER, person_id=ID
@@ -131,7 +131,7 @@ def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
     )
 
 
-CAME_BACK = r.CountReferralsResponse(
+UNANSWERED = r.CountReferralsResponse(
     unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)]
 )
 
@@ -143,14 +143,18 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "/status",
         WORKER,
         nothing_waits,
-        [failing("partners"), failing("referrals"), failing("notifications")],
+        [
+            failing_service("partners"),
+            failing_service("referrals"),
+            failing_service("notifications"),
+        ],
     ),
     (
         "Ninguna: ningún pedido volvió sin ayuda.",
         "/board",
         COORDINATOR,
         nothing_waits,
-        [waiting(CountReferrals=CAME_BACK)],
+        [waiting(CountReferrals=UNANSWERED)],
     ),
     (
         "Ninguna remisión está con atraso ni vence en 4 horas, y ningún pedido volvió sin ayuda.",
@@ -215,28 +219,30 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "ya pasó; falta anotar qué pasó",
         f"/referrals/{ID}",
         WORKER,
-        accepted(-61),
-        [accepted(-30), accepted(0), accepted(15)],
+        accepted_referral(-61),
+        [accepted_referral(-30), accepted_referral(0), accepted_referral(15)],
     ),
     (
         "Se abre solo lo que ella autorizó",
         f"/referrals/{ID}",
         WORKER,
-        opened_on(giver_code=p.GIVER_PERSON),
+        referral_with_receipt(giver_code=p.GIVER_PERSON),
         [
-            opened_on(giver_code=p.GIVER_GUARDIAN),
-            opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
-            opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=stamp(-5)),
+            referral_with_receipt(giver_code=p.GIVER_GUARDIAN),
+            referral_with_receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+            referral_with_receipt(
+                reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK, confirm_time=stamp(-5)
+            ),
         ],
     ),
     (
         "lo que usted escriba lo lee solo quien lleva su expediente",
         f"/referrals/{ID}",
         WORKER,
-        opened_on(giver_code=p.GIVER_PERSON),
+        referral_with_receipt(giver_code=p.GIVER_PERSON),
         [
-            opened_on(giver_code=p.GIVER_PERSON, field_groups=[p.FIELD_GROUP_NOTES]),
-            opened_on(
+            referral_with_receipt(giver_code=p.GIVER_PERSON, field_groups=[p.FIELD_GROUP_NOTES]),
+            referral_with_receipt(
                 reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
                 confirm_time=stamp(-5),
                 field_groups=[p.FIELD_GROUP_NOTES],
@@ -247,17 +253,20 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "no puede leer lo que usted escriba",
         f"/referrals/{ID}",
         WORKER,
-        opened_on(r.SIDE_SENDER),
-        [opened_on(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES]), opened_on()],
+        referral_with_receipt(r.SIDE_SENDER),
+        [
+            referral_with_receipt(r.SIDE_SENDER, field_groups=[p.FIELD_GROUP_NOTES]),
+            referral_with_receipt(),
+        ],
     ),
     (
         "no puede leer ninguna nota, tampoco la del envío",
         f"/referrals/{ID}",
         WORKER,
-        opened_on(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+        referral_with_receipt(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
         [
-            opened_on(r.SIDE_SENDER),
-            opened_on(
+            referral_with_receipt(r.SIDE_SENDER),
+            referral_with_receipt(
                 r.SIDE_SENDER,
                 reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
                 confirm_time=stamp(-5),
@@ -269,29 +278,32 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "Hasta que otra persona lo confirme, ustedes no leen ninguna nota",
         f"/referrals/{ID}",
         WORKER,
-        opened_on(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
-        [opened_on(), opened_on(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK)],
+        referral_with_receipt(reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+        [
+            referral_with_receipt(),
+            referral_with_receipt(r.SIDE_SENDER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK),
+        ],
     ),
     (
         "Este expediente se borró.",
         f"/referrals/{ID}",
         WORKER,
-        closed_about(erased=True),
-        [closed_about(erased=False), opened_on(r.SIDE_SENDER)],
+        closed_referral(erased=True),
+        [closed_referral(erased=False), referral_with_receipt(r.SIDE_SENDER)],
     ),
     (
         "Elegir qué abrir",
         f"/referrals/{ID}",
         WORKER,
-        closed_about(erased=False),
-        [closed_about(erased=True)],
+        closed_referral(erased=False),
+        [closed_referral(erased=True)],
     ),
     (
         "no podrá leer esta",
         f"/referrals/{ID}/check",
         WORKER,
-        opened_on(r.SIDE_SENDER, r.STATE_DRAFT),
-        [opened_on(r.SIDE_SENDER, r.STATE_DRAFT, field_groups=[p.FIELD_GROUP_NOTES])],
+        referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT),
+        [referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT, field_groups=[p.FIELD_GROUP_NOTES])],
     ),
     (
         "Nadie más sabe nada de usted por esta red.",
@@ -323,20 +335,20 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
 
 # D25
 @pytest.mark.parametrize(
-    ("sentence", "path", "role", "true", "false"),
+    ("sentence", "path", "role", "makes_true", "make_false"),
     SENTENCES,
     ids=[sentence for sentence, *_ in SENTENCES],
 )
 def test_d25_a_sentence_is_shown_for_data_that_make_it_true_and_for_no_others(
-    sentence: str, path: str, role: int, true: Arrange, false: list[Arrange]
+    sentence: str, path: str, role: int, makes_true: Arrange, make_false: list[Arrange]
 ) -> None:
-    assert sentence in page(path, role, true)
+    assert sentence in page(path, role, makes_true)
     assert [
-        number for number, arrange in enumerate(false) if sentence in page(path, role, arrange)
+        number for number, arrange in enumerate(make_false) if sentence in page(path, role, arrange)
     ] == []
 
 
-NAMED = {
+WORDS_OF_ANSWER = {
     "danger_now": "Está en peligro ahora",
     "escape_under_way": "está escapando",
     "child_unsafe": "un niño en peligro",
@@ -357,7 +369,10 @@ def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(ru
     open_contact = contact(60)
     open_contact.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
     text = page(f"/line/{ID}", OPERATOR, waiting(GetContact=open_contact))
-    assert NAMED[rule.question] in text.partition('id="standing"')[2].partition("</section>")[0]
+    assert (
+        WORDS_OF_ANSWER[rule.question]
+        in text.partition('id="standing"')[2].partition("</section>")[0]
+    )
 
 
 # D25
@@ -375,7 +390,7 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
 def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:
         played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
-        opened_on(r.SIDE_SENDER, r.STATE_DRAFT)(played)
+        referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT)(played)
 
     text = page(f"/referrals/{ID}/check", OPERATOR, arrange)
     assert "lo demás, también la nota, cuando otra persona lo confirme" in text
@@ -391,12 +406,10 @@ def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() ->
 
 
 # D25
-def test_d25_the_proposed_time_of_first_contact_has_not_passed_when_the_referral_is_accepted() -> (
-    None
-):
+def test_d25_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptance() -> None:
     played, path = PlayedServices(), f"/referrals/{ID}"
     played.answers["IssueToken"] = signed_in(WORKER)
-    showing(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"])(played)
+    referral_with(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"])(played)
     client = enter(pages(played).test_client())
     value = re.search(
         r'name="planned_first_contact_time"[^>]*value="([^"]+)"', client.get(path).text
@@ -431,7 +444,7 @@ def test_d25_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already
 
 
 # D25
-def test_d25_no_page_claims_that_somebody_who_may_not_have_looked_knows_of_something() -> None:
+def test_d25_no_text_claims_that_a_person_already_knows_of_something() -> None:
     claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
     folder = Path(vocabulary.__file__).parents[2]
     files = [*folder.rglob("*.html"), *folder.rglob("*.py")]
@@ -458,5 +471,5 @@ def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> No
 def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
     side: r.Side.ValueType,
 ) -> None:
-    text = page(f"/referrals/{ID}", WORKER, showing(state=r.STATE_INFO_REQUESTED, side=side))
+    text = page(f"/referrals/{ID}", WORKER, referral_with(state=r.STATE_INFO_REQUESTED, side=side))
     assert "el plazo de quien la recibe está en pausa hasta que se responda" in text

@@ -99,27 +99,27 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     unsafe = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in unsafe.text
     # with the button, or by going on with a typed name that was not searched for
-    for pressed in ({"unsafe_look": "1"}, {}):
-        page = answer(client, unsafe, unsafe_search=" policía ", **pressed)
+    for button in ({"unsafe_look": "1"}, {}):
+        page = answer(client, unsafe, unsafe_search=" policía ", **button)
         assert (question(page), page.status_code) == ("unsafe 5/6", 200)
         assert played.last("SearchServices").words == "policía"
         assert page.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
     services = answer(client, page, unsafe_organization_ids=POLICE)
     assert question(services) == "services 6/6"
     assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
-    back = answer(client, services, back="1")
-    assert (question(back), fields_of(back)["unsafe_organization_ids"]) == (
+    unsafe_again = answer(client, services, back="1")
+    assert (question(unsafe_again), fields_of(unsafe_again)["unsafe_organization_ids"]) == (
         "unsafe 5/6",
         POLICE,
     ), "the organisation is shown with its name, though nothing was searched for"
-    assert "Policía de Chinandega" in back.text
+    assert "Policía de Chinandega" in unsafe_again.text
     played.answers["SearchServices"] = d.SearchServicesResponse()
-    nobody = answer(client, back, unsafe_search="x", unsafe_look="1").text
-    assert "Nadie del directorio aparece con ese nombre." in nobody
-    many = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=many)
-    found = answer(client, back, unsafe_search="policía", unsafe_look="1").text
-    assert (found.count(">Policía "), "Hay más: escriba más del nombre." in found) == (
+    empty_page = answer(client, unsafe_again, unsafe_search="x", unsafe_look="1").text
+    assert "Nadie del directorio aparece con ese nombre." in empty_page
+    services_found = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
+    played.answers["SearchServices"] = d.SearchServicesResponse(services=services_found)
+    full_page = answer(client, unsafe_again, unsafe_search="policía", unsafe_look="1").text
+    assert (full_page.count(">Policía "), "Hay más: escriba más del nombre." in full_page) == (
         31,
         True,
     ), "thirty results and the ticked organisation"
@@ -135,7 +135,7 @@ def test_d23_she_can_name_a_department_without_any_listed_service(
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
 
 
-def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_ticked(
+def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_answers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
@@ -148,7 +148,7 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_what_was_
     assert (form["unsafe_organization_ids"], form.pop("unsafe_departments")) == (
         POLICE,
         "NI-LE",
-    ), "named ones are kept, though none of the listed services belongs to them"
+    ), "a named organisation is kept, though none of the listed services belongs to it"
     found = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
     assert (found.status_code, "unsafe_departments" in fields_of(found)) == (200, False)
     assert played.requests("UpdateReferral") == []
@@ -169,7 +169,7 @@ def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_s
 
 
 @pytest.mark.parametrize(
-    ("named", "page"),
+    ("answers", "page"),
     [
         ({"unsafe_departments": ["NI-LE"]}, "services"),
         ({"unsafe_organization_ids": [OTHER]}, "services"),
@@ -178,7 +178,7 @@ def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_s
     ],
 )
 def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
-    played: PlayedServices, client: FlaskClient, named: dict[str, Any], page: str
+    played: PlayedServices, client: FlaskClient, answers: dict[str, Any], page: str
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
@@ -186,9 +186,9 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     stored = {**WITH_SERVICE, "receiver_organization_id": OTHER, "receipt_id": ID}
     played.answers["GetReferral"] = draft(**stored)
     played.answers["UpdateReferral"] = draft(
-        **stored | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **named
+        **stored | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
     )
-    assert send(client, f"{DRAFT}/unsafe", **named).location == f"{DRAFT}/{page}"
+    assert send(client, f"{DRAFT}/unsafe", **answers).location == f"{DRAFT}/{page}"
 
 
 def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(

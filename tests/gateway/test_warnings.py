@@ -17,13 +17,13 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, pages, referral, served
+from tests.gateway.pages_gateway import PlayedServices, missing, pages, referral, served
 from tests.gateway.test_pages_in_browser import open_pages, paths
 
 pytestmark = pytest.mark.long
 
 WARNINGS = ".note.bad, .note.soon, .safe"
-COVERED = """selector => [...document.querySelectorAll(selector)].filter(one => one.offsetParent).flatMap(one => {
+FIND_OVERLAPS = """selector => [...document.querySelectorAll(selector)].filter(one => one.offsetParent).flatMap(one => {
   scrollTo(0, one.getBoundingClientRect().top + scrollY - innerHeight / 3);
   const box = one.getBoundingClientRect(), bottom = Math.min(box.bottom, box.top + 200), over = [];
   for (const part of [.02, .25, .5, .75, .98]) for (let y = box.top + 4; y < bottom - 2; y += 12) {
@@ -75,7 +75,7 @@ def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme
     covered: dict[str, list[str]] = {}
     for path in paths(signed=True):
         page.goto(path)
-        if over := page.evaluate(COVERED, WARNINGS):
+        if over := page.evaluate(FIND_OVERLAPS, WARNINGS):
             covered[path] = over
     assert covered == {}
 
@@ -111,14 +111,14 @@ def box_of(element: Locator) -> FloatRect:
     return box
 
 
-def printed(page: Page) -> str:
+def printed_text(page: Page) -> str:
     """Returns the words of the printed page."""
     page.goto(f"/referrals/{ID}")
     page.emulate_media(media="print")
     return " ".join(page.locator("body").inner_text().split())
 
 
-def test_d19_how_she_arrives_comes_before_everything_but_the_warning(
+def test_d19_the_card_of_her_arrival_comes_before_everything_but_the_warning(
     page: Page, played: PlayedServices
 ) -> None:
     arrival = r.Arrival(
@@ -130,8 +130,8 @@ def test_d19_how_she_arrives_comes_before_everything_but_the_warning(
     page.goto(f"/referrals/{ID}")
     card = page.locator("main .card").first
     answers = (arrival.expected, arrival.way, arrival.company, arrival.sign)
-    assert [text for text in answers if text not in card.inner_text()] == []
-    assert "con su hijo" in printed(page)
+    assert missing(card.inner_text(), *answers) == []
+    assert "con su hijo" in printed_text(page)
 
 
 def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
@@ -140,7 +140,7 @@ def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
     played.answers["GetReferral"] = referral(
         side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True
     )
-    assert printed(page) == "H7JX7J 133"
+    assert printed_text(page) == "H7JX7J 133"
     assert page.locator(".slip .qr").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.slip')).page") == "slip", (
         "the browser adds no address and no title"
@@ -150,7 +150,7 @@ def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
 def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbids_calls(
     page: Page,
 ) -> None:
-    copy = printed(page)
+    copy = printed_text(page)
     expected = (
         "H7JX7J",
         "La envía",
@@ -159,5 +159,5 @@ def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_fo
         "no sale de aquí",
         "Firma de quien la recibe",
     )
-    assert [text for text in expected if text not in copy] == []
+    assert missing(copy, *expected) == []
     assert "Rosa" not in copy

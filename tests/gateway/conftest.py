@@ -67,8 +67,8 @@ def client(played: PlayedServices) -> FlaskClient:
 @pytest.fixture
 def service() -> Iterator[Service]:
     """A fake service on a port."""
-    with Service() as created:
-        yield created
+    with Service() as server:
+        yield server
 
 
 @pytest.fixture

@@ -81,7 +81,14 @@ def tag(resource: Any) -> str:
 def check(method: str, path: str, answer: requests.Response) -> None:
     """Checks an answer against the document."""
     address = "/api/v1" + path.split("?")[0]
-    template = next((known for pattern, known in TEMPLATES.items() if pattern.match(address)), "")
+    template = next(
+        (
+            documented_path
+            for pattern, documented_path in TEMPLATES.items()
+            if pattern.match(address)
+        ),
+        "",
+    )
     operation = DOCUMENT["paths"].get(template, {}).get(method.lower())
     if operation is None:
         return
@@ -132,5 +139,5 @@ def create_person(partner: Partner) -> Any:
 def own_service(receiver: Partner) -> Any:
     """Returns the service to which the first referral in the partner's inbox was sent."""
     referrals = receiver.get("/referrals?box=inbox&limit=200")["items"]
-    received = next(referral for referral in referrals if referral["side"] == "receiver")
-    return receiver.get(f"/services/{received['service_id']}")
+    received_referral = next(referral for referral in referrals if referral["side"] == "receiver")
+    return receiver.get(f"/services/{received_referral['service_id']}")

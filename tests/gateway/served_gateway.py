@@ -62,8 +62,15 @@ class Service(grpc.GenericRpcHandler):
 
         def handle(_request: bytes, context: grpc.ServicerContext) -> Message:
             self.calls.append(rpc)
-            known = {"IssueToken": signed_in(*ALL_ROLES), "ListTaxonomyTerms": taxonomy()}
-            return self.answer(rpc, context) or known.get(rpc) or GetMessageClass(OUTPUTS[rpc])()
+            standard_answers = {
+                "IssueToken": signed_in(*ALL_ROLES),
+                "ListTaxonomyTerms": taxonomy(),
+            }
+            return (
+                self.answer(rpc, context)
+                or standard_answers.get(rpc)
+                or GetMessageClass(OUTPUTS[rpc])()
+            )
 
         return grpc.unary_unary_rpc_method_handler(
             handle, response_serializer=lambda message: message.SerializeToString()
@@ -117,12 +124,12 @@ class RejectingServer:
             head = len(payload).to_bytes(3, "big") + bytes((kind, flags))
             connection.sendall(head + stream.to_bytes(4, "big") + payload)
 
-        with connection, connection.makefile("rb") as received:
-            received.read(24)  # the preface
+        with connection, connection.makefile("rb") as stream_bytes:
+            stream_bytes.read(24)  # the preface
             send(self.SETTINGS, 0, 0)
-            while len(head := received.read(9)) == 9:
+            while len(head := stream_bytes.read(9)) == 9:
                 kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
-                received.read(int.from_bytes(head[:3], "big"))
+                stream_bytes.read(int.from_bytes(head[:3], "big"))
                 if kind == self.SETTINGS and not flags & self.ACK:
                     send(self.SETTINGS, self.ACK, 0)
                 elif kind == self.HEADERS and stream == 1:
@@ -224,10 +231,10 @@ class Gateway:
             **options,
         )
 
-    def socket(self, sent: bytes = b"", **options: Any) -> socket.socket:
+    def socket(self, request: bytes = b"", **options: Any) -> socket.socket:
         """Returns a connection to the gateway on which these bytes were sent."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=15)
-        connection.sendall(sent)
+        connection.sendall(request)
         return connection
 
     def signal(self, number: signal.Signals) -> None:

@@ -53,8 +53,8 @@ def test_a_new_password_is_sent_with_the_session_that_continues(
 ) -> None:
     answer = change(client, "password", **NEW_PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/account/made?done=password_changed")
-    sent = played.last("ChangePassword")
-    assert (sent.password, sent.new_password, sent.session_secret) == (
+    request = played.last("ChangePassword")
+    assert (request.password, request.new_password, request.session_secret) == (
         "la de antes",
         "una frase de prueba",
         SECRET,
@@ -69,12 +69,12 @@ def test_errors_are_shown_at_their_fields_and_no_password_is_sent_back(
     played.answers["ChangePassword"] = errors.Invalid(
         ("password", "wrong"), ("new_password", "too_short")
     )
-    wrong = change(client, "password", **NEW_PASSWORD)
+    refusal = change(client, "password", **NEW_PASSWORD)
     played.answers["ChangePassword"] = errors.Exhausted("too_many_attempts", 300)
     too_often = change(client, "password", **NEW_PASSWORD)
     for answer, status, texts in (
         (typo, 422, ["no es la misma"]),
-        (wrong, 422, ['id="password-error"', 'id="new_password-error"']),
+        (refusal, 422, ['id="password-error"', 'id="new_password-error"']),
         (too_often, 429, ["Espere"]),
     ):
         assert (answer.status_code, missing(answer.text, *texts)) == (status, [])
@@ -88,8 +88,8 @@ def test_one_session_or_all_but_the_present_one_can_be_ended(
     assert page.count('name="session"') == 1, "the present session is not offered"
     assert SECRET not in page
     change(client, "sessions/end", session="b" * 32)
-    ended = played.last("EndSessions")
-    assert (ended.id, ended.session_secret) == ("b" * 32, SECRET)
+    request = played.last("EndSessions")
+    assert (request.id, request.session_secret) == ("b" * 32, SECRET)
     change(client, "sessions/end")
     assert played.last("EndSessions").id == ""
 
@@ -101,17 +101,17 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
     played.answers["BeginSecondFactor"] = pb.BeginSecondFactorResponse(
         secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
     )
-    begun = change(client, "second-factor", password="p")
+    first_answer = change(client, "second-factor", password="p")
     assert played.last("BeginSecondFactor").password == "p"
-    assert missing(begun.text, "JBSW Y3DP EHPK 3PXP", 'class="qr"', "otpauth") == ["otpauth"]
-    assert begun.headers["Cache-Control"] == "no-store"
+    assert missing(first_answer.text, "JBSW Y3DP EHPK 3PXP", 'class="qr"', "otpauth") == ["otpauth"]
+    assert first_answer.headers["Cache-Control"] == "no-store"
     played.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))
-    wrong = change(client, "second-factor/confirm", code="1")
+    answer = change(client, "second-factor/confirm", code="1")
     assert (
-        wrong.status_code,
-        missing(wrong.text, 'id="code-error"', "JBSW", "no es la contraseña"),
+        answer.status_code,
+        missing(answer.text, 'id="code-error"', "JBSW", "no es la contraseña"),
     ) == (422, ["JBSW", "no es la contraseña"])
-    assert wrong.text.count("no es el código de ahora") == 2, "in the list, and at the field"
+    assert answer.text.count("no es el código de ahora") == 2, "in the list, and at the field"
     played.answers["ConfirmSecondFactor"] = pb.ConfirmSecondFactorResponse(
         recovery_codes=["7qk2a-9xwmb"]
     )
@@ -125,8 +125,8 @@ def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
     played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=AT, recovery_codes_left=7)
     assert "Le quedan 7 códigos de repuesto" in client.get("/account").text
     played.answers["EndSecondFactor"] = errors.Invalid(("password", "wrong"))
-    wrong = change(client, "second-factor/end", password="x")
-    assert (wrong.status_code, wrong.text.count("no es la contraseña")) == (422, 2)
+    answer = change(client, "second-factor/end", password="x")
+    assert (answer.status_code, answer.text.count("no es la contraseña")) == (422, 2)
     played.answers["EndSecondFactor"] = pb.SecondFactor()
     assert change(client, "second-factor/end", password="y").status_code == 303
 
@@ -141,8 +141,8 @@ def test_after_the_password_a_code_is_required_before_the_session_opens(
     assert session_cookies(page) == []
     code = {"challenge": "the-challenge", "code": "123456", "to": "/inbox"}
     played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
-    wrong = submit(client, "/sign-in/code", page.text, **code)
-    assert (wrong.status_code, missing(wrong.text, 'value="the-challenge"', "no sirve")) == (
+    answer = submit(client, "/sign-in/code", page.text, **code)
+    assert (answer.status_code, missing(answer.text, 'value="the-challenge"', "no sirve")) == (
         401,
         [],
     )
@@ -167,10 +167,10 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     without_email = submit(client, "/sign-in/passkey", page, to="/inbox").text
     assert missing(without_email, 'value="of-anybody"', 'value="/inbox"') == []
     played.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
-    unavailable = submit(client, "/sign-in/passkey", page)
+    refusal = submit(client, "/sign-in/passkey", page)
     assert (
-        unavailable.status_code,
-        missing(unavailable.text, "por un número", 'id="password"'),
+        refusal.status_code,
+        missing(refusal.text, "por un número", 'id="password"'),
     ) == (422, [])
     played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
     signature = {
@@ -179,15 +179,15 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
         "passkey_options": OPTIONS,
         "to": "/inbox",
     }
-    wrong = submit(client, "/sign-in/code", page, **signature)
+    answer = submit(client, "/sign-in/code", page, **signature)
     assert (
-        wrong.status_code,
-        missing(wrong.text, "Esa llave no sirve", 'value="of-anybody"'),
+        answer.status_code,
+        missing(answer.text, "Esa llave no sirve", 'value="of-anybody"'),
     ) == (401, [])
     played.answers["FinishSignIn"] = SIGNED_IN
     entered = submit(client, "/sign-in/code", page, **signature)
-    sent = played.last("FinishSignIn")
-    assert (entered.location, sent.passkey, sent.code) == ("/inbox", "{}", "")
+    request = played.last("FinishSignIn")
+    assert (entered.location, request.passkey, request.code) == ("/inbox", "{}", "")
 
 
 def test_passkeys_are_added_and_removed_with_the_password(
@@ -200,25 +200,25 @@ def test_passkeys_are_added_and_removed_with_the_password(
     )
     page = client.get("/account").text
     assert missing(page, "Mi &lt;teléfono&gt;", "Todavía no se usó", "passkey.js") == ["passkey.js"]
-    begun = change(client, "passkeys/begin", password="p", label="Otro").text
-    assert missing(begun, 'data-passkey="create"', 'value="Otro"', "passkey.js") == []
-    created = {"challenge": "c", "passkey": "{}", "label": "Otro"}
-    assert change(client, "passkeys", **created).status_code == 303
-    sent = played.last("CreatePasskey")
-    assert (sent.credential, sent.label) == ("{}", "Otro")
+    form_page = change(client, "passkeys/begin", password="p", label="Otro").text
+    assert missing(form_page, 'data-passkey="create"', 'value="Otro"', "passkey.js") == []
+    credential = {"challenge": "c", "passkey": "{}", "label": "Otro"}
+    assert change(client, "passkeys", **credential).status_code == 303
+    request = played.last("CreatePasskey")
+    assert (request.credential, request.label) == ("{}", "Otro")
     for rpc, action in (("BeginPasskey", "passkeys/begin"), ("EndPasskey", "passkeys/end")):
         played.answers[rpc] = errors.Invalid(("password", "wrong"))
-        wrong = change(client, action, password="p", label="Otro", passkey=phone.id)
-        assert (wrong.status_code, wrong.text.count("no es la contraseña")) == (422, 2)
+        answer = change(client, action, password="p", label="Otro", passkey=phone.id)
+        assert (answer.status_code, answer.text.count("no es la contraseña")) == (422, 2)
     for refusal, text in (
         (errors.Invalid(("credential", "wrong")), "La llave no se guardó"),
         (errors.Conflict("too_many_passkeys"), "Quite una que no use"),
     ):
         played.answers["CreatePasskey"] = refusal
-        assert text in change(client, "passkeys", **created).text
+        assert text in change(client, "passkeys", **credential).text
     played.answers["EndPasskey"] = pb.SecondFactor()
-    ended = change(client, "passkeys/end", password="p", passkey=phone.id)
-    assert (ended.status_code, played.last("EndPasskey").id) == (303, phone.id)
+    last_answer = change(client, "passkeys/end", password="p", passkey=phone.id)
+    assert (last_answer.status_code, played.last("EndPasskey").id) == (303, phone.id)
 
 
 def test_a_worker_who_needs_a_code_sets_it_up_at_sign_in_and_sees_the_spare_codes_once(

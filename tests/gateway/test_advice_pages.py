@@ -65,8 +65,8 @@ def test_the_unchanged_form_of_a_card_publishes_its_next_version(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
-    shown = ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
-    assert missing(page, *shown) == []
+    texts = ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
+    assert missing(page, *texts) == []
     played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
     answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/advice/still_held?done=card_published")
@@ -82,7 +82,7 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
         ("card.en.lines[2]", "too_long"),
     )
     answer = publish(client, title_es="", lines_fr="Seulement.", no=["safe_place_tonight"])
-    shown = (
+    texts = (
         "no tiene las mismas frases",
         'id="title_es-error"',
         'id="lines_fr-error"',
@@ -90,7 +90,7 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
         ">Seulement.<",
         'value="safe_place_tonight" checked',
     )
-    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
+    assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
 
 
 def test_the_second_of_two_coordinators_is_told_that_another_version_was_published(
@@ -98,21 +98,21 @@ def test_the_second_of_two_coordinators_is_told_that_another_version_was_publish
 ) -> None:
     played.answers["PublishAdviceCard"] = errors.Stale()
     answer = publish(client, title_es="La controlan")
-    shown = ("Alguien publicó otra versión", "La controlan")
-    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
+    texts = ("Alguien publicó otra versión", "La controlan")
+    assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
 
 
 def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     client: FlaskClient,
 ) -> None:
-    shown = (
+    texts = (
         "¿Todavía la retienen o la controlan?",
         "<b>Sí</b>",
         "Held",
         "Retenue",
         "version=2",
     )
-    assert missing(client.get("/advice/still_held").text, *shown) == []
+    assert missing(client.get("/advice/still_held").text, *texts) == []
 
 
 def test_d18_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(

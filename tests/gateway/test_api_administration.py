@@ -22,19 +22,19 @@ GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
 
 def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: LocalStack) -> None:
     manager = worker(stack, "casa@amanecer")
-    created = manager.create("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]})
-    system = Partner(stack.gateway, created["secret"])
+    key = manager.create("/api-keys", {"label": "Prueba", "scopes": ["directory.read"]})
+    system = Partner(stack.gateway, key["secret"])
     assert system.get("/organizations")["items"]
     for path in ("/people", "/workers"):
         assert system.refusal("GET", path) == (403, "right_missing", [])
-    manager.post(f"/api-keys/{created['id']}/revoke")
+    manager.post(f"/api-keys/{key['id']}/revoke")
     assert eventually(lambda: system.raw("GET", "/organizations").status_code != 200, 6)
     reason = system.raw("GET", "/organizations").json()["reason"]
     assert reason in ("key_invalid", "organization_not_active")
 
 
 def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalStack) -> None:
-    first, second, elsewhere = (
+    first, second, other_member = (
         worker(stack, email)
         for email in ("coordinacion@coalicion", "segunda@coalicion", "coordinacion@gobernacion")
     )
@@ -62,12 +62,12 @@ def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalSt
     assert refusal(second, "suspend") == (400, "invalid_fields", [("/reason", "required")])
     for by, verb, body, status in (
         (second, "suspend", {"reason": "harm"}, "approved"),
-        (elsewhere, "suspend", {}, "suspended"),
+        (other_member, "suspend", {}, "suspended"),
         (second, "reinstate", {}, "suspended"),
-        (elsewhere, "reinstate", {}, "approved"),
+        (other_member, "reinstate", {}, "approved"),
         (second, "suspend", {"reason": "front", "hold": True}, "suspended"),
         (second, "reinstate", {}, "suspended"),
-        (elsewhere, "reinstate", {}, "approved"),
+        (other_member, "reinstate", {}, "approved"),
     ):
         member = by.post(f"{path}/{verb}", body, If_Match=tag(member))
         assert member["status"] == status, (verb, body)
@@ -101,11 +101,11 @@ def test_a_patch_of_a_service_keeps_the_age_that_it_does_not_name(stack: LocalSt
     service = manager.create("/services", fields)
     path = f"/services/{service['id']}"
     patch = {"eligibility": {"maximum_age": None}, "phone": None}
-    changed = manager.call("PATCH", path, patch, If_Match=tag(service))
-    assert changed["eligibility"] == {"minimum_age": 18, "genders": []}
+    patched = manager.call("PATCH", path, patch, If_Match=tag(service))
+    assert patched["eligibility"] == {"minimum_age": 18, "genders": []}
     capacity = {"intake": "open", "available": 2, "maximum": 5, "unit": "places"}
-    stored = manager.call("PUT", f"{path}/capacity", capacity)["capacity"]
-    assert (stored["available"], stored["intake"]) == (2, "open")
+    stored_capacity = manager.call("PUT", f"{path}/capacity", capacity)["capacity"]
+    assert (stored_capacity["available"], stored_capacity["intake"]) == (2, "open")
 
 
 class PartnerEndpoint(HTTPServer):
@@ -142,15 +142,15 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
     puentes: Partner, endpoint: PartnerEndpoint
 ) -> None:
     url = f"http://127.0.0.1:{endpoint.server_port}/enlace"
-    created = puentes.create("/webhooks", {"url": url, "kinds": ["referral_sent"]})
-    path = f"/webhooks/{created['id']}"
+    webhook = puentes.create("/webhooks", {"url": url, "kinds": ["referral_sent"]})
+    path = f"/webhooks/{webhook['id']}"
     try:
         delivery = puentes.post(f"{path}/test")
         headers, body = endpoint.requests.get(timeout=10)
         assert headers["webhook-id"] == delivery["id"]
         namespace: dict[str, Any] = {}
         exec(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[0], namespace)
-        assert namespace["is_ours"](created["secret"], headers, body)
+        assert namespace["is_ours"](webhook["secret"], headers, body)
 
         def last_delivery() -> Any:
             return puentes.get(f"{path}/deliveries")["items"][0]
@@ -159,10 +159,10 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
         assert last_delivery()["last_http_status"] == 204
         resent = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
         assert resent["id"] == delivery["id"]
-        disabled = puentes.call("PATCH", path, {"enabled": False}, If_Match=tag(created))
+        disabled = puentes.call("PATCH", path, {"enabled": False}, If_Match=tag(webhook))
         assert (disabled["enabled"], disabled["disabled_reason_code"]) == (False, "by_owner")
-        refused = puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)
-        assert refused["errors"][0]["pointer"] == "/url"
+        problem = puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)
+        assert problem["errors"][0]["pointer"] == "/url"
     finally:
         puentes.call("DELETE", path, status=204)
     puentes.call("GET", path, status=404)

@@ -19,10 +19,10 @@ DECLINE = "/api/v1/referrals/{referral_id}/decline"
 
 
 @pytest.mark.parametrize(
-    "released", sorted(RELEASED.glob("*.openapi.json")), ids=lambda path: str(path.name)
+    "file", sorted(RELEASED.glob("*.openapi.json")), ids=lambda path: str(path.name)
 )
-def test_nothing_that_was_released_is_gone_or_narrower(released: Path) -> None:
-    assert narrowed(Document(json.loads(released.read_text())), Document(CURRENT)) == []
+def test_nothing_that_was_released_is_gone_or_narrower(file: Path) -> None:
+    assert narrowed(Document(json.loads(file.read_text())), Document(CURRENT)) == []
 
 
 def body(document: dict[str, Any]) -> dict[str, Any]:
@@ -82,12 +82,12 @@ def test_a_change_that_would_break_a_client_is_found(
 
 
 def test_a_change_that_accepts_more_is_allowed() -> None:
-    changed = copy.deepcopy(CURRENT)
-    body(changed)["properties"]["note"]["maxLength"] = 9000
-    body(changed)["properties"]["more"] = {"type": "string"}
-    schema(changed, "Referral")["properties"]["more"] = {"type": "string"}
-    changed["paths"]["/api/v1/more"] = {"get": {"responses": {}}}
-    assert narrowed(Document(CURRENT), Document(changed)) == []
+    document = copy.deepcopy(CURRENT)
+    body(document)["properties"]["note"]["maxLength"] = 9000
+    body(document)["properties"]["more"] = {"type": "string"}
+    schema(document, "Referral")["properties"]["more"] = {"type": "string"}
+    document["paths"]["/api/v1/more"] = {"get": {"responses": {}}}
+    assert narrowed(Document(CURRENT), Document(document)) == []
 
 
 def test_a_new_body_is_allowed_if_it_may_be_omitted() -> None:

@@ -21,9 +21,9 @@ MESSAGES = [
 
 
 def test_an_enum_is_a_lower_case_word_without_its_prefix_and_a_newer_value_is_left_out() -> None:
-    known = to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))
-    newer = to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
-    assert (known["state"], "state" in newer) == ("in_progress", False)
+    referral = to_json(referrals_pb2.Referral(state=referrals_pb2.STATE_IN_PROGRESS))
+    newer_referral = to_json(referrals_pb2.Referral(state=99))  # type: ignore[arg-type]
+    assert (referral["state"], "state" in newer_referral) == ("in_progress", False)
     assert words(referrals_pb2.Urgency.DESCRIPTOR) == ["normal", "urgent", "emergency", "immediate"]
     assert word(referrals_pb2.State.DESCRIPTOR, 99) is None
 

@@ -48,17 +48,17 @@ EXAMPLES = 3
 @pytest.fixture
 def own_stack() -> Iterator[LocalStack]:
     """A stack that may be left in any state."""
-    created = LocalStack()
+    stack = LocalStack()
     try:
-        yield created.start()
+        yield stack.start()
     finally:
-        created.stop()
+        stack.stop()
 
 
 def key_with(stack: LocalStack, manager: str, scopes: list[str]) -> str:
     """Returns an API key with these scopes, made by a manager."""
-    created = worker(stack, manager).create("/api-keys", {"label": "fuzz", "scopes": scopes})
-    return str(created["secret"])
+    key = worker(stack, manager).create("/api-keys", {"label": "fuzz", "scopes": scopes})
+    return str(key["secret"])
 
 
 def operations(condition: Callable[[contract.Rules], bool] = lambda rules: True) -> set[str]:

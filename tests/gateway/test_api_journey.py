@@ -74,33 +74,36 @@ def purpose(referral: Any, *field_groups: str) -> dict[str, Any]:
 
 
 def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> None:
-    sent = send_referral(puentes, luna)
-    path, person = f"/referrals/{sent['id']}", f"/people/{sent['person_id']}"
-    received = luna.get(path)
-    assert (sent["state"], received["side"]) == ("sent", "receiver")
-    received = luna.act(received, "acknowledge")
-    luna.act(received, "ask", question_code="dates", note="¿Desde cuándo?")
-    asked = puentes.get(path)
-    assert asked["state"] == "info_requested"
-    puentes.act(asked, "answer", note="Desde hoy.")
-    received = luna.act(
+    referral = send_referral(puentes, luna)
+    path, person = f"/referrals/{referral['id']}", f"/people/{referral['person_id']}"
+    inbox_referral = luna.get(path)
+    assert (referral["state"], inbox_referral["side"]) == ("sent", "receiver")
+    inbox_referral = luna.act(inbox_referral, "acknowledge")
+    luna.act(inbox_referral, "ask", question_code="dates", note="¿Desde cuándo?")
+    sent_referral = puentes.get(path)
+    assert sent_referral["state"] == "info_requested"
+    puentes.act(sent_referral, "answer", note="Desde hoy.")
+    inbox_referral = luna.act(
         luna.get(path), "accept", planned_first_contact_time=from_now(hours=5), note="La esperamos."
     )
-    identity = luna.post(f"{person}/open", purpose(received, "identity"))
+    identity = luna.post(f"{person}/open", purpose(inbox_referral, "identity"))
     assert (identity["given_name"], "phone" in identity) == ("Ejemplo", False)
-    assert luna.refusal("POST", f"{person}/open", purpose(received, "contact")) == (
+    assert luna.refusal("POST", f"{person}/open", purpose(inbox_referral, "contact")) == (
         409,
         "receipt_field_group_differs",
         [],
     )
     accesses = puentes.get(f"{person}/readings")["items"]
     assert [access["allowed"] for access in accesses][:2] == [False, True]
-    received = luna.act(received, "start", first_contact_time=from_now(minutes=-1))
+    inbox_referral = luna.act(inbox_referral, "start", first_contact_time=from_now(minutes=-1))
     luna.act(
-        received, "complete", outcome_code="fully_met", delivered_need_codes=[received["need_code"]]
+        inbox_referral,
+        "complete",
+        outcome_code="fully_met",
+        delivered_need_codes=[inbox_referral["need_code"]],
     )
-    closed = puentes.act(puentes.get(path), "close", help_came_code="yes")
-    assert closed["state"] == "closed"
+    closed_referral = puentes.act(puentes.get(path), "close", help_came_code="yes")
+    assert closed_referral["state"] == "closed"
     history = [event["verb"] for event in puentes.get(f"{path}/history")["items"]]
     expected = [
         "sent",
@@ -116,10 +119,12 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
 
 
 def test_a_withdrawn_consent_ends_the_receivers_access(puentes: Partner, luna: Partner) -> None:
-    sent = send_referral(puentes, luna)
-    assert "withdraw_time" in puentes.post(f"/receipts/{sent['receipt_id']}/withdraw")
-    assert puentes.get(f"/referrals/{sent['id']}")["state"] == "consent_withdrawn"
-    answer = luna.raw("POST", f"/people/{sent['person_id']}/open", purpose(sent, "identity"))
+    referral = send_referral(puentes, luna)
+    assert "withdraw_time" in puentes.post(f"/receipts/{referral['receipt_id']}/withdraw")
+    assert puentes.get(f"/referrals/{referral['id']}")["state"] == "consent_withdrawn"
+    answer = luna.raw(
+        "POST", f"/people/{referral['person_id']}/open", purpose(referral, "identity")
+    )
     assert answer.status_code in (404, 409)
 
 
@@ -141,8 +146,8 @@ def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
     body = {"coarse": {"country": "NI"}}
     first = puentes.create("/people", body, Idempotency_Key=key)
     assert puentes.create("/people", body, Idempotency_Key=key) == first
-    other = {"coarse": {"country": "SV"}}
-    assert puentes.refusal("POST", "/people", other, Idempotency_Key=key) == (
+    other_body = {"coarse": {"country": "SV"}}
+    assert puentes.refusal("POST", "/people", other_body, Idempotency_Key=key) == (
         422,
         "request_id_reused",
         [],
@@ -155,11 +160,11 @@ def test_the_later_of_two_changes_to_one_object_is_refused(puentes: Partner) -> 
     first_tag = puentes.raw("GET", path).headers["ETag"]
     assert puentes.refusal("PATCH", path, {"urgency": "normal"})[:2] == (428, "etag_required")
     fields = {"urgency": "normal", "need_code": "HOU.EMG"}
-    changed = puentes.call("PATCH", path, fields, If_Match=first_tag)
-    assert changed.items() >= fields.items()
+    changed_draft = puentes.call("PATCH", path, fields, If_Match=first_tag)
+    assert changed_draft.items() >= fields.items()
     for body, version, refusal in (
         ({"urgency": "urgent"}, first_tag, (412, "stale_etag", [])),
-        ({}, tag(changed), (400, "invalid_fields", [("", "required")])),
+        ({}, tag(changed_draft), (400, "invalid_fields", [("", "required")])),
     ):
         assert puentes.refusal("PATCH", path, body, If_Match=version) == refusal
     assert puentes.raw("GET", path, If_None_Match=first_tag).status_code == 200
@@ -222,19 +227,19 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
         count,
     )
     inbox = shelter.get("/enquiries?box=received&state=open")["items"]
-    [received] = [item for item in inbox if item["id"] == enquiry["id"]]
-    values = {name: value for name, value in received["content"].items() if value != []}
+    [inbox_enquiry] = [item for item in inbox if item["id"] == enquiry["id"]]
+    values = {name: value for name, value in inbox_enquiry["content"].items() if value != []}
     assert values.items() <= content.items()
-    assert not received.keys() & {"contact_id", "person_id", "reason_code"}
+    assert not inbox_enquiry.keys() & {"contact_id", "person_id", "reason_code"}
     path = f"/enquiries/{enquiry['id']}"
-    offer = {"service_id": received["offers"][0]["service_id"], "answer": "yes"}
+    offer = {"service_id": inbox_enquiry["offers"][0]["service_id"], "answer": "yes"}
     maybe = offer | {"answer": "maybe"}
     assert shelter.refusal("POST", f"{path}/answer", offer)[:2] == (428, "etag_required")
-    answered = shelter.post(f"{path}/answer", offer, If_Match=tag(received))
+    answered = shelter.post(f"{path}/answer", offer, If_Match=tag(inbox_enquiry))
     assert answered["offers"][0]["answer"] == "yes"
     assert puentes.refusal("POST", f"{path}/take", maybe) == (409, "offer_gone", [])
     assert puentes.post(f"{path}/take", offer)["state"] == "matched"
-    assert shelter.refusal("POST", f"{path}/answer", maybe, If_Match=tag(received)) == (
+    assert shelter.refusal("POST", f"{path}/answer", maybe, If_Match=tag(inbox_enquiry)) == (
         409,
         "enquiry_taken",
         [],
@@ -250,7 +255,7 @@ def test_an_enquiry_asks_several_services_at_once_and_one_offer_becomes_a_draft(
 
 
 def test_a_caller_learns_the_status_of_her_call(stack: LocalStack) -> None:
-    line, public = worker(stack, "operadora@llamayvive"), Partner(stack.gateway)
+    line, visitor = worker(stack, "operadora@llamayvive"), Partner(stack.gateway)
     fields = {
         "line_country": "NI",
         "kind_code": "crisis",
@@ -260,15 +265,15 @@ def test_a_caller_learns_the_status_of_her_call(stack: LocalStack) -> None:
     contact = line.create("/contacts", fields)
     assert (contact["urgency"], len(contact["pin"])) == ("emergency", 4)
     credential = {"reference": contact["reference"].lower(), "pin": contact["pin"]}
-    assert public.post("/references/status", credential)["contact_time_band"] == "today"
-    wrong = credential | {"pin": "0000" if contact["pin"] != "0000" else "1111"}
-    refused = public.post("/references/status", wrong, status=401)
-    assert refused["reason"] == "reference_or_pin_wrong"
-    refused = public.post("/references/confirm", credential | {"help_came": True}, status=409)
-    assert refused["reason"] == "nothing_to_confirm"
+    assert visitor.post("/references/status", credential)["contact_time_band"] == "today"
+    wrong_credential = credential | {"pin": "0000" if contact["pin"] != "0000" else "1111"}
+    problem = visitor.post("/references/status", wrong_credential, status=401)
+    assert problem["reason"] == "reference_or_pin_wrong"
+    problem = visitor.post("/references/confirm", credential | {"help_came": True}, status=409)
+    assert problem["reason"] == "nothing_to_confirm"
     path, triage = f"/contacts/{contact['id']}", {"danger_now": "yes"}
-    changed = line.call("PATCH", path, {"triage": triage}, If_Match=tag(contact))
-    assert (changed["triage"], changed["urgency"]) == (
+    changed_contact = line.call("PATCH", path, {"triage": triage}, If_Match=tag(contact))
+    assert (changed_contact["triage"], changed_contact["urgency"]) == (
         {"safe_place_tonight": "no", "danger_now": "yes"},
         "immediate",
     )
@@ -277,32 +282,34 @@ def test_a_caller_learns_the_status_of_her_call(stack: LocalStack) -> None:
 def test_messages_are_counted_and_marked_read_and_do_not_change(
     luna: Partner, puentes: Partner
 ) -> None:
-    sent = send_referral(puentes, luna)
+    referral = send_referral(puentes, luna)
 
     def unread() -> list[str]:
         messages = luna.get("/notifications?unread_only=true&limit=200")["items"]
-        return [message["id"] for message in messages if message.get("referral_id") == sent["id"]]
+        return [
+            message["id"] for message in messages if message.get("referral_id") == referral["id"]
+        ]
 
     assert eventually(lambda: unread() != [], 15)
     assert luna.get("/notifications/unread")["unread"] > 0
     message = unread()[0]
     assert "read_time" in luna.post(f"/notifications/{message}/read")
     assert message not in unread()
-    notices = puentes.get(f"/referrals/{sent['id']}/notices")["items"]
+    notices = puentes.get(f"/referrals/{referral['id']}/notices")["items"]
     assert "inbox" in {notice["channel"] for notice in notices}
 
 
 def test_more_readable_resources_are_as_documented(stack: LocalStack, puentes: Partner) -> None:
-    public, coordinator = Partner(stack.gateway), worker(stack, "coordinacion@coalicion")
-    assert len(public.get("/taxonomy")["items"]) > 14
-    assert "NI" in [line["country"] for line in public.get("/hotlines")["items"]]
+    visitor, coordinator = Partner(stack.gateway), worker(stack, "coordinacion@coalicion")
+    assert len(visitor.get("/taxonomy")["items"]) > 14
+    assert "NI" in [line["country"] for line in visitor.get("/hotlines")["items"]]
     assert puentes.get("/statistics/pilot")["assisted"] == 26
     assert puentes.get("/referrals/counts")["total"] > 0
     assert puentes.get("/desk")["organization_id"]
     services = {service["id"] for service in puentes.get("/services?limit=2")["items"]}
     request = {"service_ids": sorted(services), "organization_ids": ["0" * 32]}
-    found = puentes.post("/lookups", request)["services"]
-    assert {service["id"] for service in found} == services
+    named_services = puentes.post("/lookups", request)["services"]
+    assert {service["id"] for service in named_services} == services
     referrals = coordinator.get("/referrals?box=network&live=true")["items"]
     assert not [referral for referral in referrals if "person_id" in referral]
     worker(stack, "trabajadora@puentes").get("/development-mails")

@@ -83,9 +83,9 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
     }
     assert routes == set(METHODS)
     roles = {"any worker", "manager", "coordinator", "auditor", "manager or coordinator"}
-    known = {*OPEN, *roles, *SCOPES}
+    rights = {*OPEN, *roles, *SCOPES}
     for place, operation in METHODS.items():
-        assert operation["x-right"] in known, place
+        assert operation["x-right"] in rights, place
         assert ("security" in operation) == (operation["x-right"] in OPEN), place
 
 
@@ -208,12 +208,12 @@ def test_the_guides_code_for_verifying_a_webhook_works() -> None:
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": "v1,AAAA " + Webhook(secret).sign(ID, now, body),
     }
-    old = {**headers, "webhook-timestamp": "1700000000"}
-    is_ours, sent = namespace["is_ours"], body.encode()
-    assert is_ours(secret, headers, sent)
-    assert not is_ours(secret, headers, sent + b" ")
-    assert not is_ours(secret, old, sent)
-    assert not is_ours(other_secret, headers, sent)
+    old_headers = {**headers, "webhook-timestamp": "1700000000"}
+    is_ours, content = namespace["is_ours"], body.encode()
+    assert is_ours(secret, headers, content)
+    assert not is_ours(secret, headers, content + b" ")
+    assert not is_ours(secret, old_headers, content)
+    assert not is_ours(other_secret, headers, content)
 
 
 def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
@@ -229,7 +229,7 @@ def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
     assert {kind: types[kind] for kind in kinds if BY_KIND[kind].verb} == {
         kind: f"enlace.referral.{notice.verb}.v1" for kind, notice in BY_KIND.items() if notice.verb
     }
-    others = {
+    other_types = {
         "override_used": "enlace.referral.sent.v1",
         "webhook_disabled": wire.WEBHOOK_DISABLED,
         "manager_invited": "enlace.invitation.created.v1",
@@ -237,7 +237,7 @@ def test_every_kind_that_a_webhook_can_receive_is_in_the_document() -> None:
         "account_opened": "enlace.invitation.accepted.v1",
         "receipt_proposed": "enlace.receipt.proposed.v1",
     }
-    assert {kind: types[kind] for kind in others} == others
+    assert {kind: types[kind] for kind in other_types} == other_types
 
 
 def test_every_field_of_a_webhooks_body_is_documented() -> None:
@@ -257,12 +257,12 @@ def test_every_field_of_a_webhooks_body_is_documented() -> None:
     for kind, body in bodies.items():
         schema = body_schema(kind)
         data = {**resolve(schema["properties"]["data"]), "additionalProperties": False}
-        closed = {
+        closed_schema = {
             **schema,
             "additionalProperties": False,
             "properties": {**schema["properties"], "data": data},
         }
-        assert violations(closed, json.loads(body)) == [], kind
+        assert violations(closed_schema, json.loads(body)) == [], kind
     documented = resolve(body_schema("referral_accepted")["properties"]["data"])["properties"]
     assert json.loads(bodies["referral_accepted"])["data"].keys() == documented.keys()
 

@@ -361,7 +361,7 @@ def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_calle
 
     A missing body comes from a broken client, and was once treated as an empty object.
     """
-    required = [
+    operations = [
         (method.upper(), path)
         for (path, method), operation in METHODS.items()
         if operation.get("requestBody", {}).get("required")
@@ -370,9 +370,9 @@ def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_calle
         ("PUT", "/api/v1/desk"),
         ("POST", "/api/v1/people"),
         ("PATCH", "/api/v1/people/{person_id}/identity"),
-    } <= set(required)
-    assert len(required) > 25
-    for method, path in required:
+    } <= set(operations)
+    assert len(operations) > 25
+    for method, path in operations:
         answer = system.call(method, path_of(path), If_Match='"1"')
         assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), path
         assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], path

@@ -69,12 +69,12 @@ def test_a_change_needs_the_etag_it_is_based_on(system: System, played: Played) 
     ],
 )
 def test_the_allowed_methods_of_a_path_are_those_of_the_document(system: System, path: str) -> None:
-    allowed = {method.upper() for address, method in METHODS if address == f"/api/v1{path}"}
-    allowed |= {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())
+    methods = {method.upper() for address, method in METHODS if address == f"/api/v1{path}"}
+    methods |= {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
     for method, status in (("OPTIONS", 200), ("DELETE", 405)):
         answer = system.call(method, path)
-        assert (answer.status_code, set(answer.allow)) == (status, allowed)
-    assert (system.get(path).status_code == 405) is ("GET" not in allowed)
+        assert (answer.status_code, set(answer.allow)) == (status, methods)
+    assert (system.get(path).status_code == 405) is ("GET" not in methods)
 
 
 def test_capacity_may_be_set_without_an_etag(system: System, played: Played) -> None:
@@ -248,8 +248,8 @@ def test_the_reference_and_the_pin_of_a_caller_are_sent_in_the_body(
     assert api.test_client().post("/api/v1/references/status", json=fields).status_code == 200
     assert played.last("GetReferenceStatus").pin == "4821"
     played.answers["GetReferenceStatus"] = Unauthenticated("reference_or_pin_wrong")
-    wrong: Any = api.test_client().post("/api/v1/references/status", json=fields)
-    assert (wrong.status_code, wrong.json["reason"]) == (401, "reference_or_pin_wrong")
+    answer: Any = api.test_client().post("/api/v1/references/status", json=fields)
+    assert (answer.status_code, answer.json["reason"]) == (401, "reference_or_pin_wrong")
 
 
 def test_an_identity_is_opened_for_a_purpose(system: System, played: Played) -> None:
@@ -279,8 +279,8 @@ def test_read_only_fields_are_refused_in_a_short_patch_and_ignored_in_a_resource
         (as_read | {"nmae": "Casa"}, "/nmae", "unknown_field"),
         (as_read | {"id": "b" * 32}, "/id", "out_of_range"),
     ):
-        refused = patch(system, path, body, '"v1"')
-        assert refused.json["errors"] == [{"pointer": pointer, "reason": reason}]
+        answer = patch(system, path, body, '"v1"')
+        assert answer.json["errors"] == [{"pointer": pointer, "reason": reason}]
 
 
 @pytest.mark.parametrize(

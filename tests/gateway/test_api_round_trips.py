@@ -91,8 +91,8 @@ def service_at_location(partner: Partner) -> Any:
 def identity(partner: Partner) -> Any:
     person = create_person(partner)
     purpose = {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]}
-    opened = partner.post(f"/people/{person['id']}/open", purpose)
-    return opened | {"person_id": person["id"], "etag of the person": person["etag"]}
+    opened_identity = partner.post(f"/people/{person['id']}/open", purpose)
+    return opened_identity | {"person_id": person["id"], "etag of the person": person["etag"]}
 
 
 def plan(partner: Partner) -> Any:
@@ -181,9 +181,9 @@ def test_a_resource_that_is_sent_back_unchanged_is_accepted_and_changes_nothing(
     headers = {"If_Match": f'"{etag}"'} if binding.takes_etag and etag else {}
     answer = partner.raw(binding.verb.upper(), path, trip.prepare(body), **headers)
     assert answer.status_code in (200, 201), answer.text
-    stored = answer.json()
-    if "id" in stored and stored["id"] == resource.get("id"):
-        assert without_changing_fields(stored) == without_changing_fields(resource)
+    stored_resource = answer.json()
+    if "id" in stored_resource and stored_resource["id"] == resource.get("id"):
+        assert without_changing_fields(stored_resource) == without_changing_fields(resource)
 
 
 def without_changing_fields(resource: Any) -> Any:

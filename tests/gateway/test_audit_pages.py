@@ -25,9 +25,9 @@ ID = "a" * 32
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    created.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
-    return created
+    services = PlayedServices()
+    services.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
+    return services
 
 
 def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
@@ -59,8 +59,8 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
         id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="one"
     )
     played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
-    refused = submit(client, path, page, etag="v1", review_code="")
-    assert (refused.status_code, "diga qué fue" in refused.text) == (422, True)
+    refusal = submit(client, path, page, etag="v1", review_code="")
+    assert (refusal.status_code, "diga qué fue" in refusal.text) == (422, True)
 
 
 def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail(
@@ -70,20 +70,20 @@ def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, witnessed=3
     )
-    whole = submit(client, "/audit/verify", form).text
-    assert "Está entero hasta la fila 12, la última." in whole
+    whole_page = submit(client, "/audit/verify", form).text
+    assert "Está entero hasta la fila 12, la última." in whole_page
     findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, findings=findings
     )
-    broken = submit(client, "/audit/verify", form).text
-    assert missing(broken, "No es el que era", "Fila 7: falta") == []
+    broken_page = submit(client, "/audit/verify", form).text
+    assert missing(broken_page, "No es el que era", "Fila 7: falta") == []
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=20, next_page_token="further"
     )
-    unfinished = submit(client, "/audit/verify", form).text
-    assert "Entero hasta la fila 12 de 20" in unfinished
-    submit(client, "/audit/verify", unfinished, page_token="further")
+    unfinished_page = submit(client, "/audit/verify", form).text
+    assert "Entero hasta la fila 12 de 20" in unfinished_page
+    submit(client, "/audit/verify", unfinished_page, page_token="further")
     assert played.last("VerifyTrail").page_token == "further"
 
 
@@ -110,8 +110,8 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     assert missing(page, *texts) == []
     row.action_code, row.reason_code = "get_person", "not_found"
     played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
-    shown = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
-    assert missing(client.get("/audit/trail").text, *shown) == []
+    expected = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
+    assert missing(client.get("/audit/trail").text, *expected) == []
     played.calls.clear()
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
     assert "ListTrail" not in [rpc for rpc, _, _ in played.calls]
@@ -176,7 +176,7 @@ def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor
     played: PlayedServices,
 ) -> None:
     path = f"/emergencies/{ID}"
-    for role, holder, offered in (
+    for role, holder, has_form in (
         (contract_pb2.ROLE_WORKER, OWN_ID, True),
         (contract_pb2.ROLE_WORKER, "d" * 32, False),
         (contract_pb2.ROLE_COORDINATOR, "d" * 32, False),
@@ -186,13 +186,13 @@ def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor
         played.answers["GetEmergency"] = emergency(file_organization_id=holder)
         client = enter(pages(played).test_client())
         page = client.get(path).text
-        assert ('name="review_code"' in page) is offered, role
+        assert ('name="review_code"' in page) is has_form, role
     answer = submit(client, path, page, etag="v1", review_code="misuse")
     assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
     assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
-    refused = submit(client, path, page, etag="v1", review_code="misuse").text
-    assert "Alguien ya dijo qué fue." in refused
+    refused_page = submit(client, path, page, etag="v1", review_code="misuse").text
+    assert "Alguien ya dijo qué fue." in refused_page
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,15 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
     played.answers["IssueToken"] = signed_in(role)
-    other = emergency(id="f" * 32, file_organization_id="d" * 32)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency(), other])
+    other_access = emergency(id="f" * 32, file_organization_id="d" * 32)
+    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+        emergencies=[emergency(), other_access]
+    )
     client = enter(pages(played).test_client())
     assert open_message(client, played, "emergency_opened") == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
-    assert (f"/emergencies/{other.id}" in page) is (place == "/audit"), (
+    assert (f"/emergencies/{other_access.id}" in page) is (place == "/audit"), (
         "other organisations review accesses to their files"
     )
 
@@ -235,9 +237,9 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
     assert played.last("OpenInEmergency").note == "no respira bien"
     played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
-    refused = submit(client, path, page, **fields)
-    shown = ("Falta revisar un acceso de emergencia anterior", "no respira bien")
-    assert (refused.status_code, missing(refused.text, *shown)) == (422, [])
+    refusal = submit(client, path, page, **fields)
+    texts = ("Falta revisar un acceso de emergencia anterior", "no respira bien")
+    assert (refusal.status_code, missing(refusal.text, *texts)) == (422, [])
     played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
         emergencies=[emergency(live=True, worker_id=OWN_ID)]
     )
@@ -252,14 +254,14 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is
 
 
 def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:
-    declared = {
+    reasons = {
         reason
         for service in services_of("referrals")
         for method in service.methods
         for reason in contract.rules(method).refusals
     }
-    assert "reference_or_pin_wrong" in declared
-    assert sorted(declared - vocabulary.TABLES["trail_reason"].keys()) == []
+    assert "reference_or_pin_wrong" in reasons
+    assert sorted(reasons - vocabulary.TABLES["trail_reason"].keys()) == []
 
 
 @pytest.mark.parametrize(

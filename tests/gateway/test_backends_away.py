@@ -45,8 +45,8 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 
 @pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
-    with closing(Clients(*[f"127.0.0.1:{service.port}"] * 3)) as created:
-        yield created
+    with closing(Clients(*[f"127.0.0.1:{service.port}"] * 3)) as clients:
+        yield clients
 
 
 def reason(act: Callable[[], object]) -> str | None:
@@ -81,8 +81,8 @@ def health() -> Mock:
 
 @pytest.fixture
 def gate(health: Mock) -> Iterator[Gate]:
-    with closing(Gate("referrals", health, capacity=2, patience=0.2, pause=0.01)) as created:
-        yield created
+    with closing(Gate("referrals", health, capacity=2, patience=0.2, pause=0.01)) as gate:
+        yield gate
 
 
 # 12
@@ -128,9 +128,9 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
     gate: Gate, health: Mock
 ) -> None:
     health.return_value = True
-    late = errors.Unavailable("deadline_exceeded")
+    timeout = errors.Unavailable("deadline_exceeded")
     for _ in range(FAILURES):
-        assert reason(lambda: fail(gate, late)) == "deadline_exceeded"
+        assert reason(lambda: fail(gate, timeout)) == "deadline_exceeded"
     with gate.passage():
         assert reason(lambda: fail(gate)) == "service_busy"
     with gate.passage():
@@ -245,31 +245,31 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
 
 # 26
 def test_a_write_that_a_stopping_server_rejected_unseen_goes_to_another_server() -> None:
-    stopping = RejectingServer()
+    stopping_server = RejectingServer()
     writes = itertools.count(1)
-    with Service() as healthy, clients_of(stopping, healthy) as clients:
+    with Service() as healthy_service, clients_of(stopping_server, healthy_service) as clients:
 
         def one_was_rejected() -> bool:
             clients.referrals.CreateReferral(DRAFT)
-            assert len(healthy.calls) == next(writes)
-            return stopping.rejected.is_set()
+            assert len(healthy_service.calls) == next(writes)
+            return stopping_server.rejected.is_set()
 
         until(one_was_rejected, 5)  # the connection to the stopping server comes a moment later
 
 
 # D21
 def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
-    with Service() as unready, Service() as healthy:
-        unready.answer = store_unavailable
-        unready.set_ready(False)
-        with clients_of(unready, healthy) as clients:
+    with Service() as unready_service, Service() as healthy_service:
+        unready_service.answer = store_unavailable
+        unready_service.set_ready(False)
+        with clients_of(unready_service, healthy_service) as clients:
             for _ in range(40):
                 clients.people.ListPeople(PEOPLE)
                 clients.referrals.CreateReferral(DRAFT)
-            assert (unready.calls, len(healthy.calls)) == ([], 80)
-            unready.answer = lambda rpc, context: None
-            unready.set_ready(True)
-            until(lambda: bool((clients.people.ListPeople(PEOPLE), unready.calls)[1]), 10)
+            assert (unready_service.calls, len(healthy_service.calls)) == ([], 80)
+            unready_service.answer = lambda rpc, context: None
+            unready_service.set_ready(True)
+            until(lambda: bool((clients.people.ListPeople(PEOPLE), unready_service.calls)[1]), 10)
 
 
 # D21
@@ -399,9 +399,9 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
     # each of four callers may have two calls under way
     keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
     with ExitStack() as cleanup:
-        healthy, hanging_service = (cleanup.enter_context(Service()) for _ in range(2))
+        healthy_service, hanging_service = (cleanup.enter_context(Service()) for _ in range(2))
         hanging_service.answer = hanging(end)
-        addresses = all_at(healthy) | {"referrals": f"127.0.0.1:{hanging_service.port}"}
+        addresses = all_at(healthy_service) | {"referrals": f"127.0.0.1:{hanging_service.port}"}
         gateway = cleanup.enter_context(Gateway(tmp_path, addresses))
         cleanup.callback(end.set)
         gateway.api("notifications")

@@ -56,13 +56,13 @@ def referral_due_in(
 
 
 def listing(
-    queue: list[r.Referral], upcoming: list[r.Referral], more: str = ""
+    queue: list[r.Referral], upcoming: list[r.Referral], next_page: str = ""
 ) -> Callable[..., r.ListReferralsResponse]:
     """Returns an answer with the queue of urgent referrals, or with the upcoming deadlines."""
 
     def answer(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         if request.filter.pressing:
-            return r.ListReferralsResponse(referrals=queue, next_page_token=more)
+            return r.ListReferralsResponse(referrals=queue, next_page_token=next_page)
         return r.ListReferralsResponse(referrals=upcoming)
 
     return answer
@@ -79,7 +79,7 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     rows = [referral_due_in(5, number=number) for number in range(50)]
-    played.answers["ListReferrals"] = listing(rows, [], more="the-next")
+    played.answers["ListReferrals"] = listing(rows, [], next_page="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
     list_request = next(request for rpc, request, _ in played.calls if rpc == "ListReferrals")
@@ -104,11 +104,11 @@ def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
 ) -> None:
     need = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
     played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[need])
-    shown = (
+    texts = (
         "Lo que se preguntó y nadie pudo",
         'no respondieron a tiempo</td><td class="n" data-label="Consultas">3</td>',
     )
-    assert missing(client.get("/board").text, *shown) == []
+    assert missing(client.get("/board").text, *texts) == []
 
 
 def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> None:
@@ -120,13 +120,13 @@ def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> N
         "ListUnmetNeeds": e.ListUnmetNeedsResponse(),
     }
     page = client.get("/board").text
-    shown = (
+    texts = (
         "ningún pedido volvió sin ayuda.",
         "Ninguna remisión vence en las próximas 12 horas.",
         "Nada que no pueda esperar.",
     )
-    hidden = ["<path", "<circle", "<table", "Cuánto tardan", "período de prueba"]
-    assert missing(page, *shown, *hidden) == hidden
+    absent_texts = ["<path", "<circle", "<table", "Cuánto tardan", "período de prueba"]
+    assert missing(page, *texts, *absent_texts) == absent_texts
 
 
 def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_same_numbers(
@@ -180,19 +180,19 @@ def test_needs_are_counted_by_department_and_the_last_column_counts_all_other_de
 
 
 def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> None:
-    inside = [
+    inside_referrals = [
         referral_due(NOON, r.URGENCY_NORMAL),
         referral_due(NOON, r.URGENCY_IMMEDIATE),
         referral_due(NOON + timedelta(hours=6)),
     ]
-    outside = [
+    outside_referrals = [
         referral_due(NOON - timedelta(minutes=6)),
         referral_due(NOON + timedelta(hours=12)),
     ]
-    crowded = [referral_due(NOON + timedelta(hours=1))] * 10
+    crowded_hour = [referral_due(NOON + timedelta(hours=1))] * 10
     with pages(PlayedServices()).test_request_context():
-        strip = pictures.strip([*inside, *outside], NOON, timedelta(hours=12))
-        crowded_strip = pictures.strip(crowded, NOON, timedelta(hours=12))
+        strip = pictures.strip([*inside_referrals, *outside_referrals], NOON, timedelta(hours=12))
+        crowded_strip = pictures.strip(crowded_hour, NOON, timedelta(hours=12))
     assert strip["dots"] == [
         (1.04, 0, "immediate", 0),
         (1.04, 1, "normal", 0),
@@ -202,7 +202,9 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
         2,
         [("immediate", 1), ("urgent", 1), ("normal", 1)],
     )
-    assert sum(more or 1 for _at, _row, _urgency, more in crowded_strip["dots"]) == 10
+    assert (
+        sum(hidden_count or 1 for _at, _row, _urgency, hidden_count in crowded_strip["dots"]) == 10
+    )
 
 
 def test_each_dot_has_words_for_readers_who_do_not_see_it(
@@ -213,12 +215,12 @@ def test_each_dot_has_words_for_readers_who_do_not_see_it(
     )
     page = client.get("/board").text
     assert len(re.findall("<circle class", page)) == 2
-    listed = re.findall(
+    rows = re.findall(
         r"<li>[^<]+ · <a class=\"code\" href=\"/referrals/(\w+)\">4BGZ42</a> · Albergue ·"
         r" (\w+)</li>",
         page,
     )
-    assert listed == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
+    assert rows == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
 def test_response_times_list_every_member_with_the_part_that_it_answered(
@@ -309,8 +311,8 @@ def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
     assert tiles == ["21", "22", "23", "24"], (
         "counts of the whole network, including declined referrals"
     )
-    shown = ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
-    assert missing(client.get("/board").text, *shown) == []
+    texts = ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
+    assert missing(client.get("/board").text, *texts) == []
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")
     filters = [request.filter for rpc, request, _ in played.calls if rpc == "CountReferrals"]

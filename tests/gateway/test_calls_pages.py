@@ -80,8 +80,8 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
         contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING
     )
     played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
-    refused = client.post(f"/line/{ID}/call", data=data)
-    assert (refused.status_code, "no permite llamadas" in refused.text) == (422, True)
+    refusal = client.post(f"/line/{ID}/call", data=data)
+    assert (refusal.status_code, "no permite llamadas" in refusal.text) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_the_form_for_a_call_states_the_date_from_which_its_days_count(
         "GetContact": c.Contact(id=ID, line_country="NI"),
         "GetReferenceStatus": c.ReferenceStatus(may_ask_for_call=True, local_date=date),
     }
-    shown = client.get(page).text
-    data = {"form_token": token_of(shown), "reference": "7QK4-M2X7", "pin": "4821"}
+    text = client.get(page).text
+    data = {"form_token": token_of(text), "reference": "7QK4-M2X7", "pin": "4821"}
     if page == "/my-referral":
-        shown = client.post(page, data=data).text
-    assert f'<input type="hidden" name="local_date" value="{date}">' in shown
+        text = client.post(page, data=data).text
+    assert f'<input type="hidden" name="local_date" value="{date}">' in text
     day = {"local_date": date, "day_code": "tomorrow", "hour_code": "evening"}
     client.post(form, data=data | day | {"etag": "v7", "outcome_code": "again"})
     request = played.last(rpc)

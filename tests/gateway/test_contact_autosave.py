@@ -211,11 +211,11 @@ def test_an_answer_opens_its_card_and_closes_no_other_card(page: Page, line: Lin
 
 def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, line: Line) -> None:
     begin(page, "no")
-    update_begun, released = threading.Event(), threading.Event()
+    update_begun, update_may_end = threading.Event(), threading.Event()
 
     def wait_and_update(request: c.UpdateContactRequest) -> c.Contact:
         update_begun.set()
-        released.wait(30)
+        update_may_end.wait(30)
         return line.update(request)
 
     line.answers["UpdateContact"] = wait_and_update
@@ -224,7 +224,7 @@ def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, l
     page.get_by_role("link", name="Empezar una remisión").click()
     assert update_begun.wait(30)
     assert page.url.endswith(f"/line/{ID}"), "the contact is not read before it is saved"
-    released.set()
+    update_may_end.set()
     page.wait_for_url("**/referrals/new?**")
     assert line.contact.need_code == "HOU.EMG"
 

@@ -33,8 +33,8 @@ def publish(client: FlaskClient, **changes: str) -> TestResponse:
 def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    shown = ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
-    assert missing(client.get("/deadlines").text, *shown) == []
+    texts = ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
+    assert missing(client.get("/deadlines").text, *texts) == []
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     worker = enter(pages(played).test_client())
     assert "/deadlines/publish" not in worker.get("/deadlines").text
@@ -47,10 +47,10 @@ def test_the_unchanged_form_publishes_the_present_policy(
     played.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
     answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
-    sent = played.last("PublishDeadlinePolicy")
-    assert sent.version == 2
+    request = played.last("PublishDeadlinePolicy")
+    assert request.version == 2
     deadlines = policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
-    assert sorted(map(str, sent.deadlines)) == sorted(map(str, deadlines))
+    assert sorted(map(str, request.deadlines)) == sorted(map(str, deadlines))
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
@@ -61,16 +61,19 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     )
     changes = {"immediate.decide": "77", "immediate.decide.unit": "days", "silence": "x"}
     answer = publish(client, **changes)
-    shown = (
+    texts = (
         'id="immediate.decide-error"',
         "Inmediata, Responder: lo más urgente",
         'value="77"',
     )
-    assert (answer.status_code, missing(answer.text, *shown)) == (422, [])
+    assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
     assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
     played.answers["PublishDeadlinePolicy"] = errors.Stale()
-    stale = publish(client)
-    assert (stale.status_code, "Alguien publicó otra versión" in stale.text) == (422, True)
+    stale_answer = publish(client)
+    assert (stale_answer.status_code, "Alguien publicó otra versión" in stale_answer.text) == (
+        422,
+        True,
+    )
 
 
 def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it(

@@ -97,7 +97,7 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
 
 
 @pytest.mark.parametrize(
-    ("fields", "shown"),
+    ("fields", "expected"),
     [
         ({"live": True}, "Hasta el"),
         ({"withdraw_time": datetime(2026, 9, 21)}, "Retirado"),
@@ -106,7 +106,7 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
     ],
 )
 def test_the_check_states_whether_the_consent_is_valid(
-    played: PlayedServices, client: FlaskClient, fields: dict[str, object], shown: str
+    played: PlayedServices, client: FlaskClient, fields: dict[str, object], expected: str
 ) -> None:
     played.answers["GetReceipt"] = p.Receipt(
         id=ID,
@@ -115,7 +115,7 @@ def test_the_check_states_whether_the_consent_is_valid(
     )
     played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, receipt_id=ID)
     page = client.get(f"{DRAFT}/check").text
-    assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [shown]
+    assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [expected]
 
 
 @pytest.mark.parametrize("active", [True, False])
@@ -149,11 +149,11 @@ def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_th
     for page in (*QUESTIONS, "consent"):
         assert client.get(f"{DRAFT}/{page}").location == DRAFT, page
     for page in QUESTIONS:
-        refused = client.post(f"{DRAFT}/{page}", data=data)
-        assert (refused.status_code, "Ya no es un borrador" in refused.text) == (409, True), page
+        refusal = client.post(f"{DRAFT}/{page}", data=data)
+        assert (refusal.status_code, "Ya no es un borrador" in refusal.text) == (409, True), page
     for rpc in ("UpdateReferral", "SetSafeContact", "OpenPerson"):
         assert played.requests(rpc) == []
-    assert "con su hijo" in refused.text, "nothing that she typed is lost"
+    assert "con su hijo" in refusal.text, "nothing that she typed is lost"
 
 
 def test_the_consent_page_of_a_referral_says_that_it_was_sent(
@@ -194,12 +194,15 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
-    complete = draft(**WITH_SERVICE, receipt_id=ID)
-    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
+    complete_draft = draft(**WITH_SERVICE, receipt_id=ID)
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     assert f'href="{DRAFT}/{page}"' in client.get(f"{DRAFT}/check").text
     form_token = token_of(client.get(f"{DRAFT}/{page}").text)
-    empty = client.post(f"{DRAFT}/{page}", data={"form_token": form_token})
-    assert (empty.status_code, f'href="#{next(iter(changes))}"' in empty.text) == (422, True)
+    empty_answer = client.post(f"{DRAFT}/{page}", data={"form_token": form_token})
+    assert (empty_answer.status_code, f'href="#{next(iter(changes))}"' in empty_answer.text) == (
+        422,
+        True,
+    )
     assert send(client, f"{DRAFT}/{page}", **changes).location == f"{DRAFT}/{target}"
     assert played.last("UpdateReferral").update_mask.paths == [*changes]
 
@@ -212,10 +215,10 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text
     page = client.get(contact).text
     assert 'value="none" checked' in page
-    stored = played.answers["SetSafeContact"]
+    usual_answer = played.answers["SetSafeContact"]
     played.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
     assert 'href="#channel_code"' in send(client, contact).text
-    played.answers["SetSafeContact"] = stored
+    played.answers["SetSafeContact"] = usual_answer
     played.calls.clear()
     data = {"channel_code": "phone", "hours": "de 9 a 11", "form_token": token_of(page)}
     assert client.post(contact, data=data).location == f"{DRAFT}/check"
@@ -231,15 +234,15 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
 def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    complete = draft(
+    complete_draft = draft(
         **WITH_SERVICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
     )
-    played.answers["GetReferral"] = complete
+    played.answers["GetReferral"] = complete_draft
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
-    refused = send(client, f"{DRAFT}/urgency", urgency="urgent")
-    assert (refused.status_code, 'href="#urgency_reason_code"' in refused.text) == (422, True)
-    assert 'value="urgent" checked' in refused.text
-    played.answers["UpdateReferral"] = complete
+    refusal = send(client, f"{DRAFT}/urgency", urgency="urgent")
+    assert (refusal.status_code, 'href="#urgency_reason_code"' in refusal.text) == (422, True)
+    assert 'value="urgent" checked' in refusal.text
+    played.answers["UpdateReferral"] = complete_draft
     reason = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
     assert send(client, f"{DRAFT}/urgency", **reason).status_code == 303
     request = played.last("UpdateReferral")
@@ -250,13 +253,13 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
 def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    complete = draft(**WITH_SERVICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
-    complete.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
-    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete
+    complete_draft = draft(**WITH_SERVICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
+    complete_draft.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
+    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="")
-    refused = send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="yesterday")
-    assert (refused.status_code, 'href="#assault_time"' in refused.text) == (422, True)
-    assert 'value="yesterday"' in refused.text
+    refusal = send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="yesterday")
+    assert (refusal.status_code, 'href="#assault_time"' in refusal.text) == (422, True)
+    assert 'value="yesterday"' in refusal.text
     [request] = played.requests("UpdateReferral")
     assert request.update_mask.paths == ["urgency", "assault_time"]
     assert not request.referral.HasField("assault_time")
@@ -270,13 +273,13 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
         "the acknowledgement is offered only after the refusal"
     )
     played.answers["SendReferral"] = errors.Conflict("age_not_taken")
-    refused = send(client, check, note="Llega a las seis")
+    refusal = send(client, check, note="Llega a las seis")
     expected = (
         "No es para su edad.",
         'name="acknowledged_codes" value="age_not_taken"',
         "Llega a las seis",
     )
-    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
+    assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
     played.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
     assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
@@ -317,9 +320,9 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
     played.answers["SendReferral"] = errors.Invalid(
         ("arrival.expected", "required"), ("arrival.company", "required")
     )
-    typed = {"way": "en bus desde Somotillo", "note": "lleva una mochila"}
-    refused = client.post(
-        f"{DRAFT}/check", data={**fields_of(client.get(f"{DRAFT}/check")), **typed}
+    fields = {"way": "en bus desde Somotillo", "note": "lleva una mochila"}
+    refusal = client.post(
+        f"{DRAFT}/check", data={**fields_of(client.get(f"{DRAFT}/check")), **fields}
     )
     expected = (
         "diga cuándo llega",
@@ -328,15 +331,17 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
         "lleva una mochila",
         'id="expected-error"',
     )
-    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
+    assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
 
 
 def test_the_list_of_services_marks_the_service_that_declined_before(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    earlier = r.Referral(id=OTHER, service_id=OTHER, state=r.STATE_DECLINED)
-    following = draft(need_code="HOU.EMG", based_on_id=OTHER)
-    played.answers["GetReferral"] = lambda request: earlier if request.id == OTHER else following
+    earlier_referral = r.Referral(id=OTHER, service_id=OTHER, state=r.STATE_DECLINED)
+    following_draft = draft(need_code="HOU.EMG", based_on_id=OTHER)
+    played.answers["GetReferral"] = lambda request: (
+        earlier_referral if request.id == OTHER else following_draft
+    )
     services = [d.Service(id=ID, name="Casa Sol"), d.Service(id=OTHER, name="Casa Luna")]
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]

@@ -56,8 +56,8 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     no = {"service_id": ID, "answer": "no"}
     answered = played.answers["AnswerEnquiry"]
     played.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
-    refused = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
-    assert (refused.status_code, 'id="reason_code-error"' in refused.text) == (422, True)
+    answer = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
+    assert (answer.status_code, 'id="reason_code-error"' in answer.text) == (422, True)
     played.answers["AnswerEnquiry"] = answered
     send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
@@ -79,10 +79,10 @@ def test_a_member_that_offered_help_reads_what_happens_next(
     offer = e.Offer(service_id=OTHER, organization_id=OTHER, answer=answer)
     played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
     page = client.get(ENQUIRY).text
-    offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
+    has_offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
     assert ("Hasta entonces no viene nadie." in page, "¿Podrían ayudarla?" in page) == (
-        offered,
-        not offered,
+        has_offered,
+        not has_offered,
     )
 
 
@@ -90,37 +90,37 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
-    refused = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
-    assert (refused.status_code, "Ya se tomó un ofrecimiento" in refused.text) == (422, True)
+    answer = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
+    assert (answer.status_code, "Ya se tomó un ofrecimiento" in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize(
-    ("reason", "offered"),
+    ("reason", "may_ask_again"),
     [("not_taken", True), ("not_referred", True), ("offer_gone", True), ("by_asker", False)],
 )
 def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_to_ask_again(
-    reason: str, offered: bool, played: PlayedServices, client: FlaskClient
+    reason: str, may_ask_again: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
         state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER
     )
     played.answers["TakeOffer"] = errors.Conflict("enquiry_cancelled")
-    refused = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
-    assert refused.status_code == 422
+    answer = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
+    assert answer.status_code == 422
     assert (
-        f'href="/enquiries/new?person={OTHER}"' in refused.text,
-        "por ella ya no llega nadie" in refused.text,
-        "No hace falta nada más" in refused.text,
-    ) == (offered, True, False)
+        f'href="/enquiries/new?person={OTHER}"' in answer.text,
+        "por ella ya no llega nadie" in answer.text,
+        "No hace falta nada más" in answer.text,
+    ) == (may_ask_again, True, False)
 
 
 def test_an_enquiry_without_its_content_is_shown_as_closed(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     offer = e.Offer(service_id=ID, organization_id=ID)
-    closed = enquiry(r.SIDE_RECEIVER, state=MATCHED, offers=[offer])
-    closed.ClearField("content")
-    played.answers["GetEnquiry"] = closed
+    closed_enquiry = enquiry(r.SIDE_RECEIVER, state=MATCHED, offers=[offer])
+    closed_enquiry.ClearField("content")
+    played.answers["GetEnquiry"] = closed_enquiry
     page = client.get(ENQUIRY).text
     assert (
         "Ya no hace falta responder" in page,
@@ -137,10 +137,10 @@ def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
         e.Offer(service_id=OTHER, organization_id=ID, answer=e.OFFER_ANSWER_WAITLIST),
     ]
     for state in (e.ENQUIRY_STATE_CANCELLED, MATCHED):
-        closed = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
-        played.answers["GetEnquiry"] = closed
+        closed_enquiry = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
+        played.answers["GetEnquiry"] = closed_enquiry
         assert "ya no llega nadie: no guarde el lugar" in client.get(ENQUIRY).text
-    closed.taken_service_id = OTHER
+    closed_enquiry.taken_service_id = OTHER
     assert "no guarde el lugar" not in client.get(ENQUIRY).text
 
 
@@ -179,8 +179,12 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
     answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert (answer.status_code, "Esta consulta se canceló" in answer.text) == (422, True)
-    stored = Form(answer.text).fields
-    assert (stored["need_code"], stored["channel_code"], "enquiry" in stored) == (
+    answer_fields = Form(answer.text).fields
+    assert (
+        answer_fields["need_code"],
+        answer_fields["channel_code"],
+        "enquiry" in answer_fields,
+    ) == (
         "HOU.EMG",
         "none",
         False,
@@ -199,19 +203,26 @@ def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
 def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
     played: PlayedServices, client: FlaskClient, page: str
 ) -> None:
-    unanswered = enquiry(id="1" * 32, turn=r.TURN_RECEIVER)
-    taken = enquiry(id="2" * 32, state=MATCHED, taken_service_id=ID, turn=r.TURN_SENDER)
-    followed = enquiry(id="3" * 32, state=MATCHED, referral_id=ID)
+    unanswered_enquiry = enquiry(id="1" * 32, turn=r.TURN_RECEIVER)
+    taken_enquiry = enquiry(id="2" * 32, state=MATCHED, taken_service_id=ID, turn=r.TURN_SENDER)
+    followed_enquiry = enquiry(id="3" * 32, state=MATCHED, referral_id=ID)
 
     def list_enquiries(request: e.ListEnquiriesRequest) -> e.ListEnquiriesResponse:
         if request.box == e.ENQUIRY_BOX_RECEIVED:
             return e.ListEnquiriesResponse()
-        rows = [unanswered, taken] if request.live else [unanswered, taken, followed]
+        rows = (
+            [unanswered_enquiry, taken_enquiry]
+            if request.live
+            else [unanswered_enquiry, taken_enquiry, followed_enquiry]
+        )
         return e.ListEnquiriesResponse(enquiries=rows)
 
     played.answers["ListEnquiries"] = list_enquiries
     text = client.get(page).text
-    assert [f"/enquiries/{row.id}" in text for row in (unanswered, taken, followed)] == [
+    assert [
+        f"/enquiries/{row.id}" in text
+        for row in (unanswered_enquiry, taken_enquiry, followed_enquiry)
+    ] == [
         True,
         True,
         False,
@@ -225,5 +236,5 @@ def test_a_message_about_an_enquiry_leads_to_it(
         messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER)]
     )
     assert f'name="enquiry" value="{OTHER}"' in client.get("/inbox").text
-    read = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER)
-    assert read.location == f"/enquiries/{OTHER}"
+    answer = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER)
+    assert answer.location == f"/enquiries/{OTHER}"

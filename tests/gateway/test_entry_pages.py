@@ -127,14 +127,14 @@ def test_a_form_of_many_weekly_hours_loses_none_of_them(
     played.answers["GetService"] = service(schedules=hours)
     page = client.get(f"/entry/services/{ID}").text
     assert page.count('name="opens-') == 7, "an empty row is left to add others"
-    typed: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for n, weekly in enumerate(hours):
-        typed |= {
+        fields |= {
             f"days__{n}": list(weekly.byday),
             f"opens__{n}": weekly.opens_at,
             f"closes__{n}": weekly.closes_at,
         }
-    save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], **typed)
+    save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], **fields)
     assert list(played.last("UpdateService").service.schedules) == hours
 
 
@@ -210,11 +210,11 @@ def test_an_error_in_the_hours_is_shown_at_the_hours(
         opens__0="08:00",
         closes__0="17:00",
     )
-    shown = (
+    texts = (
         '<a href="#schedules">Cuándo recibe gente: dice las mismas horas que otro horario',
         'value="08:00"',
     )
-    assert (status, missing(page, *shown)) == (422, [])
+    assert (status, missing(page, *texts)) == (422, [])
 
 
 def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
@@ -264,11 +264,11 @@ def test_a_manager_reads_how_far_her_figures_can_be_relied_on(
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
     score = pb.TruthScore(service_id=ID, score=83, kept=8, broken=2, freshness=100)
     played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
-    shown = (
+    texts = (
         "Cuánto se puede confiar en lo que dice: 83 de 100.",
         "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8.",
     )
-    assert missing(client.get("/entry").text, *shown) == []
+    assert missing(client.get("/entry").text, *texts) == []
 
 
 # --- where to take the person

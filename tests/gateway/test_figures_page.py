@@ -53,11 +53,11 @@ def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it
     page = client.get("/figures/pilot").text
     assert "De enero 2006 a octubre 2006" in page
     assert re.findall(r"<span>(&lt;10|\d+)</span>", page) == ["13", "&lt;10", "&lt;10"]
-    visible, *hidden = drawings(page)
-    assert 'width="100.0%"' in visible
+    visible_picture, *hidden_pictures = drawings(page)
+    assert 'width="100.0%"' in visible_picture
     played.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 1300), ("NI-LE", -1)])
-    assert set(hidden) == {drawings(client.get("/figures/pilot").text)[1]}
-    assert "rect" not in hidden[0]
+    assert set(hidden_pictures) == {drawings(client.get("/figures/pilot").text)[1]}
+    assert "rect" not in hidden_pictures[0]
     assert ">-1<" not in page
 
 
@@ -139,16 +139,16 @@ NETWORK = Figures(
 
 
 @pytest.fixture
-def anybody(played: PlayedServices) -> FlaskClient:
+def public_client(played: PlayedServices) -> FlaskClient:
     played.answers["GetFigures"] = NETWORK
     return pages(played).test_client()
 
 
 def test_anybody_reads_the_figures_of_the_network_and_reaches_them_from_the_first_page(
-    anybody: FlaskClient,
+    public_client: FlaskClient,
 ) -> None:
-    assert 'href="/figures?lang=es"' in anybody.get("/?lang=es").text
-    page = anybody.get("/figures?lang=es").text
+    assert 'href="/figures?lang=es"' in public_client.get("/?lang=es").text
+    page = public_client.get("/figures?lang=es").text
     texts = ("<b>70</b>ayudas recibidas, al menos", "hasta el 3.er trimestre de 2026")
     assert missing(page, *texts, "/figures/pilot") == ["/figures/pilot"]
     assert re.findall(r"<li><b>([^<]+)</b>.*?<span class=\"unseen\">([^<]+)</span>", page) == [
@@ -156,59 +156,59 @@ def test_anybody_reads_the_figures_of_the_network_and_reaches_them_from_the_firs
         ("&lt;10", "2.º trimestre de 2026"),
         ("40", "3.er trimestre de 2026"),
     ]
-    assert anybody.get("/figures/pilot").status_code == 302
+    assert public_client.get("/figures/pilot").status_code == 302
 
 
 def test_a_signed_in_reader_reads_the_same_figures_and_finds_them_in_the_navigation(
-    played: PlayedServices, anybody: FlaskClient
+    played: PlayedServices, public_client: FlaskClient
 ) -> None:
     card = re.compile(r"<section class=\"card\">.*?</section>", re.DOTALL)
-    public_cards = card.findall(anybody.get("/figures").text)
-    page = enter(anybody).get("/figures").text
+    public_cards = card.findall(public_client.get("/figures").text)
+    page = enter(public_client).get("/figures").text
     assert card.findall(page) == public_cards
     assert re.search(r'<nav class="rail".*href="/figures" aria-current="true"', page, re.DOTALL)
     assert 'href="/figures/pilot"' in page
 
 
 def test_every_table_ends_with_a_row_for_unpublished_counts_whether_or_not_there_are_any(
-    anybody: FlaskClient,
+    public_client: FlaskClient,
 ) -> None:
-    page = anybody.get("/figures").text
+    page = public_client.get("/figures").text
     names = ("Cualquier otra ruta", "Cualquier otra ayuda", "Cualquier otro país")
     assert [page.count(name) for name in names] == [1, 1, 2]
-    hidden = [picture for picture in drawings(page) if "few" in picture]
-    assert len(hidden) == 1 + 4
-    assert not [picture for picture in hidden if "rect" in picture]
+    hidden_pictures = [picture for picture in drawings(page) if "few" in picture]
+    assert len(hidden_pictures) == 1 + 4
+    assert not [picture for picture in hidden_pictures if "rect" in picture]
 
 
 def test_the_filters_are_sent_to_the_service_kept_in_the_form_and_printed(
-    played: PlayedServices, anybody: FlaskClient
+    played: PlayedServices, public_client: FlaskClient
 ) -> None:
-    page = anybody.get("/figures?period=2026&country=NI&need_group_code=HOU").text
+    page = public_client.get("/figures?period=2026&country=NI&need_group_code=HOU").text
     request = played.last("GetFigures")
     assert (request.period, request.country, request.need_group_code) == ("2026", "NI", "HOU")
-    shown = (
+    texts = (
         *(f'<option value="{code}" selected>' for code in ("2026", "NI", "HOU")),
         "2026 · Nicaragua · Vivienda",
         'href="/figures.csv?period=2026&amp;country=NI&amp;need_group_code=HOU"',
     )
-    assert missing(page, *shown) == []
+    assert missing(page, *texts) == []
     assert "Qué ayuda recibieron" not in page, "the table with only the chosen group is left out"
 
 
 def test_without_publishable_figures_there_is_no_empty_box_and_there_is_a_way_back(
-    played: PlayedServices, anybody: FlaskClient
+    played: PlayedServices, public_client: FlaskClient
 ) -> None:
     played.answers["GetFigures"] = Figures(
         counted_until="2026-Q3", total=-1, by_quarter=[Figure(code="2026-Q3", count=-1)]
     )
-    page = anybody.get("/figures?country=PA").text
+    page = public_client.get("/figures?country=PA").text
     texts = ("Aquí no hay ninguna cifra", 'href="/figures"', '<svg class="few"')
     assert missing(page, *texts) == ['<svg class="few"']
 
 
 def test_the_page_has_the_last_two_years_and_the_file_has_all(
-    played: PlayedServices, anybody: FlaskClient
+    played: PlayedServices, public_client: FlaskClient
 ) -> None:
     quarters = [f"{year}-Q{number}" for year in range(2020, 2026) for number in (1, 2, 3, 4)]
     played.answers["GetFigures"] = Figures(
@@ -216,21 +216,21 @@ def test_the_page_has_the_last_two_years_and_the_file_has_all(
         total=240,
         by_quarter=[Figure(code=quarter, count=10) for quarter in quarters],
     )
-    assert anybody.get("/figures").text.count(" trimestre de 202") == 8 + 1
-    _, rows = read_file(anybody, "/figures.csv")
+    assert public_client.get("/figures").text.count(" trimestre de 202") == 8 + 1
+    _, rows = read_file(public_client, "/figures.csv")
     assert [code for table, code in rows if table == "quarter"] == quarters
 
 
 def test_the_file_of_the_network_states_its_contents_method_and_date(
-    anybody: FlaskClient,
+    public_client: FlaskClient,
 ) -> None:
     path = "/figures.csv?period=2026&country=NI"
-    answer = anybody.get(path)
+    answer = public_client.get(path)
     assert (answer.mimetype, answer.headers["Content-Disposition"]) == (
         "text/csv",
         "attachment; filename=enlace.csv",
     )
-    header, rows = read_file(anybody, path)
+    header, rows = read_file(public_client, path)
     assert header == ["table", "code", "name", "at_least"]
     assert rows["route", "SV>NI"] == ["El Salvador → Nicaragua", "45"]
     counts = {
@@ -247,15 +247,15 @@ def test_the_file_of_the_network_states_its_contents_method_and_date(
 
 
 def test_a_demo_network_states_on_every_page_and_in_every_file_that_it_is_made_up(
-    anybody: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    public_client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statement = "las cifras, es inventado"
     for is_demo in (False, True):
         # the apps of all tests have one configuration
-        monkeypatch.setitem(anybody.application.config, "DEMO", is_demo)
+        monkeypatch.setitem(public_client.application.config, "DEMO", is_demo)
         for path in ("/", "/figures", "/figures.csv"):
-            assert (statement in anybody.get(path).text) is is_demo, path
-    assert statement in enter(anybody).get("/today").text
+            assert (statement in public_client.get(path).text) is is_demo, path
+    assert statement in enter(public_client).get("/today").text
 
 
 def test_arcs_go_south_on_the_right_and_north_on_the_left_and_widen_with_the_count() -> None:

@@ -142,16 +142,16 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
         f"/members/workers/{OTHER}/second-factor"
     ]
     path = f"/members/workers/{OTHER}/second-factor"
-    unconfirmed = submit(manager, path, page)
-    assert (unconfirmed.status_code, "hable con ella antes" in unconfirmed.text) == (422, True)
+    refusal = submit(manager, path, page)
+    assert (refusal.status_code, "hable con ella antes" in refusal.text) == (422, True)
     assert "ResetSecondFactor" not in {name for name, *_ in played.calls}
-    confirmed = submit(manager, path, page, spoke="1")
-    assert (confirmed.status_code, confirmed.location, played.last("ResetSecondFactor").id) == (
+    answer = submit(manager, path, page, spoke="1")
+    assert (answer.status_code, answer.location, played.last("ResetSecondFactor").id) == (
         303,
         "/members?done=second_factor_reset",
         OTHER,
     )
-    assert "Le avisamos por correo" in manager.get(confirmed.location).text
+    assert "Le avisamos por correo" in manager.get(answer.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
     own_account = submit(manager, f"/members/workers/{ID}/second-factor", page, spoke="1")
     assert (own_account.status_code, "Nadie quita lo suyo" in own_account.text) == (422, True)
@@ -175,5 +175,5 @@ def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
     assert f'action="{path}/second-factor"' in page
     action = f"{path}/second-factor"
     assert submit(client, action, page, worker="c" * 32).status_code == 422
-    confirmed = submit(client, action, page, worker="c" * 32, spoke="1")
-    assert (confirmed.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)
+    answer = submit(client, action, page, worker="c" * 32, spoke="1")
+    assert (answer.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)

@@ -21,8 +21,8 @@ SERVE = f"exec {sys.executable} -m services.gateway serve"
 def gateway(tmp_path: Path, service: Service) -> Iterator[Gateway]:
     """A gateway whose standard output and error are full."""
     command = ["sh", "-c", f"exec >/dev/full 2>&1; {SERVE}"]
-    with Gateway(tmp_path, all_at(service), command) as created:
-        yield created
+    with Gateway(tmp_path, all_at(service), command) as gateway:
+        yield gateway
 
 
 def test_pages_the_api_and_quick_exit_keep_working_when_the_log_has_no_room(

@@ -87,17 +87,17 @@ def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_canc
 def test_a_file_that_was_refused_is_not_listed_as_imported(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    refused = o.Import(id=JOB, state=o.IMPORT_STATE_DONE)  # the list has no reports
-    played.answers["ListImports"] = o.ListImportsResponse(imports=[refused])
+    refused_import = o.Import(id=JOB, state=o.IMPORT_STATE_DONE)  # the list has no reports
+    played.answers["ListImports"] = o.ListImportsResponse(imports=[refused_import])
     last_import = page_at(client, "/directory/import").partition('id="last"')[2]
     assert "Leída: vea el resultado" in last_import
     assert "#done" not in last_import.partition("</section>")[0]
 
 
 def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
-    created = o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED)
-    refused = refused_row("E", "schedules", "ambiguous")
-    report(played, created=1, refused=1, lines=[created, refused], ignored_columns=["G"])
+    created_line = o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED)
+    refused_line = refused_row("E", "schedules", "ambiguous")
+    report(played, created=1, refused=1, lines=[created_line, refused_line], ignored_columns=["G"])
     page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")

@@ -112,9 +112,9 @@ def test_a_wrong_password_does_not_lose_the_text(
 ) -> None:
     page = send_late(client, played).text
     played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
-    refused = send_credentials(client, page)
-    assert refused.status_code == 401
-    assert "terminal" in sign_in(client, played, refused.text).text
+    answer = send_credentials(client, page)
+    assert answer.status_code == 401
+    assert "terminal" in sign_in(client, played, answer.text).text
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_sealed_form_that_was_tampered_with_is_not_offered(
 ) -> None:
     page = send_late(client, played).text
     form = sealed_form(page)
-    altered = page.replace(html.escape(form), html.escape(alter(form)))
-    assert sign_in(client, played, altered).location == "/today"
+    altered_page = page.replace(html.escape(form), html.escape(alter(form)))
+    assert sign_in(client, played, altered_page).location == "/today"
 
 
 def test_a_text_that_is_too_long_to_keep_is_not_promised(

@@ -48,13 +48,13 @@ def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.R
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
+    services = PlayedServices()
     members = [
         d.Organization(id=ID, name="Casa Puentes"),
         d.Organization(id=SHELTER, name="Luna Nueva"),
     ]
     readings = [reading(1), reading(3), reading(20), reading(2, allowed=False)]
-    created.answers |= {
+    services.answers |= {
         "GetPerson": p.Person(id=ID, organization_id=ID, code="7QK4M2"),
         "BatchGet": d.BatchGetResponse(organizations=members),
         "ListReceipts": p.ListReceiptsResponse(receipts=[receipt()]),
@@ -62,7 +62,7 @@ def played() -> PlayedServices:
         "ListReferrals": r.ListReferralsResponse(),
         "ListEnquiries": e.ListEnquiriesResponse(),
     }
-    return created
+    return services
 
 
 def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestResponse:
@@ -82,8 +82,8 @@ def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
 
 
 def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
-    ending = receipt(until_time=NOW + timedelta(days=5))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[ending])
+    ending_receipt = receipt(until_time=NOW + timedelta(days=5))
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[ending_receipt])
     assert "Termina pronto" in get_sheet(played).text
 
 
@@ -100,15 +100,15 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     played: PlayedServices, confirmed: list[bool], due: int, expected: str
 ) -> None:
-    withdrawn = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn])
+    withdrawn_receipt = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn_receipt])
     referrals = []
     for is_confirmed in confirmed:
         clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
         clock.due_time.FromDatetime(NOW + timedelta(days=due))
         if is_confirmed:
             clock.stop_time.FromDatetime(NOW)
-        referrals.append(r.Referral(id=ID, receipt_id=withdrawn.id, clocks=[clock]))
+        referrals.append(r.Referral(id=ID, receipt_id=withdrawn_receipt.id, clocks=[clock]))
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
     assert missing(get_sheet(played).text, expected, "Se retiró el") == []
 
@@ -140,8 +140,8 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
 def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
     played: PlayedServices, fields: dict[str, object], expected: str
 ) -> None:
-    closed = receipt(live=False, **fields)
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[closed])
+    closed_receipt = receipt(live=False, **fields)
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[closed_receipt])
     assert missing(get_sheet(played).text, expected, "Hasta el") == ["Hasta el"]
 
 

@@ -25,11 +25,11 @@ def app() -> Iterator[Flask]:
 
     The clock of its limits stands still, so that no test outlasts the period of a limit.
     """
-    created = pages(PlayedServices(), caller_rate=1)
-    for limiter in created.extensions["limits"]._limiters.values():
+    app = pages(PlayedServices(), caller_rate=1)
+    for limiter in app.extensions["limits"]._limiters.values():
         limiter._now = lambda: 0.0
-    with created.app_context():
-        yield created
+    with app.app_context():
+        yield app
 
 
 @pytest.fixture
@@ -58,8 +58,12 @@ def test_the_headers_count_down_and_then_a_429_states_when_to_try_again(
         ['"caller"', "r=0"],
     ]
     assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"caller";q=2;w=2'}
-    refused = answers[2]
-    assert (refused.headers["Retry-After"], refused.content_type, refused.json["reason"]) == (
+    last_answer = answers[2]
+    assert (
+        last_answer.headers["Retry-After"],
+        last_answer.content_type,
+        last_answer.json["reason"],
+    ) == (
         "1",
         "application/problem+json",
         "rate_limited",
@@ -103,7 +107,7 @@ def test_a_worker_is_counted_by_her_session_and_may_always_leave(client: FlaskCl
     enter(client)
     while client.get("/people").status_code == 200:
         pass
-    refused = client.get("/people")
-    assert (refused.status_code, int(refused.headers["Retry-After"]) >= 1) == (429, True)
+    answer = client.get("/people")
+    assert (answer.status_code, int(answer.headers["Retry-After"]) >= 1) == (429, True)
     paths = ["/healthz", "/quick-exit"] * 20
     assert [client.get(path).status_code for path in paths] == [200, 303] * 20

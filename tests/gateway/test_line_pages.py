@@ -84,15 +84,21 @@ def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
         return contact
 
     played.answers |= {"CreateContact": create, "UpdateContact": update, "GetContact": contact}
-    created = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
-    assert (created.status_code, "W43P-VWJF" in created.text) == (200, True)
-    assert created.text.count(NO_SUCH_CODE) == 3, (
+    new_page = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
+    assert (new_page.status_code, "W43P-VWJF" in new_page.text) == (200, True)
+    assert new_page.text.count(NO_SUCH_CODE) == 3, (
         "the summary, the time of the save and the field state the error"
     )
-    assert 'name="placement_code" type="text" value="ZZZZ"' in created.text
-    saved = send(client, CONTACT, note="llama sola", placement_code="ZZZZ")
-    assert (played.last("UpdateContact").contact.note, saved.status_code) == ("llama sola", 200)
-    assert (NO_SUCH_CODE in saved.text, 'name="etag" value="2"' in saved.text) == (True, True)
+    assert 'name="placement_code" type="text" value="ZZZZ"' in new_page.text
+    saved_page = send(client, CONTACT, note="llama sola", placement_code="ZZZZ")
+    assert (played.last("UpdateContact").contact.note, saved_page.status_code) == (
+        "llama sola",
+        200,
+    )
+    assert (NO_SUCH_CODE in saved_page.text, 'name="etag" value="2"' in saved_page.text) == (
+        True,
+        True,
+    )
 
 
 def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
@@ -117,11 +123,11 @@ def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
 def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
     played: PlayedServices, client: FlaskClient, path: str, typed: str, expected: str
 ) -> None:
-    refused = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
-    assert (refused.status_code, refused.text.count(expected)) == (422, 2)
-    assert 'href="#assault_time"' in refused.text
-    assert 'name="etag" value="e1"' in refused.text, "the change of a colleague is not overwritten"
-    assert (typed in refused.text, "llama sola</textarea>" in refused.text) == (True, True)
+    answer = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
+    assert (answer.status_code, answer.text.count(expected)) == (422, 2)
+    assert 'href="#assault_time"' in answer.text
+    assert 'name="etag" value="e1"' in answer.text, "the change of a colleague is not overwritten"
+    assert (typed in answer.text, "llama sola</textarea>" in answer.text) == (True, True)
     assert played.requests("CreateContact") + played.requests("UpdateContact") == []
 
 
@@ -178,7 +184,7 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
 def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_services(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    declined = r.Referral(
+    declined_referral = r.Referral(
         id="b" * 32,
         code="4BGZ42",
         state=r.STATE_DECLINED,
@@ -186,7 +192,7 @@ def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_service
         main_step="refer_again",
         unanswered=True,
     )
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[declined])
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[declined_referral])
     block = client.get(CONTACT).text.partition('id="referrals"')[2].partition("</section>")[0]
     assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
     assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
@@ -216,8 +222,8 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
     )
     answer = send(client, CONTACT, kind_code="crisis", close_as=name, etag="v7")
     assert answer.location == "/line?done=saved"
-    closed = played.last("UpdateContact").contact
-    assert (closed.kind_code, closed.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
+    contact = played.last("UpdateContact").contact
+    assert (contact.kind_code, contact.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
 
 @pytest.mark.parametrize("open_questions", [0, 10])
@@ -295,16 +301,19 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
         emergency_number_code=c.EMERGENCY_NUMBER_AMBULANCE,
         outcome_code=c.CONTACT_OUTCOME_HANDED_OVER,
     )
-    unanswered = send(client, page, **fields, connected_live="")
-    assert (unanswered.status_code, "diga si quedaron hablando" in unanswered.text) == (422, True)
+    incomplete_answer = send(client, page, **fields, connected_live="")
+    assert (
+        incomplete_answer.status_code,
+        "diga si quedaron hablando" in incomplete_answer.text,
+    ) == (422, True)
     assert len(played.requests("UpdateContact")) == 1
     send(client, page, **fields, connected_live="no")
     assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
     played.answers["UpdateContact"] = errors.Invalid(
         ("contact.emergency_number_code", "out_of_range")
     )
-    refused = send(client, page, **fields, connected_live="yes")
-    assert (refused.status_code, 'id="emergency_number_code-error"' in refused.text) == (422, True)
+    answer = send(client, page, **fields, connected_live="yes")
+    assert (answer.status_code, 'id="emergency_number_code-error"' in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize("term", ["Ximena", "qk4-m2x", "QK4 M2X"])
@@ -320,12 +329,12 @@ def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
         "ListPeople": p.ListPeopleResponse(people=[] if term == "Ximena" else [file]),
     }
     assert f'href="{CONTACT}/file"' in client.get(CONTACT).text
-    listed = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q=term).text
-    assert "QK4M2X" in listed
-    assert re.findall(r'name="person_id" value="(\w+)"', listed) == [file.id], (
+    list_page = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q=term).text
+    assert "QK4M2X" in list_page
+    assert re.findall(r'name="person_id" value="(\w+)"', list_page) == [file.id], (
         "an erased file is not offered"
     )
-    assert ("Esta búsqueda quedó anotada" in listed) == (term == "Ximena")
+    assert ("Esta búsqueda quedó anotada" in list_page) == (term == "Ximena")
     answer = send(client, f"{CONTACT}/file", q=term, etag="v3", person_id=file.id)
     assert (answer.status_code, answer.location) == (303, f"{CONTACT}?done=saved")
     request = played.last("UpdateContact")
@@ -400,5 +409,5 @@ def test_a_contact_that_was_marked_as_handed_over_by_mistake_is_open_again(
         form = {"etag": "v7", "emergency_number_code": "ambulance", "connected_live": "no"}
         assert send(client, f"{CONTACT}/hand-over", **form).status_code == 303
         request = played.last("UpdateContact")
-        changed = "outcome_code" in request.update_mask.paths
-        assert ([request.contact.outcome_code] if changed else []) == expected
+        is_changed = "outcome_code" in request.update_mask.paths
+        assert ([request.contact.outcome_code] if is_changed else []) == expected

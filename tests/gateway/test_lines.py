@@ -38,9 +38,9 @@ HOTLINES = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    created.answers["ListHotlines"] = ListHotlinesResponse(hotlines=HOTLINES)
-    return created
+    services = PlayedServices()
+    services.answers["ListHotlines"] = ListHotlinesResponse(hotlines=HOTLINES)
+    return services
 
 
 def take_services_down(played: PlayedServices) -> None:
@@ -151,14 +151,20 @@ def test_d17_the_last_numbers_survive_a_restart_and_replace_the_configured_numbe
     tmp_path: Path, played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
     played.answers["ListHotlines"] = numbers(NI="134", SV="1333")
-    configured, file = {"NI": "133"}, tmp_path / "lines.json"
-    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "133"}
-    assert line_numbers(Lines(configured, file), played) == {"NI": "134", "SV": "1333"}
-    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "134", "SV": "1333"}
+    configured_numbers, file = {"NI": "133"}, tmp_path / "lines.json"
+    assert line_numbers(Lines(configured_numbers, file), dead_directory) == {"NI": "133"}
+    assert line_numbers(Lines(configured_numbers, file), played) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured_numbers, file), dead_directory) == {
+        "NI": "134",
+        "SV": "1333",
+    }
     file.write_text("{ torn")
-    assert line_numbers(Lines(configured, file), dead_directory) == {"NI": "133"}
+    assert line_numbers(Lines(configured_numbers, file), dead_directory) == {"NI": "133"}
     missing_folder = tmp_path / "no" / "folder"
-    assert line_numbers(Lines(configured, missing_folder), played) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured_numbers, missing_folder), played) == {
+        "NI": "134",
+        "SV": "1333",
+    }
 
 
 def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
@@ -241,16 +247,16 @@ def test_two_processes_that_save_the_numbers_at_once_do_not_disturb_each_other(
     tmp_path: Path, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, replace = tmp_path / "lines.json", Path.replace
-    written: list[str] = []
+    texts: list[str] = []
 
     def replace_while_another_process_saves(new: Path, target: Path) -> Path:
         monkeypatch.setattr(Path, "replace", replace)
-        written.append(new.read_text())
+        texts.append(new.read_text())
         assert line_numbers(Lines({}, file), PlayedServices({"ListHotlines": numbers(NI="134")}))
-        written.append(new.read_text())
+        texts.append(new.read_text())
         return new.replace(target)
 
     monkeypatch.setattr(Path, "replace", replace_while_another_process_saves)
     line_numbers(Lines({}, file), played)
-    assert written[0] == written[1]
+    assert texts[0] == texts[1]
     assert json.loads(file.read_text()) == {"NI": "133", "CR": "1022"}

@@ -37,10 +37,10 @@ def page_through(played: PlayedServices, rpc: str, field: str, rows: Sequence[Me
 
     def answer(request: Any) -> Message:
         start, size = int(request.page_token or 0), min(request.page_size or 50, MAX_ROWS)
-        created = GetMessageClass(OUTPUTS[rpc])(**{field: rows[start : start + size]})
+        response = GetMessageClass(OUTPUTS[rpc])(**{field: rows[start : start + size]})
         if start + size < len(rows):
-            created.next_page_token = str(start + size)  # type: ignore[attr-defined]
-        return created
+            response.next_page_token = str(start + size)  # type: ignore[attr-defined]
+        return response
 
     played.answers[rpc] = answer
 
@@ -59,16 +59,16 @@ def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    created.answers["BatchGet"] = names_for
-    return created
+    services = PlayedServices()
+    services.answers["BatchGet"] = names_for
+    return services
 
 
 @pytest.fixture
 def app(played: PlayedServices) -> Iterator[Flask]:
-    created = pages(played)
-    with created.app_context():
-        yield created
+    app = pages(played)
+    with app.app_context():
+        yield app
 
 
 def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
@@ -77,18 +77,18 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
     current_caller.set(current_caller.get())
     with app.test_request_context("/"):
-        known = names.names(organizations, services, workers)
-    assert [*map(known.organization, organizations)] == [f"O {id_}" for id_ in organizations]
-    assert [*map(known.service, services)] == [f"S {id_}" for id_ in services]
-    assert [*map(known.worker, workers)] == [f"W {id_}" for id_ in workers]
+        all_names = names.names(organizations, services, workers)
+    assert [*map(all_names.organization, organizations)] == [f"O {id_}" for id_ in organizations]
+    assert [*map(all_names.service, services)] == [f"S {id_}" for id_ in services]
+    assert [*map(all_names.worker, workers)] == [f"W {id_}" for id_ in workers]
     assert len([rpc for rpc, *_ in played.calls if rpc == "BatchGet"]) == 4
 
 
 def callback(id_: str) -> c.Callback:
-    created = realistic(filled(c.Callback))
-    assert isinstance(created, c.Callback)
-    created.id = id_
-    return created
+    message = realistic(filled(c.Callback))
+    assert isinstance(message, c.Callback)
+    message.id = id_
+    return message
 
 
 def page_text(played: PlayedServices, path: str) -> str:

@@ -146,11 +146,11 @@ def test_a_viewer_whose_tokens_are_refused_fetches_the_version_for_herself(
 ) -> None:
     fetched_version(live, "1", ROSA, ROSA_TOKENS)
     time.return_value += FRESH_SECONDS + 0.1
-    refused = Mock(return_value=[answer("", ROSA_TOKENS)])
-    assert live.version(ROSA, lambda: answer("own", ANA_TOKENS), refused) == "own."
+    refuse_tokens = Mock(return_value=[answer("", ROSA_TOKENS)])
+    assert live.version(ROSA, lambda: answer("own", ANA_TOKENS), refuse_tokens) == "own."
     time.return_value += FRESH_SECONDS + 0.1
-    accepted = Mock(side_effect=lambda tokens: [answer(str(tokens[0]), tokens[0])])
-    assert live.version(ROSA, must_not_be_called, accepted) == f"{ANA_TOKENS}."
+    accept_tokens = Mock(side_effect=lambda tokens: [answer(str(tokens[0]), tokens[0])])
+    assert live.version(ROSA, must_not_be_called, accept_tokens) == f"{ANA_TOKENS}."
 
 
 def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_expire(
@@ -351,8 +351,10 @@ def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, 
         for _, path in routes(app)
         if path != "/sign-out"
     }
-    assert sum(bool(found) for found in times.values()) > 20
-    assert [path for path, found in times.items() if not all(map(str.isdigit, found))] == []
+    assert sum(bool(page_times) for page_times in times.values()) > 20
+    assert [
+        path for path, page_times in times.items() if not all(map(str.isdigit, page_times))
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,15 @@ NOT_LISTED = {
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    names_answer = created.answers["BatchGet"]
+    services = PlayedServices()
+    names_answer = services.answers["BatchGet"]
     assert isinstance(names_answer, d.BatchGetResponse)
     public_service = o.PublicService(
         service=POLICE,
         organization=d.Organization(id=ID, name="Comisaría", shares_with=d.SHARES_WITH_POLICE),
     )
     match = d.Match(service=POLICE, verdict=d.VERDICT_FITS)
-    created.answers |= {
+    services.answers |= {
         "MatchServices": d.MatchServicesResponse(matches=[match]),
         "SearchServices": d.SearchServicesResponse(services=[POLICE], total_size=1),
         "GetService": POLICE,
@@ -57,14 +57,14 @@ def played() -> PlayedServices:
         "ListPublicServices": o.ListPublicServicesResponse(services=[public_service], total_size=1),
         "PreviewEnquiry": e.EnquiryPreview(service_count=1, organization_count=1, similar_cases=5),
     }
-    return created
+    return services
 
 
 def unmarked_parts(page: str) -> list[str]:
     """Returns the parts of a page that name the service without its mark."""
     main = page.partition('<main id="main"')[2].partition("</main>")[0]
-    visible = re.sub(r'<span class="unseen">.*?</span>', "", main)
-    return [part for part in ITEM.split(visible) if NAME in part and MARK not in part]
+    visible_text = re.sub(r'<span class="unseen">.*?</span>', "", main)
+    return [part for part in ITEM.split(visible_text) if NAME in part and MARK not in part]
 
 
 def test_the_check_detects_a_service_without_its_mark() -> None:

@@ -22,10 +22,10 @@ ID, COORDINATOR, OTHER = "a" * 32, "d" * 32, "e" * 32
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    created.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
-    created.answers["ListNetworkRoles"] = accounts()
-    return created
+    services = PlayedServices()
+    services.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
+    services.answers["ListNetworkRoles"] = accounts()
+    return services
 
 
 def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
@@ -141,8 +141,10 @@ def test_the_page_says_what_to_do_if_all_coordinators_belong_to_one_member(
 ) -> None:
     warning = "inscriba una coordinadora de otra organización"
     assert warning in client.get("/network/roles").text
-    another = m.Worker(id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR])
-    played.answers["ListNetworkRoles"] = accounts(another)
+    other_coordinator = m.Worker(
+        id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR]
+    )
+    played.answers["ListNetworkRoles"] = accounts(other_coordinator)
     assert warning not in client.get("/network/roles").text
 
 
@@ -154,10 +156,12 @@ def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices)
 def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:
     app = pages(played)
     icons = (Path(str(app.static_folder)) / "icons.svg").read_text()
-    declared = {endpoint: access.declaration_of(app, endpoint) for endpoint in app.view_functions}
+    page_of_endpoint = {
+        endpoint: access.declaration_of(app, endpoint) for endpoint in app.view_functions
+    }
     entries = {
         endpoint.partition(".")[0]
-        for endpoint, page in declared.items()
+        for endpoint, page in page_of_endpoint.items()
         if page and page.navigation
     }
     assert entries <= {*re.findall(r'<symbol id="(\w+)"', icons)}

@@ -25,8 +25,8 @@ PAGE_HEADERS = {"Content-Security-Policy", "X-Frame-Options", "Permissions-Polic
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with Service() as created:
-        yield created
+    with Service() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,15 @@ def api(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[
     # Settings that only pages need may even be wrong: they are not read.
     settings = {"ENLACE_LINES": "no pairs", "ENLACE_DEMO": "neither yes nor no"}
     folder, command = tmp_path_factory.mktemp("api"), (*SERVE, "--only", "api")
-    with Gateway(folder, all_at(service), command, settings) as created:
-        yield created
+    with Gateway(folder, all_at(service), command, settings) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[Gateway]:
     folder, command = tmp_path_factory.mktemp("site"), (*SERVE, "--only", "site")
-    with Gateway(folder, all_at(service), command) as created:
-        yield created
+    with Gateway(folder, all_at(service), command) as gateway:
+        yield gateway
 
 
 def get(gateway: Gateway, path: str) -> requests.Response:

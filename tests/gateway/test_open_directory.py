@@ -29,11 +29,11 @@ PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    created = PlayedServices()
-    created.answers["ListHotlines"] = d.ListHotlinesResponse(
+    services = PlayedServices()
+    services.answers["ListHotlines"] = d.ListHotlinesResponse(
         hotlines=[d.Hotline(country="NI", number="133"), d.Hotline(country="CR", number="911")]
     )
-    return created
+    return services
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def client(played: PlayedServices) -> FlaskClient:
 
 def service(**fields: object) -> o.PublicService:
     """Returns a public service with a free place."""
-    created = o.PublicService(
+    message = o.PublicService(
         service=d.Service(
             id=ID,
             organization_id=ID,
@@ -71,24 +71,24 @@ def service(**fields: object) -> o.PublicService:
             url="https://casa.example",
         ),
     )
-    office = created.service_at_locations.add(
+    office = message.service_at_locations.add(
         location=l.Location(name="Oficina", address="Del parque 2c", department="NI-CI")
     )
     office.phones.add(number="+50523410002")
-    created.MergeFrom(o.PublicService(**fields))  # type: ignore[arg-type]
-    return created
+    message.MergeFrom(o.PublicService(**fields))  # type: ignore[arg-type]
+    return message
 
 
 def search(
     client: FlaskClient,
     played: PlayedServices,
     *services: o.PublicService,
-    more: str = "",
+    next_page: str = "",
     **fields: str,
 ) -> TestResponse:
     """Returns the answer to the form when these services are found."""
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
-        services=services, total_size=len(services), next_page_token=more
+        services=services, total_size=len(services), next_page_token=next_page
     )
     return send(client, **fields)
 
@@ -176,7 +176,7 @@ def test_search_words_are_in_no_address_and_only_open_data_are_requested(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.calls.clear()
-    page = search(client, played, service(), more="siguiente", **LAWYER).text
+    page = search(client, played, service(), next_page="siguiente", **LAWYER).text
     client.get(f"/services/organizations/{ID}")
     assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS
     assert 'method="get"' not in page
@@ -191,7 +191,7 @@ def test_search_words_are_in_no_address_and_only_open_data_are_requested(
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    page = search(client, played, service(), more="siguiente", **LAWYER).text
+    page = search(client, played, service(), next_page="siguiente", **LAWYER).text
     request = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
     assert played.last("ListPublicServices") == request
     last_form = page[page.index('name="page"') - 600 :]
@@ -274,19 +274,19 @@ def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     script = '"><script>alert(1)</script>{{ 7*7 }}'
-    malicious = service(
+    malicious_service = service(
         service=d.Service(name=script, description=script, phone='+505"onclick=x'),
         organization=d.Organization(name=script, url="javascript:alert(1)", description=script),
     )
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
-        organizations=[malicious.organization]
+        organizations=[malicious_service.organization]
     )
-    dangerous = ["<script>alert", "javascript:", '"onclick']
+    dangerous_texts = ["<script>alert", "javascript:", '"onclick']
     for page in (
-        search(client, played, malicious, more=script, words=script).text,
+        search(client, played, malicious_service, next_page=script, words=script).text,
         client.get(f"/services/organizations/{ID}").text,
     ):
-        assert missing(page, "{{ 7*7 }}", *dangerous) == dangerous
+        assert missing(page, "{{ 7*7 }}", *dangerous_texts) == dangerous_texts
 
 
 def test_a_member_without_public_services_has_no_page(
@@ -312,7 +312,7 @@ def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
     morning: dict[str, Any] = {"opens_at": "09:00", "closes_at": "10:00"}
     with client.application.test_request_context("/services"):
         today = i18n.now().date()
-        always = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
+        round_the_clock = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
         expired = d.Schedule(
             freq=d.FREQUENCY_WEEKLY, valid_to=str(today - timedelta(days=3)), **morning
         )
@@ -321,7 +321,7 @@ def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
         )
         monthly = d.Schedule(freq=d.FREQUENCY_MONTHLY, byday=["1MO"], **morning)
         assert hours([]) == []
-        assert hours([always, expired, future, monthly]) == [
+        assert hours([round_the_clock, expired, future, monthly]) == [
             "todos los días: las 24 horas",
             "otros días del mes: pregunte",
         ]

@@ -125,15 +125,19 @@ def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
     client: FlaskClient,
 ) -> None:
     answer = send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES[1:])
-    named = re.findall(r'href="#point_(\w+)"', answer.text)
-    assert (answer.status_code, named, ticked_count(answer)) == (422, [EXPLAINED_CODES[0]], 6)
+    named_points = re.findall(r'href="#point_(\w+)"', answer.text)
+    assert (answer.status_code, named_points, ticked_count(answer)) == (
+        422,
+        [EXPLAINED_CODES[0]],
+        6,
+    )
 
 
 def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient) -> None:
     answers = {"answer_identity": "yes", "answer_health": "no"}
     answer = send_page(client, second_page(client), purpose_codes="HOU", **answers)
-    unanswered = set(re.findall(r'href="#(answer_\w+)"', answer.text))
-    assert (answer.status_code, unanswered, ticked_count(answer)) == (
+    unanswered_fields = set(re.findall(r'href="#(answer_\w+)"', answer.text))
+    assert (answer.status_code, unanswered_fields, ticked_count(answer)) == (
         422,
         NO_TO_ALL.keys() - answers.keys(),
         2,
@@ -163,8 +167,8 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
     for answers in ({"no_to_the_rest": "1"}, NO_TO_ALL):
         answer = send_page(client, second, purpose_codes="HOU", **answers)
         assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
-    back = send_page(client, answer, back="1")
-    assert ticked_count(back) == len(NO_TO_ALL), "her answers can be changed"
+    previous_page = send_page(client, answer, back="1")
+    assert ticked_count(previous_page) == len(NO_TO_ALL), "her answers can be changed"
     assert played.requests("CreateReceipt") == []
 
 
@@ -180,15 +184,15 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
 
 
 @pytest.mark.parametrize(
-    ("answers", "missing"),
+    ("answers", "field"),
     [({}, "point_uses"), ({"explained_codes": EXPLAINED_CODES}, "answer_identity")],
 )
 def test_no_page_can_be_skipped(
-    answers: dict[str, object], missing: str, played: PlayedServices, client: FlaskClient
+    answers: dict[str, object], field: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     fields = hidden_fields(client.get(CONSENT).text).to_dict()
     answer = client.post(CONSENT, data={**fields, "page": "manner", **LAST_ANSWERS, **answers})
-    assert (answer.status_code, f'href="#{missing}"' in answer.text) == (422, True)
+    assert (answer.status_code, f'href="#{field}"' in answer.text) == (422, True)
     assert played.requests("CreateReceipt") == []
 
 
@@ -227,9 +231,9 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
     second = send_page(client, client.get(CONSENT), unasked="1")
     third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
     assert 'value="guardian"' not in third.text
-    given = {"giver_code": "best_interest", "manner_code": "spoken"}
-    assert send_page(client, third, **given).status_code == 422
-    send_page(client, third, **given, assent_code="too_young")
+    fields = {"giver_code": "best_interest", "manner_code": "spoken"}
+    assert send_page(client, third, **fields).status_code == 422
+    send_page(client, third, **fields, assent_code="too_young")
     receipt = played.last("CreateReceipt").receipt
     assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (
         p.GIVER_BEST_INTEREST,
@@ -302,12 +306,12 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
         "unknown",
     ]
     assert ticked_count(third) == 0, "no ground for being an adult is preselected"
-    for answers, missing, count in (
+    for answers, field, count in (
         ({}, "adult_ground_code", 1),
         ({"giver_code": "guardian", "adult_ground_code": "unknown"}, "assent_code", 3),
     ):
         answer = send_page(client, third, manner_code="spoken", **answers)
-        assert (answer.status_code, f'href="#{missing}"' in answer.text, ticked_count(answer)) == (
+        assert (answer.status_code, f'href="#{field}"' in answer.text, ticked_count(answer)) == (
             422,
             True,
             count,
@@ -413,8 +417,8 @@ def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
 ) -> None:
     receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON, until_time=LATER)
     played.answers["GetReceipt"] = receipt
-    ended = "Ya no abre nada: lo que dice su expediente cambió"
-    assert ended in client.get(RECEIPT).text
+    sentence = "Ya no abre nada: lo que dice su expediente cambió"
+    assert sentence in client.get(RECEIPT).text
     receipt.live = True
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
@@ -437,23 +441,23 @@ def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of
 def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_anything(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    waiting = p.Receipt(
+    waiting_receipt = p.Receipt(
         id="a" * 32,
         genuine=True,
         giver_code=p.GIVER_AUTHORITY,
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
         confirm_until_time=LATER,
     )
-    outdated = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
-    live = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON, live=True)
-    for receipt, waits, ended in (
-        (waiting, True, False),
-        (outdated, False, True),
-        (live, False, False),
+    outdated_receipt = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
+    live_receipt = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON, live=True)
+    for receipt, waits, opens_nothing in (
+        (waiting_receipt, True, False),
+        (outdated_receipt, False, True),
+        (live_receipt, False, False),
     ):
         played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
         page = client.get(f"/people/{ID}").text
-        assert ("Falta confirmar" in page, "Ya no abre nada" in page) == (waits, ended)
+        assert ("Falta confirmar" in page, "Ya no abre nada" in page) == (waits, opens_nothing)
 
 
 def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> None:
@@ -461,11 +465,11 @@ def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> Non
         client, second_page(client), purpose_codes="HOU", answer_health="yes", no_to_the_rest="1"
     )
     answers = send_page(client, manner, back="1")
-    refused = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1")
-    refused_answers = send_page(client, refused, back="1")
+    refused_page = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1")
+    refused_answers = send_page(client, refused_page, back="1")
     assert (ticked_count(answers), ticked_count(refused_answers)) == (
         len(NO_TO_ALL),
         len(NO_TO_ALL),
     )
-    marked = re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text)
-    assert marked == ["health"]
+    yes_groups = re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text)
+    assert yes_groups == ["health"]

@@ -69,12 +69,12 @@ def room(**fields: object) -> d.Capacity:
 
     With `declined`, the service declined a request two hours ago.
     """
-    created = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
-    created.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
+    capacity = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
+    capacity.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
     if fields.pop("declined", False):
-        created.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
-    created.MergeFrom(d.Capacity(**fields))  # type: ignore[arg-type]
-    return created
+        capacity.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
+    capacity.MergeFrom(d.Capacity(**fields))  # type: ignore[arg-type]
+    return capacity
 
 
 def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
@@ -112,9 +112,9 @@ def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
 def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    full = room()
-    full.available = 0
-    page = results_page(client, played, capacity=full)
+    capacity = room()
+    capacity.available = 0
+    page = results_page(client, played, capacity=capacity)
     assert (">Sin lugar</span>" in page, ">Hay lugar</span>" in page) == (True, False)
 
 
@@ -136,7 +136,7 @@ def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
 
 
 @pytest.mark.parametrize(
-    ("side", "reason", "done", "offered"),
+    ("side", "reason", "last_step", "has_link"),
     [
         (r.SIDE_RECEIVER, "no_capacity", "decline", True),
         (r.SIDE_RECEIVER, "not_eligible", "decline", False),
@@ -149,12 +149,12 @@ def test_a_worker_who_declines_for_lack_of_room_is_led_to_the_page_of_capacity(
     played: PlayedServices,
     side: r.Side.ValueType,
     reason: str,
-    done: str,
-    offered: bool,
+    last_step: str,
+    has_link: bool,
 ) -> None:
     played.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
-    page = client.get(f"/referrals/{ID}?done={done}").text
-    assert (f'href="/capacity/{ID}"' in page) is offered
+    page = client.get(f"/referrals/{ID}?done={last_step}").text
+    assert (f'href="/capacity/{ID}"' in page) is has_link
 
 
 def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
@@ -170,7 +170,7 @@ def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
 
 
 @pytest.mark.parametrize(
-    ("chip", "filters", "pressed"),
+    ("chip", "filters", "pressed_chips"),
     [
         ("room", {"has_room": True}, ["room"]),
         ("here", {"department": "NI-CI"}, ["here"]),
@@ -183,11 +183,11 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     played: PlayedServices,
     chip: str,
     filters: dict[str, Any],
-    pressed: list[str],
+    pressed_chips: list[str],
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
     assert played.last("SearchServices") == search_request(**filters)
-    assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed
+    assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed_chips
     client.post("/directory", data=MultiDict([*Fields(page).forms[0], ("chip", chip)]))
     assert played.last("SearchServices") == search_request()
 
@@ -395,8 +395,12 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
     assert answer_all(client, first).location == f"/referrals/{ID}/consent"
-    updated = played.last("UpdateReferral").referral
-    assert (updated.service_id, updated.need_code, updated.etag) == (ID, "HOU.EMG", "d")
+    referral_fields = played.last("UpdateReferral").referral
+    assert (referral_fields.service_id, referral_fields.need_code, referral_fields.etag) == (
+        ID,
+        "HOU.EMG",
+        "d",
+    )
 
 
 def answer_all(client: FlaskClient, page: str) -> TestResponse:

@@ -65,10 +65,10 @@ def test_too_many_attempts_say_how_long_to_wait(
 def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     played: PlayedServices, visitor: FlaskClient, form: str, rpc: str, refusal: errors.Refusal
 ) -> None:
-    accepted, played.answers[rpc] = played.answers[rpc], refusal
-    wrong = send(visitor, form, **SIGN_IN, **REFERENCE | {"pin": "0000"})
-    assert "Set-Cookie" not in wrong.headers
-    played.answers[rpc] = accepted
+    usual_answer, played.answers[rpc] = played.answers[rpc], refusal
+    answer = send(visitor, form, **SIGN_IN, **REFERENCE | {"pin": "0000"})
+    assert "Set-Cookie" not in answer.headers
+    played.answers[rpc] = usual_answer
     send(visitor, form, **SIGN_IN, **REFERENCE)
     cookie = visitor.get_cookie("d")
     assert cookie is not None
@@ -146,8 +146,8 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     request = played.last("SetCapacity")
     assert (request.etag, request.capacity.available) == ("v7", 2)
     played.answers["SetCapacity"] = errors.Stale()
-    stale = send(client, "/today", f"/capacity/{ID}", **form)
-    assert (stale.status_code, "Otra persona acaba de decirlo" in stale.text) == (422, True)
+    refusal = send(client, "/today", f"/capacity/{ID}", **form)
+    assert (refusal.status_code, "Otra persona acaba de decirlo" in refusal.text) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -179,23 +179,23 @@ def test_confirming_the_number_of_beds_changes_nothing_else(
 def test_a_webhook_receives_the_ticked_kinds_or_all(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    ticked = ["referral_sent", "clock_breached"]
-    send(client, "/webhooks", url="https://sistema.example/enlace", kinds=ticked)
+    ticked_kinds = ["referral_sent", "clock_breached"]
+    send(client, "/webhooks", url="https://sistema.example/enlace", kinds=ticked_kinds)
     send(client, "/webhooks", url="https://sistema.example/enlace")
-    created = [list(request.webhook.kinds) for request in played.requests("CreateWebhook")]
-    assert created == [ticked, []]
-    offered = re.findall(r'name="kinds" value="(\w+)"', client.get("/webhooks").text)
-    assert set(offered) == {notice.kind for notice in NOTICES} - FOR_PEOPLE_ALONE
+    kinds = [list(request.webhook.kinds) for request in played.requests("CreateWebhook")]
+    assert kinds == [ticked_kinds, []]
+    offered_kinds = re.findall(r'name="kinds" value="(\w+)"', client.get("/webhooks").text)
+    assert set(offered_kinds) == {notice.kind for notice in NOTICES} - FOR_PEOPLE_ALONE
 
 
-@pytest.mark.parametrize("about", ["referral_id", "enquiry_id"])
-@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("field", ["referral_id", "enquiry_id"])
+@pytest.mark.parametrize("is_read", [True, False])
 def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(
-    about: str, read: bool, played: PlayedServices, client: FlaskClient
+    field: str, is_read: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     message = n.Message(id=ID, kind="referral_sent", text="Algo")
-    setattr(message, about, ID)
-    if read:
+    setattr(message, field, ID)
+    if is_read:
         message.read_time.seconds = 1
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     page = client.get("/inbox").text
@@ -284,7 +284,7 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     )
     assert list(invitation.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     assert request.request_id
-    for status, has_manager, registered_by, offered in (
+    for status, has_manager, registered_by, has_form in (
         (d.ORGANIZATION_STATUS_PROBATION, False, OTHER, True),
         (d.ORGANIZATION_STATUS_APPROVED, True, OTHER, False),
         (d.ORGANIZATION_STATUS_SUSPENDED, False, OTHER, False),
@@ -293,7 +293,7 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     ):
         organization.status, organization.has_manager = status, has_manager
         organization.registered_by_worker_id = registered_by
-        assert (f"{page}/invite" in client.get(page).text) is offered, (status, has_manager)
+        assert (f"{page}/invite" in client.get(page).text) is has_form, (status, has_manager)
 
 
 @pytest.mark.parametrize(
@@ -315,11 +315,11 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     }
     assert "on_paper" not in client.get(page).text
     played.answers["CreateInvitation"] = errors.Conflict("no_mail")
-    refused = send(client, page, action, **form)
+    refusal = send(client, page, action, **form)
     assert (
-        refused.status_code,
-        "Esta red no envía correos" in refused.text,
-        'name="on_paper"' in refused.text,
+        refusal.status_code,
+        "Esta red no envía correos" in refusal.text,
+        'name="on_paper"' in refusal.text,
     ) == (422, True, True)
     link = "https://enlace.example/invitation#" + "s" * 43
     played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id=OTHER, link=link)

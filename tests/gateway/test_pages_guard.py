@@ -196,13 +196,13 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     # forms that change nothing, or that may be sent twice without harm
     harmless_targets = ("/sign-in", "/sign-out", "/my-referral", "/directory", "/services#found")
     for endpoint, path in routes(client.application):
-        for form, hidden in Elements(page_at(client, path)).forms:
+        for form, hidden_fields in Elements(page_at(client, path)).forms:
             if form.get("method", "get") == "get":
                 continue
             form_count += 1
             action = form.get("action", "")
-            assert hidden.get("form_token"), (endpoint, action)
-            request_id = hidden.get("request_id", "")
+            assert hidden_fields.get("form_token"), (endpoint, action)
+            request_id = hidden_fields.get("request_id", "")
             assert action in harmless_targets or re.fullmatch(r"[0-9a-f]{32}", request_id), (
                 endpoint,
                 action,
@@ -332,14 +332,14 @@ def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers
 
 
 @pytest.mark.parametrize(
-    "broken",
+    "fault",
     [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")],
 )
 def test_quick_exit_leads_away_whatever_is_broken(
-    played: PlayedServices, client: FlaskClient, broken: Exception
+    played: PlayedServices, client: FlaskClient, fault: Exception
 ) -> None:
     client.application.extensions["exchange"].forget(SECRET)
-    played.answers["EndSession"] = played.answers["IssueToken"] = broken
+    played.answers["EndSession"] = played.answers["IssueToken"] = fault
     answer = client.get("/quick-exit")
     assert answer.location == EXIT
     assert "s=;" in answer.headers["Set-Cookie"]

@@ -71,19 +71,19 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
         d.GENDER_FEMININE,
     )
     assert answer(client, question_pages[-1], service_id=ID).location == f"/referrals/{ID}/consent"
-    file, created, update = (
+    file, referral, update = (
         played.last(rpc) for rpc in ("CreatePerson", "CreateReferral", "UpdateReferral")
     )
     assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
     assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
     unsafe = ["unsafe_code", "unsafe_organization_ids", "unsafe_departments"]
-    assert (created.person_id, update.referral.etag, update.update_mask.paths) == (
+    assert (referral.person_id, update.referral.etag, update.update_mask.paths) == (
         ID,
         "d1",
         [*WITH_SERVICE, *unsafe],
     )
     assert {name: getattr(update.referral, name) for name in WITH_SERVICE} == WITH_SERVICE
-    assert len({file.request_id, created.request_id, update.request_id}) == 3
+    assert len({file.request_id, referral.request_id, update.request_id}) == 3
 
 
 def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
@@ -125,8 +125,8 @@ def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     contact = answer(client, answer(client, up_to_urgency(client), urgency="urgent"))
-    refused = answer(client, contact)
-    assert (refused.status_code, 'href="#channel_code"' in refused.text) == (422, True)
+    refusal = answer(client, contact)
+    assert (refusal.status_code, 'href="#channel_code"' in refusal.text) == (422, True)
     # the pressed button decides, because it comes last
     unsafe = answer(client, contact, channel_code="phone", nobody_calls="1")
     services = answer(client, unsafe, unsafe_code="nothing")
@@ -146,8 +146,8 @@ def test_no_page_can_be_skipped(
     answers: dict[str, str], page: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     fields = {"page": "services", "service_id": ID, "need_code": "HOU.EMG", **answers}
-    refused = answer(client, client.get(NEW), **fields)
-    assert (refused.status_code, fields_of(refused)["page"]) == (422, page)
+    refusal = answer(client, client.get(NEW), **fields)
+    assert (refusal.status_code, fields_of(refusal)["page"]) == (422, page)
     assert played.requests("CreatePerson") == []
 
 
@@ -233,10 +233,10 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 
 def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
     data = {**fields_of(up_to_urgency(client)), "urgency": "urgent"}
-    first, again = (fields_of(client.post(NEW, data=data)) for _ in range(2))
+    first, second = (fields_of(client.post(NEW, data=data)) for _ in range(2))
     for name in ("request_id", "form_token"):  # a new id for each page; a token contains the time
-        first[name] = again[name] = ""
-    assert first == again
+        first[name] = second[name] = ""
+    assert first == second
 
 
 def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
@@ -266,15 +266,15 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     page = up_to_services(client)
     answer(client, page, service_id=ID)
     # the same page, requested again
-    again = answer(client, page, page="contact")
-    answer(client, again, service_id=OTHER)
+    second_page = answer(client, page, page="contact")
+    answer(client, second_page, service_id=OTHER)
     for rpc in ("CreatePerson", "CreateReferral"):
         first, second = played.requests(rpc)
         assert first == second, "the services answer a repeated request as before"
     assert played.last("UpdateReferral").referral.service_id == OTHER
     played.answers["GetReferral"] = draft(**WITH_SERVICE | {"service_id": OTHER})
     played.calls.clear()
-    assert answer(client, again, service_id=OTHER).status_code == 303
+    assert answer(client, second_page, service_id=OTHER).status_code == 303
     assert played.requests("UpdateReferral") == [], "pressed twice"
 
 
@@ -291,9 +291,9 @@ def test_an_invalid_age_is_refused_at_its_field(
     client: FlaskClient, age: str, language: str, sentence: str
 ) -> None:
     about = answer(client, up_to_urgency(client), urgency="urgent")
-    refused = client.post(f"{NEW}?lang={language}", data={**fields_of(about), "age": age})
+    refusal = client.post(f"{NEW}?lang={language}", data={**fields_of(about), "age": age})
     expected = ('href="#age"', f'id="age-error">{sentence}', f'value="{age}"')
-    assert (refused.status_code, missing(refused.text, *expected)) == (422, [])
+    assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
 
 
 def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(
@@ -305,7 +305,7 @@ def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(
 
 
 @pytest.mark.parametrize(
-    ("contact", "first", "back"),
+    ("contact", "first", "back_link"),
     [
         (c.Contact(need_code="HOU.EMG"), "urgency 2/6", ""),
         (
@@ -317,12 +317,12 @@ def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(
     ],
 )
 def test_the_questions_begin_with_the_first_that_the_contact_leaves_open(
-    played: PlayedServices, client: FlaskClient, contact: c.Contact, first: str, back: str
+    played: PlayedServices, client: FlaskClient, contact: c.Contact, first: str, back_link: str
 ) -> None:
     contact.id, contact.etag = ID, "1"
     played.answers["GetContact"] = contact
     page = client.get(f"{NEW}?contact={ID}")
-    assert (question(page), back in page.text) == (first, True)
+    assert (question(page), back_link in page.text) == (first, True)
 
 
 def test_data_of_the_contact_are_not_asked_for_again(
@@ -361,8 +361,8 @@ def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
     page = client.get(f"{NEW}?contact={ID}")
     assert "urgency" not in fields_of(page)
-    refused = answer(client, page)
-    assert (refused.status_code, 'href="#urgency"' in refused.text) == (422, True)
+    refusal = answer(client, page)
+    assert (refusal.status_code, 'href="#urgency"' in refusal.text) == (422, True)
 
 
 def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
@@ -395,7 +395,7 @@ def test_nothing_about_her_is_in_an_address(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rpc", "refusal", "shown", "sentence"),
+    ("rpc", "refusal", "page_name", "sentence"),
     [
         (
             "CreatePerson",
@@ -426,17 +426,21 @@ def test_nothing_about_her_is_in_an_address(client: FlaskClient) -> None:
 def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     rpc: str,
     refusal: errors.Refusal,
-    shown: str,
+    page_name: str,
     sentence: str,
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
     page = up_to_services(client)
     played.answers[rpc] = refusal
-    refused = answer(client, page, service_id=ID if rpc == "CreatePerson" else "")
-    assert (refused.status_code, fields_of(refused)["page"], sentence in refused.text) == (
+    refused_page = answer(client, page, service_id=ID if rpc == "CreatePerson" else "")
+    assert (
+        refused_page.status_code,
+        fields_of(refused_page)["page"],
+        sentence in refused_page.text,
+    ) == (
         422,
-        shown,
+        page_name,
         True,
     )
 
@@ -450,11 +454,11 @@ def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact
     page = answer(client, client.get(f"{NEW}?contact={ID}"), age="19")
     page = answer(client, answer(client, page, channel_code="none"), names_nothing="1")
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
-    refused = answer(client, page, service_id=ID, urgency="urgent")
-    assert (refused.status_code, fields_of(refused)["page"]) == (422, "urgency")
-    assert 'name="urgency_reason_code" value="danger_passed"' in refused.text
+    refusal = answer(client, page, service_id=ID, urgency="urgent")
+    assert (refusal.status_code, fields_of(refusal)["page"]) == (422, "urgency")
+    assert 'name="urgency_reason_code" value="danger_passed"' in refusal.text
     played.answers["UpdateReferral"] = draft(**WITH_SERVICE)
-    page = answer(client, refused, urgency="urgent", urgency_reason_code="danger_passed")
+    page = answer(client, refusal, urgency="urgent", urgency_reason_code="danger_passed")
     answer(client, page, service_id=ID)
     assert (
         played.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED

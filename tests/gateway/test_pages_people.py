@@ -44,8 +44,8 @@ def played() -> PlayedServices:
 
 def form_fields(page: str, target: str) -> dict[str, str]:
     """Returns the fields of the form with this target."""
-    inside = page[page.index(f'action="{target}"') :]
-    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', inside[: inside.index("</form>")]))
+    rest = page[page.index(f'action="{target}"') :]
+    return dict(re.findall(r'name="(\w+)" value="([^"]*)"', rest[: rest.index("</form>")]))
 
 
 def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
@@ -119,11 +119,11 @@ def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
 def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_from_its_notice(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    kind, created = "receipt_proposed", Timestamp(seconds=1_774_000_000)
-    waiting = p.Receipt(id=OTHER_ID, giver_code=p.GIVER_BEST_INTEREST, create_time=created)
-    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting])
+    kind, time = "receipt_proposed", Timestamp(seconds=1_774_000_000)
+    waiting_receipt = p.Receipt(id=OTHER_ID, giver_code=p.GIVER_BEST_INTEREST, create_time=time)
+    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting_receipt])
     assert f"/people/receipts/{OTHER_ID}" in client.get("/people").text
-    message = n.Message(id=ID, kind=kind, text="Una decisión espera.", create_time=created)
+    message = n.Message(id=ID, kind=kind, text="Una decisión espera.", create_time=time)
     played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     assert f'value="{kind}"' in client.get("/inbox").text
     assert send(client, "/inbox", f"/inbox/{ID}/read", kind=kind).location == "/people"
@@ -138,12 +138,16 @@ def test_the_safe_contact_plan_comes_first_in_her_file(client: FlaskClient) -> N
 def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    sealed = p.SafeContact(
+    sealed_plan = p.SafeContact(
         channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio"
     )
 
     def get(request: p.GetPersonRequest) -> p.Person:
-        plan = p.SafeContact(channel_code=sealed.channel_code) if request.outline_only else sealed
+        plan = (
+            p.SafeContact(channel_code=sealed_plan.channel_code)
+            if request.outline_only
+            else sealed_plan
+        )
         return p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1", safe_contact=plan)
 
     played.answers["GetPerson"] = get
@@ -159,8 +163,8 @@ def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it
         client.get(path)
     assert all(request.outline_only for request in played.requests("GetPerson"))
     to = f"/people/{ID}/safe-contact/open"
-    opened = client.post(to, data=form_fields(page, to + "#safe")).text
-    assert missing(opened, *plan_only) == []
+    opened_page = client.post(to, data=form_fields(page, to + "#safe")).text
+    assert missing(opened_page, *plan_only) == []
     assert not played.last("GetPerson").outline_only
 
 
@@ -186,7 +190,7 @@ def test_an_age_in_years_is_stored_as_its_band(
 
 
 @pytest.mark.parametrize(
-    ("stated", "refused"),
+    ("fields", "is_refused"),
     [
         ({"age": "40"}, True),
         ({"age": "17"}, True),
@@ -197,21 +201,21 @@ def test_an_age_in_years_is_stored_as_its_band(
     ],
 )
 def test_a_birth_date_does_not_silently_replace_the_stated_age(
-    stated: dict[str, str], refused: bool, played: PlayedServices, client: FlaskClient
+    fields: dict[str, str], is_refused: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     date = birth_date(client, 18)
-    answer = send(client, "/people/new", channel_code="none", birth_date=date, **stated)
-    assert ("no coincide con la edad" in answer.text) == refused
-    assert len(played.requests("CreatePerson")) == (not refused)
+    answer = send(client, "/people/new", channel_code="none", birth_date=date, **fields)
+    assert ("no coincide con la edad" in answer.text) == is_refused
+    assert len(played.requests("CreatePerson")) == (not is_refused)
 
 
 def test_contradictory_years_and_age_band_are_refused(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    refused = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
-    assert (refused.status_code, 'href="#age_band"' in refused.text) == (422, True)
+    answer = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
+    assert (answer.status_code, 'href="#age_band"' in answer.text) == (422, True)
     assert played.requests("CreatePerson") == []
-    accepted = send(client, "/people/new", channel_code="none", age="17", age_band="12-17")
-    assert accepted.status_code == 303
+    second_answer = send(client, "/people/new", channel_code="none", age="17", age_band="12-17")
+    assert second_answer.status_code == 303
     send(client, "/people/new", channel_code="none", age_band="60+")
     assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER

@@ -74,11 +74,11 @@ def test_two_referrals_with_the_same_code_are_both_shown(
 def test_the_code_of_anothers_referral_looks_like_an_unused_code(
     played: PlayedServices, operator: FlaskClient
 ) -> None:
-    others = post(operator, q="4BGZ42").text
+    others_page = post(operator, q="4BGZ42").text
     played.answers["ListReferrals"] = errors.Invalid(("filter.code", "malformed"))
-    unused = post(operator, q="4BGZU2").text
-    assert NOTHING_FOUND in others
-    assert CHANGING_PARTS.sub("", others) == CHANGING_PARTS.sub("", unused)
+    unused_page = post(operator, q="4BGZU2").text
+    assert NOTHING_FOUND in others_page
+    assert CHANGING_PARTS.sub("", others_page) == CHANGING_PARTS.sub("", unused_page)
 
 
 def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedServices) -> None:
@@ -189,12 +189,12 @@ def test_after_a_wrong_pin_the_page_asks_again_and_after_too_many_it_states_the_
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     played.answers["GetContactByReference"] = errors.Unauthenticated("reference_or_pin_wrong")
-    wrong = status(operator, "0000")
+    answer = status(operator, "0000")
     assert (
-        wrong.status_code,
-        'action="/search/status"' in wrong.text,
-        "no coinciden" in wrong.text,
-        "0000" in wrong.text,
+        answer.status_code,
+        'action="/search/status"' in answer.text,
+        "no coinciden" in answer.text,
+        "0000" in answer.text,
     ) == (401, True, True, False)
     played.answers["GetContactByReference"] = errors.Exhausted("too_many_attempts", 7200)
     assert "2 horas" in status(operator).text
@@ -221,16 +221,16 @@ def test_an_operator_records_a_call_under_the_same_reference_without_showing_it_
     played: PlayedServices, operator: FlaskClient
 ) -> None:
     assert 'action="/line/again"' in status(operator).text
-    empty = post(operator, "/line/again", reference=REFERENCE, pin=PIN)
-    assert f'name="reference" value="{REFERENCE}"' in empty.text
-    assert 'id="pin"' not in empty.text, "the caller already has a PIN"
+    empty_page = post(operator, "/line/again", reference=REFERENCE, pin=PIN)
+    assert f'name="reference" value="{REFERENCE}"' in empty_page.text
+    assert 'id="pin"' not in empty_page.text, "the caller already has a PIN"
     played.answers["CreateContact"] = c.CreateContactResponse(
         contact=c.Contact(id="b" * 32, called_before=True), reference=REFERENCE, pin=PIN
     )
-    saved = post(operator, "/line/new", reference=REFERENCE, pin=PIN, line_country="CR")
+    saved_page = post(operator, "/line/new", reference=REFERENCE, pin=PIN, line_country="CR")
     request = played.last("CreateContact")
     assert (request.reference, request.pin, request.contact.line_country) == (REFERENCE, PIN, "CR")
-    assert (REFERENCE in saved.text, "misma referencia" in saved.text) == (False, True)
+    assert (REFERENCE in saved_page.text, "misma referencia" in saved_page.text) == (False, True)
 
 
 def test_the_written_text_stays_after_a_wrong_pin(

@@ -53,9 +53,9 @@ def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_o
     client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
     assert ("/my-referral?lang=fr" in page, "/sign-in?lang=fr" in page) == (True, True)
-    for languages, shown in (("en-GB,en;q=0.8", "en"), ("de", "es")):
+    for languages, expected in (("en-GB,en;q=0.8", "en"), ("de", "es")):
         page = client.get("/", headers={"Accept-Language": languages}).text
-        assert f'<html lang="{shown}"' in page, languages
+        assert f'<html lang="{expected}"' in page, languages
 
 
 @pytest.mark.parametrize("kind", sorted(words.ENUMS))
@@ -68,7 +68,7 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "known"),
+    ("kind", "codes"),
     [
         ("notice", frozenset(notices.BY_KIND)),
         ("verb", frozenset(t.verb for t in lifecycle.TRANSITIONS if t.offered)),
@@ -76,11 +76,11 @@ def test_every_enum_value_has_a_word(kind: str) -> None:
     ],
 )
 def test_the_vocabulary_has_the_codes_of_the_services_and_no_other_notice_or_verb(
-    kind: str, known: frozenset[str]
+    kind: str, codes: frozenset[str]
 ) -> None:
-    assert known - vocabulary.TABLES[kind].keys() == set()
+    assert codes - vocabulary.TABLES[kind].keys() == set()
     if kind != "event":
-        assert vocabulary.TABLES[kind].keys() - known == set()
+        assert vocabulary.TABLES[kind].keys() - codes == set()
 
 
 def test_every_reason_of_a_match_has_a_word() -> None:
@@ -105,8 +105,8 @@ def test_every_offered_verb_has_its_form() -> None:
 def test_every_question_of_a_step_has_its_words() -> None:
     choices = {question.table for question in QUESTIONS if question.kind == "choice"}
     assert choices - words.ENUMS.keys() == set()
-    named = {question.name for question in QUESTIONS if question.kind not in ("note", "service")}
-    assert named - vocabulary.TABLES["field"].keys() == set()
+    names = {question.name for question in QUESTIONS if question.kind not in ("note", "service")}
+    assert names - vocabulary.TABLES["field"].keys() == set()
 
 
 def test_every_action_on_the_trail_of_referrals_has_words_for_the_auditor() -> None:
@@ -120,8 +120,8 @@ def test_every_action_on_the_trail_of_referrals_has_words_for_the_auditor() -> N
         for file in (SITE.parent.parent / "referrals").rglob("*.py")
         for action in re.findall(r'Entry\(\s*"(\w+)"', file.read_text())
     }
-    named = vocabulary.TABLES["trail_action"].keys() | vocabulary.TABLES["trail_call"].keys()
-    assert (rpcs | entries) - named == set()
+    described = vocabulary.TABLES["trail_action"].keys() | vocabulary.TABLES["trail_call"].keys()
+    assert (rpcs | entries) - described == set()
 
 
 def test_every_question_that_can_be_refused_has_its_words() -> None:
@@ -206,15 +206,15 @@ def test_no_french_text_has_a_breaking_space_beside_a_punctuation_mark() -> None
 def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
-    required = {question.name for question in QUESTIONS if question.required}
-    assert required - vocabulary.TABLES["missing"].keys() == set()
+    required_names = {question.name for question in QUESTIONS if question.required}
+    assert required_names - vocabulary.TABLES["missing"].keys() == set()
 
 
 def stamp(offset: timedelta) -> Timestamp:
     """Returns the time that is `offset` from now."""
-    created = Timestamp()
-    created.FromDatetime(i18n.now() + offset)
-    return created
+    time = Timestamp()
+    time.FromDatetime(i18n.now() + offset)
+    return time
 
 
 def clock(
@@ -233,7 +233,7 @@ def clock(
 
 def test_a_clock_empties_and_states_the_time_left() -> None:
     with pages(PlayedServices()).test_request_context("/"):
-        shown = [
+        deadlines = [
             due.of_clock(clock(timedelta(hours=-hours), end))
             for hours, end in (
                 (5, timedelta(hours=5, seconds=30)),
@@ -241,7 +241,7 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
                 (2, timedelta(minutes=-40)),
             )
         ]
-    assert [(deadline.level, deadline.percent_left, deadline.text) for deadline in shown] == [
+    assert [(deadline.level, deadline.percent_left, deadline.text) for deadline in deadlines] == [
         ("calm", 50, "5 h"),
         ("soon", 9, "2 h 10"),
         ("late", 0, "40 min de atraso"),
@@ -283,9 +283,13 @@ def test_the_page_states_the_deadline_of_an_answer_that_the_service_gives(
     language: str, policy: dict[str, int], expected: str
 ) -> None:
     played = PlayedServices()
-    first = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy)
-    later = r.PolicyDeadline(urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60)
-    played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[later, first])
+    acknowledgement = r.PolicyDeadline(
+        urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy
+    )
+    decision = r.PolicyDeadline(
+        urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60
+    )
+    played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[decision, acknowledgement])
     page = enter(pages(played).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
     assert expected in page
 
@@ -299,9 +303,9 @@ def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
         ]
     )
     with pages(PlayedServices()).test_request_context("/"):
-        shown = due.due(referral)
-        assert shown is not None
-        assert shown.act == "primer contacto"
+        deadline = due.due(referral)
+        assert deadline is not None
+        assert deadline.act == "primer contacto"
         assert due.due(r.Referral()) is None
 
 
@@ -321,8 +325,8 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
     ]
     for times, live, expected in cases:
         with pages(PlayedServices()).test_request_context("/"):
-            planned = due.planned_events(r.Referral(live=live, **times))
-        assert [(event, over) for event, _time, over in planned] == expected
+            events = due.planned_events(r.Referral(live=live, **times))
+        assert [(event, is_over) for event, _time, is_over in events] == expected
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,8 @@ def test_referring_a_step_makes_a_draft_for_the_person_with_the_need_of_the_step
     played.answers["CreateReferral"] = r.Referral(id=ID)
     answer = send(client, f"{PLAN}/refer/a")
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}/draft")
-    created = played.last("CreateReferral")
-    assert (created.person_id, created.need_code) == (ID, "HOU.EMG")
+    draft = played.last("CreateReferral")
+    assert (draft.person_id, draft.need_code) == (ID, "HOU.EMG")
     request = played.last("UpdatePlanStep")
     assert (request.referral_id, request.state, request.etag) == (
         ID,

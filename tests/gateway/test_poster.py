@@ -48,10 +48,10 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
     with pages(PlayedServices()).app_context():
-        small, large = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
-    assert [line.text for line in LINES if line.text not in small] == []
-    assert 'width="210.0mm" height="297.0mm"' in small
-    assert 'width="297.0mm" height="420.0mm"' in large
+        a4, a3 = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
+    assert [line.text for line in LINES if line.text not in a4] == []
+    assert 'width="210.0mm" height="297.0mm"' in a4
+    assert 'width="297.0mm" height="420.0mm"' in a3
     assert poster.pdf(WORDS, "A4").startswith(b"%PDF-")
     assert b"/MediaBox [ 0 0 841.853" in poster.pdf(WORDS, "A3")
 

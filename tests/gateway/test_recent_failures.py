@@ -20,9 +20,9 @@ from tests.gateway.served_gateway import Service, refusing
 @pytest.fixture
 def clients(service: Service) -> Iterator[Clients]:
     """Clients of one fake service."""
-    created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield created
-    created.close()
+    clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield clients
+    clients.close()
 
 
 def call(gate: Gate, method: str, failure: Exception | None = None) -> None:
@@ -96,21 +96,23 @@ def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_repo
 
 
 # D25
-@pytest.mark.parametrize(("fails", "saved"), [("CreateReferral", False), ("UpdatePlanStep", True)])
+@pytest.mark.parametrize(
+    ("failing_rpc", "may_be_saved"), [("CreateReferral", False), ("UpdatePlanStep", True)]
+)
 def test_d25_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_was_saved(
-    service: Service, clients: Clients, fails: str, saved: bool
+    service: Service, clients: Clients, failing_rpc: str, may_be_saved: bool
 ) -> None:
     service.answer = lambda rpc, _context: (
         m.SignInResponse(session_secret=SECRET) if rpc == "SignIn" else None
     )
     client = enter(pages(clients).test_client())
     token = token_of(client.get("/line/new").text)
-    service.answer = refusing("store_unavailable", "UNAVAILABLE", only=fails)
+    service.answer = refusing("store_unavailable", "UNAVAILABLE", only=failing_rpc)
     text = client.post(
         f"/plans/{ID}/refer/housing",
         data={"form_token": token, "etag": "", "request_id": "1" * 32},
     ).text
     assert ("Puede que se haya guardado." in text, "No se guardó nada." in text) == (
-        saved,
-        not saved,
+        may_be_saved,
+        not may_be_saved,
     )

@@ -85,14 +85,14 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
             True,
         ), "her words are not lost"
     played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
-    empty = visitor.post("/my-referral/note", data=data | {"note": ""})
-    assert "Lo que quiere que sepan: escríbalo aquí" in plain_text(empty)
+    empty_answer = visitor.post("/my-referral/note", data=data | {"note": ""})
+    assert "Lo que quiere que sepan: escríbalo aquí" in plain_text(empty_answer)
     played.answers["AddNoteByReference"] = errors.Invalid(("note", "too_long"))
-    for wrong, code in (
+    for status_refusal, code in (
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
         (errors.Exhausted("too_many_attempts", 60), 429),
     ):
-        played.answers["GetReferenceStatus"] = wrong
+        played.answers["GetReferenceStatus"] = status_refusal
         answer = visitor.post("/my-referral/note", data=data)
         assert (answer.status_code, "demasiado largo" in answer.text) == (code, False), (
             "errors in the note are shown only with the right PIN"
@@ -102,22 +102,22 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
 def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
-    asked, other = (
+    item, other_item = (
         c.ReferenceItem(
             need_group_code="HOU", status_code=c.REFERENCE_STATE_ASKED, key=key, may_withdraw=True
         )
         for key in ("aa", "bb")
     )
-    played.answers["GetReferenceStatus"] = status(asked, other)
+    played.answers["GetReferenceStatus"] = status(item, other_item)
     assert re.findall(r'name="item_key" value="(\w+)"', look_up(visitor)) == ["aa", "bb"]
     for is_live, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
-        stopped = c.ReferenceItem(
+        stopped_item = c.ReferenceItem(
             need_group_code="HOU",
             status_code=c.REFERENCE_STATE_STOPPED,
             key="aa",
             consent_live=is_live,
         )
-        played.answers["WithdrawConsentByReference"] = status(stopped, other)
+        played.answers["WithdrawConsentByReference"] = status(stopped_item, other_item)
         assert expected in send_form(visitor, "withdraw", item_key="aa").text
     assert played.last("WithdrawConsentByReference").item_key == "aa"
 
@@ -291,13 +291,16 @@ def test_d25_she_is_told_that_nothing_is_asked_for_her_only_if_no_organisation_i
 
 
 # D25
-@pytest.mark.parametrize(("minutes", "late"), [(30, False), (-30, True)])
+@pytest.mark.parametrize(("minutes", "is_late"), [(30, False), (-30, True)])
 def test_d25_a_late_confirmation_is_not_described_as_still_to_come(
-    minutes: int, late: bool, played: PlayedServices, visitor: FlaskClient
+    minutes: int, is_late: bool, played: PlayedServices, visitor: FlaskClient
 ) -> None:
     item = c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))
     page = page_of(played, visitor, items=[item])
-    assert ("Tienen que confirmar" in page, "todavía no lo hicieron" in page) == (not late, late)
+    assert ("Tienen que confirmar" in page, "todavía no lo hicieron" in page) == (
+        not is_late,
+        is_late,
+    )
 
 
 def test_a_deletion_is_due_on_a_day_because_hours_differ_between_countries(

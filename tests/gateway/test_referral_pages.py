@@ -60,10 +60,10 @@ def received_referral(*allowed_verbs: str, **fields: object) -> r.Referral:
 def test_a_member_whose_standing_changed_is_named_to_either_side(
     played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
 ) -> None:
-    other = "c" * 32
+    other_id = "c" * 32
     names = played.answers["BatchGet"]
     assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id=other, name="Luna Nueva"))
+    names.organizations.append(d.Organization(id=other_id, name="Luna Nueva"))
     events = [
         r.ReferralEvent(
             version=2,
@@ -72,7 +72,7 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
             actor_id="members",
             actor_organization_id=organization_id,
         )
-        for organization_id in (other, ID)
+        for organization_id in (other_id, ID)
     ]
     played.answers |= {
         "GetReferral": referral(side=side),
@@ -179,10 +179,10 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
 ) -> None:
     played.answers["GetReferral"] = received_referral("complete", state=r.STATE_IN_PROGRESS)
     played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
-    ticked = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
-    assert not ticked.findall(client.get(PAGE).text)
+    ticked_code = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
+    assert not ticked_code.findall(client.get(PAGE).text)
     answer = take(client, "complete", outcome_code="not_met", delivered_need_codes=["HOU.EMG"])
-    assert ticked.findall(answer.text) == ["HOU.EMG"]
+    assert ticked_code.findall(answer.text) == ["HOU.EMG"]
     assert "si no se resolvió, no se dio ninguna" in answer.text
 
 
@@ -265,22 +265,22 @@ def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_a
 def test_the_page_states_the_ground_on_which_her_data_can_be_opened(
     played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, expected: str
 ) -> None:
-    complete = p.Receipt(
+    complete_receipt = p.Receipt(
         id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True
     )
-    complete.MergeFrom(receipt)
+    complete_receipt.MergeFrom(receipt)
     played.answers |= {
         "GetReferral": received_referral(person_id=ID, receipt_id=ID, live=True),
-        "GetReceipt": complete,
+        "GetReceipt": complete_receipt,
         "ListEmergencies": em.ListEmergenciesResponse(),
     }
     page = worker.get(PAGE).text
-    unconfirmed = "nombre de pila" in expected
+    is_unconfirmed = "nombre de pila" in expected
     assert expected in page
     assert ("lo que ella autorizó" in page) is (receipt.giver_code == p.GIVER_PERSON)
     assert ('value="health"' in page, "Acceso de emergencia" in page) == (
-        not unconfirmed,
-        unconfirmed,
+        not is_unconfirmed,
+        is_unconfirmed,
     )
 
 
@@ -381,24 +381,24 @@ def test_the_printed_slip_has_the_code_and_no_name(
 
 
 @pytest.mark.parametrize(
-    ("stated", "known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
+    ("fields", "is_known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
 )
 def test_a_number_that_nobody_stated_is_shown_as_unknown(
-    played: PlayedServices, client: FlaskClient, stated: dict[str, str], known: bool
+    played: PlayedServices, client: FlaskClient, fields: dict[str, str], is_known: bool
 ) -> None:
-    send(client, "/people/new", channel_code="none", **stated)
+    send(client, "/people/new", channel_code="none", **fields)
     coarse = played.last("CreatePerson").coarse
-    assert coarse.HasField("dependants") == known
+    assert coarse.HasField("dependants") == is_known
     played.answers["GetReferral"] = received_referral(
         state=r.STATE_SENT, person=coarse, person_id=ID
     )
     page = client.get(PAGE).text
-    assert ("viene sola" in page, "no se sabe" in page) == (known, not known)
+    assert ("viene sola" in page, "no se sabe" in page) == (is_known, not is_known)
     played.answers["GetReferral"] = r.Referral(
         id=ID, etag="1", state=r.STATE_DRAFT, need_code="HOU.EMG", person=coarse, person_id=ID
     )
     client.get(f"{PAGE}/services")
-    assert played.last("MatchServices").HasField("dependants") == known
+    assert played.last("MatchServices").HasField("dependants") == is_known
 
 
 def test_the_page_advises_to_send_a_stale_step_again_only_if_it_is_still_possible(
@@ -406,13 +406,13 @@ def test_the_page_advises_to_send_a_stale_step_again_only_if_it_is_still_possibl
 ) -> None:
     played.answers["AcceptReferral"] = errors.Stale()
     advice = "envíelo otra vez si lo suyo debe quedar"
-    for allowed_verbs, possible in ((("accept",), True), ((), False)):
+    for allowed_verbs, is_possible in ((("accept",), True), ((), False)):
         played.answers["GetReferral"] = received_referral(*allowed_verbs)
         form = {"planned_first_contact_time": "2026-12-01T08:30"}
         answer = take(client, "accept", **form)
         assert (advice in answer.text, "o ya no es posible" in answer.text) == (
-            possible,
-            not possible,
+            is_possible,
+            not is_possible,
         )
 
 
@@ -466,10 +466,10 @@ def test_nobody_is_told_to_wait_for_an_organisation_that_is_suspended_or_has_lef
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
-    other = "c" * 32
+    other_id = "c" * 32
     names = played.answers["BatchGet"]
     assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id=other, name="Luna Nueva", status=status))
+    names.organizations.append(d.Organization(id=other_id, name="Luna Nueva", status=status))
     names.services[0].confidential = True
     played.answers["GetReferral"] = r.Referral(
         id=ID,
@@ -477,8 +477,8 @@ def test_nobody_is_told_to_wait_for_an_organisation_that_is_suspended_or_has_lef
         turn=turn,
         state=r.STATE_ACCEPTED,
         service_id=ID,
-        sender_organization_id=ID if side == r.SIDE_SENDER else other,
-        receiver_organization_id=ID if side == r.SIDE_RECEIVER else other,
+        sender_organization_id=ID if side == r.SIDE_SENDER else other_id,
+        receiver_organization_id=ID if side == r.SIDE_RECEIVER else other_id,
     )
     page = client.get(PAGE).text
     assert "Luna Nueva está suspendida o se retiró: no contesta" in page

@@ -113,20 +113,22 @@ def forms_of_pages() -> list[Form]:
         client = enter(pages(kind()).test_client())
 
         def take(page: str, path: str, number: int = number) -> list[Form]:
-            created = [form for form in Forms(page, path).forms if form.path not in EXIT_PATHS]
-            new = [form for form in created if (form.path, tuple(sorted(form.sent))) not in forms]
-            for form in new:
+            page_forms = [form for form in Forms(page, path).forms if form.path not in EXIT_PATHS]
+            new_forms = [
+                form for form in page_forms if (form.path, tuple(sorted(form.sent))) not in forms
+            ]
+            for form in new_forms:
                 form.kind = number
                 forms[form.path, tuple(sorted(form.sent))] = form
-            return new
+            return new_forms
 
-        waiting = [
+        found_forms = [
             form
             for _, path in routes(client.application)
             for form in take(page_at(client, path), path)
         ]
         take(pages(kind()).test_client().get("/sign-in").text, "/sign-in")
-        for form in waiting:
+        for form in found_forms:
             client.set_cookie("s", SECRET)
             answer = client.post(
                 form.path, data=form.filled() | {"pin": "4821", "reference": "W43P-VWJF"}
@@ -137,39 +139,43 @@ def forms_of_pages() -> list[Form]:
         client.application.extensions["clients"].answers["SignIn"] = m.SignInResponse(
             challenge="c", asks_code=True
         )
-        sent = {"email": "a@b.demo", "password": "p", "form_token": waiting[0].sent["form_token"]}
-        take(client.post("/sign-in", data=sent).text, "/sign-in")
+        credentials = {
+            "email": "a@b.demo",
+            "password": "p",
+            "form_token": found_forms[0].sent["form_token"],
+        }
+        take(client.post("/sign-in", data=credentials).text, "/sign-in")
     return list(forms.values())
 
 
 @pytest.fixture
 def site(forms_of_pages: list[Form]) -> Site:
-    created = Site(forms_of_pages)
+    site = Site(forms_of_pages)
     for form in forms_of_pages:
-        form.sent["form_token"] = [created.token(SECRET, signed_in().worker.id)]
-    return created
+        form.sent["form_token"] = [site.token(SECRET, signed_in().worker.id)]
+    return site
 
 
 def lost_fields(data: dict[str, Any], answer: TestResponse, path: str) -> list[str]:
     """Returns the typed or chosen fields that the answer's form with the same target lacks."""
-    missing = []
+    lost_by_form = []
     ignored = CARRIED | SECRETS | PAGE_FIELDS
-    sent = {
+    typed_fields = {
         name: values if isinstance(values, list) else [values]
         for name, values in data.items()
         if name not in ignored and any(values)
     }
     for form in Forms(answer.text, path).forms:
         if form.path == path:
-            missing.append(
+            lost_by_form.append(
                 [
                     name
-                    for name in sent
+                    for name in typed_fields
                     if name not in form.secrets
-                    and sorted(sent[name]) != sorted(form.sent.get(name, []))
+                    and sorted(typed_fields[name]) != sorted(form.sent.get(name, []))
                 ]
             )
-    return min(missing, key=len, default=[*sent])
+    return min(lost_by_form, key=len, default=[*typed_fields])
 
 
 def has_reason(page: str) -> bool:
@@ -187,9 +193,9 @@ def check(
         if answer.status_code < 400:
             continue
         refused_count += 1
-        missing = lost_fields(data, answer, form.path)
-        if missing or not has_reason(answer.text):
-            faults[form.path, answer.status_code] = missing or "no reason"
+        lost_names = lost_fields(data, answer, form.path)
+        if lost_names or not has_reason(answer.text):
+            faults[form.path, answer.status_code] = lost_names or "no reason"
     assert faults == {}
     assert refused_count >= minimum
 
@@ -258,9 +264,9 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
         assert answer.status_code == 403
         if WORDS in form.typed.values() and WORDS in html.unescape(answer.text):
             unsealed_paths.append(form.path)
-        missing = lost_fields(data, sign_in_again(site, form, answer, OTHER), form.path)
-        if missing:
-            lost_by_path[form.path] = missing
+        lost_names = lost_fields(data, sign_in_again(site, form, answer, OTHER), form.path)
+        if lost_names:
+            lost_by_path[form.path] = lost_names
         site.client(form).set_cookie("s", SECRET)
     assert (unsealed_paths, lost_by_path) == ([], {})
 
@@ -289,22 +295,22 @@ def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_ba
         kept_count += 1
         if WORDS in html.unescape(answer.text):
             unsealed_paths.append(form.path)
-        again = sign_in_again(site, form, answer, signed_in().worker.id)
-        if missing := lost_fields(data, again, form.path):
-            lost_by_path[form.path] = missing
+        next_answer = sign_in_again(site, form, answer, signed_in().worker.id)
+        if lost_names := lost_fields(data, next_answer, form.path):
+            lost_by_path[form.path] = lost_names
     assert (unsealed_paths, lost_by_path) == ([], {})
     assert kept_count >= 60
 
 
 def sign_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) -> TestResponse:
     """Returns the answer after signing in on the page that keeps a form."""
-    stored = re.search(r'name="kept" value="([^"]*)"', page.text)
+    sealed_form = re.search(r'name="kept" value="([^"]*)"', page.text)
     site.answer("SignIn", m.SignInResponse(session_secret="fresh", worker=m.Worker(id=worker_id)))
     data = {
         "email": "a@b.demo",
         "password": "p",
         "form_token": token_of(page.text),
-        "kept": html.unescape(stored[1]) if stored else "",
+        "kept": html.unescape(sealed_form[1]) if sealed_form else "",
     }
     return site.client(form).post("/sign-in", data=data)
 
@@ -312,12 +318,12 @@ def sign_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) ->
 # D26
 def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
     site.refuse_writing(errors.Unavailable("service_away"))
-    secret, shown = "el secreto de ella 4821", {}
+    secret, secrets_by_path = "el secreto de ella 4821", {}
     for form in site.forms:
         _, answer = site.send(form, **dict.fromkeys(form.secrets, secret))
         if answer.status_code >= 400 and secret in answer.text:
-            shown[form.path] = form.secrets
-    assert shown == {}
+            secrets_by_path[form.path] = form.secrets
+    assert secrets_by_path == {}
     assert {name for form in site.forms for name in form.secrets} >= {
         "password",
         "new_password",
@@ -337,14 +343,14 @@ def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending
 ) -> None:
     form = max((form for form in site.forms if form.path == path), key=lambda form: len(form.typed))
     site.refuse_writing(errors.Invalid(("name", "too_long")))
-    _, refused = site.send(form)
-    again = next(
-        shown
-        for shown in Forms(refused.text, path).forms
-        if shown.path == path and shown.typed.keys() >= form.typed.keys()
+    _, refusal = site.send(form)
+    second_form = next(
+        other
+        for other in Forms(refusal.text, path).forms
+        if other.path == path and other.typed.keys() >= form.typed.keys()
     )
     site.refuse_writing(errors.Stale())
-    answer = site.client(form).post(path, data=again.sent)
+    answer = site.client(form).post(path, data=second_form.sent)
     assert answer.status_code == 412
     assert WORDS in html.unescape(answer.text)
 
@@ -356,7 +362,7 @@ def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) ->
         form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"}
     )
     assert answer.status_code == 403
-    assert form.path not in {shown.path for shown in Forms(answer.text, "").forms}
+    assert form.path not in {other.path for other in Forms(answer.text, "").forms}
 
 
 # D26

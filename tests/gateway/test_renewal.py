@@ -19,9 +19,9 @@ DRAFT = referrals_pb2.CreateReferralRequest()
 def clients(service: Service) -> Iterator[Clients]:
     """Clients of a service that refuses the token "old" as expired."""
     service.answer = refuse_old_token
-    created = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield created
-    created.close()
+    clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
+    yield clients
+    clients.close()
     current_caller.set(NOBODY)
 
 

@@ -59,13 +59,21 @@ def test_an_address_without_a_port_is_named_with_the_other_errors(
 def test_in_a_cluster_the_gateway_signs_with_the_key_in_its_secret(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    values, public = make_secrets.cut(make_secrets.make_all()), tmp_path_factory.mktemp("partners")
-    for place, contents in ((folder, values["keys-gateway"]), (public, values["keys-partners"])):
+    values, partners_folder = (
+        make_secrets.cut(make_secrets.make_all()),
+        tmp_path_factory.mktemp("partners"),
+    )
+    for place, contents in (
+        (folder, values["keys-gateway"]),
+        (partners_folder, values["keys-partners"]),
+    ):
         for file, content in contents.items():
             (place / file.replace("calls.gateway", name)).write_bytes(content)
     signer = from_environment().address_signer
     assert signer
     reader = AddressReader(
-        partial(key_folder.all_verifying, public, "calls.gateway"), "enlace.partners", SystemClock()
+        partial(key_folder.all_verifying, partners_folder, "calls.gateway"),
+        "enlace.partners",
+        SystemClock(),
     )
     assert reader.read(signer.sign("192.0.2.7", "enlace.partners")) == "192.0.2.7"

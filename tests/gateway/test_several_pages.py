@@ -226,10 +226,10 @@ def matches(*letters: str) -> d.MatchServicesResponse:
 def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    unanswered = sent_referral(IDS[2], "v7", "remind")
-    unanswered.unanswered = True
+    unanswered_referral = sent_referral(IDS[2], "v7", "remind")
+    unanswered_referral.unanswered = True
     played.answers["GetReferral"] = lambda request: (
-        unanswered if request.id == IDS[2] else sent_referral(request.id, "v6")
+        unanswered_referral if request.id == IDS[2] else sent_referral(request.id, "v6")
     )
     played.answers["MatchServices"] = matches("a", "b")
     check_page = take_steps(client, IDS[:3], "reroute").text

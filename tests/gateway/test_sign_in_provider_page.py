@@ -199,8 +199,12 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
         "client_secret": "un secreto",
     }
     played.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
-    wrong = coordinator.post(PAGE, data=form)
-    assert (wrong.status_code, 'id="issuer-error"' in wrong.text, "un secreto" in wrong.text) == (
+    answer = coordinator.post(PAGE, data=form)
+    assert (
+        answer.status_code,
+        'id="issuer-error"' in answer.text,
+        "un secreto" in answer.text,
+    ) == (
         422,
         True,
         False,

@@ -32,18 +32,18 @@ ONE_BYTE_OF_A_THOUSAND = (
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    created = Service()
-    yield created
-    created.stop()
+    server = Service()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")
 def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    created = Gateway(
+    gateway = Gateway(
         tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
     )
-    yield created
-    created.process.stop()
+    yield gateway
+    gateway.process.stop()
 
 
 def test_a_slow_client_never_holds_a_thread(gateway: Gateway) -> None:
@@ -64,8 +64,8 @@ def test_health_answers_while_five_hundred_slow_sockets_are_open(gateway: Gatewa
             for turn in range(500)
         ]
         for path in ("/healthz", "/readyz", "/quick-exit") * 5:
-            for trickling in sockets[::3]:
-                trickling.send(b"x")
+            for connection in sockets[::3]:
+                connection.send(b"x")
             assert requests.get(gateway.url + path, timeout=5, allow_redirects=False).ok
 
 
@@ -147,9 +147,9 @@ def server_and_clock() -> Iterator[tuple[server_module.Server, Clock]]:
     assert not thread.is_alive()
 
 
-def connect(server: server_module.Server, sent: bytes = b"") -> socket.socket:
+def connect(server: server_module.Server, content: bytes = b"") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", int(server.effective_port)), timeout=5)
-    connection.sendall(sent)
+    connection.sendall(content)
     return connection
 
 
@@ -163,27 +163,27 @@ def advance(server_and_clock: tuple[server_module.Server, Clock], seconds: float
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "content",
     [b"", b"GET / HT", ONE_BYTE_OF_A_THOUSAND],
     ids=["nothing", "half a header", "half a body"],
 )
 def test_a_silent_client_is_disconnected_after_ten_seconds(
-    server_and_clock: tuple[server_module.Server, Clock], sent: bytes
+    server_and_clock: tuple[server_module.Server, Clock], content: bytes
 ) -> None:
-    with connect(server_and_clock[0], sent) as silent:
+    with connect(server_and_clock[0], content) as connection:
         advance(server_and_clock, server_module.SILENCE_SECONDS + 1)
-        assert is_closed(silent)
+        assert is_closed(connection)
 
 
 def test_a_trickling_client_is_disconnected_when_its_request_takes_too_long_in_total(
     server_and_clock: tuple[server_module.Server, Clock],
 ) -> None:
-    with connect(server_and_clock[0], ONE_BYTE_OF_A_THOUSAND) as trickling:
+    with connect(server_and_clock[0], ONE_BYTE_OF_A_THOUSAND) as connection:
         for _ in range(4):
             advance(server_and_clock, 4)
-            trickling.send(b"x")
+            connection.send(b"x")
         advance(server_and_clock, 5)
-        assert is_closed(trickling)
+        assert is_closed(connection)
 
 
 def test_an_idle_connection_outlives_the_proxys_own_limit(
@@ -228,18 +228,18 @@ def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() ->
     port = int(server.effective_port)
 
     with (
-        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as early,
-        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as late,
+        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as first_client,
+        closing(HTTPConnection("127.0.0.1", port, timeout=5)) as last_client,
     ):
         try:
-            assert get_health(early) == get_health(late) == (200, None)
+            assert get_health(first_client) == get_health(last_client) == (200, None)
             server.stop()
-            assert get_health(early) == (200, "close")
-            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as newcomer:
-                assert get_health(newcomer) == (200, "close")
+            assert get_health(first_client) == (200, "close")
+            with closing(HTTPConnection("127.0.0.1", port, timeout=5)) as new_client:
+                assert get_health(new_client) == (200, "close")
             clock.now += 4.9
             server.pull_trigger()
-            assert get_health(late) == (200, "close")
+            assert get_health(last_client) == (200, "close")
         finally:
             clock.now += 0.2
             server.pull_trigger()

@@ -93,20 +93,24 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
 def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = "Lo que escribió no se perdió."
-    lost = "Lo que escribió era demasiado largo para guardarlo aquí"
+    stored_text = "Lo que escribió no se perdió."
+    lost_text = "Lo que escribió era demasiado largo para guardarlo aquí"
     page = invite(client).text
-    assert (stored in page, lost in page) == (True, False)
+    assert (stored_text in page, lost_text in page) == (True, False)
     monkeypatch.setattr(kept, "MOST", 10)
-    refused = invite(client)
-    page = refused.text
-    assert (stored in page, lost in page, proof_form_fields(page)["kept"]) == (False, True, "")
+    answer = invite(client)
+    page = answer.text
+    assert (stored_text in page, lost_text in page, proof_form_fields(page)["kept"]) == (
+        False,
+        True,
+        "",
+    )
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    page = prove(client, refused, password="otra").text
-    assert ("No es correcto" in page, stored in page, lost in page) == (True, False, True)
+    page = prove(client, answer, password="otra").text
+    assert ("No es correcto" in page, stored_text in page, lost_text in page) == (True, False, True)
     played.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf").text
-    assert ("Todavía no se hizo nada." in page, stored in page, lost in page) == (
+    assert ("Todavía no se hizo nada." in page, stored_text in page, lost_text in page) == (
         True,
         False,
         False,
@@ -118,14 +122,14 @@ def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
 ) -> None:
     page = invite(client)
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
-    wrong = prove(client, page, password="otra")
+    answer = prove(client, page, password="otra")
     assert (
-        wrong.status_code,
-        "No es correcto" in wrong.text,
-        "otra" in proof_form_fields(wrong.text).values(),
+        answer.status_code,
+        "No es correcto" in answer.text,
+        "otra" in proof_form_fields(answer.text).values(),
     ) == (422, True, False)
     played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
-    too_often = prove(client, wrong, password="otra")
+    too_often = prove(client, answer, password="otra")
     assert (too_often.status_code, "Espere" in too_often.text) == (429, True)
     accept_proof(played)
     assert prove(client, too_often, password="la mía").status_code == 303
@@ -138,8 +142,8 @@ def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
     page = invite(client)
     accept_proof(played)
     played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
-    refused = prove(client, page, password="la mía")
-    assert (refused.status_code, "nueva@puentes.org" in refused.text) == (422, True)
+    answer = prove(client, page, password="la mía")
+    assert (answer.status_code, "nueva@puentes.org" in answer.text) == (422, True)
 
 
 def test_a4_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
@@ -167,8 +171,8 @@ def test_a4_the_carried_form_of_another_session_is_refused(
 ) -> None:
     page = invite(client)
     played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
-    stolen = prove(enter(pages(played).test_client()), page, password="x")
-    assert (stolen.status_code, "ya no sirve" in stolen.text) == (403, True)
+    answer = prove(enter(pages(played).test_client()), page, password="x")
+    assert (answer.status_code, "ya no sirve" in answer.text) == (403, True)
     assert played.requests("ProveSession") == []
 
 
@@ -186,8 +190,8 @@ def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
     fields = proof_form_fields(page.text)
     answer = client.post("/account/proof", data={**fields, "password": "la mía"})
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
-    forged = client.post("/account/proof", data={**fields, "to": "https://evil.example/"})
-    assert forged.location == "/today"
+    forged_answer = client.post("/account/proof", data={**fields, "to": "https://evil.example/"})
+    assert forged_answer.location == "/today"
 
 
 def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(

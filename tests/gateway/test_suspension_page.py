@@ -110,8 +110,8 @@ def test_d24_without_a_reason_the_form_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
-    refused = send(client, PAGE)
-    assert (refused.status_code, 'id="reason-error"' in refused.text) == (422, True)
+    answer = send(client, PAGE)
+    assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
     played.answers["SuspendOrganization"] = member(suspension=suspension(ID))
     assert send(client, PAGE, etag="v7", reason="harm").status_code == 303
     request = played.last("SuspendOrganization")
@@ -239,8 +239,8 @@ def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_before
     team = client.get("/members").text
     assert "las claves que están a su nombre dejan de servir" in team
     suspend = f"/members/workers/{OTHER}/suspend"
-    refused = send(client, "/members", suspend)
-    assert (refused.status_code, 'id="reason-error"' in refused.text) == (422, True)
+    answer = send(client, "/members", suspend)
+    assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
     assert send(client, "/members", suspend, reason="left").status_code == 303
     assert played.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
 
@@ -257,11 +257,11 @@ def test_the_page_advises_to_send_a_confirmation_again_only_if_it_is_still_possi
 ) -> None:
     client.get(f"/people?lang={language}")
     played.answers["SuspendOrganization"] = errors.Stale()
-    for status, possible in (
+    for status, is_possible in (
         (d.ORGANIZATION_STATUS_APPROVED, True),
         (d.ORGANIZATION_STATUS_SUSPENDED, False),
     ):
         played.answers["GetOrganization"] = member(status)
         answer = send(client, PAGE, reason="front")
         assert answer.status_code == 409
-        assert (advice in answer.text, too_late in answer.text) == (possible, not possible)
+        assert (advice in answer.text, too_late in answer.text) == (is_possible, not is_possible)

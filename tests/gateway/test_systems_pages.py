@@ -37,9 +37,9 @@ def played() -> PlayedServices:
     return PlayedServices()
 
 
-def hour(back: int, delivered: int, failed: int) -> n.DeliveryHour:
+def hour(hours_ago: int, delivered: int, failed: int) -> n.DeliveryHour:
     """Returns the deliveries of the hour that began `back` hours before the present hour."""
-    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+    start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
     return n.DeliveryHour(
         webhook_id=ID, start_time=timestamp(start), delivered=delivered, failed=failed
     )
@@ -68,8 +68,8 @@ def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened(
     day = pictures.day(hours, i18n.now())
     assert (
         len(day),
-        sum(shown.delivered for shown in day),
-        sum(shown.failed for shown in day),
+        sum(bar.delivered for bar in day),
+        sum(bar.failed for bar in day),
     ) == (pictures.HOURS, 1001, 4)
     played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True)
     played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=hours)
@@ -99,12 +99,12 @@ def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(
 def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    failed = attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP)
+    failed_attempt = attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP)
     body = '{"type":"enlace.referral.sent.v1"}'
     played.answers["GetDelivery"] = n.Delivery(
         id=ID, webhook_id=ID, kind="referral_sent", status=n.DELIVERY_STATUS_DELIVERED, attempts=2,
         body_sha256="f" * 64,
-        sent=n.DeliveryContent(body=body, attempts=[attempt(http_status=204), failed]),
+        sent=n.DeliveryContent(body=body, attempts=[attempt(http_status=204), failed_attempt]),
     )  # fmt: skip
     page = html.unescape(client.get(f"/webhooks/{ID}/deliveries/{ID}").text)
     assert played.last("GetDelivery") == n.GetDeliveryRequest(id=ID, webhook_id=ID)
@@ -235,7 +235,7 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
     ]
     played.answers["ListApiKeys"] = m.ListApiKeysResponse(api_keys=keys)
     rows = re.findall(r"<tr><td.*?</tr>", client.get("/keys").text, re.DOTALL)
-    for row, used, state in zip(
+    for row, last_use, state in zip(
         rows,
         ("nunca", "hace 2 h", "nunca", "nunca"),
         ("Sirve", "Sirve", "Venció", "Revocada"),
@@ -244,7 +244,7 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
         assert (
             "Abrir nombres y notas, hasta donde hay consentimiento" in row,
             "people.open" in row,
-            f">{used}</td>" in row,
+            f">{last_use}</td>" in row,
             state in row,
             "/revoke" in row,
         ) == (True, False, True, True, state == "Sirve")
@@ -254,12 +254,12 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
 def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClient) -> None:
     answer = send(client, "/keys", label="Caja", scopes=["people.read", "directory.read"])
     assert answer.status_code == 200
-    created = played.last("CreateApiKey")
-    assert list(created.scopes) == [
+    request = played.last("CreateApiKey")
+    assert list(request.scopes) == [
         contract_pb2.SCOPE_PEOPLE_READ,
         contract_pb2.SCOPE_DIRECTORY_READ,
     ]
-    assert not created.HasField("expire_time"), "without a date the key ends in a year"
+    assert not request.HasField("expire_time"), "without a date the key ends in a year"
     fields: dict[str, Any] = {"label": "Caja", "scopes": ["people.read"]}
     send(client, "/keys", **fields, expire_time="2027-03-01")
     assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
@@ -269,6 +269,9 @@ def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClien
     too_late = send(client, "/keys", **fields, expire_time="2036-03-01").text
     assert "elija un día después de hoy, a dos años como máximo" in too_late
     played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
-    again = send(client, "/keys", **fields)
-    assert (again.status_code, "Hay dos claves activas" in again.text) == (422, True)
-    assert 'value="people.read" checked' in again.text
+    second_answer = send(client, "/keys", **fields)
+    assert (second_answer.status_code, "Hay dos claves activas" in second_answer.text) == (
+        422,
+        True,
+    )
+    assert 'value="people.read" checked' in second_answer.text

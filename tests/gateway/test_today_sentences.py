@@ -32,7 +32,7 @@ from tests.gateway.arranged_services import (
 
 def waiting_referrals(*minutes: float, **answers: Any) -> Arrange:
     """Arranges referrals that are due in these numbers of minutes, beside other answers."""
-    rows = [referral(next_due_time=stamp(left)) for left in minutes]
+    rows = [referral(next_due_time=stamp(due_minutes)) for due_minutes in minutes]
     return waiting(
         ListReferrals=lambda request: r.ListReferralsResponse(
             referrals=[] if request.filter.unanswered else rows

@@ -61,10 +61,12 @@ def referral_with(**fields: Any) -> Arrange:
     )
 
 
-def accepted_referral(planned: float) -> Arrange:
+def accepted_referral(contact_minutes: float) -> Arrange:
     """Arranges a referral whose first contact is planned for `planned` minutes from now."""
     return referral_with(
-        state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=stamp(planned)
+        state=r.STATE_ACCEPTED,
+        side=r.SIDE_RECEIVER,
+        planned_first_contact_time=stamp(contact_minutes),
     )
 
 
@@ -77,22 +79,22 @@ def referral_with_receipt(
 
     The receipt covers the identity, and the field groups of `receipt`.
     """
-    complete = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
-    complete.MergeFrom(p.Receipt(**receipt))
+    complete_receipt = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
+    complete_receipt.MergeFrom(p.Receipt(**receipt))
     return lambda played: played.answers.update(
         GetReferral=referral(state=state, side=side, person_id=ID, receipt_id=ID),
         ListReferralEvents=r.ListReferralEventsResponse(),
-        GetReceipt=complete,
+        GetReceipt=complete_receipt,
     )
 
 
 def closed_referral(*, erased: bool) -> Arrange:
     """Arranges the sender's closed referral of a person whose file may have been erased."""
-    closed = r.Referral(
+    message = r.Referral(
         id=ID, code="4BGZ42", state=r.STATE_CLOSED, side=r.SIDE_SENDER, person_id=ID
     )
     return lambda played: played.answers.update(
-        GetReferral=closed,
+        GetReferral=message,
         ListReferralEvents=r.ListReferralEventsResponse(),
         GetPerson=p.Person(id=ID, erased=erased),
     )
@@ -400,9 +402,13 @@ def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read
 def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
     for minute in range(60):
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
-        proposed = due.proposed_time(now)
-        assert timedelta(minutes=15) <= proposed - now <= timedelta(minutes=30)
-        assert (proposed.minute % 15, proposed.second, proposed.microsecond) == (0, 0, 0)
+        proposed_time = due.proposed_time(now)
+        assert timedelta(minutes=15) <= proposed_time - now <= timedelta(minutes=30)
+        assert (proposed_time.minute % 15, proposed_time.second, proposed_time.microsecond) == (
+            0,
+            0,
+            0,
+        )
 
 
 # D25
@@ -416,10 +422,10 @@ def test_d25_the_proposed_time_of_first_contact_is_still_to_come_after_the_accep
     )
     assert value
     send(client, path, f"{path}/do/accept", planned_first_contact_time=value[1])
-    planned = played.last("AcceptReferral").planned_first_contact_time
-    assert planned.ToDatetime(UTC) > i18n.now()
+    planned_time = played.last("AcceptReferral").planned_first_contact_time
+    assert planned_time.ToDatetime(UTC) > i18n.now()
     played.answers["GetReferral"] = referral(
-        state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned
+        state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned_time
     )
     assert "ya pasó" not in client.get(path).text
 
@@ -460,9 +466,9 @@ def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says()
 
 @pytest.mark.parametrize("state", [r.STATE_CONSENT_WITHDRAWN, r.STATE_ENTERED_IN_ERROR])
 def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> None:
-    for sent, expected in ((None, "Borrador"), (stamp(-5), "Enviada")):
+    for send_time, expected in ((None, "Borrador"), (stamp(-5), "Enviada")):
         with pages(PlayedServices()).test_request_context():
-            first, *_ = steps.progress(r.Referral(state=state, send_time=sent))
+            first, *_ = steps.progress(r.Referral(state=state, send_time=send_time))
         assert first[0] == expected
 
 

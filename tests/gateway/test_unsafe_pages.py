@@ -50,41 +50,44 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
-    unsafe = answer(client, up_to_services(client), back="1")
-    assert question(unsafe) == "unsafe 5/6"
-    assert ("Casa Amanecer" in unsafe.text, "León" in unsafe.text) == (True, True)
-    values = fields_of(unsafe)
+    unsafe_page = answer(client, up_to_services(client), back="1")
+    assert question(unsafe_page) == "unsafe 5/6"
+    assert ("Casa Amanecer" in unsafe_page.text, "León" in unsafe_page.text) == (True, True)
+    values = fields_of(unsafe_page)
     del values["unsafe_code"]
-    refused = client.post(NEW, data=values)
+    refused_page = client.post(NEW, data=values)
     assert (
-        refused.status_code,
-        'id="unsafe_code-error"' in refused.text,
-        fields_of(refused)["hours"],
+        refused_page.status_code,
+        'id="unsafe_code-error"' in refused_page.text,
+        fields_of(refused_page)["hours"],
     ) == (422, True, "de 9 a 11")
-    refused = client.post(NEW, data={**values, "unsafe_code": "named"})
-    assert (refused.status_code, 'id="unsafe_organization_ids-error"' in refused.text) == (
+    refused_page = client.post(NEW, data={**values, "unsafe_code": "named"})
+    assert (
+        refused_page.status_code,
+        'id="unsafe_organization_ids-error"' in refused_page.text,
+    ) == (
         422,
         True,
     )
     services = answer(
         client,
-        unsafe,
+        unsafe_page,
         unsafe_code="nothing",
         unsafe_organization_ids=OTHER,
         unsafe_departments="NI-LE",
     )
     assert question(services) == "services 6/6"
-    matched = played.last("MatchServices")
-    assert (list(matched.excluded_organization_ids), list(matched.excluded_areas)) == (
+    match_request = played.last("MatchServices")
+    assert (list(match_request.excluded_organization_ids), list(match_request.excluded_areas)) == (
         [OTHER],
         ["NI-LE"],
     )
     answer(client, services, service_id=ID)
-    stored = played.last("UpdateReferral").referral
+    stored_draft = played.last("UpdateReferral").referral
     assert (
-        stored.unsafe_code,
-        list(stored.unsafe_organization_ids),
-        list(stored.unsafe_departments),
+        stored_draft.unsafe_code,
+        list(stored_draft.unsafe_organization_ids),
+        list(stored_draft.unsafe_departments),
     ) == (r.UNSAFE_ANSWER_NAMED, [OTHER], ["NI-LE"])
 
 
@@ -149,10 +152,10 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
         POLICE,
         "NI-LE",
     ), "a named organisation is kept, though none of the listed services belongs to it"
-    found = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
-    assert (found.status_code, "unsafe_departments" in fields_of(found)) == (200, False)
+    answer_page = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
+    assert (answer_page.status_code, "unsafe_departments" in fields_of(answer_page)) == (200, False)
     assert played.requests("UpdateReferral") == []
-    client.post(f"{DRAFT}/unsafe", data=fields_of(found))
+    client.post(f"{DRAFT}/unsafe", data=fields_of(answer_page))
     assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
@@ -163,8 +166,8 @@ def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_s
     played.answers["UpdateReferral"] = draft(**WITH_SERVICE, receipt_id=ID)
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/unsafe"
     assert send(client, f"{DRAFT}/unsafe").status_code == 422
-    saved = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
-    assert (saved.status_code, saved.location) == (303, f"{DRAFT}/check")
+    saved_page = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
+    assert (saved_page.status_code, saved_page.location) == (303, f"{DRAFT}/check")
     assert f'href="{DRAFT}/unsafe"' in client.get(f"{DRAFT}/check").text
 
 
@@ -183,10 +186,10 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     played.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
     )
-    stored = {**WITH_SERVICE, "receiver_organization_id": OTHER, "receipt_id": ID}
-    played.answers["GetReferral"] = draft(**stored)
+    stored_fields = {**WITH_SERVICE, "receiver_organization_id": OTHER, "receipt_id": ID}
+    played.answers["GetReferral"] = draft(**stored_fields)
     played.answers["UpdateReferral"] = draft(
-        **stored | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
+        **stored_fields | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
     )
     assert send(client, f"{DRAFT}/unsafe", **answers).location == f"{DRAFT}/{page}"
 
@@ -196,10 +199,10 @@ def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_n
 ) -> None:
     played.answers["GetReferral"] = draft(**WITH_SERVICE | {"unsafe_code": 2}, receipt_id=ID)
     played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
-    refused = send(client, f"{DRAFT}/check", note="Llega sola.")
-    assert (refused.status_code, "Llega sola." in refused.text) == (422, True)
-    assert 'name="acknowledged_codes" value="unsafe_for_her"' in refused.text
-    assert 'value="age_not_taken"' not in refused.text
+    refusal = send(client, f"{DRAFT}/check", note="Llega sola.")
+    assert (refusal.status_code, "Llega sola." in refusal.text) == (422, True)
+    assert 'name="acknowledged_codes" value="unsafe_for_her"' in refusal.text
+    assert 'value="age_not_taken"' not in refusal.text
     send(client, f"{DRAFT}/check", acknowledged_codes="unsafe_for_her")
     assert list(played.last("SendReferral").acknowledged_codes) == [
         r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER

@@ -72,12 +72,12 @@ def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
-    covered: dict[str, list[str]] = {}
+    overlaps_by_path: dict[str, list[str]] = {}
     for path in paths(signed=True):
         page.goto(path)
-        if over := page.evaluate(FIND_OVERLAPS, WARNINGS):
-            covered[path] = over
-    assert covered == {}
+        if overlaps := page.evaluate(FIND_OVERLAPS, WARNINGS):
+            overlaps_by_path[path] = overlaps
+    assert overlaps_by_path == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -97,10 +97,10 @@ def test_on_a_phone_no_count_covers_the_exit_and_no_text_shows_between_the_bars(
 ) -> None:
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=148)
     page.goto(f"/referrals/{ID}")
-    count, leave, sticky, tabs = (
+    count, exit_button, sticky, tabs = (
         box_of(page.locator(name)) for name in (".bell .count", "#exit", ".stick", ".tabs")
     )
-    assert count["x"] + count["width"] <= leave["x"]
+    assert count["x"] + count["width"] <= exit_button["x"]
     assert sticky["y"] + sticky["height"] >= tabs["y"]
 
 

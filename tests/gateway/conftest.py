@@ -6,12 +6,14 @@ The fixture of a running stack is in tests/conftest.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from services.gateway.edge.clients import Clients
 from tests.gateway.api_gateway import Played, System, app_with
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 from tests.gateway.partner_system import Partner
@@ -35,9 +37,19 @@ def text_as_a_browser_reads_it() -> Iterator[None]:
 
 
 @pytest.fixture
-def played() -> Played:
-    """The fake services, whose answers the test sets."""
-    return Played()
+def played() -> PlayedServices:
+    """The fake services, which answer filled messages unless the test sets other answers.
+
+    The test files of the API have their own fixture, whose services answer empty messages.
+    """
+    return PlayedServices()
+
+
+@pytest.fixture
+def clients(service: Service) -> Iterator[Clients]:
+    """The gateway's clients of one fake service."""
+    with closing(Clients(*[f"127.0.0.1:{service.port}"] * 3)) as clients:
+        yield clients
 
 
 @pytest.fixture
@@ -54,13 +66,13 @@ def system(api: Flask) -> System:
 
 @pytest.fixture
 def visitor(played: PlayedServices) -> FlaskClient:
-    """A browser without a session; the test file has its own `played` with full answers."""
+    """A browser without a session."""
     return pages(played).test_client()
 
 
 @pytest.fixture
 def client(played: PlayedServices) -> FlaskClient:
-    """A browser of a worker with every role; the test file has its own `played`, as above."""
+    """A browser of a worker with every role."""
     return enter(pages(played).test_client())
 
 

@@ -30,6 +30,12 @@ WITH_KEY = {"Authorization": f"Bearer {KEY}"}
 TOO_LONG = b'{"words": "' + b"a" * 70000 + b'"}'
 
 
+@pytest.fixture
+def played() -> Played:
+    """The fake services, which answer empty messages unless the test sets other answers."""
+    return Played()
+
+
 # Credentials
 
 

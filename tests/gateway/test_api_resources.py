@@ -19,6 +19,12 @@ from tests.gateway.openapi_document import METHODS
 NOW = "2026-03-14T09:30:00Z"
 
 
+@pytest.fixture
+def played() -> Played:
+    """The fake services, which answer empty messages unless the test sets other answers."""
+    return Played()
+
+
 # Repeated requests
 
 

@@ -20,6 +20,12 @@ SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase
 
 
 @pytest.fixture
+def played() -> Played:
+    """The fake services, which answer empty messages unless the test sets other answers."""
+    return Played()
+
+
+@pytest.fixture
 def stranger(api: Flask) -> System:
     """A caller with an invalid Authorization header, which these public routes ignore."""
     return System(api.test_client(), "nothing")

@@ -43,12 +43,6 @@ PEOPLE = people_pb2.ListPeopleRequest()
 DRAFT = referrals_pb2.CreateReferralRequest()
 
 
-@pytest.fixture
-def clients(service: Service) -> Iterator[Clients]:
-    with closing(Clients(*[f"127.0.0.1:{service.port}"] * 3)) as clients:
-        yield clients
-
-
 def reason(act: Callable[[], object]) -> str | None:
     """Returns the reason with which the call is refused, or None."""
     try:

@@ -26,11 +26,6 @@ from tests.gateway.pages_gateway import PlayedServices, missing, pages, signed_i
 SENDER, RECEIVER = "a" * 32, "b" * 32
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 def referral_due(
     time: datetime, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1
 ) -> r.Referral:

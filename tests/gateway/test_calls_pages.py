@@ -15,11 +15,6 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 def owe_call(played: PlayedServices, **fields: object) -> None:
     """Sets the calls that the line owes to one call with these fields."""
     values = {"id": ID, "contact_id": ID, "clocks": [r.Clock()], **fields}
@@ -60,11 +55,9 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = client.get("/line").text
-    assert (
-        "Llamadas que debemos" in page,
-        "Antes de marcar: vea cómo llamarla sin peligro" in page,
-        "+505" in page,
-    ) == (True, True, False)
+    assert missing(
+        page, "Llamadas que debemos", "Antes de marcar: vea cómo llamarla sin peligro", "+505"
+    ) == ["+505"]
     answer = send(client, "/line", f"/line/calls/{ID}", etag="v7", outcome_code="reached")
     assert answer.status_code == 303
     request = played.last("SettleCallback")

@@ -10,16 +10,11 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, send
+from tests.gateway.pages_gateway import Form, PlayedServices, missing, send
 
 OTHER = "b" * 32
 ENQUIRY = f"/enquiries/{ID}"
 MATCHED = e.ENQUIRY_STATE_MATCHED
-
-
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
 
 
 def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **fields: object) -> e.Enquiry:
@@ -122,11 +117,9 @@ def test_an_enquiry_without_its_content_is_shown_as_closed(
     closed_enquiry.ClearField("content")
     played.answers["GetEnquiry"] = closed_enquiry
     page = client.get(ENQUIRY).text
-    assert (
-        "Ya no hace falta responder" in page,
-        'name="answer"' in page,
-        "Albergue de emergencia" in page,
-    ) == (True, False, False)
+    assert missing(
+        page, "Ya no hace falta responder", 'name="answer"', "Albergue de emergencia"
+    ) == ['name="answer"', "Albergue de emergencia"]
 
 
 def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(

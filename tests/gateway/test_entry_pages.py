@@ -328,7 +328,10 @@ def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
     )
     assert "Ver la dirección" in client.get(f"/referrals/{ID}").text
     status, page = open_address(client)
-    assert (status, "Portón inventado" in page, "Ver la dirección" in page) == (200, True, False)
+    assert (status, missing(page, "Portón inventado", "Ver la dirección")) == (
+        200,
+        ["Ver la dirección"],
+    )
     assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
 
 

@@ -18,11 +18,6 @@ from services.gateway.site.parts import pictures
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
     values = {
         name: [Figure(code=code, count=count) for code, count in rows]

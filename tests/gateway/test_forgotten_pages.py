@@ -13,29 +13,19 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, signed_in, submit
 
 WORDS = "nube tambor escalera limon"
 OTHER = "b" * 32
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return pages(played).test_client()
-
-
 def test_the_sign_in_links_to_the_reset_and_its_answer_is_the_same_for_every_email(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
-    assert 'href="/forgot"' in client.get("/sign-in").text
+    assert 'href="/forgot"' in visitor.get("/sign-in").text
     answers = []
     for email in ("una@ejemplo.org", "nadie@ejemplo.org"):
-        answer = send(client, "/forgot", email=f" {email} ")
+        answer = send(visitor, "/forgot", email=f" {email} ")
         assert played.last("RequestPasswordReset").email == email
         assert email not in answer.text
         text = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
@@ -45,29 +35,29 @@ def test_the_sign_in_links_to_the_reset_and_its_answer_is_the_same_for_every_ema
     assert "Si esa dirección es de una cuenta" in answers[0][1]
 
 
-def send(client: FlaskClient, path: str, **fields: str) -> TestResponse:
+def send(visitor: FlaskClient, path: str, **fields: str) -> TestResponse:
     """Sends the form of a page."""
-    return submit(client, path, client.get(path).text, **fields)
+    return submit(visitor, path, visitor.get(path).text, **fields)
 
 
 def test_a_missing_email_is_reported_at_its_field(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
-    answer = send(client, "/forgot", email="")
+    answer = send(visitor, "/forgot", email="")
     assert (answer.status_code, 'id="email-error"' in answer.text) == (422, True)
 
 
-def reset(client: FlaskClient, **fields: str) -> TestResponse:
+def reset(visitor: FlaskClient, **fields: str) -> TestResponse:
     """Sends the form of a new password, with these fields in place of the defaults."""
     defaults = {"token": "the-secret-of-a-link", "password": WORDS, "again": WORDS}
-    return send(client, "/reset", **defaults | fields)
+    return send(visitor, "/reset", **defaults | fields)
 
 
 def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
-    client: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
+    visitor: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = reset(client)
+    answer = reset(visitor)
     assert (answer.status_code, answer.location) == (
         303,
         "/sign-in?to=/account/made&done=password_reset",
@@ -76,15 +66,15 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
     assert (request.token, request.password) == ("the-secret-of-a-link", WORDS)
     text = str(answer.headers) + "".join(capsys.readouterr())
     assert missing(text, "the-secret-of-a-link", WORDS) == ["the-secret-of-a-link", WORDS]
-    assert "Contraseña cambiada" in client.get(answer.location).text
+    assert "Contraseña cambiada" in visitor.get(answer.location).text
     assert "Set-Cookie" not in answer.headers, "the reset opens no session"
 
 
 def test_a_password_is_passed_on_exactly_as_it_was_typed(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     password = f" {WORDS}  "
-    reset(client, password=password, again=password, token=" secret ")
+    reset(visitor, password=password, again=password, token=" secret ")
     request = played.last("ResetPassword")
     assert (request.password, request.token) == (password, "secret")
 
@@ -98,32 +88,36 @@ def test_a_password_is_passed_on_exactly_as_it_was_typed(
     ],
 )
 def test_errors_are_reported_and_no_password_is_sent_back(
-    client: FlaskClient, played: PlayedServices, refusal: errors.Refusal, status: int, sentence: str
+    visitor: FlaskClient,
+    played: PlayedServices,
+    refusal: errors.Refusal,
+    status: int,
+    sentence: str,
 ) -> None:
     played.answers["ResetPassword"] = refusal
-    answer = reset(client)
+    answer = reset(visitor)
     # the token is typed only once, even without a script
     texts = (sentence, 'value="the-secret-of-a-link"', WORDS)
     assert (answer.status_code, missing(answer.text, *texts)) == (status, [WORDS])
 
 
-def test_a_mistyped_password_is_not_sent(client: FlaskClient, played: PlayedServices) -> None:
-    answer = reset(client, again="otra")
+def test_a_mistyped_password_is_not_sent(visitor: FlaskClient, played: PlayedServices) -> None:
+    answer = reset(visitor, again="otra")
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
     assert "ResetPassword" not in {name for name, *_ in played.calls}
 
 
-def test_a_password_manager_finds_the_fields_that_it_needs(client: FlaskClient) -> None:
-    page = client.get("/reset").text
+def test_a_password_manager_finds_the_fields_that_it_needs(visitor: FlaskClient) -> None:
+    page = visitor.get("/reset").text
     assert (page.count('autocomplete="new-password"'), page.count('autocomplete="username"')) == (
         2,
         1,
     )
-    assert 'autocomplete="username"' in client.get("/forgot").text
+    assert 'autocomplete="username"' in visitor.get("/forgot").text
 
 
 @pytest.fixture
-def manager(played: PlayedServices, client: FlaskClient) -> FlaskClient:
+def manager(played: PlayedServices, visitor: FlaskClient) -> FlaskClient:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     workers = [
         m.Worker(id=ID, name="Ella misma", status=m.WORKER_STATUS_ACTIVE),
@@ -131,7 +125,7 @@ def manager(played: PlayedServices, client: FlaskClient) -> FlaskClient:
         m.Worker(id="c" * 32, name="Se fue", status=m.WORKER_STATUS_SUSPENDED),
     ]
     played.answers["ListWorkers"] = m.ListWorkersResponse(workers=workers)
-    return enter(client)
+    return enter(visitor)
 
 
 def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_the_second_factor(
@@ -158,22 +152,22 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
 
 
 def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices, visitor: FlaskClient
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    enter(client)
+    enter(visitor)
     member = d.Organization(
         id=OTHER, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True
     )
     played.answers["GetOrganization"] = member
     path = f"/directory/organizations/{OTHER}"
-    assert f"{path}/second-factor" not in client.get(path).text, (
+    assert f"{path}/second-factor" not in visitor.get(path).text, (
         "a worker with another manager is helped by that manager"
     )
     member.only_manager_worker_id = "c" * 32
-    page = client.get(path).text
+    page = visitor.get(path).text
     assert f'action="{path}/second-factor"' in page
     action = f"{path}/second-factor"
-    assert submit(client, action, page, worker="c" * 32).status_code == 422
-    answer = submit(client, action, page, worker="c" * 32, spoke="1")
+    assert submit(visitor, action, page, worker="c" * 32).status_code == 422
+    answer = submit(visitor, action, page, worker="c" * 32, spoke="1")
     assert (answer.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)

@@ -89,6 +89,12 @@ def public_service() -> o.PublicService:
 
 
 @pytest.fixture
+def played() -> Played:
+    """The fake services, which answer empty messages unless the test sets other answers."""
+    return Played()
+
+
+@pytest.fixture
 def open_directory(played: Played) -> Played:
     played.answers |= {
         "ListPublicServices": o.ListPublicServicesResponse(

@@ -30,11 +30,6 @@ NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
 ANOTHER_WORKER = "e" * 32
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 def send_late(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
     """Sends a contact after the session has ended; returns the answer."""
     page = client.get("/line/new").text

@@ -256,11 +256,6 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
-@pytest.fixture
 def app(played: PlayedServices) -> Flask:
     return pages(played)
 

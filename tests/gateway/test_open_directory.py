@@ -36,11 +36,6 @@ def played() -> PlayedServices:
     return services
 
 
-@pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
-    return pages(played).test_client()
-
-
 def service(**fields: object) -> o.PublicService:
     """Returns a public service with a free place."""
     message = o.PublicService(
@@ -80,7 +75,7 @@ def service(**fields: object) -> o.PublicService:
 
 
 def search(
-    client: FlaskClient,
+    visitor: FlaskClient,
     played: PlayedServices,
     *services: o.PublicService,
     next_page: str = "",
@@ -90,12 +85,12 @@ def search(
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=next_page
     )
-    return send(client, **fields)
+    return send(visitor, **fields)
 
 
-def send(client: FlaskClient, **fields: str) -> TestResponse:
+def send(visitor: FlaskClient, **fields: str) -> TestResponse:
     """Sends the form of the directory."""
-    return submit(client, "/services", client.get("/services").text, **fields)
+    return submit(visitor, "/services", visitor.get("/services").text, **fields)
 
 
 def main(text: str) -> str:
@@ -104,18 +99,18 @@ def main(text: str) -> str:
 
 
 def test_the_first_page_links_to_the_directory_which_begins_with_help_in_danger(
-    client: FlaskClient,
+    visitor: FlaskClient,
 ) -> None:
-    assert 'href="/services"' in client.get("/").text
-    page = main(client.get("/services").text)
+    assert 'href="/services"' in visitor.get("/").text
+    page = main(visitor.get("/services").text)
     assert page.index("Si corre peligro") < page.index('href="tel:133"') < page.index("<form")
-    assert 'href="tel:911"' in client.get("/services", headers={"Accept-Language": "es-CR"}).text
+    assert 'href="tel:911"' in visitor.get("/services", headers={"Accept-Language": "es-CR"}).text
 
 
 def test_a_result_states_whom_to_call_when_and_where(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
-    page = main(search(client, played, service(), words="derechos").text)
+    page = main(search(visitor, played, service(), words="derechos").text)
     parts = (
         "Asesoría",
         f'href="/services/organizations/{ID}"',
@@ -135,84 +130,86 @@ def test_a_result_states_whom_to_call_when_and_where(
     [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")],
 )
 def test_a_total_of_a_thousand_or_more_is_not_stated_exactly(
-    client: FlaskClient, played: PlayedServices, total: int, expected: str
+    visitor: FlaskClient, played: PlayedServices, total: int, expected: str
 ) -> None:
     played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[service()], total_size=total
     )
-    assert f'<h2 id="found">{expected}</h2>' in send(client).text
+    assert f'<h2 id="found">{expected}</h2>' in send(visitor).text
 
 
-def test_no_result_for_housing_shows_its_place(client: FlaskClient, played: PlayedServices) -> None:
+def test_no_result_for_housing_shows_its_place(
+    visitor: FlaskClient, played: PlayedServices
+) -> None:
     shelter = service(service=d.Service(need_codes=["HOU.RENT"]))
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[shelter.organization]
     )
-    results = search(client, played, shelter).text.partition('<ul class="rows">')[2]
+    results = search(visitor, played, shelter).text.partition('<ul class="rows">')[2]
     notice = "no se dice dónde está, por seguridad"
     parts = ["Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"]
     for page in (
         results.partition("</ul>")[0],
-        main(client.get(f"/services/organizations/{ID}").text),
+        main(visitor.get(f"/services/organizations/{ID}").text),
     ):
         assert missing(page, notice, *parts) == parts
     legal_pages = (
-        main(search(client, played, service()).text)
-        + client.get(f"/services/organizations/{ID}").text
+        main(search(visitor, played, service()).text)
+        + visitor.get(f"/services/organizations/{ID}").text
     )
     assert legal_pages.count("Chinandega") > 2
 
 
 def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     notice = "Los albergues y las casas seguras no están en esta lista"
     for code in ("HOU", "HOU.EMG"):
-        assert notice in search(client, played, need_code=code).text
-    assert notice not in search(client, played, need_code="LEG").text
+        assert notice in search(visitor, played, need_code=code).text
+    assert notice not in search(visitor, played, need_code="LEG").text
 
 
 def test_search_words_are_in_no_address_and_only_open_data_are_requested(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     played.calls.clear()
-    page = search(client, played, service(), next_page="siguiente", **LAWYER).text
-    client.get(f"/services/organizations/{ID}")
+    page = search(visitor, played, service(), next_page="siguiente", **LAWYER).text
+    visitor.get(f"/services/organizations/{ID}")
     assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
     played.calls.clear()
     # a signed-in reader sees the same, and no more
-    search(enter(client), played, service(), words="abogada")
+    search(enter(visitor), played, service(), words="abogada")
     frame_rpcs = {"IssueToken", "CountUnread", "SignIn"}
     assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS | frame_rpcs
 
 
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
-    page = search(client, played, service(), next_page="siguiente", **LAWYER).text
+    page = search(visitor, played, service(), next_page="siguiente", **LAWYER).text
     request = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
     assert played.last("ListPublicServices") == request
     last_form = page[page.index('name="page"') - 600 :]
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', last_form)
-    client.post("/services", data=dict(fields))
+    visitor.post("/services", data=dict(fields))
     request.page_token = "siguiente"
     assert played.last("ListPublicServices") == request
     tiles = r'class="tile" name="need_code" value="(\w+)"'
-    assert re.findall(tiles, client.get("/services").text) == ["HOU"]
+    assert re.findall(tiles, visitor.get("/services").text) == ["HOU"]
 
 
 def test_forged_fields_get_no_larger_page_and_no_other_order(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
-    search(client, played, page_size="100000", by_name="0", modified_after="2020-01-01")
+    search(visitor, played, page_size="100000", by_name="0", modified_after="2020-01-01")
     expected = o.ListPublicServicesRequest(by_name=True, page_size=20)
     assert played.last("ListPublicServices") == expected
 
 
 def test_an_outdated_page_token_leads_back_to_the_first_page(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     def refuse_old_token(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
         if request.page_token:
@@ -220,17 +217,17 @@ def test_an_outdated_page_token_leads_back_to_the_first_page(
         return o.ListPublicServicesResponse(services=[service()], total_size=1)
 
     played.answers["ListPublicServices"] = refuse_old_token
-    answer = send(client, page="de otra búsqueda")
+    answer = send(visitor, page="de otra búsqueda")
     assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
 
 
 def test_invalid_search_terms_are_reported_at_their_fields(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListPublicServices"] = errors.Invalid(
         ("words", "too_long"), ("department", "malformed")
     )
-    answer = send(client, words="a" * 5000, department="<b>")
+    answer = send(visitor, words="a" * 5000, department="<b>")
     assert answer.status_code == 422
     assert missing(answer.text, 'href="#words"', 'id="department-error"') == []
     assert "<b>" not in main(answer.text).replace("<b>Hay", "").replace("<b>133", "").replace(
@@ -238,16 +235,16 @@ def test_invalid_search_terms_are_reported_at_their_fields(
     )
 
 
-def test_an_empty_result_says_what_to_do(client: FlaskClient, played: PlayedServices) -> None:
-    page = main(search(client, played, words="zzz").text)
+def test_an_empty_result_says_what_to_do(visitor: FlaskClient, played: PlayedServices) -> None:
+    page = main(search(visitor, played, words="zzz").text)
     assert ("llame a la línea" in page, page.count('href="tel:133"')) == (True, 2)
 
 
 @pytest.mark.parametrize("reason", ["service_away", "deadline_exceeded"])
 def test_while_the_directory_is_down_the_page_says_what_to_do(
-    client: FlaskClient, played: PlayedServices, reason: str
+    visitor: FlaskClient, played: PlayedServices, reason: str
 ) -> None:
-    form = client.get("/services").text
+    form = visitor.get("/services").text
     played.answers |= dict.fromkeys(PUBLIC_RPCS, errors.Unavailable(reason))
     new_client = pages(played).test_client()
     # on a process that never received the numbers, and on one that did
@@ -255,7 +252,7 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
     for text, answer in (
         (no_number, new_client.get("/services")),
         (no_number, new_client.get(f"/services/organizations/{ID}")),
-        (number, submit(client, "/services", form, words="abogada")),
+        (number, submit(visitor, "/services", form, words="abogada")),
     ):
         assert answer.status_code in (503, 504)
         assert (bool(answer.headers["Retry-After"]), answer.headers["Cache-Control"]) == (
@@ -271,7 +268,7 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
 
 
 def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     script = '"><script>alert(1)</script>{{ 7*7 }}'
     malicious_service = service(
@@ -283,18 +280,18 @@ def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
     )
     dangerous_texts = ["<script>alert", "javascript:", '"onclick']
     for page in (
-        search(client, played, malicious_service, next_page=script, words=script).text,
-        client.get(f"/services/organizations/{ID}").text,
+        search(visitor, played, malicious_service, next_page=script, words=script).text,
+        visitor.get(f"/services/organizations/{ID}").text,
     ):
         assert missing(page, "{{ 7*7 }}", *dangerous_texts) == dangerous_texts
 
 
 def test_a_member_without_public_services_has_no_page(
-    client: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
     answers = [
-        client.get(f"/services/organizations/{id}")
+        visitor.get(f"/services/organizations/{id}")
         for id in (ID, "x", "A" * 32, "..%2f", "a" * 3000)
     ]
     assert {answer.status_code for answer in answers} == {404}
@@ -303,14 +300,14 @@ def test_a_member_without_public_services_has_no_page(
 def test_requests_to_the_directory_are_counted_by_address_like_those_to_every_public_page(
     played: PlayedServices,
 ) -> None:
-    client = pages(played, caller_rate=1).test_client()
-    statuses = [client.get("/services").status_code for _ in range(40)]
+    visitor = pages(played, caller_rate=1).test_client()
+    statuses = [visitor.get("/services").status_code for _ in range(40)]
     assert set(statuses) == {200, 429}
 
 
-def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
+def test_hours_are_worded_as_people_say_them(visitor: FlaskClient) -> None:
     morning: dict[str, Any] = {"opens_at": "09:00", "closes_at": "10:00"}
-    with client.application.test_request_context("/services"):
+    with visitor.application.test_request_context("/services"):
         today = i18n.now().date()
         round_the_clock = d.Schedule(freq=d.FREQUENCY_WEEKLY, opens_at="08:00", closes_at="08:00")
         expired = d.Schedule(
@@ -338,8 +335,8 @@ def test_hours_are_worded_as_people_say_them(client: FlaskClient) -> None:
     ("language", "expected"), [("en", "Find help"), ("fr", "Trouver de"), ("es", "Buscar ayuda")]
 )
 def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
-    client: FlaskClient, language: str, expected: str
+    visitor: FlaskClient, language: str, expected: str
 ) -> None:
-    page = client.get(f"/services?lang={language}").text
+    page = visitor.get(f"/services?lang={language}").text
     assert missing(page, expected, f'action="/services?lang={language}#found"') == []
     assert Form(page).fields["form_token"]

@@ -26,16 +26,12 @@ from tests.gateway.pages_gateway import (
     Form,
     PlayedServices,
     enter,
+    missing,
     pages,
     referral,
     send,
     signed_in,
 )
-
-
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
 
 
 class Fields(HTMLParser):
@@ -99,11 +95,12 @@ def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
 ) -> None:
     assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
     page = results_page(client, played, capacity=room(declined=True))
-    assert (
-        ">Hay lugar</span>" in page,
-        ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10" in page,
-        "antes dijo: hay lugar, camas: 2" in page,
-    ) == (False, True, True)
+    assert missing(
+        page,
+        ">Hay lugar</span>",
+        ">Pregunte si hay lugar</span> rechazó por falta de lugar hace 2 h 10",
+        "antes dijo: hay lugar, camas: 2",
+    ) == [">Hay lugar</span>"]
     assert ">Sin lugar</span>" in results_page(
         client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED)
     )
@@ -115,7 +112,7 @@ def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     capacity = room()
     capacity.available = 0
     page = results_page(client, played, capacity=capacity)
-    assert (">Sin lugar</span>" in page, ">Hay lugar</span>" in page) == (True, False)
+    assert missing(page, ">Sin lugar</span>", ">Hay lugar</span>") == [">Hay lugar</span>"]
 
 
 def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
@@ -130,9 +127,13 @@ def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
     )
     page = client.get(f"/referrals/{ID}/services").text
     assert (
-        "rechazó por falta de lugar hace 2 h 10" in page,
-        "rechazó por falta de lugar: pregunte antes" in page,
-    ) == (True, True)
+        missing(
+            page,
+            "rechazó por falta de lugar hace 2 h 10",
+            "rechazó por falta de lugar: pregunte antes",
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,10 +227,7 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     assert page.index('class="rows"') < page.index('<svg class="map"'), (
         "on a phone the list comes first"
     )
-    assert ("<title>Chinandega: 7</title>" in page, "<title>Managua: 0</title>" in page) == (
-        True,
-        True,
-    )
+    assert missing(page, "<title>Chinandega: 7</title>", "<title>Managua: 0</title>") == []
     table = page[page.index("<table>") : page.index("</table>")]
     assert re.findall(r">([^<]+)</(?:button|td)>", table) == [
         "Chinandega",
@@ -314,7 +312,7 @@ def test_a_service_for_everybody_does_not_list_every_gender(
     unexpected: str,
 ) -> None:
     page = results_page(client, played, eligibility=d.Eligibility(genders=genders))
-    assert (expected in page, unexpected in page) == (True, False)
+    assert missing(page, expected, unexpected) == [unexpected]
 
 
 @pytest.mark.parametrize(

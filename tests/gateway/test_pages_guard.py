@@ -33,12 +33,6 @@ from tests.gateway.pages_gateway import (
     token_of,
 )
 
-
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 Attributes = dict[str, str]
 
 
@@ -158,7 +152,7 @@ def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> N
             continue
         assert answer.status_code == 200, endpoint
         policy = answer.headers["Content-Security-Policy"]
-        assert ("default-src 'none'" in policy, "unsafe" in policy) == (True, False), endpoint
+        assert missing(policy, "default-src 'none'", "unsafe") == ["unsafe"], endpoint
         expected = {
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
@@ -375,7 +369,7 @@ def test_a_fault_shows_its_number_and_nothing_else(
     text = answer.text + "".join(capsys.readouterr())
     assert answer.status_code == 500
     assert answer.headers["X-Request-Id"] in answer.text
-    assert ("María" in text, "López" in text) == (False, False)
+    assert missing(text, "María", "López") == ["María", "López"]
 
 
 def test_the_log_contains_the_route_and_no_more(

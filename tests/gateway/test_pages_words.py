@@ -22,7 +22,7 @@ from services.notifications.domain import notices
 from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
 from tests.rights_table import services_of
 from tests.words import SERVICES
 
@@ -45,14 +45,14 @@ QUESTIONS = [question for form in steps.STEPS.values() for question in form.asks
 def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
     client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
-    assert (f'<html lang="{language}"' in page, word in page) == (True, True)
+    assert missing(page, f'<html lang="{language}"', word) == []
     assert f'<html lang="{language}"' in client.get("/people").text, "and the session remembers it"
 
 
 def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_one() -> None:
     client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
-    assert ("/my-referral?lang=fr" in page, "/sign-in?lang=fr" in page) == (True, True)
+    assert missing(page, "/my-referral?lang=fr", "/sign-in?lang=fr") == []
     for languages, expected in (("en-GB,en;q=0.8", "en"), ("de", "es")):
         page = client.get("/", headers={"Accept-Language": languages}).text
         assert f'<html lang="{expected}"' in page, languages

@@ -10,7 +10,7 @@ from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.site.parts import poster
-from tests.gateway.pages_gateway import PlayedServices, pages
+from tests.gateway.pages_gateway import PlayedServices, missing, pages
 
 WORDS = poster.Words(
     language="es",
@@ -77,7 +77,7 @@ def played() -> PlayedServices:
 
 def test_a_poster_leads_to_the_page_of_its_country_with_its_code(visitor: FlaskClient) -> None:
     page = visitor.get("/l/7k2v").text
-    assert ("tel:133" in page, "7K2V" in page) == (True, True)
+    assert missing(page, "tel:133", "7K2V") == []
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_figures_of_few_contacts_have_no_rows_of_their_own(
     )
     played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[figures])
     page = client.get("/campaigns/" + "1" * 32).text
-    assert ("&lt;10" in page, "Qué tan urgentes eran" in page) == (True, False)
+    assert missing(page, "&lt;10", "Qué tan urgentes eran") == ["Qué tan urgentes eran"]

@@ -22,11 +22,6 @@ from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 REFERENCE = {"reference": "w43p-vwjf", "pin": "4821"}
 
 
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
-
-
 def look_up(visitor: FlaskClient) -> str:
     """Returns the page of her reference."""
     return send(visitor, "/my-referral", **REFERENCE).text
@@ -80,10 +75,9 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
         played.answers["AddNoteByReference"] = refusal
         answer = visitor.post("/my-referral/note", data=data)
         assert (answer.status_code, expected in plain_text(answer)) == (200, True)
-        assert ('class="note bad"' in answer.text, ">ya salió</textarea>" in answer.text) == (
-            True,
-            True,
-        ), "her words are not lost"
+        assert missing(answer.text, 'class="note bad"', ">ya salió</textarea>") == [], (
+            "her words are not lost"
+        )
     played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
     empty_answer = visitor.post("/my-referral/note", data=data | {"note": ""})
     assert "Lo que quiere que sepan: escríbalo aquí" in plain_text(empty_answer)
@@ -187,7 +181,7 @@ def test_the_days_on_the_page_of_a_reference_have_their_weekday(
         may_ask_for_call=True, local_date="2026-11-29"
     )
     page = look_up(visitor)
-    assert ("hoy (domingo)" in page, "mañana (lunes)" in page) == (True, True)
+    assert missing(page, "hoy (domingo)", "mañana (lunes)") == []
 
 
 @pytest.mark.parametrize(
@@ -317,7 +311,7 @@ def test_d25_the_page_does_not_claim_that_she_authorised_the_access_to_her_data(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     page = page_of(played, visitor, organizations_with_access=1)
-    assert ("puede abrir datos suyos" in page, "autorizó" in page) == (True, False)
+    assert missing(page, "puede abrir datos suyos", "autorizó") == ["autorizó"]
 
 
 # D25

@@ -24,6 +24,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     PlayedServices,
     enter,
+    missing,
     pages,
     served,
     signed_in,
@@ -32,11 +33,6 @@ from tests.gateway.pages_gateway import (
 from tests.gateway.test_pages_in_browser import open_pages
 
 IDS = [f"{number:032x}" for number in range(1, 6)]
-
-
-@pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices()
 
 
 def sent_referral(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
@@ -152,7 +148,7 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
     played.answers["GetReferral"] = lambda request: sent_referral(request.id)
     page = take_steps(client, IDS).text
     assert [request.id for request in played.requests("RemindReferral")] == IDS
-    assert ("1 hecha" in page, "4 sin hacer" in page) == (True, True)
+    assert missing(page, "1 hecha", "4 sin hacer") == []
     rows = re.findall(r"<h3>.*?</li>", page, re.DOTALL)
     for identifier, result in {
         IDS[1]: "Cambió mientras tanto",
@@ -175,7 +171,7 @@ def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_name
     played.answers["BatchGet"] = errors.Unavailable("service_away")
     chosen = [f"{identifier}:v3" for identifier in IDS[:2]]
     text = post(client, "/board/several", page, step="remind", chosen=chosen).text
-    assert ("1 sin hacer" in text, f'href="/referrals/{IDS[0]}"' in text) == (True, True)
+    assert missing(text, "1 sin hacer", f'href="/referrals/{IDS[0]}"') == []
 
 
 def test_a_form_whose_session_ends_midway_is_kept_until_she_signs_in_again(
@@ -262,10 +258,9 @@ def test_nothing_can_be_sent_if_no_service_fits(
     played.answers["GetReferral"] = lambda request: sent_referral(request.id)
     played.answers["MatchServices"] = d.MatchServicesResponse()
     check_page = take_steps(client, IDS[:1], "reroute").text
-    assert (
-        "Ahora no hay otro servicio que encaje." in check_page,
-        "Pedirlas a estos servicios" in check_page,
-    ) == (True, False)
+    assert missing(
+        check_page, "Ahora no hay otro servicio que encaje.", "Pedirlas a estos servicios"
+    ) == ["Pedirlas a estos servicios"]
 
 
 def test_a_manager_assigns_received_referrals_to_one_worker(

@@ -17,7 +17,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import kept
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, pages, token_of
+from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, missing, pages, token_of
 
 PROOF_REQUIRED = errors.NotAllowed("step_up_required")
 INVITATION = {
@@ -71,9 +71,8 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     page = invite(client)
     assert (
         page.status_code,
-        "Confirme que es usted" in page.text,
-        'action="/members/workers"' in page.text,
-    ) == (403, True, True)
+        missing(page.text, "Confirme que es usted", 'action="/members/workers"'),
+    ) == (403, [])
     assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], (
         "the values are sealed, because a colleague may see the screen"
     )
@@ -96,7 +95,7 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     stored_text = "Lo que escribió no se perdió."
     lost_text = "Lo que escribió era demasiado largo para guardarlo aquí"
     page = invite(client).text
-    assert (stored_text in page, lost_text in page) == (True, False)
+    assert missing(page, stored_text, lost_text) == [lost_text]
     monkeypatch.setattr(kept, "MOST", 10)
     answer = invite(client)
     page = answer.text
@@ -107,14 +106,13 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     )
     played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
     page = prove(client, answer, password="otra").text
-    assert ("No es correcto" in page, stored_text in page, lost_text in page) == (True, False, True)
+    assert missing(page, "No es correcto", stored_text, lost_text) == [stored_text]
     played.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf").text
-    assert ("Todavía no se hizo nada." in page, stored_text in page, lost_text in page) == (
-        True,
-        False,
-        False,
-    ), "nothing was typed on this page"
+    assert missing(page, "Todavía no se hizo nada.", stored_text, lost_text) == [
+        stored_text,
+        lost_text,
+    ], "nothing was typed on this page"
 
 
 def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
@@ -154,12 +152,9 @@ def test_a4_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
         asks_code=True, challenge="the-challenge", passkey_options=options
     )
     page = invite(client)
-    assert (
-        'name="code"' in page.text,
-        'type="password"' in page.text,
-        'data-passkey="get"' in page.text,
-        "passkey.js" in page.text,
-    ) == (True, False, True, True)
+    assert missing(
+        page.text, 'name="code"', 'type="password"', 'data-passkey="get"', "passkey.js"
+    ) == ['type="password"']
     accept_proof(played)
     prove(client, page, passkey="{}")
     proof = played.last("ProveSession")
@@ -202,10 +197,7 @@ def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_
         challenge="stays-here", authorization_url=provider_url
     )
     page = invite(client)
-    assert ('href="/account/proof/provider"' in page.text, provider_url in page.text) == (
-        True,
-        False,
-    )
+    assert missing(page.text, 'href="/account/proof/provider"', provider_url) == [provider_url]
     redirect = client.get("/account/proof/provider")
     assert (redirect.status_code, redirect.location) == (303, provider_url)
     played.answers["ProveSession"] = pb.ProveSessionResponse()

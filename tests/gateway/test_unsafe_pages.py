@@ -12,7 +12,7 @@ from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, send
+from tests.gateway.pages_gateway import PlayedServices, missing, send
 from tests.gateway.referral_questions import (
     DISTANT_SHELTER,
     DRAFT,
@@ -52,7 +52,7 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     )
     unsafe_page = answer(client, up_to_services(client), back="1")
     assert question(unsafe_page) == "unsafe 5/6"
-    assert ("Casa Amanecer" in unsafe_page.text, "León" in unsafe_page.text) == (True, True)
+    assert missing(unsafe_page.text, "Casa Amanecer", "León") == []
     values = fields_of(unsafe_page)
     del values["unsafe_code"]
     refused_page = client.post(NEW, data=values)

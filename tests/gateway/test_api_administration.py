@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
@@ -14,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.gateway.partner_system import Partner, tag, worker
-from tests.parts.local_stack import LocalStack
+from tests.parts.local_stack import ROOT, LocalStack
 from tests.parts.loops import eventually
 
-GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text()
+GUIDE = (ROOT / "docs" / "api.md").read_text()
 
 
 def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: LocalStack) -> None:

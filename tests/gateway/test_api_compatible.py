@@ -12,8 +12,9 @@ import pytest
 
 from services.gateway.api import openapi
 from tests.openapi_compare import Document, narrowed
+from tests.parts.local_stack import ROOT
 
-RELEASED = Path(__file__).resolve().parents[2] / "protos" / "released"
+RELEASED = ROOT / "protos" / "released"
 CURRENT = openapi()
 DECLINE = "/api/v1/referrals/{referral_id}/decline"
 

@@ -17,8 +17,8 @@ from services.gateway.api import guide, openapi
 from services.gateway.api.reference import Row, operations
 from tests.gateway.api_gateway import System
 from tests.gateway.pages_gateway import missing
+from tests.parts.local_stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = [guide.ADDRESSES[page.file] for page in guide.PAGES.values()]
 HTML = [*ADDRESSES, "/api/v1/docs"]
 SERVED = [*HTML, "/api/v1/openapi.json"]

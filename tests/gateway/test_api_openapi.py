@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,9 +42,9 @@ from tests.gateway.openapi_document import (
     violations,
 )
 from tests.gateway.pages_gateway import missing
+from tests.parts.local_stack import ROOT
 from tests.rights_table import SCOPES
 
-ROOT = Path(__file__).resolve().parents[2]
 OPEN = ("public", "reference and PIN")  # rights that need no credential
 NASTY_PARAMETERS = (
     "",

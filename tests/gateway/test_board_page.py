@@ -77,7 +77,7 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
     played.answers["ListReferrals"] = listing(rows, [], next_page="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
-    list_request = next(request for rpc, request, _ in played.calls if rpc == "ListReferrals")
+    list_request = played.requests("ListReferrals")[0]
     assert (list_request.order_by, list_request.filter) == (
         r.ORDER_URGENCY,
         r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
 from services.gateway.site.language.words import ENUMS
 from tests import codes_page
+from tests.parts.local_stack import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = codes_page.text()
 
 

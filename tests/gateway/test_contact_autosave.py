@@ -96,11 +96,6 @@ def write_note(page: Page, text: str) -> None:
     page.locator("[name=note]").fill(text)
 
 
-def number_of_new_contacts(line: Line) -> int:
-    """Returns how many contacts the page created."""
-    return sum(rpc == "CreateContact" for rpc, _, _ in line.calls)
-
-
 def triage(line: Line, *questions: str) -> list[c.Answer.ValueType]:
     """Returns the stored answers to these questions."""
     return [getattr(line.contact.triage, question) for question in questions]
@@ -131,7 +126,7 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     assert line.contact.note == "llama desde la terminal"
     # the PIN, which is shown once, stays visible during the call
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
-    assert number_of_new_contacts(line) == 1
+    assert len(line.requests("CreateContact")) == 1
 
 
 def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
@@ -158,7 +153,7 @@ def test_quick_answers_create_one_contact_and_no_answer_is_lost(page: Page, line
         answer(page, question, "no")
     expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
     page.wait_for_load_state("networkidle")
-    assert number_of_new_contacts(line) == 1
+    assert len(line.requests("CreateContact")) == 1
     assert triage(line, *questions) == [c.ANSWER_NO] * 4
 
 
@@ -182,7 +177,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     page.get_by_role("button", name="Guardarlo ahora").click()
     page.wait_for_url(f"**/line/{ID}**")
     assert line.contact.note == "vuelvo a las seis"
-    assert number_of_new_contacts(line) == 1
+    assert len(line.requests("CreateContact")) == 1
 
 
 def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
@@ -297,7 +292,7 @@ def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_th
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     until(lambda: line.contact.triage.still_held == c.ANSWER_NO)
     assert line.contact.note == "vuelvo a las seis"
-    assert number_of_new_contacts(line) == 1
+    assert len(line.requests("CreateContact")) == 1
 
 
 # D26

@@ -199,7 +199,7 @@ def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
     )
     played.answers["ListReadings"] = lambda request: next(answers)
     page = get_sheet(played).text
-    requests = [request for rpc, request, _ in played.calls if rpc == "ListReadings"]
+    requests = played.requests("ListReadings")
     assert [request.page_token for request in requests] == ["", "more"]
     assert page.count("Casa Puentes") >= 2
 
@@ -218,7 +218,7 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
 ) -> None:
     file = get_sheet(played, f".pdf?lang={language}").data
     assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
-    assert "OpenPerson" not in {rpc for rpc, *_ in played.calls}
+    assert played.requests("OpenPerson") == []
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     assert [*map(all_names.organization, organizations)] == [f"O {id_}" for id_ in organizations]
     assert [*map(all_names.service, services)] == [f"S {id_}" for id_ in services]
     assert [*map(all_names.worker, workers)] == [f"W {id_}" for id_ in workers]
-    assert len([rpc for rpc, *_ in played.calls if rpc == "BatchGet"]) == 4
+    assert len(played.requests("BatchGet")) == 4
 
 
 def callback(id_: str) -> c.Callback:

@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
@@ -21,7 +20,7 @@ from services.gateway.edge.credentials import fingerprint
 from services.gateway.edge.gates import THREADS
 from services.gateway.edge.limits import Limits
 from services.gateway.edge.server import Server
-from tests.parts.local_stack import until
+from tests.parts.local_stack import ROOT, until
 
 PATH = "/api/v1/referrals"
 
@@ -175,7 +174,7 @@ def statuses(connections: list[socket.socket]) -> list[bytes]:
 def test_a_caller_has_a_limited_number_of_requests_under_way_and_others_have_their_own(
     gateway: Gateway,
 ) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    guide = (ROOT / "docs" / "api.md").read_text()
     assert server_module.MAX_PER_CALLER == 8
     assert "beyond eight the answer is 503" in guide
     slow_requests = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
 
-from chassis.errors import Unauthenticated, Unavailable
+from chassis.errors import Refusal, Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.edge.clients import NOBODY, Caller, Clients, current_caller
 from tests.gateway.served_gateway import Service, refusing
@@ -15,13 +15,11 @@ from tests.gateway.served_gateway import Service, refusing
 DRAFT = referrals_pb2.CreateReferralRequest()
 
 
-@pytest.fixture
-def clients(service: Service) -> Iterator[Clients]:
-    """Clients of a service that refuses the token "old" as expired."""
+@pytest.fixture(autouse=True)
+def expired_token(service: Service) -> Iterator[None]:
+    """Makes the service refuse the token "old" as expired."""
     service.answer = refuse_old_token
-    clients = Clients(*[f"127.0.0.1:{service.port}"] * 3)
-    yield clients
-    clients.close()
+    yield
     current_caller.set(NOBODY)
 
 
@@ -43,28 +41,28 @@ def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(
     assert service.calls == ["CreateReferral"] * 3
 
 
-def test_a_fresh_token_that_expires_too_is_reported_as_a_busy_service_and_not_as_unauthenticated(
-    clients: Clients, service: Service
+def refuse_key() -> dict[str, str]:
+    raise Unauthenticated("key_invalid")
+
+
+@pytest.mark.parametrize(
+    ("renew", "error", "reason", "call_count"),
+    [
+        (lambda: {"enlace.referrals": "old"}, Unavailable, "service_busy", 2),
+        (None, Unauthenticated, "token_expired", 1),
+        (refuse_key, Unauthenticated, "key_invalid", 1),
+    ],
+    ids=["the fresh token expires, too", "the caller brought the token", "the key was revoked"],
+)
+def test_a_token_that_cannot_be_renewed_is_refused_with_the_reason(
+    clients: Clients,
+    service: Service,
+    renew: Callable[[], dict[str, str]] | None,
+    error: type[Refusal],
+    reason: str,
+    call_count: int,
 ) -> None:
-    current_caller.set(
-        Caller({"enlace.referrals": "old"}, renew=lambda: {"enlace.referrals": "old"})
-    )
-    with pytest.raises(Unavailable, match="service_busy"):
+    current_caller.set(Caller({"enlace.referrals": "old"}, renew=renew))
+    with pytest.raises(error, match=reason):
         clients.referrals.CreateReferral(DRAFT)
-    assert service.calls == ["CreateReferral"] * 2
-
-
-def test_a_caller_who_brought_a_token_has_to_renew_it(clients: Clients, service: Service) -> None:
-    current_caller.set(Caller({"enlace.referrals": "old"}))
-    with pytest.raises(Unauthenticated, match="token_expired"):
-        clients.referrals.CreateReferral(DRAFT)
-    assert service.calls == ["CreateReferral"]
-
-
-def test_a_caller_whose_key_was_revoked_gets_no_fresh_token(clients: Clients) -> None:
-    def refuse_key() -> dict[str, str]:
-        raise Unauthenticated("key_invalid")
-
-    current_caller.set(Caller({"enlace.referrals": "old"}, renew=refuse_key))
-    with pytest.raises(Unauthenticated, match="key_invalid"):
-        clients.referrals.CreateReferral(DRAFT)
+    assert service.calls == ["CreateReferral"] * call_count

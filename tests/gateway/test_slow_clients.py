@@ -21,7 +21,7 @@ from services.gateway.edge import server as server_module
 from services.gateway.edge.gates import THREADS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, pages
-from tests.gateway.served_gateway import NAMES, Gateway, Service, timed
+from tests.gateway.served_gateway import Gateway, Service, all_at, timed
 from tests.parts.local_stack import until
 
 ONE_BYTE_OF_A_THOUSAND = (
@@ -39,9 +39,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def gateway(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(
-        tmp_path_factory.mktemp("gateway"), dict.fromkeys(NAMES, f"127.0.0.1:{service.port}")
-    )
+    gateway = Gateway(tmp_path_factory.mktemp("gateway"), all_at(service))
     yield gateway
     gateway.process.stop()
 
@@ -250,7 +248,7 @@ def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() ->
 def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
     service: Service, tmp_path: Path
 ) -> None:
-    gateway = Gateway(tmp_path, dict.fromkeys(NAMES, f"127.0.0.1:{service.port}"))
+    gateway = Gateway(tmp_path, all_at(service))
     call_began, call_may_end = threading.Event(), threading.Event()
 
     def answer_slowly(rpc: str, context: object) -> None:

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 # Refusals of requests that the document allows, by status and reason: there is a newer version, or
 # another request had the same key.
-UNPREDICTABLE = {(412, "stale_etag"), (422, "request_id_reused")}
+UNPREDICTABLE_REFUSALS = {(412, "stale_etag"), (422, "request_id_reused")}
 # Reasons and fields of refusals that the document cannot predict either. Such rules are: whether a
 # time has come, whether two fields go together, whether an id or a page exists, whether a birthday
 # is in the calendar, and how many ids may be requested in total. An urgency is never lowered; an
@@ -27,7 +27,7 @@ UNPREDICTABLE = {(412, "stale_etag"), (422, "request_id_reused")}
 # hour, an agreement its end, a point both its coordinates, and a narrowed field its name and tier.
 # Errors in the text of a pathway are reported by line and word, because the text has a language of
 # its own that no schema describes.
-FIELDS = re.compile(
+UNPREDICTABLE_ERRORS = re.compile(
     r"out_of_range of"
     r" (.*_time|excluded_worker_ids|line_country|(seen|expire|agreement_expire_before)_date|maximum_.*|day_code|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
     r" of .*|"
@@ -49,14 +49,15 @@ FIELDS = re.compile(
 
 def is_unpredictable(status: int, problem: dict[str, Any]) -> bool:
     """Returns whether only a caller who knows the network could foresee the refusal."""
-    if (status, problem.get("reason")) in UNPREDICTABLE:
+    if (status, problem.get("reason")) in UNPREDICTABLE_REFUSALS:
         return True
     errors = problem.get("errors", [])
     return (
         status == 400
         and bool(errors)
         and all(
-            FIELDS.fullmatch(_reason_and_field(error)) or error["reason"] == "unknown_code"
+            UNPREDICTABLE_ERRORS.fullmatch(_reason_and_field(error))
+            or error["reason"] == "unknown_code"
             for error in errors
         )
     )

@@ -17,7 +17,7 @@ METHODS = {
     for method, operation in item.items()
     if method != "parameters"
 }
-NASTY: list[Any] = [
+NASTY_VALUES: list[Any] = [
     *(None, True, 0, -1, 2**40, 2**70, 1.5, 1e308, "", "x" * 5000, "\x00", "\ud800", "\u202e"),
     *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"),
     *([], [None], [[]], {}, {"a": {}}, {"": None}, {"__proto__": 1}),
@@ -111,7 +111,7 @@ def example(schema: dict[str, Any]) -> Any:
     }.get(kind, {})
 
 
-def garble(body: Any, values: list[Any] = NASTY) -> Iterator[Any]:
+def garble(body: Any, values: list[Any] = NASTY_VALUES) -> Iterator[Any]:
     """Yields the body with each field, also nested, replaced by each bad value."""
     yield from values
     for name, value in body.items():

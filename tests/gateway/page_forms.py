@@ -21,8 +21,8 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, signed_in
 
 WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
-OTHER = "e" * 32
-TYPED = {
+OTHER_ID = "e" * 32
+VALUES_BY_TYPE = {
     "number": "7",
     "date": "2027-01-05",
     "datetime-local": "2027-01-05T10:30",
@@ -114,7 +114,7 @@ class Forms(HTMLParser):
             if kind == "password" or name in SECRETS:
                 form.secrets.append(name)
             elif kind != "hidden":
-                form.typed[name] = TYPED.get(kind, WORDS)
+                form.typed[name] = VALUES_BY_TYPE.get(kind, WORDS)
 
     def handle_data(self, data: str) -> None:
         if self._area:
@@ -188,7 +188,7 @@ class ReceiverServices(PlayedServices):
             ),
             "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
             "GetEmergency": em.Emergency(
-                id=ID, organization_id=OTHER, file_organization_id=ID, referral_id=ID
+                id=ID, organization_id=OTHER_ID, file_organization_id=ID, referral_id=ID
             ),
             "GetEnquiry": enquiry,
             "GetPlan": plan,

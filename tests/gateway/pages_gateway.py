@@ -48,7 +48,7 @@ ALL_ROLES = (
 )
 SECRET = "a-secret-of-a-session-that-nobody-has"
 EXIT = "https://weather.example/today"
-FILLED = "ñ"
+FILLED_TEXT = "ñ"
 """The value of a text in a filled message."""
 
 
@@ -61,7 +61,9 @@ class Patient(Stub):
         def answer(request: Message, timeout: float = 0.0) -> Message:
             response = call(request)
             # Every field of an answer is set, even the token of a next page. That page is empty.
-            return response if getattr(request, "page_token", "") != FILLED else type(response)()
+            return (
+                response if getattr(request, "page_token", "") != FILLED_TEXT else type(response)()
+            )
 
         return answer
 

@@ -15,16 +15,16 @@ from services.gateway.site.language import i18n
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices
 
-NEW = "/referrals/new"
+NEW_REFERRAL = "/referrals/new"
 DRAFT = f"/referrals/{ID}"
-OTHER, POLICE = "b" * 32, "c" * 32
-WITH_SERVICE = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
+OTHER_ID, POLICE = "b" * 32, "c" * 32
+SERVICE_CHOICE = {"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "service_id": ID}
 """The fields of a draft whose service is chosen."""
 
 DISTANT_SHELTER = d.Service(
-    id=OTHER,
+    id=OTHER_ID,
     name="Casa segura",
-    organization_id=OTHER,
+    organization_id=OTHER_ID,
     organization_name="Casa Amanecer",
     department="NI-LE",
 )
@@ -55,7 +55,7 @@ def services_with_draft() -> PlayedServices:
         "GetPerson": p.Person(
             id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
         ),
-        "UpdateReferral": draft(**WITH_SERVICE),
+        "UpdateReferral": draft(**SERVICE_CHOICE),
     }
     return services
 
@@ -67,7 +67,7 @@ def fields_of(page: TestResponse) -> dict[str, str]:
 
 def answer(client: FlaskClient, page: TestResponse, /, **fields: object) -> TestResponse:
     """Answers the question on the page, and sends it."""
-    return client.post(NEW, data={**fields_of(page), **fields})
+    return client.post(NEW_REFERRAL, data={**fields_of(page), **fields})
 
 
 def question(page: TestResponse) -> str:
@@ -85,7 +85,7 @@ def birth_date(client: FlaskClient, years: int) -> str:
 
 def up_to_urgency(client: FlaskClient) -> TestResponse:
     """Answers the first question, about the kind of help; returns the page of the urgency."""
-    return answer(client, client.get(NEW), need_code="HOU.EMG")
+    return answer(client, client.get(NEW_REFERRAL), need_code="HOU.EMG")
 
 
 def up_to_services(client: FlaskClient) -> TestResponse:

@@ -10,7 +10,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, pages, submit
 
-AT = Timestamp(seconds=1_774_000_000)
+TIME = Timestamp(seconds=1_774_000_000)
 NEW_PASSWORD = {
     "password": "la de antes",
     "new_password": "una frase de prueba",
@@ -25,8 +25,8 @@ def played() -> PlayedServices:
     services = PlayedServices()
     services.answers["ListSessions"] = pb.ListSessionsResponse(
         sessions=[
-            pb.Session(id="a" * 32, create_time=AT, last_use_time=AT, current=True),
-            pb.Session(id="b" * 32, create_time=AT, last_use_time=AT),
+            pb.Session(id="a" * 32, create_time=TIME, last_use_time=TIME, current=True),
+            pb.Session(id="b" * 32, create_time=TIME, last_use_time=TIME),
         ]
     )
     return services
@@ -122,7 +122,7 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
 def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=AT, recovery_codes_left=7)
+    played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=TIME, recovery_codes_left=7)
     assert "Le quedan 7 códigos de repuesto" in client.get("/account").text
     played.answers["EndSecondFactor"] = errors.Invalid(("password", "wrong"))
     answer = change(client, "second-factor/end", password="x")
@@ -193,7 +193,7 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
 def test_passkeys_are_added_and_removed_with_the_password(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=AT)
+    phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=TIME)
     played.answers["GetSecondFactor"] = pb.SecondFactor(passkeys_available=True, passkeys=[phone])
     played.answers["BeginPasskey"] = pb.BeginPasskeyResponse(
         challenge="c", options='{"challenge": "Zm9v"}'

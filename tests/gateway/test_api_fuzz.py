@@ -41,7 +41,7 @@ EDGE_CALLERS = ("operator", "manager", "coordinator", "auditor")
 HOTLINE = ["contacts.write", "directory.write", "directory.read"]
 # A caller who ends her own sessions has no credential afterwards; test_api_tokens.py and
 # tests/partners test this.
-LEFT_OUT = {"end_session", "end_sessions", "change_password"}
+SKIPPED_OPERATIONS = {"end_session", "end_sessions", "change_password"}
 EXAMPLES = 3
 
 
@@ -66,7 +66,7 @@ def operations(condition: Callable[[contract.Rules], bool] = lambda rules: True)
     rpcs = [
         rpc for service in SERVICES for rpc in service.methods if condition(contract.rules(rpc))
     ]
-    return {binding.operation_id for rpc in rpcs for binding in bindings(rpc)} - LEFT_OUT
+    return {binding.operation_id for rpc in rpcs for binding in bindings(rpc)} - SKIPPED_OPERATIONS
 
 
 def allowed_to(*, role: str = "", scopes: Sequence[str] = ()) -> set[str]:
@@ -121,9 +121,9 @@ def fuzz(
     stack: LocalStack, folder: Path, credential: str, operation_ids: set[str], phases: str
 ) -> tuple[int, str]:
     """Runs schemathesis on these operations, or on all; returns its exit code and output."""
-    selection = [f"--include-operation-id={name}" for name in sorted(operation_ids - LEFT_OUT)] or [
-        f"--exclude-operation-id={name}" for name in sorted(LEFT_OUT)
-    ]
+    selection = [
+        f"--include-operation-id={name}" for name in sorted(operation_ids - SKIPPED_OPERATIONS)
+    ] or [f"--exclude-operation-id={name}" for name in sorted(SKIPPED_OPERATIONS)]
     header = [f"--header=Authorization: Bearer {credential}"] if credential else []
     run = subprocess.run(
         [

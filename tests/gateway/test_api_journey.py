@@ -12,7 +12,7 @@ import pytest
 from tests.builders import EXPLAINED
 from tests.gateway.openapi_document import (
     METHODS,
-    NASTY,
+    NASTY_VALUES,
     body_of,
     example,
     garble,
@@ -333,7 +333,7 @@ def test_nothing_that_is_sent_breaks_the_stack(stack: LocalStack, path: str, met
     partner = worker(stack, account) if account else system(stack, "Asociación Puentes")
     verb, address = method.upper(), path_of(path)
     if "requestBody" in operation:
-        for garbled in garble(example(body_of(operation["requestBody"])), NASTY[::3]):
+        for garbled in garble(example(body_of(operation["requestBody"])), NASTY_VALUES[::3]):
             answer = partner.raw(verb, address, garbled, If_Match='"1"')
             assert answer.status_code != 500, garbled
     for name in parameters(operation):

@@ -45,7 +45,7 @@ from tests.gateway.pages_gateway import missing
 from tests.parts.local_stack import ROOT
 from tests.rights_table import SCOPES
 
-OPEN = ("public", "reference and PIN")  # rights that need no credential
+OPEN_RIGHTS = ("public", "reference and PIN")  # rights that need no credential
 NASTY_PARAMETERS = (
     "",
     "%00",
@@ -82,10 +82,10 @@ def test_every_route_of_the_api_is_in_the_document_and_names_its_right(api: Flas
     }
     assert routes == set(METHODS)
     roles = {"any worker", "manager", "coordinator", "auditor", "manager or coordinator"}
-    rights = {*OPEN, *roles, *SCOPES}
+    rights = {*OPEN_RIGHTS, *roles, *SCOPES}
     for place, operation in METHODS.items():
         assert operation["x-right"] in rights, place
-        assert ("security" in operation) == (operation["x-right"] in OPEN), place
+        assert ("security" in operation) == (operation["x-right"] in OPEN_RIGHTS), place
 
 
 def test_every_operation_has_a_unique_name_a_summary_and_a_tag() -> None:
@@ -332,7 +332,7 @@ def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_oth
         rules = contract.rules(binding_at[place].rpc)
         right = operation["x-right"]
         if rules.public or rules.scope:
-            assert right in (OPEN if rules.public else (rules.scope,)), place
+            assert right in (OPEN_RIGHTS if rules.public else (rules.scope,)), place
         else:
             roles = {word.removeprefix("any ").upper() for word in right.split(" or ")}
             assert roles <= {*rules.roles}, place

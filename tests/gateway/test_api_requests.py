@@ -26,7 +26,7 @@ from tests.gateway.api_gateway import ID, JWT, KEY, Played, System
 from tests.gateway.openapi_document import METHODS, path_of
 
 NOW = "2026-03-14T09:30:00Z"
-WITH_KEY = {"Authorization": f"Bearer {KEY}"}
+KEY_HEADER = {"Authorization": f"Bearer {KEY}"}
 TOO_LONG = b'{"words": "' + b"a" * 70000 + b'"}'
 
 
@@ -183,7 +183,7 @@ def test_a_body_that_is_malformed_too_large_or_of_another_type_is_refused(
     api: Flask, body: bytes, kind: str, status: int, reason: str
 ) -> None:
     answer: Any = api.test_client().post(
-        "/api/v1/services/search", data=body, content_type=kind, headers=WITH_KEY
+        "/api/v1/services/search", data=body, content_type=kind, headers=KEY_HEADER
     )
     assert (answer.status_code, answer.json["reason"]) == (status, reason)
 
@@ -191,7 +191,7 @@ def test_a_body_that_is_malformed_too_large_or_of_another_type_is_refused(
 def test_a_chunked_body_has_the_same_limit(api: Flask) -> None:
     answer: Any = api.test_client().post(
         "/api/v1/services/search",
-        headers=WITH_KEY | {"Transfer-Encoding": "chunked", "Content-Type": "application/json"},
+        headers=KEY_HEADER | {"Transfer-Encoding": "chunked", "Content-Type": "application/json"},
         environ_overrides={"wsgi.input": BytesIO(TOO_LONG), "wsgi.input_terminated": True},
     )
     assert (answer.status_code, answer.json["reason"]) == (413, "body_too_large")
@@ -360,7 +360,7 @@ def test_the_field_path_of_a_services_refusal_becomes_a_place_in_the_request(
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
 
 
-def test_a_missing_body_is_refused_where_one_is_required_and_no_service_is_called(
+def test_a_missing_body_is_refused_if_one_is_required_and_no_service_is_called(
     system: System, played: Played
 ) -> None:
     """An empty object is a valid body: it creates a file without a name.

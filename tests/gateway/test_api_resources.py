@@ -101,7 +101,7 @@ def test_a_version_that_the_reader_has_is_not_sent_again(system: System, played:
     assert system.get(f"/people/{ID}", If_None_Match='"6"').status_code == 200
 
 
-def test_the_clients_address_is_sent_only_where_guesses_are_counted(
+def test_the_clients_address_is_sent_only_with_calls_that_may_be_guesses(
     system: System, played: Played
 ) -> None:
     system.get("/taxonomy")
@@ -170,7 +170,9 @@ def test_a_page_may_have_fields_besides_its_list(system: System, played: Played)
 # Merge patches
 
 
-def test_a_patch_names_what_changes_and_null_clears(system: System, played: Played) -> None:
+def test_a_patch_changes_the_named_fields_and_null_clears_a_field(
+    system: System, played: Played
+) -> None:
     answer = patch(system, f"/organizations/{ID}", {"phone": None, "languages": ["es"]}, '"2"')
     assert answer.status_code == 200
     request = played.last("UpdateOrganization")

@@ -216,7 +216,7 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
     )
 
 
-def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_what_is_needed(
+def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_the_needed_data(
     played: PlayedServices,
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)

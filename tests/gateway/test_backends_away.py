@@ -267,7 +267,7 @@ def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
 
 
 # D21
-def test_when_no_server_is_ready_a_call_is_refused_and_goes_through_as_soon_as_one_is(
+def test_calls_are_refused_while_no_server_is_ready_and_succeed_once_a_server_is_ready(
     service: Service, clients: Clients
 ) -> None:
     service.set_ready(False)

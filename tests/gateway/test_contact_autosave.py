@@ -180,7 +180,7 @@ def test_the_page_reports_an_ended_session_and_the_text_comes_back_after_signing
     assert len(line.requests("CreateContact")) == 1
 
 
-def test_without_a_connection_the_page_says_so_and_saves_with_the_next_answer(
+def test_the_page_reports_a_lost_connection_and_saves_with_the_next_answer(
     page: Page, line: Line
 ) -> None:
     page.context.set_offline(True)
@@ -253,7 +253,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_d18_the_key_for_no_gives_the_calm_answer_even_where_the_contract_asks_the_opposite(
+def test_d18_the_key_for_no_gives_the_calm_answer_even_if_the_contract_asks_the_opposite(
     page: Page, line: Line
 ) -> None:
     question = page.locator("[data-question=safe_place_tonight]")
@@ -275,7 +275,7 @@ SESSION_ENDED = (
 
 
 # D26
-def test_d26_after_a_sign_out_in_another_tab_the_page_says_so_and_saves_after_the_next_sign_in(
+def test_d26_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sign_in(
     page: Page, line: Line
 ) -> None:
     begin(page, "yes")

@@ -17,8 +17,8 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import (
     DRAFT,
-    OTHER,
-    WITH_SERVICE,
+    OTHER_ID,
+    SERVICE_CHOICE,
     answer,
     draft,
     fields_of,
@@ -59,7 +59,7 @@ def test_matching_is_requested_with_coarse_attributes_only(
     )
 
 
-@pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER, False)])
+@pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER_ID, False)])
 def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notified_at_once(
     referral_id: str, warned: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
@@ -78,8 +78,8 @@ def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notifi
         ({"need_code": "HOU.EMG"}, "urgency"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT, "unsafe_code": 0}, "unsafe"),
         ({"need_code": "HOU.EMG", "urgency": r.URGENCY_URGENT}, "services"),
-        (WITH_SERVICE, "consent"),
-        (WITH_SERVICE | {"receipt_id": ID}, "check"),
+        (SERVICE_CHOICE, "consent"),
+        (SERVICE_CHOICE | {"receipt_id": ID}, "check"),
     ],
 )
 def test_a_draft_continues_where_something_is_missing(
@@ -174,7 +174,7 @@ def test_choosing_a_service_again_after_sending_leads_to_the_referral(
     answer(client, page, service_id=ID)
     played.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
     played.calls.clear()
-    for service_id in (ID, OTHER):
+    for service_id in (ID, OTHER_ID):
         assert answer(client, page, service_id=service_id).location == DRAFT
     assert played.requests("UpdateReferral") == []
 
@@ -194,7 +194,7 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
     played: PlayedServices,
     client: FlaskClient,
 ) -> None:
-    complete_draft = draft(**WITH_SERVICE, receipt_id=ID)
+    complete_draft = draft(**SERVICE_CHOICE, receipt_id=ID)
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     assert f'href="{DRAFT}/{page}"' in client.get(f"{DRAFT}/check").text
     form_token = token_of(client.get(f"{DRAFT}/{page}").text)
@@ -211,7 +211,7 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     contact = f"{DRAFT}/contact"
-    played.answers["GetReferral"] = draft(**WITH_SERVICE, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
     assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text
     page = client.get(contact).text
     assert 'value="none" checked' in page
@@ -235,7 +235,7 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(
-        **WITH_SERVICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
+        **SERVICE_CHOICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
     )
     played.answers["GetReferral"] = complete_draft
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
@@ -253,7 +253,7 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
 def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    complete_draft = draft(**WITH_SERVICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
+    complete_draft = draft(**SERVICE_CHOICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
     complete_draft.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
     send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="")
@@ -295,7 +295,7 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
         (p.SAFE_CHANNEL_PHONE, {}),
     ],
 )
-def test_d19_how_she_arrives_is_asked_if_nobody_may_contact_her(
+def test_d19_her_arrival_is_asked_for_if_nobody_may_contact_her(
     played: PlayedServices,
     client: FlaskClient,
     channel: p.SafeChannel.ValueType,
@@ -305,7 +305,7 @@ def test_d19_how_she_arrives_is_asked_if_nobody_may_contact_her(
     played.answers["GetPerson"] = p.Person(
         id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
     )
-    played.answers["GetReferral"] = draft(**WITH_SERVICE, code="H7JX7J")
+    played.answers["GetReferral"] = draft(**SERVICE_CHOICE, code="H7JX7J")
     form = fields_of(client.get(check))
     assert ("expected" in form, "H7JX7J" in form.get("sign", "")) == (bool(answers), bool(answers))
     assert client.post(check, data={**form, **answers}).status_code == 303
@@ -337,12 +337,12 @@ def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_
 def test_the_list_of_services_marks_the_service_that_declined_before(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    earlier_referral = r.Referral(id=OTHER, service_id=OTHER, state=r.STATE_DECLINED)
-    following_draft = draft(need_code="HOU.EMG", based_on_id=OTHER)
+    earlier_referral = r.Referral(id=OTHER_ID, service_id=OTHER_ID, state=r.STATE_DECLINED)
+    following_draft = draft(need_code="HOU.EMG", based_on_id=OTHER_ID)
     played.answers["GetReferral"] = lambda request: (
-        earlier_referral if request.id == OTHER else following_draft
+        earlier_referral if request.id == OTHER_ID else following_draft
     )
-    services = [d.Service(id=ID, name="Casa Sol"), d.Service(id=OTHER, name="Casa Luna")]
+    services = [d.Service(id=ID, name="Casa Sol"), d.Service(id=OTHER_ID, name="Casa Luna")]
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )

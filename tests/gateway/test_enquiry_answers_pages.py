@@ -12,7 +12,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, missing, send
 
-OTHER = "b" * 32
+OTHER_ID = "b" * 32
 ENQUIRY = f"/enquiries/{ID}"
 MATCHED = e.ENQUIRY_STATE_MATCHED
 
@@ -71,7 +71,7 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
 def test_a_member_that_offered_help_reads_what_happens_next(
     answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
 ) -> None:
-    offer = e.Offer(service_id=OTHER, organization_id=OTHER, answer=answer)
+    offer = e.Offer(service_id=OTHER_ID, organization_id=OTHER_ID, answer=answer)
     played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
     page = client.get(ENQUIRY).text
     has_offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
@@ -97,13 +97,13 @@ def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_t
     reason: str, may_ask_again: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
-        state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER
+        state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER_ID
     )
     played.answers["TakeOffer"] = errors.Conflict("enquiry_cancelled")
     answer = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
     assert answer.status_code == 422
     assert (
-        f'href="/enquiries/new?person={OTHER}"' in answer.text,
+        f'href="/enquiries/new?person={OTHER_ID}"' in answer.text,
         "por ella ya no llega nadie" in answer.text,
         "No hace falta nada más" in answer.text,
     ) == (may_ask_again, True, False)
@@ -127,13 +127,13 @@ def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
 ) -> None:
     offers = [
         e.Offer(service_id=ID, organization_id=ID, answer=e.OFFER_ANSWER_NO),
-        e.Offer(service_id=OTHER, organization_id=ID, answer=e.OFFER_ANSWER_WAITLIST),
+        e.Offer(service_id=OTHER_ID, organization_id=ID, answer=e.OFFER_ANSWER_WAITLIST),
     ]
     for state in (e.ENQUIRY_STATE_CANCELLED, MATCHED):
         closed_enquiry = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
         played.answers["GetEnquiry"] = closed_enquiry
         assert "ya no llega nadie: no guarde el lugar" in client.get(ENQUIRY).text
-    closed_enquiry.taken_service_id = OTHER
+    closed_enquiry.taken_service_id = OTHER_ID
     assert "no guarde el lugar" not in client.get(ENQUIRY).text
 
 
@@ -188,8 +188,8 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
 def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER)
-    assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER}"
+    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
+    assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER_ID}"
 
 
 @pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
@@ -226,8 +226,8 @@ def test_a_message_about_an_enquiry_leads_to_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListMessages"] = n.ListMessagesResponse(
-        messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER)]
+        messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER_ID)]
     )
-    assert f'name="enquiry" value="{OTHER}"' in client.get("/inbox").text
-    answer = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER)
-    assert answer.location == f"/enquiries/{OTHER}"
+    assert f'name="enquiry" value="{OTHER_ID}"' in client.get("/inbox").text
+    answer = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER_ID)
+    assert answer.location == f"/enquiries/{OTHER_ID}"

@@ -23,7 +23,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, missing, submit
 
-OTHER = "0" * 32
+OTHER_ID = "0" * 32
 
 
 def service(**fields: object) -> d.Service:
@@ -247,8 +247,8 @@ def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
 @pytest.mark.parametrize(
     ("rpc", "path", "answer"),
     [
-        ("GetService", "/entry/services", service(organization_id=OTHER)),
-        ("GetLocation", "/entry/places", pb.Location(id=ID, organization_id=OTHER)),
+        ("GetService", "/entry/services", service(organization_id=OTHER_ID)),
+        ("GetLocation", "/entry/places", pb.Location(id=ID, organization_id=OTHER_ID)),
     ],
 )
 def test_the_entries_of_others_are_not_found(
@@ -335,7 +335,7 @@ def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
     assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
 
 
-def test_an_address_opened_before_or_missing_is_reported_where_the_address_is_shown(
+def test_an_address_that_was_opened_before_or_is_missing_is_reported_in_its_place(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     show_referral(played)

@@ -16,7 +16,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, signed_in, submit
 
 WORDS = "nube tambor escalera limon"
-OTHER = "b" * 32
+OTHER_ID = "b" * 32
 
 
 def test_the_sign_in_links_to_the_reset_and_its_answer_is_the_same_for_every_email(
@@ -121,7 +121,7 @@ def manager(played: PlayedServices, visitor: FlaskClient) -> FlaskClient:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     workers = [
         m.Worker(id=ID, name="Ella misma", status=m.WORKER_STATUS_ACTIVE),
-        m.Worker(id=OTHER, name="Rosa", status=m.WORKER_STATUS_ACTIVE),
+        m.Worker(id=OTHER_ID, name="Rosa", status=m.WORKER_STATUS_ACTIVE),
         m.Worker(id="c" * 32, name="Se fue", status=m.WORKER_STATUS_SUSPENDED),
     ]
     played.answers["ListWorkers"] = m.ListWorkersResponse(workers=workers)
@@ -133,9 +133,9 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
 ) -> None:
     page = manager.get("/members").text
     assert re.findall(r'action="(/members/workers/\w+/second-factor)"', page) == [
-        f"/members/workers/{OTHER}/second-factor"
+        f"/members/workers/{OTHER_ID}/second-factor"
     ]
-    path = f"/members/workers/{OTHER}/second-factor"
+    path = f"/members/workers/{OTHER_ID}/second-factor"
     refusal = submit(manager, path, page)
     assert (refusal.status_code, "hable con ella antes" in refusal.text) == (422, True)
     assert played.requests("ResetSecondFactor") == []
@@ -143,7 +143,7 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     assert (answer.status_code, answer.location, played.last("ResetSecondFactor").id) == (
         303,
         "/members?done=second_factor_reset",
-        OTHER,
+        OTHER_ID,
     )
     assert "Le avisamos por correo" in manager.get(answer.location).text
     played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
@@ -157,10 +157,10 @@ def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     enter(visitor)
     member = d.Organization(
-        id=OTHER, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True
+        id=OTHER_ID, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True
     )
     played.answers["GetOrganization"] = member
-    path = f"/directory/organizations/{OTHER}"
+    path = f"/directory/organizations/{OTHER_ID}"
     assert f"{path}/second-factor" not in visitor.get(path).text, (
         "a worker with another manager is helped by that manager"
     )

@@ -21,7 +21,7 @@ from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
 
-NASTY = (
+NASTY_VALUES = (
     "9999-12-31T23:59",
     "0001-01-01",
     "9" * 5000,
@@ -49,7 +49,7 @@ MORE_VALUES = (
     "[]",
 )
 TEXT = st.one_of(
-    st.sampled_from([*NASTY, *MORE_VALUES]),
+    st.sampled_from([*NASTY_VALUES, *MORE_VALUES]),
     st.text(max_size=40),
     st.datetimes().map(lambda at: at.isoformat()),
     st.integers().map(str),
@@ -139,7 +139,7 @@ def test_c16_no_value_in_all_fields_of_a_form_causes_a_server_error(
     fields = fields_of(forms, path)
     assert {
         value[:40]: status
-        for value in NASTY
+        for value in NASTY_VALUES
         if (status := send(client, path, dict.fromkeys(fields, value))) >= 500
     } == {}
 
@@ -162,7 +162,7 @@ def test_c16_no_query_of_an_address_causes_a_server_error(client: FlaskClient, p
     names = sorted(fields_read_in_code())
     statuses = {
         value[:40]: client.get(path, query_string=dict.fromkeys(names, value)).status_code
-        for value in NASTY
+        for value in NASTY_VALUES
         if len(value) <= 5000
     }
     assert {value: status for value, status in statuses.items() if status >= 500} == {}

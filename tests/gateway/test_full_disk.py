@@ -53,7 +53,7 @@ def test_a_full_database_gives_a_503_for_writes_while_reads_continue(
     ), answer.text
 
 
-def test_an_upload_is_accepted_where_no_file_can_be_written(
+def test_an_upload_is_accepted_even_if_no_file_can_be_written(
     tmp_path: Path, service: Service
 ) -> None:
     # not even a line of the log can be written

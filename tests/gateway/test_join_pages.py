@@ -40,7 +40,7 @@ def test_the_link_in_the_email_confirms_the_application(
     assert played.last("ConfirmApplication").token == SECRET
 
 
-def test_an_invalid_link_leads_to_a_page_that_says_so(
+def test_an_invalid_link_leads_to_a_page_that_says_that_it_is_invalid(
     visitor: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmApplication"] = errors.NotFound()

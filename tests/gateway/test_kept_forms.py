@@ -128,7 +128,7 @@ def test_a_sealed_form_that_was_tampered_with_is_not_offered(
     assert sign_in(client, played, altered_page).location == "/today"
 
 
-def test_a_text_that_is_too_long_to_keep_is_not_promised(
+def test_the_page_does_not_promise_to_keep_a_text_that_is_too_long(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = send_late(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())

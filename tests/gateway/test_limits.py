@@ -16,7 +16,7 @@ from services.gateway.edge.limits import CALLERS_PER_ADDRESS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, enter, pages
 
-OTHER = KEY.replace("enl_00", "enl_11")
+OTHER_KEY = KEY.replace("enl_00", "enl_11")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_the_headers_count_down_and_then_a_429_states_when_to_try_again(
 def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:
     while get(client).status_code == 200:
         pass
-    assert get(client, OTHER).status_code == 200
+    assert get(client, OTHER_KEY).status_code == 200
 
 
 def test_callers_without_a_key_are_counted_by_address_and_do_not_delay_others(

@@ -32,7 +32,7 @@ from tests.gateway.served_gateway import (
 from tests.parts.local_stack import until
 
 DIAL = 'href="tel:133"'
-AWAY = errors.Unavailable("service_unreachable")
+SERVICE_DOWN = errors.Unavailable("service_unreachable")
 HOTLINES = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1022")]
 
 
@@ -44,7 +44,7 @@ def played() -> PlayedServices:
 
 
 def take_services_down(played: PlayedServices) -> None:
-    played.answers |= dict.fromkeys(OUTPUTS, AWAY)
+    played.answers |= dict.fromkeys(OUTPUTS, SERVICE_DOWN)
 
 
 def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
@@ -90,7 +90,7 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
 @pytest.mark.parametrize(
     ("refusal", "status"),
     [
-        (AWAY, 503),
+        (SERVICE_DOWN, 503),
         (errors.Exhausted("too_many_requests", 30), 429),
         (RuntimeError("a fault"), 500),
         (errors.NotFound(), 404),
@@ -116,7 +116,7 @@ def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unava
     for refusal, status in (
         (errors.Exhausted("guesses", 60), 429),
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
-        (AWAY, 503),
+        (SERVICE_DOWN, 503),
     ):
         played.answers["GetReferenceStatus"] = refusal
         answer = submit(client, "/my-referral", page, **credential)
@@ -140,7 +140,7 @@ def numbers(**by_country: str) -> ListHotlinesResponse:
 
 @pytest.fixture
 def dead_directory() -> PlayedServices:
-    return PlayedServices({"ListHotlines": AWAY})
+    return PlayedServices({"ListHotlines": SERVICE_DOWN})
 
 
 def line_numbers(lines: Lines, services: PlayedServices) -> dict[str, str]:
@@ -178,7 +178,7 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
     played.answers["ListHotlines"] = numbers(NI="134")
     now.return_value += AGE_SECONDS + 1
     assert line_numbers(lines, played) == {"NI": "134"}
-    played.answers["ListHotlines"] = AWAY
+    played.answers["ListHotlines"] = SERVICE_DOWN
     now.return_value += AGE_SECONDS + 1
     assert [line_numbers(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
     assert len(played.calls) == 3
@@ -187,7 +187,7 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
     assert line_numbers(lines, played) == {"NI": "135"}
 
 
-def test_d17_a_country_is_without_a_line_only_when_the_directory_says_so(
+def test_d17_the_numbers_are_complete_only_after_an_answer_of_the_directory(
     played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
     for services, is_complete in ((dead_directory, False), (played, True)):

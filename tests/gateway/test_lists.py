@@ -24,11 +24,11 @@ from services.gateway.site.backend import lists, names
 from tests.gateway.api_gateway import ID, OUTPUTS, filled
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, realistic, referral
 
-MANY = 450
+ID_COUNT = 450
 MAX_ROWS = 200
 
 
-def ids(first: int = 0, count: int = MANY) -> list[str]:
+def ids(first: int = 0, count: int = ID_COUNT) -> list[str]:
     return [f"{number:032x}" for number in range(first, first + count)]
 
 
@@ -115,7 +115,7 @@ def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_e
     page = page_text(played, path)
     assert f"O {ids(1000)[0]}" in page
     if path == "/line/shift":
-        assert page.count('href="/referrals/') >= MANY
+        assert page.count('href="/referrals/') >= ID_COUNT
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
     page_through(played, "ListOwnExports", "exports", exports)
     page = page_text(played, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
-        min(maximum, MANY),
+        min(maximum, ID_COUNT),
         has_more,
     )
 

@@ -50,7 +50,7 @@ from tests.gateway.pages_gateway import (
 from tests.gateway.served_gateway import Gateway, Service, all_at, crowd, hanging
 from tests.parts.local_stack import until
 
-PASSIVE = {"Passive": "1"}
+PASSIVE_HEADER = {"Passive": "1"}
 """The header of a request that a page makes by itself."""
 ROSA = SignedIn({}, organization_id="a" * 32, secret="rosa", roles=frozenset({"worker"}))
 
@@ -355,8 +355,8 @@ def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, 
 @pytest.mark.parametrize(
     ("path", "headers", "passive"),
     [
-        ("/today", PASSIVE, True),
-        ("/live", PASSIVE, True),
+        ("/today", PASSIVE_HEADER, True),
+        ("/live", PASSIVE_HEADER, True),
         ("/today?auto=1", {}, True),
         ("/today", {}, False),
     ],
@@ -378,11 +378,11 @@ def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
     app.extensions["exchange"]._known.clear()
-    client.get("/live", headers=PASSIVE)
+    client.get("/live", headers=PASSIVE_HEADER)
     client.get("/today")
     assert not played.last("IssueToken").passive
     count_before = len(played.requests("IssueToken"))
-    client.get("/live", headers=PASSIVE)
+    client.get("/live", headers=PASSIVE_HEADER)
     assert len(played.requests("IssueToken")) == count_before, (
         "a token from a click also serves requests by the page itself"
     )
@@ -393,7 +393,7 @@ def test_the_script_learns_of_an_ended_session_and_the_cookie_stays_for_unsent_t
 ) -> None:
     app.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
-    for path, headers in (("/live", {}), ("/live", PASSIVE), ("/today", PASSIVE)):
+    for path, headers in (("/live", {}), ("/live", PASSIVE_HEADER), ("/today", PASSIVE_HEADER)):
         answer = client.get(path, headers=headers)
         has_cookie = "Set-Cookie" in answer.headers
         assert (answer.status_code, answer.data, has_cookie) == (401, b"", False), path
@@ -407,11 +407,11 @@ def test_an_unchanged_referral_is_not_sent_again_and_its_notes_are_not_opened(
     page = client.get(f"/referrals/{ID}").text
     etag = page.split('data-etag="')[1].split('"')[0]
     count_before = len(played.requests("ListReferralEvents"))
-    unchanged = client.get(f"/referrals/{ID}", headers=PASSIVE | {"If-None-Match": etag})
+    unchanged = client.get(f"/referrals/{ID}", headers=PASSIVE_HEADER | {"If-None-Match": etag})
     assert (unchanged.status_code, unchanged.data) == (304, b"")
     assert len(played.requests("ListReferralEvents")) == count_before
     # a reader's own request is always answered
-    for headers in (PASSIVE | {"If-None-Match": "older"}, {"If-None-Match": etag}):
+    for headers in (PASSIVE_HEADER | {"If-None-Match": "older"}, {"If-None-Match": etag}):
         assert client.get(f"/referrals/{ID}", headers=headers).status_code == 200
 
 

@@ -27,7 +27,7 @@ from tests.gateway.pages_gateway import (
 )
 from tests.gateway.test_pages_in_browser import open_pages
 
-SOON = 8_000  # ms: a page checks every 2.5 s, and a version is remembered for 2 s
+PATIENCE_MS = 8_000  # ms: a page checks every 2.5 s, and a version is remembered for 2 s
 
 
 class Desk(PlayedServices):
@@ -83,7 +83,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 def expect_rows(page: Page, count: int) -> None:
     """Waits until the page shows `count` referrals."""
-    expect(page.locator(".row")).to_have_count(count, timeout=SOON)
+    expect(page.locator(".row")).to_have_count(count, timeout=PATIENCE_MS)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     )
     today.fill("#note", "llega a las seis")
     desk.add_referral()
-    expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva", timeout=SOON)
+    expect(today.locator("#live")).to_have_text("Entró 1 remisión nueva", timeout=PATIENCE_MS)
     expect(today.locator("#note")).to_have_value("llega a las seis")
     expect(today.locator(".row")).to_have_count(1)
     today.fill("#note", "")
@@ -159,7 +159,7 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
         history.events.add().CopyFrom(history.events[0])
         history.events[-1].ClearField("clock")
         desk.version += 1
-        expect(events).to_have_count(count_before + 1, timeout=SOON)
+        expect(events).to_have_count(count_before + 1, timeout=PATIENCE_MS)
         expect(page.locator("#do textarea").first).to_have_value("ya viene en camino")
         expect(page.locator("#live")).to_have_text("La página cambió")
         page.goto("about:blank")
@@ -189,14 +189,14 @@ def test_a_page_without_a_connection_states_since_when_it_is_outdated(today: Pag
         "Sin conexión: lo que ve es de las", timeout=40_000
     )
     today.context.set_offline(False)
-    expect(today.locator("#live-stale")).to_be_hidden(timeout=SOON)
+    expect(today.locator("#live-stale")).to_be_hidden(timeout=PATIENCE_MS)
 
 
 def test_the_page_reports_an_ended_session_and_makes_no_further_requests(
     today: Page, desk: Desk
 ) -> None:
     desk.answers["IssueToken"] = errors.Unauthenticated("session_ended")
-    expect(today.locator("#live-stale")).to_contain_text("Su sesión terminó", timeout=SOON)
+    expect(today.locator("#live-stale")).to_contain_text("Su sesión terminó", timeout=PATIENCE_MS)
     expect(today.locator("#live-stale a")).to_have_attribute("href", "/sign-in")
     expect(today.locator(".row")).to_have_count(1)
 
@@ -205,9 +205,9 @@ def test_a_page_that_has_no_list_keeps_its_title_when_something_changes(
     today: Page, desk: Desk
 ) -> None:
     today.goto(today.url.replace("/today", "/account"))
-    with today.expect_response("**/inbox", timeout=SOON):
+    with today.expect_response("**/inbox", timeout=PATIENCE_MS):
         desk.add_referral()
-    with today.expect_response("**/live", timeout=SOON):  # the answer of /inbox is processed
+    with today.expect_response("**/live", timeout=PATIENCE_MS):  # the answer of /inbox is processed
         pass
     expect(today).to_have_title("Mi cuenta")
 

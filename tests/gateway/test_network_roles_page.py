@@ -17,7 +17,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import access
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
 
-ID, COORDINATOR, OTHER = "a" * 32, "d" * 32, "e" * 32
+ID, COORDINATOR, OTHER_ID = "a" * 32, "d" * 32, "e" * 32
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResp
         id=COORDINATOR,
         etag="v3",
         name="Coordinadora",
-        organization_id=OTHER,
+        organization_id=OTHER_ID,
         roles=roles,
         suspension_proposed_by_worker_id=proposed_by,
     )
     invitation = m.Invitation(
-        id=ID, email="auditora@alianza.example", organization_id=OTHER, roles=[c.ROLE_AUDITOR]
+        id=ID, email="auditora@alianza.example", organization_id=OTHER_ID, roles=[c.ROLE_AUDITOR]
     )
     return m.ListNetworkRolesResponse(workers=[worker, *others], invitations=[invitation])
 
@@ -63,11 +63,11 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
     assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="one")
 
 
-def test_the_link_of_an_invitation_on_paper_is_shown_to_whoever_confirms_it(
+def test_the_link_of_an_invitation_on_paper_is_shown_to_the_coordinator_who_confirms_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["ConfirmInvitation"] = m.Invitation(
-        id=ID, organization_id=OTHER, link="https://enlace.example/invitation#x"
+        id=ID, organization_id=OTHER_ID, link="https://enlace.example/invitation#x"
     )
     status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
     assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
@@ -82,7 +82,7 @@ def test_a_coordinator_of_the_same_organisation_cannot_confirm_and_nothing_is_lo
     assert (status, missing(text, *texts)) == (422, [])
 
 
-def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_one_comes_back_filled_in(
+def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_form_comes_back_filled_in(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
@@ -104,7 +104,7 @@ def test_the_page_invites_only_to_network_roles_in_the_coordinators_own_organisa
     """Any other organisation would be refused."""
     assert 'name="organization_id"' not in client.get("/network/roles").text
     played.answers["CreateInvitation"] = m.Invitation(id=ID, unconfirmed=True)
-    fields = {"email": "nueva@alianza.example", "organization_id": OTHER, "roles": "manager"}
+    fields = {"email": "nueva@alianza.example", "organization_id": OTHER_ID, "roles": "manager"}
     send_form(client, "/network/roles", **fields)
     invitation = played.last("CreateInvitation").invitation
     assert (invitation.organization_id, list(invitation.roles)) == ("", [])
@@ -120,7 +120,7 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
     assert played.last("SuspendWorker") == m.SuspendWorkerRequest(
         id=COORDINATOR, etag="v3", request_id="one", reason=m.WORKER_SUSPENSION_REASON_MISUSE
     )
-    played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER)
+    played.answers["ListNetworkRoles"] = accounts(proposed_by=OTHER_ID)
     assert "Con usted son dos" in client.get("/network/roles").text
 
 

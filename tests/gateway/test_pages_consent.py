@@ -22,8 +22,8 @@ from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, send, signed_in
 
-LATER = Timestamp(seconds=4_000_000_000)
-LONG_AGO = Timestamp(seconds=1_180_000_000)
+FUTURE = Timestamp(seconds=4_000_000_000)
+PAST = Timestamp(seconds=1_180_000_000)
 EXPLAINED_CODES = list(vocabulary.TABLES["explained"])
 NO_TO_ALL = {f"answer_{group}": "no" for group in vocabulary.TABLES["field_group"]}
 ANSWERS = {**NO_TO_ALL, "answer_identity": "yes", "answer_health": "yes"}
@@ -387,8 +387,8 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
         giver_code=p.GIVER_AUTHORITY,
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
         recorded_by_worker_id="b" * 32,
-        until_time=LATER,
-        confirm_until_time=LATER,
+        until_time=FUTURE,
+        confirm_until_time=FUTURE,
     )
     confirm = "Confirmar como segunda persona"
     page = client.get(RECEIPT).text
@@ -398,8 +398,8 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     page = client.get(RECEIPT).text
     assert missing(page, "Anótelo otra vez", confirm) == [confirm]
     # the time of the consent is over
-    receipt.until_time.CopyFrom(LONG_AGO)
-    receipt.confirm_until_time.CopyFrom(LONG_AGO)
+    receipt.until_time.CopyFrom(PAST)
+    receipt.confirm_until_time.CopyFrom(PAST)
     page = client.get(RECEIPT).text
     assert missing(page, "hasta que otra persona del equipo", confirm) == [
         "hasta que otra persona del equipo",
@@ -407,10 +407,10 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     ]
 
 
-def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
+def test_b6_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON, until_time=LATER)
+    receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON, until_time=FUTURE)
     played.answers["GetReceipt"] = receipt
     sentence = "Ya no abre nada: lo que dice su expediente cambió"
     assert sentence in client.get(RECEIPT).text
@@ -418,8 +418,8 @@ def test_b6_the_page_of_a_receipt_that_no_longer_opens_anything_says_so(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
-@pytest.mark.parametrize(("until", "is_over"), [(LATER, False), (LONG_AGO, True)])
-def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of_access(
+@pytest.mark.parametrize(("until", "is_over"), [(FUTURE, False), (PAST, True)])
+def test_the_page_of_an_expired_receipt_says_that_it_expired_and_promises_no_end_of_access(
     until: Timestamp, is_over: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReceipt"] = p.Receipt(
@@ -433,7 +433,7 @@ def test_the_page_of_a_receipt_whose_time_is_over_says_so_and_promises_no_end_of
     ) == (is_over, not is_over, True)
 
 
-def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_anything(
+def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_any_data(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     waiting_receipt = p.Receipt(
@@ -441,7 +441,7 @@ def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens
         genuine=True,
         giver_code=p.GIVER_AUTHORITY,
         giver_ground_code=p.GIVER_GROUND_COURT_ORDER,
-        confirm_until_time=LATER,
+        confirm_until_time=FUTURE,
     )
     outdated_receipt = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON)
     live_receipt = p.Receipt(id="b" * 32, genuine=True, giver_code=p.GIVER_PERSON, live=True)

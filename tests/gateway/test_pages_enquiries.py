@@ -19,7 +19,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import Form, PlayedServices, missing, token_of
 from tests.gateway.referral_questions import DISTANT_SHELTER
 
-OTHER = "b" * 32
+OTHER_ID = "b" * 32
 ENQUIRY_FORM = {
     "need_code": "HOU.EMG",
     "urgency": "immediate",
@@ -34,12 +34,12 @@ ENQUIRY_FORM = {
 def played() -> PlayedServices:
     played = PlayedServices()
     service = d.Service(
-        id=OTHER, name="Casa segura", organization_id=OTHER, organization_name="Casa Amanecer"
+        id=OTHER_ID, name="Casa segura", organization_id=OTHER_ID, organization_name="Casa Amanecer"
     )
     own_service = d.Service(
         id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes"
     )
-    unsuitable_service = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER)
+    unsuitable_service = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER_ID)
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[
             d.Match(service=service, verdict=d.VERDICT_FITS),
@@ -92,7 +92,7 @@ def test_the_form_does_not_claim_to_hide_the_department_that_the_services_read(
     assert "Chinandega" in post(client, **ENQUIRY_FORM)[1].partition("Se dice de ella")[2][:200]
 
 
-def test_need_urgency_and_where_she_is_not_safe_are_required_and_the_rest_stays(
+def test_the_need_the_urgency_and_the_answer_about_safety_are_required_and_the_rest_stays(
     client: FlaskClient,
 ) -> None:
     status, page, _ = post(client, age_band="18-24")
@@ -105,7 +105,7 @@ def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
     status, page, _ = post(client, **ENQUIRY_FORM)
     assert (status, "Unas 5 organizaciones" in page) == (200, True)
     request = played.last("PreviewEnquiry")
-    assert list(request.service_ids) == [OTHER]
+    assert list(request.service_ids) == [OTHER_ID]
     assert request.content == e.EnquiryContent(
         need_code="HOU.EMG",
         urgency=r.URGENCY_IMMEDIATE,
@@ -158,7 +158,7 @@ def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excl
         client,
         **ENQUIRY_FORM,
         contact_id=ID,
-        excluded_organization_ids=OTHER,
+        excluded_organization_ids=OTHER_ID,
         keep_unused="1",
         sure="1",
     )
@@ -166,7 +166,7 @@ def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excl
     request = played.last("CreateEnquiry")
     assert (request.contact_id, list(request.excluded_organization_ids), request.keep_unused) == (
         ID,
-        [OTHER],
+        [OTHER_ID],
         True,
     )
     assert request.request_id == "once"
@@ -184,7 +184,7 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
     _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
     assert Form(page).fields["unsafe_departments"] == "NI-LE"
-    exclusions = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER}
+    exclusions = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER_ID}
     for page in (
         post(client, **ENQUIRY_FORM, **exclusions, back="1")[1],
         post(client, need_code="", **exclusions)[1],
@@ -197,7 +197,7 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
     )
 
 
-def test_d23_the_question_where_she_is_not_safe_is_visible_and_needs_an_answer(
+def test_d23_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = client.get("/enquiries/new").text
@@ -221,7 +221,7 @@ def test_d23_the_question_where_she_is_not_safe_is_visible_and_needs_an_answer(
     status, _, _ = post(
         client,
         **ENQUIRY_FORM,
-        excluded_organization_ids=OTHER,
+        excluded_organization_ids=OTHER_ID,
         unsafe_departments="NI-LE",
         sure="1",
     )
@@ -270,7 +270,7 @@ def test_the_page_states_that_more_services_fit_than_one_enquiry_asks(
     has_more: bool,
 ) -> None:
     services = [
-        d.Service(id=f"{number:032x}", organization_id=OTHER) for number in range(fitting_count)
+        d.Service(id=f"{number:032x}", organization_id=OTHER_ID) for number in range(fitting_count)
     ]
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]

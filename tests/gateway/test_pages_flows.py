@@ -21,7 +21,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
 from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, send
 
-OTHER = "f" * 32
+OTHER_ID = "f" * 32
 SIGN_IN = {"email": "a", "password": "b"}
 REFERENCE = {"reference": "7QK4-M2X7", "pin": "4821"}
 ACCEPTANCE = {
@@ -256,7 +256,7 @@ def member(played: PlayedServices) -> d.Organization:
     """Makes the organisation of the page an approved member without a manager; returns it."""
     organization = played.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
-    organization.id, organization.has_manager = OTHER, False
+    organization.id, organization.has_manager = OTHER_ID, False
     organization.status = d.ORGANIZATION_STATUS_APPROVED
     return organization
 
@@ -265,7 +265,7 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     organization = member(played)
-    page = f"/directory/organizations/{OTHER}"
+    page = f"/directory/organizations/{OTHER_ID}"
     answer = send(
         client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr"
     )
@@ -273,16 +273,16 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     request = played.last("CreateInvitation")
     invitation = request.invitation
     assert (invitation.organization_id, invitation.email, invitation.language) == (
-        OTHER,
+        OTHER_ID,
         "directora@casa.example",
         "fr",
     )
     assert list(invitation.roles) == [contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER]
     assert request.request_id
     for status, has_manager, registered_by, has_form in (
-        (d.ORGANIZATION_STATUS_PROBATION, False, OTHER, True),
-        (d.ORGANIZATION_STATUS_APPROVED, True, OTHER, False),
-        (d.ORGANIZATION_STATUS_SUSPENDED, False, OTHER, False),
+        (d.ORGANIZATION_STATUS_PROBATION, False, OTHER_ID, True),
+        (d.ORGANIZATION_STATUS_APPROVED, True, OTHER_ID, False),
+        (d.ORGANIZATION_STATUS_SUSPENDED, False, OTHER_ID, False),
         # the coordinator who registered the member cannot invite its manager
         (d.ORGANIZATION_STATUS_PROBATION, False, ID, False),
     ):
@@ -295,7 +295,7 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     ("page", "action"),
     [
         ("/members", "/members/workers"),
-        (f"/directory/organizations/{OTHER}", f"/directory/organizations/{OTHER}/invite"),
+        (f"/directory/organizations/{OTHER_ID}", f"/directory/organizations/{OTHER_ID}/invite"),
     ],
 )
 def test_without_email_the_page_offers_paper_and_shows_the_link_once(
@@ -316,7 +316,7 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
         missing(refusal.text, "Esta red no envía correos", 'name="on_paper"'),
     ) == (422, [])
     link = "https://enlace.example/invitation#" + "s" * 43
-    played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id=OTHER, link=link)
+    played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id=OTHER_ID, link=link)
     answer = send(client, page, action, on_paper="1", **form)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert played.last("CreateInvitation").invitation.on_paper

@@ -59,7 +59,7 @@ class Elements(HTMLParser):
 
 
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
-PUBLIC = {
+PUBLIC_ENDPOINTS = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
     "signin.enter_code", "signin.begin_with_passkey", "signin.leave", "signin.quick_exit",
     "signin.leave_for_provider", "signin.come_back_from_provider",
@@ -82,7 +82,9 @@ def test_every_page_declares_who_may_open_it_and_only_listed_pages_are_public() 
         if not rule.rule.startswith((*PATHS, *PROBES))
     }
     assert None not in access_of.values()
-    assert {endpoint for endpoint, page in access_of.items() if page and page.is_public} == PUBLIC
+    assert {
+        endpoint for endpoint, page in access_of.items() if page and page.is_public
+    } == PUBLIC_ENDPOINTS
 
 
 def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +98,7 @@ def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.Mon
 def test_without_a_session_only_the_allow_list_opens(visitor: FlaskClient) -> None:
     for endpoint, path in routes(visitor.application):
         answer = visitor.get(path)
-        if endpoint in PUBLIC:
+        if endpoint in PUBLIC_ENDPOINTS:
             assert answer.status_code == 200, endpoint
         elif endpoint == "live.version":  # requested by a script
             assert (answer.status_code, answer.data) == (401, b"")
@@ -119,7 +121,7 @@ def test_a_head_request_changes_no_more_than_a_get(
 
 def test_no_cookie_is_set_before_sign_in(visitor: FlaskClient) -> None:
     for endpoint, path in routes(visitor.application):
-        if endpoint in PUBLIC:
+        if endpoint in PUBLIC_ENDPOINTS:
             assert "Set-Cookie" not in visitor.get(path + "?lang=fr").headers, endpoint
 
 
@@ -175,7 +177,7 @@ def test_every_page_opens_and_has_its_security_headers(client: FlaskClient) -> N
         assert len(page) < 60_000, endpoint
 
 
-def test_error_pages_have_the_security_headers_too(client: FlaskClient) -> None:
+def test_error_pages_have_the_security_policy_and_the_exit(client: FlaskClient) -> None:
     for answer, status in (
         (client.get("/no-such-page"), 404),
         (client.get("/static/no-such-file"), 404),
@@ -352,7 +354,7 @@ def test_quick_exit_leads_away_whatever_is_broken(
         (errors.Unavailable("service_unreachable"), 503),
     ],
 )
-def test_each_refusal_is_a_page_that_says_what_to_do(
+def test_each_refusal_is_a_page_in_words_without_the_code_of_the_reason(
     played: PlayedServices, client: FlaskClient, refusal: errors.Refusal, status: int
 ) -> None:
     played.answers["ListPeople"] = refusal

@@ -419,7 +419,7 @@ def test_pressing_shift_three_times_leaves_the_site_and_typing_with_shift_does_n
         assert requested[-1] == EXIT
 
 
-def test_a_text_area_says_what_still_fits_and_that_a_pasted_text_was_cut(
+def test_a_text_area_states_the_remaining_space_and_that_a_pasted_text_was_cut(
     browser: Browser, site: str
 ) -> None:
     context = browser.new_context(locale="es-NI")

@@ -22,9 +22,9 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, signed_in, token_of
 from tests.gateway.referral_questions import (
-    NEW,
-    OTHER,
-    WITH_SERVICE,
+    NEW_REFERRAL,
+    OTHER_ID,
+    SERVICE_CHOICE,
     answer,
     birth_date,
     draft,
@@ -44,7 +44,7 @@ def played() -> PlayedServices:
 def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    question_pages = [client.get(NEW)]
+    question_pages = [client.get(NEW_REFERRAL)]
     for answers in (
         {"need_code": "HOU.EMG"},
         {"urgency": "urgent"},
@@ -80,16 +80,16 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     assert (referral.person_id, update.referral.etag, update.update_mask.paths) == (
         ID,
         "d1",
-        [*WITH_SERVICE, *unsafe],
+        [*SERVICE_CHOICE, *unsafe],
     )
-    assert {name: getattr(update.referral, name) for name in WITH_SERVICE} == WITH_SERVICE
+    assert {name: getattr(update.referral, name) for name in SERVICE_CHOICE} == SERVICE_CHOICE
     assert len({file.request_id, referral.request_id, update.request_id}) == 3
 
 
 def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    group = d.Service(id=OTHER, name="Grupo de apoyo", organization_name="Fundación Tejer Redes")
+    group = d.Service(id=OTHER_ID, name="Grupo de apoyo", organization_name="Fundación Tejer Redes")
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=group, verdict=d.VERDICT_DOES_NOT_FIT)]
     )
@@ -100,7 +100,7 @@ def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_
     assert re.search(r"<details[^>]* open><summary>1 servicio que no encaja", page)
 
 
-@pytest.mark.parametrize("begin", [NEW, f"{NEW}?service={ID}"])
+@pytest.mark.parametrize("begin", [NEW_REFERRAL, f"{NEW_REFERRAL}?service={ID}"])
 def test_the_first_page_says_that_the_last_answer_stores_the_referral(
     client: FlaskClient, begin: str
 ) -> None:
@@ -113,7 +113,7 @@ def test_the_first_page_says_that_the_last_answer_stores_the_referral(
 def test_a_question_left_unanswered_says_what_to_do(
     client: FlaskClient, answers: list[dict[str, str]], field: str
 ) -> None:
-    page = client.get(NEW)
+    page = client.get(NEW_REFERRAL)
     for fields in (*answers, {}):
         page = answer(client, page, **fields)
     expected = ("Hay un problema", f'href="#{field}"', f'id="{field}-error"')
@@ -145,7 +145,7 @@ def test_no_page_can_be_skipped(
     answers: dict[str, str], page: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     fields = {"page": "services", "service_id": ID, "need_code": "HOU.EMG", **answers}
-    refusal = answer(client, client.get(NEW), **fields)
+    refusal = answer(client, client.get(NEW_REFERRAL), **fields)
     assert (refusal.status_code, fields_of(refusal)["page"]) == (422, page)
     assert played.requests("CreatePerson") == []
 
@@ -192,7 +192,7 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
 
 
 def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
-    page = client.get(NEW)
+    page = client.get(NEW_REFERRAL)
     for answers in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
         page = answer(client, page, **answers)
         form = page.text[page.text.index('<form method="post" action="/referrals/new"') :]
@@ -223,7 +223,7 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
         "kept": html.unescape(sealed_form[1]),
     }
     offer = client.post("/sign-in", data=data)
-    assert f'action="{NEW}"' in offer.text
+    assert f'action="{NEW_REFERRAL}"' in offer.text
     contact = answer(client, offer)
     assert question(contact) == "contact 4/6"
     answers = {"need_code": "HOU.EMG", "urgency": "urgent", "age": "19", "department": "NI-CI"}
@@ -232,7 +232,7 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 
 def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
     data = {**fields_of(up_to_urgency(client)), "urgency": "urgent"}
-    first, second = (fields_of(client.post(NEW, data=data)) for _ in range(2))
+    first, second = (fields_of(client.post(NEW_REFERRAL, data=data)) for _ in range(2))
     for name in ("request_id", "form_token"):  # a new id for each page; a token contains the time
         first[name] = second[name] = ""
     assert first == second
@@ -266,14 +266,14 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     answer(client, page, service_id=ID)
     # the same page, requested again
     second_page = answer(client, page, page="contact")
-    answer(client, second_page, service_id=OTHER)
+    answer(client, second_page, service_id=OTHER_ID)
     for rpc in ("CreatePerson", "CreateReferral"):
         first, second = played.requests(rpc)
         assert first == second, "the services answer a repeated request as before"
-    assert played.last("UpdateReferral").referral.service_id == OTHER
-    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"service_id": OTHER})
+    assert played.last("UpdateReferral").referral.service_id == OTHER_ID
+    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"service_id": OTHER_ID})
     played.calls.clear()
-    assert answer(client, second_page, service_id=OTHER).status_code == 303
+    assert answer(client, second_page, service_id=OTHER_ID).status_code == 303
     assert played.requests("UpdateReferral") == [], "pressed twice"
 
 
@@ -290,7 +290,7 @@ def test_an_invalid_age_is_refused_at_its_field(
     client: FlaskClient, age: str, language: str, sentence: str
 ) -> None:
     about = answer(client, up_to_urgency(client), urgency="urgent")
-    refusal = client.post(f"{NEW}?lang={language}", data={**fields_of(about), "age": age})
+    refusal = client.post(f"{NEW_REFERRAL}?lang={language}", data={**fields_of(about), "age": age})
     expected = ('href="#age"', f'id="age-error">{sentence}', f'value="{age}"')
     assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
 
@@ -320,7 +320,7 @@ def test_the_questions_begin_with_the_first_that_the_contact_leaves_open(
 ) -> None:
     contact.id, contact.etag = ID, "1"
     played.answers["GetContact"] = contact
-    page = client.get(f"{NEW}?contact={ID}")
+    page = client.get(f"{NEW_REFERRAL}?contact={ID}")
     assert (question(page), back_link in page.text) == (first, True)
 
 
@@ -335,7 +335,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
         language="miq",
         department="NI-CI",
     )
-    page = client.get(f"{NEW}?contact={ID}")
+    page = client.get(f"{NEW_REFERRAL}?contact={ID}")
     assert (question(page), missing(page.text, "Albergue", "Emergencia")) == ("about 3/6", [])
     assert {"language": "miq", "department": "NI-CI"}.items() <= fields_of(page).items()
     assert question(answer(client, page, back="1")) == "urgency 2/6", (
@@ -354,7 +354,7 @@ def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
-    page = client.get(f"{NEW}?contact={ID}")
+    page = client.get(f"{NEW_REFERRAL}?contact={ID}")
     assert "urgency" not in fields_of(page)
     refusal = answer(client, page)
     assert (refusal.status_code, 'href="#urgency"' in refusal.text) == (422, True)
@@ -366,7 +366,7 @@ def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
     played.answers["GetPerson"] = p.Person(
         id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es")
     )
-    page = client.get(f"{NEW}?person={ID}")
+    page = client.get(f"{NEW_REFERRAL}?person={ID}")
     assert (question(page), missing(page.text, "K7M2QX", f'href="/people/{ID}">Atrás')) == (
         "need 1/4",
         [],
@@ -445,13 +445,13 @@ def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact
     played.answers["GetContact"] = c.Contact(
         id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE
     )
-    page = answer(client, client.get(f"{NEW}?contact={ID}"), age="19")
+    page = answer(client, client.get(f"{NEW_REFERRAL}?contact={ID}"), age="19")
     page = answer(client, answer(client, page, channel_code="none"), names_nothing="1")
     played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refusal = answer(client, page, service_id=ID, urgency="urgent")
     assert (refusal.status_code, fields_of(refusal)["page"]) == (422, "urgency")
     assert 'name="urgency_reason_code" value="danger_passed"' in refusal.text
-    played.answers["UpdateReferral"] = draft(**WITH_SERVICE)
+    played.answers["UpdateReferral"] = draft(**SERVICE_CHOICE)
     page = answer(client, refusal, urgency="urgent", urgency_reason_code="danger_passed")
     answer(client, page, service_id=ID)
     assert (

@@ -19,7 +19,7 @@ from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import birth_date
 
-LATER = Timestamp(seconds=4_000_000_000)
+FUTURE = Timestamp(seconds=4_000_000_000)
 OPEN_ID, OTHER_ID, ENDED_ID = ("b" * 32, "c" * 32, "d" * 32)
 
 
@@ -32,8 +32,8 @@ def played() -> PlayedServices:
             person_id=ID,
             recipient_organization_id=identifier,
             genuine=True,
-            until_time=LATER,
-            withdraw_time=LATER if identifier == ENDED_ID else None,
+            until_time=FUTURE,
+            withdraw_time=FUTURE if identifier == ENDED_ID else None,
         )
         for identifier in (OPEN_ID, OTHER_ID, ENDED_ID)
     ]

@@ -453,7 +453,7 @@ def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
         (r.SIDE_NETWORK, r.TURN_RECEIVER, "no contesta."),
     ],
 )
-def test_nobody_is_told_to_wait_for_an_organisation_that_is_suspended_or_has_left(
+def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_or_has_left(
     status: d.OrganizationStatus.ValueType,
     side: r.Side.ValueType,
     turn: r.Turn.ValueType,

@@ -22,7 +22,7 @@ from services.gateway.edge.clients import READING_VERBS, ServiceFault
 from services.gateway.site.shell import session
 from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.page_forms import OTHER, WORDS, Form, Forms, OpenServices, ReceiverServices
+from tests.gateway.page_forms import OTHER_ID, WORDS, Form, Forms, OpenServices, ReceiverServices
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     SECRET,
@@ -257,14 +257,14 @@ def test_d26_every_form_made_before_she_signed_in_again_comes_back_to_her(site: 
 def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
     site: Site,
 ) -> None:
-    other_token = site.token("her session", OTHER)
+    other_token = site.token("her session", OTHER_ID)
     unsealed_paths, lost_by_path = [], {}
     for form in site.forms:
         data, answer = site.send(form, other_token)
         assert answer.status_code == 403
         if WORDS in form.typed.values() and WORDS in html.unescape(answer.text):
             unsealed_paths.append(form.path)
-        lost_names = lost_fields(data, sign_in_again(site, form, answer, OTHER), form.path)
+        lost_names = lost_fields(data, sign_in_again(site, form, answer, OTHER_ID), form.path)
         if lost_names:
             lost_by_path[form.path] = lost_names
         site.client(form).set_cookie("s", SECRET)

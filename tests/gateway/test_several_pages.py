@@ -134,7 +134,7 @@ def test_a_rows_own_button_acts_on_that_row_alone(
     assert [request.id for request in played.requests("RemindReferral")] == [IDS[2]]
 
 
-def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_for_that_one(
+def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RemindReferral"] = answer_unless_refused(
@@ -188,7 +188,7 @@ def test_a_form_whose_session_ends_midway_is_kept_until_she_signs_in_again(
 
 
 @pytest.mark.parametrize("data", [{}, {"chosen": ["", ":", "x", ":v3"]}, {"step": "reroute"}])
-def test_a_form_with_nothing_ticked_says_so_at_the_list(
+def test_a_form_with_nothing_ticked_leads_back_to_the_list_with_a_hint(
     played: PlayedServices, client: FlaskClient, data: Any
 ) -> None:
     list_pressing(played, sent_referral(IDS[0]))

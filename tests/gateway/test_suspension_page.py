@@ -20,8 +20,8 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, send, signed_in
 
-OTHER = "b" * 32
-PAGE = f"/directory/organizations/{OTHER}/suspension"
+OTHER_ID = "b" * 32
+PAGE = f"/directory/organizations/{OTHER_ID}/suspension"
 TIME = Timestamp(seconds=1_774_000_000)
 
 
@@ -56,7 +56,7 @@ def member(
 ) -> d.Organization:
     """Returns the member of the page."""
     return d.Organization(
-        id=OTHER,
+        id=OTHER_ID,
         etag="v7",
         status=status,
         name="Casa Luna",
@@ -101,7 +101,7 @@ def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
     )
     assert missing(page, *expected) == []
     assert page.index("Qué le pasa a quién") < page.index("Proponer la suspensión")
-    organization = client.get(f"/directory/organizations/{OTHER}").text
+    organization = client.get(f"/directory/organizations/{OTHER_ID}").text
     assert f'href="{PAGE}"' in organization
     assert "Suspender</button>" not in organization, "no click suspends"
 
@@ -116,7 +116,7 @@ def test_d24_without_a_reason_the_form_comes_back(
     assert send(client, PAGE, etag="v7", reason="harm").status_code == 303
     request = played.last("SuspendOrganization")
     assert (request.id, request.etag, request.reason, request.hold) == (
-        OTHER,
+        OTHER_ID,
         "v7",
         d.SUSPENSION_REASON_HARM,
         False,
@@ -133,17 +133,17 @@ def test_d24_the_proposer_of_a_suspension_waits_and_another_coordinator_confirms
     assert missing(page, "falta otra persona", "Confirmar la suspensión", "Detener ahora") == [
         "Confirmar la suspensión"
     ]
-    played.answers["GetOrganization"] = member(suspension=suspension(OTHER))
+    played.answers["GetOrganization"] = member(suspension=suspension(OTHER_ID))
     page = client.get(PAGE).text
     assert missing(page, "Confirmar la suspensión", "No es lo que dice ser") == []
-    assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER}").text
+    assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER_ID}").text
 
 
 def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER)
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER_ID)
     )
     page = client.get(PAGE).text
     expected = (
@@ -165,8 +165,8 @@ def test_d24_another_coordinator_sees_until_when_a_member_is_held(
     ) == ["Confirmar la suspensión"]
     played.answers["GetOrganization"] = member(
         d.ORGANIZATION_STATUS_SUSPENDED,
-        suspension=suspension(OTHER, waits=False),
-        reinstatement_proposed_by_worker_id=OTHER,
+        suspension=suspension(OTHER_ID, waits=False),
+        reinstatement_proposed_by_worker_id=OTHER_ID,
     )
     lifting = client.get(PAGE).text
     assert (
@@ -192,7 +192,7 @@ def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its
 ) -> None:
     played.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_PROBATION)
     page = client.get(PAGE).text
-    assert f'href="/directory/organizations/{OTHER}#leave"' in page
+    assert f'href="/directory/organizations/{OTHER_ID}#leave"' in page
     assert '<form method="post"' not in page.partition("<main")[2]
 
 
@@ -214,7 +214,7 @@ def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
-        organizations=[member(suspension=suspension(OTHER))]
+        organizations=[member(suspension=suspension(OTHER_ID))]
     )
     page = client.get("/directory/members").text
     assert missing(page, "Esperan a otra persona de la coordinación", "proponen suspenderla") == []
@@ -226,12 +226,12 @@ def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_before
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     played.answers["ListWorkers"] = m.ListWorkersResponse(
-        workers=[m.Worker(id=OTHER, name="Ana", status=m.WORKER_STATUS_ACTIVE, etag="v2")]
+        workers=[m.Worker(id=OTHER_ID, name="Ana", status=m.WORKER_STATUS_ACTIVE, etag="v2")]
     )
     client = enter(pages(played).test_client())
     team = client.get("/members").text
     assert "las claves que están a su nombre dejan de servir" in team
-    suspend = f"/members/workers/{OTHER}/suspend"
+    suspend = f"/members/workers/{OTHER_ID}/suspend"
     answer = send(client, "/members", suspend)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
     assert send(client, "/members", suspend, reason="left").status_code == 303

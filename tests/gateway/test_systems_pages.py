@@ -56,7 +56,7 @@ def attempt(**values: object) -> n.DeliveryAttempt:
     )
 
 
-def test_a_day_is_the_last_24_hours_including_those_in_which_nothing_happened(
+def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     hours = [hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)]
@@ -198,7 +198,7 @@ def test_a_saved_form_is_empty_again_and_a_refused_form_keeps_its_value(
     assert field_value.findall(send(client, page, **{field: value}).text) == [value]
 
 
-def test_a_second_exchange_of_a_secret_is_refused_with_what_to_do(
+def test_a_second_exchange_of_a_secret_is_refused_with_an_explanation(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")

@@ -107,7 +107,7 @@ def tiles(text: str) -> dict[str, int]:
 
 
 # D25
-def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these() -> None:
+def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_rows() -> None:
     arrange = waiting(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
         ListContacts=c.ListContactsResponse(

@@ -133,7 +133,7 @@ def enquiry(state: e.EnquiryState.ValueType, *holding: bool) -> e.Enquiry:
     )
 
 
-UNANSWERED = r.CountReferralsResponse(
+UNANSWERED_NEED = r.CountReferralsResponse(
     unanswered=[r.UnansweredNeed(need_group_code="HOU", department="NI-CI", count=1)]
 )
 
@@ -156,7 +156,7 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "/board",
         COORDINATOR,
         nothing_waits,
-        [waiting(CountReferrals=UNANSWERED)],
+        [waiting(CountReferrals=UNANSWERED_NEED)],
     ),
     (
         "Ninguna remisión está con atraso ni vence en 4 horas, y ningún pedido volvió sin ayuda.",

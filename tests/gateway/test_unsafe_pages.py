@@ -16,10 +16,10 @@ from tests.gateway.pages_gateway import PlayedServices, missing, send
 from tests.gateway.referral_questions import (
     DISTANT_SHELTER,
     DRAFT,
-    NEW,
-    OTHER,
+    NEW_REFERRAL,
+    OTHER_ID,
     POLICE,
-    WITH_SERVICE,
+    SERVICE_CHOICE,
     answer,
     draft,
     fields_of,
@@ -44,7 +44,7 @@ def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.
     )
 
 
-def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
+def test_d23_the_question_about_unsafe_people_and_places_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse(
@@ -55,13 +55,13 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
     assert missing(unsafe_page.text, "Casa Amanecer", "León") == []
     values = fields_of(unsafe_page)
     del values["unsafe_code"]
-    refused_page = client.post(NEW, data=values)
+    refused_page = client.post(NEW_REFERRAL, data=values)
     assert (
         refused_page.status_code,
         'id="unsafe_code-error"' in refused_page.text,
         fields_of(refused_page)["hours"],
     ) == (422, True, "de 9 a 11")
-    refused_page = client.post(NEW, data={**values, "unsafe_code": "named"})
+    refused_page = client.post(NEW_REFERRAL, data={**values, "unsafe_code": "named"})
     assert (
         refused_page.status_code,
         'id="unsafe_organization_ids-error"' in refused_page.text,
@@ -73,13 +73,13 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
         client,
         unsafe_page,
         unsafe_code="nothing",
-        unsafe_organization_ids=OTHER,
+        unsafe_organization_ids=OTHER_ID,
         unsafe_departments="NI-LE",
     )
     assert question(services) == "services 6/6"
     match_request = played.last("MatchServices")
     assert (list(match_request.excluded_organization_ids), list(match_request.excluded_areas)) == (
-        [OTHER],
+        [OTHER_ID],
         ["NI-LE"],
     )
     answer(client, services, service_id=ID)
@@ -88,7 +88,7 @@ def test_d23_the_question_with_whom_or_where_she_is_not_safe_needs_an_answer(
         stored_draft.unsafe_code,
         list(stored_draft.unsafe_organization_ids),
         list(stored_draft.unsafe_departments),
-    ) == (r.UNSAFE_ANSWER_NAMED, [OTHER], ["NI-LE"])
+    ) == (r.UNSAFE_ANSWER_NAMED, [OTHER_ID], ["NI-LE"])
 
 
 def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
@@ -143,7 +143,7 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
 ) -> None:
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
     played.answers["GetReferral"] = draft(
-        **WITH_SERVICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
+        **SERVICE_CHOICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
         unsafe_organization_ids=[POLICE],
         unsafe_departments=["NI-LE"],
     )
@@ -162,8 +162,8 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
 def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"unsafe_code": 0}, receipt_id=ID)
-    played.answers["UpdateReferral"] = draft(**WITH_SERVICE, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"unsafe_code": 0}, receipt_id=ID)
+    played.answers["UpdateReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/unsafe"
     assert send(client, f"{DRAFT}/unsafe").status_code == 422
     saved_page = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
@@ -175,7 +175,7 @@ def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_s
     ("answers", "page"),
     [
         ({"unsafe_departments": ["NI-LE"]}, "services"),
-        ({"unsafe_organization_ids": [OTHER]}, "services"),
+        ({"unsafe_organization_ids": [OTHER_ID]}, "services"),
         ({"unsafe_departments": ["NI-CI"]}, "check"),
         ({"unsafe_organization_ids": [ID]}, "check"),
     ],
@@ -184,9 +184,9 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     played: PlayedServices, client: FlaskClient, answers: dict[str, Any], page: str
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
-        services=[d.Service(id=ID, name="Albergue", organization_id=OTHER, department="NI-LE")]
+        services=[d.Service(id=ID, name="Albergue", organization_id=OTHER_ID, department="NI-LE")]
     )
-    stored_fields = {**WITH_SERVICE, "receiver_organization_id": OTHER, "receipt_id": ID}
+    stored_fields = {**SERVICE_CHOICE, "receiver_organization_id": OTHER_ID, "receipt_id": ID}
     played.answers["GetReferral"] = draft(**stored_fields)
     played.answers["UpdateReferral"] = draft(
         **stored_fields | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
@@ -197,7 +197,7 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
 def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**WITH_SERVICE | {"unsafe_code": 2}, receipt_id=ID)
+    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"unsafe_code": 2}, receipt_id=ID)
     played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
     refusal = send(client, f"{DRAFT}/check", note="Llega sola.")
     assert (refusal.status_code, "Llega sola." in refusal.text) == (422, True)

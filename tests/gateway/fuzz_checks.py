@@ -1,7 +1,7 @@
 """The checks that schemathesis loads into its own process (test_api_fuzz.py).
 
-They replace schemathesis' own check that valid data are accepted, and except refusals that no
-document can predict.
+They replace schemathesis' own check that valid data are accepted, with an exception for refusals
+that no document can predict.
 """
 
 from __future__ import annotations

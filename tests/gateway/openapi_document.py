@@ -87,7 +87,7 @@ def example(schema: dict[str, Any]) -> Any:
     """Returns a value that a schema allows, with every field that may be sent."""
     schema = resolve(schema)
     if "properties" in schema:
-        # of several alternatives, the last
+        # the last of several alternatives
         names = {
             field.get("x-one-of", name): name
             for name, field in schema["properties"].items()

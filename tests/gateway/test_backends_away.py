@@ -150,7 +150,7 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
             with pytest.raises(errors.Unavailable, match="service_busy"):
                 calls.enter_context(gate.passage("one"))
             assert time.monotonic() - begin > 0.15, (
-                "the call waits for one of the caller's own places"
+                "the call waits for one of the places of its caller"
             )
             begin = time.monotonic()
             for caller in ("another", "a third", "a fourth") * 2:

@@ -1,6 +1,6 @@
 """The coordinator's board.
 
-It shows missing help, due referrals, response times, urgent cases, and whom to call about them.
+It shows missing help, due referrals, response times, urgent cases, and the numbers to call.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_a_version_that_could_not_be_refreshed_is_not_given_out_as_current(
     ticket = fetched_version(live)
     time.return_value += MAX_AGE_SECONDS + 0.1
     assert live.cached_version("rosa", ticket) is None
-    assert live.last_version(ROSA) == "1."  # a page is at least as new as that
+    assert live.last_version(ROSA) == "1."  # the page is at least as new as this version
 
 
 ANA = replace(ROSA, organization_id="b" * 32, secret="ana")

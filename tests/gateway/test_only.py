@@ -1,6 +1,6 @@
 """One process for pages and API, or one for each.
 
-The tests check which paths each process answers, and what each never reveals.
+The tests check the paths that each process answers, and the headers that the API must not send.
 """
 
 from __future__ import annotations

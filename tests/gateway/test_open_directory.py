@@ -1,6 +1,6 @@
-"""The public directory: what anybody can read there, and what nobody can.
+"""The public directory: the data that anybody can read, and the data that nobody can read.
 
-The tests also check how a visitor searches, and what she reads when there is nothing to show.
+The tests also check the search, and the pages that have nothing to show.
 """
 
 from __future__ import annotations

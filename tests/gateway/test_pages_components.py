@@ -1,6 +1,6 @@
 """A page is made of the frame and the components of parts.html.
 
-No page has markup of its own for what a component shows, and no page hides a value of the frame.
+No page has markup of its own for a component, and no page hides a value of the frame.
 """
 
 import ast

@@ -95,7 +95,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     third = send_page(client, second, purpose_codes="HOU.EMG", **ANSWERS)
     assert [(page.status_code, ticked_count(page)) for page in (first, second, third)] == [
         (200, 0)
-    ] * 3, "nothing is ticked_count before she answers"
+    ] * 3, "nothing is ticked before she answers"
     assert played.requests("CreateReceipt") + played.requests("UpdateReferral") == []
     assert send_page(client, third, **LAST_ANSWERS).location == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt

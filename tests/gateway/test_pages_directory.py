@@ -402,7 +402,7 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
 
 
 def answer_all(client: FlaskClient, page: str) -> TestResponse:
-    """Answers all questions up to the last one before the form of a service.
+    """Answers all questions before the choice of a service.
 
     The kind of help is not asked if there is only one.
     """

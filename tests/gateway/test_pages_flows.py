@@ -1,6 +1,6 @@
-"""The pages' calls to the services when a person fills them in, and what a refusal shows.
+"""The calls of filled-in pages to the services, and the pages that show a refusal.
 
-Signing in, the first page, capacity, the inbox, webhooks and invitations.
+The pages are the first page, and those of sign-in, capacity, inbox, webhooks and invitations.
 """
 
 from __future__ import annotations

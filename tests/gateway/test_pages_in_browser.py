@@ -59,7 +59,7 @@ _BY_ADDRESS = re.compile(
 )
 _NEW_EACH_TIME = ("form_token", "request_id")
 _checked: set[str] = set()
-ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # the first: no sign-in
+ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # "": a visitor
 
 
 @pytest.fixture(scope="module")

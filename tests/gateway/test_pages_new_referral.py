@@ -274,7 +274,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"service_id": OTHER_ID})
     played.calls.clear()
     assert answer(client, second_page, service_id=OTHER_ID).status_code == 303
-    assert played.requests("UpdateReferral") == [], "pressed twice"
+    assert played.requests("UpdateReferral") == [], "the same choice is not stored twice"
 
 
 @pytest.mark.parametrize("age", ["121", "-1", "diecinueve", "19,5", "1" * 12])

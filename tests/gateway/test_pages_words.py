@@ -46,7 +46,9 @@ def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
     client = enter(pages(PlayedServices()).test_client())
     page = client.get(f"/today?lang={language}").text
     assert missing(page, f'<html lang="{language}"', word) == []
-    assert f'<html lang="{language}"' in client.get("/people").text, "and the session remembers it"
+    assert f'<html lang="{language}"' in client.get("/people").text, (
+        "the session remembers the language"
+    )
 
 
 def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_one() -> None:
@@ -195,9 +197,7 @@ FORBIDDEN = {
 @pytest.mark.parametrize("language", FORBIDDEN)
 def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(language: str) -> None:
     texts = {text for service in SERVICES.values() for text in service.forms_in(language)}
-    assert {
-        text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)
-    } == set()
+    assert {text for text in texts if re.search(FORBIDDEN[language], text, re.IGNORECASE)} == set()
 
 
 def test_no_french_text_has_a_breaking_space_beside_a_punctuation_mark() -> None:

@@ -1,6 +1,6 @@
 """The pages of pathways and plans, with fake services.
 
-The tests check what the services receive from a form, and that a refusal is shown at its field.
+The tests check the requests that a form sends, and that a refusal is shown at its field.
 """
 
 from __future__ import annotations

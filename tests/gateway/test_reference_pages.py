@@ -222,7 +222,7 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
     )
     assert first.status_code == second.status_code == 401
     alert = re.compile(r'role="alert".*?</p>', re.DOTALL)
-    assert alert.findall(first.text) == alert.findall(second.text)
+    assert alert.findall(first.text) == alert.findall(second.text) != []
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(-360, "4 mar 2026"), (-300, "5 mar 2026")])

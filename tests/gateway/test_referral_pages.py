@@ -1,4 +1,4 @@
-"""The page of a referral: its steps, what a refusal shows, and the person's data."""
+"""The page of a referral: its steps, their refusals, and the person's data."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ BUTTONS = {
     f"/network/roles/workers/{ID}/suspend",
     f"/directory/organizations/{ID}/suspension/end",
     "/account/proof",
-    # a form for an organisation other than the reader's: tests/gateway/test_suspension_page.py
+    # the page has this form only for another organisation (test_suspension_page.py)
     f"/directory/organizations/{ID}/suspension",
 }
 """The targets of buttons that no page of these services shows.

@@ -223,7 +223,7 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     page = client.get("/sign-in-provider").text
     assert "No lo pedimos: objetar" in page
     form = {"form_token": token_of(page), "request_id": "one"}
-    assert "Pasados los tres días" in page, "what happens if she does nothing"
+    assert "Pasados los tres días" in page, "the page says what follows if she does nothing"
     answer = client.post("/sign-in-provider", data=form)
     assert answer.status_code == 303
     next_page = client.get(answer.location).text

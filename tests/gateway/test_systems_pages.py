@@ -33,7 +33,7 @@ OTHER_ID = "b" * 32
 
 
 def hour(hours_ago: int, delivered: int, failed: int) -> n.DeliveryHour:
-    """Returns the deliveries of the hour that began `back` hours before the present hour."""
+    """Returns the deliveries of the hour that began `hours_ago` hours before the present hour."""
     start = i18n.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
     return n.DeliveryHour(
         webhook_id=ID, start_time=timestamp(start), delivered=delivered, failed=failed

@@ -62,7 +62,7 @@ def referral_with(**fields: Any) -> Arrange:
 
 
 def accepted_referral(contact_minutes: float) -> Arrange:
-    """Arranges a referral whose first contact is planned for `planned` minutes from now."""
+    """Arranges a referral whose first contact is planned for `contact_minutes` minutes from now."""
     return referral_with(
         state=r.STATE_ACCEPTED,
         side=r.SIDE_RECEIVER,

@@ -168,10 +168,10 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     assert missing(without_email, 'value="of-anybody"', 'value="/inbox"') == []
     played.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
     refusal = submit(client, "/sign-in/passkey", page)
-    assert (
-        refusal.status_code,
-        missing(refusal.text, "por un número", 'id="password"'),
-    ) == (422, [])
+    assert (refusal.status_code, missing(refusal.text, "por un número", 'id="password"')) == (
+        422,
+        [],
+    )
     played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
     signature = {
         "challenge": "of-anybody",

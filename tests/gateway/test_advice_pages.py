@@ -105,13 +105,7 @@ def test_the_second_of_two_coordinators_is_told_that_another_version_was_publish
 def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     client: FlaskClient,
 ) -> None:
-    texts = (
-        "¿Todavía la retienen o la controlan?",
-        "<b>Sí</b>",
-        "Held",
-        "Retenue",
-        "version=2",
-    )
+    texts = ("¿Todavía la retienen o la controlan?", "<b>Sí</b>", "Held", "Retenue", "version=2")
     assert missing(client.get("/advice/still_held").text, *texts) == []
 
 

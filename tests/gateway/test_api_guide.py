@@ -135,9 +135,7 @@ def test_no_other_file_is_served(system: System) -> None:
 # The reference
 
 
-def test_the_reference_lists_every_field_of_every_request_with_its_values(
-    system: System,
-) -> None:
+def test_the_reference_lists_every_field_of_every_request_with_its_values(system: System) -> None:
     text = get(system, "/api/v1/docs").text
     document = openapi()
     described = [

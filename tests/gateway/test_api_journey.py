@@ -19,14 +19,7 @@ from tests.gateway.openapi_document import (
     parameters,
     path_of,
 )
-from tests.gateway.partner_system import (
-    Partner,
-    create_person,
-    own_service,
-    system,
-    tag,
-    worker,
-)
+from tests.gateway.partner_system import Partner, create_person, own_service, system, tag, worker
 from tests.parts.local_stack import LocalStack
 from tests.parts.loops import eventually
 

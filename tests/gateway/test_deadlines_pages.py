@@ -61,11 +61,7 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     )
     changes = {"immediate.decide": "77", "immediate.decide.unit": "days", "silence": "x"}
     answer = publish(client, **changes)
-    texts = (
-        'id="immediate.decide-error"',
-        "Inmediata, Responder: lo más urgente",
-        'value="77"',
-    )
+    texts = ('id="immediate.decide-error"', "Inmediata, Responder: lo más urgente", 'value="77"')
     assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
     assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
     played.answers["PublishDeadlinePolicy"] = errors.Stale()

@@ -188,11 +188,7 @@ def test_choosing_a_service_again_after_sending_leads_to_the_referral(
     ],
 )
 def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(
-    page: str,
-    changes: dict[str, str],
-    target: str,
-    played: PlayedServices,
-    client: FlaskClient,
+    page: str, changes: dict[str, str], target: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(**SERVICE_CHOICE, receipt_id=ID)
     played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
@@ -288,10 +284,7 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
 @pytest.mark.parametrize(
     ("channel", "answers"),
     [
-        (
-            p.SAFE_CHANNEL_NONE,
-            {"expected": "hoy a las siete", "way": "en bus", "company": "sola"},
-        ),
+        (p.SAFE_CHANNEL_NONE, {"expected": "hoy a las siete", "way": "en bus", "company": "sola"}),
         (p.SAFE_CHANNEL_PHONE, {}),
     ],
 )

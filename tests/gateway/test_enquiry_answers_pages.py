@@ -155,12 +155,7 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     assert send(client, ENQUIRY, f"{ENQUIRY}/refer").location == questions
     page = client.get(questions).text
     assert "Pregunta 1 de 1" in page
-    expected = {
-        "enquiry": ID,
-        "need_code": "HOU.EMG",
-        "urgency": "immediate",
-        "age_band": "18-24",
-    }
+    expected = {"enquiry": ID, "need_code": "HOU.EMG", "urgency": "immediate", "age_band": "18-24"}
     assert expected.items() <= Form(page).fields.items()
 
 
@@ -177,11 +172,7 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
         answer_fields["need_code"],
         answer_fields["channel_code"],
         "enquiry" in answer_fields,
-    ) == (
-        "HOU.EMG",
-        "none",
-        False,
-    )
+    ) == ("HOU.EMG", "none", False)
     assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
 
 
@@ -215,11 +206,7 @@ def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
     assert [
         f"/enquiries/{row.id}" in text
         for row in (unanswered_enquiry, taken_enquiry, followed_enquiry)
-    ] == [
-        True,
-        True,
-        False,
-    ]
+    ] == [True, True, False]
 
 
 def test_a_message_about_an_enquiry_leads_to_it(

@@ -118,10 +118,7 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     [
         ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
         (
-            {
-                "giver_code": p.GIVER_BEST_INTEREST,
-                "confirm_until_time": NOW + timedelta(days=80),
-            },
+            {"giver_code": p.GIVER_BEST_INTEREST, "confirm_until_time": NOW + timedelta(days=80)},
             "No abre nada mientras otra persona no lo confirme.",
         ),
         # the account of the worker who recorded it was suspended

@@ -63,11 +63,7 @@ def test_the_headers_count_down_and_then_a_429_states_when_to_try_again(
         last_answer.headers["Retry-After"],
         last_answer.content_type,
         last_answer.json["reason"],
-    ) == (
-        "1",
-        "application/problem+json",
-        "rate_limited",
-    )
+    ) == ("1", "application/problem+json", "rate_limited")
 
 
 def test_another_key_is_served_meanwhile(client: FlaskClient) -> None:

@@ -196,9 +196,7 @@ def test_d17_the_numbers_are_complete_only_after_an_answer_of_the_directory(
         assert lines.complete is is_complete
 
 
-def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(
-    played: PlayedServices,
-) -> None:
+def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(played: PlayedServices) -> None:
     take_services_down(played)
     client = pages(played, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")

@@ -75,10 +75,7 @@ def must_not_be_called(*_: object) -> NoReturn:
 
 
 def fetched_version(
-    live: Live,
-    version: str = "1",
-    worker: SignedIn = ROSA,
-    tokens: tuple[str, str] = ("", ""),
+    live: Live, version: str = "1", worker: SignedIn = ROSA, tokens: tuple[str, str] = ("", "")
 ) -> str:
     """Fetches a version for this worker, and returns her ticket."""
     fetched = live.version(worker, lambda: answer(version, tokens), must_not_be_called)

@@ -297,9 +297,7 @@ def test_a_member_without_public_services_has_no_page(
     assert {answer.status_code for answer in answers} == {404}
 
 
-def test_requests_to_the_public_directory_are_limited(
-    played: PlayedServices,
-) -> None:
+def test_requests_to_the_public_directory_are_limited(played: PlayedServices) -> None:
     visitor = pages(played, caller_rate=1).test_client()
     statuses = [visitor.get("/services").status_code for _ in range(40)]
     assert set(statuses) == {200, 429}

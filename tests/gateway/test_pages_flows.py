@@ -24,11 +24,7 @@ from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, send
 OTHER_ID = "f" * 32
 SIGN_IN = {"email": "a", "password": "b"}
 REFERENCE = {"reference": "7QK4-M2X7", "pin": "4821"}
-ACCEPTANCE = {
-    "token": "a-secret-of-a-link",
-    "name": "Petrona",
-    "password": "una clave muy larga",
-}
+ACCEPTANCE = {"token": "a-secret-of-a-link", "name": "Petrona", "password": "una clave muy larga"}
 
 
 def test_a_wrong_password_keeps_the_email_and_says_what_to_do(
@@ -199,8 +195,7 @@ def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [notice.kind for notice in NOTICES if notice.fact.startswith(("contact.", "callback."))],
+    "kind", [notice.kind for notice in NOTICES if notice.fact.startswith(("contact.", "callback."))]
 )
 def test_a_notice_about_the_line_leads_to_its_contacts_and_calls(
     kind: str, played: PlayedServices, client: FlaskClient

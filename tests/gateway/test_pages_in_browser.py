@@ -143,9 +143,7 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
         assert faults_of(browser, site, paths(bool(role), role), signed=bool(role)) == []
 
 
-def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(
-    browser: Browser,
-) -> None:
+def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browser: Browser) -> None:
     played = PlayedServices()
     played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)
     with served(pages(played)) as site:

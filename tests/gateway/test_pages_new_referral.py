@@ -178,11 +178,7 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
-    for to, answers in (
-        ("about", {"age": "16"}),
-        ("need", {}),
-        ("urgency", {"urgency": "normal"}),
-    ):
+    for to, answers in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
         page = answer(client, page, to=to)
         assert question(page).startswith(to)
         page = answer(client, page, **answers)
@@ -295,9 +291,7 @@ def test_an_invalid_age_is_refused_at_its_field(
     assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
 
 
-def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(
-    client: FlaskClient,
-) -> None:
+def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: FlaskClient) -> None:
     page = answer(client, answer(client, up_to_urgency(client), urgency="urgent"), age="22")
     page = answer(client, page, channel_code="phone", birth_date=birth_date(client, 14))
     assert (question(page), 'href="#birth_date"' in page.text) == ("contact 4/6", True)
@@ -432,11 +426,7 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
         refused_page.status_code,
         fields_of(refused_page)["page"],
         sentence in refused_page.text,
-    ) == (
-        422,
-        page_name,
-        True,
-    )
+    ) == (422, page_name, True)
 
 
 def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(

@@ -99,8 +99,7 @@ def test_d25_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_wa
     token = token_of(client.get("/line/new").text)
     service.answer = refusing("store_unavailable", "UNAVAILABLE", only=failing_rpc)
     text = client.post(
-        f"/plans/{ID}/refer/housing",
-        data={"form_token": token, "etag": "", "request_id": "1" * 32},
+        f"/plans/{ID}/refer/housing", data={"form_token": token, "etag": "", "request_id": "1" * 32}
     ).text
     assert ("Puede que se haya guardado." in text, "No se guardó nada." in text) == (
         may_be_saved,

@@ -61,11 +61,11 @@ def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
 ) -> None:
     hours = [hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)]
     day = pictures.day(hours, i18n.now())
-    assert (
-        len(day),
-        sum(bar.delivered for bar in day),
-        sum(bar.failed for bar in day),
-    ) == (pictures.HOURS, 1001, 4)
+    assert (len(day), sum(bar.delivered for bar in day), sum(bar.failed for bar in day)) == (
+        pictures.HOURS,
+        1001,
+        4,
+    )
     played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True)
     played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=hours)
     page = client.get(f"/webhooks/{ID}").text

@@ -65,10 +65,7 @@ def test_d23_the_question_about_unsafe_people_and_places_needs_an_answer(
     assert (
         refused_page.status_code,
         'id="unsafe_organization_ids-error"' in refused_page.text,
-    ) == (
-        422,
-        True,
-    )
+    ) == (422, True)
     services = answer(
         client,
         unsafe_page,
@@ -148,10 +145,9 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
         unsafe_departments=["NI-LE"],
     )
     form = fields_of(client.get(f"{DRAFT}/unsafe"))
-    assert (form["unsafe_organization_ids"], form.pop("unsafe_departments")) == (
-        POLICE,
-        "NI-LE",
-    ), "a named organisation is kept, though none of the listed services belongs to it"
+    assert (form["unsafe_organization_ids"], form.pop("unsafe_departments")) == (POLICE, "NI-LE"), (
+        "a named organisation is kept, though none of the listed services belongs to it"
+    )
     answer_page = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
     assert (answer_page.status_code, "unsafe_departments" in fields_of(answer_page)) == (200, False)
     assert played.requests("UpdateReferral") == []

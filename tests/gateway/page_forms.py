@@ -156,7 +156,7 @@ class ReceiverServices(PlayedServices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sent = r.Referral(
+        referral = r.Referral(
             id=ID,
             etag="v1",
             state=r.STATE_ACCEPTED,
@@ -174,7 +174,7 @@ class ReceiverServices(PlayedServices):
         plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
         plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)
         self.answers |= {
-            "GetReferral": sent,
+            "GetReferral": referral,
             "ListReferralEvents": r.ListReferralEventsResponse(),
             "GetReceipt": p.Receipt(
                 id=ID,

@@ -33,54 +33,60 @@ def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: LocalSt
 
 
 def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalStack) -> None:
-    first, second, other_member = (
+    first_coordinator, second_coordinator, outside_coordinator = (
         worker(stack, email)
         for email in ("coordinacion@coalicion", "segunda@coalicion", "coordinacion@gobernacion")
     )
     fields = {"name": "Casa de prueba (demo)", "type": "shelter", "country": "NI"}
-    member = first.create("/organizations", fields)
+    member = first_coordinator.create("/organizations", fields)
     assert member["status"] == "probation"
     path = f"/organizations/{member['id']}"
 
     def refusal(by: Partner, verb: str, body: Any = None) -> tuple[int, str, list[tuple[str, str]]]:
         return by.refusal("POST", f"{path}/{verb}", body, If_Match=tag(member))
 
-    assert refusal(first, "approve") == (409, "evidence_missing", [])
+    assert refusal(first_coordinator, "approve") == (409, "evidence_missing", [])
     for number, kind in enumerate(
         ("registration", "references", "references", "safeguarding_policy", "agreement")
     ):
         evidence = {"kind": kind, "reference": f"EXP-{number} (demo)", "seen_date": day(-1)}
         if kind == "agreement":
             evidence["expire_date"] = day(300)
-        member = first.post(f"{path}/evidence", evidence, If_Match=tag(member))
-    member = first.post(f"{path}/approve", If_Match=tag(member))
+        member = first_coordinator.post(f"{path}/evidence", evidence, If_Match=tag(member))
+    member = first_coordinator.post(f"{path}/approve", If_Match=tag(member))
     assert member["status"] == "probation", "one of two approvals"
-    assert refusal(first, "approve") == (409, "second_person_required", [])
-    member = second.post(f"{path}/approve", If_Match=tag(member))
+    assert refusal(first_coordinator, "approve") == (409, "second_person_required", [])
+    member = second_coordinator.post(f"{path}/approve", If_Match=tag(member))
     assert member["status"] == "approved"
-    assert refusal(second, "suspend") == (400, "invalid_fields", [("/reason", "required")])
+    assert refusal(second_coordinator, "suspend") == (
+        400,
+        "invalid_fields",
+        [("/reason", "required")],
+    )
     for by, verb, body, status in (
-        (second, "suspend", {"reason": "harm"}, "approved"),
-        (other_member, "suspend", {}, "suspended"),
-        (second, "reinstate", {}, "suspended"),
-        (other_member, "reinstate", {}, "approved"),
-        (second, "suspend", {"reason": "front", "hold": True}, "suspended"),
-        (second, "reinstate", {}, "suspended"),
-        (other_member, "reinstate", {}, "approved"),
+        (second_coordinator, "suspend", {"reason": "harm"}, "approved"),
+        (outside_coordinator, "suspend", {}, "suspended"),
+        (second_coordinator, "reinstate", {}, "suspended"),
+        (outside_coordinator, "reinstate", {}, "approved"),
+        (second_coordinator, "suspend", {"reason": "front", "hold": True}, "suspended"),
+        (second_coordinator, "reinstate", {}, "suspended"),
+        (outside_coordinator, "reinstate", {}, "approved"),
     ):
         member = by.post(f"{path}/{verb}", body, If_Match=tag(member))
         assert member["status"] == status, (verb, body)
-    assert all(second.get(f"{path}/{part}") for part in ("access", "work", "webhook-count"))
-    assert refusal(first, "reinstate") == (409, "illegal_transition", [])
+    assert all(
+        second_coordinator.get(f"{path}/{part}") for part in ("access", "work", "webhook-count")
+    )
+    assert refusal(first_coordinator, "reinstate") == (409, "illegal_transition", [])
     fields = {"type": "ngo", "hotline_number": "000-777"}
-    assert first.refusal("PATCH", path, fields, If_Match=tag(member)) == (
+    assert first_coordinator.refusal("PATCH", path, fields, If_Match=tag(member)) == (
         409,
         "two_people_required",
         [],
     )
-    member = first.post(f"{path}/propose-change", fields, If_Match=tag(member))
+    member = first_coordinator.post(f"{path}/propose-change", fields, If_Match=tag(member))
     assert (member["type"], member["proposal"]["type"]) == ("shelter", "ngo")
-    member = second.post(f"{path}/confirm-change", If_Match=tag(member))
+    member = second_coordinator.post(f"{path}/confirm-change", If_Match=tag(member))
     assert member.items() >= fields.items()
 
 

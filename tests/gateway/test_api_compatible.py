@@ -33,8 +33,8 @@ def body(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def schema(document: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = document["components"]["schemas"][name]
-    return found
+    result: dict[str, Any] = document["components"]["schemas"][name]
+    return result
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,11 @@ def schema(document: dict[str, Any], name: str) -> dict[str, Any]:
 def test_a_change_that_would_break_a_client_is_found(
     change: Callable[[dict[str, Any]], Any], expected: str
 ) -> None:
-    changed = copy.deepcopy(CURRENT)
-    change(changed)
-    assert [line for line in narrowed(Document(CURRENT), Document(changed)) if expected in line]
+    changed_document = copy.deepcopy(CURRENT)
+    change(changed_document)
+    assert [
+        line for line in narrowed(Document(CURRENT), Document(changed_document)) if expected in line
+    ]
 
 
 def test_a_change_that_accepts_more_is_allowed() -> None:

@@ -154,8 +154,8 @@ def test_the_reference_lists_every_field_of_every_request_with_its_values(system
                 key for key, field in schema["properties"].items() if not field.get("readOnly")
             }
             assert writable <= rows.keys(), name
-            required = {key for key in writable if rows[key].required}
-            assert required == writable & set(schema.get("required", ())), name
+            required_names = {key for key in writable if rows[key].required}
+            assert required_names == writable & set(schema.get("required", ())), name
 
 
 PARAMETERS = {

@@ -137,8 +137,8 @@ def test_objects_of_others_do_not_exist_for_a_partner(puentes: Partner, luna: Pa
 def test_a_request_sent_twice_acts_once(puentes: Partner) -> None:
     key = f"order-{time.time_ns()}"
     body = {"coarse": {"country": "NI"}}
-    first = puentes.create("/people", body, Idempotency_Key=key)
-    assert puentes.create("/people", body, Idempotency_Key=key) == first
+    first_person = puentes.create("/people", body, Idempotency_Key=key)
+    assert puentes.create("/people", body, Idempotency_Key=key) == first_person
     other_body = {"coarse": {"country": "SV"}}
     assert puentes.refusal("POST", "/people", other_body, Idempotency_Key=key) == (
         422,

@@ -130,14 +130,14 @@ def test_the_next_page_is_a_link_that_keeps_the_filters(system: System, played: 
     link = re.fullmatch(r'</api/v1(.+)>; rel="next"', answer.headers["Link"])
     assert link
     played.answers["ListReferrals"] = referrals_pb2.ListReferralsResponse()
-    last = system.get(link[1])
+    last_page = system.get(link[1])
     request = played.last("ListReferrals")
     assert (request.page_token, request.page_size, list(request.filter.states)) == (
         "a-b_C9",
         1,
         [referrals_pb2.STATE_SENT, referrals_pb2.STATE_ACCEPTED],
     )
-    assert ("Link" in last.headers, last.json) == (False, {"items": []})
+    assert ("Link" in last_page.headers, last_page.json) == (False, {"items": []})
 
 
 def test_a_search_continues_with_a_cursor_in_its_body(system: System, played: Played) -> None:
@@ -187,8 +187,12 @@ def patch(system: System, path: str, body: Any, etag: str = '"1"') -> Any:
 def test_a_patch_of_part_of_an_object_keeps_the_rest_of_the_object(
     system: System, played: Played
 ) -> None:
-    stored = directory_pb2.Eligibility(minimum_age=18, maximum_age=60, takes_dependants=True)
-    played.answers["GetService"] = directory_pb2.Service(id=ID, etag="2", eligibility=stored)
+    stored_eligibility = directory_pb2.Eligibility(
+        minimum_age=18, maximum_age=60, takes_dependants=True
+    )
+    played.answers["GetService"] = directory_pb2.Service(
+        id=ID, etag="2", eligibility=stored_eligibility
+    )
     patch(system, f"/services/{ID}", {"eligibility": {"maximum_age": None, "minimum_age": 16}})
     request = played.last("UpdateService")
     assert list(request.update_mask.paths) == ["eligibility"]

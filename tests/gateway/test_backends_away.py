@@ -219,19 +219,23 @@ def clients_of(*services: Service | RejectingServer) -> closing[Clients]:
 
 # 12
 def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies() -> None:
-    with Service() as first, Service() as second, clients_of(first, second) as clients:
+    with (
+        Service() as first_server,
+        Service() as second_server,
+        clients_of(first_server, second_server) as clients,
+    ):
 
         def both_are_called() -> bool:
             clients.people.ListPeople(PEOPLE)
-            return bool(first.calls and second.calls)
+            return bool(first_server.calls and second_server.calls)
 
         until(both_are_called, 5)  # the second connection comes a moment later
-        first.calls.clear()
-        second.calls.clear()
+        first_server.calls.clear()
+        second_server.calls.clear()
         for _ in range(40):
             clients.people.ListPeople(PEOPLE)
-        assert (len(first.calls), len(second.calls)) == (20, 20)
-        first.stop()
+        assert (len(first_server.calls), len(second_server.calls)) == (20, 20)
+        first_server.stop()
         for _ in range(20):
             clients.people.ListPeople(PEOPLE)
             clients.referrals.CreateReferral(DRAFT)

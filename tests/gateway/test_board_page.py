@@ -83,10 +83,10 @@ def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
         r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),
     )
     assert 'href="/board?page=the-next"' in page
-    second = client.get("/board?page=the-next").text
+    second_page = client.get("/board?page=the-next").text
     assert played.last("ListReferrals").page_token == "the-next"
     links = [f"/referrals/{row.id}" for row in rows]
-    assert missing(second, *links, "<path", "Volver al comienzo") == ["<path"]
+    assert missing(second_page, *links, "<path", "Volver al comienzo") == ["<path"]
 
 
 def test_urgent_referrals_are_above_the_charts(client: FlaskClient) -> None:

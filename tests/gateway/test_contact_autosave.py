@@ -239,17 +239,17 @@ def test_a_link_stays_on_the_page_when_nothing_could_be_saved_and_leaves_at_the_
 
 def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: Line) -> None:
     begin(page, "no")
-    saved = threading.Event()
+    save_began = threading.Event()
 
     def update_and_signal(request: c.UpdateContactRequest) -> c.Contact:
-        saved.set()
+        save_began.set()
         return line.update(request)
 
     line.answers["UpdateContact"] = update_and_signal
     write_note(page, "llama desde la terminal")
     # as with the browser's back key: no field loses the focus before the page is left
     page.evaluate("location.assign('/today')")
-    assert saved.wait(30)
+    assert save_began.wait(30)
     assert line.contact.note == "llama desde la terminal"
 
 

@@ -73,12 +73,12 @@ def save(client: FlaskClient, path: str, **fields: object) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def change(field: str, old: str, new: str, time: str) -> pb.FieldChange:
+def change(field: str, old_value: str, new_value: str, time: str) -> pb.FieldChange:
     return pb.FieldChange(
         field=field,
         worker_id=ID,
-        old_value=old,
-        new_value=new,
+        old_value=old_value,
+        new_value=new_value,
         change_time=datetime.fromisoformat(time),  # type: ignore[arg-type]  # the stubs lack it
     )
 

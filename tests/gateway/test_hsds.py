@@ -297,12 +297,12 @@ def test_unsupported_parameters_are_refused(
 def test_answers_may_be_cached_for_a_while_and_then_revalidated(
     api: Flask, open_directory: Played
 ) -> None:
-    first = get(api, "/services")
-    assert (first.headers["Cache-Control"], first.headers["Access-Control-Allow-Origin"]) == (
+    answer = get(api, "/services")
+    assert (answer.headers["Cache-Control"], answer.headers["Access-Control-Allow-Origin"]) == (
         "public, max-age=300",
         "*",
     )
-    unchanged = get(api, "/services", If_None_Match=first.headers["ETag"])
+    unchanged = get(api, "/services", If_None_Match=answer.headers["ETag"])
     assert (unchanged.status_code, unchanged.data) == (304, b"")
 
 

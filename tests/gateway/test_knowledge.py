@@ -88,7 +88,7 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
 
 
 @pytest.mark.parametrize(
-    ("confirmed", "due", "expected"),
+    ("confirmations", "due", "expected"),
     [
         ([False], 2, "Tienen que confirmar hasta el"),
         ([False], -1, "y todavía no lo hicieron"),
@@ -98,12 +98,12 @@ def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
     ],
 )
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
-    played: PlayedServices, confirmed: list[bool], due: int, expected: str
+    played: PlayedServices, confirmations: list[bool], due: int, expected: str
 ) -> None:
     withdrawn_receipt = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn_receipt])
     referrals = []
-    for is_confirmed in confirmed:
+    for is_confirmed in confirmations:
         clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
         clock.due_time.FromDatetime(NOW + timedelta(days=due))
         if is_confirmed:

@@ -106,20 +106,20 @@ def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
 
 @pytest.mark.parametrize("path", ["/line/new", CONTACT])
 @pytest.mark.parametrize(
-    ("typed", "expected"),
+    ("text", "expected"),
     [
         ("ayer a las 8", "escriba el día y la hora así: 2026-11-29 14:30"),
         ("0026-11-29T14:30", "está fuera de lo permitido; revise la cifra o la fecha"),
     ],
 )
 def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
-    played: PlayedServices, client: FlaskClient, path: str, typed: str, expected: str
+    played: PlayedServices, client: FlaskClient, path: str, text: str, expected: str
 ) -> None:
-    answer = send(client, path, danger_now="yes", note="llama sola", assault_time=typed)
+    answer = send(client, path, danger_now="yes", note="llama sola", assault_time=text)
     assert (answer.status_code, answer.text.count(expected)) == (422, 2)
     assert 'href="#assault_time"' in answer.text
     assert 'name="etag" value="e1"' in answer.text, "the change of a colleague is not overwritten"
-    assert missing(answer.text, typed, "llama sola</textarea>") == []
+    assert missing(answer.text, text, "llama sola</textarea>") == []
     assert played.requests("CreateContact") + played.requests("UpdateContact") == []
 
 

@@ -28,8 +28,8 @@ ID_COUNT = 450
 MAX_ROWS = 200
 
 
-def ids(first: int = 0, count: int = ID_COUNT) -> list[str]:
-    return [f"{number:032x}" for number in range(first, first + count)]
+def ids(start: int = 0, count: int = ID_COUNT) -> list[str]:
+    return [f"{number:032x}" for number in range(start, start + count)]
 
 
 def page_through(played: PlayedServices, rpc: str, field: str, rows: Sequence[Message]) -> None:
@@ -176,8 +176,8 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     page = page_text(played, f"/line/{ID}")
     links = [
         f'href="/{kind}/{id_}"'
-        for kind, first in (("enquiries", 0), ("referrals", 1000))
-        for id_ in ids(first)[:maximum]
+        for kind, start in (("enquiries", 0), ("referrals", 1000))
+        for id_ in ids(start)[:maximum]
     ]
     assert (missing(page, *links), page.count("Hay más: aquí caben 400.")) == ([], 2 * has_more)
 

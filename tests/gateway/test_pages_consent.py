@@ -90,14 +90,14 @@ def set_draft(played: PlayedServices, age: r.AgeBand.ValueType) -> None:
 def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    first = client.get(CONSENT)
-    second = send_page(client, first, explained_codes=EXPLAINED_CODES)
-    third = send_page(client, second, purpose_codes="HOU.EMG", **ANSWERS)
-    assert [(page.status_code, ticked_count(page)) for page in (first, second, third)] == [
-        (200, 0)
-    ] * 3, "nothing is ticked before she answers"
+    points_page = client.get(CONSENT)
+    answers_page = send_page(client, points_page, explained_codes=EXPLAINED_CODES)
+    manner_page = send_page(client, answers_page, purpose_codes="HOU.EMG", **ANSWERS)
+    assert [
+        (page.status_code, ticked_count(page)) for page in (points_page, answers_page, manner_page)
+    ] == [(200, 0)] * 3, "nothing is ticked before she answers"
     assert played.requests("CreateReceipt") + played.requests("UpdateReferral") == []
-    assert send_page(client, third, **LAST_ANSWERS).location == f"/referrals/{ID}/check"
+    assert send_page(client, manner_page, **LAST_ANSWERS).location == f"/referrals/{ID}/check"
     receipt = played.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
     assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
@@ -109,7 +109,7 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-02T05:59:00Z", "the whole day in Managua"
     assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
-    send_page(client, third, **LAST_ANSWERS)
+    send_page(client, manner_page, **LAST_ANSWERS)
     first_request, second_request = played.requests("CreateReceipt")
     assert first_request.request_id == second_request.request_id, (
         "the form sent twice makes one receipt"
@@ -142,7 +142,7 @@ def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient)
 def test_no_to_the_rest_answers_every_open_group_with_no(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    third = send_page(
+    manner_page = send_page(
         client,
         second_page(client),
         purpose_codes="HOU",
@@ -150,17 +150,17 @@ def test_no_to_the_rest_answers_every_open_group_with_no(
         answer_health="no",
         no_to_the_rest="1",
     )
-    assert third.status_code == 200
-    send_page(client, third, **LAST_ANSWERS)
+    assert manner_page.status_code == 200
+    send_page(client, manner_page, **LAST_ANSWERS)
     assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
 def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_helped(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    second = second_page(client)
+    answers_page = second_page(client)
     for answers in ({"no_to_the_rest": "1"}, NO_TO_ALL):
-        answer = send_page(client, second, purpose_codes="HOU", **answers)
+        answer = send_page(client, answers_page, purpose_codes="HOU", **answers)
         assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
     previous_page = send_page(client, answer, back="1")
     assert ticked_count(previous_page) == len(NO_TO_ALL), "her answers can be changed"
@@ -168,14 +168,16 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
 
 
 def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
-    second = send_page(client, last_page(client), back="1", **LAST_ANSWERS)
-    assert ticked_count(second) == len(ANSWERS)
-    first = send_page(client, second, back="1", purpose_codes="HOU", **ANSWERS)
-    assert ticked_count(first) == 7
-    second = send_page(client, first, explained_codes=EXPLAINED_CODES)
-    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
-    assert ticked_count(third) == 4, "giver, a child's assent, manner, and that nobody listened"
-    assert 'value="2027-02-01"' in third.text
+    answers_page = send_page(client, last_page(client), back="1", **LAST_ANSWERS)
+    assert ticked_count(answers_page) == len(ANSWERS)
+    points_page = send_page(client, answers_page, back="1", purpose_codes="HOU", **ANSWERS)
+    assert ticked_count(points_page) == 7
+    answers_page = send_page(client, points_page, explained_codes=EXPLAINED_CODES)
+    manner_page = send_page(client, answers_page, purpose_codes="HOU", **ANSWERS)
+    assert ticked_count(manner_page) == 4, (
+        "giver, a child's assent, manner, and that nobody listened"
+    )
+    assert 'value="2027-02-01"' in manner_page.text
 
 
 @pytest.mark.parametrize(
@@ -208,9 +210,9 @@ def test_how_the_consent_was_given_must_be_stated(
 def test_an_explanation_about_one_organisation_is_no_consent_for_another(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    third = last_page(client)
+    manner_page = last_page(client)
     played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
-    answer = send_page(client, third, **LAST_ANSWERS)
+    answer = send_page(client, manner_page, **LAST_ANSWERS)
     assert (answer.status_code, "Cambió el servicio" in answer.text, ticked_count(answer)) == (
         422,
         True,
@@ -223,12 +225,12 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
     played: PlayedServices, client: FlaskClient
 ) -> None:
     set_draft(played, r.AGE_BAND_0_TO_11)
-    second = send_page(client, client.get(CONSENT), unasked="1")
-    third = send_page(client, second, purpose_codes="HOU", **ANSWERS)
-    assert 'value="guardian"' not in third.text
+    answers_page = send_page(client, client.get(CONSENT), unasked="1")
+    manner_page = send_page(client, answers_page, purpose_codes="HOU", **ANSWERS)
+    assert 'value="guardian"' not in manner_page.text
     fields = {"giver_code": "best_interest", "manner_code": "spoken"}
-    assert send_page(client, third, **fields).status_code == 422
-    send_page(client, third, **fields, assent_code="too_young")
+    assert send_page(client, manner_page, **fields).status_code == 422
+    send_page(client, manner_page, **fields, assent_code="too_young")
     receipt = played.last("CreateReceipt").receipt
     assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (
         p.GIVER_BEST_INTEREST,
@@ -289,26 +291,26 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     set_draft(played, r.AGE_BAND_UNSPECIFIED)
-    third = last_page(client)
-    assert choices_of(third, "adult_ground_code") == [
+    manner_page = last_page(client)
+    assert choices_of(manner_page, "adult_ground_code") == [
         "her_word",
         "document",
         "known_to_service",
         "unmistakable",
         "unknown",
     ]
-    assert ticked_count(third) == 0, "no ground for being an adult is preselected"
+    assert ticked_count(manner_page) == 0, "no ground for being an adult is preselected"
     for answers, field, count in (
         ({}, "adult_ground_code", 1),
         ({"giver_code": "guardian", "adult_ground_code": "unknown"}, "assent_code", 3),
     ):
-        answer = send_page(client, third, manner_code="spoken", **answers)
+        answer = send_page(client, manner_page, manner_code="spoken", **answers)
         assert (answer.status_code, f'href="#{field}"' in answer.text, ticked_count(answer)) == (
             422,
             True,
             count,
         )
-    send_page(client, third, manner_code="spoken", adult_ground_code="document")
+    send_page(client, manner_page, manner_code="spoken", adult_ground_code="document")
     receipt = played.last("CreateReceipt").receipt
     assert (receipt.adult_ground_code, receipt.giver_code) == (
         p.ADULT_GROUND_DOCUMENT,
@@ -352,22 +354,22 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
 ) -> None:
     set_draft(played, r.AGE_BAND_25_TO_59)
     time_limit = "Si lo da otra persona por una adulta, termina a las 72 horas, sin esta fecha."
-    third = last_page(client)
+    manner_page = last_page(client)
     assert (
-        choices_of(third, "giver_code"),
-        choices_of(third, "giver_ground_code"),
-        time_limit in third.text,
+        choices_of(manner_page, "giver_code"),
+        choices_of(manner_page, "giver_ground_code"),
+        time_limit in manner_page.text,
     ) == (["person"], [], False)
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
     rescuer = enter(pages(played).test_client())
-    third = last_page(rescuer)
-    assert (choices_of(third, "giver_code"), time_limit in third.text) == (
+    manner_page = last_page(rescuer)
+    assert (choices_of(manner_page, "giver_code"), time_limit in manner_page.text) == (
         ["person", "guardian", "authority"],
         True,
     )
     send_page(
         rescuer,
-        third,
+        manner_page,
         giver_code="authority",
         manner_code="written",
         giver_ground_code="court_order",

@@ -283,13 +283,13 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
         "has_room": "1",
     }
     page = send(client, "/directory", **fields).text
-    first = played.last("SearchServices")
+    first_request = played.last("SearchServices")
     next_page = next(form for form in Fields(page).forms if "page" in dict(form))
     client.post("/directory", data=MultiDict(next_page))
-    second = played.last("SearchServices")
-    assert second.page_token
-    second.page_token = ""
-    assert second == first
+    second_request = played.last("SearchServices")
+    assert second_request.page_token
+    second_request.page_token = ""
+    assert second_request == first_request
 
 
 @pytest.mark.parametrize(
@@ -374,8 +374,8 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"]
     )
     played.answers["BatchGet"] = d.BatchGetResponse(services=[shelter])
-    first = client.get(f"/referrals/new?service={ID}").text
-    assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first
+    first_page = client.get(f"/referrals/new?service={ID}").text
+    assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first_page
     played.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=shelter, verdict=d.VERDICT_ASK)]
     )
@@ -392,7 +392,7 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         service_id=ID,
         unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
-    assert answer_all(client, first).location == f"/referrals/{ID}/consent"
+    assert answer_all(client, first_page).location == f"/referrals/{ID}/consent"
     referral_fields = played.last("UpdateReferral").referral
     assert (referral_fields.service_id, referral_fields.need_code, referral_fields.etag) == (
         ID,
@@ -427,8 +427,8 @@ def test_a_chosen_service_that_does_not_fit_is_named_with_the_reason(
         service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason]
     )
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match] if matches else [])
-    first = client.get(f"/referrals/new?service={ID}").text
-    page = answer_all(client, first).text
+    first_page = client.get(f"/referrals/new?service={ID}").text
+    page = answer_all(client, first_page).text
     assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
     assert (
         "Albergue no puede recibirla:" in page,
@@ -436,7 +436,7 @@ def test_a_chosen_service_that_does_not_fit_is_named_with_the_reason(
         "no está entre los que dan esta ayuda." in page,
     ) == (True, matches, not matches)
     played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
-    assert 'href="#dependants"' in answer_all(client, first).text
+    assert 'href="#dependants"' in answer_all(client, first_page).text
 
 
 def test_a_chosen_service_that_no_longer_exists_does_not_stop_the_referral(

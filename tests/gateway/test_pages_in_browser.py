@@ -294,11 +294,11 @@ class RefusingServices(PlayedServices):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        stored = ("IssueToken", "SignIn")
+        sign_in_rpcs = ("IssueToken", "SignIn")
         self.answers |= {
             rpc: errors.Invalid(("note", "required"))
             for rpc in OUTPUTS
-            if not rpc.startswith(READING_VERBS) and rpc not in stored
+            if not rpc.startswith(READING_VERBS) and rpc not in sign_in_rpcs
         }
 
 

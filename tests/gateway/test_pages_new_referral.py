@@ -192,9 +192,9 @@ def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
     for answers in ({"need_code": "HOU.EMG"}, {"urgency": "urgent"}, {}):
         page = answer(client, page, **answers)
         form = page.text[page.text.index('<form method="post" action="/referrals/new"') :]
-        first = re.search(r"<button[^>]*>", form)
-        assert first
-        assert "name=" not in first[0]
+        first_button = re.search(r"<button[^>]*>", form)
+        assert first_button
+        assert "name=" not in first_button[0]
 
 
 def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: FlaskClient) -> None:
@@ -228,10 +228,12 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
 
 def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
     data = {**fields_of(up_to_urgency(client)), "urgency": "urgent"}
-    first, second = (fields_of(client.post(NEW_REFERRAL, data=data)) for _ in range(2))
+    first_fields, second_fields = (
+        fields_of(client.post(NEW_REFERRAL, data=data)) for _ in range(2)
+    )
     for name in ("request_id", "form_token"):  # a new id for each page; a token contains the time
-        first[name] = second[name] = ""
-    assert first == second
+        first_fields[name] = second_fields[name] = ""
+    assert first_fields == second_fields
 
 
 def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
@@ -264,8 +266,8 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     second_page = answer(client, page, page="contact")
     answer(client, second_page, service_id=OTHER_ID)
     for rpc in ("CreatePerson", "CreateReferral"):
-        first, second = played.requests(rpc)
-        assert first == second, "the services answer a repeated request as before"
+        first_request, second_request = played.requests(rpc)
+        assert first_request == second_request, "the services answer a repeated request as before"
     assert played.last("UpdateReferral").referral.service_id == OTHER_ID
     played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"service_id": OTHER_ID})
     played.calls.clear()
@@ -298,7 +300,7 @@ def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: Fl
 
 
 @pytest.mark.parametrize(
-    ("contact", "first", "back_link"),
+    ("contact", "first_question", "back_link"),
     [
         (c.Contact(need_code="HOU.EMG"), "urgency 2/6", ""),
         (
@@ -310,12 +312,16 @@ def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: Fl
     ],
 )
 def test_the_questions_begin_with_the_first_that_the_contact_leaves_open(
-    played: PlayedServices, client: FlaskClient, contact: c.Contact, first: str, back_link: str
+    played: PlayedServices,
+    client: FlaskClient,
+    contact: c.Contact,
+    first_question: str,
+    back_link: str,
 ) -> None:
     contact.id, contact.etag = ID, "1"
     played.answers["GetContact"] = contact
     page = client.get(f"{NEW_REFERRAL}?contact={ID}")
-    assert (question(page), back_link in page.text) == (first, True)
+    assert (question(page), back_link in page.text) == (first_question, True)
 
 
 def test_data_of_the_contact_are_not_asked_for_again(

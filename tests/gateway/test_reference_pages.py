@@ -216,13 +216,13 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
     played: PlayedServices, visitor: FlaskClient
 ) -> None:
     played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
-    first, second = (
+    first_answer, second_answer = (
         send(visitor, "/my-referral", reference=text, pin="0000")
         for text in ("W43P-VWJF", "AAAA-AAAA")
     )
-    assert first.status_code == second.status_code == 401
+    assert first_answer.status_code == second_answer.status_code == 401
     alert = re.compile(r'role="alert".*?</p>', re.DOTALL)
-    assert alert.findall(first.text) == alert.findall(second.text) != []
+    assert alert.findall(first_answer.text) == alert.findall(second_answer.text) != []
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(-360, "4 mar 2026"), (-300, "5 mar 2026")])

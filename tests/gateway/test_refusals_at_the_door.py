@@ -107,10 +107,10 @@ def test_several_requests_on_one_connection_are_answered_in_their_order(gateway:
     with gateway.send(
         b"".join(map(request_bytes, ("greedy", "modest", "greedy", "other")))
     ) as connection:
-        received = b""
-        while received.count(b"HTTP/1.1") < 4 or not received.endswith(b"other"):
-            received += connection.recv(65536)
-    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [
+        answer_bytes = b""
+        while answer_bytes.count(b"HTTP/1.1") < 4 or not answer_bytes.endswith(b"other"):
+            answer_bytes += connection.recv(65536)
+    assert [part[:3] for part in answer_bytes.split(b"HTTP/1.1 ")[1:]] == [
         b"429",
         b"200",
         b"429",

@@ -71,11 +71,11 @@ def test_a_full_server_closes_the_longest_waiting_connection_for_a_newcomer(
     gateway: Gateway,
 ) -> None:
     with ExitStack() as cleanup:
-        first = cleanup.enter_context(gateway.socket(ONE_BYTE_OF_A_THOUSAND))
+        first_connection = cleanup.enter_context(gateway.socket(ONE_BYTE_OF_A_THOUSAND))
         for _ in range(server_module.CONNECTIONS + 50):
             cleanup.enter_context(gateway.socket(b"GET / HT"))
         assert requests.get(f"{gateway.url}/healthz", timeout=10).status_code == 200
-        assert is_closed(first), "the client that had waited longest was disconnected"
+        assert is_closed(first_connection), "the client that had waited longest was disconnected"
 
 
 def is_closed(connection: socket.socket) -> bool:

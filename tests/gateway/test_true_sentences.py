@@ -468,8 +468,8 @@ def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says()
 def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> None:
     for send_time, expected in ((None, "Borrador"), (stamp(-5), "Enviada")):
         with pages(PlayedServices()).test_request_context():
-            first, *_ = steps.progress(r.Referral(state=state, send_time=send_time))
-        assert first[0] == expected
+            first_step, *_ = steps.progress(r.Referral(state=state, send_time=send_time))
+        assert first_step[0] == expected
 
 
 # D25

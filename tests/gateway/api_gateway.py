@@ -110,7 +110,7 @@ def api_app() -> Flask:
     return app
 
 
-def filled(kind: type[Message]) -> Message:
+def filled_message(kind: type[Message]) -> Message:
     """Returns a message with every field set (of a oneof, the last one)."""
     message = kind()
     for part in kind.DESCRIPTOR.fields:
@@ -124,8 +124,8 @@ def filled(kind: type[Message]) -> Message:
             nested.paths.append("name")
         elif inner:
             nested.extend(
-                [filled(GetMessageClass(inner))]
-            ) if part.is_repeated else nested.CopyFrom(filled(GetMessageClass(inner)))
+                [filled_message(GetMessageClass(inner))]
+            ) if part.is_repeated else nested.CopyFrom(filled_message(GetMessageClass(inner)))
         else:
             value: Any = (
                 b"x"

@@ -65,7 +65,7 @@ def nothing_waits(played: PlayedServices) -> None:
     }
 
 
-def waiting(**answers: Any) -> Arrange:
+def waiting_work(**answers: Any) -> Arrange:
     """Returns a function that sets the services so that only these answers have objects."""
 
     def arrange(played: PlayedServices) -> None:

@@ -37,7 +37,7 @@ from services.gateway.site import equip as equip_site
 from services.gateway.site.backend import names
 from services.gateway.site.parts.steps import STEPS
 from services.gateway.site.shell import access
-from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled
+from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled_message
 
 ALL_ROLES = (
     contract_pb2.ROLE_WORKER,
@@ -105,7 +105,9 @@ def full_answers() -> dict[str, Message]:
 
     The answers are made once, because filling two hundred messages takes longer than most tests.
     """
-    return {rpc: realistic(filled(GetMessageClass(output))) for rpc, output in OUTPUTS.items()}
+    return {
+        rpc: realistic(filled_message(GetMessageClass(output))) for rpc, output in OUTPUTS.items()
+    }
 
 
 def realistic(message: Message) -> Message:
@@ -330,7 +332,7 @@ def served(app: Flask) -> Iterator[str]:
 
 def referral(**fields: Any) -> r.Referral:
     """Returns a referral as the services would answer it, with these fields."""
-    message = realistic(filled(r.Referral))
+    message = realistic(filled_message(r.Referral))
     assert isinstance(message, r.Referral)
     message.MergeFrom(r.Referral(**fields))
     return message

@@ -152,7 +152,7 @@ def refuse(context: grpc.ServicerContext, reason: str, code: str) -> None:
     context.abort_with_status(rpc_status.to_status(status))
 
 
-def refusing(reason: str, code: str, *, only: str) -> Answer:
+def refusing_answer(reason: str, code: str, *, only: str) -> Answer:
     """Returns the answer of a service that refuses one rpc."""
 
     def answer(rpc: str, context: grpc.ServicerContext) -> None:
@@ -162,7 +162,7 @@ def refusing(reason: str, code: str, *, only: str) -> Answer:
     return answer
 
 
-def hanging(end: threading.Event) -> Answer:
+def hanging_answer(end: threading.Event) -> Answer:
     """Returns the answer of a service that accepts calls and does nothing until `end` is set."""
 
     def wait(rpc: str, context: grpc.ServicerContext) -> None:
@@ -256,7 +256,7 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
 
     def repeat() -> None:
         while not end.is_set():
-            durations.append(timed(act))
+            durations.append(duration_of(act))
 
     threads = [threading.Thread(target=repeat) for _ in range(number)]
     with ExitStack() as cleanup:
@@ -267,7 +267,7 @@ def crowd(number: int, act: Callable[[], object]) -> Iterator[list[float]]:
         yield durations
 
 
-def timed(act: Callable[[], object]) -> float:
+def duration_of(act: Callable[[], object]) -> float:
     """Returns the seconds that the act takes."""
     begin = time.monotonic()
     act()

@@ -13,7 +13,7 @@ from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2
 from protos.stubs import FILES
 from services.gateway.api.convert import from_json, rfc3339, to_json, word, words
-from tests.gateway.api_gateway import filled
+from tests.gateway.api_gateway import filled_message
 
 MESSAGES = [
     GetMessageClass(message) for file in FILES for message in file.message_types_by_name.values()
@@ -67,7 +67,7 @@ def test_null_leaves_a_field_unset_an_empty_object_sets_it_and_an_unknown_name_i
 def test_every_message_of_the_contracts_survives_the_conversion_to_json_and_back(
     kind: type[Message],
 ) -> None:
-    message = filled(kind)
+    message = filled_message(kind)
     assert from_json(with_times(to_json(message), message), kind()) == message
 
 

@@ -26,7 +26,7 @@ from services.gateway.site.language.vocabulary import TABLES
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND
 from services.notifications.domain.webhook import Webhook as Endpoint
-from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled
+from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled_message
 from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
 from tests.gateway.openapi_document import (
     DOCUMENT,
@@ -123,7 +123,9 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
 def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
     path: str, method: str
 ) -> None:
-    played = Played({rpc: filled(GetMessageClass(output)) for rpc, output in OUTPUTS.items()})
+    played = Played(
+        {rpc: filled_message(GetMessageClass(output)) for rpc, output in OUTPUTS.items()}
+    )
     answer = request_all(System(app_with(played).test_client()), path, method)
     assert 200 <= answer.status_code < 300, answer.text
     if answer.status_code != 204:
@@ -243,7 +245,9 @@ def test_every_field_of_a_webhooks_body_is_documented() -> None:
     now = datetime.now(UTC)
     hook = Endpoint(ID, ID, "https://partner.example/", (), True, "", 1, now, now)
     bodies = {
-        "referral_accepted": referral_body("accepted", filled(referral_facts_pb2.ReferralFact)),
+        "referral_accepted": referral_body(
+            "accepted", filled_message(referral_facts_pb2.ReferralFact)
+        ),
         "referral_sent": referral_body("sent", referral_facts_pb2.ReferralFact(referral_id=ID)),
         "account_opened": wire.subject_body(fact("invitation.accepted"), "invitation"),
         "agreement_ending": wire.subject_body(

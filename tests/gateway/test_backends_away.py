@@ -33,9 +33,9 @@ from tests.gateway.served_gateway import (
     all_at,
     crowd,
     dead_address,
-    hanging,
+    duration_of,
+    hanging_answer,
     store_unavailable,
-    timed,
 )
 from tests.parts.local_stack import until
 
@@ -134,7 +134,7 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
 # 12
 def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(gate: Gate) -> None:
     with gate.passage(), gate.passage(), ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(timed, lambda: lets_in(gate)) for _ in range(2)]
+        waits = [pool.submit(duration_of, lambda: lets_in(gate)) for _ in range(2)]
         until(lambda: gate._waiting == 2, 10)
         assert not lets_in(gate)
         assert all(0.15 < wait.result() < 5 for wait in waits)
@@ -297,7 +297,7 @@ def test_a_session_that_cannot_be_ended_now_is_ended_later(
     port = service.port
     service.stop()
     # a call that waited for the service would take a minute
-    assert timed(lambda: clients.end_session_later(SECRET)) < 5
+    assert duration_of(lambda: clients.end_session_later(SECRET)) < 5
     with Service(port) as restarted_service:
         until(lambda: restarted_service.calls == ["EndSession"], 10)
 
@@ -324,7 +324,7 @@ def dead_services_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     reserved, address = dead_address()
     end = threading.Event()
     with reserved, Service() as hanging_service, Service() as failing_service:
-        hanging_service.answer = hanging(end)
+        hanging_service.answer = hanging_answer(end)
         failing_service.answer = store_unavailable
         addresses = {
             "partners": address,
@@ -374,9 +374,11 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
     quick_exit(dead_services_gateway)
     with crowd(100, call):
         time.sleep(0.5)
-        durations = sorted(timed(lambda: quick_exit(dead_services_gateway)) for _ in range(20))
+        durations = sorted(
+            duration_of(lambda: quick_exit(dead_services_gateway)) for _ in range(20)
+        )
         probes = sorted(
-            timed(lambda: requests.get(f"{dead_services_gateway.url}/healthz", timeout=5))
+            duration_of(lambda: requests.get(f"{dead_services_gateway.url}/healthz", timeout=5))
             for _ in range(20)
         )
     print(
@@ -398,7 +400,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
     keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(4))
     with ExitStack() as cleanup:
         healthy_service, hanging_service = (cleanup.enter_context(Service()) for _ in range(2))
-        hanging_service.answer = hanging(end)
+        hanging_service.answer = hanging_answer(end)
         addresses = all_at(healthy_service) | {"referrals": f"127.0.0.1:{hanging_service.port}"}
         gateway = cleanup.enter_context(Gateway(tmp_path, addresses))
         cleanup.callback(end.set)
@@ -413,7 +415,7 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
             assert len(hanging_service.calls) == CAPACITIES["referrals"], (
                 "the other calls were refused"
             )
-            durations = [timed(lambda: gateway.api("notifications")) for _ in range(10)]
+            durations = [duration_of(lambda: gateway.api("notifications")) for _ in range(10)]
             assert sorted(durations)[5] < 2
             until(lambda: 504 in statuses, 10)
             end.set()
@@ -429,13 +431,13 @@ def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Pa
         service.set_ready(False)
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         service.calls.clear()
-        assert max(timed(gateway.api) for _ in range(20)) < 2
+        assert max(duration_of(gateway.api) for _ in range(20)) < 2
         assert service.calls == [], "no client's call is used to test the service"
         service.answer = lambda rpc, context: None
         service.set_ready(True)
-        assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
+        assert duration_of(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
         service.stop()
         until(lambda: gateway.api().json().get("reason") == "service_away", 10)
         time.sleep(3)  # the longest delay before gRPC reconnects
         with Service(service.port):
-            assert timed(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5
+            assert duration_of(lambda: until(lambda: gateway.api().status_code == 200, 10)) < 5

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.gateway.pages_gateway import EXIT, SECRET, token_of
-from tests.gateway.served_gateway import Gateway, Service, all_at, refusing
+from tests.gateway.served_gateway import Gateway, Service, all_at, refusing_answer
 
 pytestmark = pytest.mark.long
 
@@ -43,7 +43,7 @@ def test_a_stop_ends_cleanly_when_the_log_has_no_room(gateway: Gateway) -> None:
 def test_a_full_database_gives_a_503_for_writes_while_reads_continue(
     gateway: Gateway, service: Service
 ) -> None:
-    service.answer = refusing("store_full", "RESOURCE_EXHAUSTED", only="CreatePerson")
+    service.answer = refusing_answer("store_full", "RESOURCE_EXHAUSTED", only="CreatePerson")
     assert gateway.api().status_code == 200
     answer = gateway.api("people", method="POST", json={})
     assert (answer.status_code, answer.json()["reason"], answer.headers["Retry-After"]) == (

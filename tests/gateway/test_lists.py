@@ -21,7 +21,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import current_caller
 from services.gateway.site.backend import lists, names
-from tests.gateway.api_gateway import ID, OUTPUTS, filled
+from tests.gateway.api_gateway import ID, OUTPUTS, filled_message
 from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, realistic, referral
 
 ID_COUNT = 450
@@ -85,7 +85,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
 
 
 def callback(id_: str) -> c.Callback:
-    message = realistic(filled(c.Callback))
+    message = realistic(filled_message(c.Callback))
     assert isinstance(message, c.Callback)
     message.id = id_
     return message

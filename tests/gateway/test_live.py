@@ -47,7 +47,7 @@ from tests.gateway.pages_gateway import (
     pages,
     routes,
 )
-from tests.gateway.served_gateway import Gateway, Service, all_at, crowd, hanging
+from tests.gateway.served_gateway import Gateway, Service, all_at, crowd, hanging_answer
 from tests.parts.local_stack import until
 
 PASSIVE_HEADER = {"Passive": "1"}
@@ -244,7 +244,7 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
             service.calls.clear()
             end = threading.Event()
             ending.callback(end.set)
-            service.answer = hanging(end)
+            service.answer = hanging_answer(end)
             until(lambda: service.calls.count("ListPeople") + service.calls.count("IssueToken") > 2)
             is_fresh = was_called and monotonic() - began < FRESH_SECONDS / 2
         count_before = len(service.calls)

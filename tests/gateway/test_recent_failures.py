@@ -13,7 +13,7 @@ from services.gateway.edge.clients import Clients, ServiceFault
 from services.gateway.edge.gates import RECENT_SECONDS, Gate
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import SECRET, enter, missing, pages, token_of
-from tests.gateway.served_gateway import Service, refusing
+from tests.gateway.served_gateway import Service, refusing_answer
 
 
 def call(gate: Gate, method: str, failure: Exception | None = None) -> None:
@@ -97,7 +97,7 @@ def test_d25_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_wa
     )
     client = enter(pages(clients).test_client())
     token = token_of(client.get("/line/new").text)
-    service.answer = refusing("store_unavailable", "UNAVAILABLE", only=failing_rpc)
+    service.answer = refusing_answer("store_unavailable", "UNAVAILABLE", only=failing_rpc)
     text = client.post(
         f"/plans/{ID}/refer/housing", data={"form_token": token, "etag": "", "request_id": "1" * 32}
     ).text

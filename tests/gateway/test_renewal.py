@@ -10,7 +10,7 @@ import pytest
 from chassis.errors import Refusal, Unauthenticated, Unavailable
 from protos.referrals.v1 import referrals_pb2
 from services.gateway.edge.clients import NOBODY, Caller, Clients, current_caller
-from tests.gateway.served_gateway import Service, refusing
+from tests.gateway.served_gateway import Service, refusing_answer
 
 DRAFT = referrals_pb2.CreateReferralRequest()
 
@@ -26,7 +26,7 @@ def expired_token(service: Service) -> Iterator[None]:
 def refuse_old_token(rpc: str, context: grpc.ServicerContext) -> None:
     """Refuses an expired token, as a service does."""
     if ("authorization", "Bearer old") in list(context.invocation_metadata() or ()):
-        refusing("token_expired", "UNAUTHENTICATED", only=rpc)(rpc, context)
+        refusing_answer("token_expired", "UNAUTHENTICATED", only=rpc)(rpc, context)
 
 
 def test_a_write_whose_token_expired_is_repeated_once_with_a_fresh_token(

@@ -21,7 +21,7 @@ from services.gateway.edge import server as server_module
 from services.gateway.edge.gates import THREADS
 from tests.gateway.api_gateway import KEY
 from tests.gateway.pages_gateway import PlayedServices, pages
-from tests.gateway.served_gateway import Gateway, Service, all_at, timed
+from tests.gateway.served_gateway import Gateway, Service, all_at, duration_of
 from tests.parts.local_stack import until
 
 ONE_BYTE_OF_A_THOUSAND = (
@@ -269,7 +269,7 @@ def test_a_stopping_gateway_finishes_requests_under_way_and_accepts_no_new_ones(
             call_may_end.set()
             request.join(5)
             assert statuses == [200]
-            stop_seconds = timed(lambda: until(lambda: not gateway.process.alive, 10))
+            stop_seconds = duration_of(lambda: until(lambda: not gateway.process.alive, 10))
             assert stop_seconds < server_module.GRACE_SECONDS, (
                 "the stop waits for no other connection"
             )

@@ -26,14 +26,14 @@ from tests.gateway.arranged_services import (
     page,
     referral,
     stamp,
-    waiting,
+    waiting_work,
 )
 
 
 def waiting_referrals(*minutes: float, **answers: Any) -> Arrange:
     """Arranges referrals that are due in these numbers of minutes, beside other answers."""
     rows = [referral(next_due_time=stamp(due_minutes)) for due_minutes in minutes]
-    return waiting(
+    return waiting_work(
         ListReferrals=lambda request: r.ListReferralsResponse(
             referrals=[] if request.filter.unanswered else rows
         ),
@@ -51,7 +51,7 @@ def headings(role: int, arrange: Arrange) -> list[str]:
 def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
     counts = r.CountReferralsResponse(waiting_for_other=3, total=3)
     assert "No hay remisiones en curso." not in page(
-        "/today", MANAGER, waiting(CountReferrals=counts)
+        "/today", MANAGER, waiting_work(CountReferrals=counts)
     )
 
 
@@ -97,7 +97,7 @@ def test_d25_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
     room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
     shelter = d.Service(id=ID, name="Casa segura", capacity=room)
     services = d.SearchServicesResponse(services=[shelter])
-    assert f">{expected}<" in page("/today", WORKER, waiting(SearchServices=services))
+    assert f">{expected}<" in page("/today", WORKER, waiting_work(SearchServices=services))
 
 
 def tiles(text: str) -> dict[str, int]:
@@ -108,7 +108,7 @@ def tiles(text: str) -> dict[str, int]:
 
 # D25
 def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_rows() -> None:
-    arrange = waiting(
+    arrange = waiting_work(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
         ListContacts=c.ListContactsResponse(
             contacts=[contact(-90), contact(-80), contact(-70), contact(60), contact(600)]
@@ -133,7 +133,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 
 # D25
 def test_d25_a_desk_counts_unseen_referrals_and_the_network_counts_sent_referrals() -> None:
-    arrange = waiting(
+    arrange = waiting_work(
         CountReferrals=lambda request: r.CountReferralsResponse(
             fresh=0 if request.filter.waiting_for_me else 2
         )

@@ -40,7 +40,7 @@ from tests.gateway.arranged_services import (
     page,
     referral,
     stamp,
-    waiting,
+    waiting_work,
 )
 from tests.gateway.pages_gateway import PlayedServices, enter, pages, send, signed_in
 
@@ -156,21 +156,21 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "/board",
         COORDINATOR,
         nothing_waits,
-        [waiting(CountReferrals=UNANSWERED_NEED)],
+        [waiting_work(CountReferrals=UNANSWERED_NEED)],
     ),
     (
         "Ninguna remisión está con atraso ni vence en 4 horas, y ningún pedido volvió sin ayuda.",
         "/board",
         COORDINATOR,
         nothing_waits,
-        [waiting(ListReferrals=ONE_REFERRAL)],
+        [waiting_work(ListReferrals=ONE_REFERRAL)],
     ),
     (
         "Ninguna remisión vence en las próximas 12 horas.",
         "/board",
         COORDINATOR,
         nothing_waits,
-        [waiting(ListReferrals=DUE_REFERRAL)],
+        [waiting_work(ListReferrals=DUE_REFERRAL)],
     ),
     (
         "Nadie espera algo de su organización.",
@@ -178,11 +178,11 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         OPERATOR,
         nothing_waits,
         [
-            waiting(ListReferrals=ONE_REFERRAL),
-            waiting(ListContacts=c.ListContactsResponse(contacts=[contact(30)])),
-            waiting(ListCallbacks=OWED_CALL),
-            waiting(ListEnquiries=ENQUIRY_TO_US),
-            waiting(
+            waiting_work(ListReferrals=ONE_REFERRAL),
+            waiting_work(ListContacts=c.ListContactsResponse(contacts=[contact(30)])),
+            waiting_work(ListCallbacks=OWED_CALL),
+            waiting_work(ListEnquiries=ENQUIRY_TO_US),
+            waiting_work(
                 ListLateSteps=pl.ListLateStepsResponse(
                     steps=[pl.LateStep(plan_id=ID, key="a", due_time=stamp(-60))]
                 )
@@ -193,9 +193,9 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "Nada queda abierto en la línea.",
         "/line/shift",
         OPERATOR,
-        waiting(ListTakeOvers=c.ListTakeOversResponse()),
+        waiting_work(ListTakeOvers=c.ListTakeOversResponse()),
         [
-            waiting(ListTakeOvers=c.ListTakeOversResponse(), **{name: answer})
+            waiting_work(ListTakeOvers=c.ListTakeOversResponse(), **{name: answer})
             for name, answer in {
                 "ListContacts": c.ListContactsResponse(contacts=[contact(30)]),
                 "ListReferrals": r.ListReferralsResponse(referrals=[referral()]),
@@ -208,14 +208,14 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         "/today",
         COORDINATOR,
         nothing_waits,
-        [waiting(ListReferrals=ONE_REFERRAL)],
+        [waiting_work(ListReferrals=ONE_REFERRAL)],
     ),
     (
         "Ninguna remisión espera un paso de su organización.",
         "/today",
         MANAGER,
         nothing_waits,
-        [waiting(ListReferrals=ONE_REFERRAL)],
+        [waiting_work(ListReferrals=ONE_REFERRAL)],
     ),
     (
         "ya pasó; falta anotar qué pasó",
@@ -370,7 +370,7 @@ WORDS_OF_ANSWER = {
 def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
     open_contact = contact(60)
     open_contact.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
-    text = page(f"/line/{ID}", OPERATOR, waiting(GetContact=open_contact))
+    text = page(f"/line/{ID}", OPERATOR, waiting_work(GetContact=open_contact))
     assert (
         WORDS_OF_ANSWER[rule.question]
         in text.partition('id="standing"')[2].partition("</section>")[0]
@@ -383,7 +383,7 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
     """Checks the page after other changes, too: a deadline or a referral changes the contact."""
     open_contact = contact(30)
     open_contact.update_time.CopyFrom(stamp(-5))
-    arrange = waiting(GetContact=open_contact)
+    arrange = waiting_work(GetContact=open_contact)
     status = page(f"/line/{ID}{query}", OPERATOR, arrange).partition('id="saved"')[2]
     assert status.partition(">")[2].partition("</p>")[0].startswith(words)
 
@@ -459,7 +459,7 @@ def test_d25_no_text_claims_that_a_person_already_knows_of_something() -> None:
 
 
 def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
-    exhausted = waiting(GetEnquiry=enquiry(e.ENQUIRY_STATE_EXHAUSTED, False))
+    exhausted = waiting_work(GetEnquiry=enquiry(e.ENQUIRY_STATE_EXHAUSTED, False))
     text = page(f"/enquiries/{ID}", WORKER, exhausted)
     assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in text
 

@@ -29,7 +29,7 @@ def fill(tx: Transaction, file: File, stories: Sequence[Story], now: datetime) -
     if file.person.id == id_of("person", AWAY):
         plans.add(tx, _plan_before_travel(stories, now))
         for story in stories:
-            story.referral.postpone_first_contact()
+            story.referral.postpone_first_contact(story.referral.update_time)
             referrals.save_deadlines(tx, story.referral)
 
 

@@ -90,7 +90,7 @@ def test_a_raised_urgency_does_not_make_a_leg_late_before_the_person_arrives() -
     referral = sent_referral(Urgency.NORMAL)
     STEPS["accept"](referral, ACTORS[Side.RECEIVER], NOON)
     referral.planned_first_contact_time = NOON + 120 * H
-    referral.postpone_first_contact()
+    referral.postpone_first_contact(NOON)
     amend(referral, Urgency.EMERGENCY, 2 * H)
     assert running_deadlines(referral) == {DeadlineKind.FIRST_CONTACT: 144 * H}
     assert referral.fire_deadlines(NOON + 120 * H, DAYS) == []

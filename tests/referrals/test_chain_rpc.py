@@ -465,6 +465,9 @@ def test_a_receiver_that_accepted_early_is_not_late_before_the_expected_arrival(
     hand_over.accept("housing")
     linked_referral = hand_over.legs["housing"]
     assert linked_referral.next_due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=24)
+    hand_over.story.service.clock.advance(timedelta(minutes=1))
     for _ in range(2):
         hand_over.link("housing", linked_referral)
-        assert read(hand_over.story.ngo, linked_referral.id).next_due_time == deadline.due_time
+        postponed = read(hand_over.story.ngo, linked_referral.id)
+        assert postponed.next_due_time == deadline.due_time
+        assert postponed.update_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=1)

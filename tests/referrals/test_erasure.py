@@ -365,3 +365,18 @@ def test_c16_proposed_erasures_are_listed_in_pages(story: Story, manager: Client
     assert {len(answer.erasures) for answer in answers[:-1]} == {2}
     assert person_ids <= set(listed_ids)
     assert len(listed_ids) == len(set(listed_ids))
+
+
+def test_a_receiver_that_lists_what_changed_learns_that_the_coarse_data_are_gone(
+    story: Story, manager: Client
+) -> None:
+    sent = story.sent()
+    ended = story.ngo.WithdrawReferral(
+        id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+    )
+    story.service.clock.advance(timedelta(days=1))
+    erase(story, manager, ended.person_id)
+    [listed] = story.shelter.ListReferrals(
+        filter=pb.ReferralFilter(modified_after=ended.update_time, person_id=ended.person_id)
+    ).referrals
+    assert (listed.id, listed.person.age_band) == (ended.id, pb.AGE_BAND_UNSPECIFIED)

@@ -300,7 +300,7 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
         expected_deadlines[expected_deadlines.index(deadline)].restart(
             planned_time, planned_time + timedelta(hours=1)
         )
-    referral.postpone_first_contact()
+    referral.postpone_first_contact(NOON)
     assert referral.deadlines == expected_deadlines
 
 

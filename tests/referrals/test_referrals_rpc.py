@@ -1,5 +1,6 @@
 """Referrals through real rpcs, a real database and row-level security."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -409,3 +411,26 @@ def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: S
     first, second = outcomes.index("OK"), outcomes.index("already_replaced")
     story.decline(read(story.ngo, drafts[first].id))
     assert sends[second]().state == pb.STATE_SENT, "the first draft was declined too"
+
+
+@pytest.mark.parametrize("box", [pb.BOX_MINE, pb.BOX_OUTBOX, pb.BOX_NETWORK], ids=pb.Box.Name)
+def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_open_again(
+    story: Story, box: pb.Box.ValueType
+) -> None:
+    client = story.coordinator if box == pb.BOX_NETWORK else story.ngo
+    refused = declined(story)
+    draft = story.draft(hers(refused), based_on_id=refused.id)
+
+    def change(act: Callable[[], pb.Referral]) -> tuple[pb.Referral, pb.Referral]:
+        """Takes a step; returns its referral, and the earlier one as listed since the last step."""
+        since = Timestamp()
+        since.FromDatetime(story.service.clock.now())
+        story.service.clock.advance(timedelta(minutes=1))
+        following = act()
+        assert refused.id not in shown(story.shelter, modified_after=since)
+        return following, shown(client, box=box, modified_after=since)[refused.id]
+
+    sent, met = change(lambda: send_on_consent(story, draft))
+    _, open_again = change(lambda: story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag))
+    assert (met.unanswered, open_again.unanswered) == (False, True)
+    assert met.update_time == open_again.update_time, "the receiver learns nothing from it"

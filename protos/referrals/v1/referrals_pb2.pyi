@@ -1512,8 +1512,8 @@ class ReferralFilter(_message.Message):
 
     @_builtins.property
     def modified_after(self) -> _timestamp_pb2.Timestamp:
-        """List only referrals that changed after this time. `unanswered` also changes when a later referral
-        is sent or entered in error, which is no change of the earlier one.
+        """List only referrals that changed after this time, or whose following referral did: it opens and
+        closes their need, but leaves their update_time as it is.
         """
 
     @_builtins.property

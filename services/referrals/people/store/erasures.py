@@ -167,6 +167,10 @@ def destroy(tx: Transaction, ids: PersonIds, now: datetime) -> DestroyedCounts:
         "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
         (now, ids.person_ids),
     )
+    # a system that lists what was modified learns that the coarse data are gone
+    tx.execute(
+        "UPDATE referrals SET update_time = %s WHERE person_id = ANY(%s)", (now, ids.person_ids)
+    )
     return DestroyedCounts(
         sealed_parts=counts["person_sealed"],
         notes=row["notes"] + counts["contact_notes"],

@@ -178,7 +178,7 @@ class Plans:
         if referral:
             plan.referrals[referral.id] = referral
             plan.update_steps(referral.id, referral.state, referral.outcome_code, now)
-            self._apply_leg_rules(tx, plan, referral)
+            self._apply_leg_rules(tx, now, plan, referral)
         plans.change(tx, plan, base_version)
         return self._message(plan, call)
 
@@ -332,7 +332,7 @@ class Plans:
                     plan.replace(referrals.get(tx, earlier_ids[referral.id]), referral)
                 plan.update_steps(referral.id, referral.state, referral.outcome_code, now)
                 if referral.state in (State.SENT, State.ACCEPTED):
-                    self._apply_leg_rules(tx, plan, referral)
+                    self._apply_leg_rules(tx, now, plan, referral)
             if plan.version != old_version:
                 plans.change(tx, plan, old_version)
             if lost_referral:
@@ -340,11 +340,11 @@ class Plans:
                 referrals.save(tx, lost_referral, None)
 
     @staticmethod
-    def _apply_leg_rules(tx: Transaction, plan: Plan, referral: Referral) -> None:
+    def _apply_leg_rules(tx: Transaction, now: datetime, plan: Plan, referral: Referral) -> None:
         """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
-            referral.postpone_first_contact()
+            referral.postpone_first_contact(now)
             referrals.save_deadlines(tx, referral)
 
     def check_receipt(self, tx: Transaction, referral: Referral) -> None:

@@ -68,7 +68,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 ):
                     deadline.undo_stop()
 
-    def postpone_first_contact(self) -> None:
+    def postpone_first_contact(self, now: datetime) -> None:
         """Moves the first-contact deadline of a leg that was accepted before the person arrives.
 
         The deadline then begins at the planned time, so that nobody is late before her arrival.
@@ -79,6 +79,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 deadline.restart(
                     planned_time, deadline.due_time + (planned_time - deadline.start_time)
                 )
+                self.update_time = now
 
     def _restart_health_deadlines(self, now: datetime) -> None:
         # these deadlines count from an earlier stated time

@@ -61,6 +61,12 @@ _OTHER_SIDES = (
 )
 _SENT_BY = "sender_organization_id = %(organization)s"
 _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
+# The condition for referrals that changed: by a step of their own, or because the referral that
+# follows them changed, which opens and closes their need. {} limits the following referrals.
+_MODIFIED = (
+    "(update_time > %(modified_after)s OR id = ANY(ARRAY(SELECT based_on_id FROM referrals"
+    " WHERE {} AND based_on_id <> '' AND update_time > %(modified_after)s)))"
+)
 
 
 class _Part(NamedTuple):
@@ -123,7 +129,10 @@ def _condition(query: Filter, part: _Part) -> str:
         (query.urgency, "urgency = %(urgency)s"),
         (query.due_before, f"{due} < %(due_before)s"),
         (query.due_after, f"{due} >= %(due_after)s"),
-        (query.modified_after, "update_time > %(modified_after)s"),
+        (
+            query.modified_after,
+            _MODIFIED.format("true" if query.box == "network" else _SENT_BY),
+        ),
         (query.live, f"({_LIVE} OR {_TO_DELETE})"),
         (query.waiting_for_me, MINE),
         (query.waiting_for_other, _OTHER_SIDES),

@@ -168,8 +168,8 @@ def save_deadlines(tx: Transaction, referral: Referral) -> None:
     """Saves the deadlines of a referral that has no new event; its version does not change."""
     deadlines.save(tx, [referral])
     tx.execute(
-        "UPDATE referrals SET next_due_time = %s WHERE id = %s",
-        (referral.next_due_time, referral.id),
+        "UPDATE referrals SET next_due_time = %s, update_time = %s WHERE id = %s",
+        (referral.next_due_time, referral.update_time, referral.id),
     )
     announce(tx, "clocks", *(deadline.next_time for deadline in referral.deadlines))
 

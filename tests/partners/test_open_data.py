@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
@@ -184,6 +185,15 @@ def add_contact(scene: Scene, house: Organization, service: Service) -> None:
     manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
+def add_evidence_and_proposals(scene: Scene, house: Organization, service: Service) -> None:
+    scene.advance(days=1)
+    scene.vet(house.id)
+    assert scene.neighbour, "there is a second coordinator"
+    scene.coordinator.SuspendOrganization(
+        id=house.id, etag=scene.etag(house.id), reason=d.SUSPENSION_REASON_FRONT
+    )
+
+
 def open_house(scene: Scene) -> tuple[Organization, Service]:
     """Adds a member with a public service, one text of which is hidden, and a place for it."""
     house = scene.organization("Casa Abierta", url="https://casa.example")
@@ -214,6 +224,7 @@ HIDDEN_CHANGES = [
     change_narrowed_text,
     add_hidden_place,
     add_contact,
+    add_evidence_and_proposals,
 ]
 """Changes of data that the public does not see, by functions."""
 
@@ -251,10 +262,24 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
         [offered] = manager.ListServiceAtLocations(service_id=service.id).service_at_locations
         manager.DeleteServiceAtLocation(id=offered.id)
 
+    def describe(**entry: Any) -> None:
+        manager.UpdateOrganization(
+            organization=d.Organization(id=house.id, etag=scene.etag(house.id), **entry),
+            update_mask=FieldMask(paths=list(entry)),
+        )
+
+    def go_and_return() -> None:
+        scene.suspend(house.id)
+        assert listed(scene).total_size == 0
+        scene.reinstate(house.id)
+
     for change in (
         lambda: manager.SetServiceAtLocation(service_at_location=service_at_location),
         move,
         leave,
+        partial(describe, name="Otra casa"),
+        partial(describe, description="Derechos", url="https://casa.example"),
+        go_and_return,
     ):
         scene.advance(days=1)
         change()

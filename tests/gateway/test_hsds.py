@@ -16,6 +16,7 @@ from tests.gateway.api_gateway import ID, Played
 from tests.gateway.hsds_rules import check, check_page
 
 HEX = "0123456789abcdef0123456789abcdef"
+OBJECTS = ("services", "organizations", "service_at_locations", "taxonomies", "taxonomy_terms")
 INVALID_VALUES: list[Any] = [None, [], ["a"], {}, 1.5, "\x00", "\ud800"]
 """Values that no parameter may have."""
 
@@ -362,3 +363,13 @@ def test_a_body_that_names_a_parameter_twice_is_refused(api: Flask, open_directo
         "/hsds/services", data='{"search": "a", "search": "b"}', content_type="application/json"
     )
     assert (answer.status_code, answer.json["reason"]) == (400, "malformed_json")
+
+
+@pytest.mark.parametrize("path", ["", *(f"/{name}/{HEX}" for name in OBJECTS)])
+def test_an_address_without_parameters_refuses_every_parameter(
+    api: Flask, open_directory: Played, path: str
+) -> None:
+    for query in ("zz=1", "full=true", "page=1"):
+        answer = get(api, f"{path}?{query}")
+        assert (answer.status_code, answer.json["errors"][0]["reason"]) == (400, "unknown_field")
+    assert open_directory.requests("GetPublicService") == []

@@ -270,7 +270,7 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
 
     def go_and_return() -> None:
         scene.suspend(house.id)
-        assert listed(scene).total_size == 0
+        assert list_public(scene).total_size == 0
         scene.reinstate(house.id)
 
     for change in (

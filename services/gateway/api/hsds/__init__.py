@@ -46,8 +46,10 @@ blueprint.register_error_handler(Exception, problem)
 
 @blueprint.before_request
 def begin() -> None:
-    """Admits the request without a credential."""
+    """Admits the request without a credential. Only lists have parameters."""
     admit(needs_credential=False)
+    if request.view_args or request.path == PREFIX:
+        _query_parameters(())
 
 
 @blueprint.after_request

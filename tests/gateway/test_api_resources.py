@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from google.protobuf.message import Message
 
-from chassis.errors import Unauthenticated
+from chassis.errors import Invalid, Unauthenticated
 from protos.notifications.v1 import notifications_pb2
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import contacts_pb2, emergencies_pb2, people_pb2, referrals_pb2
@@ -236,6 +236,14 @@ def test_a_contact_comes_with_reference_and_pin(system: System, played: Played) 
         reference="7QK4-M2X7",
         pin="4821",
     )
+def test_an_empty_identity_is_refused_like_any_other_empty_patch(
+    system: System, played: Played
+) -> None:
+    played.answers["UpdateIdentity"] = Invalid(("identity", "required"))
+    errors = [{"pointer": "", "reason": "required"}]
+    assert patch(system, f"/people/{ID}/identity", {}).json["errors"] == errors
+
+
     answer = system.post(
         "/contacts", {"line_country": "NI", "triage": {"safe_place_tonight": "no"}, "pin": "4821"}
     )

@@ -51,7 +51,9 @@ def people_beginnings() -> dict[str, Beginning]:
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdateIdentity": on(
-            "ngo", Story.person, people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity())
+            "ngo",
+            Story.person,
+            people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity(family_name="Rivas")),
         ),
         "OpenPerson": open_person,
         "SetSafeContact": on(

@@ -231,3 +231,12 @@ def test_guesses_are_stopped_at_each_rpc_that_takes_a_pin(
     assert refusals == [("UNAUTHENTICATED", "reference_or_pin_wrong")] * 10 + [
         ("RESOURCE_EXHAUSTED", "too_many_attempts")
     ]
+
+
+def test_an_identity_without_any_field_is_refused_and_changes_nothing(story: Story) -> None:
+    person = story.person()
+    empty = people_pb2.Identity(opened=[people_pb2.FIELD_GROUP_IDENTITY])
+    assert wrong_fields(
+        lambda: story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=empty)
+    ) == [("identity", "required")]
+    assert story.ngo.GetPerson(id=person.id).etag == person.etag

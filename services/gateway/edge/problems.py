@@ -208,7 +208,7 @@ def location_of(field: str, reason: str) -> dict[str, str]:
     parts = list(takewhile(lambda part: NAME.match(part) or part.isdecimal(), all_parts))
     if parts and parts[-1] in HEADER_OF_FIELD:
         return {"header": HEADER_OF_FIELD[parts[-1]]}
-    if parts and parts[0] == g.get("wrapped_in") and len(parts) > 1:
+    if parts[:1] == [g.get("wrapped_in")] and (len(parts) > 1 or reason == "required"):
         parts = parts[1:]
     if request.method in ("GET", "HEAD", "DELETE"):
         names = [part for part in parts if not part.isdecimal()]

@@ -168,8 +168,10 @@ class People:
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MAX_RESULTS)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
-        """Completes or corrects an identity."""
+        """Completes or corrects an identity. Refuses an empty one, which changes nothing."""
         tx, now, newer_identity = call.tx, call.clock.now(), read_identity(request.identity)
+        if not newer_identity.known:
+            raise Invalid(("identity", "required"))
         person = self._changeable_person(
             tx, call.caller, object_id(request.id), version(request.etag)
         )

@@ -140,6 +140,8 @@ TABLES: dict[str, dict[str, str]] = {
         "court_order": N_("Un juez nombró a quien decide por ella"),
     },
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
+    "field": {"identity": N_("Completar o corregir")},
+    "missing": {"identity": N_("escriba por lo menos un dato")},
     "done": {
         "receipt_confirmed": N_("Confirmado."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),

@@ -80,13 +80,14 @@ def test_only_roles_that_work_with_people_read_notes(story: Story, service: Serv
         assert readable_notes(service.as_("ngo", role, "WORKER"), sent) == WITHHELD
 
 
+@pytest.mark.parametrize("member", ["ngo", "shelter"])  # the holder of the file, the receiver
 def test_a_member_on_probation_reads_no_notes_and_its_key_opens_no_file(
-    story: Story, service: Service
+    member: str, story: Story, service: Service
 ) -> None:
     sent = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY, G.FIELD_GROUP_NOTES])
-    key = service.as_("shelter", scopes=("people.open",))
-    with service.member_with_status("shelter", "PROBATION"):
-        assert readable_notes(story.shelter, sent) == WITHHELD
+    key = service.as_(member, scopes=("people.open",))
+    with service.member_with_status(member, "PROBATION"):
+        assert readable_notes(getattr(story, member), sent) == WITHHELD
         assert refusal(lambda: open_identity(key, sent.person_id, sent.id)) == (
             "PERMISSION_DENIED",
             "member_on_probation",

@@ -75,7 +75,7 @@ def test_the_files_own_organisation_sees_the_plan_too_and_its_opening_is_recorde
     story: Story, service: Service
 ) -> None:
     referral = sent_with_plan(story)
-    # probation does not matter for the organisation's own file
+    # Even on probation, an organisation that calls its own person must know when and how.
     with service.member_with_status("ngo", "PROBATION"):
         assert outline(story.ngo, referral) == OUTLINE
         assert open_plan(story.ngo, referral) == PLAN
@@ -126,7 +126,9 @@ def test_a_receiver_sees_the_current_version_of_a_plan(story: Story) -> None:
     assert outline(story.shelter, referral) == NO_CONTACT
 
 
-def test_a_member_on_probation_sees_nothing_of_the_plan(story: Story, service: Service) -> None:
+def test_a_member_on_probation_sees_nothing_of_another_organisations_plan(
+    story: Story, service: Service
+) -> None:
     referral = sent_with_plan(story)
     with service.member_with_status("shelter", "PROBATION"):
         assert refusal_of_both(story.shelter, referral) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -480,3 +481,23 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
     assert advice in page
     for untrue in ("Esperamos respuesta", "Le avisaremos", "Ver la dirección"):
         assert untrue not in page
+
+
+@pytest.mark.parametrize("language", ["es", "en", "fr"])
+def test_a_sentence_that_a_refusal_replaces_is_not_replaced_in_a_note(
+    language: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    def problem(page: str) -> str:
+        found = re.search(r"data-refusal>.*?<li>\s*(.*?)\s*</li>", page, re.DOTALL)
+        assert found
+        return found[1]
+
+    client.get(f"/people?lang={language}")
+    played.answers["AcknowledgeReferral"] = errors.Stale()
+    played.answers["GetReferral"] = received("acknowledge")
+    sentence = problem(take(client, "acknowledge").get_data(as_text=True))
+    note = r.ReferralEvent(version=2, verb="sent", note=html.unescape(sentence))
+    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[note])
+    played.answers["GetReferral"] = received()
+    page = take(client, "acknowledge").get_data(as_text=True)
+    assert (problem(page) == sentence, f"<blockquote>{sentence}" in page) == (False, True)

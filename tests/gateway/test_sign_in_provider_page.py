@@ -237,3 +237,37 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
         422,
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "again", "too_late"),
+    [
+        ("es", "envíelo otra vez", "o ya no es posible"),
+        ("en", "send it again", "or it is no longer possible"),
+        ("fr", "renvoyez-le", "ou ce n&#39;est plus possible"),
+    ],
+)
+def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(
+    language: str,
+    again: str,
+    too_late: str,
+    played: PlayedServices,
+    coordinator: FlaskClient,
+) -> None:
+    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=WANTED)
+    data = {
+        "form_token": token_of(coordinator.get(f"{PAGE}?lang={language}").text),
+        "request_id": "one",
+        "etag": "v1",
+        "step": "confirm",
+    }
+    played.answers["ConfirmSignInProvider"] = errors.Stale()
+    changed = coordinator.post(PAGE, data=data)
+    assert (changed.status_code, again in changed.text, too_late in changed.text) == (
+        409,
+        True,
+        False,
+    ), "another proposal waits, and can be confirmed"
+    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v2")
+    gone = coordinator.post(PAGE, data=data)
+    assert (gone.status_code, again in gone.text, too_late in gone.text) == (409, False, True)

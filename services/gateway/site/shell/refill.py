@@ -21,13 +21,14 @@ NOT_REFILLED = frozenset({"hidden", "password", "file", "submit", "button", "ima
 _FORM = re.compile(r"<form\b.*?</form>", re.DOTALL)
 _FIELD = re.compile(r"<input\b[^>]*>|<(select|textarea)\b.*?</\1>", re.DOTALL)
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
+_PROBLEMS = re.compile(r"<div\b[^>]*\sdata-refusal>.*?</div>", re.DOTALL)
 
 
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    Opens the folds around a form with fields. If the answer has no form for this path, nobody is
-    told to send it again, and the typed values are added as text.
+    Opens the folds around a form with fields. If the form that was sent is gone, nobody is told to
+    send it again. If the answer has no form for this path, the typed values are added as text.
     """
     is_refused = (
         request.method == "POST"
@@ -38,15 +39,18 @@ def fill(response: Response) -> None:
         return
     page, sent_values = response.get_data(as_text=True), sent_fields()
     forms = [form for form in _FORM.finditer(page) if _goes_to(request.path, form[0])]
-    if not forms:
-        stale, too_late = (words.conflict(code) for code in ("stale_etag", "illegal_transition"))
-        page = page.replace(str(escape(stale)), str(escape(too_late)))
+    sent_forms = [form for form in forms if _carries(form[0], sent_values)]
+    if not sent_forms:
+        stale, too_late = (
+            str(escape(words.conflict(code))) for code in ("stale_etag", "illegal_transition")
+        )
+        page = _PROBLEMS.sub(lambda problems: problems[0].replace(stale, too_late), page)
     if kept_form.typed and not forms:
         page = page.replace(
             "</main>", render_template("written.html", form=kept_form) + "</main>", 1
         )
     edits = set[tuple[int, int, str]]()
-    for form in (form for form in forms if _carries(form[0], sent_values)):
+    for form in sent_forms:
         edits.add((*form.span(), _fill_form(form[0], sent_values)))
         if any(_is_refilled(_attributes(field[0])) for field in _FIELD.finditer(form[0])):
             edits |= {

@@ -328,3 +328,31 @@ def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_the
     assert played.last("ListEmergencies").waiting
     answer = submit(client, f"/inbox/{ID}/read", page, kind="emergency_opened")
     assert answer.location == "/board"
+
+
+@pytest.mark.parametrize(
+    ("status", "mark"),
+    [
+        (d.ORGANIZATION_STATUS_SUSPENDED, 'class="pill late">Suspendida'),
+        (d.ORGANIZATION_STATUS_LEFT, 'class="pill plain">Se retiró'),
+    ],
+)
+@pytest.mark.parametrize("out", [SENDER, RECEIVER])
+@pytest.mark.parametrize("path", ["/today", "/board", "/referrals"])
+def test_a_list_marks_an_organisation_that_is_suspended_or_has_left(
+    path: str,
+    out: str,
+    status: d.OrganizationStatus.ValueType,
+    mark: str,
+    played: PlayedServices,
+    client: FlaskClient,
+) -> None:
+    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    row = due_in(9000)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[row])
+    organization = d.Organization(id=out, name="Luna Nueva")
+    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
+    assert mark not in client.get(path).text
+    organization.status = status
+    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
+    assert re.search(rf"Luna Nueva\s*<span {mark}", client.get(path).text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -155,3 +156,35 @@ def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_ch
     )
     assert (answer.status_code, missing(answer.text, *expected)) == (422, [])
     assert "Enviarlo otra vez" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/line", "/today", "/line/shift", f"/line/{ID}"])
+def test_two_calls_owed_to_one_file_warn_that_she_may_be_called_twice(
+    path: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    hints, other_file = {"1": "7K", "2": "M4"}, c.Callback(id="3" * 32, person_id="f" * 32)
+    calls = [
+        c.Callback(
+            id=number * 32,
+            contact_id=number * 32,
+            person_id=ID,
+            reference_hint=hint,
+            clocks=[r.Clock()],
+        )
+        for number, hint in hints.items()
+    ]
+    other_file.MergeFrom(c.Callback(contact_id=ID, clocks=[r.Clock()]))
+    played.answers["GetContact"] = c.Contact(id=ID, person_id=ID, line_country="NI")
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[calls[0], other_file])
+    assert "se debe otra llamada" not in client.get(path).text
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[*calls, other_file])
+    page = client.get(path).text
+    assert re.findall(r"se debe otra llamada: …(\w+)\.", page) == ["M4", "7K"]
+
+
+def test_calls_without_a_file_are_not_taken_for_calls_to_one_person(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    calls = [c.Callback(id=number * 32, clocks=[r.Clock()]) for number in "12"]
+    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=calls)
+    assert "se debe otra llamada" not in client.get("/line").text

@@ -311,7 +311,13 @@ def page(
         enquiries=lists.all_of(e.ListEnquiriesRequest(contact_id=contact.id))
         if contact.id
         else lists.Rows(),
-        calls=[call for call in queues.calls_owed() if call.contact_id == contact.id]
+        # also the calls for other contacts of the same file, so that nobody is called twice
+        calls=[
+            call
+            for call in queues.calls_owed()
+            if call.contact_id == contact.id
+            or (contact.person_id and call.person_id == contact.person_id)
+        ]
         if contact.id
         else [],
         cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,

@@ -349,3 +349,21 @@ def test_the_list_of_services_marks_the_service_that_declined_before(
 def row(page: str, name: str) -> str:
     """Returns the row of a service in the list."""
     return page[page.index(name) :].partition("</li>")[0]
+
+
+@pytest.mark.parametrize("question", [*QUESTIONS, "consent"])
+def test_an_answer_after_a_colleague_sent_the_draft_is_not_to_be_sent_again(
+    question: str, played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)
+    token = token_of(client.get(f"{DRAFT}/{question}").text)
+    played.answers["GetReferral"] = draft(state=r.STATE_SENT)
+    played.answers["SendReferral"] = errors.Stale()
+    data = {"form_token": token, "request_id": "one", "etag": "v1", "note": "lo que escribí"}
+    refused = client.post(f"{DRAFT}/{question}", data=data)
+    assert (
+        refused.status_code,
+        "Ya no es un borrador" in refused.text,
+        "lo que escribí" in refused.text,
+        "Enviarlo otra vez" in refused.text,
+    ) == (409, True, True, False)

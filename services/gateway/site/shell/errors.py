@@ -10,6 +10,9 @@ from services.gateway.site.language import _, words
 from services.gateway.site.parts import cookies
 from services.gateway.site.shell import kept, proof, session
 
+# conflicts that sending the form again cannot solve
+FINAL = ("illegal_transition", "not_a_draft", "nothing_to_confirm", "person_erased")
+
 
 def install(app: Flask) -> None:
     """Makes the app answer errors of pages, and requests without a route, with a page."""
@@ -72,7 +75,10 @@ def answer_refusal(refusal: errors.Refusal) -> AnyResponse:
         case errors.Unavailable():
             return away(refusal)
     return page(
-        "conflict", 409, advice=words.conflict(refusal.reason, getattr(refusal, "about", ()))
+        "conflict",
+        409,
+        advice=words.conflict(refusal.reason, getattr(refusal, "about", ())),
+        again=refusal.reason not in FINAL,
     )
 
 

@@ -348,7 +348,7 @@ def test_a_list_marks_an_organisation_that_is_suspended_or_has_left(
     client: FlaskClient,
 ) -> None:
     played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    row = due_in(9000)
+    row = referral_due_in(9000)
     played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[row])
     organization = d.Organization(id=out, name="Luna Nueva")
     played.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])

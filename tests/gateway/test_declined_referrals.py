@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, referral, token_of
+from tests.gateway.pages_gateway import PlayedServices, missing, referral, submit, token_of
 
 PAGE = f"/referrals/{ID}"
 
@@ -107,3 +107,14 @@ def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClien
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
     page = client.get("/referrals?urgency=immediate").text
     assert '<details class="card" open><summary>Filtrar</summary>' in page
+
+
+def test_looking_for_another_service_twice_on_one_page_repeats_one_request(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetReferral"] = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    page = client.get(f"{PAGE}/reroute").text
+    for _press in range(2):
+        assert submit(client, f"{PAGE}/reroute", page).status_code == 303
+    first, second = played.requests("CreateReferral")
+    assert (first, first.request_id != "") == (second, True), "the service makes one draft"

@@ -494,10 +494,10 @@ def test_a_sentence_that_a_refusal_replaces_is_not_replaced_in_a_note(
 
     client.get(f"/people?lang={language}")
     played.answers["AcknowledgeReferral"] = errors.Stale()
-    played.answers["GetReferral"] = received("acknowledge")
+    played.answers["GetReferral"] = received_referral("acknowledge")
     sentence = problem(take(client, "acknowledge").get_data(as_text=True))
     note = r.ReferralEvent(version=2, verb="sent", note=html.unescape(sentence))
     played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[note])
-    played.answers["GetReferral"] = received()
+    played.answers["GetReferral"] = received_referral()
     page = take(client, "acknowledge").get_data(as_text=True)
     assert (problem(page) == sentence, f"<blockquote>{sentence}" in page) == (False, True)

@@ -376,3 +376,23 @@ def test_d26_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Sit
 def test_every_target_of_a_form_is_covered_by_a_form_of_these_tests(site: Site) -> None:
     posts = {path for _, path in routes(site.clients[0].application, "POST")} - set(EXIT_PATHS)
     assert posts - {form.path for form in site.forms} - BUTTONS == set()
+
+
+def test_every_form_that_is_sent_twice_repeats_its_requests(site: Site) -> None:
+    def requests_of(form: Form) -> list[Any]:
+        played = site.played[form.kind]
+        played.calls.clear()
+        site.send(form)
+        return [
+            request
+            for _rpc, request, _ in played.calls
+            if "request_id" in request.DESCRIPTOR.fields_by_name
+        ]
+
+    wrong, sent = [], 0
+    for form in site.forms:
+        first, second = requests_of(form), requests_of(form)
+        sent += len(first)
+        if first != second or not all(request.request_id for request in first):
+            wrong.append(form.path)
+    assert (wrong, sent > 50) == ([], True)

@@ -254,7 +254,7 @@ def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(
     played: PlayedServices,
     coordinator: FlaskClient,
 ) -> None:
-    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=WANTED)
+    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=PROPOSAL)
     data = {
         "form_token": token_of(coordinator.get(f"{PAGE}?lang={language}").text),
         "request_id": "one",

@@ -112,7 +112,7 @@ def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClien
 def test_looking_for_another_service_twice_on_one_page_repeats_one_request(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = unanswered(ID, r.URGENCY_EMERGENCY, 3)
+    played.answers["GetReferral"] = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     page = client.get(f"{PAGE}/reroute").text
     for _press in range(2):
         assert submit(client, f"{PAGE}/reroute", page).status_code == 303

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
+from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
     SECRET,
@@ -170,3 +171,16 @@ def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
             True,
             bool(note),
         )
+
+
+@pytest.mark.parametrize("refusal", [errors.Stale(), errors.Conflict("illegal_transition")])
+def test_a_text_whose_form_is_gone_is_shown_without_a_button_to_send_it_again(
+    refusal: errors.Refusal, played: PlayedServices, client: FlaskClient
+) -> None:
+    path = f"/referrals/{ID}"
+    token = token_of(client.get(path).text)
+    played.answers |= {"GetReferral": r.Referral(id=ID), "DeclineReferral": refusal}
+    data = {"form_token": token, "request_id": "one", "etag": "e1", "reason_code": "other"}
+    page = client.post(f"{path}/do/decline", data=data | {"note": NOTE}).text
+    expected = {html.escape(NOTE): True, "Cópielo antes": True, "Enviarlo otra vez": False}
+    assert {text: text in page for text in expected} == expected

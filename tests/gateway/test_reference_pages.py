@@ -322,3 +322,13 @@ def test_d25_the_number_of_organisations_with_access_says_that_it_omits_the_file
     assert "Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente." in (
         page
     )
+
+
+def test_an_addition_after_too_many_attempts_can_be_sent_again_later(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
+    played.answers["AddNoteByReference"] = errors.Exhausted("too_many_attempts", 90)
+    answer = visitor.post("/my-referral/note", data=data | {"note": "ya salió"})
+    assert (answer.status_code, "ya salió" in answer.text) == (429, True)
+    assert "Enviarlo otra vez" in answer.text

@@ -46,9 +46,10 @@ def fill(response: Response) -> None:
         )
         page = _PROBLEMS.sub(lambda problems: problems[0].replace(stale, too_late), page)
     if kept_form.typed and not forms:
-        page = page.replace(
-            "</main>", render_template("written.html", form=kept_form) + "</main>", 1
-        )
+        # only time solves the refusal of too many attempts
+        again = response.status_code == 429
+        text = render_template("written.html", form=kept_form, again=again)
+        page = page.replace("</main>", text + "</main>", 1)
     edits = set[tuple[int, int, str]]()
     for form in sent_forms:
         edits.add((*form.span(), _fill_form(form[0], sent_values)))

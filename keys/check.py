@@ -73,10 +73,10 @@ class KeyCheck:
         return problem
 
 
-def find_problem(tx: Transaction, keyring: Keyring) -> str:
+def find_problem(tx: Transaction, keyring: Keyring, *, read_only: bool = False) -> str:
     """Returns the problem with the keys, or "".
 
-    If all keys are right, stores the check values of new keys.
+    If all keys are right, stores the check values of new keys, unless it is `read_only`.
     """
     numbers = keyring.numbers
     stored_values = {
@@ -100,7 +100,7 @@ def find_problem(tx: Transaction, keyring: Keyring) -> str:
     if not all(_opens(keyring, (stored_values | new_values)[number], number) for number in numbers):
         return WRONG
     for number, value in ({_FINGERPRINT: fingerprint} | new_values).items():
-        if number not in stored_values:
+        if number not in stored_values and not read_only:
             tx.execute(
                 "INSERT INTO sealing_checks (number, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (number, value),

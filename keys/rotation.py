@@ -35,9 +35,20 @@ DEAD_LETTERS = SealedColumn("dead_letters", "sealed", ("consumer", "id"), "dead_
 
 def count_older(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     """Returns the number of rows that are not yet sealed with the newest key."""
+    return _count_others(tx, [keyring.mark], columns)
+
+
+def count_keyless(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
+    """Returns the number of rows that are sealed with none of the current keys, e.g. because a
+    copy from before the retirement of their key was restored.
+    """
+    return _count_others(tx, keyring.marks, columns)
+
+
+def _count_others(tx: Transaction, marks: Sequence[bytes], columns: Sequence[SealedColumn]) -> int:
     counts = [
         tx.execute(
-            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_older_condition(sealed, keyring)}"
+            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_other_condition(sealed, marks)}"
         ).fetchone()
         for sealed in columns
     ]
@@ -76,7 +87,7 @@ def _rewrap_batch(
     rows = tx.execute(
         f"SELECT {ids}, {sealed.column} AS sealed FROM {sealed.table}"
         f" WHERE ({ids}) > ({', '.join(['%s'] * len(sealed.ids))})"
-        f" AND {_older_condition(sealed, keyring)} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
+        f" AND {_other_condition(sealed, [keyring.mark])} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
         tuple(after),
     ).fetchall()
     changes, broken_count = [], 0
@@ -98,14 +109,13 @@ def _rewrap_batch(
     return len(changes), broken_count, [rows[-1][name] for name in sealed.ids] if rows else None
 
 
-def _older_condition(sealed: SealedColumn, keyring: Keyring) -> str:
-    """Returns the SQL condition for rows that are not yet sealed with the newest key.
+def _other_condition(sealed: SealedColumn, marks: Sequence[bytes]) -> str:
+    """Returns the SQL condition for rows whose sealed value begins with none of these marks.
 
     The condition is built only from names defined in this project and from hexadecimal digits,
     never from input.
     """
-    mark = keyring.mark
-    return (
-        f"({sealed.where}) AND {sealed.column} IS NOT NULL"
+    return f"({sealed.where}) AND {sealed.column} IS NOT NULL" + "".join(
         f" AND substring({sealed.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
+        for mark in marks
     )

@@ -180,6 +180,11 @@ class Keyring(SealingKey):
         """The first bytes of everything that the newest key seals."""
         return _mark(self.newest)
 
+    @property
+    def marks(self) -> list[bytes]:
+        """The first bytes of everything that the current keys seal, for each key."""
+        return [_mark(number) for number in self.numbers]
+
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
         """Returns a keyed hash: equal for equal values, and useless without the key (a PIN has only
         10,000 values).

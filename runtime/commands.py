@@ -34,8 +34,9 @@ from facts.broker import Broker
 from facts.kafka import BrokerLost
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
+from keys.check import find_problem
 from keys.commands import dry_run_option, json_option
-from keys.rotation import DEAD_LETTERS, SealedColumn
+from keys.rotation import DEAD_LETTERS, SealedColumn, count_keyless
 from trail import chain, heads
 
 _VERDICTS = {True: "ok     ", False: "MISSING", None: "unknown"}
@@ -50,13 +51,14 @@ class Target:
     """The service that the commands work on.
 
     `settings` reads its settings when a command is called. `key_files` and `migrations` are the
-    files that the service needs.
+    files that the service needs; `columns` lists the columns that its sealing key seals.
     """
 
     name: str
     settings: Callable[[], ServiceSettings]
     key_files: Sequence[str]
     migrations: Sequence[Path]
+    columns: Sequence[SealedColumn]
 
     @contextmanager
     def open_database(self) -> Iterator[Database]:
@@ -99,7 +101,7 @@ def _migrate(service: Target) -> None:
 @click.pass_obj
 def _doctor(service: Target, as_json: bool) -> None:
     _silence_log()
-    checks = _examine(service.settings(), service.name, service.key_files, service.migrations)
+    checks = _examine(service, service.settings())
     click.echo(
         json.dumps(checks)
         if as_json
@@ -300,11 +302,11 @@ def add_to(
     `sealed` lists the columns that the service's key seals, in addition to the columns that every
     service has.
     """
-    service = Target(name, settings, key_files, migrations)
+    service = Target(name, settings, key_files, migrations, [DEAD_LETTERS, *sealed])
     main.context_settings["obj"] = service
     for command in _COMMANDS:
         main.add_command(command)
-    key_commands.add_to(main, name, settings, service.open_database, [DEAD_LETTERS, *sealed])
+    key_commands.add_to(main, name, settings, service.open_database, service.columns)
 
 
 def _silence_log() -> None:
@@ -312,28 +314,31 @@ def _silence_log() -> None:
     log.setup("", level=logging.CRITICAL)
 
 
-def _examine(
-    settings: ServiceSettings, service: str, key_files: Sequence[str], migrations: Sequence[Path]
-) -> dict[str, bool | None]:
+def _examine(service: Target, settings: ServiceSettings) -> dict[str, bool | None]:
     """Returns, for each requirement of the service, whether it is met; None if that can't be
     checked because an earlier requirement is not met. Changes nothing.
     """
     required_files = [
-        name for name in key_files if not (settings.key_service and name.startswith("sealing."))
+        name
+        for name in service.key_files
+        if not (settings.key_service and name.startswith("sealing."))
     ]
     checks: dict[str, bool | None] = {
         f"key {name}": key_folder.is_readable(settings.keys, name) for name in required_files
     }
     if settings.key_service:
-        checks["key service"] = sealing_keys.of(settings, service).are_usable()
+        checks["key service"] = sealing_keys.of(settings, service.name).are_usable()
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
     checks["schema"] = (checks["database"] or None) and _passes(
-        database, lambda tx: _has_schema(tx, migrations)
+        database, lambda tx: _has_schema(tx, service.migrations)
     )
     checks["append-only trail"] = (checks["schema"] or None) and _passes(
         database, audit_trail.is_append_only
+    )
+    checks["keys of all sealed rows"] = (checks["schema"] or None) and _passes(
+        database, lambda tx: _has_all_keys(tx, service, settings)
     )
     database.close()
     broker = Broker(settings, [])
@@ -355,9 +360,17 @@ def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
     }
 
 
+def _has_all_keys(tx: Transaction, service: Target, settings: ServiceSettings) -> bool:
+    """Returns True if the sealing keys belong to the database, and each sealed row has its key."""
+    keyring = sealing_keys.of(settings, service.name).keyring()
+    return not (
+        find_problem(tx, keyring, read_only=True) or count_keyless(tx, keyring, service.columns)
+    )
+
+
 def _passes(database: Database, check: Callable[[Transaction], bool]) -> bool:
     try:
-        with database.transaction(SYSTEM) as tx:
+        with database.transaction(SYSTEM, timeout=30) as tx:
             return check(tx)
     except Exception:  # whatever the failure is, the service could not serve either
         return False

@@ -107,10 +107,11 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     }
     doctor = command(no_database, "doctor")
     assert doctor.returncode == 1
-    assert doctor.stdout.splitlines()[-4:-1] == [
+    assert doctor.stdout.splitlines()[-5:-1] == [
         "MISSING database",
         "unknown schema",
         "unknown append-only trail",
+        "unknown keys of all sealed rows",
     ]
     failed_command = command(no_database, "replay", "--dry-run")
     assert failed_command.returncode == 1

@@ -5,6 +5,7 @@ The fault is reported. The damaged row is not served; the other rows are served.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -295,4 +296,53 @@ def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     assert (contact_with_new_note.note, contact_with_new_note.note_withheld) == (
         "llamó otra vez",
         False,
+    )
+
+
+# The keys of a restored copy
+
+
+@pytest.mark.parametrize("keys", ["destroyed", "of another network", "of a later copy"])
+def test_doctor_reports_that_a_restored_database_needs_keys_that_are_not_there(
+    story: Story, service: Service, tmp_path: Path, keys: str
+) -> None:
+    story.person()
+    folder = tmp_path / "keys"
+    shutil.copytree(service.keys, folder)
+
+    def doctor() -> bool:
+        process = subprocess.run(
+            [sys.executable, "-m", "services.referrals", "doctor", "--json"],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "ENLACE_DATABASE_URL": service.database_url,
+                "ENLACE_KEYS": str(folder),
+                "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        is_well: bool = json.loads(process.stdout)["keys of all sealed rows"]
+        return is_well
+
+    service.as_owner("DELETE FROM sealing_checks WHERE number > 0")
+    assert KeyCheck(service.database, key_folder.keyring(folder, "referrals")).turn() == ""
+    checks_before = service.rows("SELECT number, value FROM sealing_checks ORDER BY 1")
+    assert doctor()
+    if keys == "destroyed":
+        newest = key_folder.add_to_ring(folder, "sealing.referrals")
+        assert doctor(), "a key that has sealed nothing yet does no harm"
+        key_folder.retire(folder, "referrals", newest)
+    elif keys == "of another network":
+        shutil.rmtree(folder)
+        key_folder.create(folder, ["partners", "referrals", "notifications"])
+    else:
+        service.as_owner("INSERT INTO sealing_checks VALUES (9, 'x')")
+    assert not doctor()
+    service.as_owner("DELETE FROM sealing_checks WHERE number = 9")
+    assert service.rows("SELECT number, value FROM sealing_checks ORDER BY 1") == checks_before, (
+        "the command changes nothing"
     )

@@ -18,7 +18,7 @@ from chassis.db import Transaction
 from chassis.tokens import Caller
 from facts import inbox, records
 from facts.outbox import Fact
-from keys.sealing import Keyring
+from keys.sealing import CannotOpen, Keyring
 
 OPERATIONS = Caller("operations", "system", "")
 
@@ -102,7 +102,8 @@ def take_redriven(
     """Returns (id, record) for each record that an operator has marked to be read again, at most
     `limit` of them.
 
-    Clears the marks of these records. The records stay stored until `remove`.
+    Clears the marks of these records. The records stay stored until `remove`. A record that can't
+    be opened is reported and left out.
     """
     rows = tx.execute(
         "UPDATE dead_letters SET redrive = false WHERE (consumer, id) IN"
@@ -111,10 +112,15 @@ def take_redriven(
         " RETURNING id, topic, partition, record_offset, sealed",
         (consumer, limit),
     ).fetchall()
-    return [
-        (row["id"], _unpack(row, keyring.open_bytes(row["sealed"], _context(consumer, row["id"]))))
-        for row in rows
-    ]
+    redriven = []
+    for row in rows:
+        try:
+            packed = keyring.open_bytes(row["sealed"], _context(consumer, row["id"]))
+        except CannotOpen as damaged:  # a damaged record must not block the consumer's facts
+            damaged.alarm()
+        else:
+            redriven.append((row["id"], _unpack(row, packed)))
+    return redriven
 
 
 def remove(tx: Transaction, consumer: str, identity: str) -> None:

@@ -28,6 +28,7 @@ from facts.relay import Relay, Replays
 from facts.witness import Witness
 from keys import key_folder, sealing_keys
 from keys.check import KeyCheck
+from keys.rotation import DEAD_LETTERS
 from keys.sealing import Keyring, Signer
 from runtime import service_runner
 from runtime.held_facts import HeldFacts
@@ -149,9 +150,11 @@ def make(
     nor the broker yet.
 
     `only` is as in Parts. `other_topics` lists the topics of other services that this service
-    reads; `view_of` is as in Database. `sealed_tables` are the tables with sealed values.
+    reads; `view_of` is as in Database. `sealed_tables` are the service's own tables with sealed
+    values.
     """
-    for table in sealed_tables:  # shown before the first event, as in metrics.publish_loop_state
+    # shown before the first event, as in metrics.publish_loop_state
+    for table in (DEAD_LETTERS.table, *sealed_tables):
         metrics.ROWS_UNREADABLE.labels(table)
     clock = SystemClock()
     keyring = sealing_keys.of(settings, name).keyring()

@@ -347,3 +347,18 @@ def test_applied_and_held_facts_are_logged_without_their_content(
         },
         "warning gap_stays": {"consumer": listener.name, "count": 1, "subjects": [refused]},
     }
+
+
+def test_a_dead_letter_that_cannot_be_opened_stays_and_delays_no_fact(listener: Listener) -> None:
+    listener.take(Record(b"x", b"rubbish", []))
+    with listener.database.transaction(SYSTEM) as tx:
+        # as after a restore of a copy whose sealing key was retired
+        tx.execute(
+            "UPDATE dead_letters SET redrive = true, sealed = '\\x0200ff' WHERE consumer = %s",
+            (listener.name,),
+        )
+    listener.retry_after(SECOND)
+    subject = new_id()
+    listener.take(listener.record(subject, 1))
+    assert listener.applied == [(subject, 1)]
+    assert [letter.reason for letter in listener.waiting()] == ["headers"]

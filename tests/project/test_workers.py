@@ -74,7 +74,7 @@ def test_each_counter_whose_increase_is_an_alarm_is_shown_before_its_first_event
     }
     unreadable = "enlace_rows_unreadable_total"
     assert samples["referrals"] >= {(unreadable, "person_sealed"), (unreadable, "person_keys")}
-    assert samples["partners"] >= {(unreadable, "second_factors")}
+    assert samples["partners"] >= {(unreadable, "second_factors"), (unreadable, "dead_letters")}
     assert samples["notifications"] >= {(unreadable, "desks")}
     assert samples["referrals.loops"] >= {("enlace_rows_put_aside_total", "clocks")}
 

@@ -1,13 +1,21 @@
-"""The command `migrate` says in a sentence why it could not begin, without the password."""
+"""The command `migrate`: its sentence, without the password, when it could not begin, and its
+update of a restored copy."""
 
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
 from chassis.migrate import migrate
 from local.process import free_port
 from services.notifications.__main__ import main
+from tests.parts.local_stack import ROOT
+from tests.parts.operator import Operator, blocks
+from tests.parts.postgres import Database
 from tests.parts.postgres import Server as Postgres
 
 
@@ -36,3 +44,43 @@ def test_a_migration_that_fails_is_reported_even_if_a_table_cannot_be_protected(
     with pytest.raises(SystemExit, match=r"(?s)migration failed: .*not_there"):
         migrate(place.migration_url, [tmp_path])
     postgres.drop(place)
+
+
+@pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
+def test_a_copy_from_before_an_update_is_restored_and_updated_as_documented(
+    postgres: Postgres, tmp_path: Path, service: str
+) -> None:
+    folders = [ROOT / "chassis" / "migrations", ROOT / "services" / service / "migrations"]
+    files = sorted(folders[1].glob("*.sql"))
+    older = tmp_path / "older"
+    older.mkdir()
+    for file in files[: len(files) // 2]:
+        shutil.copy(file, older)
+    place = postgres.database(service)
+    migrate(place.migration_url, [folders[0], older])
+    var, checkout = tmp_path / "var", tmp_path / "checkout"
+    (var / "environment").mkdir(parents=True)
+    (var / "environment" / service).write_text(
+        f"export ENLACE_MIGRATION_URL='{place.migration_url}'\n"
+        f"export PATH='{Path(sys.executable).parent}:{postgres.programs}':$PATH\n"
+    )
+    checkout.mkdir()
+    operator = Operator(checkout, var)
+    postgres.dump(place, checkout / f"{service}.dump")
+    migrate(place.migration_url, folders)
+    columns = columns_of(place)
+
+    empty = operator.documented_command("Copies", "(. var/environment/referrals; psql")
+    [restore] = ["\n".join(block) for block in blocks("Copies") if "pg_restore" in block[0]]
+    for command in (empty, restore):
+        operator.run(command.replace("referrals", service))
+    assert columns_of(place) == columns
+    postgres.drop(place)
+
+
+def columns_of(place: Database) -> list[Any]:
+    with psycopg.connect(place.migration_url) as connection:
+        return connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()

@@ -6,6 +6,7 @@ Two keys are valid at once, nothing is restarted, and no token is refused meanwh
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from chassis.errors import Unauthenticated
 from chassis.tokens import Caller, Issuer, Verifier
 from keys import key_folder
 from tests.partners.scene import ROOT
+from tests.parts.operator import blocks
 
 CALLER = Caller("w" * 32, "worker", "o" * 32)
 
@@ -252,3 +254,31 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
         "tokens.1.jwk",
         "tokens.1.pub.jwk",
     ]
+
+
+def test_the_documented_restore_of_the_keys_brings_no_replaced_key_back(tmp_path: Path) -> None:
+    """Checks that keys which sign only what lives for a moment are created anew.
+
+    The copy may be older than the theft and the rotation of such a key.
+    """
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    services = ["partners", "referrals", "notifications"]
+    key_folder.create(here / "var" / "keys", services)
+    elsewhere.mkdir()
+    copy, restore = (line for block in blocks("Copies") for line in block if "keys.tar" in line)
+    subprocess.run(["bash", "-ec", copy], cwd=here, check=True)
+    shutil.copy(here / "keys.tar", elsewhere)
+    subprocess.run(["bash", "-ec", restore], cwd=elsewhere, check=True)
+    key_folder.create(elsewhere / "var" / "keys", services)
+    contents, restored_contents = (
+        {file.name: file.read_bytes() for file in (folder / "var" / "keys").iterdir()}
+        for folder in (here, elsewhere)
+    )
+    assert contents.keys() == restored_contents.keys()
+    assert {name for name in contents if contents[name] != restored_contents[name]} == {
+        "tokens.jwk",
+        "tokens.pub.jwk",
+        "calls.gateway.jwk",
+        "calls.gateway.pub.jwk",
+        "gateway.key",
+    }

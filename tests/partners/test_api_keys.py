@@ -207,3 +207,12 @@ def test_nobody_not_even_a_coordinator_makes_a_key_for_another_organisation(scen
     )
     for caller in (scene.coordinator, scene.by(scene.organization("Propia"), Role.MANAGER)):
         assert refusal(partial(caller.CreateApiKey, request)) == NOT_FOUND
+
+
+def test_a_manager_who_is_also_a_coordinator_revokes_the_key_of_any_member(scene: Scene) -> None:
+    created = make(scene.by(scene.organization("Ajena"), Role.MANAGER), "directory.read")
+    assert exchange(scene, created) == "OK"
+    revoke = {"id": created.api_key.id}
+    assert refusal(lambda: scene.coordinator.RevokeApiKey(**revoke)) == RIGHT_MISSING
+    scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER).RevokeApiKey(**revoke)
+    assert exchange(scene, created) == "key_invalid"

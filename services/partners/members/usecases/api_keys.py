@@ -81,7 +81,10 @@ class ApiKeys:
         return messages.api_key(key)
 
     def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Revokes a key at once. A coordinator may do so for any organisation."""
+        """Revokes a key of the caller's organisation at once.
+
+        A manager who is also a coordinator may revoke the key of any organisation.
+        """
         key = _fetch(call.tx, request.id)
         if not may_act_for(call.caller, key.organization_id):
             raise NotFound

@@ -11,7 +11,7 @@ from chassis.ids import new_id
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
-from protos.referrals.v1.referrals_pb2 import URGENCY_IMMEDIATE
+from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_REPLACE, URGENCY_IMMEDIATE
 from services.notifications.words import text
 from tests.builders import NOT_FOUND, refusal, refusal_with_fields, wrong_fields
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Service
@@ -445,3 +445,22 @@ def test_a_caller_who_is_only_an_auditor_reads_no_messages_of_the_desk(service: 
     assert (auditor.kinds(), auditor.CountUnread().unread) == ([], 0)
     [message] = manager.ListMessages().messages
     assert refusal(lambda: auditor.MarkMessageRead(id=message.id)) == NOT_FOUND
+
+
+def test_a_receiver_sees_no_notice_that_shows_how_the_sender_looks_for_other_help(
+    service: Service,
+) -> None:
+    fact = service.hear("declined", actor_organization_id=RECEIVER)
+    coordination = {"actor_organization_id": COALITION}
+    service.hear("clock_breached", fact.subject, clock=CLOCK_KIND_REPLACE)
+    service.hear("reminded", fact.subject, reminded_organization_id=SENDER, **coordination)
+    service.hear("need_closed", fact.subject, **coordination)
+    seen = {
+        side: {
+            notice.kind
+            for notice in service.as_(side, "WORKER").ListNotices(referral_id=fact.subject).notices
+        }
+        for side in (SENDER, RECEIVER)
+    }
+    hidden = {"clock_breached", "referral_reminded", "referral_need_closed"}
+    assert seen == {SENDER: {"referral_declined"} | hidden, RECEIVER: {"referral_declined"}}

@@ -142,7 +142,8 @@ class NotificationsServicer:
 
     def ListNotices(self, request, context):
         """Lists the notices about one referral with the status of their deliveries, for its sender and
-        receiver.
+        receiver. The receiver sees neither the sender's notices about deadlines nor those that may show
+        that help is sought elsewhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

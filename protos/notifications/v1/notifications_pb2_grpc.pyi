@@ -59,7 +59,8 @@ class NotificationsStub:
     """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]
     """Lists the notices about one referral with the status of their deliveries, for its sender and
-    receiver.
+    receiver. The receiver sees neither the sender's notices about deadlines nor those that may show
+    that help is sought elsewhere.
     """
     ListDevelopmentMails: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]
     """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server
@@ -95,7 +96,8 @@ class NotificationsAsyncStub(NotificationsStub):
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists the notices about one referral with the status of their deliveries, for its sender and
-    receiver.
+    receiver. The receiver sees neither the sender's notices about deadlines nor those that may show
+    that help is sought elsewhere.
     """
     ListDevelopmentMails: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDevelopmentMailsRequest, _notifications_pb2.ListDevelopmentMailsResponse]  # type: ignore[assignment]
     """Lists the e-mails that the development outbox stored instead of sending; empty if a mail server
@@ -176,7 +178,8 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.ListNoticesResponse, _abc.Awaitable[_notifications_pb2.ListNoticesResponse]]:
         """Lists the notices about one referral with the status of their deliveries, for its sender and
-        receiver.
+        receiver. The receiver sees neither the sender's notices about deadlines nor those that may show
+        that help is sought elsewhere.
         """
 
     @_abc_1.abstractmethod

@@ -77,6 +77,20 @@ ENQUIRY_CANCELLED = "enquiry_cancelled"
 ENQUIRY_VERBS = frozenset(
     fact.removeprefix("enquiry.") for fact in BY_FACT if fact.startswith("enquiry.")
 ) | {"referred"}
+FOR_SENDER_ALONE = frozenset(
+    {
+        "clock_reminded",
+        "clock_breached",
+        "clock_escalated",
+        "referral_leg_lost",
+        "referral_need_closed",
+        "referral_reminded",
+    }
+)
+"""The kinds of notices to the sender of a referral that the receiver does not see.
+
+They may show that the sender still looks for help for the person elsewhere.
+"""
 MANAGER_INVITED = "manager_invited"
 WORKER_INVITED = "worker_invited"
 ACCOUNT_OPENED = "account_opened"

@@ -10,7 +10,7 @@ from chassis import trace
 from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
-from services.notifications.domain.rules import MESSAGE_UNDELIVERABLE, Audience
+from services.notifications.domain.rules import FOR_SENDER_ALONE, MESSAGE_UNDELIVERABLE, Audience
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
 """The channels on which the senders of webhooks and of e-mails listen.
@@ -208,14 +208,17 @@ def mark_all_read(
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
     """Returns how the messages to both sides of a referral were delivered, oldest first.
 
-    The list is empty if the organisation is not a side. In the inbox, the messages to the desk and
-    to a worker of one organisation count as one notice.
+    The list is empty if the organisation is not a side. The receiver does not see messages to the
+    sender of the kinds FOR_SENDER_ALONE. In the inbox, the messages to the desk and to a worker of
+    one organisation count as one notice.
     """
     rows = tx.execute(
         "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"
         " WHERE referral_id = %(referral)s"
         " AND audience <> 'coordination' AND %(organization)s IN (sender_organization_id,"
-        " receiver_organization_id))"
+        " receiver_organization_id)"
+        " AND (%(organization)s IN (organization_id, sender_organization_id)"
+        " OR kind <> ALL(%(for_sender_alone)s)))"
         " SELECT kind, organization_id, 'inbox' AS channel, 'DELIVERED' AS status, create_time,"
         " create_time AS delivery_time, min(read_time) AS read_time"
         " FROM about GROUP BY kind, organization_id, create_time"
@@ -223,7 +226,11 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
         " d.delivery_time, NULL"
         " FROM about JOIN deliveries d ON d.message_id = about.id"
         " ORDER BY create_time, organization_id, kind, channel DESC",
-        {"referral": referral_id, "organization": organization_id},
+        {
+            "referral": referral_id,
+            "organization": organization_id,
+            "for_sender_alone": list(FOR_SENDER_ALONE),
+        },
     ).fetchall()
     return [Notice(**row) for row in rows]
 

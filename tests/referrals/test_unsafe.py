@@ -7,6 +7,7 @@ names.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,16 @@ from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
 from services.referrals.referrals.domain.draft import Draft
 from tests.builders import refusal, violations_of, wrong_fields
-from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story, read, send_request
+from tests.referrals.conftest import (
+    ARRIVAL,
+    ORG,
+    SERVICE,
+    Service,
+    Story,
+    read,
+    send_request,
+    update_contact,
+)
 
 CONFLICT = "FAILED_PRECONDITION"
 UNSAFE_SHELTER: dict[str, Any] = {
@@ -274,3 +284,33 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     assert len(story.ngo.CreateEnquiry(request).offers) == 1, (
         "the answer does not concern another person"
     )
+
+
+def test_d23_an_answer_about_a_caller_without_a_file_holds_once_she_has_one(story: Story) -> None:
+    line, contact_id = replace(story, ngo=story.operator), story.contact().contact.id
+    line.ngo.CreateEnquiry(
+        content=CONTENT,
+        service_ids=BOTH,
+        contact_id=contact_id,
+        excluded_organization_ids=[ORG["shelter"]],
+    )
+    person = line.person()
+    contact = line.ngo.GetContact(id=contact_id)
+    update_contact(line.ngo, contact, person_id=person.id)
+    request = sending(line, line.draft(person))
+    assert refusal(lambda: line.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
+    preview = line.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, person_id=person.id)
+    assert preview.service_count == 1
+    request = sending(line, line.draft(line.person()))
+    assert line.ngo.SendReferral(request).state == pb.STATE_SENT, "nobody else is concerned"
+
+
+def test_d23_an_answer_in_a_file_holds_for_an_enquiry_that_names_only_the_call(
+    story: Story,
+) -> None:
+    line, contact = replace(story, ngo=story.operator), story.contact().contact
+    person = line.person()
+    update_contact(line.ngo, contact, person_id=person.id)
+    line.draft(person, **SHELTER)
+    preview = line.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, contact_id=contact.id)
+    assert preview.service_count == 1

@@ -292,19 +292,25 @@ def unsafe_answers(
 ) -> Iterator[Unsafe]:
     """Returns the unsafe organisations and places that a person or a contact's caller has named.
 
-    Reads the enquiries and referrals of one sender, except the referral `excluded_id`. The query is
-    sent now, and its result is awaited when the first item is read.
+    Reads the enquiries and referrals of one sender, except the referral `excluded_id`; also the
+    enquiries for other contacts of the person. An empty `person_id` stands for the contact's file.
+    The query is sent now, and its result is awaited when the first item is read.
     """
     rows = tx.execute(
-        "SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
-        " FROM referrals"
-        " WHERE person_id = %(person)s AND sender_organization_id = %(sender)s AND id <> %(id)s"
-        " AND unsafe_code = %(named)s"
+        "WITH people AS (SELECT %(person)s::text AS id UNION SELECT person_id FROM contacts"
+        " WHERE %(person)s = '' AND id = %(contact)s),"
+        " calls AS (SELECT %(contact)s::text AS id"
+        " UNION SELECT c.id FROM contacts c JOIN people p ON person_id = p.id AND person_id <> ''"
+        " UNION SELECT contact_id FROM referrals JOIN people p ON person_id = p.id)"
+        " SELECT unsafe_organization_ids AS organizations, unsafe_departments AS departments"
+        " FROM referrals r JOIN people p ON person_id = p.id"
+        " WHERE sender_organization_id = %(sender)s AND r.id <> %(id)s AND unsafe_code = %(named)s"
         " UNION ALL SELECT excluded_organization_ids, unsafe_departments FROM enquiries"
+        " JOIN people p ON person_id = p.id AND person_id <> ''"
         " WHERE organization_id = %(sender)s"
-        " AND ((person_id <> '' AND person_id = %(person)s) OR (contact_id <> ''"
-        " AND contact_id = %(contact)s))"
-        " AND (excluded_organization_ids <> '{}' OR unsafe_departments <> '{}')",
+        " UNION ALL SELECT excluded_organization_ids, unsafe_departments FROM enquiries"
+        " JOIN calls ON contact_id = calls.id AND contact_id <> ''"
+        " WHERE organization_id = %(sender)s AND (person_id = '' OR contact_id = %(contact)s)",
         {
             "person": person_id,
             "sender": sender_id,

@@ -268,7 +268,8 @@ def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emerg
         "UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", referral.person_id
     )
     monkeypatch.setattr(service.made.openings, "maximum", 100_000)
-    assert refusal(lambda: note(story.ngo)) == ("FAILED_PRECONDITION", "person_erased")
+    assert note(story.ngo) == "", "nobody can open it any more"
+    assert review(story.ngo, emergency).review_time, "and the access is reviewed all the same"
 
 
 def test_an_emergency_does_not_widen_a_live_consent(story: Story, nurse: Client) -> None:

@@ -114,7 +114,8 @@ class Emergencies:
     def GetEmergency(self, request: pb.GetEmergencyRequest, call: Call) -> pb.Emergency:
         """Returns one emergency access.
 
-        Callers who work with people at the file's organisation also get the note of the access.
+        Callers who work with people at the file's organisation also get the note of the access,
+        unless the file was erased.
         """
         emergency = emergencies.get(call.tx, object_id(request.id))
         return emergency_message(
@@ -126,7 +127,8 @@ class Emergencies:
             return ""
         try:
             check_may_open_people(call.tx, call.caller)
-        except NotAllowed:
+            key = self._files.key(call.tx, emergency.person_id)
+        except (NotAllowed, Conflict):  # the caller may not read it, or the person was erased
             return ""
         call.trail.append(
             Entry(
@@ -137,9 +139,7 @@ class Emergencies:
             )
         )
         self._openings.admit(call.tx, call.caller, call.clock.now(), emergency.person_id)
-        return emergencies.note(
-            call.tx, emergency.id, self._files.key(call.tx, emergency.person_id)
-        )
+        return emergencies.note(call.tx, emergency.id, key)
 
     def ReviewEmergency(self, request: pb.ReviewEmergencyRequest, call: Call) -> pb.Emergency:
         """Records a review by a worker of the file's organisation or by an auditor."""

@@ -20,7 +20,8 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.files.store import emergencies as book
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOT_FOUND, refusal
-from tests.referrals.conftest import ORG, Client, Service, Story, history
+from tests.referrals.conftest import ORG, Client, Service, Story, credentials, history
+from tests.referrals.test_contacts import referred_caller
 from tests.referrals.test_openings import somebody
 
 G = people_pb2
@@ -378,3 +379,20 @@ def test_a_refused_emergency_is_recorded_with_the_person(story: Story, service: 
     assert service.rows(
         "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed", referral.person_id
     ) == [{"action": "open_in_emergency", "reason": "emergency_not_needed"}]
+
+
+def test_a_caller_reads_that_an_emergency_access_opens_her_data(
+    story: Story, service: Service, nurse: Client
+) -> None:
+    created, sent, _ = referred_caller(story)
+    service.clock.advance(timedelta(days=90))
+
+    def count() -> tuple[int, bool]:
+        status = service.public().GetReferenceStatus(**credentials(created))
+        return status.organizations_with_access, status.items[0].consent_live
+
+    assert count() == (0, False)
+    declare(nurse, sent)
+    assert count() == (1, False)
+    service.clock.advance(timedelta(hours=1))
+    assert count() == (0, False)

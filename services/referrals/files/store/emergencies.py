@@ -1,5 +1,6 @@
 """Stores emergency accesses with their facts."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 
@@ -81,6 +82,18 @@ def live_of(
         (worker_id, referral_id, now),
     ).fetchone()
     return _read(row) if row else None
+
+
+def referral_ids_with_live_access(
+    tx: Transaction, person_ids: Sequence[str], now: datetime
+) -> set[str]:
+    """Returns the ids of the referrals whose receiver has a live emergency access to a person."""
+    rows = tx.execute(
+        "SELECT referral_id FROM emergencies WHERE person_id = ANY(%s) AND NOT ended"
+        " AND end_time > %s",
+        (list(person_ids), now),
+    )
+    return {row["referral_id"] for row in rows}
 
 
 def owes_review(tx: Transaction, organization_id: str, now: datetime) -> bool:

@@ -17,6 +17,7 @@ from chassis.wire import number, timestamp
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import FieldGroup
+from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.person_ids import PersonIds, ids_of
 from services.referrals.files.store.receipts import Receipts
@@ -315,14 +316,18 @@ class References:
             for person_id in ids.person_ids
             for receipt in self._receipts.of_person(tx, person_id)
         }
+        emergency_ids = emergencies.referral_ids_with_live_access(tx, ids.person_ids, now)
         for referral in referrals.of_people(tx, [file.id for file in files]):
-            live = (
+            consent_live = referral.receipt_id in receipts and receipts[
+                referral.receipt_id
+            ].is_live(now)
+            has_access = (
                 referral.state in LIVE
-                and referral.receipt_id in receipts
-                and receipts[referral.receipt_id].is_live(now)
+                and (consent_live or referral.id in emergency_ids)
                 and members.is_active(tx, referral.receiver_organization_id)
             )
-            if live:
+            live = has_access and consent_live
+            if has_access:
                 state.receiver_ids_with_access.add(referral.receiver_organization_id)
             status = (
                 "stopped"

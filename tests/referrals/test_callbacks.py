@@ -274,11 +274,14 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
 def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
     story: Story,
 ) -> None:
-    new_contact, referred_contact = story.contact(), story.contact()
-    for contact in (new_contact, referred_contact):
+    new_contact, referred_contact, opened_contact = (story.contact() for _ in range(3))
+    for contact in (new_contact, referred_contact, opened_contact):
         arrange_call(story, contact.contact.id)
     file_of(story, new_contact, NO_CHANNEL)
     assert not owed_calls(story, new_contact)
+    plan = people_pb2.SafeContact(channel_code=NO_CHANNEL)
+    story.operator.CreatePerson(safe_contact=plan, contact_id=opened_contact.contact.id)
+    assert not owed_calls(story, opened_contact)
     referral_for(story, referred_contact)
     assert not owed_calls(story, referred_contact), (
         "her plan in the file of the referral forbids calls"

@@ -108,6 +108,7 @@ class People:
                 now, self._policies.calendar(tx, contact.line_country, contact.department)
             )
             contacts.save(tx, contact, "changed")
+            callbacks.end_forbidden(tx, now, person, call.caller.id)
         return person_message(person, plan)
 
     def GetPerson(self, request: pb.GetPersonRequest, call: Call) -> pb.Person:

@@ -213,8 +213,10 @@ def test_there_is_no_sheet_of_a_file_that_another_organisation_holds(
 def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
     played: PlayedServices, language: str
 ) -> None:
-    file = get_sheet(played, f".pdf?lang={language}").data
+    answer = get_sheet(played, f".pdf?lang={language}")
+    file = answer.data
     assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
+    assert "Set-Cookie" not in answer.headers, "the worker's pages stay in her own language"
     assert played.requests("OpenPerson") == []
 
 

@@ -290,18 +290,20 @@ def test_d23_an_answer_about_a_caller_without_a_file_holds_once_she_has_one(stor
     line, contact_id = replace(story, ngo=story.operator), story.contact().contact.id
     line.ngo.CreateEnquiry(
         content=CONTENT,
-        service_ids=BOTH,
+        service_ids=BOTH_SERVICES,
         contact_id=contact_id,
         excluded_organization_ids=[ORG["shelter"]],
     )
     person = line.person()
     contact = line.ngo.GetContact(id=contact_id)
     update_contact(line.ngo, contact, person_id=person.id)
-    request = sending(line, line.draft(person))
+    request = request_to_send(line, line.draft(person))
     assert refusal(lambda: line.ngo.SendReferral(request)) == (CONFLICT, "unsafe_for_her")
-    preview = line.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, person_id=person.id)
+    preview = line.ngo.PreviewEnquiry(
+        content=CONTENT, service_ids=BOTH_SERVICES, person_id=person.id
+    )
     assert preview.service_count == 1
-    request = sending(line, line.draft(line.person()))
+    request = request_to_send(line, line.draft(line.person()))
     assert line.ngo.SendReferral(request).state == pb.STATE_SENT, "nobody else is concerned"
 
 
@@ -311,6 +313,8 @@ def test_d23_an_answer_in_a_file_holds_for_an_enquiry_that_names_only_the_call(
     line, contact = replace(story, ngo=story.operator), story.contact().contact
     person = line.person()
     update_contact(line.ngo, contact, person_id=person.id)
-    line.draft(person, **SHELTER)
-    preview = line.ngo.PreviewEnquiry(content=CONTENT, service_ids=BOTH, contact_id=contact.id)
+    line.draft(person, **UNSAFE_SHELTER)
+    preview = line.ngo.PreviewEnquiry(
+        content=CONTENT, service_ids=BOTH_SERVICES, contact_id=contact.id
+    )
     assert preview.service_count == 1

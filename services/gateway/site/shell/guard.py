@@ -107,6 +107,7 @@ def add_page_headers(response: Response) -> None:
         g.get("me")
         and chosen_language in LANGUAGES
         and chosen_language != g.language_choice
-        and request.endpoint != "signin.leave"
+        # a sheet is printed in the language of the person, which may not be the reader's
+        and request.endpoint not in ("signin.leave", "knowledge.printed")
     ):
         session.set_cookie(response, g.me.secret, chosen_language)

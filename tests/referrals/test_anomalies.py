@@ -345,3 +345,27 @@ def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> No
     service.clock.set(MIDNIGHT)
     history(worker, override.id)
     assert anomalies_of(service, worker) == [("at_night", 1)]
+
+
+def test_an_anomaly_that_grows_after_its_review_waits_for_a_review_again(
+    story: Story, service: Service, worker_over_quota: Client
+) -> None:
+    auditor = service.as_("coalition", "AUDITOR")
+
+    def waiting() -> list[pb.Anomaly]:
+        service.made.anomalies.search()
+        return [
+            anomaly
+            for anomaly in auditor.ListAnomalies(waiting=True, page_size=200).anomalies
+            if anomaly.worker_id == worker_over_quota.caller.id
+        ]
+
+    [first] = waiting()
+    review = partial(auditor.ReviewAnomaly, id=first.id, review_code=pb.REVIEW_OUTCOME_EXPLAINED)
+    review(etag=first.etag)
+    assert waiting() == []
+    refusal(lambda: open_person(worker_over_quota, story.person().id))
+    [again] = waiting()
+    assert (again.id, again.count) == (first.id, 2)
+    assert refusal(lambda: review(etag=first.etag)) == ("ABORTED", "stale_etag")
+    assert review(etag=again.etag).review_code == pb.REVIEW_OUTCOME_EXPLAINED

@@ -82,7 +82,8 @@ class AuditServicer:
 
     def ListAnomalies(self, request, context):
         """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
-        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
+        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day;
+        if its count grows after its review, it waits for a review again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

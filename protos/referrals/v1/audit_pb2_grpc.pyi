@@ -48,7 +48,8 @@ class AuditStub:
     """
     ListAnomalies: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]
     """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
-    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
+    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day;
+    if its count grows after its review, it waits for a review again.
     """
     ReviewAnomaly: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
@@ -73,7 +74,8 @@ class AuditAsyncStub(AuditStub):
     """
     ListAnomalies: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAnomaliesRequest, _audit_pb2.ListAnomaliesResponse]  # type: ignore[assignment]
     """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
-    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
+    that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day;
+    if its count grows after its review, it waits for a review again.
     """
     ReviewAnomaly: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]  # type: ignore[assignment]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
@@ -113,7 +115,8 @@ class AuditServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.ListAnomaliesResponse, _abc.Awaitable[_audit_pb2.ListAnomaliesResponse]]:
         """Lists unusual accesses, newest first. An anomaly is listed within a minute after the access
-        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day.
+        that makes it unusual. There is at most one anomaly of each kind for a worker or key and a day;
+        if its count grows after its review, it waits for a review again.
         """
 
     @_abc_1.abstractmethod

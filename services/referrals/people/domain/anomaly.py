@@ -70,7 +70,7 @@ class Opening:
 class Anomaly:
     """An anomaly of one worker or API key on one day.
 
-    An anomaly is published once, even if its count grows later.
+    An anomaly is published once. If its count grows later, the anomaly waits for a review again.
     """
 
     id: str

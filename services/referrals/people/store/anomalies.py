@@ -95,18 +95,19 @@ def duty_times(tx: Transaction, worker_id: str, since: datetime, until: datetime
 def note(tx: Transaction, anomaly: Anomaly) -> None:
     """Saves an anomaly, and publishes it if it is new.
 
-    For a known anomaly only the count changes. A count of refusals covers only newly searched rows,
-    so it is added to the stored count. Every other count covers the whole day, so the greater of
-    the two is stored.
+    A known anomaly whose count grows waits for a review again, since its review did not cover the
+    new accesses. A count of refusals covers only newly searched rows, so it is added to the stored
+    count. Every other count covers the whole day, so the greater of the two is stored.
     """
     row = tx.execute(
         "INSERT INTO anomalies AS known (id, kind, worker_id, organization_id, day, count,"
         " create_time, version, reviewed_by_worker_id, review_code)"
         " VALUES (%(id)s, %(kind)s, %(worker_id)s, %(organization_id)s, %(day)s, %(count)s,"
         " %(create_time)s, %(version)s, '', '')"
-        " ON CONFLICT (worker_id, day, kind) DO UPDATE SET count = CASE"
-        " WHEN %(adds_up)s THEN known.count + excluded.count"
-        " ELSE greatest(known.count, excluded.count) END RETURNING id",
+        " ON CONFLICT (worker_id, day, kind) DO UPDATE SET count = excluded.count"
+        " + CASE WHEN %(adds_up)s THEN known.count ELSE 0 END, version = known.version + 1,"
+        " review_time = NULL, reviewed_by_worker_id = '', review_code = ''"
+        " WHERE %(adds_up)s OR excluded.count > known.count RETURNING id",
         asdict(anomaly)
         | {"kind": anomaly.kind.value, "adds_up": anomaly.kind is AnomalyKind.OPENING_QUOTA},
     ).fetchone()

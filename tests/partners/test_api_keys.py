@@ -210,7 +210,7 @@ def test_nobody_not_even_a_coordinator_makes_a_key_for_another_organisation(scen
 
 
 def test_a_manager_who_is_also_a_coordinator_revokes_the_key_of_any_member(scene: Scene) -> None:
-    created = make(scene.by(scene.organization("Ajena"), Role.MANAGER), "directory.read")
+    created = make_key(scene.by(scene.organization("Ajena"), Role.MANAGER), "directory.read")
     assert exchange(scene, created) == "OK"
     revoke = {"id": created.api_key.id}
     assert refusal(lambda: scene.coordinator.RevokeApiKey(**revoke)) == RIGHT_MISSING

@@ -1,17 +1,18 @@
 -- migrate:up
--- Open data shows each service with its organisation, and only while the organisation is approved. So a change of what
--- anybody may read of an organisation is a change of its public services.
+-- Open data show each service with its organisation, and only while the organisation is approved.
+-- So a change of what anybody may read of an organisation is a change of its public services.
 CREATE FUNCTION touch_public_services() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM services WHERE organization_id = NEW.id AND public ORDER BY id FOR UPDATE; -- in the order of all writers
+    -- locked in the order in which every writer locks services
+    PERFORM FROM services WHERE organization_id = NEW.id AND public ORDER BY id FOR UPDATE;
     UPDATE services SET public_time = NEW.update_time WHERE organization_id = NEW.id AND public;
     RETURN NULL;
 END $$;
 CREATE TRIGGER organizations_touch_public_services AFTER UPDATE ON organizations FOR EACH ROW
-    WHEN ((OLD.status = 'APPROVED', OLD.name, OLD.type, OLD.country, OLD.department, OLD.phone, OLD.url, OLD.languages,
-           OLD.description, OLD.hotline_number)
-        IS DISTINCT FROM (NEW.status = 'APPROVED', NEW.name, NEW.type, NEW.country, NEW.department, NEW.phone, NEW.url,
-           NEW.languages, NEW.description, NEW.hotline_number))
+    WHEN ((OLD.status = 'APPROVED', OLD.name, OLD.type, OLD.country, OLD.department, OLD.phone,
+           OLD.url, OLD.languages, OLD.description, OLD.hotline_number)
+        IS DISTINCT FROM (NEW.status = 'APPROVED', NEW.name, NEW.type, NEW.country, NEW.department,
+           NEW.phone, NEW.url, NEW.languages, NEW.description, NEW.hotline_number))
     EXECUTE FUNCTION touch_public_services();
 
 -- migrate:down

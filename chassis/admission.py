@@ -1,8 +1,8 @@
 """Thread pool for calls, with a short queue and a fair share for each caller.
 
-The server calls `is_full` before it submits a call, and refuses the call if the pool is full. While
-the first call of a queue has waited for too long, no call is added to that queue, so that an
-accepted call starts soon even on a slow machine. The calls of one caller form a lane (`set_lane`).
+The server calls `is_full` before it submits a call, and refuses the call if the pool is full. Once
+the first call in a queue has waited too long, no call is added to that queue, so that an accepted
+call starts soon even on a slow machine. The calls of one caller form a lane (`set_lane`).
 A lane gets at most a share of the threads and three quarters of the capacity, so that a caller who
 floods the service mostly delays its own calls.
 """
@@ -19,8 +19,8 @@ from chassis.errors import Unavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Seconds that the first call of a queue may have waited; while it has waited longer, no call is
-# added to the queue. A page waits for its calls, and a gateway gives up after five seconds.
+# Longest time, in seconds, that the first call in a queue may wait before calls are refused. A page
+# waits for its calls, and a gateway gives up after five seconds.
 LONGEST_WAIT = 0.8
 
 _local = threading.local()
@@ -44,10 +44,10 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._call_count = 0  # running and waiting calls
         self._count_by_caller = Counter[str]()  # the same by caller
-        # the times since which calls wait for a thread, in order
+        # when each call was handed to the threads, oldest first
         self._queued_since = deque[float]()
         # Calls, by caller, that wait because the caller's share of threads is in use: for each
-        # call, the time since which it waits, and the function that hands it to the threads.
+        # call, when it started to wait, and the function that hands it to the threads.
         self._waiting_calls = defaultdict[str, deque[tuple[float, Callable[[], object]]]](deque)
         self._lock = threading.Lock()
         self.stopping = False

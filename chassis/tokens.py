@@ -33,8 +33,7 @@ LEEWAY = 1
 PROOF_LIFE = timedelta(minutes=10)
 """Time after a proof of identity during which a session may do things that outlast the session."""
 ADDRESS_LIFETIME = timedelta(seconds=15)
-"""The time for which a client address that the gateway signed is accepted: longer than any call and
-its repetitions.
+"""How long a signed client address is accepted: longer than any call takes, including its retries.
 """
 # Maximum number of tokens that are remembered after their signature was verified: a caller sends
 # the same token for a second or more.
@@ -49,7 +48,7 @@ _REREAD_UNKNOWN = 0.2
 @dataclass(frozen=True)
 class Evidence:
     """Evidence that a service received a token: the SHA-256 of the token in hexadecimal digits, and
-    the token's end.
+    the token's expiry time.
 
     The evidence can't be used as a token.
     """
@@ -62,9 +61,10 @@ class Evidence:
 class Caller:
     """The author of a call.
 
-    `kind` is worker, key, public (an unknown caller) or system. A worker can't be the second person
-    after one of her `kin`. `token` is the evidence of the caller's token; None without one.
-    `prove_time` is when a worker last proved her identity in this session; None if that is unknown.
+    `kind` is worker, key, public (an unknown caller) or system. A worker can't approve as the
+    second person what one of her `kin` proposed, the accounts that may be hers. `token` is the
+    evidence of the caller's token; None without one. `prove_time` is when a worker last proved her
+    identity in this session; None if that is unknown.
     """
 
     id: str

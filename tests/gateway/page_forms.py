@@ -1,4 +1,4 @@
-"""The forms of a page, filled in as a person would, and services whose pages show more forms."""
+"""The forms of a page, filled in as a person would, and played services that lead to more forms."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Form:
     choices: dict[str, list[str]] = field(default_factory=dict)
 
     def filled(self) -> dict[str, Any]:
-        """Returns the fields of a person who types into every field.
+        """Returns the fields as a person submits them who fills in every one.
 
         She chooses the last option of every choice.
         """

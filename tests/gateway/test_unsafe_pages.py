@@ -1,4 +1,4 @@
-"""The question with whom or where a person is not safe, in a new referral and in a draft."""
+"""The question about who or what place is unsafe for a person, in a new referral and in a draft."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_n
     ]
 
 
-def test_an_unsafe_department_of_another_country_has_its_countrys_name(
+def test_an_unsafe_department_of_another_country_is_shown_with_its_country(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     unsafe = answer(client, up_to_services(client), back="1")

@@ -18,7 +18,7 @@ PARTS = ("gateway", "partners", "referrals", "notifications")
 
 
 def lines(stack: LocalStack, trace_id: str) -> list[dict[str, Any]]:
-    """Returns the log lines of all processes with this id."""
+    """Returns the lines of every process's log that contain this trace id."""
     return [
         json.loads(line)
         for part in PARTS

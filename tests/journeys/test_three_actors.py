@@ -48,7 +48,7 @@ def test_a_caller_at_midnight_gets_a_bed_and_can_look_up_the_answer(actors: Acto
     operator.finds_it("Cerrada")
 
 
-def test_an_emergency_needs_a_second_person_and_ends_when_she_withdraws_her_consent(
+def test_an_emergency_needs_a_second_person_and_ends_when_the_caller_withdraws_her_consent(
     actors: Actors,
 ) -> None:
     operator = actors.enter_as(Operator, "operadora@llamayvive.demo")

@@ -32,7 +32,7 @@ def lock(tmp_path: Path) -> Path:
 def repository(
     httpserver: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> HTTPServer:
-    """A mirror that the settings of the client name; the local repository is empty."""
+    """A mirror named in the client's settings; the local repository is empty."""
     use(httpserver.url_for(""), tmp_path, monkeypatch)
     return httpserver
 

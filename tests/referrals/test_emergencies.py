@@ -104,12 +104,12 @@ OPENINGS: dict[str, Callable[[Client, r.Referral], Any]] = {
 def refusal_reasons(client: Client, referral: r.Referral) -> set[str]:
     """Returns the reasons for which all ways to open the data are refused.
 
-    Notes are withheld without a refusal.
+    Notes are not tried: they are left out without a refusal.
     """
     return {refusal(partial(open_data, client, referral))[1] for open_data in OPENINGS.values()}
 
 
-def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_only_to_its_declarer(
+def test_emergency_access_opens_for_an_hour_and_only_to_its_declarer_the_data_needed_to_act(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -148,7 +148,7 @@ def test_notes_are_readable_only_during_an_emergency_access(
     assert notes(nurse) == []
 
 
-def test_each_access_names_its_emergency_in_the_trail_and_is_listed_as_an_access(
+def test_each_reading_in_an_emergency_names_it_in_the_trail_and_is_listed_for_the_file(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
@@ -172,7 +172,7 @@ def test_each_access_names_its_emergency_in_the_trail_and_is_listed_as_an_access
     assert [access.actor_id for access in accesses] == [nurse.caller.id] * 2
 
 
-def test_an_emergency_access_is_notified_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
+def test_an_emergency_access_is_announced_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service, days=91)
@@ -238,7 +238,7 @@ def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by
     )
 
 
-def test_only_those_who_work_with_people_at_the_files_organisation_read_an_emergencys_note(
+def test_only_caseworkers_of_the_files_organisation_read_the_note_of_an_emergency(
     story: Story, service: Service, nurse: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     referral = expired(story, service)
@@ -304,7 +304,7 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     assert [listed_emergency.id for listed_emergency in emergencies] == [emergency.id]
 
 
-def test_police_members_on_probation_and_keys_cannot_declare_an_emergency(
+def test_neither_police_nor_keys_nor_members_on_probation_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)

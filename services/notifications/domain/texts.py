@@ -4,7 +4,7 @@ The catalogues (services/notifications/words) have the other languages.
 
 An e-mail to a desk says only that there is a task: somebody who looks over a shoulder or reads the
 mailbox learns that an account exists, and no more. In each language, the e-mails to desks differ
-only in their link. Letters to one person say what they are about.
+only in their link. E-mails to one person say what they are about.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """One search for workers: referrals by code, files by name, and requests by reference.
 
 Only files of the reader's own organisation are searched; a request also requires the caller's PIN.
-Search terms are sent in forms and appear in no address. A record of another organisation gives the
+Search terms are sent in forms and never appear in a URL. A record of another organisation gives the
 same result as a record that does not exist.
 """
 
@@ -35,8 +35,9 @@ def form(
     """Shows the search form, with the results of a search.
 
     `results` has the referrals and the files, and says whether there are more files (`incomplete`)
-    or why files were not searched (`problem`); it is None before a search. If the term may be a
-    `reference`, the page asks for its PIN; `problem` says why the last attempt with a PIN failed.
+    or why files were not searched (its own `problem`); it is None before a search. If the term may
+    be a `reference`, the page asks for its PIN; the argument `problem` says why the last attempt
+    with a PIN failed.
     """
     return render_template(
         "search.html",
@@ -113,9 +114,9 @@ def status() -> access.Answer:
     The worker sees the page that the caller would see. An operator of the caller's line also gets a
     link to the contact.
     """
-    # The contact is read first, because strangers' wrong guesses do not use up the number of
-    # attempts that the desk of a line has. After a right PIN, this device has a number of attempts
-    # of its own, which is used to read the status.
+    # The contact is read first: this call uses the quota of attempts of the line's desk, which
+    # strangers' wrong guesses cannot exhaust. A right PIN then gives this device a quota of its
+    # own, under which the status is read.
     return references.show_status(
         references.ask_status,
         again=lambda problem, reference: form(reference=reference, problem=problem),

@@ -30,7 +30,7 @@ BANDS = {
 
 
 def age_problems() -> dict[str, str]:
-    """Returns the problems of an age in years: no possible age, or outside the chosen band.
+    """Returns the problems of an age in years: it is impossible, or outside the chosen band.
 
     Neither the age nor the band silently replaces the other.
     """

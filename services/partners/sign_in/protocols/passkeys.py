@@ -46,8 +46,8 @@ class Site:
 
     def __init__(self, public_url: str) -> None:
         parts = urlsplit(public_url)
-        # On one machine the site is reached at 127.0.0.1, but browsers create passkeys only for the
-        # name localhost.
+        # If all runs on one machine, the site is reached at 127.0.0.1, but browsers create passkeys
+        # only for the name localhost.
         self._name = "localhost" if parts.hostname == "127.0.0.1" else parts.hostname or ""
         self._origin = f"{parts.scheme}://{self._name}" + (f":{parts.port}" if parts.port else "")
         entity = PublicKeyCredentialRpEntity(name="Enlace", id=self._name)

@@ -30,7 +30,7 @@ class Rule:
     urgency: Urgency
     pathway: str
     unless: tuple[str, str] = ("", "")
-    health: tuple[DeadlineKind, ...] = ()  # medicine that can still be started
+    health: tuple[DeadlineKind, ...] = ()  # treatments that can still be started
 
 
 RULES = (
@@ -92,7 +92,7 @@ class Triage:
         )
 
     def health(self) -> list[DeadlineKind]:
-        """Returns the kinds of medicine that, according to the answers, can still be started."""
+        """Returns the treatments that can still be started, according to the answers."""
         return list(dict.fromkeys(kind for rule in self._applying_rules() for kind in rule.health))
 
     def _applying_rules(self) -> list[Rule]:

@@ -33,7 +33,7 @@ _CAME_BACK = f"state IN ({_words(CAME_BACK)})"
 # as long as the need is open.
 _UNANSWERED = f"({_CAME_BACK} AND next_due_time IS NOT NULL)"
 # The condition for a live referral with a side that can't act, since that side is suspended or has
-# left. Another service has to be asked for the person, or someone has to speak to the other side.
+# left. Someone has to find another service for the person, or speak to the other side.
 _OUT_IDS = "(SELECT id FROM members WHERE kind = 'organization' AND NOT active)"
 _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT_IDS}"
@@ -41,8 +41,8 @@ _STRANDED = (
 )
 # In this state only the deletion deadline can run.
 _TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
-# The condition for referrals with something left to do, written as in their partial indexes. Pages
-# ask for these referrals, which are a small part of all referrals.
+# The condition for referrals with something left to do, written as in their partial indexes. Most
+# queries of the site are for these referrals, which are a small part of all referrals.
 _OPEN_STATES = LIVE | {State.DRAFT}
 _OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
 _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
@@ -61,8 +61,8 @@ _OTHER_SIDES = (
 )
 _SENT_BY = "sender_organization_id = %(organization)s"
 _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
-# The condition for referrals that changed: by a step of their own, or because the referral that
-# follows them changed, which opens and closes their need. {} limits the following referrals.
+# The condition for referrals that changed: by a step of their own, or because a follow-up referral
+# changed, which can open or close the need. {} restricts the follow-up referrals.
 _MODIFIED = (
     "(update_time > %(modified_after)s OR id = ANY(ARRAY(SELECT based_on_id FROM referrals"
     " WHERE {} AND based_on_id <> '' AND update_time > %(modified_after)s)))"
@@ -223,7 +223,7 @@ def find(
 
 
 def count(tx: Transaction, query: Filter) -> Row:
-    """Counts referrals for the page Today and for the board.
+    """Counts referrals for the Today page and for the board.
 
     All counts except `total` and `by_state` are of open referrals. Closed referrals are counted
     only if the filter can match them.
@@ -272,9 +272,9 @@ def count(tx: Transaction, query: Filter) -> Row:
     return row
 
 
-# The latest time alone does not show every change: of two transactions at the same time, the one
-# with the earlier time may be committed last, and its change would never be noticed. The changed
-# row is among the newest 64, unless more rows change in the ten seconds that a transaction may
+# The latest time alone does not show every change: of two concurrent transactions, the one
+# with the earlier time may commit last, and its change would never be noticed. The changed row is
+# among the newest 64, unless more rows change in the ten seconds that a transaction may
 # take. Each branch of the union reads 64 rows by an index in this order.
 _NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
 _OWN_CHANGES = " UNION ALL ".join(

@@ -200,7 +200,7 @@ class Referrals(Steps):
     def CountReferrals(
         self, request: pb.CountReferralsRequest, call: Call
     ) -> pb.CountReferralsResponse:
-        """Counts referrals, for the page Today and for the board."""
+        """Counts referrals, for the Today page and for the board."""
         row = boxes.count(call.tx, filter(request.filter, call.caller, call.clock.now()))
         return pb.CountReferralsResponse(
             late=row["late"],

@@ -1,4 +1,4 @@
-"""The questions of a referral that is already a draft, the consent, the last check, the sending.
+"""Pages for a referral that is a draft: its questions, the consent, the last check, and sending.
 
 Each question has a page on which its answer is given or changed. A redirect then leads to the next
 question that has no answer. For the consent, a script is read aloud to the person, and the receipt
@@ -30,7 +30,7 @@ CONSENT_DAYS = 90
 
 @pages.get("/referrals/<identifier>/draft", access.SENDERS)
 def resume(identifier: str) -> access.Answer:
-    """Redirects to the first page on which an answer is missing, or to a referral that was sent."""
+    """Redirects to the first page that lacks an answer, or to the referral if it was sent."""
     return referrals.redirect_to_next_page(referrals.fetch(identifier))
 
 
@@ -72,7 +72,7 @@ def need(identifier: str) -> access.Answer:
 def urgency(identifier: str) -> access.Answer:
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **urgency_reason()}
     if "assault_time" in request.form and not forms.time_problems("assault_time"):
-        fields["assault_time"] = forms.moment("assault_time")  # None removes it: it was emptied
+        fields["assault_time"] = forms.moment("assault_time")  # None: the field was emptied
     return ask(identifier, "urgency", fields, "referral_new.need")
 
 
@@ -169,7 +169,7 @@ def values_in_form() -> MultiDict[str, str]:
 
 
 def contact_page(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Renders the question how to reach the person, with the answer in her file.
+    """Renders the page that asks how to reach the person, with the answer in her file.
 
     The answer is opened, and this access is recorded.
     """
@@ -201,8 +201,8 @@ def contact(identifier: str) -> access.Answer:
 def consent(identifier: str) -> access.Answer:
     """Asks for the person's consent for this one recipient, in three pages.
 
-    The receipt is made after the last page. The first page says if the service of a draft is no
-    longer offered, since the draft could not be sent.
+    The receipt is made after the last page. If the service of the draft is no longer offered, the
+    first page says so, because such a draft could not be sent.
     """
     draft = referrals.fetch_draft(identifier, or_allowing="attach_consent")
     if not draft.service_id:
@@ -317,7 +317,7 @@ def last_check(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> s
 
 
 def acknowledgements(errors: forms.Problems) -> list[tuple[str, str]]:
-    """Returns the refusals that the sender may acknowledge: just met, or ticked in the form."""
+    """Returns the refusals that the sender may acknowledge: the last one, and those ticked."""
     return [
         (code, word)
         for code, word in words.options("acknowledgement")

@@ -37,7 +37,7 @@ from tests.project.test_deploy import (
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
 # processor time of idle pods in thousandths of a core, as measured for base/scaling.yaml
-IDLE_MILLICORES = {"gateway": 1, "partners": 28, "referrals": 44, "notifications": 32}
+IDLE_MILLICORES = {"gateway": 1, "partners": 7, "referrals": 7, "notifications": 8}
 
 
 def specs(kind: str) -> dict[str, Object]:

@@ -141,6 +141,11 @@ LISTS: dict[str, tuple[Filter, bool]] = {
     ),
     "live in the network": (filter_for("network", live=True), True),
     "the whole network": (filter_for("network"), False),
+    "changed at a desk": (filter_for("mine", modified_after=NOON - timedelta(hours=1)), False),
+    "changed in the network": (
+        filter_for("network", modified_after=NOON - timedelta(hours=1)),
+        False,
+    ),
     "a code at a desk": (filter_for("mine", code="K7M2QX"), False),
     "a code in the network": (filter_for("network", code="K7M2QX"), False),
 }

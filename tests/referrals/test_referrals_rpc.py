@@ -434,3 +434,26 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
     _, open_again = change(lambda: story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag))
     assert (met.unanswered, open_again.unanswered) == (False, True)
     assert met.update_time == open_again.update_time, "the receiver learns nothing from it"
+
+
+def test_a_receiver_does_not_learn_that_another_was_asked_before(story: Story) -> None:
+    refused = declined(story)
+    again = send_on_consent(story, story.draft(hers(refused), based_on_id=refused.id))
+    assert again.based_on_id == refused.id
+    assert read(story.shelter, again.id).based_on_id == ""
+
+
+def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
+    story: Story,
+) -> None:
+    refused = declined(story)
+    before, version = read(story.shelter, refused.id), story.shelter.GetQueueVersion().version
+    story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
+    assert story.shelter.GetQueueVersion().version == version
+    story.service.clock.advance(timedelta(hours=13))
+    story.service.scheduler().fire()
+    assert len(history(story.ngo, refused.id)) == len(history(story.shelter, refused.id)) + 2
+    assert read(story.shelter, refused.id) == before
+    for client, is_changed in ((story.shelter, False), (story.ngo, True)):
+        changed = shown(client, modified_after=before.update_time)
+        assert (refused.id in changed) == is_changed

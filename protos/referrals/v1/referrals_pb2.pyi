@@ -1008,7 +1008,7 @@ class Referral(_message.Message):
     expected_wait_days: _builtins.int
     """The expected wait on a waiting list, in days; 0: not stated."""
     based_on_id: _builtins.str
-    """The earlier referral that this one follows."""
+    """The earlier referral that this one follows. It is never shown to the receiver."""
     side: Global___Side.ValueType
     """The side of the caller's organisation."""
     turn: Global___Turn.ValueType

@@ -54,11 +54,7 @@ class ReferralWithDeadlines(ReferralRecord):
         """
         if self.state not in CAME_BACK:
             return
-        replace_deadlines = [
-            deadline for deadline in self.deadlines if deadline.kind is DeadlineKind.REPLACE
-        ]
-        # REPLACE starts when the referral comes back
-        return_time = replace_deadlines[-1].start_time if replace_deadlines else now
+        return_time = self.return_time or now
         for deadline in self.deadlines:
             if deadline.kind in (DeadlineKind.REPLACE, *HEALTH):
                 if not self.need_is_open:

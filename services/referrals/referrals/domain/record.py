@@ -209,6 +209,26 @@ class ReferralRecord:
         """
         return self.sides(actor) == {Side.RECEIVER}
 
+    @property
+    def return_time(self) -> datetime | None:
+        """Returns when the referral last came back, or None if it never did."""
+        return max(
+            (
+                deadline.start_time
+                for deadline in self.deadlines
+                if deadline.kind is DeadlineKind.REPLACE
+            ),
+            default=None,
+        )
+
+    def over_since(self, actor: Actor) -> datetime | None:
+        """Returns since when the referral is over for this actor, who sees no later change.
+
+        Only for a receiver is a referral over that came back; for anyone else, returns None.
+        """
+        is_over = self.state in CAME_BACK and self.is_only_receiver(actor)
+        return self.return_time if is_over else None
+
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
         hidden_kinds = self._hidden_kinds(actor)

@@ -62,23 +62,26 @@ _OTHER_SIDES = (
 _SENT_BY = "sender_organization_id = %(organization)s"
 _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
 # The condition for referrals that changed: by a step of their own, or because a follow-up referral
-# changed, which can open or close the need. {} restricts the follow-up referrals.
+# changed, which can open or close the need. The first {} is the time of change that the reader may
+# know, and the second restricts the follow-up referrals.
 _MODIFIED = (
-    "(update_time > %(modified_after)s OR id = ANY(ARRAY(SELECT based_on_id FROM referrals"
+    "(update_time > %(modified_after)s AND {} > %(modified_after)s"
+    " OR id = ANY(ARRAY(SELECT based_on_id FROM referrals"
     " WHERE {} AND based_on_id <> '' AND update_time > %(modified_after)s)))"
 )
 
 
 class _Part(NamedTuple):
-    """A part of a box: its rows, their due time, and the condition for an open need.
+    """A part of a box: its rows, their due time, the condition for an open need, and their change.
 
-    Due time and open need are limited to what the reader may see: for a receiver, a referral that
-    came back is over; a coordinator sees no health deadline.
+    All are limited to what the reader may see: for a receiver, a referral that came back is over; a
+    coordinator sees no health deadline.
     """
 
     rows: str
     due: str = "next_due_time"
     unanswered: str = _UNANSWERED
+    changed: str = "update_time"
 
 
 _DUE_TO_RECEIVER = (
@@ -86,6 +89,11 @@ _DUE_TO_RECEIVER = (
     " ELSE next_due_time END)"
 )
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
+_CHANGED_FOR_RECEIVER = (
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN"
+    " (SELECT max(start_time) FROM clocks WHERE referral_id = referrals.id AND kind = 'replace')"
+    " ELSE update_time END)"
+)
 # Only these referrals can have a running health deadline, which a coordinator does not see; there
 # are never many of them.
 _AFTER_ASSAULT = "(assault_time IS NOT NULL AND next_due_time IS NOT NULL)"
@@ -95,7 +103,7 @@ _DUE_TO_NETWORK = (
 )
 # The parts of a box have no row in common; a list merges them, each in the order of an index.
 _BOXES = {
-    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER),),
+    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER, _CHANGED_FOR_RECEIVER),),
     "outbox": (_Part(_SENT_BY),),
     "mine": (
         _Part(_SENT_BY),
@@ -103,6 +111,7 @@ _BOXES = {
             f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id",
             _DUE_TO_RECEIVER,
             _UNANSWERED_OF_RECEIVER,
+            _CHANGED_FOR_RECEIVER,
         ),
     ),
     "network": (
@@ -121,7 +130,7 @@ def conditions(query: Filter) -> tuple[str, dict[str, Any]]:
 
 
 def _condition(query: Filter, part: _Part) -> str:
-    where, due, unanswered = part
+    where, due, unanswered, changed = part
     conditions = (
         (query.is_open, _OPEN),
         (query.states, "state = ANY(%(states)s)"),
@@ -131,7 +140,7 @@ def _condition(query: Filter, part: _Part) -> str:
         (query.due_after, f"{due} >= %(due_after)s"),
         (
             query.modified_after,
-            _MODIFIED.format("true" if query.box == "network" else _SENT_BY),
+            _MODIFIED.format(changed, "true" if query.box == "network" else _SENT_BY),
         ),
         (query.live, f"({_LIVE} OR {_TO_DELETE})"),
         (query.waiting_for_me, MINE),
@@ -281,12 +290,16 @@ _OWN_CHANGES = " UNION ALL ".join(
     f"({_NEWEST.format(*branch)})"
     for branch in (
         ("referrals", "sender_organization_id = %(organization)s"),
-        ("referrals", _SENT_TO),
         ("contacts", "organization_id = %(organization)s"),
         ("callbacks", "organization_id = %(organization)s"),
         ("plans", "organization_id = %(organization)s"),
         ("enquiries", "organization_id = %(organization)s"),
     )
+)
+# A receiver sees no change of a referral that came back.
+_OWN_CHANGES += (
+    " UNION ALL"
+    f" ({_NEWEST.format('referrals', _SENT_TO).replace('version', f'CASE WHEN {_CAME_BACK} THEN 0 ELSE version END', 1)})"  # noqa: E501
 )
 # An organisation that is asked sees only its own copies, so the answers of other organisations must
 # not change its version.

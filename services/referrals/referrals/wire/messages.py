@@ -58,6 +58,7 @@ def referral_message(
     allowed_verbs = referral.allowed_verbs(actor, now)
     fields: dict[str, Any] = {
         "etag": etag(referral.step_version),
+        "update_time": timestamp(referral.over_since(actor) or referral.update_time),
         "code": short_code(referral.id),
         "person_id": referral.person_id if is_party else "",
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
@@ -77,6 +78,7 @@ def referral_message(
         "need_close_reason_code": 0
         if is_only_receiver
         else number(referrals_pb2.NeedCloseReason, referral.need_close_reason_code),
+        "based_on_id": "" if is_only_receiver else referral.based_on_id,
         "following_id": ""
         if is_only_receiver or not (referral.followed_up or Side.SENDER in sides)
         else referral.following_id,

@@ -198,4 +198,6 @@ def request_about(rpc: str, identifier: str) -> Any:
         request.etag = "v0"
     if rpc == "SetSafeContact":
         request.safe_contact.channel_code = people_pb2.SAFE_CHANNEL_NONE
+    if rpc == "UpdateIdentity":
+        request.identity.given_name = "Ximena"
     return with_required_fields(request)

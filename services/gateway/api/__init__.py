@@ -45,8 +45,8 @@ def no_route() -> Response | None:
 def openapi() -> dict[str, Any]:
     """Returns the OpenAPI document as it follows from the contract; no service has to run.
 
-    The gateway serves the committed copy: making the document takes longer than the rest of its
-    start.
+    The gateway serves the committed copy: making the document takes longer than the rest of the
+    start-up.
     """
     app = Flask(__name__)
     api, root = _install(app)

@@ -40,7 +40,7 @@ def list_response(
     """Returns a list, or one page of it.
 
     If there is a next page, the body holds its cursor. The answer to a GET also links to it in the
-    Link header; this is possible because the address of a GET describes the whole request.
+    Link header; this is possible because the URL of a GET describes the whole request.
     """
     body: dict[str, Any] = {"items": items, **(further_fields or {})}
     if next_token:

@@ -27,7 +27,7 @@ from services.gateway.edge.problems import PARAMETERS, REASONS
 
 _FIELD_OF_PARAMETER = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
-# The name of a single item, by collection, if it is not the collection's name without the s.
+# The singular of each collection whose singular is not just its name without the s.
 _ITEM_NAMES = {
     "people": "person",
     "anomalies": "anomaly",

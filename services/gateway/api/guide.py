@@ -97,7 +97,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 
 
 def _rewrite_links(children: Sequence[Token], folder: str) -> None:
-    """Points each link to the address at which its file is served.
+    """Points each link to the URL at which its file is served.
 
     A link to a file that is not served becomes plain text.
     """

@@ -64,7 +64,9 @@ class Parser(FlaskParser):
         ):
             raise HttpRefusal("content_type_unsupported")
         try:
-            body = json.loads(raw, parse_constant=_no_number, object_pairs_hook=_without_repeats)
+            body = json.loads(
+                raw, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats
+            )
         except (
             ValueError,
             RecursionError,
@@ -98,7 +100,7 @@ class Parser(FlaskParser):
         raise Invalid(*dict.fromkeys(all_violations))
 
 
-def _no_number(_constant: str) -> NoReturn:
+def _refuse_constant(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
@@ -130,10 +132,10 @@ def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str
 def admit(needs_credential: bool) -> None:
     """Sets the caller in whose name the services are called, and counts the request.
 
-    Refuses with token_missing, token_invalid, rate_limited, or the refusal with which the partners
-    service rejects a key or session.
+    Refuses with token_missing, token_invalid, rate_limited, or the partners service's own refusal
+    of a key or session.
     """
-    # The credential itself is exchanged in nobody's name.
+    # The credential itself is exchanged without a token.
     secret = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
     mark = fingerprint(secret) if secret else ""
     current_caller.set(

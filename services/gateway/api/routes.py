@@ -1,8 +1,8 @@
 """The routes of the API, each made from an rpc of the contract.
 
 Method, path, right, headers and refusals come from binding.py, the schemas from schemas.py. The
-service decides whether the caller may make the call. The right has only two uses here: to know
-whether a credential is needed at all, and to be shown in the OpenAPI document and on the docs page.
+service decides whether the caller may make the call. Here, the right only tells whether a
+credential is needed at all, and is shown in the OpenAPI document and on the docs page.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ _WORDS = {part for path in _PATHS for part in path.split("/") if part and "{" no
 class Opaque(BaseConverter):
     """An id in a path.
 
-    No id has another shape. A word that is a fixed part of some path is not accepted as an id;
+    Every id has this shape. A word that is a fixed part of some path is not accepted as an id;
     otherwise a method that exists only for ids would also be accepted on that fixed path.
     """
 
@@ -73,8 +73,8 @@ class Routes(Blueprint):  # type: ignore[misc]
         requires_body = body_schema is not None and needs_body(body_schema, method, status)
 
         def view(input_values: JsonObject | None = None, **variables: str) -> Response:
-            # The service counts wrong guesses by the address that they come from. Only calls that
-            # can be a guess carry the address.
+            # The service counts wrong guesses by the IP address that they come from. Only calls
+            # that can be a guess carry that address.
             if "too_many_attempts" in binding.rules.refusals:
                 origin.attach()
             return answer_of(binding, binding.ask(binding.request(input_values or {}, variables)))
@@ -181,7 +181,7 @@ def answer_of(binding: Binding, message: Message) -> Response:
 
 
 def answer_headers(binding: Binding, answer_schema: Schema | None) -> Iterator[str]:
-    """Yields the names, in spec.RESPONSE_HEADERS, of the headers that not every answer has."""
+    """Yields the headers that only some answers have, by their names in spec.RESPONSE_HEADERS."""
     fields = answer_schema._declared_fields if answer_schema else {}
     if fields and (binding.verb == "get" or "etag" in fields):
         yield "ETAG"
@@ -218,7 +218,7 @@ def needs_body(schema: type[Schema], method: str, status: int) -> bool:
 
 
 def statuses(binding: Binding) -> list[int]:
-    """Returns the statuses with which a route may refuse, because of its input or its rpc."""
+    """Returns the statuses with which a route may refuse a request."""
     return sorted(
         {400, 429, 503, 504}
         | binding.statuses

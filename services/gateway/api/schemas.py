@@ -108,7 +108,7 @@ def query(binding: Binding) -> type[Schema] | None:
             or field_shape.sealed
             or (field_shape.kind and field_shape.kind.name in ("PIN", "SECRET", "PASSWORD"))
         ):
-            continue  # addresses appear in logs and in browser histories
+            continue  # URLs appear in logs and in browser histories
         query_field = _input_field(field)
         if isinstance(query_field, fields.Integer):
             query_field.strict = False  # all values in a query are texts
@@ -239,7 +239,7 @@ def _sendable(message: Descriptor, binding: Binding | None = None) -> Iterator[F
     """Yields the fields that a body may hold."""
     in_path = {path.rpartition(".")[2] for path in binding.variables.values()} if binding else set()
     names_elsewhere = {"id", "etag", "request_id", MASK_FIELD, *in_path}
-    # A request to publish names the resource of which it publishes the next version.
+    # A request to publish names the resource whose next version it publishes.
     if binding and binding.rpc.name.startswith("Publish"):
         names_elsewhere.remove("id")
     for field in message.fields:
@@ -363,7 +363,7 @@ def _is_part(field: FieldType) -> bool:
 
 
 def _is_always_present(field: FieldType, field_shape: Shape) -> bool:
-    """Returns whether the field is present in every answer with the message.
+    """Returns whether the field is present in every answer that holds the message.
 
     api/convert.py defines which values are left out.
     """

@@ -2,8 +2,8 @@
 
 It defines what happens before and after every request, the probes, and the problem+json for
 failures that nothing else handles. It logs every request except the probes, but only the route's
-pattern, the method, the status, the request's id and the duration: an address may carry an id, and
-a form may hold a person's story.
+pattern, the method, the status, the request's id and the duration: a URL may carry an id, and a
+form may hold a person's story.
 """
 
 import time
@@ -82,7 +82,7 @@ def reserve_for_systems(app: Flask, *prefixes: str) -> None:
 
 
 def is_for_people() -> bool:
-    """Returns whether this request is for the site: neither a probe nor under a system's prefix."""
+    """Returns whether this request is for the site: neither a probe nor reserved for systems."""
     return request.path not in PROBES and not request.path.startswith(
         current_app.extensions.get("systems", ())
     )

@@ -37,7 +37,7 @@ from services.gateway.edge.gates import CAPACITIES, SPARE_THREADS, Gate
 
 DEADLINE_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
-# seconds that the end of a session in the background may take; a restart of the service takes less
+# seconds that ending a session in the background may take; a restart of the service takes less
 END_SESSION_SECONDS = 60.0
 # sessions that may be ending at a time; the same number may wait, and any further session ends when
 # it reaches its idle limit
@@ -112,8 +112,8 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
                 config | ({"healthCheckConfig": {"serviceName": ""}} if healthy_only else {})
             ),
         ),
-        # Pings go out while a call is under way, and a watch of the server's health always is. The
-        # servers tolerate them (chassis/server.py).
+        # Pings go out while a call is under way; the watch of a server's health is a call that is
+        # always under way. The servers tolerate the pings (chassis/server.py).
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 3_000),
         ("grpc.initial_reconnect_backoff_ms", 200),
@@ -250,7 +250,7 @@ def refusal_of(error: grpc.RpcError) -> Exception:
         case grpc.StatusCode.ALREADY_EXISTS:
             return errors.Reused()
         case grpc.StatusCode.RESOURCE_EXHAUSTED if info.reason == "store_full":
-            return errors.Unavailable(info.reason)  # no fault of the caller
+            return errors.Unavailable(info.reason)  # not the caller's fault
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
             return errors.Exhausted(info.reason or "too_many_requests", seconds)

@@ -175,10 +175,10 @@ def _answer(
 
 def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
     """Returns the problem+json body of a refusal (RFC 9457)."""
-    reason_row = REASONS.get(reason)
+    meaning = REASONS.get(reason)
     return {
         "type": f"{DOCS}#{reason}",
-        "title": reason_row.title if reason_row else HTTP_STATUS_CODES.get(status, ""),
+        "title": meaning.title if meaning else HTTP_STATUS_CODES.get(status, ""),
         "status": status,
         "reason": reason,
         "request_id": request_id,

@@ -1,9 +1,9 @@
 """Open data: the public part of the directory as an HSDS 3 API, below /hsds, for anybody.
 
 HSDS is described at https://docs.openreferral.org. The API is read-only and needs no credential; as
-on every public route, requests are counted by address. A page of any other site may read the API,
-because the answers are the same for all and no cookie is read. Lists can be requested by POST, too,
-because the parameters of a POST appear in no address and no log.
+on every public route, requests are counted by IP address. A page of any other site may read the
+API, because the answers are the same for all and no cookie is read. Lists can be requested by POST,
+too, because the parameters of a POST never appear in a URL or a log.
 """
 
 import re
@@ -196,10 +196,10 @@ def taxonomy_term(identifier: str) -> Response:
 
 
 def _query_parameters(allowed_names: Iterable[str]) -> Parameters:
-    """Returns the parameters of the request, from its address and from the JSON body of a POST.
+    """Returns the parameters of the request, from its URL and from the JSON body of a POST.
 
-    Refuses unknown and repeated parameters, and values that are no text, whole number or boolean,
-    because an answer that ignored a parameter would be mistaken for the right answer.
+    Refuses unknown and repeated parameters, and values other than texts, whole numbers and
+    booleans, because an answer that ignored a parameter would be mistaken for the right answer.
     """
     body: Any = {}
     if request.method == "POST" and request.get_data(cache=True):

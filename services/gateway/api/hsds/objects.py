@@ -39,7 +39,7 @@ def uuid(id: str) -> str:
 
 
 def derived_id(*path: str) -> str:
-    """Returns an id, derived from the owner's id, for an object for which we have no id."""
+    """Returns an id for an object that has none, derived from its owner's id."""
     return str(uuid5(_NAMESPACE, "/".join(path)))
 
 
@@ -52,7 +52,7 @@ def term_id(code: str) -> str:
 
 
 def uri(address: str) -> str:
-    """Converts an address as people write it, with ñ and the like, to the URI that HSDS requires.
+    """Converts a web address as people write it, with ñ for example, to the URI that HSDS needs.
 
     Returns "" if the address cannot be converted.
     """
@@ -259,7 +259,7 @@ def _address(message: l.Location) -> JsonObject:
     """Returns the address of a location.
 
     HSDS requires a city and a postal code. The city is empty if no municipality is stated. The
-    postal code is always empty, because people describe the way instead.
+    postal code is always empty, because people describe how to get there instead.
     """
     return {
         "id": derived_id(message.id, "addresses"),

@@ -1,4 +1,4 @@
-"""Calls about referrals and the files of their persons: one by id, referrals by a filter, drafts.
+"""Calls about persons' files and about referrals: one by id, many by a filter, and drafts.
 
 A draft is completed on several pages with one question each.
 """
@@ -50,8 +50,8 @@ def matching(filter_: r.ReferralFilter) -> lists.Rows[r.Referral]:
 def turn_of(box: r.Box.ValueType) -> r.ReferralFilter:
     """Returns the filter for referrals that wait for this organisation.
 
-    No referral waits for the network as a whole, so the filter of its box matches all live
-    referrals.
+    No referral waits for the network as a whole, so the filter for the network's box matches all
+    live referrals.
     """
     is_own = box != r.BOX_NETWORK
     return r.ReferralFilter(box=box, live=not is_own, waiting_for_me=is_own)
@@ -69,12 +69,12 @@ def update_draft(draft: r.Referral, etag: str, **fields: Any) -> r.Referral:
 
 
 def redirect_to_next_page(draft: r.Referral, after: str = "") -> Response:
-    """Redirects to the first page on which the draft still lacks an answer, or else to the check.
+    """Redirects to the first page on which the draft still lacks an answer, or to the last check.
 
-    A referral that is no draft any more has no such page; its own page is shown. `after` names the
-    page that was just answered. After a change of the need, or if the chosen service has just been
-    named as unsafe, the choice of a service counts as lacking. After the choice of a service, the
-    consent counts as lacking.
+    Redirects to the referral's own page if it is no longer a draft. `after` names the page that was
+    just answered. After a change of the need, or if the chosen service has just been named as
+    unsafe, a service must be chosen again. After the choice of a service, the consent must be given
+    again.
     """
     if draft.state != r.STATE_DRAFT:
         page = "referral.show"

@@ -12,7 +12,7 @@ from services.gateway.site.parts import forms
 
 
 def invite(roles: Iterable[str], organization_id: str = "") -> str | None:
-    """Invites the form's worker with these roles, by default to the reader's own organisation.
+    """Invites the worker named in the form, by default to the reader's own organisation.
 
     If the form asks for an invitation on paper, returns the page with the worker's link; else None.
     A network that sends no e-mails accepts only invitations on paper.

@@ -154,7 +154,7 @@ def end_passkey() -> None:
 
 @pages.get("/account/made", access.EVERYONE)
 def made() -> str | tuple[str, int]:
-    """Shows what the account made from a given day on."""
+    """Shows what the account has made since a given day."""
     try:
         return page_of_made()
     except Invalid as refusal:

@@ -1,6 +1,6 @@
 """The directory: search, the page of an organisation, and free places reported with one tap.
 
-Search terms never appear in an address.
+Search terms never appear in a URL.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ def search(
 ) -> str:
     """Shows the search form, with the answer to a search.
 
-    Without a search, shows some needs to begin with, and the services of the reader's own
+    Without a search, shows some needs as starting points, and the services of the reader's own
     organisation. `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or d.SearchServicesRequest()
@@ -166,7 +166,7 @@ def leave(identifier: str) -> access.Answer:
     """Ends the membership of the manager's own organisation.
 
     For any other organisation, a coordinator proposes the end, or agrees to it. A reader whose own
-    organisation has left is redirected to the first page.
+    organisation has left is redirected to the home page.
     """
     if not forms.flag("sure"):
         forms.refuse({"_form": _("Marque que lo decidieron así.")})

@@ -220,7 +220,7 @@ def _save_or_show_again(
 
 
 def own_organization() -> d.Organization:
-    """Returns the reader's own organisation as the network reads it."""
+    """Returns the reader's own organisation as the network sees it."""
     return clients().directory.GetOrganization(
         d.GetOrganizationRequest(id=session.me().organization_id)
     )

@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("imports")
-MOST_SHOWN = 200  # rows shown of a report; refused rows and open questions come first
+MOST_SHOWN = 200  # rows of a report that are shown; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
 _NEW = "new"
 _ORDER = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}

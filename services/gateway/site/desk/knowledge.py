@@ -20,7 +20,7 @@ from services.gateway.site.shell import access, session
 
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
-"""Time before the end of a consent at which the person is asked again: enough to meet her once."""
+"""The person is asked again this long before a consent ends: time enough to meet her once."""
 MOST = 5000
 """Maximum number of accesses that are fetched: more than any file has.
 
@@ -82,9 +82,9 @@ def printed(identifier: str) -> Response:
 def knowledge(identifier: str) -> dict[str, Any]:
     """Returns the sheet's data: the person, the file's holder, the data held, the readings.
 
-    The data that an organisation holds has one source: a consent, or the enquiries without the
-    person's name, for which there is no receipt.
-    Answers 404 for a person of another organisation.
+    An organisation holds data either by a consent, which has a receipt, or by enquiries, which
+    have no receipt and do not hold the person's name. Answers 404 for a person of another
+    organisation.
     """
     person = referrals.file_of(identifier)
     if person.organization_id != session.me().organization_id:

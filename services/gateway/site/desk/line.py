@@ -62,8 +62,7 @@ def contact(identifier: str = "", *, close: bool = False) -> c.Contact:
 def refuse_time(identifier: str = "") -> tuple[str, int] | None:
     """Shows the page again if the time of an assault cannot be read; else returns None.
 
-    The page has what was typed (shell/refill.py), and is of the version from which the form was
-    made.
+    The page keeps what was typed (shell/refill.py), and the version from which the form was made.
     """
     if not (errors := forms.time_problems("assault_time")):
         return None
@@ -79,7 +78,7 @@ def refuse_time(identifier: str = "") -> tuple[str, int] | None:
 def save_even_without_code(
     typed: c.Contact, save: Callable[[c.Contact, str], M]
 ) -> tuple[M, forms.Problems]:
-    """Saves a contact, without the code of a poster if no poster has that code.
+    """Saves a contact; leaves out the poster code if no poster has that code.
 
     A crisis call does not wait for the right code. `save` is given the contact and a request id.
     Returns the service's answer, and the problem of the code if it was left out.
@@ -179,8 +178,8 @@ def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) ->
 def hand_over(identifier: str) -> None:
     """Records whether the caller was connected live, and with whom.
 
-    If she was connected, the contact ends as handed over. If that is corrected to no, the contact
-    is open again.
+    If she was connected, the contact ends as handed over. If that answer is later corrected to no,
+    the contact is open again.
     """
     changes = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
@@ -225,7 +224,7 @@ def file(
 def find_file(identifier: str) -> access.Answer:
     """Searches the files of the operator's organisation by their code, and by the caller's name.
 
-    Many files have no name, but the operator sees their code at the caller's earlier contacts.
+    Many files have no name, but the operator sees their code in the caller's earlier contacts.
     """
     term = forms.text("q")
     if not term:
@@ -301,7 +300,7 @@ def page(
         contact=contact,
         shown=merging.encode(contact) if shown is None else shown,
         errors=errors,
-        # a wrong code of a poster is left out, and the rest is saved
+        # a wrong poster code is left out, and the rest is saved
         saved=errors.keys() <= {"placement_code"}
         and (request.method == "POST" or request.args.get("done") == "saved"),
         reference=reference,

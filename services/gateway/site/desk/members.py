@@ -45,7 +45,7 @@ def invite() -> str | None:
     return workers.invite(role for role in forms.texts("roles") if role in GIVEN_ROLES)
 
 
-# Revokes an invitation, for example one that was sent to a wrong address.
+# Revokes an invitation, for example one that was sent to a wrong e-mail address.
 pages.sends(
     "revoke_invitation",
     "/members/invitations/<identifier>/revoke",

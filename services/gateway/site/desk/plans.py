@@ -29,7 +29,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
     `key` names the step, or the part of the page, whose form had problems.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
-    sent_referrals = {
+    own_referrals = {
         referral.id: referral
         for referral in referrals.matching(
             r.ReferralFilter(box=r.BOX_OUTBOX, person_id=plan.person_id)
@@ -44,8 +44,8 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
         settled=[key for key, standing in standings.items() if standing.state in SETTLED],
         step_names={step.key: names.name_in_language(step.names) for step in plan.pathway.steps},
         due_of_step=partial(due_of_step, plan, standings),
-        referrals=sent_referrals,
-        candidates=partial(candidates, list(sent_referrals.values())),
+        referrals=own_referrals,
+        candidates=partial(candidates, list(own_referrals.values())),
         names=names.names(
             {session.me().organization_id, *(leg.organization_id for leg in plan.legs)}
             if plan.legs
@@ -84,14 +84,14 @@ def due_of_step(
     )
 
 
-def candidates(sent_referrals: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
+def candidates(own_referrals: Iterable[r.Referral], step: pb.PathwayStep) -> list[tuple[str, str]]:
     """Returns the person's live, draft and closed referrals, which could carry out a step.
 
     Referrals for the same need come first.
     """
     possible_referrals = [
         referral
-        for referral in sent_referrals
+        for referral in own_referrals
         if referral.live or referral.state in (r.STATE_DRAFT, r.STATE_CLOSED)
     ]
     possible_referrals.sort(
@@ -132,8 +132,8 @@ def refer(identifier: str, key: str) -> access.Answer:
     question.
 
     From then on, the draft carries out the step. If the step has a referral already, redirects to
-    that referral. If the step's last referral ended, the draft follows it; it may have been begun
-    on the page of that referral.
+    that referral. If the step's last referral ended, the draft follows that referral, and may
+    already have been begun on its page.
     """
     plan = clients().plans.GetPlan(pb.GetPlanRequest(id=identifier))
     need = next((step.need_code for step in plan.pathway.steps if step.key == key), "")

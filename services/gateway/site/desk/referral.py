@@ -43,8 +43,8 @@ BOXES: dict[str, Any] = dict(
 def listing() -> str:
     """Shows the referrals of one box that match the filters; by default, the live referrals.
 
-    Only coordinators and auditors may choose the box of the network. The address contains the
-    filters, as codes only.
+    Only coordinators and auditors may choose the network's box. The URL contains the filters, as
+    codes only.
     """
     me = session.me()
     boxes = [
@@ -315,7 +315,7 @@ def colleagues() -> list[tuple[str, str]]:
 
 
 def again(identifier: str, verb: str, errors: forms.Problems) -> str:
-    """Renders the page again after a refused form: the form of a step, or another form."""
+    """Renders the page again after one of its forms was refused."""
     return render(referrals.fetch(identifier), verb, errors)
 
 
@@ -335,7 +335,7 @@ def act(identifier: str, verb: str) -> access.Answer:
 
 
 def nothing_to_open(referral: r.Referral, verb: str) -> tuple[str, int]:
-    """Renders the page of a referral that opens no data of the person any more."""
+    """Renders the page of a referral that no longer opens any of the person's data."""
     problem = _("Ahora no hay datos de ella que usted pueda abrir.")
     return render(referral, verb, {"_form": problem}), 404
 

@@ -78,7 +78,7 @@ def fetch_if_readable(identifier: str) -> r.Referral | None:
 
 
 def reason(error: Exception) -> str:
-    """Returns a text with the reason for a failure and with what to do."""
+    """Returns a text that says why a step failed, and what to do."""
     match error:
         case Stale():
             return _("Cambió mientras tanto. Mire cómo está y decida de nuevo.")

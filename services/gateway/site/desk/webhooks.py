@@ -121,7 +121,7 @@ def delivery(webhook_id: str, identifier: str) -> str:
 def curl(url: str, content: n.DeliveryContent) -> str:
     """Returns the last attempt as a shell command; "" if there was no attempt.
 
-    Each part is quoted, because a worker typed the address.
+    Each part is quoted, because a worker typed the URL.
     """
     if not content.attempts:
         return ""

@@ -1,7 +1,7 @@
 """Formats texts and times for the reader, in the reader's language and time zone.
 
 Spanish is the source language; the catalogues beside this file hold the other languages. Public
-pages carry the chosen language in their address; a session keeps it in its cookie. The choice is
+pages carry the chosen language in their URL; a session keeps it in its cookie. The choice is
 stored nowhere else.
 """
 
@@ -42,7 +42,7 @@ def install(app: Flask) -> None:
 def language() -> str:
     """Returns the reader's language, from the first source that names a language of the site.
 
-    The sources are, in this order, the address, the choice in this session, the worker's own
+    The sources are, in this order, the URL, the choice in this session, the worker's own
     language, and the browser. If none of them names such a language, returns Spanish.
     """
     if "language" not in g:
@@ -79,7 +79,7 @@ def ngettext(one: str, many: str, num: int, **values: object) -> str:
 
 
 def keep_language(endpoint: str, values: dict[str, object]) -> None:
-    """Keeps the language in the addresses of public pages, which have no cookie to hold it."""
+    """Keeps the language in the URLs of public pages, which have no cookie to hold it."""
     if endpoint != "static" and g and not g.get("me") and request.args.get("lang") in LANGUAGES:
         values.setdefault("lang", request.args["lang"])
 

@@ -142,7 +142,7 @@ def spanish(kind: str, text: str) -> str | None:
 
 
 def end_of_consent(receipt: people_pb2.Receipt) -> str:
-    """Describes when a consent ends at the latest: its last day, and for a child's her birthday.
+    """Describes when a consent ends at the latest: its last day or, for a child, an earlier day.
 
     A consent that somebody else gave for a child ends when she is of age; if it was given because
     she was too young to be asked, it ends when she can be asked.
@@ -161,8 +161,8 @@ def options(kind: str) -> list[tuple[str, str]]:
 
 
 def call_days(local_date: str) -> list[tuple[str, str]]:
-    """Returns the days for a call, each with its weekday; `local_date` is today at the caller's
-    place.
+    """Returns the days for a call, each with its weekday; `local_date` is today's date where the
+    caller is.
 
     After midnight, people say "tomorrow" and mean the day that has begun.
     """
@@ -299,7 +299,7 @@ def field(path: str) -> str:
 
 
 def violation(reason: str, name: str = "") -> str:
-    """Returns a text with the problem of a field, and with what to do.
+    """Returns a text that names the problem of a field and says what to do.
 
     Some reasons have a table with the fields' own words; the table of `required` is `missing`.
     """
@@ -312,7 +312,7 @@ def violation(reason: str, name: str = "") -> str:
 
 
 def conflict(reason: str, about: Sequence[str] = ()) -> str:
-    """Returns a text with the reason why something is not possible now, and with what to do.
+    """Returns a text that says why something is not possible now, and what to do.
 
     Some reasons have a table of their own; the first known word of `about` selects its text.
     """

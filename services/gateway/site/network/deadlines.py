@@ -1,4 +1,4 @@
-"""The network's deadlines for answers and for other acts, and publishing a new version of them."""
+"""The network's deadlines for answers and other acts, and the form that publishes new ones."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ ANY_URGENCY = ("silence", "close")
 
 
 NAMES = (*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS), *ANY_URGENCY)
-"""The fields of the form: a deadline by its urgency, if it has one, and its clock."""
+"""The names of the form's fields: the urgency of a deadline, if it has one, and its clock."""
 
 
 @pages.get("/deadlines", access.EVERYONE)

@@ -15,7 +15,7 @@ pages = access.Pages("emergencies")
 def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows an emergency access.
 
-    Readers with the right to do so also see its note, and this access is recorded.
+    Readers who may read its note see the note, too; that access is recorded.
     """
     emergency = clients().emergencies.GetEmergency(em.GetEmergencyRequest(id=identifier))
     return render_template(

@@ -24,7 +24,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     `identifier` names the row whose form had problems.
     """
     answer = clients().members.ListNetworkRoles(m.ListNetworkRolesRequest())
-    coordinators = {
+    coordinating_organization_ids = {
         worker.organization_id
         for worker in answer.workers
         if contract_pb2.ROLE_COORDINATOR in worker.roles
@@ -37,7 +37,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
             {worker.organization_id for worker in answer.workers}
             | {invitation.organization_id for invitation in answer.invitations}
         ),
-        alone=len(coordinators) < 2,
+        alone=len(coordinating_organization_ids) < 2,
         errors=errors,
         refused=identifier,
         ROLES=ROLES,

@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access
 
 pages = access.Pages("pathways")
-MAX_SHOWN = 80  # characters shown of a wrong line
+MAX_SHOWN = 80  # characters of a wrong line that are shown
 
 
 @pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
@@ -104,7 +104,7 @@ def problems(refusal: Invalid, lines: list[str]) -> dict[str, str]:
 def _place(field: str) -> tuple[int, str]:
     """Returns the line and the missing word that text.LINE or text.LINE.WORD names.
 
-    The line is 0, and the word "", if the path names none.
+    The line is 0 and the word is "" if the path names none.
     """
     _text, number, word = (*field.split("."), "", "")[:3]
     return (int(number), word) if number.isdecimal() else (0, "")

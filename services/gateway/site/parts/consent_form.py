@@ -1,7 +1,7 @@
 """The form of a consent: points explained to the person, her answers, and how she gave them.
 
 The form on each of the three pages carries the content of the other two, so that "back" works and
-nothing appears in an address. A receipt is made from the form of the last page alone. No answer is
+nothing appears in a URL. A receipt is made from the form of the last page alone. No answer is
 preset.
 """
 

@@ -21,7 +21,7 @@ from services.gateway.site.language import _, i18n, ngettext, vocabulary, words
 
 URGENCIES: tuple[str, ...] = tuple(numbers(Urgency.DESCRIPTOR))[::-1]  # the most urgent first
 SOON = timedelta(hours=4)
-# The time after which a planned event counts as over, so that its outcome should be recorded
+# The time after which a planned event counts as over and its outcome should be recorded
 EVENT_LENGTH = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 
@@ -100,7 +100,7 @@ def of_enquiry(enquiry: Enquiry) -> Due | None:
 
 
 def planned_events(referral: Referral) -> list[tuple[str, str, bool]]:
-    """Returns the planned events of a live referral that nobody has recorded as happened.
+    """Returns the planned events of a live referral that nobody has recorded as having happened.
 
     An event has its words, its time in words, and whether it is over. The table `ahead` lists the
     fields with the planned times. An event planned in the field planned_X_time has happened once

@@ -112,7 +112,7 @@ def whole_number(name: str) -> int | None:
 
 
 def version_in_address() -> int:
-    """Returns the version that the address names, or else 0, which means the newest version."""
+    """Returns the version that the URL names, or else 0, which means the newest version."""
     number = request.args.get("version", "")
     return int(number) if number.isdecimal() and len(number) < 9 else 0
 

@@ -55,7 +55,7 @@ def birth_problems() -> dict[str, str]:
     """Returns a problem if the birth date contradicts the age in years or the band.
 
     The age band of a file follows the birth date, so a wrong year would silently turn an adult into
-    a child. The service itself rejects a date that nobody can be born on.
+    a child. The service itself rejects an impossible birth date.
     """
     try:
         birth_date = date.fromisoformat(forms.text("birth_date"))

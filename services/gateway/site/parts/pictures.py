@@ -40,7 +40,7 @@ def shade(count: int, most: int) -> int:
 
 @cache
 def _outlines(country: str) -> dict[str, Any] | None:
-    """Returns the outlines of a country's departments, as their file has them; None without one."""
+    """Returns the outlines of a country's departments from their file; None if there is no file."""
     file = Path(__file__).parent / "maps" / f"{country.lower()}.json"
     return dict(json.loads(file.read_text())) if country.isalpha() and file.exists() else None
 

@@ -2,7 +2,7 @@
 
 The caller passes the texts. Apart from them, the poster is the same for every reader.
 
-The functions that draw import reportlab, since a gateway that prints nothing saves 8 MB.
+Only the functions that draw import reportlab: a gateway that prints nothing saves 8 MB.
 """
 
 import re

@@ -30,7 +30,7 @@ _GRAVE = frozenset(
 # Kinds of questions that do not follow from the type of the field.
 _KINDS = {
     "planned_first_contact_time": "next",
-    "first_contact_time": "now",  # mostly the current time, so the form starts with that
+    "first_contact_time": "now",  # usually the current time, so the form starts with that
     "review_time": "date",
     "note": "note",
     "responsible_worker_id": "worker",
@@ -132,7 +132,7 @@ ICONS = {
 
 
 # `_WAY` has the states of a referral that goes well, in their order. `_REACHED` has, for other
-# states, the index in `_WAY` of the last state that was reached.
+# states, the index in `_WAY` of the state whose place on the line they take; -1 for none.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 

@@ -1,4 +1,4 @@
-"""The material for a country's campaigns for its line: public page, poster and radio text."""
+"""The campaign material for a country's line: public page, poster and radio text."""
 
 from flask import Response, abort, current_app, render_template, request, url_for
 
@@ -84,7 +84,7 @@ def known_placement(code: str) -> pb.Placement | None:
 
 
 def placement_of(country: str) -> pb.Placement | None:
-    """Returns the placement with the code in the address, if its campaign runs in this country.
+    """Returns the placement with the code in the URL, if its campaign runs in this country.
 
     Otherwise returns None; the page is then shown without a code.
     """

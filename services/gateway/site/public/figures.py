@@ -122,7 +122,7 @@ def pilot_table() -> Response:
 
 
 def network() -> tuple[r.GetFiguresRequest, r.Figures]:
-    """Returns the query from the address, and the figures for this query."""
+    """Returns the query from the URL, and the figures for this query."""
     rpc_request = r.GetFiguresRequest(
         **{name: request.args.get(name, "") for name in ("period", "country", "need_group_code")}
     )

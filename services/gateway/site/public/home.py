@@ -1,4 +1,4 @@
-"""Pages that anybody opens first: the first page, and the page that shows what is working."""
+"""Pages that anybody opens first: the home page, and the page that shows what is working."""
 
 from flask import Response, current_app, render_template
 
@@ -16,7 +16,7 @@ PARTS = {
 
 @pages.get("/", access.ANYBODY)
 def home() -> str:
-    """Shows the first page, even to readers who are signed in."""
+    """Shows the home page, even to readers who are signed in."""
     return render_template("home.html")
 
 
@@ -28,7 +28,7 @@ def icon() -> Response:
 
 @pages.get("/robots.txt", access.ANYBODY)
 def robots() -> Response:
-    """Allows search engines only the first page."""
+    """Allows search engines only the home page."""
     return Response("User-agent: *\nAllow: /$\nDisallow: /\n", mimetype="text/plain")
 
 

@@ -1,10 +1,10 @@
 """Pages to which the links in e-mails lead, and the forms that request such an e-mail.
 
 The links are those of an invitation, of a forgotten password, and of an organisation's application
-for membership. A link's secret comes after its #, so that the browser never sends it in a request's
-address. A script copies the secret into the form and removes it from the address; without a script,
-the reader types the secret, or pastes it from the e-mail. No link is checked before the form is
-sent. The answer to a request is the same for every address and organisation, known or not.
+for membership. A link's secret comes after its #, so that the browser never sends it in a URL. A
+script copies the secret into the form and removes it from the address bar; without a script, the
+reader types the secret, or pastes it from the e-mail. No link is checked before the form is sent.
+The answer to a request is the same for every e-mail address and organisation, known or not.
 """
 
 from flask import redirect, render_template, request, url_for
@@ -58,7 +58,7 @@ def forgotten(errors: forms.Problems = forms.NO_PROBLEMS, sent: bool = False) ->
 def ask_for_reset() -> str:
     """Requests the link.
 
-    The answer does not depend on the number of requests, either.
+    The answer is the same for every e-mail address, and for any number of requests.
     """
     origin.attach()
     send(forms.filled(a.RequestPasswordResetRequest()))

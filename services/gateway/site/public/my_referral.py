@@ -1,7 +1,7 @@
 """The state of a request, for the person who made it and has its reference and PIN.
 
 The pages use plain words and never show the name or place of a partner. Reference and PIN are sent
-only in forms, never in an address, and are not stored; each step on the page sends them again.
+only in forms, never in a URL, and are not stored; each step on the page sends them again.
 """
 
 from functools import partial

@@ -1,8 +1,8 @@
 """The open directory: services that members want anybody to find, without an account.
 
-Services and members are read only by the open-data rpcs, which never read data that are not for
-everybody. Search terms never appear in an address or a log. For housing, neither place nor
-description is shown, because either could lead somebody to the house.
+Services and members are read only through the open-data rpcs, which read only public data. Search
+terms never appear in a URL or a log. For housing, neither place nor description is shown, because
+either could lead somebody to the house.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ def search(
     answer: o.ListPublicServicesResponse | None = None,
     errors: forms.Problems = forms.NO_PROBLEMS,
 ) -> str:
-    """Shows the search form, with some needs to begin with, or with the services that fit.
+    """Shows the search form, with some needs as starting points, or with the services that fit.
 
     `answer` is None if nothing was searched for, or the search failed.
     """
@@ -189,7 +189,7 @@ def span(schedule: d.Schedule) -> str:
 def days(byday: Sequence[str]) -> str:
     """Returns days of the week in words; no days stand for all days.
 
-    Three or more days, all in a row, are shown as first to last.
+    Three or more consecutive days are shown as first to last.
     """
     indices = sorted(WEEK.index(day) for day in set(byday) if day in WEEK)
     if len(indices) in (0, 7):

@@ -61,7 +61,7 @@ def form() -> access.Answer:
 def enter() -> access.Answer:
     """Opens a session.
 
-    The answer is the same for an unknown address, a wrong password and a suspended member.
+    The answer is the same for an unknown e-mail, a wrong password and a suspended member.
     """
     email = request.form.get("email", "").strip()
     target = request.form.get("to", "")
@@ -226,14 +226,14 @@ def _prove_session(challenge: str, parameters: dict[str, str]) -> Response:
 def back_with_problem(problem: str) -> Response:
     """Redirects to the sign-in page, which shows the problem.
 
-    The new address contains nothing that the provider sent.
+    The new URL contains nothing that the provider sent.
     """
     return redirect(url_for("signin.form", by=problem), 303)
 
 
 @pages.post("/sign-out", access.ANYBODY)
 def leave() -> access.Answer:
-    """Ends the session and redirects to the first page."""
+    """Ends the session and redirects to the home page."""
     session.leave(wait=True)
     response = redirect(url_for("home.home"), 303)
     cookies.drop(response, session.COOKIE)

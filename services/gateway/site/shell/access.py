@@ -42,9 +42,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Access:
     """The declaration of one page.
 
-    `roles` is empty for a public page, which needs no session and shows nothing that belongs to
-    anybody. `navigation` is the page's label in the navigation; `section` is the group of this
-    label (work, network or organization).
+    `roles` is empty for a public page, which needs no session and shows nobody's data. `navigation`
+    is the page's label in the navigation; `section` is the group of this label (work, network or
+    organization).
     """
 
     roles: frozenset[str] = ANYBODY
@@ -119,8 +119,8 @@ class Pages:
     ) -> Callable[[View], View]:
         """Declares a page whose form is sent to the page's own path.
 
-        `again`, if there is one, also renders the page when it is opened; the view then only gets
-        forms.
+        `again`, if there is one, also renders the page when it is opened; the view then handles
+        only forms that were sent.
         """
         return self._page(path, ["GET", "POST"], Access(roles), again)
 
@@ -158,7 +158,7 @@ class Pages:
 
 
 def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
-    """Returns the address of a page. Uses only the values that belong to its path."""
+    """Returns the URL of a page. Uses only the values that belong to its path."""
     rule = next(current_app.url_map.iter_rules(endpoint))
     return url_for(
         endpoint,

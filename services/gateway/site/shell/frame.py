@@ -150,9 +150,9 @@ def is_old(service: Service) -> bool:
 
 
 def address_in_language(language: str) -> str:
-    """Returns the address of this page in another language.
+    """Returns the URL of this page in another language.
 
-    A page that answered a form cannot be fetched again; in that case, returns the address of a
+    A page that answered a form cannot be fetched again; in that case, returns the URL of a
     start page.
     """
     rule = request.url_rule

@@ -132,7 +132,7 @@ def hotlines() -> list[Hotline]:
 def country_of_the_browser() -> str:
     """Returns the region in the browser's languages (CR for es-CR); "" if none names a region.
 
-    The reader's address is never used to locate her.
+    The reader's IP address is never used to locate her.
     """
     regions = (
         tag.replace("_", "-").rpartition("-")[2].upper()

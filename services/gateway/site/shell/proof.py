@@ -1,7 +1,7 @@
 """The step-up on pages: a small page asks for the proof that a service requires.
 
 Afterwards, the form that required the proof is processed. The small page carries the form's
-content, sealed (kept.py); no address contains it. The page sends the content to the form's own
+content, sealed (kept.py); no URL contains it. The page sends the content to the form's own
 path, together with the proof. The proof is checked first; then the form is processed as if it had
 been sent directly. A page that is only read is opened again.
 """

@@ -46,7 +46,7 @@ def fill(response: Response) -> None:
         )
         page = _PROBLEMS.sub(lambda problems: problems[0].replace(stale, too_late), page)
     if kept_form.typed and not forms:
-        # only time solves the refusal of too many attempts
+        # after too many attempts, only waiting helps
         again = response.status_code == 429
         text = render_template("written.html", form=kept_form, again=again)
         page = page.replace("</main>", text + "</main>", 1)

@@ -18,12 +18,12 @@ PROVIDER_COOKIE = "p"
 """Name of the cookie that holds a secret until the browser returns from a provider."""
 PROOF = "proof."
 """Prefix of the cookie's secret if the provider is asked for a step-up rather than a sign-in."""
-PROVIDER_KEPT = timedelta(minutes=10)  # the time for which the service accepts a provider's answer
+PROVIDER_KEPT = timedelta(minutes=10)  # how long the service accepts a provider's answer
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 def safe_target(target: str) -> str:
-    r"""Returns `target` if it is a path of this site, otherwise the path of Today.
+    r"""Returns `target` if it is a path of this site, otherwise the path of the Today page.
 
     Sign-in must not lead to another site. Allows only visible ASCII without a backslash: browsers
     drop tabs and line ends, and read a backslash as a slash, so `/\t/host` would be another site.

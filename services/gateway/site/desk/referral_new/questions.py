@@ -42,7 +42,7 @@ class Start:
     """The records from which a new referral starts; any of them may be missing.
 
     The records are a contact, a person's file, a service chosen in the directory, and an enquiry
-    with an accepted offer. The address and the form name each by its opaque id.
+    with an accepted offer. The URL and the form refer to each by its opaque id.
     """
 
     contact: c.Contact | None
@@ -93,9 +93,9 @@ def answers_of(content: e.EnquiryContent) -> dict[str, str]:
 
 
 def start_in_request() -> Start:
-    """Returns the records that the address or the form names.
+    """Returns the records that the URL or the form names.
 
-    The service is None if it does not exist or no longer exists.
+    The service is None if the directory has no such service.
     """
     enquiry_id = request.values.get("enquiry", "")
     enquiry = (
@@ -135,7 +135,7 @@ def person() -> access.Answer:
     start = start_in_request()
     answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
     shown_page = forms.text("page")
-    # two buttons give answers that are frequent at night with one press instead of two
+    # two buttons give frequent night-time answers with one press instead of two
     if forms.flag("nobody_calls"):
         answers["channel_code"] = "none"
     if forms.flag("names_nothing"):
@@ -316,7 +316,7 @@ def hidden_fields(
 
 
 def back_address(start: Start) -> str:
-    """Returns the address of the page from which the worker came to the first question."""
+    """Returns the URL of the page from which the worker came to the first question."""
     if start.enquiry:
         return url_for("enquiries.show", identifier=start.enquiry.id)
     if start.contact:

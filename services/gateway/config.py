@@ -47,7 +47,7 @@ class Settings:
     caller_rate: int = CALLER_RATE
     farewell_seconds: int = 0
     address_signer: AddressSigner | None = None
-    """Signs the address of a caller without a token, for the services.
+    """Signs the IP address of a caller without a token, for the services.
 
     Only development may do without a signer; the services then count all such callers under the
     gateway's own address.

@@ -75,7 +75,7 @@ class Parser(FlaskParser):
         return g.writable_part(body, schema) if "writable_part" in g else body
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """Returns the parameters. Refuses several values for a parameter that is no list."""
+        """Returns the parameters. Refuses several values for a parameter that is not a list."""
         parameters = super().load_querystring(req, schema)
         repeated_names = [
             name

@@ -18,7 +18,7 @@ KINDS = {
     "object": "object",
 }
 FORMATS = {"date-time": "time", "date": "date", "password": "secret"}
-DEPTH = 4  # levels of nested objects; no contract of ours goes deeper
+DEPTH = 4  # levels of nested objects; none of our contracts goes deeper
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ def equip(app: Flask, settings: Settings, clients: Clients) -> None:
 def probe(status: str) -> Response:
     """Answers for this process only.
 
-    If the probes failed while one service is down, people would also lose quick exit and every page
-    that does not need that service.
+    If the probes failed while one service was down, people would also lose quick exit and every
+    page that does not need that service.
     """
     return jsonify(status=status)
 

@@ -64,7 +64,7 @@ class Caller:
     tokens: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     language: str = "es"
-    # a hash of the credential or the address; the gates share their capacity between callers
+    # a hash of the credential or the IP address; the gates share their capacity between callers
     mark: str = ""
     # metadata about the origin of a caller without a token
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -226,7 +226,7 @@ def with_retries(ask: Callable[[], Any], seconds: float) -> Any:
 
 
 def refusal_of(error: grpc.RpcError) -> Exception:
-    """Returns the refusal that the service sent, or a ServiceFault if the error is no refusal.
+    """Returns the refusal that the service sent, or a ServiceFault if the error is not a refusal.
 
     Reads the status, ErrorInfo, BadRequest and RetryInfo.
     """

@@ -98,7 +98,7 @@ def address() -> str:
 
 
 def network() -> str:
-    """Returns the address of the request; for IPv6, the customer's /64 network."""
+    """Returns the IP address of the request; for IPv6, the customer's /64 network."""
     return network_of(request.remote_addr or "")
 
 

@@ -1,4 +1,4 @@
-"""The origin of a request that carries a password or a PIN: its address and its device."""
+"""The origin of a request that carries a password or a PIN: its IP address and its device."""
 
 from dataclasses import replace
 

@@ -46,7 +46,7 @@ blueprint.register_error_handler(Exception, problem)
 
 @blueprint.before_request
 def begin() -> None:
-    """Admits the request without a credential. Only lists have parameters."""
+    """Admits the request without a credential. Refuses parameters unless it is for a list."""
     admit(needs_credential=False)
     if request.view_args or request.path == PREFIX:
         _query_parameters(())

@@ -27,7 +27,7 @@ def fetch_draft(identifier: str, *, or_allowing: str = "") -> r.Referral:
     """Returns a draft, or a referral that allows the verb `or_allowing`.
 
     For any other referral, redirects to the referral's page or, if a form was sent, raises Conflict
-    not_a_draft. A browser's Back leads to the pages of a draft even after the draft was sent.
+    not_a_draft. A browser's Back button can lead to a draft's page even after it was sent.
     """
     draft = fetch(identifier)
     if draft.state != r.STATE_DRAFT and or_allowing not in draft.allowed_verbs:

@@ -1,6 +1,6 @@
 """Pages for development only: every component in each of its states, and the unsent e-mails.
 
-Changes to the look should start with the page of the components.
+Changes to the look should start on the components page.
 """
 
 from datetime import timedelta

@@ -23,7 +23,7 @@ from services.gateway.site.parts import forms, pictures
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("directory")
-# the request for each step about a member that a coordinator takes with a single rpc, by verb
+# the requests of a coordinator's steps about a member, by verb; each step is a single rpc
 STEPS: Mapping[str, Callable[..., Message]] = {
     "confirm": d.ConfirmOrganizationChangeRequest,
     "drop": d.DropOrganizationChangeRequest,

@@ -65,7 +65,7 @@ def show(
 
     `organization` and `errors` belong to a form that is shown again. `base` is the stored object
     from which the form was made; None if the form shows that object itself. `concurrent_changes`
-    were made by other workers since then. The other forms have the same two arguments.
+    were made by other workers since then. These two arguments recur in the other forms.
     """
     organization = organization or own_organization()
     return render_template(

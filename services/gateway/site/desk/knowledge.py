@@ -82,7 +82,7 @@ def printed(identifier: str) -> Response:
 def knowledge(identifier: str) -> dict[str, Any]:
     """Returns the sheet's data: the person, the file's holder, the data held, the readings.
 
-    An organisation holds data either by a consent, which has a receipt, or by enquiries, which
+    Each row of the data held comes from a consent, which has a receipt, or from enquiries, which
     have no receipt and do not hold the person's name. Answers 404 for a person of another
     organisation.
     """

@@ -137,7 +137,7 @@ def show(
 
 
 def pathways(age_band: r.AgeBand.ValueType) -> list[tuple[str, str]]:
-    """Returns the pathways with which a plan may begin; pathways for another age come last."""
+    """Returns the pathways for a new plan; pathways for another age come last."""
     return [
         (pathway.id, names.name_in_language(pathway.names))
         for pathway in sorted(

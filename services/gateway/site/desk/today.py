@@ -81,7 +81,7 @@ def count_referrals(**filters: Any) -> r.CountReferralsResponse:
 
 
 def beds() -> list[d.Service]:
-    """Returns the services of the reader's organisation that count beds.
+    """Returns the services of the reader's organisation whose places are counted in beds.
 
     Returns an empty list unless the reader is a worker or a manager.
     """
@@ -134,13 +134,13 @@ def today() -> str:
             filter=filter_, page_size=50, page_token=request.args.get("page", "")
         )
     )
-    network = box == r.BOX_NETWORK
+    is_network = box == r.BOX_NETWORK
     live_counts = count_referrals(box=box, live=True)
     # For a desk, only the referrals that wait for it are counted.
-    waiting_counts = count_referrals(box=box, pressing=network, waiting_for_me=not network)
+    waiting_counts = count_referrals(box=box, pressing=is_network, waiting_for_me=not is_network)
     returned_rows = (
-        returned_referrals(r.BOX_NETWORK if network else r.BOX_OUTBOX)
-        if not show and (me.may("worker", "operator") or network)
+        returned_referrals(r.BOX_NETWORK if is_network else r.BOX_OUTBOX)
+        if not show and (me.may("worker", "operator") or is_network)
         else []
     )
     returned_ids = {row.id for row in returned_rows}
@@ -162,7 +162,7 @@ def today() -> str:
         soon=waiting_counts.due_soon + sum(map(len, counted_rows["soon"].values())),
         # the other numbers count referrals only
         beside=counted_rows.get(show, {}) if show else other_rows,
-        fresh=(live_counts if network else waiting_counts).fresh,
+        fresh=(live_counts if is_network else waiting_counts).fresh,
         live_counts=live_counts,
         now=[] if show else now_rows,
         later=list(answer.referrals) if show else later_rows,
@@ -170,7 +170,7 @@ def today() -> str:
         beds=[] if show else beds(),
         names=names.names_of([*answer.referrals, *returned_rows]),
         show=show,
-        network=network,
+        network=is_network,
         date=i18n.weekday_and_day(i18n.now()),
         next_page=answer.next_page_token,
     )

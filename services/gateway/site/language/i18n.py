@@ -216,7 +216,7 @@ def local_to_stamp(text: str) -> Timestamp | None:
 
 
 def start_of_day(text: str) -> Timestamp | None:
-    """Returns the beginning of a day in the reader's zone; None for a text that is no day."""
+    """Returns the beginning of a day in the reader's zone; None for a text that is not a day."""
     try:
         return local_to_stamp(text[:10])
     except OverflowError:

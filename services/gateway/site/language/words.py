@@ -56,7 +56,7 @@ _SHORT_DEPARTMENTS = {
 
 
 def snake(text: str) -> str:
-    """Converts a name to snake case, as in the table decline_reason of the enum DeclineReason.
+    """Converts a name to snake case: the table of the enum DeclineReason is decline_reason.
 
     This also converts codes of HTCDS: TransgenderFeminine is transgender_feminine in our enums.
     """
@@ -142,7 +142,7 @@ def spanish(kind: str, text: str) -> str | None:
 
 
 def end_of_consent(receipt: people_pb2.Receipt) -> str:
-    """Describes when a consent ends at the latest: its last day or, for a child, an earlier day.
+    """Describes the latest end of a consent: its last day or, for a child, an earlier birthday.
 
     A consent that somebody else gave for a child ends when she is of age; if it was given because
     she was too young to be asked, it ends when she can be asked.

@@ -79,7 +79,7 @@ def verify() -> str:
 def zone_of_day(organization_id: str) -> tzinfo:
     """Returns the zone in which a day of the trail begins.
 
-    This is the zone of the organisation in the filter, as for an unusual event; without one, it is
+    If the filter names an organisation, this is its zone, as for unusual events; otherwise, it is
     the auditor's zone.
     """
     page_names = names.names([organization_id] if is_id(organization_id) else [])

@@ -89,13 +89,13 @@ def _missing(page: str, age: str) -> dict[str, str]:
         }
     if page == "answers":
         rest = "no" if forms.flag("no_to_the_rest") else ""
-        open_answers = {
+        unanswered = {
             name: _("falta su respuesta: sí o no")
             for name in ANSWERS
             if (forms.text(name) or rest) not in ("yes", "no")
         }
         no_purpose = {"purpose_codes": words.violation("required")}
-        return open_answers if forms.text("purpose_codes") else open_answers | no_purpose
+        return unanswered if forms.text("purpose_codes") else unanswered | no_purpose
     may_be_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
     is_minor = age == CHILD or (age == UNKNOWN and may_be_minor)
     questions = {

@@ -1,4 +1,4 @@
-"""The question about who and where is unsafe for the person, for enquiries and referrals.
+"""The question about who or what place is unsafe for the person, for enquiries and referrals.
 
 She can name any organisation in the directory. The page lists the organisations whose services fit;
 a search by name (`SEARCH_TEXT`) finds all other organisations. Ticked choices stay on the page.

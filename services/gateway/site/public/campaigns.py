@@ -22,7 +22,7 @@ def country(country: str) -> str:
 
 
 def public_page(country: str, placement: pb.Placement | None) -> str:
-    """Renders the page of a line, with the code of `placement` that a caller can name."""
+    """Renders the page of a line, with the code of `placement`, which a caller can mention."""
     return render_template("campaign.html", line=line_of(country), placement=placement)
 
 

@@ -149,7 +149,7 @@ def hide_places_of_housing(services: Iterable[o.PublicService]) -> list[o.Public
 
 @pages.blueprint.app_template_global()
 def website(organization: d.Organization) -> str:
-    """Returns the web address of an organisation; "" if it is no http address."""
+    """Returns the web address of an organisation; "" if it is not an http address."""
     return organization.url if organization.url.startswith(("https://", "http://")) else ""
 
 

@@ -61,7 +61,7 @@ def form() -> access.Answer:
 def enter() -> access.Answer:
     """Opens a session.
 
-    The answer is the same for an unknown e-mail, a wrong password and a suspended member.
+    The answer is the same for an unknown e-mail address, a wrong password or a suspended member.
     """
     email = request.form.get("email", "").strip()
     target = request.form.get("to", "")

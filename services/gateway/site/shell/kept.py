@@ -52,7 +52,7 @@ _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
 class Form:
     """A form as it was sent: its path, and its fields in their order.
 
-    `secrets` names the secret fields that were sent. For a step-up, `fields` hold them, too;
+    `secrets` names the secret fields that were sent. For a step-up, `fields` holds them, too;
     after a sign-in, they must be typed again.
     """
 

@@ -1,6 +1,6 @@
 """Puts the typed values back into a rejected form: one rule for all forms and all pages.
 
-The module changes the finished page, so that views and templates need not care. Hidden fields,
+The module changes the finished page, so that no view or template has to do this. Hidden fields,
 passwords, PINs and codes stay as the page has them. Limitation: it can read only our own pages,
 which write their tags in full, with attributes in double quotes, and without ">" in an attribute.
 """
@@ -27,8 +27,8 @@ _PROBLEMS = re.compile(r"<div\b[^>]*\sdata-refusal>.*?</div>", re.DOTALL)
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    Opens the folds around a form with fields. If the form that was sent is gone, nobody is told to
-    send it again. If the answer has no form for this path, the typed values are added as text.
+    Opens the folds around a form with fields. If the form that was sent is gone, the page does
+    not tell the reader to send it again. If the answer has no form for this path, the typed values are added as text.
     """
     is_refused = (
         request.method == "POST"

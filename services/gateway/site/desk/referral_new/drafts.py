@@ -78,7 +78,7 @@ def urgency(identifier: str) -> access.Answer:
 
 @pages.form("/referrals/<identifier>/unsafe", access.SENDERS)
 def unsafe(identifier: str) -> access.Answer:
-    """Asks who and where is unsafe for the person."""
+    """Asks who or what place is unsafe for the person."""
     return ask(identifier, "unsafe", unsafe_form.answer(values_in_form()), "referral_new.urgency")
 
 

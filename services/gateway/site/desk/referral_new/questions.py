@@ -55,7 +55,7 @@ class Start:
         """Returns the pages of the questions that must be asked.
 
         For a person with a file, no page asks about her. After an enquiry, the pages ask only how
-        to reach her and, unless the enquiry has the answer, who and where is unsafe for her.
+        to reach her and, unless the enquiry has the answer, who or what place is unsafe for her.
         """
         if self.enquiry:
             return ["contact", *([] if self.enquiry.unsafe_code else ["unsafe"]), "services"]

@@ -1,4 +1,4 @@
-"""The quotas of callers at the gateway: one for each key or session, and one for each address.
+"""The quotas of callers at the gateway: one for each key or session, and one for each IP address.
 
 The quota of an address counts requests without a credential, or with one that is not verified yet.
 Quick exit, the status page, the probes, static files, the API's docs pages, and answers to valid

@@ -27,8 +27,9 @@ _PROBLEMS = re.compile(r"<div\b[^>]*\sdata-refusal>.*?</div>", re.DOTALL)
 def fill(response: Response) -> None:
     """Fills this request's form if the answer shows the form again to its writer.
 
-    Opens the folds around a form with fields. If the form that was sent is gone, the page does
-    not tell the reader to send it again. If the answer has no form for this path, the typed values are added as text.
+    Opens the folds around a form with fields. If the form that was sent is gone, the page does not
+    tell the reader to send it again. If the answer has no form for this path, the typed values are
+    added as text.
     """
     is_refused = (
         request.method == "POST"

@@ -27,7 +27,7 @@ from services.notifications.domain.texts import Mail
 from services.notifications.usecases.sending import EMAILS, DeliveryQueue
 
 TIMEOUT = 15.0  # seconds within which the server must give each answer
-# Seconds without a notification after which the loop reads when the next e-mail is due.
+# After this many seconds without a notification, the loop looks up when the next e-mail is due.
 _PAUSE = 1.0
 _BATCH = 20  # maximum number of e-mails sent over one connection
 # Seconds between two batches: e-mails that are written meanwhile share a connection.
@@ -222,7 +222,7 @@ class MailSender:
                 count = self.send_batch(connection, loop)
                 if count:
                     loop.wait(_BATCH_INTERVAL)
-                # If the batch was not full, each e-mail that is due now was announced since.
+                # After a batch that was not full, any e-mail due now has been announced meanwhile.
                 if count < _BATCH:
                     self._wait(loop, connection)
 

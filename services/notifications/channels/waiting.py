@@ -32,8 +32,8 @@ def wait_until_due(
 ) -> None:
     """Waits until a delivery of a channel is announced or due, or the loop is stopped.
 
-    Also returns when a delivery waits and `queue` has to shorten waits again. `next_time`
-    returns when the next delivery is due, and is called at least every `read_again` seconds.
+    Also returns if a delivery is waiting and `queue` has to shorten waits again. `next_time` gives
+    the time at which the next delivery is due; it is called at least every `read_again` seconds.
     """
     due_time: datetime | None = None
 

@@ -1,6 +1,6 @@
 """Sends webhooks as the Standard Webhooks specification requires, in a small pool of threads.
 
-The commit that adds a delivery wakes the sender. At rest a lane queries the database only when the
+The commit that adds a delivery wakes the sender. An idle lane queries the database only when the
 next delivery is due, and once a minute. Webhooks are sent at least once: if a process dies between
 the POST and the recording of its result, the delivery is sent again under the same webhook-id.
 There are two lanes with threads of their own, so that endpoints that failed or were slow the last
@@ -30,10 +30,10 @@ from services.notifications.domain.delivery import (
 )
 from services.notifications.usecases.sending import WEBHOOKS, DeliveryQueue
 
-# Seconds without a notification after which a lane reads when its next delivery is due. After a
-# claim that found nothing, the slow lane lets this time pass, whatever is announced.
+# After this many seconds without a notification, a lane looks up when its next delivery is due. The
+# slow lane pauses this long after a claim that found nothing, whatever is announced.
 _PAUSE = 1.0
-_GRACE = 1.5  # seconds that a stop leaves to running attempts; the whole process has ten
+_GRACE = 1.5  # seconds that running attempts have after a stop; the whole process has ten
 _MAX_IDLE_CLIENTS = 500  # maximum number of connections that one lane keeps open
 
 

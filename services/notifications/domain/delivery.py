@@ -1,7 +1,7 @@
 """A delivery of one message to one outside destination: its attempts, and when it is given up.
 
 Deliveries are made at least once: if a sender dies between sending and recording, the delivery is
-sent again under the same id, by which the receiver recognises the repeat.
+sent again under the same id, so that the receiver can recognise the repeat.
 """
 
 from dataclasses import dataclass
@@ -129,10 +129,10 @@ class BackOff:
 # Attempts are repeated from 5 s to 3 days after the first one, so that neither a receiver that
 # restarts nor a receiver that is broken over a weekend misses anything.
 WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timedelta(days=3))
-# Attempts are repeated from 1 min to 24 h after the first one, since greylisting servers require
-# some minutes, and after a day a task has been seen in the inbox or has been escalated.
+# Attempts are repeated from 1 min to 24 h after the first one: greylisting servers require some
+# minutes, and after a day the task has been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
-SPREAD = 0.2  # fraction of a wait by which chance may shorten or lengthen the wait
+SPREAD = 0.2  # chance may shorten or lengthen a wait by up to this fraction of it
 GONE = 410  # the status with which a receiver states that it wants no more deliveries
 BUSY = (429, 503)  # the statuses with which a receiver may state when to try again
 # The longest wait that a receiver can ask for: no receiver can put a notice off for a day.
@@ -215,9 +215,9 @@ def judge(
     back_off = BACK_OFFS[channel]
     requested_pause = timedelta(seconds=min(outcome.retry_after, MAX_RETRY_AFTER.total_seconds()))
     pause = max(wait(back_off, tries, chance), requested_pause)
-    # In the time beyond the longest waits, no sender ran, e.g. after a power cut. Without this
-    # limit, one failure after a weekend without power would end a delivery that was tried for a
-    # minute.
+    # If more time has passed than the longest waits add up to, no sender ran for the rest of it,
+    # e.g. during a power cut. Without this limit, one failure after a weekend without power would
+    # end a delivery that was tried for a minute.
     longest_waits = sum((wait(back_off, number, 1.0) for number in range(1, tries)), timedelta())
     if min(now - first_try_time, longest_waits) + pause > back_off.patience:
         return Verdict(Status.DEAD)

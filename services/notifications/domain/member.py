@@ -1,4 +1,4 @@
-"""The standing of members, as far as facts about it have arrived.
+"""The standing of members, as known from the facts that have arrived.
 
 Facts may arrive later than tokens, so a member that is not known yet is let through.
 """
@@ -22,7 +22,7 @@ class Standing:
 def check_standing(standing: Standing) -> None:
     """Raises NotAllowed if the organisation, the worker or the key may no longer act.
 
-    The organisation or the worker is suspended or has left, or the key is revoked.
+    An organisation or a worker may not act once suspended or gone, nor a key once revoked.
     """
     if (
         standing.organization_status in INACTIVE

@@ -87,9 +87,9 @@ FOR_SENDER_ALONE = frozenset(
         "referral_reminded",
     }
 )
-"""The kinds of notices to the sender of a referral that the receiver does not see.
+"""The kinds of notices whose copy to the sender is hidden from the receiver of the referral.
 
-They may show that the sender still looks for help for the person elsewhere.
+They may show that the sender is still looking for help for the person elsewhere.
 """
 MANAGER_INVITED = "manager_invited"
 WORKER_INVITED = "worker_invited"
@@ -107,10 +107,10 @@ The person concerned, the managers and the worker who made the change are notifi
 LETTERS_WHILE_INACTIVE = frozenset(
     {"member_held", "member_suspended", "provider_proposed", "entry_proposed"}
 )
-"""The kinds of letters that are sent although the organisation is suspended or has left.
+"""The kinds of letters that are sent even if the organisation is suspended or has left.
 
 They inform its managers of the suspension, and of proposals to which they can object. Otherwise one
-coordinator could make a proposal, and prevent its letter by means of a hold.
+coordinator could make a proposal, and then stop its letter with a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
@@ -196,8 +196,8 @@ def recipients_of_enquiry(
     The organisations in `asked_ids` are notified when the enquiry opens. The organisation
     `service_organization_id`, which offered help, is notified when its offer is taken, when no
     referral will follow, and when the enquiry is closed and its offer was not taken. `asker`
-    (organisation, worker) gets all other notices, but none about further offers after the first,
-    and none about its own cancellation. The coordinators are also notified when nobody could help.
+    (organisation, worker) gets all other notices, except about offers after the first and about
+    its own cancellation. The coordinators are also notified when nobody could help.
     """
     organization_id, worker_id = asker
 

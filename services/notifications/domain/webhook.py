@@ -14,12 +14,11 @@ from services.notifications.domain.notices import BY_KIND
 
 TEST = "enlace.webhook.test.v1"
 LIMIT = 20  # maximum number of endpoints per organisation; each endpoint multiplies deliveries
-# The time after a rotation during which both secrets sign, long enough to enter the new secret by
-# hand.
+# How long both secrets sign after a rotation: long enough to enter the new secret by hand.
 ROTATION = timedelta(hours=24)
 PATIENCE = timedelta(days=3)  # time of uninterrupted failure before an endpoint is switched off
-# The time without an attempt after which a failure starts a new series: nothing was due, or this
-# service did not run. Longer than any wait between two attempts of one delivery.
+# After this long without an attempt (nothing was due, or this service did not run), a failure
+# starts a new series. It is longer than any wait between two attempts of one delivery.
 SERIES_GAP = timedelta(days=1)
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
 DISABLED_BY_OWNER, DISABLED_FOR_FAILING = "by_owner", "failing"

@@ -1,4 +1,4 @@
-"""Attempts of webhook deliveries, which `deliveries.finish` writes.
+"""Attempts of webhook deliveries, written by `deliveries.finish`.
 
 The owner of the endpoint can read the attempts, which are also counted by the hour. Old attempts
 are deleted.

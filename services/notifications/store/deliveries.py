@@ -1,4 +1,4 @@
-"""Deliveries, which senders claim and finish, and which the owner of an endpoint lists.
+"""Deliveries: senders claim and finish them, and the owner of an endpoint lists them.
 
 A sender claims a delivery for a lease, and finishes it within the lease. A claim moves
 `next_attempt_time` to the end of the lease, so the delivery of a sender that dies becomes due again
@@ -111,10 +111,10 @@ SELECT (SELECT count(*) FROM done) AS done,
 def shorten_waits(tx: Transaction, now: datetime, channel: Channel, lease: timedelta) -> None:
     """Shortens waits of deliveries and of busy endpoints that a wrong clock has made too long.
 
-    A delivery that would wait longer than is possible if all clocks were right becomes due at once,
-    and an endpoint that would stay busy for too long is freed. A correct wait is at most a lease of
-    length `lease` plus the longest pause after the delivery's number of tries, or plus the longest
-    pause that the receiver may have asked for. A second lease is added for clocks that differ.
+    A delivery that waits longer than a correct clock allows becomes due at once, and an endpoint
+    that would stay busy for too long is freed. A correct wait is at most `lease` plus a pause: the
+    longest pause after this number of tries, or the longest that the receiver may have asked for. A
+    second `lease` is added because clocks differ.
     """
     back_off = BACK_OFFS[channel]
     values = {

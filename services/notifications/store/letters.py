@@ -1,7 +1,7 @@
 """Letters: e-mails to a person instead of a desk.
 
-Letters stay sealed as they were received, and are deleted once they were sent or given up, or have
-expired.
+Letters stay sealed as they were received, and are deleted once they have been sent or given up, or
+have expired.
 """
 
 from datetime import datetime

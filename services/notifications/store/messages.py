@@ -208,9 +208,9 @@ def mark_all_read(
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
     """Returns how the messages to both sides of a referral were delivered, oldest first.
 
-    The list is empty if the organisation is not a side. The receiver does not see messages to the
-    sender of the kinds FOR_SENDER_ALONE. In the inbox, the messages to the desk and to a worker of
-    one organisation count as one notice.
+    The list is empty if the organisation is not a side. The receiver does not see the sender's
+    messages of a kind in FOR_SENDER_ALONE. In the inbox, the messages to the desk and to a worker
+    of one organisation count as one notice.
     """
     rows = tx.execute(
         "WITH about AS (SELECT id, kind, organization_id, create_time, read_time FROM messages"

@@ -9,6 +9,6 @@ from services.notifications.store import members
 def check_standing(tx: Transaction, caller: Caller) -> None:
     """Raises NotAllowed if a fact has reported that the caller may no longer call.
 
-    The caller or her organisation is suspended or has left, or the key is revoked.
+    This is so if the caller or her organisation is suspended or has left, or the key is revoked.
     """
     member.check_standing(members.standing(tx, caller.id, caller.organization_id))

@@ -39,7 +39,7 @@ WEBHOOKS, EMAILS = messages.WEBHOOKS, messages.EMAILS
 WEBHOOK_LEASE = timedelta(seconds=30)
 EMAIL_LEASE = timedelta(minutes=4)  # longer than an attempt, which may take three minutes
 SHORTEN_INTERVAL = timedelta(minutes=1)
-# The time for which the owner of an endpoint can see why a delivery did not arrive.
+# How long the owner of an endpoint can see why a delivery did not arrive.
 ATTEMPT_LIFE = timedelta(days=30)
 
 _chance = secrets.SystemRandom().random
@@ -109,7 +109,7 @@ class DeliveryQueue:
         return deliveries.next_email_time(connection)
 
     def secrets(self, claim: WebhookClaim) -> list[str]:
-        """Returns the keys with which a webhook is signed, the newest first."""
+        """Returns the keys that sign a webhook, newest first."""
         return [
             webhooks.open_secret(self._keyring, claim.webhook_id, sealed)
             for sealed in (claim.secret, claim.former_secret)

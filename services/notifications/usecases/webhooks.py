@@ -102,8 +102,8 @@ class Webhooks:
     ) -> pb.RotateWebhookSecretResponse:
         """Gives an endpoint a new secret, and returns the endpoint and the secret.
 
-        Of two calls at the same time, the second waits for the first, and is refused unless one of
-        them sets `at_once`.
+        Of two concurrent calls, the second waits for the first, and is refused unless one of them
+        sets `at_once`.
         """
         webhook = webhook_rules.rotate(
             _fetch(call, request.id, to_change=True), call.clock.now(), at_once=request.at_once

@@ -1,7 +1,7 @@
 """Converts this service's objects to and from messages: facts, answers and webhook bodies.
 
 Only the fields that this module lists are copied from a fact. A field that is added to a fact later
-is not passed on by itself.
+is not passed on automatically.
 """
 
 import json
@@ -35,8 +35,8 @@ from services.notifications.words import text
 UNDELIVERABLE = "enlace.message.undeliverable.v1"
 WEBHOOK_DISABLED = "enlace.webhook.disabled.v1"
 _STATUSES = EnumCodec(pb.DeliveryStatus, Status)
-# The words for the values in received facts. A value that is newer than this service is ignored,
-# and is no reason to refuse the fact.
+# The words for the values in received facts. A value that is newer than this service is ignored;
+# the fact is still accepted.
 _STATES = words(referrals_pb2.State.DESCRIPTOR)
 _URGENCIES = words(referrals_pb2.Urgency.DESCRIPTOR)
 _CLOCKS = words(referrals_pb2.ClockKind.DESCRIPTOR)
@@ -99,14 +99,14 @@ def urgency_name(body: referrals_facts_pb2.EnquiryFact) -> str:
 def organization_of(fact: Fact, name: str) -> str:
     """Returns the id of the organisation that a fact is about or belongs to.
 
-    The fact is about an organisation or e.g. about its contact, owed call, receipt, erasure or
-    anomaly. Returns "" if the fact names no organisation.
+    A fact is about the organisation itself or about e.g. its contact, owed call, receipt, erasure
+    or anomaly. Returns "" if the fact names no organisation.
     """
     return getattr(_body_of(fact, name), "organization_id", "")
 
 
 def worker_of(fact: Fact, name: str) -> str:
-    """Returns the id of the worker whom a fact, such as one about an export, names; else ""."""
+    """Returns the id of the worker named in a fact, e.g. about an export; "" if there is none."""
     return getattr(_body_of(fact, name), "worker_id", "")
 
 
@@ -250,7 +250,7 @@ def subject_body(fact: Fact, name: str) -> str:
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:
-    """Returns the body of a test delivery, which its type marks as a test."""
+    """Returns the body of a test delivery; its type marks it as a test."""
     return _body(TEST, now, {"webhook_id": webhook.id})
 
 

@@ -368,8 +368,8 @@ def _create_coordinators(
 @main.command(
     "rotate-token-keys",
     help=(
-        "Sign callers' tokens with a new key, while all services run. If it was interrupted, run"
-        " it again."
+        "Sign callers' tokens with a new key, while all services run. If the command is"
+        " interrupted, run it again."
     ),
 )
 def rotate_token_keys() -> None:

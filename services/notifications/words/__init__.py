@@ -25,8 +25,8 @@ WORDS = Catalogues(FOLDER)
 def text(kind: str, language: str) -> str:
     """Returns the text of a notice, as the inbox shows it.
 
-    A kind that only a later version knows is shown as its code. Messages of such a kind are stored
-    if the service was rolled back to this version.
+    A kind that only a later version knows is shown as its code. Messages of such a kind exist after
+    the service was rolled back to this version.
     """
     notice = BY_KIND.get(kind)
     return WORDS.text(language_of(language), notice.text) if notice else kind

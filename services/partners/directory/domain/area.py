@@ -27,8 +27,8 @@ class Areas:
     def knows(self, code: str) -> bool:
         """Returns whether the code is that of an area.
 
-        If the list has no area of a country, the code of the country and any code of a subdivision
-        of the country are accepted.
+        For a country without areas in the list, its own code and any code of a subdivision are
+        accepted.
         """
         return (
             code in self.areas

@@ -14,7 +14,7 @@ from services.partners.directory.domain.imports import Encoding
 MAX_UNFINISHED = 5
 """The maximum number of unfinished imports that an organisation may have at once."""
 MAX_ATTEMPTS = 3
-"""The maximum number of attempts at an import; an import may crash the process."""
+"""The maximum number of attempts at an import, since an import may crash the process."""
 FILE_RETENTION = timedelta(days=1)
 """How long a file is stored after its import has ended, so that another import can use the file."""
 REPORT_RETENTION = timedelta(days=30)

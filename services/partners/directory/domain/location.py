@@ -21,7 +21,7 @@ from services.partners.network.domain.subject import Subject
 MAX_PLACES = 50
 """The maximum number of places at which one service may be offered."""
 LOOK_AGAIN = timedelta(minutes=30)
-"""How long the worker who has opened an address may open it again.
+"""How long after first opening an address a worker may open it again.
 
 She can then still find the door if her session ends on the way.
 """

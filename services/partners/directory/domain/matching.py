@@ -4,8 +4,8 @@ One pure function gives each service a verdict, with a reason for each criterion
 services, best first. The verdict is "ask", never "fits", if the service has not stated what the
 criterion compares, or if it limits an attribute and the person's attribute is not known. The
 verdict is "does not fit" only if the service itself excludes the person. Exceptions: area and room
-can fit although the person's department or number of dependants is not known, and a person without
-dependants fits although the service has not stated how many dependants it takes. Limitation:
+can fit even if the person's department or number of dependants is not known, and a person without
+dependants fits even if the service has not stated how many dependants it takes. Limitation:
 services are ranked by what they entered, which may differ from what they do.
 """
 
@@ -155,7 +155,7 @@ class StatementTimes:
         ), self.assured_time is not None and now - self.assured_time <= CONFIRMATION_INTERVAL
 
     def unchanged_until(self, now: datetime) -> datetime | None:
-        """Returns the last time at which `freshness` gives the same result as now; None: no end."""
+        """Returns until when `freshness` gives the same result as now; None: for ever."""
         ends = [
             self.figure_time + self.validity if self.figure_time else None,
             self.assured_time + CONFIRMATION_INTERVAL if self.assured_time else None,

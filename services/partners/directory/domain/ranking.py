@@ -122,7 +122,7 @@ class _Shelf:
 
 
 class Ranking:
-    """Stores candidates and orders them. Not safe for two threads at once."""
+    """Stores candidates and orders them. Not thread-safe."""
 
     def __init__(self) -> None:
         self._shelves: defaultdict[str, _Shelf] = defaultdict(_Shelf)
@@ -318,9 +318,9 @@ class Ranking:
         return self._numbers[statement]
 
     def _flip(self, flips: Flips) -> None:
-        for shelf, slots_by_statement in flips.items():
+        for group, slots_by_statement in flips.items():
             for statement, slots in slots_by_statement.items():
-                self._shelves[shelf].flip(self._statements[statement], slots)
+                self._shelves[group].flip(self._statements[statement], slots)
 
 
 def _slots(bits: int) -> Iterator[int]:

@@ -126,8 +126,7 @@ def hours(
     """Returns the (opening, closing) times of hours that begin on these days, in order.
 
     The day before `first` is included because its hours may go past midnight. One schedule may open
-    at the moment when another closes. Hours of which nothing is left because the clocks go forward
-    are left out.
+    at the moment when another closes. Hours that vanish because the clocks go forward are left out.
     """
     times = sorted(
         (opening_time.replace(tzinfo=zone), closing_time.replace(tzinfo=zone))
@@ -147,10 +146,10 @@ def hours(
 def _overlapping(schedules: Sequence[Schedule]) -> set[int]:
     """Returns numbers of schedules that overlap a schedule with a smaller number.
 
-    Only hours that follow each other are compared: if any schedules overlap, at least one of them
-    is returned, but not necessarily each. Two schedules can overlap only from the day on which the
-    later one becomes valid. So the check starts on that day, and covers enough days for each
-    pattern of days to occur.
+    Only consecutive hours are compared: if any schedules overlap, at least one of them is returned,
+    but not necessarily all. Two schedules can overlap only from the day on which the later one
+    becomes valid. So the check starts on that day, and covers enough days for each pattern of days
+    to occur.
     """
     span = (
         _WEEKLY_SPAN

@@ -200,7 +200,7 @@ class ServiceEntry:
 
     @property
     def limiting_criteria(self) -> tuple[str, ...]:
-        """Returns the criteria by which the entry limits the people that the service takes.
+        """Returns the criteria that the entry uses to limit whom the service takes.
 
         Only age, gender, dependants, language and area are considered.
         """
@@ -271,7 +271,7 @@ class Service(Subject):
     overfull: int = 0
     """The number of people who came although no free place was stated.
 
-    When as many people leave, no place becomes free.
+    A place becomes free only once more people than this have left.
     """
     kept: int = 0
     broken: int = 0
@@ -281,8 +281,8 @@ class Service(Subject):
     """When the entry last changed; changes to the room don't count.
 
     Viewers who don't see the live figure see this time instead of `update_time`. In a service that
-    was read from the store, it is when public data of the service or of its places last changed.
-    None in a new service.
+    was read from the store, it is the time at which public data of the service or of its places
+    last changed. None in a new service.
     """
 
     @classmethod
@@ -381,8 +381,8 @@ class Service(Subject):
     def is_shelter(self) -> bool:
         """Returns whether the service is hidden from members on probation.
 
-        This applies if the entry says so (`ServiceEntry.is_shelter`), and to every service of an
-        organisation of type SHELTER that is not public.
+        This applies if the entry says so (`ServiceEntry.is_shelter`), and to every service that is
+        not public and belongs to an organisation of type SHELTER.
         """
         return self.entry.is_shelter or (
             self.organization_type is OrganizationType.SHELTER and not self.entry.public

@@ -1,4 +1,4 @@
-"""The taxonomy: the kinds of help, in two levels. The service has no other list of these codes."""
+"""The taxonomy: the kinds of help, in two levels. Partners has no other list of these codes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from services.partners.directory.domain.service import Capacity, Intake, stale_time
 
 RESULT_LIFE = timedelta(days=183)
-"""The time for which the result of a promise counts.
+"""How long the result of a promise counts.
 
 Older results say little about the people who now work at the service.
 """

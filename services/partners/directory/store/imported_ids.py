@@ -12,7 +12,7 @@ Key = tuple[str, str, str]
 def fetch(
     tx: Transaction, importer_id: str, organization_ids: Sequence[str], source_ids: Sequence[str]
 ) -> dict[Key, str]:
-    """Returns our ids by the ids in the files of one importing organisation.
+    """Returns our ids, keyed by the ids in one importing organisation's files.
 
     An id that was stored before importers were recorded is used if the importer has stored none for
     the same key.
@@ -26,7 +26,7 @@ def fetch(
 
 
 def save(tx: Transaction, importer_id: str, ids: Mapping[Key, str]) -> None:
-    """Stores our ids by the ids in the files."""
+    """Stores our ids, keyed by the ids in the files."""
     with tx.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO imported_ids (importer_id, organization_id, kind, source_id, id)"

@@ -117,9 +117,9 @@ def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Location | None:
 
 
 _HIDDEN = "(s.confidential OR (s.shelter AND NOT %(shelters)s))"
-# The condition that an open place would lead to a service that the caller does not see: of the
-# services there, only confidential ones are offered (they have become confidential later) or, for a
-# member on probation, only shelters.
+# True for an open place that would lead to a service that the caller does not see: the only
+# services offered there are confidential (they became so later) or, for a member on probation,
+# shelters.
 _LEADS_TO_HIDDEN = (
     f"(NOT l.confidential AND (SELECT coalesce(bool_or({_HIDDEN})"
     f" AND bool_and({_HIDDEN} OR NOT s.active), false)"

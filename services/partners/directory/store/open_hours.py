@@ -18,7 +18,7 @@ from services.partners.directory.domain.schedule import Schedule, hours
 COMPUTED_PERIOD = timedelta(days=35)
 """The period for which times are computed in advance."""
 RENEWAL_PERIOD = timedelta(days=14)
-"""The rest of that period at which the times are computed again.
+"""How much of that period is left when the times are computed again.
 
 Even if the sweeper stops for two weeks, there are times for every service.
 """

@@ -18,7 +18,7 @@ def lock_room(tx: Transaction, referral_id: str) -> Row | None:
 def take(tx: Transaction, referral_id: str, service_id: str, people: int, at: datetime) -> None:
     """Records that the referral takes room from `at` on.
 
-    A referral that took room before keeps the service and the number of places of that time.
+    A referral that took room before keeps its former service and number of places.
     """
     tx.execute(
         "INSERT INTO places_taken (referral_id, service_id, places, take_time)"

@@ -40,7 +40,7 @@ def save(
 
 
 def yes_time(tx: Transaction, service_id: str) -> datetime | None:
-    """Returns the last time at which the service answered an enquiry with yes."""
+    """Returns when the service last answered an enquiry with yes."""
     row = tx.execute("SELECT yes_time FROM services WHERE id = %s", (service_id,)).fetchone()
     return row["yes_time"] if row else None
 

@@ -145,7 +145,7 @@ def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -
 def _hits_with_words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
-    """Returns the hits with all required words, and the sets by which these hits are ordered."""
+    """Returns the hits with all required words, and the sets that determine their order."""
     sets_by_word = [index.slots_containing(word) for word in words]
     slots_by_word = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, slots_by_word, strict=True):

@@ -22,13 +22,13 @@ Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
 # the parts of an entry that contain words: name, organisation's name, names of needs, description
 WEIGHTS = "ABCD"
-# Up to this many entries may always be at the end. Their names are compared one by one, in 2 ms.
+# This many entries are always allowed at the end: comparing their names one by one takes 2 ms.
 _SPARE_SLOTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A service in the form in which it is indexed. `document` is the text of a tsvector."""
+    """A service as it is indexed. `document` is the text of a tsvector."""
 
     id: str
     name_key: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 class SearchIndex:
-    """Stores entries and finds them. Not safe for two threads at once."""
+    """Stores entries and finds them. Not thread-safe."""
 
     def __init__(self) -> None:
         self._names: list[tuple[str, str]] = []

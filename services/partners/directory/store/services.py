@@ -122,7 +122,7 @@ FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
 
 
 def save(tx: Transaction, service: Service) -> None:
-    """Stores the service with its facts and the words by which it is found."""
+    """Stores the service with its facts and its search words."""
     _write(tx, [_values(service)])
     _add_words(tx, [service])
     _publish(tx, service)
@@ -160,7 +160,7 @@ def save_many(
 def save_capacity(tx: Transaction, service: Service, now: datetime) -> None:
     """Stores a new figure, and the facts that the service has noted.
 
-    The words by which the service is found do not depend on figures, so they stay.
+    The service's search words do not depend on figures, so they stay.
     """
     figure = service.capacity
     tx.execute(
@@ -341,7 +341,7 @@ def _figure_before(row: Row) -> Figure | None:
 def others_figure(row: Row, now: datetime) -> Figure:
     """Returns the figure that other organisations see for the service in a row.
 
-    In a search or a match, even the service's own organisation sees this figure.
+    Searching and matching use this figure even for the service's own organisation.
     """
     live_figure = Figure(capacity(row), row["kept"], row["broken"])
     return for_others(live_figure, _figure_before(row), now) if row["shelter"] else live_figure
@@ -387,7 +387,7 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
 
 
 def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
-    """Adds the words of offered services to the list with which mistyped words are corrected.
+    """Adds the words of offered services to the list used to correct mistyped words.
 
     Words of services that nobody may find are not added, because corrections of mistyped words
     would reveal them.
@@ -411,7 +411,7 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
 
 
 def _texts_of(service: Service) -> list[str]:
-    """Returns the texts by which a service is found.
+    """Returns the texts that a search for the service looks at.
 
     They include the synonyms for its needs and for its organisation's type.
     """

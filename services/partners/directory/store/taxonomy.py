@@ -45,7 +45,7 @@ def type_synonyms() -> Mapping[str, str]:
 
 @cache
 def edition() -> str:
-    """Returns a hash of the files. It changes when the words by which services are found change."""
+    """Returns a hash of the files. It changes when the search words of services change."""
     return hashlib.sha256(
         b"".join((_DATA / name).read_bytes() for name in (_TAXONOMY, _SYNONYMS))
     ).hexdigest()[:16]

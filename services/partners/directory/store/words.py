@@ -30,7 +30,7 @@ class Word:
 
 _LEXEME = re.compile(r"'((?:[^']|'')*)'(:\*)?")  # in the text of a tsquery
 _WORD = re.compile(r"[^\W_]+")
-# Words in which people phrase a request, in three languages, as in "necesito un abogado". They are
+# Words that people use to phrase a request, in three languages: "necesito un abogado". They are
 # ignored if there are other words, because no service has them in its description.
 _FILLER_WORDS = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
@@ -65,7 +65,7 @@ def split(text: str) -> list[str]:
 
 
 def store_words(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None:
-    """Stores the words in these texts, by which offered services are found.
+    """Stores the words in these texts of offered services.
 
     The words are sorted, so that two writers can't deadlock.
     """
@@ -88,7 +88,7 @@ def significant_words(text: str) -> str:
 
 
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
-    """Returns the words of a search that have a meaning, in the form in which they are looked up.
+    """Returns the significant words of a search, in the form in which they are looked up.
 
     A word that some service contains, or that has fewer than three letters, is searched for as it
     is. Any other word is searched for as the beginning of words. If no word begins with it and it

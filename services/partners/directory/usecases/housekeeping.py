@@ -2,9 +2,9 @@
 
 Housekeeping deletes what is no longer needed, such as ended sessions, old guesses, and expired
 invitations and links; chassis.sweeper deletes answered requests. Housekeeping also ends holds and
-agreements that are due, computes the words by which services are found after the taxonomy has
-changed, computes opening hours as days pass, and keeps this process's index of services up to date,
-so that callers rarely wait for the index.
+agreements that are due, recomputes the search words of services when the taxonomy has changed,
+computes opening hours as days pass, and keeps this process's index of services up to date, so that
+callers rarely wait for the index.
 """
 
 from collections.abc import Callable

@@ -284,7 +284,7 @@ def _import_file(
 
 
 class _ClaimRenewer:
-    """Renews the claim on an import every second, with its progress, from a thread of its own.
+    """Renews the claim on an import and stores its progress every second, in its own thread.
 
     `stop_reason` is "" while the import continues, otherwise cancelled, lost (another process has
     taken over the import), stopping, or waiting (for an unavailable dependency). `failure` is the

@@ -62,9 +62,9 @@ _MAX_ID_LENGTH = 200  # maximum number of characters of an id in a file
 class _Work:
     """The services and places that the rows of a file may refer to, and the changes to write.
 
-    `known_ids`: our ids by the ids in earlier files; `ids_by_name`: the ids of services by their
-    names; `offers`, `new_offers`: services at places, by (service id, place id); `places_of`: the
-    ids of each service's places; `place_by_draft`: the places to which this file's places refer.
+    `known_ids`: our ids, keyed by the ids in earlier files; `ids_by_name`: the ids of services by
+    their names; `offers`, `new_offers`: services at places, by (service id, place id); `places_of`:
+    the ids of each service's places; `place_by_draft`: the places that this file's places refer to.
     """
 
     now: datetime
@@ -399,8 +399,8 @@ def _known_place(
 ) -> Location | None:
     """Returns the stored place that the row refers to; None if the place is new.
 
-    If the row has a place id, this is the place with that id. Otherwise it is the place of this
-    service to which an earlier import of the row referred, or which has the same name.
+    If the row has a place id, this is the place with that id. Otherwise it is a place of this
+    service: the one that an earlier import of the row used, or one with the same name.
     """
     key, *former_keys = ((member.id, "location", key) for key in _place_keys(draft, place_draft))
     if place_draft.source_id:

@@ -33,8 +33,8 @@ class OpenData:
     ) -> pb.ListPublicServicesResponse:
         """Returns a page of the public services, and their number.
 
-        The services are ordered by id or, if the request asks for that, by name. With the order by
-        name, the number is open_data.MANY if there are more.
+        The services are ordered by id or, if the request asks for that, by name. In the order by
+        name, the number is at most open_data.MANY.
         """
         terms, token = replace(public_search_terms(request), department=request.department), ""
         if request.by_name:

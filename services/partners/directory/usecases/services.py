@@ -46,7 +46,7 @@ _REVEALING_FIELDS = ("phone",)
 
 
 class Services:
-    """Handles the rpcs for services, and for the taxonomy by which they are found."""
+    """Handles the rpcs for services and for the taxonomy of needs."""
 
     def __init__(self, pages: PageTokens, index: DirectoryIndex) -> None:
         self._pages = pages
@@ -374,7 +374,7 @@ def _count_promise(
 
 
 def _hours_of(entry: ServiceEntry) -> tuple[object, ...]:
-    """Returns the fields on which opening hours depend.
+    """Returns the fields that opening hours depend on.
 
     The country and the department are among them because they decide the time zone and the
     holidays.

@@ -142,7 +142,7 @@ def area(area: Area) -> locations_pb2.Area:
 def truth_score(service: Service, viewer: Viewer, now: datetime) -> locations_pb2.TruthScore:
     """Returns a service's score, with the data on which it is based.
 
-    These include the room figure that this viewer sees.
+    The data includes the room figure that this viewer sees.
     """
     figure = service.figure_for(viewer, now)
     score = ReliabilityScore(figure.kept, figure.broken, figure.capacity, service.entry.need_codes)

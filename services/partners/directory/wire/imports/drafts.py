@@ -230,8 +230,8 @@ class CellReader:
     def department_of(self, text: str, line: Line, texts: Mapping[str, str]) -> str:
         """Returns the code of a municipality's department.
 
-        Refuses the line and returns "" if the text is a name that no municipality has, or several
-        have. A text in the form of a code is not checked.
+        Refuses the line and returns "" if the text is the name of no municipality, or of several.
+        A text in the form of a code is not checked.
         """
         try:
             return self.area(text, self._country(line, texts), town=True).partition(".")[0]

@@ -83,7 +83,7 @@ def _part(text: str) -> list[pb.Schedule]:
 
 
 def _bare(text: str) -> str:
-    """Returns the text without punctuation and words that only join other words."""
+    """Returns the text without punctuation and without words that only join other words."""
     text = _FILLER.sub(" ", text).strip(" ,:.&()")
     return re.sub(r"^(y|and|et|e)\b|\b(y|and|et|e)$", "", text).strip(" ,:.&()")
 

@@ -36,7 +36,7 @@ _EXTRAS = (
     "maximum_age_of_boys",
     "genders",
 )
-# With an offset from UTC, the time is still that of a clock at the place. A time in UTC is refused.
+# A time with an offset from UTC is still local time at the place. A time in UTC is refused.
 _LOCAL_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)(?::[0-5]\d(?:\.\d+)?)?(?:[+-]\d\d:?\d\d)?")
 # The tables whose rows go into a list in a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")

@@ -41,7 +41,7 @@ _VERDICTS = EnumCodec(pb.Verdict, Verdict)
 def service_entry(message: pb.Service, *, active: bool) -> ServiceEntry:
     """Returns the entry that a message describes; `active` comes from the caller.
 
-    A field's tier that this version does not know is left out.
+    A field's tier is left out if this version does not know the tier.
     """
     return ServiceEntry(
         name=message.name.strip(),

@@ -36,7 +36,7 @@ class Manager:
 
 @dataclass(frozen=True)
 class ApiKeyEntry:
-    """The purpose, the scopes and the end of a key."""
+    """The purpose, the scopes and the expiry of a key."""
 
     label: str
     scopes: tuple[str, ...]
@@ -60,7 +60,7 @@ class ApiKey(Subject):
     last_use_time: datetime | None = None
     revoke_time: datetime | None = None
     made_by_worker_id: str = ""  # the first holder of the key's secret
-    # the manager with whose account the key ends; "" if the network's founding created the key
+    # the key ends with this manager's account; "" if the network's founding created the key
     worker_id: str = ""
     # the scopes exceed that manager's rights, and no second manager has agreed yet
     unconfirmed: bool = False
@@ -106,7 +106,7 @@ class ApiKey(Subject):
         return self.in_force and now < self.entry.expire_time
 
     def confirm(self, manager: Manager, now: datetime) -> None:
-        """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
+        """Records a second manager's agreement to scopes beyond the rights of the key's manager."""
         if self.revoke_time is not None or not self.unconfirmed:
             raise Conflict("nothing_to_confirm")
         check_second(manager, self.worker_id)
@@ -114,7 +114,7 @@ class ApiKey(Subject):
         self.note("confirmed", now)
 
     def transfer(self, manager: Manager, now: datetime) -> None:
-        """Moves the key to another manager, with whose account the key ends from now on.
+        """Moves the key to another manager; from now on, it ends with her account.
 
         If the key's scopes exceed the new manager's rights, the key needs a second manager again,
         unless the manager who agreed before is a second person for the new manager, too.

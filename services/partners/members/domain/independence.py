@@ -8,8 +8,8 @@ from chassis.second import Kin, mark_of
 INVITATION_KINSHIP = timedelta(days=30)
 """How long an invited account is kin of its inviter's account.
 
-For that time the invited account is also kin of the other accounts that the inviter invited
-within this time.
+Meanwhile the invited account is also kin of the other accounts that the inviter invited in the same
+period.
 """
 DEVICE_LIFE = timedelta(days=180)
 """How long a device is remembered after the last sign-in from it.

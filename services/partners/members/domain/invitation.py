@@ -124,7 +124,7 @@ class Invitation(Subject):
     def confirm(self, second: Second, organization_id: str, now: datetime) -> None:
         """Opens the invitation after a second coordinator agreed.
 
-        `organization_id`: the second coordinator's organisation. The invitation's time starts
+        `organization_id`: the second coordinator's organisation. The invitation's lifetime starts
         again.
         """
         if not self.waits(now):

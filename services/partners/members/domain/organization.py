@@ -59,7 +59,7 @@ class OrganizationStatus(StrEnum):
 
 
 class RejectionReason(StrEnum):
-    """The reason for which an application was rejected."""
+    """The reasons for rejecting an application."""
 
     NOT_RELATED = "NOT_RELATED"
     NOT_VERIFIED = "NOT_VERIFIED"
@@ -98,7 +98,7 @@ class OrganizationEntry:
 
 
 NETWORK_FIELDS = ("type", "country", "hotline_number")
-"""The fields on which other members and the public rely.
+"""The fields that other members and the public rely on.
 
 They decide which data a member may receive, which country's rules apply, and which number the
 public page shows.
@@ -380,8 +380,8 @@ class Organization(Subject):
             self.approval_proposed_by_worker_id = ""
         suspension = self.suspension
         if suspension and suspension.expire_time and suspension.first.worker_id == worker_id:
-            former_coordinator = FirstCoordinator("", "", suspension.first.time)
-            self.suspension = replace(suspension, first=former_coordinator) if self.stop else None
+            nobody = FirstCoordinator("", "", suspension.first.time)
+            self.suspension = replace(suspension, first=nobody) if self.stop else None
         self.note("proposal_dropped", now)
 
     def end_expired_proposals(self, now: datetime, today: date) -> None:
@@ -446,7 +446,7 @@ class Organization(Subject):
 
     @property
     def stop(self) -> str:
-        """The way in which access is stopped.
+        """How access is stopped.
 
         It is "held" (by one coordinator, for a day), "suspended", or "" if access is not stopped.
         """

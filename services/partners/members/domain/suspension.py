@@ -72,7 +72,7 @@ class FirstCoordinator:
         return cls(by.person.id, by.organization_id, now)
 
     def is_over(self, now: datetime) -> bool:
-        """Returns whether the time in which a second coordinator could agree has passed."""
+        """Returns whether the time for a second coordinator to agree has passed."""
         return now >= self.time + PROPOSAL
 
     def check(self, second: Coordinator) -> None:
@@ -103,5 +103,5 @@ class Suspension:
     second_worker_id: str = ""
 
     def is_over(self, now: datetime) -> bool:
-        """Returns whether the time in which a second coordinator could agree has passed."""
+        """Returns whether the time for a second coordinator to agree has passed."""
         return self.expire_time is not None and now >= self.expire_time

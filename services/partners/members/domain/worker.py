@@ -93,7 +93,7 @@ class Worker(Subject):
         self.suspension_proposed_by_worker_id, self.update_time = worker_id, now
 
     def renew(self, entry: WorkerEntry, now: datetime) -> None:
-        """Replaces the entry, as an accepted invitation states, and makes the account active again.
+        """Replaces the entry after an accepted invitation, and makes the account active again.
 
         This is for a worker who forgot her password, or who returns after a suspension.
         """

@@ -291,7 +291,7 @@ def with_expired_proposal(tx: Transaction, now: datetime, at_most: int) -> list[
 
 
 def with_proposal_of(tx: Transaction, worker_id: str) -> list[Organization]:
-    """Returns organisations for which a second person has not agreed to this worker's proposal.
+    """Returns organisations with a proposal by this worker that no second person has agreed to.
 
     The organisations are locked.
     """

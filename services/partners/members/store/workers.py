@@ -237,7 +237,7 @@ def all_managers(tx: Transaction, organization_id: str) -> list[Worker]:
 
 
 def invited_by(tx: Transaction, worker_id: str, since: datetime) -> list[tuple[Worker, datetime]]:
-    """Returns the active accounts that a worker created or renewed by invitation since `since`.
+    """Returns the active accounts that a worker's invitations created or renewed from `since` on.
 
     This includes accounts that those accounts invited in turn, if the inviting account is new. The
     worker's own account is left out. Each account comes with the time of its last creation or

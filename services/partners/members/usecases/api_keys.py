@@ -65,7 +65,7 @@ class ApiKeys:
         )
 
     def ConfirmApiKey(self, request: pb.ConfirmApiKeyRequest, call: Call) -> pb.ApiKey:
-        """Records a second manager's agreement to scopes that exceed the key's manager's rights."""
+        """Records a second manager's agreement to scopes beyond the rights of the key's manager."""
         key, manager = _own_key(call, request.id)
         key.confirm(manager, call.clock.now())
         api_keys.save(call.tx, key)

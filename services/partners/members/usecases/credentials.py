@@ -1,7 +1,7 @@
 """The operations on sign-in methods that `members` needs.
 
-`sign_in` depends on this capability, not the other way round, and implements this protocol. The
-caller of each method must have locked the account.
+`sign_in` depends on `members`, not the other way round, and implements this protocol. The caller of
+each method must have locked the account.
 """
 
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The present kin of an account: the accounts for which the account is not a second person."""
+"""The present kin of an account: the accounts for which it can't act as a second person."""
 
 from dataclasses import replace
 from datetime import datetime

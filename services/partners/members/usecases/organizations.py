@@ -37,10 +37,10 @@ _STEP = 5
 As a result, most single arrivals and departures do not change the count.
 """
 Refresh = Callable[[Transaction, str], None]
-"""Computes the data by which the services of the organisation with this id are found.
+"""Computes the search data of the services of the organisation with this id.
 
 The function is called after a step that changes what a search finds. `directory`, which depends on
-this capability, implements the function.
+`members`, implements the function.
 """
 
 

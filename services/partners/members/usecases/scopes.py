@@ -10,7 +10,7 @@ from protos.stubs import FILES
 
 
 def scopes_within(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes whose rpcs these roles may all call."""
+    """Returns the scopes of which these roles may call every rpc."""
     return frozenset(
         scope
         for scope, roles_of_rpcs in _ROLES_BY_SCOPE.items()

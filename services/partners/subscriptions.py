@@ -25,7 +25,7 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""Topic and type of the facts that are witnessed: stored with the signature of referrals."""
+"""The topic and type of the facts that are stored, as a witness, with referrals' signature."""
 # The subjects of facts. Each has a message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name
@@ -53,8 +53,8 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
 
     Raises NewerKind for a fact about an unknown kind of subject, which only a newer version can
     handle; ignores other facts that don't concern the directory. A room figure changes when the
-    fact is handled, not at the time at which the person came. Other members see a shelter's new
-    figure from the next time step on.
+    fact is handled, not when the person came. Other members see a shelter's new figure from the
+    next time step on.
     """
     now = clock.now()
     if fact.type == _DECLINED:

@@ -58,7 +58,7 @@ class Workers:
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
-        """Suspends an account, or records the first of two coordinators' proposal to suspend it."""
+        """Suspends an account, or records the first coordinator's proposal to suspend it."""
         worker = suspend(call, self._credentials, request.id, request.etag)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposal_codes = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
@@ -157,7 +157,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
 
 
 def _role_for_reset(tx: Transaction, caller: Caller, worker: Worker) -> Role:
-    """Returns the role by which the caller may reset the worker's second factors."""
+    """Returns the role that lets the caller reset the worker's second factors."""
     if caller.organization_id == worker.organization_id and caller.has(Role.MANAGER):
         # As with invitations: an account with a role that only the coordinators give must not
         # become easier to enter without the coordinators.

@@ -3,9 +3,7 @@
 from datetime import datetime, timedelta
 
 STEP = timedelta(hours=6)
-"""The time for which other members see the same room figure for a shelter: 00:00 to 06:00 UTC, and
-so on.
-"""
+"""How long other members see the same room figure of a shelter: 00:00 to 06:00 UTC, and so on."""
 
 
 def time_step_of(time: datetime) -> datetime:

@@ -21,7 +21,7 @@ class Tier(IntEnum):
 class Viewer:
     """The reader of an entry.
 
-    Readers see entries of their own organisation at least as coordinators do.
+    Readers see at least as much of their own organisation's entries as coordinators do.
     """
 
     tier: Tier

@@ -12,7 +12,7 @@ def fold(text: str) -> str:
 
 
 def sort_key(name: str) -> str:
-    """Returns the key by which names are ordered, and which page tokens contain.
+    """Returns the key that orders names; page tokens contain it.
 
     The key is cut to 200 characters, because folding may make a name many times longer, and the
     length of a page token is limited.

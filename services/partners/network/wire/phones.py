@@ -1,6 +1,6 @@
 """Telephone numbers, normalised to E.164.
 
-A number is refused if its length is not possible in its country's numbering plan.
+A number is refused if its length is impossible in its country's numbering plan.
 """
 
 from functools import lru_cache
@@ -14,7 +14,7 @@ def phone(path: str, text: str, country: str = "") -> str:
     """Returns the number in E.164; "" if the text is empty or blank.
 
     A number without a country code is read as dialled in `country`. Raises Invalid if the number is
-    not possible, or has no country code and `country` is empty.
+    impossible, or has no country code and `country` is empty.
     """
     number = _e164(text, "" if text.startswith("+") else country) if text.strip() else ""
     if number is None:
@@ -24,7 +24,7 @@ def phone(path: str, text: str, country: str = "") -> str:
 
 @lru_cache(maxsize=1024)
 def _e164(text: str, country: str) -> str | None:
-    """Returns the number in E.164; None if it is not possible.
+    """Returns the number in E.164; None if it is impossible.
 
     Cached, because many rows of an imported file may have the same number.
     """

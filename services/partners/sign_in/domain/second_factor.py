@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 WINDOW = 1
-"""The maximum number of time steps by which a phone's clock may be fast or slow."""
+"""How many time steps a phone's clock may be fast or slow."""
 RECOVERY_CODES = 10
 CHALLENGE_LIFE = timedelta(minutes=5)
 """How long a challenge can be answered with a code or a passkey's signature."""

@@ -105,7 +105,7 @@ class SignInProviders:
     def ConfirmSignInProvider(
         self, request: pb.ConfirmSignInProviderRequest, call: Call
     ) -> pb.SignInProvider:
-        """Records a second person's agreement to a proposed provider, which is now used.
+        """Records a second person's agreement to a proposed provider, and puts it into use.
 
         Raises Conflict for an organisation whose managers can't sign in to object.
         """

@@ -140,7 +140,7 @@ def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
 def letter_of(body: partners_pb2.InvitationFact) -> Letter:
     """Returns the letter to an invited person."""
     expire_time = moment(body, "expire_time")
-    assert expire_time is not None, "every invitation ends"
+    assert expire_time is not None, "every invitation expires"
     return Letter(body.invitation_id, body.organization_id, body.sealed_letter, expire_time)
 
 
@@ -152,7 +152,7 @@ def application_fact(fact: Fact) -> partners_pb2.ApplicationFact:
 def application_letter_of(body: partners_pb2.ApplicationFact) -> Letter:
     """Returns the letter to an applicant."""
     expire_time = moment(body, "expire_time")
-    assert expire_time is not None, "every application ends"
+    assert expire_time is not None, "every application expires"
     return Letter(body.application_id, "", body.sealed_letter, expire_time, APPLICATION)
 
 

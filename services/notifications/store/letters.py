@@ -22,7 +22,7 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
     left, unless the letter is one of LETTERS_WHILE_INACTIVE.
     """
     id = letter_id(message_id)
-    inserted_rows = tx.execute(
+    inserted_count = tx.execute(
         "INSERT INTO deliveries (id, message_id, channel, organization_id, kind, status,"
         " next_attempt_time, create_time, trace)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
@@ -40,7 +40,7 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
             "anyway": letter.kind in LETTERS_WHILE_INACTIVE,
         },
     ).rowcount
-    if inserted_rows:
+    if inserted_count:
         tx.execute(
             "INSERT INTO letters (delivery_id, invitation_id, sealed, expire_time, kind)"
             " VALUES (%s, %s, %s, %s, %s)",
@@ -52,8 +52,8 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
 def discard(tx: Transaction, about_id: str) -> None:
     """Deletes the letters about an invitation or a notice, and discards their open deliveries.
 
-    These letters are no longer wanted, since the invitation was accepted, replaced or revoked, or
-    the link was used or has expired.
+    These letters are no longer wanted: the invitation was accepted, replaced or revoked, or the
+    link was used or has expired.
     """
     tx.execute(
         "WITH gone AS (DELETE FROM letters WHERE invitation_id = %s RETURNING delivery_id)"

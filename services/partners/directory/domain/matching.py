@@ -124,7 +124,7 @@ class Candidate:
 
     @property
     def times(self) -> "StatementTimes":
-        """Returns the times at which the service made its statements."""
+        """Returns when the service made its statements."""
         return StatementTimes(
             self.capacity.update_time, figure_validity(self.need_codes), self.assured_time
         )

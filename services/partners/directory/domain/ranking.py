@@ -29,8 +29,8 @@ from services.partners.directory.domain.matching import (
 Statement = tuple[str, Hashable]  # a criterion and what a service states about it
 Flips = defaultdict[str, defaultdict[int, list[int]]]  # slots by group and statement number
 _TO_BYTES = bytes.maketrans(b"01", b"\0\1")
-# maximum number of services for which the slots are listed one by one; for more services, all
-# names are filtered
+# up to this many services, the slots are listed one by one; for more services, all names are
+# filtered
 _FEW = 50
 
 

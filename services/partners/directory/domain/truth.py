@@ -1,4 +1,4 @@
-"""The reliability of room figures, with which services state their free room.
+"""The reliability of room figures, the figures that services state about their free room.
 
 The score depends on how old the figure is, and on how often the service had the room that it had
 promised. Limitation: only people who came through the network are counted. So the score of a

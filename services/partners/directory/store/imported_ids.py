@@ -56,5 +56,5 @@ def ids_by_key(tx: Transaction, organization_ids: Iterable[str]) -> dict[Key, li
 
 
 def key_of(name: str, department: str) -> str:
-    """Returns the key by which a service or place is found if its row has no id."""
+    """Returns the key that finds a service or place whose row has no id."""
     return f"name:{sort_key(name)}@{department}"

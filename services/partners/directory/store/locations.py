@@ -41,8 +41,8 @@ _CONTEXT = "locations/{}/secret"
 def save(tx: Transaction, keyring: Keyring, location: Location) -> None:
     """Stores a place.
 
-    If the place is confidential, the fields in SEALED for which the entry has values are sealed;
-    the stored values of the other fields in SEALED stay as they are.
+    If the place is confidential, the fields in SEALED that have values in the entry are sealed; the
+    stored values of the other fields in SEALED stay as they are.
     """
     entry = location.entry
     values = _values(location)

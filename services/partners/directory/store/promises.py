@@ -26,12 +26,12 @@ def save(
 
     `subject_id`: the referral or enquiry, which counts only once; `at`: when the service answered.
     """
-    inserted_rows = tx.execute(
+    inserted_count = tx.execute(
         "INSERT INTO promises (subject_id, service_id, answer_time, kept) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT DO NOTHING",
         (subject_id, service_id, at, kept),
     ).rowcount
-    if inserted_rows:
+    if inserted_count:
         tx.execute(
             f"UPDATE services SET {FIGURE_BEFORE} WHERE id = %(id)s",
             {"id": service_id, "step": time_step_of(now)},

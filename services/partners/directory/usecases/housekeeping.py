@@ -30,23 +30,23 @@ _REFRESH_INTERVAL = 1.0
 
 def sweep(tx: Transaction, now: datetime) -> int:
     """Deletes or updates rows that are due; returns the number of rows."""
-    deleted_rows = (
+    deleted_count = (
         workers.forget_sessions(tx, now)
         + second_factors.forget(tx, now)
         + guesses.forget(tx, now)
         + invitations.forget(tx, now)
     )
-    deleted_rows += (
+    deleted_count += (
         promises.forget(tx, now)
         + sign_in_providers.forget(tx, now)
         + password_resets.forget(tx, now)
     )
-    deleted_rows += imports.forget(tx, now) + provenance.forget(tx, now)
+    deleted_count += imports.forget(tx, now) + provenance.forget(tx, now)
     return (
         services.refresh_outdated(tx, now)
         + open_hours.refresh_ending(tx, now)
         + enforce_deadlines(tx, now, services.refresh_all_of)
-        + deleted_rows
+        + deleted_count
     )
 
 

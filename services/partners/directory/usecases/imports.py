@@ -113,11 +113,11 @@ def import_directory(
     file is only guessed.
     """
     owner = target_of(tx, caller, organization_id, lock="UPDATE")
-    drafts = with_members(tx, parsed_file.services, owner)
-    work = _begin_work(tx, caller, now, drafts, answers or {})
+    members_and_drafts = with_members(tx, parsed_file.services, owner)
+    work = _begin_work(tx, caller, now, members_and_drafts, answers or {})
     # Rows with an id choose their service before rows that only have a name.
     for member, draft in sorted(
-        drafts, key=lambda member_and_draft: not member_and_draft[1].source_id
+        members_and_drafts, key=lambda member_and_draft: not member_and_draft[1].source_id
     ):
         _settle(work, member, draft)
         row_done()
@@ -143,23 +143,27 @@ def _begin_work(
     tx: Transaction,
     caller: Caller,
     now: datetime,
-    drafts: list[tuple[Organization, ServiceDraft]],
+    members_and_drafts: list[tuple[Organization, ServiceDraft]],
     answers: Answers,
 ) -> _Work:
     """Fetches and locks the services and places that the rows may refer to."""
-    members = {member.id: member for member, _ in drafts}
-    source_keys = {id for _, draft in drafts for id in (_key(draft), *_place_keys(draft))}
-    keys_without_id = {_key(draft) for _, draft in drafts if not draft.source_id}
+    members = {member.id: member for member, _ in members_and_drafts}
+    source_keys = {
+        key for _, draft in members_and_drafts for key in (_key(draft), *_place_keys(draft))
+    }
+    keys_without_id = {_key(draft) for _, draft in members_and_drafts if not draft.source_id}
     known_ids = imported_ids.fetch(tx, caller.organization_id, list(members), list(source_keys))
     ids_by_name = imported_ids.ids_by_key(tx, members)
-    ids = {*known_ids.values(), *(id for id in source_keys if is_id(id))}
+    ids = {*known_ids.values(), *(key for key in source_keys if is_id(key))}
     ids |= {
         id
         for (_, _, source), ids_of_key in ids_by_name.items()
         if source in keys_without_id
         for id in ids_of_key
     }
-    stored_services = {entry.id: entry for entry in services.fetch_many(tx, sorted(ids), lock=True)}
+    stored_services = {
+        service.id: service for service in services.fetch_many(tx, sorted(ids), lock=True)
+    }
     offers = locations.of_services(tx, list(stored_services))
     ids |= {place_id for _, place_id in offers}
     return _Work(
@@ -170,7 +174,7 @@ def _begin_work(
         known_ids=known_ids,
         ids_by_name=ids_by_name,
         services=stored_services,
-        places={entry.id: entry for entry in locations.fetch_many(tx, sorted(ids))},
+        places={place.id: place for place in locations.fetch_many(tx, sorted(ids))},
         offers=offers,
     )
 

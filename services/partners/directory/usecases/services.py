@@ -341,13 +341,13 @@ def _message(service: Service, call: Call) -> pb.Service:
     return _messages([service], call)[0]
 
 
-def _messages(entries: Sequence[Service], call: Call) -> list[pb.Service]:
+def _messages(shown_services: Sequence[Service], call: Call) -> list[pb.Service]:
     """Returns the services as the caller sees them."""
     now = call.clock.now()
-    open_by_id = open_hours.open_now(call.tx, [service.id for service in entries], now)
+    open_by_id = open_hours.open_now(call.tx, [service.id for service in shown_services], now)
     return [
         messages.service(service, viewer(call.caller), now, open_now=open_by_id.get(service.id))
-        for service in entries
+        for service in shown_services
     ]
 
 

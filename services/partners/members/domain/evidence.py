@@ -10,7 +10,7 @@ from enum import StrEnum
 from services.partners.network.domain.check import Check
 
 WARNING_DAYS = (60, 30, 7)
-"""The numbers of days before an agreement's end at which a warning is given, once each."""
+"""A warning is given once at each of these numbers of days before an agreement's end."""
 LONGEST_TERM = timedelta(days=5 * 366)
 """The longest time until an agreement's last day: a later day must be a typing mistake."""
 
@@ -33,9 +33,8 @@ class EvidenceKind(StrEnum):
 class Evidence:
     """A piece of evidence.
 
-    `reference`: the number or link by which the evidence can be found again; `seen_date`: the day
-    on which the evidence was checked; `worker_id`: the worker who recorded it. Only an agreement
-    has a last day.
+    `reference`: the number or link for finding the evidence again; `seen_date`: the day when the
+    evidence was checked; `worker_id`: the worker who recorded it. Only an agreement has a last day.
     """
 
     kind: EvidenceKind

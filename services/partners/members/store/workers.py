@@ -33,7 +33,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
     another account has the e-mail address.
     """
     entry = worker.entry
-    inserted_rows = tx.execute(
+    inserted_count = tx.execute(
         "INSERT INTO workers (id, version, organization_id, status, name, name_key, email,"
         " email_key, password_hash, roles, language,"
         " create_time, update_time) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -54,10 +54,10 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
             worker.update_time,
         ),
     ).rowcount
-    if inserted_rows:
+    if inserted_count:
         provenance.note_origin(tx, worker.id, inviter_id, worker.create_time)
         _publish(tx, worker)
-    return bool(inserted_rows)
+    return bool(inserted_count)
 
 
 def release_address(tx: Transaction, id: str) -> None:

@@ -27,7 +27,7 @@ from chassis.errors import Unavailable
 
 # Algorithms for which a public key could serve as a secret (HS256), and `none`, are excluded.
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
-LEEWAY = 60  # maximum number of seconds by which the provider's clock may be wrong
+LEEWAY = 60  # how many seconds the provider's clock may be wrong
 # maximum number of seconds since the person authenticated at the provider; the same as our
 # sessions' idle limit
 MAX_AGE = 900
@@ -36,7 +36,7 @@ MAX_AGE = 900
 PATIENCE = 3.5
 # maximum number of bytes of a document; the largest known documents have a fifth of this size
 _MAX_DOCUMENT = 262_144
-_TRUST_SECONDS = 300.0  # seconds for which fetched data is trusted
+_TRUST_SECONDS = 300.0  # how many seconds fetched data is trusted
 # minimum number of seconds between two fetches after a failure or for an unknown key, so that
 # strangers cannot cause endless requests
 _RETRY_AFTER = 10.0
@@ -118,7 +118,7 @@ class RelyingParty:
     def authorization_url(
         self, client: Client, secret: str, state: str, max_age: int = MAX_AGE
     ) -> str:
-        """Returns the address at the provider to which the browser is sent.
+        """Returns the provider's address to send the browser to.
 
         The nonce and the verifier are derived from `secret`; the provider sees the verifier only
         when the code is exchanged. With a `max_age` of 0 seconds, the provider must authenticate

@@ -222,8 +222,8 @@ class SignInProviders:
     def _message(self, provider: SignInProvider) -> pb.SignInProvider:
         """Returns the provider as a message.
 
-        If a provider is in use, the message has the address at which the organisation's workers
-        sign in.
+        If a provider is in use, the message has the address where the organisation's workers sign
+        in.
         """
         message = sign_in_provider(provider)
         message.redirect_uri = self._redirect_uri

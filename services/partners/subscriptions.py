@@ -25,7 +25,10 @@ from services.partners.directory.usecases.services import (
 
 TOPIC = "enlace.referrals.v1"
 ERASURES, ERASED = "enlace.erasures.v1", "enlace.erasure.done.v1"
-"""The topic and type of the facts that are stored, as a witness, with referrals' signature."""
+"""The topic and type of the facts that this service witnesses.
+
+It stores these facts as the referrals service signed them.
+"""
 # The subjects of facts. Each has a message in the contract.
 _NOUNS = "|".join(
     words_of(name.removesuffix("Fact")) for name in facts_pb2.DESCRIPTOR.message_types_by_name

@@ -13,8 +13,8 @@ from services.notifications.domain.notices import BY_FACT, BY_VERB
 from services.notifications.domain.notices.notice import ALL, OVERSEEING, SENDER, Party
 from services.notifications.domain.notices.referrals import SILENT
 
-# If a fact is older than this when it is received (by a new service, in a replay, from the invented
-# past of the demo), nobody is notified.
+# If a fact is older than this when it is received (e.g. by a new service, in a replay, or from the
+# demo's invented past), nobody is notified.
 HISTORY = timedelta(days=7)
 
 

@@ -2,7 +2,7 @@
 
 A sender claims a delivery for a lease, and finishes it within the lease. A claim moves
 `next_attempt_time` to the end of the lease, so the delivery of a sender that dies becomes due again
-by itself. A finish does not change a delivery that was claimed again or discarded in the meantime.
+by itself. `finish` does not change a delivery that was claimed again or discarded in the meantime.
 A transaction that changes an endpoint and its deliveries locks the endpoint first: otherwise a
 manager who disables the endpoint and a sender that records an attempt would wait for each other,
 and PostgreSQL would end one of the two transactions.

@@ -104,7 +104,7 @@ class Inbox:
 def _scope(caller: Caller) -> str:
     """Returns the caller's scope. All callers in a scope share one version of the unread messages.
 
-    The scope is the caller's organisation, for a coordinator together with the coordinators' inbox.
+    The scope is the caller's organisation and, for a coordinator, also the coordinators' inbox.
     """
     return f"{caller.organization_id}{_COORDINATION_SUFFIX if caller.has('COORDINATOR') else ''}"
 

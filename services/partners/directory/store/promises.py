@@ -54,7 +54,7 @@ def note_yes(tx: Transaction, service_id: str, at: datetime) -> None:
 
 
 def forget(tx: Transaction, now: datetime) -> int:
-    """Deletes at most BATCH_SIZE results older than RESULT_LIFE, and counts the remaining results.
+    """Deletes at most BATCH_SIZE results older than RESULT_LIFE, and recounts the remaining ones.
 
     Returns how many results were deleted.
     """

@@ -132,7 +132,7 @@ class Organization(Subject):
     warned_days: int | None = None  # the days named in the last warning of the agreement's end
     rejection_reason: RejectionReason | None = None
     suspension: Suspension | None = None  # a proposed or agreed suspension, or a hold
-    # the first coordinator of the last hold to which no second coordinator agreed
+    # the first coordinator of the last hold that no second coordinator agreed to
     last_hold: FirstCoordinator | None = None
     reinstatement: FirstCoordinator | None = None
     leaving: FirstCoordinator | None = None  # the coordinator who proposed to end the membership

@@ -323,7 +323,7 @@ class RelyingParty:
 
 
 def _keys(document: dict[str, Any]) -> list[Any]:
-    """Returns the keys that can have signed a token.
+    """Returns the keys that may have signed a token.
 
     Symmetric keys, keys that are too short, and keys of unknown kinds are left out.
     """

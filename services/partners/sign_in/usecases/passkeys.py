@@ -135,8 +135,8 @@ def signer(
 ) -> str:
     """Returns the id of the worker whose passkey signed the challenge with this mark.
 
-    `worker_id`: the worker who has already given her password; None accepts any worker's passkey if
-    the passkey has verified its user. Raises Unauthenticated sign_in_failed.
+    `worker_id`: the worker whose passkey must sign; None accepts any worker's passkey if the
+    passkey has verified its user. Raises Unauthenticated sign_in_failed.
     """
     try:
         credential_id, account_id = named_ids(answer)

@@ -38,7 +38,7 @@ _EXTRAS = (
 )
 # A time with an offset from UTC is still local time at the place. A time in UTC is refused.
 _LOCAL_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)(?::[0-5]\d(?:\.\d+)?)?(?:[+-]\d\d:?\d\d)?")
-# The tables whose rows go into a list in a row of another table.
+# Each row of these tables goes into a list in a row of another table.
 _CHILDREN = ("phones", "schedules", "languages", "attributes", "service_areas", "addresses")
 _OWNERS = (
     ("service_at_location_id", "service_at_locations"),

@@ -25,7 +25,7 @@ class Role(StrEnum):
     MANAGER = "MANAGER"
     COORDINATOR = "COORDINATOR"
     AUDITOR = "AUDITOR"
-    EMERGENCY = "EMERGENCY"  # in addition to another role; may send a referral on an override
+    EMERGENCY = "EMERGENCY"  # in addition to another role; may send a referral by override
 
 
 NETWORK_ROLES = frozenset({Role.COORDINATOR, Role.AUDITOR})

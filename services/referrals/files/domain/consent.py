@@ -20,9 +20,12 @@ LONGEST = timedelta(days=366, hours=23, minutes=59)
 """A year, even a leap year, to the last minute of the same day."""
 DEFAULT = timedelta(days=90)
 NOTICE = timedelta(days=14)
-"""The time before the end of a consent at which the person can be asked to renew it."""
+"""How long before the end of a consent the person can be asked to renew it."""
 AGE_CHECK = timedelta(days=7)
-"""The time between two checks whether a consent that depends on her age ends within NOTICE."""
+"""The time between two checks of a consent that depends on the person's age.
+
+Each check tests whether the consent ends within NOTICE.
+"""
 HERSELF = "person"
 GUARDIAN = "guardian"
 BEST_INTEREST = "best_interest"

@@ -13,7 +13,7 @@ from services.referrals.files.domain.person import FieldGroup
 
 DURATION = timedelta(minutes=60)
 REVIEW_WITHIN = timedelta(hours=72)
-"""The time within which somebody else must review an emergency access.
+"""How long somebody else has to review an emergency access.
 
 While the review is overdue, the organisation that opened the data gets no further emergency access.
 """
@@ -47,7 +47,7 @@ class EmergencyAccess:
     def grant_for(self, worker_id: str, groups: frozenset[FieldGroup], now: datetime) -> Grant:
         """Returns a grant for these field groups; called at every read.
 
-        Raises Conflict for other workers, for a time outside the access, and for groups that no
+        Raises Conflict for other workers, when the access is not live, and for groups that no
         override opens.
         """
         if not self.is_live(now) or worker_id != self.worker_id:

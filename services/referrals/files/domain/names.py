@@ -69,7 +69,7 @@ def _plain_words(name: str) -> list[str]:
 
 
 def _without_particles(words: list[str]) -> list[str]:
-    """Returns the words that are no particles, or all words if each is one."""
+    """Returns the words that are not particles, or all words if all are particles."""
     return [word for word in words if word not in _PARTICLES] or words
 
 

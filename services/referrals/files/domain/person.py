@@ -23,7 +23,7 @@ class FieldGroup(Enum):
 
 @dataclass(frozen=True)
 class Coarse:
-    """A person's bands and codes, which are enough to find a service for her."""
+    """A person's age band and codes, which are enough to find a service for her."""
 
     age_band: str = ""
     gender_code: str = ""
@@ -158,7 +158,7 @@ class Person:
         return self.safe_contact_channel == "phone"
 
     def check_callable(self) -> None:
-        """Refuses a call that the person's plan forbids, or for which she has not been asked."""
+        """Refuses a call if the person's plan forbids it, or if she has no plan yet."""
         if not self.safe_contact_channel:
             raise Conflict("safe_contact_missing")
         if not self.may_be_called:
@@ -172,8 +172,8 @@ class Person:
     def identify(self, identity: Identity, now: datetime, today: date) -> None:
         """Updates the data that follow from the person's identity.
 
-        These data are the age band on `today`, the day at the person's place, and whether any field
-        of the identity is set. Without a birth date the age band stays.
+        These data are the age band, and whether any field of the identity is set. `today` is the
+        local date at the person's place. Without a birth date the age band stays.
         """
         self.check_not_erased()
         self.has_identity = identity.known

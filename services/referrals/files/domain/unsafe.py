@@ -14,7 +14,7 @@ UNSAFE_FOR_HER = "unsafe_for_her"
 
 @dataclass(frozen=True)
 class Unsafe:
-    """A person's answer to the question about who and where is unsafe for her.
+    """A person's answer to the question about who or what place is unsafe for her.
 
     The answer names organisations and departments, says that there are none, or says why the person
     was not asked. Only the sender sees the answer.
@@ -76,4 +76,4 @@ class Unsafe:
 
 
 NOT_STATED = Unsafe()
-"""The answer before anyone has given one."""
+"""The value while there is no answer."""

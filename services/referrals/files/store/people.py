@@ -70,7 +70,7 @@ class People:
     def query(
         tx: Transaction, identifier: str, *, for_update: bool = False
     ) -> Callable[[], Person]:
-        """Queries a file. Returns a function that waits for the result of `get`."""
+        """Starts `get`; returns a function that waits for its result."""
         result = tx.execute(
             "SELECT * FROM people WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
             (identifier,),
@@ -131,7 +131,7 @@ class People:
         return self.query_key(tx, person_id)()
 
     def query_key(self, tx: Transaction, person_id: str) -> Callable[[], SealingKey]:
-        """Queries the person's key. Returns a function that waits for the result of `key`."""
+        """Starts `key`; returns a function that waits for its result."""
         result = tx.execute(
             f"SELECT wrapped, {caught_up.CAUGHT_UP} AS caught_up FROM person_keys"
             " WHERE person_id = %s",
@@ -171,7 +171,7 @@ class People:
 
     @staticmethod
     def lock(tx: Transaction, person_id: str) -> None:
-        """Locks the person, for transactions that give, use or withdraw her consent.
+        """Locks the person while a transaction records, uses or withdraws her consent.
 
         A transaction must take this lock before it locks any of her rows. Without this lock, a
         referral could be sent on a consent that is being withdrawn.

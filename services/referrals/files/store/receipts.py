@@ -114,7 +114,7 @@ class Receipts:
     def query(
         self, tx: Transaction, identifier: str, *, for_update: bool = False
     ) -> Callable[[], Receipt]:
-        """Queries one receipt. Returns a function that waits for the result of `get`."""
+        """Starts `get`; returns a function that waits for its result."""
         result = tx.execute(
             f"{_SELECT} WHERE r.id = %s" + (" FOR UPDATE OF r" if for_update else ""), (identifier,)
         )

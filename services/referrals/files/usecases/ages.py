@@ -1,4 +1,4 @@
-"""Keeps the age bands of files up to date, by the local date where each person is.
+"""Keeps the age bands of files up to date, by each person's local date.
 
 Erased files are not updated.
 """

@@ -1,6 +1,6 @@
 """Stores the words of names for files that lack them, and limits the number of searches.
 
-Files from before the search by name, or from before its present rules, lack the words.
+Files that are older than the search by name, or than its present rules, lack the words.
 """
 
 from datetime import timedelta

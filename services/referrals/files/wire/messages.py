@@ -49,7 +49,7 @@ def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
 
 
 def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
-    """Returns the fields of a message for the answer about who and where is unsafe."""
+    """Returns the fields of a message for the answer about who or what place is unsafe."""
     return {
         "unsafe_code": number(referrals_pb2.UnsafeAnswer, unsafe.code),
         "unsafe_organization_ids": unsafe.organization_ids,

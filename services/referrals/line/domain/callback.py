@@ -20,7 +20,7 @@ class Wish:
     """The day and the hours that a caller asked for.
 
     `path` is the prefix of the paths of these two fields in the request. `counted_from` is the date
-    from which the day counts, if that is not today: the day may have been chosen before midnight.
+    when the caller chose the day; None means today. She may have chosen it before midnight.
     """
 
     day_code: str
@@ -32,7 +32,7 @@ class Wish:
         """Returns the start and end of the hours, which are local hours in the time zone `zone`.
 
         The start is now if the hours have begun. Refuses missing codes, a day counted from neither
-        today nor yesterday, and hours of which less than MIN_REMAINDER is left.
+        today nor yesterday, and hours with less than MIN_REMAINDER left.
         """
         missing = [name for name in ("day_code", "hour_code") if not getattr(self, name)]
         if missing:

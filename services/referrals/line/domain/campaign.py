@@ -1,4 +1,4 @@
-"""Campaigns that make the line of a country known.
+"""Campaigns that advertise a country's line.
 
 Each medium has a code, which a caller names to say how she heard of the line. The module also has
 the rules for publishing the counts of calls.

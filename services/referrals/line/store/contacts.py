@@ -157,7 +157,7 @@ class Contacts:
         return (row["contact_id"], row["pin_hash"]) if row else None
 
     def item_key(self, first_id: str, referral_id: str) -> str:
-        """Returns the key by which a caller names one of her referrals.
+        """Returns the key that a caller sends to name one of her referrals.
 
         The key tells her referrals apart, but nobody can find the referral by the key alone.
         """
@@ -186,7 +186,7 @@ def of_caller(tx: Transaction, first_id: str, *, for_update: bool = False) -> li
 
 
 def lock_caller(tx: Transaction, identifier: str) -> None:
-    """Locks the caller of a contact, for transactions that agree on a call with her.
+    """Locks the caller of a contact while a transaction records a callback for her.
 
     A transaction must take this lock before it locks any of her contacts. Raises NotFound outside
     the scope.
@@ -275,7 +275,7 @@ def check_known(tx: Transaction, identifier: str) -> None:
 
 
 def assault_time(tx: Transaction, identifier: str) -> datetime | None:
-    """Returns the time of the assault, or None if unknown; refuses what `check_known` refuses."""
+    """Returns the time of the assault, or None if unknown; raises what `check_known` raises."""
     time: datetime | None = _lock_known(tx, identifier)["assault_time"]
     return time
 

@@ -152,7 +152,7 @@ def ask(
 
 
 def last_with_file(tx: Transaction, files: Files, callers_contacts: Sequence[Contact]) -> Contact:
-    """Returns the last contact of a caller whose line has a file about her; there must be one."""
+    """Returns a caller's last contact at a line that has a file about her; there must be one."""
     return next(
         contact
         for contact in reversed(callers_contacts)
@@ -205,7 +205,7 @@ def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
 def end(
     tx: Transaction, now: datetime, owed_callbacks: Sequence[Callback], worker_id: str = ""
 ) -> None:
-    """Settles callbacks that must not be made any more, such as after a withdrawal of consent."""
+    """Settles callbacks that must no longer be made, for example after a withdrawal of consent."""
     for callback in owed_callbacks:
         callback.settle(now, NOT_SAFE, worker_id)
         callbacks.save(tx, callback, "settled")
@@ -214,8 +214,8 @@ def end(
 def end_forbidden(tx: Transaction, now: datetime, person: Person, worker_id: str) -> None:
     """Ends the callbacks owed to a person, if the safe-contact plan in this file forbids calls.
 
-    They may have been agreed before the contact belonged to the file. The calling code must have
-    read the person for update. Widens the scope.
+    Such a callback may have been agreed before the contact was linked to the file. The calling
+    code must have read the person for update. Widens the scope.
     """
     if person.safe_contact_channel and not person.may_be_called:
         elevate_to_system_scope(tx)  # a different line may have agreed on a call with her

@@ -65,7 +65,7 @@ class DeadlineKind(Enum):
 
 
 class Calendar(Protocol):
-    """The working days of a country, and the deadlines of its network."""
+    """The working days of a country, and the deadlines of the network."""
 
     def after_working_days(self, start: datetime, count: int) -> datetime:
         """Returns the same local time, `count` working days later.
@@ -90,14 +90,14 @@ SOON = timedelta(hours=4)
 SILENCE_AFTER_NEWS = timedelta(days=30)
 """The span of SILENCE after news about the person, while no appointment is open."""
 OVERRIDE_CONFIRM = timedelta(hours=12)
-"""The time within which a second person must confirm an override.
+"""How long a second person has to confirm an override.
 
 An override that is not confirmed by then opens nothing. The time is long enough to reach into the
 next shift.
 """
 OVERRIDE_END = timedelta(hours=72)
 DELETION = timedelta(hours=72)
-"""The time within which a receiver must confirm that it holds no more data about a person.
+"""How long a receiver has to confirm that it no longer holds data about a person.
 
 The time begins when the person withdraws her consent.
 """

@@ -142,7 +142,7 @@ def place(tx: Transaction, identifier: str) -> tuple[str, str]:
 
 
 def countries(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """Returns the countries of these organisations, by id, as far as they are known."""
+    """Returns the known countries of these organisations, by id."""
     rows = tx.execute(
         "SELECT id, country FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -160,7 +160,7 @@ def shelters(tx: Transaction, identifiers: Collection[str]) -> set[str]:
 
 
 def types(tx: Transaction, identifiers: Collection[str]) -> dict[str, str]:
-    """Returns the types of these organisations, by id, as far as they are known."""
+    """Returns the known types of these organisations, by id."""
     rows = tx.execute(
         "SELECT id, type FROM members WHERE id = ANY(%s) AND kind = 'organization'",
         (list(identifiers),),
@@ -237,7 +237,7 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
 def query_receiver(
     tx: Transaction, service_id: str, receiver_id: str, sender_id: str
 ) -> Callable[[], Receiver]:
-    """Queries the known facts about a service and its organisation, as a receiver for a sender.
+    """Queries the known facts about a service and its organisation, for one sender.
 
     Returns a function that waits for the result.
     """

@@ -39,7 +39,7 @@ DUTY = (
     "answer_referral",
     "start_referral",
 )
-"""The actions by which a worker counts as on duty: at the line, or receiving people."""
+"""The actions that show that a worker is on duty, at the line or receiving people."""
 _MORNING = timedelta(hours=5)
 
 

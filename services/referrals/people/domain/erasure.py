@@ -7,7 +7,7 @@ from chassis.errors import Conflict
 from chassis.second import Second, check_second
 
 PROPOSED_FOR = timedelta(days=7)
-"""The time within which a proposal can be confirmed.
+"""How long a proposal can be confirmed.
 
 The second person is to judge the present situation, not to confirm an old opinion.
 """

@@ -167,7 +167,7 @@ def destroy(tx: Transaction, ids: PersonIds, now: datetime) -> DestroyedCounts:
         "UPDATE people SET version = version + 1, update_time = %s WHERE id = ANY(%s)",
         (now, ids.person_ids),
     )
-    # a system that lists what was modified learns that the coarse data are gone
+    # so that a system that lists changed referrals learns that the coarse data are gone
     tx.execute(
         "UPDATE referrals SET update_time = %s WHERE person_id = ANY(%s)", (now, ids.person_ids)
     )

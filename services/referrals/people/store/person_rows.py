@@ -34,7 +34,7 @@ class Part:
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who and where is unsafe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who or what place is unsafe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(
@@ -225,13 +225,13 @@ def erase(tx: Transaction, ids: PersonIds) -> dict[str, int]:
     counts: dict[str, int] = {}
     for part in PARTS:
         # Joins words of the list above; no value from outside becomes part of a statement's text.
-        blank = ", ".join(
+        assignments = ", ".join(
             f"{column} = {value}" for column, value in (part.erased_values or {}).items()
         )
         if part.erased_values is None:
             counts[part.table] = tx.execute(
                 f"DELETE FROM {part.table} WHERE {part.condition}", vars(ids)
             ).rowcount
-        elif blank:
-            tx.execute(f"UPDATE {part.table} SET {blank} WHERE {part.condition}", vars(ids))
+        elif assignments:
+            tx.execute(f"UPDATE {part.table} SET {assignments} WHERE {part.condition}", vars(ids))
     return counts

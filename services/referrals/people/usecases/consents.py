@@ -92,7 +92,7 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Lists a person's receipts, as far as the scope shows them.
+        """Lists the receipts of a person that the scope shows.
 
         If the request names a referral of this person, lists only the receipts on which the
         referral could be based.
@@ -160,7 +160,7 @@ class Consents:
     ) -> Receipt:
         """Withdraws a receipt and ends what is based on it; returns the receipt.
 
-        `one_request` is True if the person stops one request by her reference. Her page promises
+        `one_request` is True if the person stops one request with her reference. Her page promises
         that her other requests continue, so the enquiries continue, even if this was her last
         consent.
         """
@@ -253,7 +253,7 @@ class Consents:
         referral: Referral,
         trail: list[Entry],
     ) -> None:
-        """Ends one referral, and withdraws its consent or override with what is based on it.
+        """Ends one referral, its consent or override, and everything based on that consent.
 
         This is the person's own request, made with her reference.
         """

@@ -126,7 +126,7 @@ class ErasureRpcs:
     def _lock_and_stop_asking(self, tx: Transaction, now: datetime, person_id: str) -> None:
         """Locks the person, her referrals and her waiting enquiries, and cancels these enquiries.
 
-        Steps of referrals lock in the same order, and contacts last.
+        Steps of referrals lock in the same order. Contacts are locked last.
         """
         self._files.lock(tx, person_id)
         referrals.lock_of_person(tx, person_id)

@@ -59,15 +59,15 @@ class RequestsState:
     """The state of a caller's requests.
 
     `file_count` is the number of files about her that were not erased. For each request, `items`
-    has the referral, its status as a word of ReferenceState, and whether the receiver may open the
-    caller's data now. `may_be_contacted` is True if there is a file about her, and the safe-contact
-    plan in each of her files names a channel.
+    has the referral, its status as a word of ReferenceState, and whether a live consent or override
+    lets the receiver open the caller's data now. `may_be_contacted` is True if there is a file
+    about her, and the safe-contact plan in each of her files names a channel.
     """
 
     file_count: int
     only_the_call: bool = False  # True if the caller may not speak for the person
     items: list[tuple[Referral, str, bool]] = field(default_factory=list)
-    # receivers of referrals that may open the caller's data now
+    # the receivers that may open the caller's data now, by a consent or in an emergency
     receiver_ids_with_access: set[str] = field(default_factory=set)
     may_withdraw: bool = False
     may_be_contacted: bool = False
@@ -75,7 +75,7 @@ class RequestsState:
     local_date: str = ""  # today's date where she would be called, if she may ask for a call
     # the callback that a line owes the caller and that is due first
     call: Callback | None = None
-    call_utc_offset: timedelta = timedelta()  # offset of the caller's local time when it begins
+    call_utc_offset: timedelta = timedelta()  # offset of her local time when the call begins
     # the number of organisations that hold enquiry content about the caller
     enquiry_holder_count: int = 0
 
@@ -114,7 +114,7 @@ class References:
     def WithdrawConsentByReference(
         self, request: pb.WithdrawConsentByReferenceRequest, call: Call
     ) -> pb.ReferenceStatus:
-        """Withdraws one of the caller's requests, with the consent on which the request is based.
+        """Withdraws one of the caller's requests, and the consent or override for it.
 
         If `item_key` is empty, withdraws every consent, override and request about her, whoever
         gave or made it.

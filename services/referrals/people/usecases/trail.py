@@ -80,7 +80,7 @@ class Audit:
         )
 
     def VerifyTrail(self, request: pb.VerifyTrailRequest, call: Call) -> pb.VerifyTrailResponse:
-        """Verifies the chain, as far as one call can."""
+        """Verifies as much of the chain as one call can."""
         after = self._pages.cursor(request, int, str)
         start = Head(int(after[0]), bytes.fromhex(str(after[1]))) if after else START
         verdict = verify(call.tx, start, self._witnessed_heads())
@@ -134,7 +134,7 @@ class Audit:
 
 
 def verify(tx: Transaction, after: Head, witnessed_heads: Mapping[int, Iterable[bytes]]) -> Verdict:
-    """Verifies the chain after the row `after`, as far as one call can.
+    """Verifies the chain after the row `after`, or as much of it as one call can.
 
     If the verification reaches the end of the trail, it also reports witnessed heads beyond that
     end. `witnessed_heads` are the heads of this trail that other services keep, by sequence
@@ -155,8 +155,8 @@ def verify(tx: Transaction, after: Head, witnessed_heads: Mapping[int, Iterable[
             if sequence > last_head.sequence
         ]
         findings += chain.repeated_marks(tx)
-    verified_heads = sum(after.sequence < sequence <= until for sequence in witnessed_heads)
-    return Verdict(Head(until, last_head.hash), end.sequence, verified_heads, findings)
+    witnessed_head_count = sum(after.sequence < sequence <= until for sequence in witnessed_heads)
+    return Verdict(Head(until, last_head.hash), end.sequence, witnessed_head_count, findings)
 
 
 def _row(row: dict[str, Any]) -> pb.TrailRow:

@@ -56,7 +56,7 @@ def leg_with_neighbours(links: Sequence[Link], referral_id: str) -> list[Link]:
     """Returns the leg of a referral, with the legs directly before and after that leg.
 
     These legs show from whom the person comes, and to whom she goes. The list is empty if the
-    referral is no leg of the chain.
+    referral is not a leg of the chain.
     """
     position = next(
         (

@@ -69,7 +69,7 @@ class LegKind(Enum):
     """The role of a step in a hand-over across borders."""
 
     DEPARTURE = "departure"  # the person leaves
-    ARRIVAL = "arrival"  # somebody takes her over after the departure
+    ARRIVAL = "arrival"  # a receiver takes charge of her after the departure
 
 
 _LEGS = frozenset(kind.value for kind in LegKind)
@@ -79,7 +79,7 @@ _LEGS = frozenset(kind.value for kind in LegKind)
 class Step:
     """A step of a pathway.
 
-    The time of a step counts from the start of the plan, or from the time another step was settled.
+    The deadline counts from the start of the plan, or from the time another step was settled.
     """
 
     key: str
@@ -342,7 +342,7 @@ class _Reader:
 
 
 def earlier_steps(step: Step) -> Iterator[str]:
-    """Yields the steps for which a step waits, and the step from which its time counts."""
+    """Yields the keys of the steps that a step, or its deadline, waits for."""
     yield from step.after_keys
     if step.deadline_from_key:
         yield step.deadline_from_key

@@ -16,7 +16,7 @@ from services.referrals.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
 OUTCOMES_WITH_HELP = frozenset({"fully_met", "partly_met"})
-"""The outcomes of a referral with which its step is met.
+"""The outcomes of a referral that count as help, so that its step is met.
 
 For any other outcome, a worker decides whether the step is met.
 """
@@ -338,7 +338,7 @@ class Plan:
             raise Conflict("legs_not_accepted", *arrival_keys)
 
     def _check_leg(self, step: PlanStep, state: State) -> None:
-        """Refuses to begin a departure while `arrivals_not_accepted` returns arrivals.
+        """Refuses to begin a departure before every arrival is accepted.
 
         Also refuses to begin an arrival before the departure has begun.
         """

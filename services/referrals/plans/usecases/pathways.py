@@ -119,7 +119,7 @@ def shipped_pathways(folder: Path = SHIPPED) -> dict[str, Pathway]:
 
 
 class Pathways:
-    """The pathways in all versions. A process reads each version only once, since none changes."""
+    """All versions of the pathways. A process reads each one only once, since it never changes."""
 
     def __init__(self, shipped: dict[str, Pathway]) -> None:
         self._shipped = shipped

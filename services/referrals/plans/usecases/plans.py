@@ -220,7 +220,7 @@ class Plans:
     def ListLateSteps(
         self, request: pb.ListLateStepsRequest, call: Call
     ) -> pb.ListLateStepsResponse:
-        """Lists late steps in the plans of the caller's organisation, the longest due first."""
+        """Lists late steps in the plans of the caller's organisation, the longest overdue first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str, str)
         rows, next_cursor = plans.late_steps(
@@ -364,7 +364,7 @@ class Plans:
     def legs_of(
         self, tx: Transaction, referral: Referral, actor: Actor, may_see: Callable[[], bool]
     ) -> Sequence[referrals_pb2.Leg]:
-        """Returns the legs of a referral's hand-over, as far as this actor may see them.
+        """Returns the legs of a referral's hand-over that this actor may see.
 
         `may_see` returns whether a receiver may see its leg and the legs directly before and after.
         Widens the scope.

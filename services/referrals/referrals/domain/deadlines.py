@@ -49,8 +49,8 @@ class ReferralWithDeadlines(ReferralRecord):
         """Stops or continues the replacement and health deadlines, if the referral came back.
 
         The deadlines stop once the need is no longer open. They run again if the need is open
-        again, since the following referral was entered in error; a health deadline that was stopped
-        before or when the referral came back stays stopped.
+        again because the following referral was entered in error. A health deadline that was
+        stopped before or when the referral came back stays stopped.
         """
         if self.state not in CAME_BACK:
             return
@@ -78,7 +78,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 self.update_time = now
 
     def _restart_health_deadlines(self, now: datetime) -> None:
-        # these deadlines count from an earlier stated time
+        # the running ones count from the time of the assault that was stated before
         for deadline in self.unstopped_deadlines(*HEALTH):
             deadline.stop(now)
         for kind, span in HEALTH.items():

@@ -146,7 +146,7 @@ def unused_attributes(content: Content, services: Sequence[Service]) -> tuple[At
 
 
 def disclosed_count(sender_count: int, digest: bytes) -> int:
-    """Returns a count of members with a similar case that is safe to disclose.
+    """Returns a count, safe to disclose, of the members with a similar case.
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
     multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
@@ -184,7 +184,7 @@ def attribute_to_omit(
 class Offer:
     """The copy of an enquiry for one service; `content` is None once the copy is blanked.
 
-    `state` is the state of the enquiry as far as this copy shows it.
+    `state` is the state of the enquiry that this copy shows.
     """
 
     service_id: str
@@ -316,7 +316,7 @@ class Enquiry:
 
         Closes and blanks the copies of the other services, and starts the time in which a referral
         is expected. Raises Conflict if the enquiry is no longer open, or (with the reason
-        offer_gone) if the answer is no offer or has changed.
+        offer_gone) if the answer is not an offer or has changed.
         """
         self._check_open()
         offer = self._offer(service_id)
@@ -445,7 +445,7 @@ class Enquiry:
                 offer.content = None
 
     def _note_not_taken(self, now: datetime) -> None:
-        """Records once for each organisation that made an offer that nobody will take it."""
+        """Records once for each organisation with an offer that its offer was not taken."""
         notified_ids = {offer.organization_id for offer in self.offers if offer.taken}
         for offer in self.offers:
             if offer.answer in OFFERS and offer.organization_id not in notified_ids:

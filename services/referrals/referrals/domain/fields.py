@@ -1,6 +1,6 @@
-"""The fields that the requests for steps carry, with their checks.
+"""The fields of the requests for steps, with their checks.
 
-A field of only one step stands in the row of that step.
+A field that only one step carries is defined in the row of that step (lifecycle.py).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from chassis.errors import Invalid
 from services.referrals.network.domain.codes import Check, check_between
 
 FARTHEST_APPOINTMENT = timedelta(days=90)
-"""The longest time ahead for which an appointment may be scheduled.
+"""How far ahead an appointment may be scheduled.
 
 Until the appointment, the receiver is not asked for news.
 """
@@ -20,7 +20,8 @@ APPOINTMENT_TOLERANCE = timedelta(hours=1)
 """The tolerance for the time of an appointment, since people come early and clocks differ.
 
 The result may be recorded this long before the appointment, and an appointment may be scheduled for
-a time this long ago. A first contact may be this long ahead, as the receiver's clock shows it.
+a time this long ago. A first contact may be this far in the future, since the receiver's
+clock may be fast.
 """
 
 
@@ -35,7 +36,7 @@ class Field:
 
 
 NOT_MET = "not_met"
-"""The outcome with which help is completed although nothing was resolved."""
+"""The outcome of help that was completed although nothing was resolved."""
 
 
 def check_note(note: str, *, required: bool) -> None:

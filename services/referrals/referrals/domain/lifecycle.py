@@ -102,7 +102,7 @@ REFER_AGAIN = "refer_again"
 This step is not a row of the table: it opens a new draft that is based on the referral.
 """
 PERSON_DECLINED = "person_declined"
-"""The reason with which the need of a person is closed after she withdrew her consent."""
+"""The reason for closing the need of a person who withdrew her consent."""
 TAKEN_ON = frozenset({S.ACCEPTED, S.IN_PROGRESS, S.COMPLETED})
 """States in which the receiver has accepted the referral and is still responsible for it."""
 UNDECIDED = frozenset({S.SENT, S.ACKNOWLEDGED})
@@ -308,7 +308,7 @@ def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar:
 
 _ALL = tuple(DeadlineKind)
 # Health deadlines count from the assault, so they keep running while another service is sought.
-_WAITS = tuple(kind for kind in K if kind not in HEALTH)
+_NOT_HEALTH = tuple(kind for kind in K if kind not in HEALTH)
 _REPLACED = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
@@ -349,11 +349,11 @@ TRANSITIONS: tuple[Step, ...] = (
     Step(
         "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
         carries=(REASON, stored_field("alternative_service_id"), NOTE), reason="reason_code",
-        attribution="provider", starts=_REPLACED, stops=_WAITS,
+        attribution="provider", starts=_REPLACED, stops=_NOT_HEALTH,
     ),
     Step(
         "expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}),
-        attribution="system", starts=_REPLACED, stops=_WAITS, offered=False,
+        attribution="system", starts=_REPLACED, stops=_NOT_HEALTH, offered=False,
     ),
     Step(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
@@ -405,7 +405,7 @@ TRANSITIONS: tuple[Step, ...] = (
         "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED,
         _RECEIVER,
         carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
-        stops=_WAITS,
+        stops=_NOT_HEALTH,
     ),
     # The system makes the desk responsible for a referral whose worker has left.
     Step(
@@ -428,7 +428,8 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "reroute", "rerouted", LIVE - {S.COMPLETED}, S.REROUTED, _SENDING,
-        carries=(Field("service_id"), NOTE), attribution="network", starts=_REPLACED, stops=_WAITS,
+        carries=(Field("service_id"), NOTE), attribution="network", starts=_REPLACED,
+        stops=_NOT_HEALTH,
     ),
     Step(
         "amend", "amended", LIVE - {S.COMPLETED}, None, _SENDER,
@@ -449,7 +450,7 @@ TRANSITIONS: tuple[Step, ...] = (
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),
-    # Enlace gives the receiver no more access; only the receiver can destroy its records elsewhere.
+    # The receiver has no access in Enlace any more, but only it can destroy its records elsewhere.
     Step(
         "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,

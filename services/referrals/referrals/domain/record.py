@@ -115,7 +115,7 @@ class ReferralRecord:
     send_time: datetime | None = None
     need_close_reason_code: str = ""
     assault_time: datetime | None = None  # the time of a recent assault, to the hour
-    unsafe: Unsafe = NOT_STATED  # who and where is unsafe for the person; only the sender sees it
+    unsafe: Unsafe = NOT_STATED  # who or what place is unsafe for her; only the sender sees it
     # ids of the organisations on either side that are suspended or have left, as last reported to
     # the other side
     sides_out: list[str] = field(default_factory=list)
@@ -169,8 +169,8 @@ class ReferralRecord:
     ) -> str:
         """Returns the verb with which this actor moves the referral on, or "" if there is none.
 
-        The verb can be REFER_AGAIN, which is no step. `allowed_verbs` is the result of the method
-        of this name for this actor, if the calling code knows it already.
+        The verb can be REFER_AGAIN, which is not a row of the table. `allowed_verbs` is the result
+        of the method of this name for this actor, if the calling code knows it already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
@@ -273,7 +273,7 @@ class ReferralRecord:
     def deletion(self) -> Deadline | None:
         """Returns the latest deletion deadline, or None if there is none.
 
-        The deadline is stopped once the receiver has confirmed that it holds no more data about
+        The deadline is stopped once the receiver has confirmed that it no longer holds data about
         the person.
         """
         return next(

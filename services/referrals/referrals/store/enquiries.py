@@ -151,9 +151,8 @@ def sent_by(
 ) -> tuple[list[Enquiry], Cursor | None]:
     """Returns an organisation's enquiries, newest first, and the cursor of the next page.
 
-    `person_id` selects the enquiries for a person or for a contact of hers, `waiting` the enquiries
-    in which it is the organisation's turn, `live` the enquiries that are not over and that no
-    referral follows.
+    `person_id` selects enquiries for a person or for a contact of hers; `waiting` selects those in
+    which it is the organisation's turn; `live` selects those that are open or wait for a referral.
     """
     has_offer = (
         "EXISTS (SELECT 1 FROM enquiry_offers o WHERE o.enquiry_id = enquiries.id"
@@ -370,7 +369,7 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
 
 
 def ids_taken(tx: Transaction, organization_id: str, service_id: str) -> list[str]:
-    """Returns the ids of enquiries whose taken offer is of a service and has no sent referral."""
+    """Returns the ids of enquiries that took this service's offer and have no sent referral."""
     rows = tx.execute(
         "SELECT id FROM enquiries WHERE state = 'matched' AND id IN (SELECT enquiry_id"
         " FROM enquiry_offers WHERE organization_id = %s AND service_id = %s AND taken)"

@@ -85,7 +85,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
 
 
 def by_ids(tx: Transaction, identifiers: Collection[str]) -> dict[str, Referral]:
-    """Returns the referrals with these ids, as far as the scope shows them."""
+    """Returns the referrals with these ids that the scope shows, by id."""
     rows = (
         tx.execute("SELECT * FROM referrals WHERE id = ANY(%s)", (list(identifiers),)).fetchall()
         if identifiers

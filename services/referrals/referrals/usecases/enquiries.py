@@ -411,9 +411,9 @@ def stop_asking(
 ) -> bool:
     """Closes the copies that a member has received, because it may no longer answer them.
 
-    If it is `on_probation`, also closes the copies that it has sent to shelters; otherwise it can't
-    receive a referral either, so its taken offers end unless their referral was sent. Returns
-    whether there may be more received copies. Needs the scope of the whole service.
+    If it is `on_probation`, also closes the copies of its own enquiries at shelters. Otherwise it
+    can't receive a referral either, so its offers that were taken end unless their referral was
+    sent. Returns whether there may be more received copies. Needs the scope of the whole service.
     """
     received_ids = enquiries.ids_received(tx, organization_id, _MAX_STOPPED)
     sent_ids = enquiries.ids_open(tx, organization_id) if on_probation else []
@@ -440,7 +440,7 @@ def stop_asking(
 
 
 def end_taken(tx: Transaction, now: datetime, organization_id: str, service_id: str) -> None:
-    """Cancels the enquiries whose taken offer is of a service that is no longer offered.
+    """Cancels the enquiries that took an offer of a service that is no longer offered.
 
     A referral that was sent goes on. Needs the scope of the whole service.
     """

@@ -23,7 +23,7 @@ PILOT_END = datetime(2006, 11, 1, tzinfo=UTC)
 EARLIEST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 RESPONSE_PERIOD = timedelta(days=30)
-"""The length of the period that response times cover, so that they describe the present."""
+"""The period that response times cover; it is short, so that they describe the present."""
 
 
 class Statistics:

@@ -1,6 +1,6 @@
 """The interface through which this capability reaches plans, since a referral can be a plan's leg.
 
-A plan knows its referrals, but a referral knows no plan. So `plans`, which is above this
+A plan knows its referrals, but a referral does not know its plans. So `plans`, which is above this
 capability, implements the interface.
 """
 

@@ -24,7 +24,7 @@ def record_organization(
     """Records that an organisation was registered, changed, approved, suspended or reinstated.
 
     A member that is on probation, suspended or gone answers no enquiry: the copies that it has
-    received are closed, so that nobody takes its offer and so closes all other copies. Returns
+    received are closed, since taking an offer of this member would close all other copies. Returns
     whether there may be more to do. Nothing is recorded about an organisation that has only
     applied, or whose application was rejected.
     """

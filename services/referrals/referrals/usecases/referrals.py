@@ -355,7 +355,7 @@ class Referrals(Steps):
         person: Person | None = None,
         urgency_checked: bool = False,
     ) -> None:
-        """Changes a draft of a `person`, who is read if the calling code has not read her.
+        """Changes a draft; reads the person if the calling code does not pass her as `person`.
 
         `urgency_checked` is True if the urgency comes from the enquiry or referral that the draft
         is based on, where it was checked earlier.

@@ -294,10 +294,9 @@ def _check_receiver(
 ) -> None:
     """Refuses a receiver to which the person can't be referred.
 
-    Such a receiver is not active, does not exist for the sender, no longer offers the service, does
-    not accept her age, or is not safe for her. `unsafe_answers` are the answers in which she
-    named somebody unsafe before. The last two reasons do not count once the sender has acknowledged
-    them.
+    Such a receiver is not active, is hidden from the sender, no longer offers the service, does not
+    accept her age, or is not safe for her. The last two reasons do not count once the sender has
+    acknowledged them. `unsafe_answers` are her earlier answers that named somebody as unsafe.
     """
     if referral.service_id and not receiver.available:
         raise Conflict("receiver_not_active")

@@ -20,9 +20,9 @@ from services.referrals.referrals.wire.messages import actor_of
 
 _BATCH = 100
 _MAX_WAIT = 1.0  # longest wait for a notification, in seconds
-# Seconds between two rounds. While a stream is open, this is the longest time, as a fallback to
-# LISTEN. While no stream is open, this is the shortest time; these rounds leave little to do for
-# the first stream.
+# Seconds between two rounds: at most _LONGEST_WAIT while a stream is open, even if no notification
+# comes; at least _PAUSE_WITHOUT_STREAM while no stream is open. These latter rounds leave little to
+# do for the first stream.
 _LONGEST_WAIT, _PAUSE_WITHOUT_STREAM = 10.0, 60.0
 # Shortest time between two rounds, in seconds. Each round gives positions and wakes all streams, so
 # that events in quick succession are read together.

@@ -140,7 +140,7 @@ def event_message(event: Event) -> referrals_pb2.ReferralEvent:
 
 
 def read_arrival(message: referrals_pb2.Arrival) -> Arrival:
-    """Parses how the person arrives."""
+    """Parses the planned arrival of the person."""
     return Arrival(message.expected, message.way, message.company, message.sign)
 
 

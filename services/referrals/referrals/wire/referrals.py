@@ -136,7 +136,7 @@ def _required_urgency(number: int, path: str) -> Urgency:
 def _unsafe(
     message: pb.CreateReferralRequest | pb.Referral, names: Collection[str], path: str = ""
 ) -> dict[str, Any]:
-    """Parses the fields among `names` that say who and where is unsafe for the person."""
+    """Parses the fields among `names` that say who or what place is unsafe for the person."""
     code, organizations, departments = _UNSAFE
     values: dict[str, Callable[[], Any]] = {
         code: lambda: word(pb.UnsafeAnswer, message.unsafe_code, path + code),

@@ -36,7 +36,7 @@ _SOUNDS = [
 
 
 def words_of(given_name: str, family_name: str = "") -> frozenset[str]:
-    """Returns the words, in the form above, by which a person with these names is found.
+    """Returns the words, in this module's form, that find a person with these names.
 
     The first word of a given name is a name, even if it is a particle elsewhere (Santa).
     """

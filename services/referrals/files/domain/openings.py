@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 READING = ("open_identity", "read_notes", "read_safe_contact", "read_contact")
 """The actions on the trail that a person learns of when she asks who looked at her file."""
 MAX_PER_HOUR = 40
-"""The maximum number of people and contacts whose data one worker may open in an hour, by default.
+"""The default maximum number of people and contacts whose data one worker may open in an hour.
 
 A call takes ten minutes, and a list that is handed over at the end of a shift has twenty-five
 entries. So a busy line stays below the limit, but somebody who combs through files does not: 96

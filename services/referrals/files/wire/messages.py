@@ -74,8 +74,8 @@ def unsafe_organizations(identifiers: Iterable[str], path: str) -> tuple[str, ..
 def unsafe_departments(codes: Iterable[str], path: str) -> tuple[str, ...]:
     """Parses the departments that a person named as unsafe.
 
-    A code that no department of a listed country has is refused: if it were ignored, a service in
-    the department that she meant could be asked.
+    An unknown code of a listed country is refused: if it were ignored, a service in the department
+    that she meant could be asked.
     """
     departments = dict[str, None]()
     for position, code in enumerate(codes):

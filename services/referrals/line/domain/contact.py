@@ -22,7 +22,7 @@ from services.referrals.network.domain.deadline import (
 
 OPEN, REFERRED, DROPPED, HANDED_OVER = "open", "referred", "dropped", "handed_over"
 HERSELF, GUARDIAN = "person", "guardian"
-"""The speaker codes of callers who may act for the person, with the contact's reference."""
+"""The speaker codes of callers who may use the contact's reference to act for the person."""
 UNASSESSED = Urgency.EMERGENCY
 """The urgency that sets a contact's deadline while the answers leave the urgency open."""
 WAITING, ESCALATED = "waiting", "escalated"

@@ -52,7 +52,7 @@ class Callbacks:
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         """Records a callback that an operator agreed on with the caller.
 
-        If the line owes her a callback already, also for another contact, that callback moves.
+        If the line owes her a callback already, even for another contact, that callback moves.
         """
         wish = parse_wish(request.callback, "callback.")
         identifier = object_id(request.callback.contact_id)

@@ -126,10 +126,9 @@ def find_anomalies(
 ) -> dict[AnomalyKind, int]:
     """Returns the anomalies in a worker's accesses on one day: the number of files by kind.
 
-    For ACROSS_ORGANIZATIONS the number is that of organisations, and for OPENING_QUOTA that of
-    refused accesses. Kinds that did not occur are left out. `own_organization_id` is the worker's
-    organisation. If `on_duty_at_night` is True, the worker is on duty at night, and her accesses at
-    night do not count.
+    For ACROSS_ORGANIZATIONS, organisations are counted; for OPENING_QUOTA, refused accesses. Kinds
+    that did not occur are left out. `own_organization_id` is the worker's organisation. If
+    `on_duty_at_night` is True, her accesses at night do not count.
     """
     allowed_openings = [opening for opening in openings if not opening.refused]
     other_files = {

@@ -139,7 +139,7 @@ class Consents:
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
         """Withdraws a receipt and ends what is based on it. A second call changes nothing.
 
-        If no other receipt of hers is live, her plans and the waiting enquiries of the file's
+        If no other receipt of the person is live, her plans and the waiting enquiries of the file's
         organisation end too.
         """
         now = call.clock.now()

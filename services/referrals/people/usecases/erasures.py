@@ -278,12 +278,12 @@ class Erasures:
         Until then, asks the witnesses, and logs what is missing.
         """
         with self._database.transaction(SYSTEM) as tx:
-            is_awaited = not erasures.is_caught_up(tx)
-            if is_awaited and self._is_complete():
+            awaits_erasures = not erasures.is_caught_up(tx)
+            if awaits_erasures and self._is_complete():
                 erasures.note_caught_up(tx)
-                is_awaited = False
-        metrics.ERASURES_AWAITED.set(is_awaited)
-        if not is_awaited:
+                awaits_erasures = False
+        metrics.ERASURES_AWAITED.set(awaits_erasures)
+        if not awaits_erasures:
             self._question_id, self._witness_counts, self._alarm = "", {}, ()
             return
         if not self._question_id:

@@ -218,7 +218,7 @@ class References:
         return self._message(first_contact, call)
 
     def ConfirmHelp(self, request: pb.ConfirmHelpRequest, call: Call) -> pb.ReferenceStatus:
-        """Records the caller's answer to the question whether help came."""
+        """Records the caller's answer about whether help came."""
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )

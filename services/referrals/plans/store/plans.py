@@ -22,7 +22,7 @@ _COLUMNS = (
     " close_proposed_reason_code close_proposed_by_worker_id create_time update_time"
 ).split()
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
-# A proposal to end a plan does not count once the account of its worker is suspended.
+# A proposal to end a plan does not count once the account of the worker who made it is suspended.
 _PLAN = (
     f"SELECT *, {members.is_suspended('plans.close_proposed_by_worker_id')} AS proposer_suspended"
     " FROM plans"
@@ -118,7 +118,7 @@ def of_person(
 
 
 def ids_with_referrals(tx: Transaction, referral_ids: list[str]) -> list[str]:
-    """Returns the ids of open plans with a step to which one of these referrals belongs.
+    """Returns the ids of open plans that have one of these referrals in a step.
 
     The ids are in the order in which the calling code must lock the plans.
     """

@@ -311,13 +311,13 @@ class Plans:
         )
 
     def update_steps(self, tx: Transaction, now: datetime, *changed_referrals: Referral) -> None:
-        """Updates the plan steps to which these changed referrals belong.
+        """Updates the plan steps of these changed referrals.
 
         The calling code must have locked the referrals. Widens the scope, since an actor who
         changes a referral might not be allowed to see the plan.
         """
         elevate_to_system_scope(tx)
-        # a referral that is sent takes the place of the one on which it is based
+        # a referral that is sent takes the place of the one that it is based on
         earlier_ids = {
             referral.id: referral.based_on_id
             for referral in changed_referrals
@@ -341,7 +341,7 @@ class Plans:
 
     @staticmethod
     def _apply_leg_rules(tx: Transaction, now: datetime, plan: Plan, referral: Referral) -> None:
-        """Applies the rules for the referral of a leg that was just sent, accepted or linked."""
+        """Applies the rules for a leg's referral that was just sent, accepted or linked."""
         plan.check_own_receipt(referral)
         if referral.state is State.ACCEPTED and plan.is_leg(referral.id):
             referral.postpone_first_contact(now)

@@ -217,7 +217,7 @@ class EnquiryEvent:
 class Enquiry:
     """An enquiry by one organisation.
 
-    Only this organisation knows the contact, the case file, the worker and the omitted attributes.
+    Only this organisation knows the contact, the file, the worker and the omitted attributes.
     """
 
     id: str

@@ -229,9 +229,9 @@ class Referral(ReferralWithDeadlines):
     ) -> None:
         """Corrects a referral that was sent: its urgency, and the coarse data about the person.
 
-        A changed urgency recomputes the running deadlines. Raises Conflict, and Invalid if nothing
-        changes or if the urgency is too low: below `answered_urgency` (see `change_draft`) without
-        a reason, or below emergency after a recent assault.
+        A changed urgency adapts the deadlines that depend on it, even paused ones. Raises Conflict,
+        and Invalid if nothing changes or if the urgency is too low: below `answered_urgency` (see
+        `change_draft`) without a reason, or below emergency after a recent assault.
         """
         step = self._check_step("amend", actor, now)
         changed_fields = [
@@ -253,7 +253,7 @@ class Referral(ReferralWithDeadlines):
     def attach_consent(
         self, actor: Actor, now: datetime, calendar: Calendar, receipt: Receipt
     ) -> None:
-        """Replaces the override or consent on which a sent referral is based by another consent.
+        """Replaces the override or consent of a sent referral with another consent.
 
         Raises Conflict if the new receipt is an override or does not cover the referral, and
         Invalid if it is the present receipt.

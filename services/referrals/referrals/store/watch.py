@@ -1,6 +1,6 @@
 """Events of referrals, in the order in which they became visible.
 
-A transaction that began earlier, or drew a lower number, than another one may be committed later.
+A transaction that began earlier or drew a lower number than another one may commit later.
 So a reader that follows the order of times or numbers would miss events. Therefore an event gets
 its position only after it was committed, and one process at a time gives positions. An event that
 becomes visible later has a later position, so a reader that has reached a position has missed no
@@ -20,7 +20,7 @@ _BATCH = 1_000
 WINDOW = 5_000
 """The maximum number of positions that one read covers.
 
-The limit is on positions, so that a reader that was disconnected for long makes progress even if
+The limit is on positions, so that a reader that was away for a long time makes progress even if
 few of the events match.
 """
 

@@ -54,8 +54,8 @@ from services.referrals.referrals.wire.enquiries import (
 from services.referrals.referrals.wire.enquiries import content as parse_content
 from services.referrals.referrals.wire.enquiries import unsafe as parse_unsafe
 
-# The maximum number of enquiries whose received copies one transaction closes because a member is
-# on probation. 100 take far less than the ten seconds that a transaction may last.
+# The maximum number of enquiries whose received copies one transaction closes because a member may
+# no longer answer them. 100 take far less than the ten seconds that a transaction may last.
 _MAX_STOPPED = 100
 PREVIEW_BUDGET = Budget(60, timedelta(minutes=1), timedelta(0))
 """The budget for the previews of one worker or key: 60 at once, then one more per minute.

@@ -207,7 +207,7 @@ class Lives:
         person_ids: Sequence[str],
         help_came: bool,
     ) -> None:
-        """Records the person's own answer to the question whether help came.
+        """Records the person's own answer about whether help came.
 
         The answer applies to all completed referrals of `person_ids`, her files; `first_id` is her
         first contact. Raises Conflict if there is no completed referral.

@@ -28,7 +28,8 @@ class Renewals:
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> Sequence[Event]:
         """Records on referrals that their consent ends soon; returns the events.
 
-        A referral has no event if the referral or its consent is no longer live.
+        A referral has no event if the referral or its consent is no longer live, or if the consent
+        does not end soon after all.
         """
         return fire_each(
             tx,

@@ -265,7 +265,7 @@ for _rpc in STEP_RPCS:
 def _check_worker(call: Call, worker_id: str) -> None:
     """Refuses a responsible worker who is not known to work for the caller's organisation.
 
-    The caller herself may not be known yet, but her account must not have ended.
+    The caller may name herself even if she is not known yet, unless her account has ended.
     """
     if not worker_id:
         return

@@ -180,10 +180,12 @@ class References:
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
-        hours = wish(request)
+        request_wish = wish(request)
         callers_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
         person_ids = self._ids_spoken_for(call.tx, first_contact, callers_contacts).person_ids
-        callbacks.ask(call.tx, self._files, call.clock.now(), callers_contacts, person_ids, hours)
+        callbacks.ask(
+            call.tx, self._files, call.clock.now(), callers_contacts, person_ids, request_wish
+        )
         return self._message(first_contact, call)
 
     def AddNoteByReference(

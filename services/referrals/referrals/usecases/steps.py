@@ -322,9 +322,9 @@ def _new_override(
     check_may_override(call.caller)
     check_reached(call.tx, referral.receiver_organization_id)
     check_after_withdrawal(call.tx, call.caller, referral, reason, "override_reason_code")
-    sender, receiver = person.organization_id, referral.receiver_organization_id
+    owner_id, recipient_id = person.organization_id, referral.receiver_organization_id
     return Receipt.override(
-        new_id(), person.id, sender, call.caller.id, receiver, referral.need_code, reason, now
+        new_id(), person.id, owner_id, call.caller.id, recipient_id, referral.need_code, reason, now
     )
 
 

@@ -55,7 +55,7 @@ def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_o
     client = pages(PlayedServices()).test_client()
     page = client.get("/?lang=fr").text
     assert missing(page, "/my-referral?lang=fr", "/sign-in?lang=fr") == []
-    for languages, expected in (("en-GB,en;q=0.8", "en"), ("de", "es")):
+    for languages, expected in (("en-GB,en;q=0.8", "en"), ("fr-CA,en", "fr"), ("de", "es")):
         page = client.get("/", headers={"Accept-Language": languages}).text
         assert f'<html lang="{expected}"' in page, languages
 

@@ -290,6 +290,7 @@ def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
     contact_id = damaged_contact(story, service).contact.id
     contact = story.operator.GetContact(id=contact_id)
     saved_contact = update_contact(story.operator, contact, note="", need_code="HOU.EMG")
+    assert saved_contact.note_withheld
     assert story.operator.GetContact(id=contact_id).note_withheld
     update_contact(story.operator, saved_contact, note="llamó otra vez", need_code="HOU.EMG")
     contact_with_new_note = story.operator.GetContact(id=contact_id)

@@ -472,7 +472,7 @@ class Contact(_message.Message):
     """The person's file, if one was opened."""
     note: _builtins.str
     """A note for the line's operators only. It is returned to the worker who opens or writes the
-    contact, and to nobody else.
+    contact, and to nobody else; the answer to an update has it only if the update wrote it.
     """
     note_withheld: _builtins.bool
     """Whether there is a note that cannot be opened: the row was damaged, and operations has been

@@ -51,11 +51,10 @@ def language() -> str:
             request.args.get("lang", ""),
             g.get("language_choice", ""),
             known(me.language) if me else "",
+            # werkzeug's best_match would skip fr-CA if en follows it
+            *map(known, request.accept_languages.values()),
         )
-        g.language = next(
-            (tag for tag in candidates if tag in LANGUAGES),
-            request.accept_languages.best_match(list(LANGUAGES), default=SOURCE),
-        )
+        g.language = next((tag for tag in candidates if tag in LANGUAGES), SOURCE)
     return str(g.language)
 
 

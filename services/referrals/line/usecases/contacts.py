@@ -255,7 +255,7 @@ class Contacts(Callbacks):
         if person_id:
             person = self._files.get(tx, person_id, for_update=True)
             callbacks.end_forbidden(tx, now, person, call.caller.id)
-        return contact_message(contact, note or "")
+        return contact_message(contact, None if unread else note or "")
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
         """Records that the next shift has read the open contacts."""

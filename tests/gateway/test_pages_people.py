@@ -219,3 +219,16 @@ def test_contradictory_years_and_age_band_are_refused(
     assert second_answer.status_code == 303
     send(client, "/people/new", channel_code="none", age_band="60+")
     assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER
+
+
+def test_an_empty_correction_of_an_identity_opens_its_form_again_with_the_reason(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["UpdateIdentity"] = errors.Invalid(("identity", "required"))
+    refused = send(client, f"/people/{ID}", f"/people/{ID}/identity")
+    assert refused.status_code == 422
+    assert "Completar o corregir: escriba por lo menos un dato" in refused.text
+    assert ('href="#identity"' in refused.text, '<details id="identity" open>' in refused.text) == (
+        True,
+        True,
+    )

@@ -31,8 +31,8 @@ _READ_TIMEOUT = 0.01  # seconds allowed for reading a notification that has arri
 
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
-    """Announces on a channel, when the transaction commits, the earliest of these times at which
-    work is due; nothing if all are None.
+    """Announces on a channel the earliest of these times at which work is due, once the transaction
+    commits. Announces nothing if all are None.
 
     If a time is removed or postponed, no announcement is needed: the loop merely finds nothing due.
     """

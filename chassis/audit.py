@@ -55,7 +55,7 @@ class Head:
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """The position before the first row."""
 NO_HEAD = Head(-1, b"")
-"""The head of a trail if its row has been removed from the table of heads."""
+"""The head of a trail whose row was removed from the table of heads."""
 
 _NONCE = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,7 +64,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Marker:
     """Computes the marks of a service's rows.
 
-    The key is derived at the first use from the permanent secret of the service's keyring.
+    The key is derived on first use from the permanent secret of the service's keyring.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -90,7 +90,7 @@ class Marker:
 def record(
     tx: Transaction, caller: Caller, time: datetime, entries: Sequence[Entry], *, reason: str = ""
 ) -> None:
-    """Adds entries to the trail. `reason` is the reason of a refusal; "" if the action was allowed.
+    """Adds entries to the trail. `reason` is why the action was refused; "" if it was allowed.
 
     Call it last in a transaction: it locks the trail until the transaction ends.
     """
@@ -160,8 +160,8 @@ def _micros(time: datetime) -> int:
 
 
 def is_append_only(tx: Transaction) -> bool:
-    """Returns True if the service's role can't change rows of the tables whose comments protect
-    them (`append only`, `owner only`), nor add rows to the `owner only` tables.
+    """Returns True if the service's role can neither change rows of protected tables (their comment
+    is `append only` or `owner only`), nor add rows to the `owner only` tables.
 
     Returns False if no table is protected.
     """

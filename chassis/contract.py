@@ -36,7 +36,7 @@ class Rules:
     A worker needs one of the roles, and an API key needs the scope; a `public` rpc needs no token.
     The trail records each call of an rpc that is `recorded`.
 
-    `unversioned`: the response may change while its etag stays. `refusals` are the reasons that the
+    `unversioned`: the response may change without a new etag. `refusals` are the reasons that the
     .proto adds to the common reasons. `step_up`: a worker must have proved her identity recently
     (chassis.tokens.PROOF_LIFE). A deprecated rpc has the date of its deprecation, and the date
     after which it may be removed.

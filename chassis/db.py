@@ -55,7 +55,7 @@ _LONGEST_LIMIT = 600.0
 # Seconds within which a connection must give its first response. A firewall may have dropped the
 # connection while it was idle.
 _FIRST_RESPONSE = 2.0
-# Seconds that `autocommit` may take with its first statement: the wait for a connection included.
+# Seconds that `autocommit` may take to get a connection and run the first statement.
 _AUTOCOMMIT_LIMIT = _POOL_TIMEOUT + _FIRST_RESPONSE
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
 _GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
@@ -91,7 +91,7 @@ class Bounded(psycopg.Connection[Row]):
     end: float = math.inf
     begin_cursor: Cursor | None = None
     """The cursor of the current transaction's BEGIN. Once it has a result, `limit` no longer
-    holds.
+    applies.
     """
     pipe: psycopg.Pipeline | None = None
     """The pipeline of the current transaction."""
@@ -235,8 +235,8 @@ class Database:
             open=False,
             timeout=_POOL_TIMEOUT,
             # Short: the pool doubles the pauses between attempts, so after a minute's outage it
-            # would retry only half a minute later. After the pool gave up, the next getconn retries
-            # at once, and no call gets as far as getconn while the probe fails.
+            # would retry only half a minute later. Once the pool has given up, the next getconn
+            # retries at once, and no call gets as far as getconn while the probe fails.
             reconnect_timeout=0.5,
             configure=self._register,
             kwargs={
@@ -284,17 +284,18 @@ class Database:
         retried: bool = False,
     ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
-        `timeout` seconds, or when the deadline of the current call has passed. With neither, raises
-        Unavailable after ten seconds.
+        `timeout` seconds, or when the deadline of the current call has passed. With neither a
+        timeout nor a deadline, raises Unavailable after ten seconds.
 
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
         once for a connection, whatever its values. Otherwise the server may plan a statement again
         for each set of values, as lists need: the right index depends on the values.
 
-        `retried`: the caller runs the transaction again if `found_dead` is true of the Unavailable
-        that it raises. Such a transaction does not wait for its BEGIN: the first statements share
-        an exchange with it. The caller's next try is not `retried`: a first statement that takes
-        longer than two seconds (a wait for a lock) can't be told from a dead connection.
+        `retried`: the caller runs the transaction again if it raises an Unavailable for which
+        `found_dead` is true. Such a transaction does not wait for its BEGIN, which shares an
+        exchange with the first statements. The caller's next try is not `retried`: a first
+        statement that takes longer than two seconds (a wait for a lock) looks like a dead
+        connection.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST_LIMIT))
@@ -377,11 +378,11 @@ class Database:
                             connection.rollback()
                         raise
                     if not connection.has_answered:
-                        # a transaction whose COMMIT was sent may not be run again
+                        # a transaction whose COMMIT was sent must not be run again
                         settle(connection)
                     _check_expectations(connection)
                     _send_notices(connection)
-                    # sent with the statements that are not sent yet; the pipeline waits at its end
+                    # sent together with all statements still unsent; the pipeline waits at its end
                     connection.execute("COMMIT")
             except LOST as error:
                 if connection.has_answered:
@@ -455,8 +456,8 @@ def settle(connection: psycopg.Connection[Row]) -> None:
 def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> None:
     """Ends the transaction with Stale unless the statement of a cursor changed `count` rows.
 
-    Does not wait for the result. The result is checked before the commit, and has mostly arrived
-    with the result of a later statement.
+    Does not wait for the result. The result is checked before the commit; by then it has usually
+    arrived with the result of a later statement.
     """
     if isinstance(tx, Bounded) and tx.pipe is not None and isinstance(cursor, Cursor):
         tx.expectations.append((cursor, count))

@@ -135,9 +135,9 @@ class _Adapter(HTTPAdapter):
 class Answer:
     """The result of an attempt.
 
-    `error` is empty for a response with status 2xx, complete unless its body is ignored; else
-    timeout, connection, refused_address, http, or too_long. `code` is the status; 0 if no response
-    arrived.
+    `error` is empty if a response with status 2xx arrived, and its body is complete or ignored;
+    otherwise timeout, connection, refused_address, http, or too_long. `code` is the status; 0 if no
+    response arrived.
     `retry_after` is the number of seconds in Retry-After; 0 without a valid header.
     """
 
@@ -239,8 +239,8 @@ class EgressClient:
         self._connection = Connection(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
-        # Without default headers, exactly the caller's headers are sent, which are also the headers
-        # that the owner of a webhook is shown.
+        # Without default headers, only the caller's headers are sent: the same headers that the
+        # owner of a webhook is shown.
         self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):

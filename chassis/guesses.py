@@ -54,7 +54,7 @@ class Budget:
     slow_interval: timedelta = timedelta(0)
 
     def cost(self, wrong: int) -> timedelta:
-        """Returns the cost of one guess, as a time, after `wrong` wrong guesses."""
+        """Returns the cost of one guess, as a duration, after `wrong` wrong guesses."""
         return self.interval if self._is_below_limit(wrong) else self.slow_interval
 
     def after_guess(
@@ -72,8 +72,8 @@ class Budget:
         return before + cost, max(before + cost - now - room, timedelta(0))
 
     def _highest_cost(self, wrong: int) -> timedelta:
-        """Returns the highest cost, as a time, that `wrong` wrong guesses can have if all of them
-        were made just now.
+        """Returns the highest cost, as a duration, that `wrong` wrong guesses can have if all of
+        them were made just now.
         """
         return (
             self.interval * min(wrong, self.burst)
@@ -99,8 +99,9 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Origin:
-    """The source of a guess, as far as it is known: the address (an IPv6 network of 64 bits), a
-    secret stored on the device, and the organisation of the worker or API key that made the guess.
+    """The source of a guess: the address (an IPv6 network of 64 bits), a secret stored on the
+    device, and the organisation of the worker or API key that made the guess. Unknown parts are
+    empty.
     """
 
     address: str = ""
@@ -216,8 +217,8 @@ class Guesses:
         return budgets | address
 
     def _in_lane(self, rows: list[Row], account: str, origin: Origin, now: datetime) -> list[Row]:
-        """Returns the rows without the row of the budget that this guess does not use: either the
-        account's own budget, or the newcomers' budget.
+        """Returns the rows of the budgets that this guess uses: of the account's own budget and the
+        newcomers' budget, it uses only one.
         """
         by_mark = {row["mark"]: row for row in rows}
         address_row = by_mark.get(self._mark("here", account, origin.address))

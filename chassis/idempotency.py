@@ -100,7 +100,7 @@ def stored_id(caller_id: str, request_id: str) -> str:
 
 
 def forget(tx: Transaction, before: datetime) -> int:
-    """Deletes requests from before a moment; returns how many it deleted. The contract promises
+    """Deletes requests older than `before`; returns how many it deleted. The contract promises
     that requests are stored for 24 hours.
     """
     return tx.execute("DELETE FROM requests WHERE time < %s", (before,)).rowcount

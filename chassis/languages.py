@@ -21,13 +21,13 @@ def N_(text: str) -> str:
 
 
 def known(tag: str) -> str:
-    """Returns the language of the table that a BCP 47 tag names; empty if there is none."""
+    """Returns the language in LANGUAGES that a BCP 47 tag names; empty if there is none."""
     primary = tag.partition("-")[0].lower()
     return primary if primary in LANGUAGES else ""
 
 
 def language_of(tag: str) -> str:
-    """Returns the language of the table that a BCP 47 tag names, or else the source."""
+    """Returns the language in LANGUAGES that a BCP 47 tag names, or else the source language."""
     return known(tag) or SOURCE
 
 

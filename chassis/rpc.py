@@ -50,8 +50,8 @@ _DEADLINE = 10.0  # maximum seconds that a call may take, even if its own deadli
 class Call:
     """A call being processed: its caller, its transaction, and the trail entries it collects.
 
-    The entries are recorded even if the call is refused, unless the database is unavailable, full
-    or late. `origin` holds the client's address and device as the gateway reported them (or the
+    The entries are recorded even if the call is refused, unless the refusal is Unavailable, Late or
+    store_full. `origin` holds the client's address and device as the gateway reported them (or the
     address of the connection), and the organisation of the caller, if it is known.
     """
 
@@ -78,8 +78,8 @@ class Servicer:
     ) -> None:
         """Connects each rpc of `descriptor` to the method of the same name.
 
-        `check_standing` refuses a caller whose member, worker or key is suspended, as far as this
-        service knows. `notify` is called with the rpc's name and its request after each call that
+        `check_standing` refuses a caller whose member, worker or key is known to this service as
+        suspended. `notify` is called with the rpc's name and its request after each call that
         requires a step-up, unless the call repeats a request; it runs in the call's transaction.
         """
         self.name = descriptor.full_name
@@ -121,7 +121,7 @@ class Servicer:
 
     def lane_of(self, metadata: Mapping[str, str]) -> str:
         """Returns the id of the caller that a call's token names, even if the token has expired; ""
-        without a token that partners signed.
+        without a token that the partners service signed.
         """
         return self._verifier.subject(metadata.get("authorization", "").partition(" ")[2])
 
@@ -244,7 +244,7 @@ class Servicer:
         except errors.Refusal as refusal:
             code = CODES[type(refusal)].name
             metrics.REFUSALS.labels(name, refusal.reason).inc()
-            # The refusal is still returned, but the .proto does not declare its reason.
+            # The refusal is returned even if the .proto does not declare its reason.
             if refusal.reason not in declared_reasons:
                 log.get().error("undeclared_refusal", rpc=name, reason=refusal.reason)
             refuse(context, refusal, input_type)

@@ -86,9 +86,9 @@ def check_second(second: Second, first_id: str, first_time: datetime | None = No
     """Raises Conflict, as in `refusal`, for a caller who can't be the second person after
     `first_id`.
 
-    `first_time` is when the first person acted. Kin that were looked up before that are too old,
-    since the first person's account may have been created in between: the caller needs a fresh
-    token (Unauthenticated token_expired).
+    `first_time` is when the first person acted. Kin looked up earlier are too old, since the first
+    person's account may have been created in between: the caller needs a fresh token
+    (Unauthenticated token_expired).
     """
     if conflict := refusal(second, first_id):
         raise conflict

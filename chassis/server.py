@@ -35,8 +35,8 @@ _NAMES = health.SERVICE_NAME, reflection.SERVICE_NAME
 _CALLS_PER_THREAD = 16
 
 # Maximum number of received calls that the service has not looked at yet. A burst that fills the
-# whole pool (128 calls with 8 threads) is never cut; a call that is refused after a wait in this
-# queue waits about 80 ms, since a busy service looks at 1,900 calls a second (bench overload).
+# whole pool (128 calls with 8 threads) is never cut. A call waits in this queue for about 80 ms
+# before it is refused, since a busy service looks at 1,900 calls a second (bench overload).
 _MAX_PENDING = 160
 
 _OPTIONS = [
@@ -278,7 +278,7 @@ class Server:
     def announce_stop(self) -> bool:
         """Reports the server as not ready, for good, and keeps serving.
 
-        Returns True if a client watches, which then turns to another server.
+        Returns True if a client is watching; that client then turns to another server.
         """
         self._health.enter_graceful_shutdown()
         return self._health.is_watched

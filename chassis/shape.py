@@ -24,7 +24,7 @@ TIME = Timestamp.DESCRIPTOR.full_name
 MASK = FieldMask.DESCRIPTOR.full_name
 MASK_FIELD = "update_mask"
 INT32 = 2**31 - 1
-MAX_VIOLATIONS = 20  # so many that one refusal still fits into a trailer of 8 KiB
+MAX_VIOLATIONS = 20  # few enough that one refusal fits into a trailer of 8 KiB
 # Characters that PostgreSQL does not store (NUL, half a surrogate pair), or that get into a form
 # field only by mistake.
 CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
@@ -245,8 +245,8 @@ def violations(request: Message) -> list[Violation]:
 
 
 def list_of(descriptor: Descriptor | None, path: str) -> str:
-    """Returns the name of the enum of a request's field; "" if the field has no enum. Numbers in a
-    path are positions in a list.
+    """Returns the name of the enum that is a request field's type; "" for a field of another type.
+    Numbers in a path are positions in a list.
     """
     message, field = descriptor, None
     for name in (part for part in path.split(".") if not part.isdecimal()):

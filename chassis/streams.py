@@ -25,7 +25,7 @@ MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
 TURNS = 4  # streams that may read at once: the number of database connections for streams
 _TRANSACTION_LIMIT = 5.0  # seconds that one transaction of a stream may take
-# seconds after the latest possible end of a stream at which a stream stuck in sending is cut off
+# a stream that is stuck sending is cut off this many seconds after its latest possible end
 _LATE = 5.0
 
 
@@ -69,7 +69,7 @@ class Stream:
 
     @property
     def left(self) -> float:
-        """Seconds until the token ends, its leeway included; below 0 after that."""
+        """Seconds until the token expires, its leeway included; below 0 after that."""
         return (self._until - self.clock.now()).total_seconds()
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -101,7 +101,7 @@ class Streams:
         line: Line,
         transact: Callable[[], AbstractContextManager[Transaction]],
     ) -> Iterator[Stream]:
-        """Yields a stream; `until` is when the token ends.
+        """Yields a stream; `until` is when the token expires.
 
         Raises Exhausted too_many_requests if the organisation has too many streams.
         """

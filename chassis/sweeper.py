@@ -10,7 +10,7 @@ from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM
 
 REQUEST_LIFETIME = timedelta(hours=25)
-"""The time for which a repeated request gets its first response; the contract promises 24 hours.
+"""How long a repeated request gets its first response; the contract promises 24 hours.
 
 The response may hold a PIN, so it is stored only slightly longer.
 """

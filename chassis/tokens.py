@@ -61,10 +61,10 @@ class Evidence:
 class Caller:
     """The author of a call.
 
-    `kind` is worker, key, public (an unknown caller) or system. A worker can't approve as the
-    second person what one of her `kin` proposed, the accounts that may be hers. `token` is the
-    evidence of the caller's token; None without one. `prove_time` is when a worker last proved her
-    identity in this session; None if that is unknown.
+    `kind` is worker, key, public (an unknown caller) or system. `kin` are the other accounts that
+    may belong to the same worker; as the second person, she can't approve what they proposed.
+    `token` is the evidence of the caller's token; None without one. `prove_time` is when a worker
+    last proved her identity in this session; None if that is unknown.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Issuer:
     def issue(
         self, caller: Caller, audience: str, since: datetime | None = None
     ) -> tuple[str, datetime]:
-        """Returns a token for this caller at this service (enlace.<service>), and its end.
+        """Returns a token for this caller at this service (enlace.<service>), and its expiry time.
 
         `since` is a moment before the caller's standing was checked. The token's lifetime counts
         from that moment, so a caller who is revoked between the check and the signature does not
@@ -176,11 +176,11 @@ class Verifier:
         return self.verify_until(token)[0]
 
     def verify_until(self, token: str, seconds_waited: float = 0.0) -> tuple[Caller, datetime]:
-        """Returns the caller that a token names, and the token's end. Raises Unauthenticated
-        token_expired or token_invalid.
+        """Returns the caller that a token names, and the token's expiry time. Raises
+        Unauthenticated token_expired or token_invalid.
 
         `seconds_waited` is the time that the call has waited in this service: the token counts as
-        ended only if it had ended when the call arrived.
+        expired only if it had expired when the call arrived.
         """
         registry = jwt.JWTClaimsRegistry(
             # Not rounded to seconds, since a token lives for only a few seconds; the library only
@@ -217,7 +217,7 @@ class Verifier:
 
     def subject(self, token: str) -> str:
         """Returns the caller's id in a token; "" if the token's signature is not valid. Checks
-        neither the audience nor the end of the token, so the result proves nothing about a call.
+        neither the token's audience nor its expiry, so the result proves nothing about a call.
         """
         try:
             return str(self._verified_claims(token)["sub"]) if token else ""

@@ -261,7 +261,7 @@ class PageTokens:
     """Makes and reads page tokens: cursors after which the next page begins.
 
     A token is valid for the rpc and the filters of the previous page. It is sealed, because it
-    stands in addresses (histories, logs of proxies) and the sort key of the page's last row may be
+    appears in URLs (browser histories, proxy logs), and the sort key of the page's last row may be
     a name. Equal pages have equal tokens, on which the ETag of a list depends.
     """
 
@@ -389,7 +389,7 @@ def _text(token: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """Returns the bytes of a token. Raises ValueError if it has none or is too long."""
+    """Returns the bytes of a token. Raises ValueError if it is malformed or too long."""
     if len(text) > _LONGEST_TOKEN:
         raise ValueError
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

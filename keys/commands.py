@@ -26,9 +26,9 @@ from keys.sealing import Keyring
 # Seconds after which each running process seals with a new key: twice the interval at which the
 # process looks for a new key.
 _SWITCH_SECONDS = 4.0
-# Seconds for which the newest key must have existed before older keys may be destroyed. With
-# --at-once, all processes have noticed the newest key by then. Without it, all copies of the
-# database from before that key have expired, too.
+# Minimum age of the newest key, in seconds, before older keys may be destroyed. After a minute
+# (--at-once), all processes have noticed the newest key. After a day, all copies of the database
+# from before that key have expired, too.
 _NOTICE_SECONDS, _COPY_SECONDS = 60.0, 24 * 3600.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
@@ -157,7 +157,7 @@ def add_to(
 
 
 def explain(refusal: Refusal) -> str:
-    """Returns what a command prints about a refusal: what is away, or the reason."""
+    """Returns what a command prints about a refusal: which part is unavailable, or the reason."""
     if isinstance(refusal, Unavailable):
         return refusal.cause or f"the database does not answer ({refusal.reason})"
     return refusal.reason

@@ -31,7 +31,7 @@ it and joins again; longer, and therefore fewer, polls make that rarer.
 class Broker:
     """Watches the broker.
 
-    `cluster_id` is None while no cluster responds; another id means that the broker has lost its
+    `cluster_id` is None while no cluster responds; a new id means that the broker has lost its
     state. A broker that responds may still fail (a deleted topic, a broken partition), so the parts
     that use the broker report success and failure, each under its own name (`user`).
     """

@@ -271,8 +271,8 @@ def register(tx: Transaction, consumer: str, epoch: int) -> bool:
 
 def has_nothing_to_do(tx: Transaction, consumer: str) -> bool:
     """Returns True if no fact and no unreadable record of this consumer waits, and its own store
-    has not been restored since the consumer last requested all facts. One statement, since it runs
-    at rest.
+    has not been restored since the consumer last requested all facts. Sends only one statement,
+    since it runs even while nothing happens.
     """
     row = tx.execute(
         "SELECT relay.store = found.store AND EXISTS"

@@ -345,8 +345,8 @@ class Consumer:
         self._group = group
         self._assigned_at = time.monotonic()
         self._membership = _Membership()
-        # the partitions of which the broker has deleted unread records, each with the offset of its
-        # first remaining record
+        # the offset of the first remaining record, for each partition in which the broker has
+        # deleted unread records
         self._first_offsets = dict[TopicPartition, int]()
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(
@@ -397,12 +397,12 @@ class Consumer:
         return self._membership.joined
 
     def find_deleted(self) -> set[str]:
-        """Returns the topics of which the broker has deleted records that this group had not read,
+        """Returns the topics in which the broker has deleted records that this group had not read,
         because the group was away for longer than records are kept.
 
-        Looks at each partition once after it was assigned. Call it after a poll and before the
-        commit of its records, and `skip_deleted` once the facts have been requested again. Raises
-        BrokerLost.
+        Looks at each partition once after it was assigned. Call this method after a poll, before
+        its records are committed; call `skip_deleted` once the facts have been requested again.
+        Raises BrokerLost.
         """
         if new := self._membership.new_partitions:
             with _raising_broker_lost():
@@ -420,8 +420,8 @@ class Consumer:
         }
 
     def skip_deleted(self) -> None:
-        """Commits the offsets after the deleted records, which are then not found again. Raises
-        BrokerLost.
+        """Commits the offsets after the deleted records, so that `find_deleted` does not find them
+        again. Raises BrokerLost.
         """
         with _raising_broker_lost():
             self._consumer.commit(
@@ -435,8 +435,8 @@ class Consumer:
     def commit(self, records: Sequence[ReceivedRecord]) -> None:
         """Commits the offsets after these records.
 
-        Raises BrokerLost, including when another member has taken the partition over; then the
-        records are read again.
+        Raises BrokerLost, also if another member has taken the partition over; that member then
+        reads the records again.
         """
         ends = {
             TopicPartition(

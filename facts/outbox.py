@@ -214,7 +214,7 @@ def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
 
 
 def knows(tx: Transaction, fact: Fact) -> bool:
-    """Returns True if the outbox contains this very fact, not another fact with its version."""
+    """Returns True if the outbox contains this very fact, and not just a fact of its version."""
     row = tx.execute(
         "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s"
         " AND time = %s",

@@ -39,8 +39,8 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-# The time between two looks at the database while nothing waits, as far as this process knows.
-# Another process may have left waiting facts, and this service's own store may have been restored.
+# The time between two looks at the database while this process knows of nothing that waits. Another
+# process may have left waiting facts, and this service's own store may have been restored.
 _REST = timedelta(minutes=1)
 _MAX_TOGETHER = 100  # maximum number of facts that one transaction applies
 _MAX_SWEPT = 100  # maximum number of subjects in one sweep; topics are read between two sweeps
@@ -81,7 +81,7 @@ class Subscriber:
         self._swept_at = self._requested_at = clock.now() - _LONGEST_PATIENCE
         self._patience = _FIRST_PATIENCE
         self._handling = False  # a handler was called in the current transaction
-        self._anything_waits = True  # facts or dead letters, as far as is known
+        self._anything_waits = True  # whether facts or dead letters may be waiting
         # (topic, key) of unreadable records since the last request
         self._doubtful_subjects: set[tuple[str, str]] = set()
         self._loop = Loop(f"subscriber-{name}", self._work, waits_for=(BrokerLost,))
@@ -405,7 +405,7 @@ class Subscriber:
     def _request_missing(self) -> None:
         """Requests missing facts from the services that published them, and requests all facts
         after this service's own store was restored from a copy. While nothing waits, first checks
-        with one statement whether there is anything to do, since another process may have left it.
+        with one statement whether another process has left anything to do.
         """
         now = self._clock.now()
         is_idle = not self._anything_waits

@@ -19,7 +19,7 @@ database knows a newer key.
 _TEXT = "these are the keys"
 _FINGERPRINT = -1  # the number under which the fingerprint of the text is stored
 _EVERY = 60.0  # seconds between two checks
-# Seconds between two checks while there is a problem: the interval at which the process reads it.
+# Seconds between two checks while there is a problem: as often as the process reads `problem`.
 _RETRY_WRONG = 0.2
 
 

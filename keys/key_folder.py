@@ -45,7 +45,7 @@ def create(directory: Path, services: Sequence[str], *, sealing: bool = True) ->
     restore a first key that was replaced or retired.
 
     `sealing` is False if a key service holds the sealing keys. Raises FileNotFoundError if only the
-    private half of a pair was lost: nobody who has the old public half would believe the signatures
+    private half of a pair was lost: nobody who has the old public half would accept the signatures
     of a new pair.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,8 +82,8 @@ def signing(directory: Path, name: str) -> OKPKey:
 
 
 def is_mixed(private: Path) -> bool:
-    """Returns whether the public half beside this private half belongs to another pair, so that
-    nobody would believe the signatures of the private half. A half that can't be read is reported
+    """Returns True if the public half beside this private half belongs to another pair: nobody
+    would then accept the signatures of the private half. A half that can't be read is reported
     when it is used.
     """
     try:
@@ -213,7 +213,7 @@ def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
     """Returns what `read` returns for each name. The names must be sorted, oldest first.
 
     Leaves out keys that a rotation has deleted since the names were listed. Raises
-    FileNotFoundError if the newest key is missing, which a rotation never deletes.
+    FileNotFoundError if the newest key, which a rotation never deletes, is missing.
     """
     keys = []
     for name in names:
@@ -419,7 +419,7 @@ def _read_pair_half(file: Path) -> OKPKey:
 
 
 def _no_key(file: Path) -> OSError:
-    """Returns an error that names the file, also when the error ends the process."""
+    """Returns an error with the file's name, which is printed if the error ends the process."""
     return OSError(errno.EINVAL, "the file holds no key", str(file))
 
 

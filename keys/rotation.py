@@ -39,8 +39,8 @@ def count_older(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColum
 
 
 def count_keyless(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
-    """Returns the number of rows that are sealed with none of the current keys, e.g. because a
-    copy from before the retirement of their key was restored.
+    """Returns the number of rows that are sealed with none of the current keys, e.g. after a
+    restore of a copy that was made before their key was retired.
     """
     return _count_others(tx, keyring.marks, columns)
 

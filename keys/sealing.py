@@ -192,8 +192,8 @@ class Keyring(SealingKey):
         return hmac.digest(self._hash(purpose.encode()), value, hashlib.sha256)
 
     def seal_deterministic(self, value: bytes, purpose: str, context: bytes) -> bytes:
-        """Returns a value, sealed for its purpose and context (AES-SIV): equal if both and the
-        value are equal. The key stays when keys change.
+        """Returns a value, sealed for its purpose and context (AES-SIV); the result is the same
+        each time. The key for it stays when the sealing keys change.
         """
         return AESSIV(self._hash(purpose.encode())).encrypt(value, [context])
 

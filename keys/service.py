@@ -44,7 +44,7 @@ _Answer = TypeVar("_Answer")
 _PATIENCE = 2.0  # seconds that a call waits for another call to end
 _RETRY_PAUSE = 1.0  # minimum seconds between two tries to open a session
 _TAG_BITS = 128
-# Maximum number of cached hashes of purposes. The names of one organisation are one purpose.
+# Maximum number of cached hashes of purposes. Each organisation's names are a separate purpose.
 _MAX_PURPOSES = 4096
 _ONE_CALLER = threading.RLock()  # one for all objects, since the module is loaded once per process
 _HIDDEN = {

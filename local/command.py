@@ -60,7 +60,7 @@ class Stop(BaseException):
     "--calm",
     default=CALM,
     show_default=True,
-    help="A part that has run for so many seconds is restarted without a pause if it dies.",
+    help="A part that dies after at least this many seconds is restarted without a pause.",
 )
 @click.option(
     "--workers",

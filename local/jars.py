@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 HOME = Path(sys.prefix) / "jars"
-"""Holds the jars of this environment and the files built from them: one folder for each content of
+"""Holds the jars of this environment and the files built from them: one folder for each version of
 a lock file.
 """
 

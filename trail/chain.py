@@ -49,8 +49,8 @@ _CHUNK = 10_000  # rows that are in memory at once
 
 
 def first_marked_sequence(tx: Transaction) -> int | None:
-    """Returns the first sequence at which a row, and every later row, must have a mark; None if no
-    row needs a mark yet.
+    """Returns the sequence from which on every row must have a mark; None if no row needs a mark
+    yet.
 
     Rows that were written before the update to a version with marks have none.
     """

@@ -1,7 +1,8 @@
 """`python -m bench [PART]`: starts a stack of its own, measures, and prints a table.
 `python -m bench compare REV [PART]` measures two commits alternately (bench/compare.py).
 
-Each part waits until the stack is silent and the machine is at rest, and fails if that takes long.
+Each part waits until the stack is silent and the machine is at rest; it fails if that takes too
+long.
 The figures are written to var/bench.json. If only one part is measured, the figures of the other
 parts stay there.
 """

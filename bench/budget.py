@@ -194,7 +194,7 @@ class Counting:
             self._lives.run_one()
             self._search()
             self._open_today()
-        # The effects of the work are not idle: heads of the trails are published once a minute.
+        # Waits for the effects of this work: heads of the trails are published once a minute.
         time.sleep(MINUTE + 5)
         self._idle = self._recording.rest()
         self._lines: Table = {}

@@ -64,7 +64,7 @@ def search(stack: LocalStack) -> dict[str, float]:
 
 
 def page(stack: LocalStack) -> dict[str, float]:
-    """Measures the page Today."""
+    """Measures the Today page."""
     with requests.Session() as session:
         sign_in(session, stack, "albergue@lunanueva")
         return _percentiles(

@@ -34,7 +34,7 @@ from tests.parts.stories import NEED
 
 DEADLINE = 5.0  # seconds, as the gateway's
 _RENEW = 1.0  # seconds after which a token is renewed
-_PAUSE = 0.002  # seconds between two checks of which calls are due in an open crowd
+_PAUSE = 0.002  # seconds between two checks for due calls in an open crowd
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Caller:
             await self.renew()
 
     async def call(self, rpc: str, request: Any) -> Any:
-        """Makes a call in the caller's name."""
+        """Makes a call with the caller's token."""
         return await getattr(self.referrals, rpc)(
             request, timeout=DEADLINE, metadata=(("authorization", f"Bearer {self._token}"),)
         )
@@ -139,7 +139,7 @@ class Grpc:
 
 
 class Rest:
-    """A connection to the gateway that lists referrals."""
+    """Lists referrals over one connection to the gateway."""
 
     def __init__(self, task: Task, key: str) -> None:
         address = urlsplit(task.gateway)
@@ -240,7 +240,7 @@ class Crowd:
 
     async def _run_open(self) -> None:
         under_way, started_count = set[asyncio.Task[None]](), 0
-        # REST uses the latest free connection, as a pool does; the callers by gRPC take turns
+        # REST uses the connection that was freed last, as a pool does; gRPC callers take turns
         callers = self._free_callers
         put_back = callers.appendleft if self._task.kind == "rest" else callers.append
 

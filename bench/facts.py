@@ -123,7 +123,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
 
 
 def measure_relay(stack: LocalStack) -> list[Measurement]:
-    """Measures the rate at which FACTS facts that enter the outbox at once are published."""
+    """Measures how fast FACTS facts are published if they enter the outbox all at once."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
         with database.transaction():
@@ -161,8 +161,8 @@ def bare_producer(bootstrap: str, payload: bytes) -> float:
     )
     try:
         begin = time.perf_counter()
-        # The topic is that of replay requests: every service ignores a key that is no topic's
-        # name.
+        # The topic is that of replay requests: every service ignores a key that is not the name of
+        # a topic.
         futures = [
             producer.send("enlace.replays.v1", key=b"bench-%d" % n, value=payload * 2)
             for n in range(FACTS)

@@ -104,7 +104,7 @@ def measure(
         Measurement(
             "clocks_due_10k_s",
             median(seconds),
-            f"{due:,} referrals of which a clock is due at once, beside {sizes[-1]:,} ended ones,"
+            f"{due:,} referrals with a clock that is due at once, beside {sizes[-1]:,} ended ones,"
             f" until the last has fired; the most urgent first; median of {spread(seconds)}",
         )
     ]
@@ -196,7 +196,7 @@ class Network:
             )
 
     def today(self) -> None:
-        """Makes the requests that a desk's page Today makes to the referrals service."""
+        """Makes the requests that a desk's Today page makes to the referrals service."""
         stub, box = self._desk.referrals, pb.BOX_MINE
         stub.ListReferrals(
             pb.ListReferralsRequest(

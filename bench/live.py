@@ -1,4 +1,4 @@
-"""The processor time that it costs to serve 200 sessions that keep the page "Today" open: 20 people
+"""The processor time that it costs to serve 200 sessions that keep the Today page open: 20 people
 with ten sessions each.
 
 The cost is measured while nothing happens, and while one referral a second is sent.

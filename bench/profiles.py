@@ -1,8 +1,8 @@
 """`make profile`: the processor time of a transition by process and thread, and a flame graph of
 each service (py-spy) in build/profile.
 
-The time that the threads take while nothing happens is subtracted. The flame graphs are of a second
-run, since py-spy pauses the processes that it examines.
+The time that the threads take while nothing happens is subtracted. The flame graphs come from a
+second run, since py-spy pauses the processes that it examines.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _dump(pid: int) -> list[dict[str, Any]]:
     )
     if process.returncode:
         raise click.ClickException(
-            f"py-spy can't attach, it needs root or CAP_SYS_PTRACE: {process.stderr.strip()}"
+            f"py-spy can't attach (it needs root or CAP_SYS_PTRACE): {process.stderr.strip()}"
         )
     threads: list[dict[str, Any]] = json.loads(process.stdout)
     return threads

@@ -1,4 +1,4 @@
-"""Silence, without which a figure proves nothing, since the stack is busy with earlier work.
+"""Waits for silence: a figure proves nothing while the stack is busy with earlier work.
 
 A stack is silent if no fact waits to be published or applied, and its processes are at rest. Each
 measurement waits for silence, and fails rather than print a figure of a busy stack.
@@ -51,7 +51,7 @@ def _activity(stack: LocalStack) -> str:
     if waiting_count:
         return f"{waiting_count} records wait for their consumers"
     if (percent := 100 * cores_used(stack, _LOOK)[0]) > AT_REST:
-        return f"it takes {percent:.0f} % of a core, not {AT_REST:g} % at most"
+        return f"it takes {percent:.0f} % of a core, more than {AT_REST:g} %"
     return ""
 
 
@@ -95,4 +95,4 @@ def wait_for_machine(at_rest: float, patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while (percent := busy_percent()) > at_rest:
         if time.monotonic() > end:
-            raise Busy(f"the processors are busy: {percent:.0f} %, not {at_rest:g} % at most")
+            raise Busy(f"the processors are busy: {percent:.0f} %, more than {at_rest:g} %")

@@ -16,7 +16,7 @@ from keys import key_folder
 from tests.parts.local_stack import LocalStack
 from trail import chain
 
-# the head's row has CHUNK versions until its transaction ends, and each update passes over them
+# a transaction creates CHUNK versions of the head, and each update has to skip the earlier ones
 ROWS, CHUNK = 100_000, 500
 
 

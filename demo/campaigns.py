@@ -1,6 +1,6 @@
 """The helpline's campaign, with fixed placement codes.
 
-Two of the demo's callers quote one of these codes each.
+Two of the demo's callers each quote one of these codes.
 """
 
 from datetime import datetime, timedelta

@@ -80,8 +80,8 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     add_story = builder.add_story
     m, h, d = _minutes, _hours, _days
 
-    def accept_step(ago: timedelta, first: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
-        return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": first}
+    def accept_step(ago: timedelta, contact: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
+        return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": contact}
 
     # From the line: one referral must be answered in minutes, one is being decided, one has a
     # health deadline, and one is accepted.

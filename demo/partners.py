@@ -116,8 +116,8 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
             areas(),
             now - (_OLD_CONFIRMATION_AGE if room.age_hours >= _OLD_HOURS else _CONFIRMATION_AGE),
         )
-    figure = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
-    service.set_capacity(figure, now - timedelta(hours=room.age_hours))
+    capacity = Capacity(Intake(room.intake), room.available, room.maximum, room.unit)
+    service.set_capacity(capacity, now - timedelta(hours=room.age_hours))
     return service
 
 

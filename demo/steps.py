@@ -34,8 +34,8 @@ def fill_each(
 def retry(task: str, act: Callable[[], Result], patience: float = PATIENCE) -> Result:
     """Calls `act` until it succeeds, and returns the result.
 
-    Repeats the call while the database is late, full or unavailable, or if another process changed
-    the same row. Exits with a message after `patience` seconds.
+    Repeats the call while the database is too slow, full or unavailable, or if another process
+    changed the same row. Exits with a message after `patience` seconds.
     """
     tries = Retrying(
         retry=retry_if_exception_type(_TRANSIENT),

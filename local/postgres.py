@@ -223,8 +223,8 @@ class Postgres:
         return Login("postgres", self._password_file.read_text().strip())
 
     def ensure(self, database: str, owner: Login, app: Login) -> None:
-        """Creates whatever is missing of these: the database, the role that owns and migrates it,
-        and the plain role that works in it. Sets the passwords of both roles.
+        """Creates the database, the role that owns and migrates it, and the plain role that works
+        in it, unless they exist. Sets the passwords of both roles.
         """
         self.run(
             _ENSURE,
@@ -280,9 +280,9 @@ class Postgres:
         return Reserve(self._data().parent / "reserve")
 
     def _set_read_only(self, is_full: bool) -> None:
-        """Sets or clears read-only mode in postgresql.auto.conf, unless the file can't be written.
-        The server reads this file at its start and at SIGHUP; the mode applies to transactions that
-        begin later.
+        """Sets or clears read-only mode in postgresql.auto.conf; does nothing if the file can't be
+        written. The server reads this file at its start and at SIGHUP; the mode applies to
+        transactions that begin later.
         """
         with contextlib.suppress(OSError):
             (self._data() / "postgresql.auto.conf").write_text(_READ_ONLY if is_full else "")

@@ -39,7 +39,7 @@ class StackFailure(Exception):
 
 @dataclass(frozen=True)
 class Account:
-    """The system account of a child; only root can choose another account than its own."""
+    """The system account of a child; only root can choose an account other than its own."""
 
     uid: int
     gid: int

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from local.process import Child, Process, StackFailure, tie_to_parent
 
-# The modules that import the libraries of more than one process; the last makes the template.
+# The modules that import the libraries that several processes use; the last one makes the template.
 SHARED = (
     "runtime.commands",
     "runtime.service",
@@ -31,8 +31,8 @@ SHARED = (
     "chassis.public_holidays",
     "local.template",
 )
-# Seconds after which the template is killed if it starts no process, or does not report that a
-# process which was killed has ended; long, for a machine with a load of 40.
+# Seconds after which the template is killed if it starts no process, or does not report the end of
+# a killed process; long enough for a machine with a load of 40.
 START_LIMIT = 120.0
 REPORT_LIMIT = 30.0
 _FORKS = sys.platform == "linux"

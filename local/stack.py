@@ -23,8 +23,8 @@ from typing import IO
 # This process forks while gRPC's threads run. The children exec another program at once, so gRPC
 # needs no fork support.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
-# glibc gives each thread that allocates an arena of its own, up to eight per processor; with two in
-# all, the parts take 10 MB less.
+# glibc creates an arena for each thread that allocates memory, up to eight per processor; with two
+# in all, the parts take 10 MB less.
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 os.environ["PYTHONUNBUFFERED"] = "1"  # the parts write their logs at once
 
@@ -42,8 +42,8 @@ HOST = "127.0.0.1"
 IMPORTED = time.monotonic()
 # Seconds within which a part must respond to a check. Other parts are not restarted meanwhile.
 RESPONSE_LIMIT = 3.0
-# Seconds after which a service that is not ready yet must respond to checks; long, for a machine
-# with a load of 40.
+# Seconds after which a service that is not ready yet must respond to checks; long enough for a
+# machine with a load of 40.
 START_LIMIT = 120.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
 # loop, up to twelve for listening and checks, and some for operators.

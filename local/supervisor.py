@@ -25,7 +25,7 @@ EXAMINE = 5.0  # seconds between two checks of a running part
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # number of deaths, before a part was ever ready, that makes the start fail
+LIMIT = 4  # deaths of a part that was never ready after which the start fails
 
 
 @dataclass
@@ -35,7 +35,8 @@ class Part:
 
     Parts of a higher level are stopped earlier. `works` checks a running part; a part that fails
     the check for too long is killed and restarted. A part that is not ready is checked, too, once
-    its start has taken `start_limit` seconds; None: never, for a part that may recover for hours.
+    its start has taken `start_limit` seconds; None means never, since the recovery of some parts
+    may take hours.
     """
 
     name: str

@@ -67,7 +67,7 @@ PARTS = {
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
     default=FILE,
-    help="The file to which the figures are written, as JSON.",
+    help="Write the figures to this file, as JSON.",
 )
 @click.option(
     "--at-rest",

@@ -319,7 +319,7 @@ def write(table: Mapping[str, Costs], page: Path = PAGE) -> None:
 
 @click.command(help="Count what steps and calls cost, print it, and write it into docs/figures.md.")
 @click.option(
-    "--keep", type=click.Path(path_type=Path), help="The file in which all transactions are stored."
+    "--keep", type=click.Path(path_type=Path), help="Keep all recorded transactions in this file."
 )
 def main(keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The time that a fact takes from its commit to a partner's system, and the rate at which facts go
+"""The time that a fact takes from its commit to a partner's system, and how many facts a second go
 from the outbox into the broker.
 """
 

@@ -122,7 +122,7 @@ def _ratio(name: str, networks: Sequence[Network]) -> Measurement:
         )
     first_rounds = networks[0].durations[name]
     method = (
-        f"{len(first_rounds)} rounds by turns of {len(first_rounds[0])} times at each size beside"
+        f"{len(first_rounds)} alternating rounds of {len(first_rounds[0])} at each size, beside"
         f" {LIVE_COUNT:,} live ones; p99 (p50) in ms: {', '.join(texts)} ended referrals"
     )
     return Measurement(f"growth_{name}_p99", median(p99[-1]) / median(p99[0]), method)

@@ -46,7 +46,7 @@ CALLERS = (4, 8, 16)  # numbers of callers in the runs that find the peak
 PEAK_SECONDS, SECONDS = 6.0, 20.0
 WARM_UP_SECONDS = 3.0  # first seconds of a run, not counted: connections open, and the queue fills
 MAX_CALLS = 450  # maximum number of calls under way at once in a process
-NORMAL_FACTOR = 1.5  # multiple of a step's usual time up to which the step counts as normal
+NORMAL_FACTOR = 1.5  # a step counts as normal up to this multiple of its usual time
 PATIENCE = 30.0  # seconds for the stack to be normal again
 _SCOPES = (
     contract_pb2.SCOPE_PEOPLE_READ,

@@ -150,7 +150,7 @@ def table(times: Times, at_least: float = 0.02) -> str:
             for (owner, name), value in sorted(times.items(), key=lambda item: -item[1])
             if owner == part and value >= at_least
         ]
-    return "\n".join([*lines, f"{sum(parts.values()):8.2f} ms  in all"])
+    return "\n".join([*lines, f"{sum(parts.values()):8.2f} ms  in total"])
 
 
 @click.command(help="Show the processor time of a transition, and draw flame graphs.")

@@ -1,4 +1,4 @@
-"""The trail: the speed at which its chain is recomputed and the marks of its rows are checked."""
+"""The trail: how fast its chain is recomputed, with a check of the marks of its rows."""
 
 from __future__ import annotations
 

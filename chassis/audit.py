@@ -246,8 +246,8 @@ def search(
 
 
 def head(tx: Transaction) -> Head:
-    """Returns the last row's sequence and hash, from the table that holds them apart from the
-    trail; NO_HEAD if that table is empty.
+    """Returns the last row's sequence and hash, which a separate table holds; NO_HEAD if that table
+    is empty.
     """
     row = tx.execute("SELECT sequence, hash FROM audit_head").fetchone()
     return Head(row["sequence"], bytes(row["hash"])) if row else NO_HEAD

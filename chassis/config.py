@@ -35,7 +35,7 @@ class Settings:
         """Returns the value of a setting, or the contents of the file that NAME_FILE names.
 
         With `optional_file` the file may be missing, like the file of an optional Secret in a
-        cluster; the value of the setting itself then counts.
+        cluster; the value of the setting itself is then used.
         """
         file = self.env.str(f"{name}_FILE", None)
         if file and not (optional_file and not Path(file).exists()):
@@ -75,7 +75,7 @@ class Settings:
         """Returns a setting that is one of the allowed words, or its default."""
         word = self.text(name, default)
         if word not in {*allowed, default}:
-            self.refuse(f"{name} is none of {', '.join(allowed)}")
+            self.refuse(f"{name} is not one of {', '.join(allowed)}")
         return word
 
     def pairs(self, name: str) -> dict[str, str]:

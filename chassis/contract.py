@@ -1,5 +1,5 @@
 """Reads the options of rpcs in the .proto files: who may call an rpc, whether the trail records its
-calls, and the reasons for which it may refuse a call.
+calls, and the reasons that it may give for refusing a call.
 
 The options are declared in protos/contract/v1/contract.proto. They are looked up by name, since the
 chassis imports no message of the project.
@@ -110,8 +110,8 @@ def _read(method: MethodDescriptor) -> Rules:
 
 @cache
 def refusals(method: MethodDescriptor) -> frozenset[str]:
-    """Returns all reasons for which an rpc may refuse a call: the common reasons, and the reasons
-    that its .proto adds.
+    """Returns all reasons that an rpc may give for refusing a call: the common reasons, and the
+    reasons that its .proto adds.
     """
     return _reasons(method)
 

@@ -58,7 +58,7 @@ _FIRST_RESPONSE = 2.0
 # Seconds that `autocommit` may take to get a connection and run the first statement.
 _AUTOCOMMIT_LIMIT = _POOL_TIMEOUT + _FIRST_RESPONSE
 _WAKE = 5.0  # seconds after which a waiting thread looks at its connection
-_GRACE = 0.5  # seconds after a transaction's time limit in which it can still be rolled back
+_GRACE = 0.5  # seconds for a rollback after a transaction's time limit
 # Maximum seconds that one exchange on a background loop's own connection may take; must be below
 # chassis.supervisor.LIMIT.
 _DEDICATED_LIMIT = 30.0
@@ -215,7 +215,7 @@ class Database:
         max_size: int = 20,
         marker: "Marker | None" = None,
     ) -> None:
-        """`view_of` returns the view of a caller, a word of the service's row-level security
+        """`view_of` returns the caller's view, a word for the service's row-level security
         (enlace.view); by default it is empty.
 
         The service itself (SYSTEM) always has the view `system`. `marker` computes the marks of the

@@ -3,9 +3,9 @@ before the secret is compared.
 
 A guess counts against the account and against the address it comes from. If a worker at a member's
 desk makes the guess on behalf of the account's owner, the guess counts instead against a budget of
-the account at that desk, which strangers cannot use up. A device from which the right secret was
-given once has a budget of its own, so that other people's guesses do not lock its owner out (OWASP
-calls this device cookies).
+the account at that desk, which strangers cannot use up. A device that once gave the right secret
+has a budget of its own, so that other people's guesses do not lock its owner out (OWASP calls this
+device cookies).
 
 With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
 the account's budget is used up, an address that never guessed wrong has another budget, so

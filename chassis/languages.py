@@ -1,4 +1,4 @@
-"""Languages in which people read Enlace, in one table.
+"""The languages of Enlace, in one table.
 
 In the code, texts are written in Spanish. The Spanish text is the id of its translations in the
 catalogues of all other languages (chassis/words.py).

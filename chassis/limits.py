@@ -21,7 +21,7 @@ from chassis.tokens import NOBODY, Caller
 # backlog.
 WINDOW = 2
 DEVICE_LIFETIME = timedelta(days=180)
-"""How long a device is remembered after the right secret was given from it (chassis.guesses)."""
+"""How long a device is remembered after it gave the right secret (chassis.guesses)."""
 # Maximum number of callers that are remembered. Beyond that number, callers with a full quota are
 # forgotten first, and then those whose last call is oldest, until half of the maximum are left.
 _MAX_CALLERS = 20_000

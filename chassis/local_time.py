@@ -1,8 +1,8 @@
 """Local days and hours of places in the region, by ISO 3166 codes.
 
 Limitations: in the United States, Mexico, Ecuador and Spain, which have several zones, only the
-subdivision decides the zone of a place, and a subdivision with two zones gets the zone in which
-most of its people live.
+subdivision decides the zone of a place, and a subdivision with two zones gets the zone of most of
+its people.
 """
 
 from datetime import date, datetime

@@ -59,11 +59,11 @@ ERASURES_AWAITED = Gauge(
 )
 LOOP_TURN_AGE = Gauge(
     "enlace_loop_turn_age_seconds",
-    "Time since the last turn of a background loop began; the time of a wait does not count.",
+    "Time since the last turn of a background loop began; waits do not count.",
     ["loop"],
 )
 LOOP_WELL = Gauge(
-    "enlace_loop_well", "1 while a background loop runs or waits for a part that is away.", ["loop"]
+    "enlace_loop_well", "1 while a background loop runs or waits for an unavailable part.", ["loop"]
 )
 ROWS_PUT_ASIDE = Counter(
     "enlace_rows_put_aside_total",

@@ -106,7 +106,7 @@ class Servicer:
         )
 
     def use_limits(self, limits: "Limits") -> None:
-        """Replaces the limits by limits that all servicers of a server share."""
+        """Replaces the limits with limits that all servicers of a server share."""
         self._limits = limits
 
     def use_addresses(self, addresses: AddressReader | None) -> None:
@@ -449,8 +449,8 @@ def check_right(caller: Caller, rules: contract.Rules, now: datetime) -> None:
 
 
 def _end(context: grpc.ServicerContext) -> float:
-    """Returns the time at which the call must end, as a time of time.monotonic(). The caller's
-    deadline counts from the arrival of the call, not from when a thread was free.
+    """Returns when the call must end, as a time of time.monotonic(). The caller's deadline counts
+    from the arrival of the call, not from when a thread was free.
     """
     remaining = context.time_remaining()
     return time.monotonic() + (_DEADLINE if remaining is None else min(remaining, _DEADLINE))

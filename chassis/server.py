@@ -162,8 +162,8 @@ class _SameThreadExecutor(ThreadPoolExecutor):
 
 
 class Door(grpc.ServerInterceptor):
-    """Assigns each call to the lane of its caller, and refuses a call for which its pool has no
-    room.
+    """Assigns each call to the lane of its caller, and refuses calls that do not fit into their
+    pool.
 
     A refusal costs little. The request is not read, and the token is not read if there is no room
     for any call. The thread that receives all calls sends the refusal. It is counted, but neither

@@ -108,7 +108,7 @@ KINDS = {
         Kind("PAGE_TOKEN", 2000, r"^[A-Za-z0-9_-]*$", long="malformed"),
     )
 }
-# Kinds by the end of a field's name; the first match counts.
+# Kinds by the end of a field's name; the first match wins.
 _KINDS_BY_ENDING = (
     ("request_id", "REQUEST_ID"),
     ("page_token", "PAGE_TOKEN"),

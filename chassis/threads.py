@@ -1,4 +1,4 @@
-"""The turns in which the threads of a process hold Python's lock."""
+"""Limits how long a thread holds Python's lock while other threads wait for it."""
 
 import sys
 

@@ -4,7 +4,7 @@ line carries it as `trace_id`.
 The trace id (32 hexadecimal digits) is the one in the caller's `traceparent`, or else the request's
 own id. It travels between processes as the W3C's `traceparent`, in the metadata of a call and in
 the header of a fact. In a database, columns named `trace` hold it. A consumer's statements
-pass it explicitly, since each fact of a batch has its own; other rows take it from the transaction
+pass it explicitly, since each fact of a batch has its own; elsewhere it comes from the transaction
 (chassis.db sets it there). Work that no request causes, such as the handling of a passed deadline,
 has no trace id.
 """

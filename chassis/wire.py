@@ -262,7 +262,7 @@ class PageTokens:
 
     A token is valid for the rpc and the filters of the previous page. It is sealed, because it
     appears in URLs (browser histories, proxy logs), and the sort key of the page's last row may be
-    a name. Equal pages have equal tokens, on which the ETag of a list depends.
+    a name. Equal pages have equal tokens; the ETag of a list depends on that.
     """
 
     def __init__(self, keyring: Keyring) -> None:
@@ -396,8 +396,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _filters(request: Message) -> bytes:
-    """Returns the parts of a request to which a token is bound: the rpc (by the name of its
-    request message) and the filters, without the token, the page size, and times.
+    """Returns the parts of a request that a token is bound to: the rpc (by the name of its request
+    message) and the filters, without the token, the page size, and times.
     """
     filters = type(request)()
     filters.CopyFrom(request)

@@ -33,7 +33,7 @@ NAME = "referrals"
 def begin(database: Database, network: Network, now: datetime) -> datetime:
     """Writes the campaign and the figures, unless an earlier run has written them.
 
-    Returns the time to which all other times are relative: `now`, or the start of an earlier run.
+    Returns the time that all other times are relative to: `now`, or the start of an earlier run.
     """
     with database.transaction(SYSTEM, timeout=30) as tx:
         first_run_time = campaigns.begin_time(tx)

@@ -168,7 +168,7 @@ class Story:
         return self
 
     def withdraw_consent(self, time: datetime) -> Story:
-        """Withdraws, as the person, the consent on which the referral is based."""
+        """Withdraws the consent for the referral, as the person."""
         self._advance_to(time)
         self.withdraw_time = time
         self.referral.withdraw_consent(

@@ -40,7 +40,7 @@ class Broker:
         self, settings: ServiceSettings, topics: Sequence[str], *, patience: float = 10.0
     ) -> None:
         """`patience` is the number of seconds of failures after which the broker counts as
-        unusable; it exceeds the time in which clients reconnect.
+        unusable: more than clients need to reconnect.
         """
         # The pause is short, so that a broker that is back is noticed soon.
         self.loop = Loop("broker", self._watch, waits_for=KAFKA_ERRORS, longest_pause=0.5)

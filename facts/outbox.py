@@ -118,7 +118,7 @@ class Batch:
 
 
 def current_round(tx: Transaction) -> int:
-    """Returns the round in which facts are published now."""
+    """Returns the current round."""
     row = tx.execute("SELECT round FROM relay").fetchone()
     assert row is not None, "the migration writes the only row"
     return int(row["round"])
@@ -208,7 +208,7 @@ def offsets(tx: Transaction) -> dict[int, int]:
 
 
 def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
-    """Records offsets up to which this store knows all records."""
+    """Records offsets; this store knows all records before them."""
     if offsets:
         tx.execute("UPDATE relay SET offsets = offsets || %s::jsonb", (json.dumps(offsets),))
 

@@ -35,8 +35,8 @@ ANSWER = "enlace.witness.answered.v1"
 """Type of an answer. Its subject is the id of the question, and its version is one more than the
 number of subjects that the witness stores.
 """
-# Seconds between two reads of the topic: the longest time for which only the broker has a record,
-# or for which a question waits.
+# Seconds between two reads of the topic. At most for this time, only the broker has a record, or a
+# question waits.
 _PAUSE = 5.0
 
 

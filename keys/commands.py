@@ -49,8 +49,8 @@ def add_to(
         "rotate-keys",
         help=(
             "Create a new sealing key, and rewrap with it everything that the older ones seal,"
-            " while the service runs. If it was interrupted, run it again: it continues with the"
-            " same key."
+            " while the service runs. If the command is interrupted, run it again: it continues"
+            " with the same key."
         ),
     )
     @dry_run_option

@@ -105,8 +105,8 @@ def all_verifying(directory: Path, name: str) -> dict[str, OKPKey]:
 
 
 def all_signing(directory: Path, name: str) -> list[tuple[float, OKPKey]]:
-    """Returns the private keys `name` and `name`.N, oldest first, each with the time at which its
-    public half was created.
+    """Returns the private keys `name` and `name`.N, oldest first, each with the creation time of
+    its public half.
 
     In a cluster, the gateway's folder has no public halves; the creation times of the private
     halves count instead. Raises FileNotFoundError if there is no private key.

@@ -24,7 +24,7 @@ class SealedColumn:
     table: str
     column: str
     ids: tuple[str, ...]
-    context: str  # a format string, in which {0}, {1} stand for the ids
+    context: str  # a format string; {0}, {1} stand for the ids
     # selects the rows that are sealed with the service's keys, not with another key
     where: str = "true"
 

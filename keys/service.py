@@ -82,8 +82,8 @@ class KeyService:
         }
 
     def marks(self, service: str) -> Callable[[bytes], bytes] | None:
-        """Returns the keyed hash function with which a service makes fingerprints; None if the
-        token has no key for it.
+        """Returns the keyed hash function for a service's fingerprints; None if the token has no
+        key for it.
 
         Results are cached: usually some hundreds of hashes, none of which is the key.
         """
@@ -127,8 +127,8 @@ class KeyService:
         self._seen_labels.discard(label)
 
     def made_at(self, service: str, number: int, now: float) -> float:
-        """Returns the time at which this key was created. An imported key, whose age is unknown,
-        counts as created now.
+        """Returns when this key was created. An imported key, whose age is unknown, counts as
+        created now.
         """
         identity = self._run(
             lambda session: bytes(self._key(session, _label(service, number))[Attribute.ID])

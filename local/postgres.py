@@ -30,7 +30,7 @@ from local.process import Account, Process, StackFailure, free_port, how_it_ende
 from local.reserve import Reserve
 
 HOST = "127.0.0.1"
-# The message by which a client asks whether the server speaks TLS.
+# The message of a client that asks whether the server speaks TLS.
 _SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
 
 # Small, because all parts of the stack share one machine. fsync stays on: committed data survives a

@@ -222,8 +222,8 @@ class LocalStack:
         }
 
     def _target(self, service: str) -> str:
-        """Returns the address at which calls reach a service: all of its processes that answer
-        calls, in gRPC's notation for a list.
+        """Returns the address for calls to a service: all of its processes that answer calls, in
+        gRPC's notation for a list.
         """
         addresses = [
             self.listen[name] for name, only in self.processes[service].items() if only != "loops"

@@ -1,5 +1,5 @@
-"""Turns a process that has loaded the libraries into the template from which the processes of a
-stack are forked (local.python_process). It is the last module that such a process imports.
+"""Turns a process that has loaded the libraries into the template that the processes of a stack are
+forked from (local.python_process). It is the last module that such a process imports.
 """
 
 import gc

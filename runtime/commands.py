@@ -176,8 +176,8 @@ def _verify(service: Target, witnesses: Sequence[TextIO], topic: bool, as_json: 
 @_audit.command(
     "witnesses",
     help=(
-        "Print the heads of another service's trail that this service has stored, for the"
-        " `audit verify --witnesses` of the other service."
+        "Print the heads of another service's trail that this service has stored, for the other"
+        " service's `audit verify --witnesses`."
     ),
 )
 @click.option("--of", "other", required=True, help="The other service, e.g. referrals.")

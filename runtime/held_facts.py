@@ -23,6 +23,6 @@ class HeldFacts:
     def _work(self, loop: Loop) -> None:
         while loop.turn():
             with self._database.transaction(SYSTEM) as tx:
-                is_held = dead_letters.any_held(tx)
-            self._server.set_status("facts", not is_held)
+                any_held = dead_letters.any_held(tx)
+            self._server.set_status("facts", not any_held)
             loop.wait(_EVERY)

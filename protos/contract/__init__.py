@@ -1,1 +1,1 @@
-"""The options with which the contracts of the services are annotated."""
+"""The options that annotate the contracts of the services."""

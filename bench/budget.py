@@ -90,7 +90,7 @@ class Recording:
         return lines.count("made"), lines.count("checked")
 
     def rest(self, seconds: float = MINUTE) -> Costs:
-        """Returns the costs of a time without calls, and records which loops work meanwhile.
+        """Returns the costs of a period without calls, and records which loops work meanwhile.
 
         Starts again, at most twice, if a fact was written because a deadline of the demo network
         fired.
@@ -119,7 +119,7 @@ class Recording:
         return self._costs(transactions, signatures_before)
 
     def cost_of(self, act: Callable[[], object]) -> Costs:
-        """Returns the costs of an act until all its effects are over."""
+        """Returns the costs of an act and of all its effects."""
         first, signatures_before = self.snapshot(), self.signatures()
         act()
         self.silence()

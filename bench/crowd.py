@@ -32,7 +32,7 @@ from protos.referrals.v1 import referrals_pb2_grpc
 from tests.builders import NOTHING_UNSAFE
 from tests.parts.stories import NEED
 
-DEADLINE = 5.0  # seconds, as the gateway's
+DEADLINE = 5.0  # seconds, the same as the gateway's
 _RENEW = 1.0  # seconds after which a token is renewed
 _PAUSE = 0.002  # seconds between two checks for due calls in an open crowd
 
@@ -284,7 +284,7 @@ def as_line(task: Task) -> str:
 
 
 def main() -> None:
-    """Does the task of the first line once a second line has arrived."""
+    """Reads the task from the first line, and does it once another line has arrived."""
     task = Task(**json.loads(sys.stdin.readline()))
     print(json.dumps(asyncio.run(Crowd(task).run())), flush=True)
 

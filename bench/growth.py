@@ -60,7 +60,7 @@ _NEW_VALUES = {
         "referral_id": _ID.format("referral_id"),
         "next_time": "was.next_time + interval '90 days'",
     },
-    # The copies are in nobody's stream: only new events get a place.
+    # The copies are in nobody's stream: only new events get a place there.
     "referral_events": {
         "referral_id": _ID.format("referral_id"),
         "time": "was.time + moved",

@@ -6,8 +6,8 @@ come, the memory of the largest service, and the time until a single caller's st
 quick as before.
 
 The crowds have one processor to themselves, and the stack has the others, as if the callers were on
-other machines. Otherwise crowds that make five times as many calls take processor time from the
-stack, and the fall of its rate would partly be theirs.
+other machines. Otherwise crowds that make five times as many calls would take processor time from
+the stack, and would themselves cause part of the fall of its rate.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class Behaviour:
 
     @property
     def lost_percent(self) -> float:
-        """Returns by how many percent the goodput is below the peak, or 0."""
+        """Returns how far the goodput is below the peak, in percent; 0 if it is not below."""
         return max(0.0, 100 * (1 - self.run.goodput / self.peak))
 
     def text(self) -> str:

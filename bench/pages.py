@@ -76,7 +76,9 @@ def sign_in(
 
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
-    """Returns the pages that links reach from the first page, with their text; at most PAGES."""
+    """Returns the text of the pages that can be reached by links from the first page, by path; at
+    most PAGES.
+    """
     paths, pages = ["/"], dict[str, str]()
 
     def follow(href: str, base: str) -> None:

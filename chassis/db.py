@@ -83,8 +83,8 @@ class Cursor(psycopg.Cursor[Row]):
 
 
 class Bounded(psycopg.Connection[Row]):
-    """A connection that limits each exchange to `limit` seconds and to the time `end`. It closes
-    itself when a limit is exceeded.
+    """A connection that closes itself if an exchange takes longer than `limit` seconds, or is not
+    over at the time `end`.
     """
 
     limit: float = _FIRST_RESPONSE

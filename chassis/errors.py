@@ -68,7 +68,7 @@ class Stale(Refusal):
 
 
 class Reused(Refusal):
-    """Refuses a request_id that was used with another request before."""
+    """Refuses a request_id that was already used with another request."""
 
     def __init__(self) -> None:
         super().__init__("request_id_reused")

@@ -7,7 +7,7 @@ _MAX_OPEN_FILES = 65_536  # enough for every process; some systems refuse to set
 
 def raise_limit() -> int:
     """Raises the soft limit on open files to the hard limit, but at most to _MAX_OPEN_FILES;
-    returns the limit that is then in force.
+    returns the resulting limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)

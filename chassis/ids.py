@@ -20,7 +20,7 @@ def is_id(text: str) -> bool:
 
 
 def short_code(identifier: str) -> str:
-    """Returns six characters for an id, to be said on the phone.
+    """Returns six characters for an id, to be read out on the phone.
 
     The characters are enough to tell the rows of a page apart, but two ids can have the same code.
     """

@@ -23,7 +23,7 @@ WINDOW = 2
 DEVICE_LIFETIME = timedelta(days=180)
 """How long a device is remembered after it gave the right secret (chassis.guesses)."""
 # Maximum number of callers that are remembered. Beyond that number, callers with a full quota are
-# forgotten first, and then those whose last call is oldest, until half of the maximum are left.
+# forgotten first, and then those whose last call is oldest, until half of the maximum is left.
 _MAX_CALLERS = 20_000
 # The rate of an address, as a multiple of the rate of a caller: the calls that many people make
 # without a token all come from the gateway's address.

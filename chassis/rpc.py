@@ -78,7 +78,7 @@ class Servicer:
     ) -> None:
         """Connects each rpc of `descriptor` to the method of the same name.
 
-        `check_standing` refuses a caller whose member, worker or key is known to this service as
+        `check_standing` refuses a caller whose member, worker or key this service knows to be
         suspended. `notify` is called with the rpc's name and its request after each call that
         requires a step-up, unless the call repeats a request; it runs in the call's transaction.
         """

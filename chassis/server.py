@@ -285,7 +285,7 @@ class Server:
 
     def stop(self, grace: float) -> threading.Event:
         """Accepts no new calls, gives running calls `grace` seconds, and refuses calls that wait
-        for a thread. Returns at once, with the event that is set when the last call has ended.
+        for a thread. Returns at once, with an event that is set when the last call has ended.
         """
         self.announce_stop()
         self._pool.refuse_waiting()

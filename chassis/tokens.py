@@ -31,7 +31,7 @@ GATEWAY = "enlace.gateway"
 LIFETIME = timedelta(seconds=3)
 LEEWAY = 1
 PROOF_LIFE = timedelta(minutes=10)
-"""Time after a proof of identity during which a session may do things that outlast the session."""
+"""How long after a proof of identity a session may do things that outlast the session."""
 ADDRESS_LIFETIME = timedelta(seconds=15)
 """How long a signed client address is accepted: longer than any call takes, including its retries.
 """
@@ -59,7 +59,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Caller:
-    """The author of a call.
+    """The party that makes a call.
 
     `kind` is worker, key, public (an unknown caller) or system. `kin` are the other accounts that
     may belong to the same worker; as the second person, she can't approve what they proposed.
@@ -260,7 +260,7 @@ class AddressSigner:
         self._clock = clock
 
     def sign(self, address: str, audience: str) -> str:
-        """Returns a token that states the client's address to one service, for a few seconds.
+        """Returns a token that tells one service the client's address; valid for a few seconds.
 
         An empty address means that it is unknown.
         """

@@ -75,7 +75,7 @@ def moment(
 ) -> datetime | None:
     """Returns the time in a field, in UTC; None if it is not set.
 
-    Raises Invalid (`path`, or else the field's name) out_of_range for a year outside of `years`.
+    Raises Invalid (`path` or the field's name, out_of_range) for a year outside of `years`.
     """
     if not message.HasField(field):
         return None

@@ -330,7 +330,7 @@ _DAYS = {
     "FAM": (15, 45),
     "LEG": (10, 30),
 }
-# Family names of the people for whom the first shelter had no bed, but the second shelter did.
+# Family names of the people whom the first shelter turned away for lack of a bed.
 _TURNED_AWAY = {"Suazo Meza", "Moncada", "Cerrato", "Escorcia"}
 _GENDERS = {"F": "Feminine", "M": "Masculine", "TF": "TransgenderFeminine"}
 

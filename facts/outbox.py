@@ -242,7 +242,7 @@ def repeat_subject(tx: Transaction, subject: str) -> int:
 
 
 def count(tx: Transaction, since: datetime | None = None) -> int:
-    """Returns the number of published facts whose time is not before `since`; None counts all."""
+    """Returns the number of published facts whose time is `since` or later; None counts all."""
     row = tx.execute(
         "SELECT count(*) AS n FROM outbox WHERE first_round IS NOT NULL"
         " AND (%(since)s::timestamptz IS NULL OR time >= %(since)s)",
@@ -252,7 +252,7 @@ def count(tx: Transaction, since: datetime | None = None) -> int:
 
 
 def repeat_since(database: Database, since: datetime) -> Iterator[int]:
-    """Marks the published facts whose time is not before `since` to be published again, a chunk per
+    """Marks the published facts whose time is `since` or later to be published again, a chunk per
     transaction; yields the number of facts marked so far.
     """
     subject, version, marked_count = "", 0, 0

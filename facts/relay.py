@@ -41,8 +41,8 @@ _COUNT_TIMEOUT = 2.0  # seconds that counting the backlog may take
 
 
 class Relay:
-    """Publishes a service's facts in a loop. Runs in each replica; an advisory lock lets one
-    replica at a time work.
+    """Publishes a service's facts in a loop. Runs in each replica; an advisory lock lets only one
+    replica work at a time.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Relay:
             outbox.note_offsets(connection, ends)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
-        """Publishes the next facts. Returns how many, or 0 if none are left after that.
+        """Publishes the next facts. Returns how many it published, or 0 if no facts are left.
 
         Facts that are written in the meantime come with a notification of their own.
         """

@@ -465,7 +465,7 @@ class Subscriber:
             return False
 
     def _note_turn(self) -> None:
-        """Records a turn for each fact, since a batch may last longer than a turn may.
+        """Records a turn for each fact, since a batch may take longer than the limit of a turn.
 
         Raises Stopped if the loop is asked to end; the next process takes over the remaining
         records.

@@ -35,8 +35,8 @@ ANSWER = "enlace.witness.answered.v1"
 """Type of an answer. Its subject is the id of the question, and its version is one more than the
 number of subjects that the witness stores.
 """
-# Seconds between two reads of the topic. At most for this time, only the broker has a record, or a
-# question waits.
+# Seconds between two reads of the topic. A new record is only in the broker, and a question waits,
+# for at most this time.
 _PAUSE = 5.0
 
 

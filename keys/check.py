@@ -1,8 +1,8 @@
 """Checks that the sealing keys belong to the database, before anything is sealed or opened, and
 every minute after that.
 
-With wrong keys, existing data would not open, and new data would not open with the right keys. So
-the process logs the problem and ends.
+With wrong keys, existing data would not open, and data sealed now would not open with the right
+keys. So the process logs the problem and ends.
 """
 
 from chassis import log
@@ -76,7 +76,7 @@ class KeyCheck:
 def find_problem(tx: Transaction, keyring: Keyring, *, read_only: bool = False) -> str:
     """Returns the problem with the keys, or "".
 
-    If all keys are right, stores the check values of new keys, unless it is `read_only`.
+    If all keys are right, stores the check values of new keys, unless `read_only` is True.
     """
     numbers = keyring.numbers
     stored_values = {

@@ -154,8 +154,8 @@ class Keyring(SealingKey):
         return sorted(self._keys)
 
     def seal_check(self, number: int, text: str, context: str) -> bytes:
-        """Returns a text sealed with one of the keys, for the check of that key. Works even while
-        the keys are blocked.
+        """Returns a text sealed with one of the keys, to check that key. Works even while the keys
+        are blocked.
         """
         return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
 
@@ -182,7 +182,7 @@ class Keyring(SealingKey):
 
     @property
     def marks(self) -> list[bytes]:
-        """The first bytes of everything that the current keys seal, for each key."""
+        """For each current key, the first bytes of everything that it seals."""
         return [_mark(number) for number in self.numbers]
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:

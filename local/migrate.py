@@ -1,4 +1,4 @@
-"""Migrates the database of ENLACE_MIGRATION_URL: `python -m local.migrate FOLDER…`, with the
+"""Migrates the database at ENLACE_MIGRATION_URL: `python -m local.migrate FOLDER…`, with the
 folders of the migrations.
 
 Does the same as `python -m services.NAME migrate`, but does not load the service, which would take

@@ -69,9 +69,9 @@ class Postgres:
     """A PostgreSQL server. `home` holds the superuser's password and, if possible, the data.
 
     PostgreSQL refuses to run as root, so a stack started by root runs it as `nobody`. If `nobody`
-    can't reach the home or the installed programs (below a folder that is closed to others), the
-    data or a copy of the programs are put into a system folder, in a folder named by a hash of the
-    home's path. `remove` deletes that folder too.
+    can't reach the home or the installed programs, since a folder above them is closed to others,
+    the data or a copy of the programs are put into a system folder, in a folder named by a hash of
+    the home's path. `remove` deletes that folder too.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Postgres:
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def answers(self, timeout: float) -> bool:
-        """Returns True if the server answers a new connection in time; one that hangs does not.
+        """Returns True if the server answers a new connection in time; a hanging server does not.
 
         The request is answered before the sign-in, and even while the server recovers or has no
         connection left.

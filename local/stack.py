@@ -407,8 +407,8 @@ class LocalStack:
 
 
 def _age() -> float:
-    """Returns the seconds since this process was started; except on Linux, the seconds since this
-    module was imported.
+    """Returns the seconds since this process was started; on systems other than Linux, the seconds
+    since this module was imported.
     """
     try:
         started = int(

@@ -25,7 +25,7 @@ EXAMINE = 5.0  # seconds between two checks of a running part
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # deaths of a part that was never ready after which the start fails
+LIMIT = 4  # the start fails once a part that was never ready has died this often
 
 
 @dataclass

@@ -49,8 +49,8 @@ _CHUNK = 10_000  # rows that are in memory at once
 
 
 def first_marked_sequence(tx: Transaction) -> int | None:
-    """Returns the sequence from which on every row must have a mark; None if no row needs a mark
-    yet.
+    """Returns the sequence of the first row that must have a mark, as must all later rows; None if
+    no row needs a mark yet.
 
     Rows that were written before the update to a version with marks have none.
     """

@@ -111,4 +111,4 @@ def _columns(sizes: dict[str, Size]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(costs()) or "No commit of this history has a trailer `Cost:`.")
+    print(table(costs()) or "This history has no commit with a trailer `Cost:`.")

@@ -154,7 +154,7 @@ def table(times: Times, at_least: float = 0.02) -> str:
 
 
 @click.command(help="Show the processor time of a transition, and draw flame graphs.")
-@click.option("--lives", default=60, show_default=True, help="Referrals, nine transitions each.")
+@click.option("--lives", default=60, show_default=True, help="Referrals of nine transitions each.")
 def main(lives: int) -> None:
     stack = LocalStack()
     try:

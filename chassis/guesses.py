@@ -192,7 +192,7 @@ class Guesses:
             wait = timedelta(0)
             for row in rows:
                 budget, under_way = budgets[row["mark"]], _under_way(row, now)
-                wait = max(wait, _wait(row, budget, now))
+                wait = max(wait, _waiting_time(row, budget, now))
                 if counted:
                     _count(tx, row, budget, under_way, now)
                 else:
@@ -228,7 +228,7 @@ class Guesses:
         is_new = not address_row["wrong"] and not _under_way(address_row, now)
         unused_mark = (
             account_mark
-            if is_new and _wait(by_mark[account_mark], self._account, now)
+            if is_new and _waiting_time(by_mark[account_mark], self._account, now)
             else self._mark("newcomer", account)
         )
         return [row for row in rows if row["mark"] != unused_mark]
@@ -242,7 +242,7 @@ def forget(tx: Transaction, now: datetime) -> int:
     return tx.execute("DELETE FROM guesses WHERE forget_time < %s", (now,)).rowcount
 
 
-def _wait(row: Row, budget: Budget, now: datetime) -> timedelta:
+def _waiting_time(row: Row, budget: Budget, now: datetime) -> timedelta:
     """Returns the time that a guess has to wait. Guesses that are still running make the new guess
     wait no longer than they can last.
     """

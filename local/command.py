@@ -84,7 +84,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
                 if only_postgres:
                     stack.start_postgres()
                     say(
-                        f"Only PostgreSQL runs, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C",
+                        f"Only PostgreSQL is up, at {HOST}:{stack.postgres.port}\nStop    Ctrl-C",
                         sys.stdout,
                     )
                 else:

@@ -206,7 +206,7 @@ class LocalStack:
         """
         variables, process = self._common(), process or service.name
         if service.database:
-            variables |= self._databases(service.name, "ENLACE")
+            variables |= self._database_urls(service.name, "ENLACE")
             if not owner:
                 del variables["ENLACE_MIGRATION_URL"]
             variables["ENLACE_LISTEN"] = self.listen[process]
@@ -218,10 +218,10 @@ class LocalStack:
             variables.setdefault("ENLACE_LINES_FILE", str(self.var / "lines.json"))
         variables["ENLACE_METRICS_LISTEN"] = self.metrics[process]
         return variables | {
-            f"ENLACE_{name.upper()}_ADDRESS": self._target(name) for name in service.calls
+            f"ENLACE_{name.upper()}_ADDRESS": self._address(name) for name in service.calls
         }
 
-    def _target(self, service: str) -> str:
+    def _address(self, service: str) -> str:
         """Returns the address for calls to a service: all of its processes that answer calls, in
         gRPC's notation for a list.
         """
@@ -237,7 +237,7 @@ class LocalStack:
             for service in WITH_DATABASE
         }
         for service in WITH_DATABASE:
-            variables |= self._databases(service.name, f"ENLACE_{service.name.upper()}")
+            variables |= self._database_urls(service.name, f"ENLACE_{service.name.upper()}")
         return variables | {
             "ENLACE_HTTP_LISTEN": self.listen["gateway"],
             "ENLACE_DEMO_FILE": str(self.demo_file),
@@ -312,7 +312,7 @@ class LocalStack:
         }
         return defaults | inherited | overrides
 
-    def _databases(self, name: str, prefix: str) -> dict[str, str]:
+    def _database_urls(self, name: str, prefix: str) -> dict[str, str]:
         owner, app = self._logins(name)
         return {
             f"{prefix}_DATABASE_URL": self.postgres.url(name, app),

@@ -106,7 +106,8 @@ class Supervisor:
             if time.monotonic() - reminded_at > self._remind_every:
                 reminded_at = time.monotonic()
                 self._say(
-                    "still starting: " + ", ".join(f"{part.name}{_log(part)}" for part in unready)
+                    "still starting: "
+                    + ", ".join(f"{part.name}{_its_log(part)}" for part in unready)
                 )
             time.sleep(0.02)
 
@@ -194,9 +195,9 @@ class Supervisor:
             part.process.kill()  # remaining processes of its group
 
 
-def _log(part: Part) -> str:
+def _its_log(part: Part) -> str:
     return f" (its log: {part.process.log})" if part.process else ""
 
 
 def _why(part: Part) -> str:
-    return f"{_log(part)}\n{part.process.last_words()}" if part.process else f": {part.problem}"
+    return f"{_its_log(part)}\n{part.process.last_words()}" if part.process else f": {part.problem}"

@@ -293,9 +293,8 @@ class Database:
 
         `retried`: the caller runs the transaction again if it raises an Unavailable for which
         `found_dead` is true. Such a transaction does not wait for its BEGIN, which shares an
-        exchange with the first statements. The caller's next try is not `retried`: a first
-        statement that takes longer than two seconds (a wait for a lock) looks like a dead
-        connection.
+        exchange with the first statements. The caller's next try is not `retried`: a slow first
+        statement (over two seconds, e.g. waiting for a lock) looks like a dead connection.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST_LIMIT))

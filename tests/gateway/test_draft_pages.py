@@ -367,3 +367,7 @@ def test_an_answer_after_a_colleague_sent_the_draft_is_not_to_be_sent_again(
         "lo que escribí" in refused.text,
         "Enviarlo otra vez" in refused.text,
     ) == (409, True, True, False)
+    assert re.search(r'<form[^>]* class="card"', refused.text)
+    del data["note"]
+    refused = client.post(f"{DRAFT}/{question}", data=data)
+    assert not re.search(r'<form[^>]* class="card"', refused.text), "nothing to show or to press"

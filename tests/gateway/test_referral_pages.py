@@ -487,17 +487,14 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
 def test_a_sentence_that_a_refusal_replaces_is_not_replaced_in_a_note(
     language: str, played: PlayedServices, client: FlaskClient
 ) -> None:
-    def problem(page: str) -> str:
-        found = re.search(r"data-refusal>.*?<li>\s*(.*?)\s*</li>", page, re.DOTALL)
-        assert found
-        return found[1]
-
+    problem = re.compile(r"data-refusal>.*?<li>\s*(.*?)\s*</li>", re.DOTALL)
     client.get(f"/people?lang={language}")
     played.answers["AcknowledgeReferral"] = errors.Stale()
     played.answers["GetReferral"] = received_referral("acknowledge")
-    sentence = problem(take(client, "acknowledge").get_data(as_text=True))
+    [sentence] = problem.findall(take(client, "acknowledge").text)
     note = r.ReferralEvent(version=2, verb="sent", note=html.unescape(sentence))
     played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[note])
     played.answers["GetReferral"] = received_referral()
-    page = take(client, "acknowledge").get_data(as_text=True)
-    assert (problem(page) == sentence, f"<blockquote>{sentence}" in page) == (False, True)
+    page = take(client, "acknowledge").text
+    [advice] = problem.findall(page)
+    assert (advice == sentence, f"<blockquote>{sentence}" in page) == (False, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -132,3 +133,17 @@ def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     after = work(story, "ngo").most_people
     assert (before % 5, after % 5, after > before) == (0, 0, True)
     assert [round_up(count) for count in (0, 1, 5, 6)] == [0, 5, 5, 10]
+
+
+def test_nobody_reminds_a_side_that_is_suspended_because_no_notice_reaches_it(
+    story: Story, hearing: Hearing
+) -> None:
+    sent = story.sent()
+    for side, receiver_verbs in (("ngo", {"remind"}), ("shelter", set())):
+        hearing.organization(side, "SUSPENDED")
+        referral = read(story.coordinator, sent.id)
+        assert set(referral.allowed_verbs) & {"remind"} == receiver_verbs, side
+    remind = partial(story.coordinator.RemindReferral, id=sent.id, etag=sent.etag)
+    assert refusal(remind) == ("FAILED_PRECONDITION", "illegal_transition")
+    hearing.organization("shelter", "APPROVED")
+    assert remind().turn == pb.TURN_RECEIVER

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.referrals.plans.domain.pathway import Step
 from services.referrals.plans.domain.plan import Plan
-from services.referrals.referrals.domain.lifecycle import WAITS_FOR_SENDER, State
+from services.referrals.referrals.domain.lifecycle import WAITS_FOR_SENDER, Side, State
 from services.referrals.referrals.domain.referral import Referral
 
 
@@ -74,7 +74,7 @@ def _acting_organization_id(
 ) -> str:
     if settled or plan.close_time:
         return ""
-    if referral is None or referral.state in WAITS_FOR_SENDER or referral.receiver_is_out:
+    if referral is None or referral.state in WAITS_FOR_SENDER or referral.is_out(Side.RECEIVER):
         return plan.organization_id
     return (
         "" if is_waiting and referral.state is State.ACCEPTED else referral.receiver_organization_id

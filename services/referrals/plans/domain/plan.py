@@ -11,7 +11,7 @@ from enum import Enum
 from chassis.errors import Conflict, Invalid, NotFound
 from chassis.second import Second, check_second
 from services.referrals.plans.domain.pathway import LegKind, Pathway, Step
-from services.referrals.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, State
+from services.referrals.referrals.domain.lifecycle import EXITS, LIVE, TAKEN_ON, Side, State
 from services.referrals.referrals.domain.referral import Referral
 
 EARLIEST_START = timedelta(days=366)
@@ -330,7 +330,9 @@ class Plan:
     def _is_taken_on(self, key: str) -> bool:
         referral = self.referral_of_leg(key)
         return self.steps[key].settled or (
-            referral is not None and referral.state in TAKEN_ON and not referral.receiver_is_out
+            referral is not None
+            and referral.state in TAKEN_ON
+            and not referral.is_out(Side.RECEIVER)
         )
 
     def _check_arrivals_accepted(self) -> None:

@@ -188,8 +188,12 @@ def need_is_open(referral: "ReferralRecord", actor: "Actor", now: datetime) -> N
 
 
 def someone_is_expected_to_act(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:
-    """Refuses a reminder that would reach nobody."""
-    _require(referral.side_to_act(actor) is not None)
+    """Refuses a reminder that would reach nobody.
+
+    Either no side has to act, or the side that has to act is suspended or has left.
+    """
+    side = referral.side_to_act(actor)
+    _require(side is not None and not referral.is_out(side))
 
 
 def not_reminded_recently(referral: "ReferralRecord", actor: "Actor", now: datetime) -> None:

@@ -193,10 +193,12 @@ class ReferralRecord:
         """Returns whether the referral is live, a draft, or came back and its need is open."""
         return self.state in LIVE or self.state is State.DRAFT or self.need_is_open
 
-    @property
-    def receiver_is_out(self) -> bool:
-        """Returns whether the receiver is suspended or has left, as last reported to the sender."""
-        return self.receiver_organization_id in self.sides_out
+    def is_out(self, side: Side) -> bool:
+        """Returns whether this side is suspended or has left, as the other side was last told."""
+        organization_id = (
+            self.receiver_organization_id if side is Side.RECEIVER else self.sender_organization_id
+        )
+        return organization_id in self.sides_out
 
     def shows_open_need(self, actor: Actor) -> bool:
         """Returns whether the person's need is open and this actor may know that."""

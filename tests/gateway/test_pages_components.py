@@ -1,4 +1,4 @@
-"""A page is made of the frame and the components of parts.html.
+"""A page is made of the frame and the components of templates/parts.
 
 No page has markup of its own for a component, and no page hides a value of the frame.
 """
@@ -13,7 +13,7 @@ from services.gateway.site.shell import frame
 from tests.gateway.pages_gateway import PlayedServices, pages
 
 TEMPLATES = Path(site.__file__).parent / "templates"
-PAGES = sorted(page for page in TEMPLATES.glob("*.html") if page.name != "parts.html")
+PAGES = sorted(page for page in TEMPLATES.rglob("*.html") if page.parent.name != "parts")
 COMPONENT_MARKUP = {
     "a row": '<li class="row',
     "an empty state": 'class="empty"',
@@ -25,7 +25,7 @@ COMPONENT_MARKUP = {
 }
 
 
-@pytest.mark.parametrize("template", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("template", PAGES, ids=lambda page: page.relative_to(TEMPLATES).as_posix())
 def test_no_page_has_markup_of_its_own_for_a_component(template: Path) -> None:
     text = template.read_text()
     assert [name for name, markup in COMPONENT_MARKUP.items() if markup in text] == []
@@ -54,7 +54,7 @@ def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
 def test_the_lines_of_templates_end_at_a_hundred_characters() -> None:
     long_lines = [
         (file.name, number)
-        for file in TEMPLATES.iterdir()
+        for file in TEMPLATES.rglob("*.*")
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if len(line) > 100
     ]

@@ -132,7 +132,7 @@ def test_every_question_that_can_be_refused_has_its_words() -> None:
     )
     unnamed = {
         f"{file.name}: {name}"
-        for file in (SITE / "templates").glob("*.html")
+        for file in (SITE / "templates").rglob("*.html")
         if file.name != "components.html"  # examples
         for name in question.findall(file.read_text())
         if name not in vocabulary.TABLES["field"]

@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("code", "beside", "printed")
+GROUPS = ("code", "beside", "generated")
 _FORMAT = "%x01%h%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x20)"
 _BESIDE = ("docs/", "tests/", "demo/", "bench/")
-_PRINTED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", ".po", ".mo")
-_PRINTED_FILES = {
+_GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", ".po", ".mo")
+_GENERATED_FILES = {
     "docs/openapi.json",
     "docs/codes.md",
     "docs/lifecycle.md",
@@ -51,8 +51,8 @@ class Cost:
 
 def group(path: str) -> str:
     """Returns the group (see GROUPS) that a file belongs to."""
-    if path in _PRINTED_FILES or path.endswith(_PRINTED):
-        return "printed"
+    if path in _GENERATED_FILES or path.endswith(_GENERATED):
+        return "generated"
     return "beside" if path.startswith(_BESIDE) or path.endswith(".md") else "code"
 
 

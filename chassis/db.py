@@ -234,9 +234,9 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_POOL_TIMEOUT,
-            # Short: the pool doubles the pauses between attempts, so after a minute's outage it
-            # would retry only half a minute later. Once the pool has given up, the next getconn
-            # retries at once, and no call gets as far as getconn while the probe fails.
+            # Short, because the pool doubles the pauses between attempts: after an outage of a
+            # minute it would not retry for another half minute. Once it has given up, the next
+            # getconn retries at once, and no call gets as far as getconn while the probe fails.
             reconnect_timeout=0.5,
             configure=self._register,
             kwargs={
@@ -249,13 +249,13 @@ class Database:
         )
 
     def open(self) -> None:
-        """Starts connecting in the background; an unavailable database does not stop the start."""
+        """Starts connecting in the background; an unavailable database does not prevent it."""
         self._pool.open(wait=False)
         self.probe.loop.start()
 
     def fit(self, calls: int, workers: int) -> None:
-        """Sizes the pool for the threads of the process: two connections per call (a guess is
-        counted in a transaction of its own, in addition to the call's), and one for each of the
+        """Sizes the pool for the threads of the process: two connections per call (a guess
+        at a password or PIN is counted in a transaction of its own), and one for each of the
         `workers`, the threads of the background loops.
         """
         self._pool.resize(2, max(2, 2 * calls + workers))
@@ -281,7 +281,7 @@ class Database:
         *,
         timeout: float | None = None,
         by_key: bool = False,
-        retried: bool = False,
+        will_retry: bool = False,
     ) -> Iterator[Transaction]:
         """Yields a transaction in the caller's scope. Raises Late when the transaction has taken
         `timeout` seconds, or when the deadline of the current call has passed. With neither a
@@ -291,16 +291,16 @@ class Database:
         once for a connection, whatever its values. Otherwise the server may plan a statement again
         for each set of values, as lists need: the right index depends on the values.
 
-        `retried`: the caller runs the transaction again if it raises an Unavailable for which
-        `found_dead` is true. Such a transaction does not wait for its BEGIN, which shares an
-        exchange with the first statements. The caller's next try is not `retried`: a slow first
+        `will_retry`: the caller runs the transaction again, without `will_retry`, if it raises an
+        Unavailable for which `found_dead` is true. Such a transaction does not wait for its BEGIN,
+        which shares an exchange with the first statements. On the retry it does: a slow first
         statement (over two seconds, e.g. waiting for a lock) looks like a dead connection.
         """
         is_callers = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST_LIMIT))
         with (
             faults_as_refusals(end, is_callers=is_callers),
-            self._open_transaction(caller, end, by_key=by_key, retried=retried) as connection,
+            self._open_transaction(caller, end, by_key=by_key, will_retry=will_retry) as connection,
         ):
             yield connection
 
@@ -347,13 +347,13 @@ class Database:
 
     @contextmanager
     def _open_transaction(
-        self, caller: Caller, end: float, *, by_key: bool, retried: bool
+        self, caller: Caller, end: float, *, by_key: bool, will_retry: bool
     ) -> Iterator[Bounded]:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
         Tries the pool's next connection if a connection died while it was idle, as all do when the
-        server restarts; if the transaction is `retried`, raises FoundDead instead.
+        server restarts; with `will_retry`, raises FoundDead instead.
         """
         while True:
             remaining = end - time.monotonic()
@@ -367,7 +367,7 @@ class Database:
             try:
                 with connection.pipeline() as connection.pipe:
                     self._begin(connection, caller, end, by_key=by_key)
-                    if not retried:
+                    if not will_retry:
                         settle(connection)
                     is_open = True
                     try:
@@ -513,6 +513,6 @@ def _check_expectations(connection: Bounded) -> None:
 
 def elevate_to_system_scope(tx: Transaction) -> None:
     """Extends the scope of this transaction, from now on, to all rows of the service: for a caller
-    who has proved another right, and for counts.
+    who has shown another right to the rows, and for counts.
     """
     tx.execute("SELECT set_config('enlace.view', 'system', true)")

@@ -43,7 +43,7 @@ class RefusedAddress(NewConnectionError):
     """The name resolves to an address that must not be called."""
 
 
-class Connection:
+class Connector:
     """Creates the checked connections of one EgressClient, and can cut the latest one from another
     thread.
     """
@@ -101,16 +101,16 @@ class Connection:
             self._handle = None
 
 
-def _pool_classes(connection: Connection) -> dict[str, type[HTTPConnectionPool]]:
-    """Returns a pool class for each URL scheme; `connection` makes the connections of the pools."""
+def _pool_classes(connector: Connector) -> dict[str, type[HTTPConnectionPool]]:
+    """Returns a pool class for each URL scheme; `connector` opens the pools' connections."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return connection.connect(self, self._dns_host, self.port or 80)
+            return connector.connect(self, self._dns_host, self.port or 80)
 
     class Tls(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return connection.connect(self, self._dns_host, self.port or 443)
+            return connector.connect(self, self._dns_host, self.port or 443)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -122,13 +122,13 @@ def _pool_classes(connection: Connection) -> dict[str, type[HTTPConnectionPool]]
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connection)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self._connector)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class EgressClient:
     def __init__(self, *, development: bool, timeout: float = TIMEOUT) -> None:
         self._development = development
         self._timeout = timeout
-        self._connection: Connection | None = None
+        self._connector: Connector | None = None
         self._session = requests.Session()
 
     def send(
@@ -170,7 +170,7 @@ class EgressClient:
 
         A response longer than `max_bytes` is an error; without `max_bytes` the body is ignored.
         """
-        was_open = self._connection is not None
+        was_open = self._connector is not None
         started = time.perf_counter()
         error, code, content, retry_after = self._try(method, url, headers, body, max_bytes)
         if error == "connection" and was_open:
@@ -182,21 +182,21 @@ class EgressClient:
 
     def cut(self) -> None:
         """Ends the current attempt, from another thread."""
-        if self._connection is not None:
-            self._connection.cut()
+        if self._connector is not None:
+            self._connector.cut()
 
     def close(self) -> None:
         """Closes the connection."""
         self._session.close()
-        if self._connection is not None:
-            self._connection.release_handle()
-            self._connection = None
+        if self._connector is not None:
+            self._connector.release_handle()
+            self._connector = None
 
     def _try(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int | None
     ) -> tuple[str, int, bytes, float]:
-        connection = self._connection or self._open()
-        guard = threading.Timer(self._timeout, connection.cut)
+        connector = self._connector or self._open()
+        guard = threading.Timer(self._timeout, connector.cut)
         guard.daemon = True
         guard.start()
         error, code, content, is_whole, retry_after = "", 0, b"", False, 0.0
@@ -211,7 +211,7 @@ class EgressClient:
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                if connection.was_cut:  # the response ended only because of the cut
+                if connector.was_cut:  # the response ended only because of the cut
                     raise requests.Timeout
                 code = answer.status_code
                 retry_after = _seconds(answer.headers.get("retry-after", ""))
@@ -227,16 +227,16 @@ class EgressClient:
             error = error if code and max_bytes is None else "connection"
         finally:
             guard.cancel()
-        if connection.was_cut and (not code or max_bytes is not None):
+        if connector.was_cut and (not code or max_bytes is not None):
             error = "timeout"
         if max_bytes is not None and not error and not is_whole:
             error = "too_long"
-        if not is_whole or connection.was_cut:
+        if not is_whole or connector.was_cut:
             self.close()
         return error, code, content if max_bytes is not None else b"", retry_after
 
-    def _open(self) -> Connection:
-        self._connection = Connection(development=self._development, timeout=self._timeout)
+    def _open(self) -> Connector:
+        self._connector = Connector(development=self._development, timeout=self._timeout)
         self._session = requests.Session()
         self._session.trust_env = False
         # Without default headers, only the caller's headers are sent: the same headers that the
@@ -244,8 +244,8 @@ class EgressClient:
         self._session.headers.clear()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(self._connection))
-        return self._connection
+            self._session.mount(scheme, _Adapter(self._connector))
+        return self._connector
 
 
 def _is_refused(failure: requests.ConnectionError) -> bool:

@@ -156,7 +156,7 @@ class Servicer:
                     # each such connection fails once. Of two transactions that wait for each other,
                     # one fails. A restart of the server kills every idle connection. The call's
                     # deadline bounds the loop.
-                    retried = not rules.public
+                    will_retry = not rules.public
                     while True:
                         try:
                             return self._answer(
@@ -169,12 +169,12 @@ class Servicer:
                                 self._origin(info.metadata, context),
                                 mutates=mutates,
                                 rules=rules,
-                                retried=retried,
+                                will_retry=will_retry,
                             )
                         except errors.Unavailable as refusal:
                             if not may_be_repeated(refusal):
                                 raise
-                            retried = retried and not found_dead(refusal)
+                            will_retry = will_retry and not found_dead(refusal)
                             trail.clear()
 
         def stream_responses(data: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -342,13 +342,13 @@ class Servicer:
         *,
         mutates: bool,
         rules: contract.Rules,
-        retried: bool,
+        will_retry: bool,
     ) -> Message:
         violations = shape.violations(request)
         request_id = request.request_id if mutates and not violations else ""
         # A call with a caller reads from the database before its method runs, so the method never
         # runs on a connection that is found dead.
-        with self._database.transaction(caller, by_key=mutates, retried=retried) as tx:
+        with self._database.transaction(caller, by_key=mutates, will_retry=will_retry) as tx:
             wait_for_first, requester_id = None, caller.id
             if request_id:
                 body = request.SerializeToString(deterministic=True)

@@ -40,12 +40,12 @@ def _plan_at_home(stories: Sequence[Story], now: datetime) -> Plan:
     The organisation that sent the woman home did the first steps.
     """
     story = next(story for story in stories if story.need == "HOU.TRANS")
-    plan, start_time = _begin_plan(HOME, story, timedelta(days=9))
+    plan, file_time = _begin_plan(HOME, story, timedelta(days=9))
     for number, key in enumerate(("risk_check", "travel_papers", "travel", "reception")):
         plan.set_step_state(
             key,
             StepState.NOT_NEEDED,
-            start_time + timedelta(minutes=number),
+            file_time + timedelta(minutes=number),
             reason_code="done_elsewhere",
         )
     plan.set_step_state("medical_check", StepState.MET, now - timedelta(days=1))
@@ -63,9 +63,9 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     """Returns the plan for the woman who waits: all steps before the travel are done, and each leg
     of the journey has its referral.
     """
-    plan, start_time = _begin_plan(AWAY, stories[0], timedelta(0))
+    plan, file_time = _begin_plan(AWAY, stories[0], timedelta(0))
     for key in ("risk_check", "travel_papers"):
-        plan.set_step_state(key, StepState.MET, start_time + timedelta(hours=4))
+        plan.set_step_state(key, StepState.MET, file_time + timedelta(hours=4))
     for story in stories:
         plan.set_step_state(
             LEGS[story.need],
@@ -76,8 +76,8 @@ def _plan_before_travel(stories: Sequence[Story], now: datetime) -> Plan:
     return plan
 
 
-def _begin_plan(slug: str, story: Story, ago: timedelta) -> tuple[Plan, datetime]:
-    person, start_time = story.file.person, story.file.person.create_time
+def _begin_plan(slug: str, story: Story, head_start: timedelta) -> tuple[Plan, datetime]:
+    person, file_time = story.file.person, story.file.person.create_time
     pathway = shipped_pathways()["return_and_reintegration"]
     plan = Plan.begin(
         id_of("plan", slug),
@@ -85,7 +85,7 @@ def _begin_plan(slug: str, story: Story, ago: timedelta) -> tuple[Plan, datetime
         person.organization_id,
         pathway,
         person.coarse.department,
-        start_time - ago,
-        start_time,
+        file_time - head_start,
+        file_time,
     )
-    return plan, start_time
+    return plan, file_time

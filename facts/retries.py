@@ -44,16 +44,16 @@ class Retries:
         `is_handling` returns True if the handler had started. Raises Stopped if the loop is asked
         to end.
         """
-        delay, late_count, retried = 0.1, 0, True
+        delay, late_count, will_retry = 0.1, 0, True
         while True:
             try:
                 with self._database.transaction(
-                    SYSTEM, timeout=_LIMIT, by_key=True, retried=retried
+                    SYSTEM, timeout=_LIMIT, by_key=True, will_retry=will_retry
                 ) as tx:
                     return act(tx)
             except (Unavailable, Exhausted, Stale, Late) as refusal:
                 if isinstance(refusal, Unavailable) and found_dead(refusal):
-                    retried = False
+                    will_retry = False
                     continue
                 late_count = (
                     late_count + 1

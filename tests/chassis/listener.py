@@ -147,7 +147,9 @@ class FailingDatabase:
         self.database, self.refusals = database, list(refusals)
         self.limits: list[float | None] = []
 
-    def transaction(self, caller: object, *, timeout: float, by_key: bool, retried: bool) -> object:
+    def transaction(
+        self, caller: object, *, timeout: float, by_key: bool, will_retry: bool
+    ) -> object:
         self.limits.append(timeout)
         if self.refusals:
             raise self.refusals.pop(0)

@@ -45,7 +45,7 @@ def ask(database: Database, statement: str = "SELECT 1", *, timeout: float | Non
 
 
 def ask_retried(database: Database) -> None:
-    with database.transaction(SYSTEM, timeout=8, retried=True) as tx:
+    with database.transaction(SYSTEM, timeout=8, will_retry=True) as tx:
         tx.execute("SELECT 1").fetchone()
 
 

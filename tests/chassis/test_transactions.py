@@ -235,13 +235,13 @@ def end_with_commit(tx: Transaction) -> None:
     tx.execute("SELECT 1").fetchone()
 
 
-@pytest.mark.parametrize("retried", [True, False])
+@pytest.mark.parametrize("will_retry", [True, False])
 @pytest.mark.parametrize(
     "end",
     [end_before_first_response, end_after_failed_statement, end_at_time_limit, end_with_commit],
 )
 def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
-    database: Database, end: Callable[[Transaction], None], *, retried: bool
+    database: Database, end: Callable[[Transaction], None], *, will_retry: bool
 ) -> None:
     """Uses a pool with a single connection, after each way in which a transaction can end."""
     single = Database(database._url, max_size=1)
@@ -252,7 +252,7 @@ def test_a_connection_of_the_pool_keeps_nothing_of_its_last_transaction(
     with (
         trace.under("t" * 32),
         suppress(Stale, Late, pg.DivisionByZero),
-        single.transaction(caller, timeout=0.7, by_key=True, retried=retried) as tx,
+        single.transaction(caller, timeout=0.7, by_key=True, will_retry=will_retry) as tx,
     ):
         end(tx)
     with single.autocommit() as tx:
@@ -283,7 +283,7 @@ def test_a_retried_transaction_passes_over_idle_connections_that_were_terminated
     database: Database,
 ) -> None:
     def write_once(name: str) -> None:
-        with database.transaction(SYSTEM, retried=True) as tx:
+        with database.transaction(SYSTEM, will_retry=True) as tx:
             add(tx, name)
 
     refusals = list[Unavailable]()
@@ -302,7 +302,7 @@ def test_a_connection_that_dies_in_the_middle_of_a_transaction_is_not_found_dead
     database: Database,
 ) -> None:
     def lose_connection() -> None:
-        with database.transaction(SYSTEM, retried=True) as tx:
+        with database.transaction(SYSTEM, will_retry=True) as tx:
             tx.execute("SELECT 1").fetchone()
             kill_idle_connections(database)
             tx.execute("SELECT 1").fetchone()
@@ -319,7 +319,7 @@ def test_a_connection_that_dies_while_it_commits_is_not_found_dead(
         kill_idle_connections(database)
 
     def write_once() -> None:
-        with database.transaction(SYSTEM, retried=True) as tx:
+        with database.transaction(SYSTEM, will_retry=True) as tx:
             add(tx, "a")
 
     monkeypatch.setattr("chassis.db._send_notices", kill_first)  # called just before COMMIT

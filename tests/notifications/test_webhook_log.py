@@ -178,7 +178,7 @@ def test_attempts_are_counted_by_endpoint_and_hour(service: Service) -> None:
     assert counted(webhook_id=working.id) == expected[2:]
     service.clock.set(first + timedelta(hours=23, minutes=59))
     assert len(counted()) == 4
-    service.advance(minutes=1)  # the first hour is the 24th before this one
+    service.advance(minutes=1)  # the first hour is now 24 hours old
     assert counted() == sorted([expected[1], expected[3]])
 
 

@@ -32,7 +32,7 @@ HEADINGS = "id;Nombre;Necesidades;Departamento"
         ('Uno;LEG;León;"dos', 'Otro;LEG;León;"x"', "Tercero;LEG;León;y"),
     ],
 )
-def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
+def test_an_unclosed_quotation_mark_fails_the_import_instead_of_swallowing_rows(
     scene: Scene, manager: Stubs, rows: tuple[str, ...]
 ) -> None:
     headings = "Nombre;Necesidades;Departamento;Descripción"
@@ -52,7 +52,7 @@ def test_a_quotation_mark_that_is_never_closed_takes_no_row_into_its_cell(
         ("cp850", pb.IMPORT_ENCODING_IBM850),
     ],
 )
-def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_anything_is_written(
+def test_an_encoding_that_the_file_does_not_reveal_is_guessed_and_reported_before_a_write(
     scene: Scene, manager: Stubs, codec: str, encoding: pb.ImportEncoding.ValueType
 ) -> None:
     first = scene.run_import(manager, sheet(*ROWS, headings=HEADINGS).decode().encode(codec))
@@ -70,7 +70,7 @@ def test_an_encoding_that_the_file_does_not_show_is_detected_and_shown_before_an
     }
 
 
-def test_a_file_that_shows_its_encoding_is_imported_without_a_question(
+def test_a_file_that_reveals_its_encoding_is_imported_without_a_question(
     scene: Scene, manager: Stubs
 ) -> None:
     for codec in ("utf-8", "utf-16"):

@@ -71,7 +71,7 @@ AGES: list[tuple[int | None, int | None, int | None, Verdict, str]] = [
 
 
 @pytest.mark.parametrize(("age", "low", "high", "verdict", "code"), AGES)
-def test_the_ages_that_a_service_states_decide(
+def test_the_verdict_on_age_follows_the_limits_of_the_service(
     age: int | None, low: int | None, high: int | None, verdict: Verdict, code: str
 ) -> None:
     reason = reasons(replace(WOMAN, age=age), eligibility=Eligibility(low, high))["age"]
@@ -90,7 +90,7 @@ def test_the_ages_that_a_service_states_decide(
         (None, (), ASK, "gender_not_stated"),
     ],
 )
-def test_the_genders_that_a_service_states_decide(
+def test_the_verdict_on_gender_follows_the_genders_of_the_service(
     gender: Gender | None, served: tuple[Gender, ...], verdict: Verdict, code: str
 ) -> None:
     reason = reasons(replace(WOMAN, gender=gender), eligibility=Eligibility(genders=served))[
@@ -134,7 +134,7 @@ def test_the_number_of_dependants_that_a_service_takes_decides(
         ("es", (), ASK, "language_not_stated"),
     ],
 )
-def test_the_languages_that_a_service_states_decide(
+def test_the_verdict_on_language_follows_the_languages_of_the_service(
     language: str, spoken: tuple[str, ...], verdict: Verdict, code: str
 ) -> None:
     reason = reasons(replace(WOMAN, language=language), languages=spoken)["language"]
@@ -154,7 +154,7 @@ def test_a_question_without_a_language_gets_no_reason_about_language() -> None:
         ("", "NI-MN", FITS, "country_same"),
     ],
 )
-def test_the_departments_of_the_person_and_of_the_service_decide(
+def test_the_verdict_on_place_follows_the_departments_of_the_person_and_the_service(
     asked_department: str, department: str, verdict: Verdict, code: str
 ) -> None:
     question = replace(WOMAN, department=asked_department)
@@ -293,7 +293,7 @@ TAXONOMY = Taxonomy([Term("HOU", "", {}, (), ""), Term("HOU.EMG", "HOU", {}, (),
         (Question("HOU", "NI", "CR-G"), ("department", "unknown_code")),
     ],
 )
-def test_an_invalid_question_is_refused_with_its_field(
+def test_the_refusal_of_an_invalid_question_names_the_field(
     question: Question, violation: tuple[str, str]
 ) -> None:
     assert violations_of(lambda: question.check(TAXONOMY)) == [violation]
@@ -310,7 +310,7 @@ def test_an_invalid_question_is_refused_with_its_field(
         ({"excluded_organization_ids": ["x"] * 101}, ("excluded_organization_ids", "too_long")),
     ],
 )
-def test_a_malformed_question_is_refused_with_its_field(
+def test_the_refusal_of_a_malformed_question_names_the_field(
     scene: Scene, question: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     assert wrong_fields(

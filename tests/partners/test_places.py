@@ -1,7 +1,7 @@
 """Accepting a person subtracts a place from the stated figure; her exit adds it again.
 
 A figure that was stated after the acceptance already counts her. These tests check what the
-shelter's own people see; test_steps_of_time.py checks what others see.
+shelter's own people see; test_time_steps.py checks what others see.
 """
 
 from __future__ import annotations

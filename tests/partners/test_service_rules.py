@@ -236,12 +236,12 @@ def test_an_arrival_takes_a_place_and_a_departure_gives_it_back(
     ("hour", "minute", "begins"),
     [(0, 0, 0), (0, 59, 0), (5, 59, 0), (6, 0, 6), (6, 59, 6), (17, 59, 12), (23, 59, 18)],
 )
-def test_a_step_of_time_lasts_six_hours(hour: int, minute: int, begins: int) -> None:
+def test_a_time_step_lasts_six_hours(hour: int, minute: int, begins: int) -> None:
     time = MIDNIGHT + timedelta(hours=hour, minutes=minute, seconds=7, microseconds=9)
     assert time_step_of(time) == MIDNIGHT + begins * HOUR
 
 
-def test_others_see_a_shelters_figure_as_it_was_when_the_current_step_of_time_began() -> None:
+def test_others_see_a_shelters_figure_as_it_was_when_the_current_time_step_began() -> None:
     assert time_step_of(NOON) == NOON
     stated_figure = replace(ROOM, update_time=NOON + HOUR, declined_time=NOON + 2 * HOUR)
     live = Figure(stated_figure, 3, 1)

@@ -63,10 +63,10 @@ def test_each_commit_with_a_trailer_is_counted_by_group_of_files(repository: Pat
     sizes = {entry.subject: entry.sizes for entry in cost.costs(repository)}
     nothing = Size()
     assert sizes == {
-        "A picture": {"code": Size(1, 0), "beside": nothing, "printed": nothing},
-        "A book": {"code": Size(3, 11), "beside": nothing, "printed": nothing},
-        "A visit": {"code": Size(2, 7), "beside": Size(1, 9), "printed": Size(1, 4)},
-        "A wait": {"code": Size(1, 3), "beside": nothing, "printed": Size(2, 130)},
+        "A picture": {"code": Size(1, 0), "beside": nothing, "generated": nothing},
+        "A book": {"code": Size(3, 11), "beside": nothing, "generated": nothing},
+        "A visit": {"code": Size(2, 7), "beside": Size(1, 9), "generated": Size(1, 4)},
+        "A wait": {"code": Size(1, 3), "beside": nothing, "generated": Size(2, 130)},
     }
 
 
@@ -86,14 +86,14 @@ def test_a_history_without_a_trailer_has_an_empty_table() -> None:
     ("path", "group"),
     [
         ("protos/referrals/v1/referrals.proto", "code"),
-        ("protos/referrals/v1/referrals_pb2.pyi", "printed"),
-        ("protos/comments.json", "printed"),
+        ("protos/referrals/v1/referrals_pb2.pyi", "generated"),
+        ("protos/comments.json", "generated"),
         ("protos/README.md", "beside"),
         ("services/referrals/migrations/20261127000001_appointments.sql", "code"),
         ("services/gateway/site/templates/referral.html", "code"),
-        ("services/gateway/site/language/translations/en/LC_MESSAGES/messages.po", "printed"),
+        ("services/gateway/site/language/translations/en/LC_MESSAGES/messages.po", "generated"),
         ("pyproject.toml", "code"),
-        ("docs/lifecycle.md", "printed"),
+        ("docs/lifecycle.md", "generated"),
         ("docs/api.md", "beside"),
         ("tests/referrals/test_lifecycle.py", "beside"),
     ],

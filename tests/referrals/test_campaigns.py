@@ -1,7 +1,7 @@
 """Campaigns of the line.
 
-Callers name the code of a medium. The number of contacts is published rounded down to a multiple
-of five, from ten on.
+Each medium of a campaign has its own code, which a person who calls the line can name. Counts of
+contacts below ten are not published; others are rounded down to a multiple of five.
 """
 
 from datetime import timedelta
@@ -55,7 +55,7 @@ def test_no_single_wrong_character_turns_one_campaign_code_into_another() -> Non
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, -1), (9, -1), (10, 10), (14, 10), (15, 15)])
-def test_the_contacts_of_a_campaign_code_are_published_from_ten_on_in_multiples_of_five(
+def test_contact_counts_below_ten_are_hidden_and_others_are_rounded_down_to_fives(
     count: int, expected: int
 ) -> None:
     assert counts_of(PLACEMENT, {"normal": count}, {"open": count}).contacts == expected
@@ -68,7 +68,7 @@ def test_the_contacts_of_a_campaign_code_are_published_from_ten_on_in_multiples_
         ({"immediate": 9, "normal": 12}, 20, [("normal", 10)], [("open", 20)]),
     ],
 )
-def test_fewer_than_ten_contacts_are_published_without_urgency_and_outcome(
+def test_counts_below_ten_are_left_out_of_the_total_and_of_both_breakdowns(
     by_urgency: dict[str, int],
     contacts: int,
     published_by_urgency: list[tuple[str, int]],

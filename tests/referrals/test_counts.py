@@ -62,7 +62,7 @@ def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
 def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
     """Returns whether the row is listed as waiting for the other side.
 
-    Drafts and returned referrals are never listed as waiting for the receiver.
+    A receiver never sees a draft or a returned referral as waiting for the sender.
     """
     other_side = {"sender": "receiver", "receiver": "sender", "": ""}[side_to_act(row, filter_)]
     is_hidden = other_side == "receiver" and (row["state"] == "draft" or is_open_need(row, filter_))

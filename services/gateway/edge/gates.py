@@ -82,7 +82,7 @@ class Gate:
 
     @contextmanager
     def passage(self, caller_mark: str = "", method: str = "") -> Iterator[None]:
-        """Surrounds a call to `method` by the caller with this mark.
+        """Runs one call to `method` inside the gate; `caller_mark` identifies the caller.
 
         If the call may not pass, raises Unavailable service_away or service_busy before anything is
         sent.

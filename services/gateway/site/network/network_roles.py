@@ -52,7 +52,7 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") ->
     done="role_proposed",
 )
 def invite() -> str | None:
-    """Invites somebody of the coordinator's own organisation to a network role.
+    """Invites someone from the coordinator's own organisation to take a network role.
 
     The link is sent once a second coordinator has agreed.
     """

@@ -3,7 +3,7 @@
 The list also says which rows still have an effect for her. An erasure works through the list in its
 order: rows come before the rows through which they are found. If a table or column about a person
 is missing from the list, a test fails (tests/referrals/test_person_rows.py). The test also checks
-the list after a withdrawal and after an erasure.
+that a withdrawal and an erasure treat the stored rows as the list says.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Part:
 _REFERRAL = f"referral_id IN (SELECT id FROM referrals WHERE {PERSON_ROWS})"
 _PLAN = f"plan_id IN (SELECT id FROM plans WHERE {PERSON_ROWS})"
 _COARSE = {"age_band": "''", "gender_code": "''", "dependants": "NULL"}
-_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # who or what place is unsafe
+_UNSAFE = {"unsafe_code": "''", "unsafe_departments": "'{}'"}  # from whom and where she is not safe
 _LISTS = {"languages": "'{}'", "accessibility_codes": "'{}'"}
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE, key=lambda state: state.value))
 _CLOCK = " ".join(

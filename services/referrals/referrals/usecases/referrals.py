@@ -219,7 +219,7 @@ class Referrals(Steps):
         )
 
     def GetQueueVersion(self, request: pb.GetQueueVersionRequest, call: Call) -> pb.QueueVersion:
-        """Returns a text that changes with the caller's lists, and a token to watch it with."""
+        """Returns a string that changes with the caller's lists, and a token to watch it with."""
         scope = _queue_scope(call.caller)
         version = _queue_versions(call.tx, [scope])[scope]
         return pb.QueueVersion(
@@ -298,8 +298,8 @@ class Referrals(Steps):
         """Returns the history of a referral.
 
         Notes are about the person, so reading them needs a grant, like reading her identity, and is
-        recorded on the trail. Any consent for the receiver also opens the details of her
-        arrival, since a consent to be sent to the receiver includes them.
+        recorded on the trail. The details of her arrival need
+        no consent for notes: any consent to refer her to this receiver covers them.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
         referral = referrals.get(tx, object_id(request.referral_id))
@@ -382,8 +382,8 @@ class Referrals(Steps):
         answered_urgency = (
             contacts.urgency_of(tx, contact_id) if affects_urgency and not urgency_checked else None
         )
-        # Contacts of other lines are refused as unknown. Otherwise a caller could read and end the
-        # requests of those contacts.
+        # contacts.assault_time raises NotFound for a contact of another line. Otherwise a worker could
+        # link such a contact, read it, and end its callbacks.
         if draft.contact_id:
             recent_time = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
             if not draft.without_assault:
@@ -429,9 +429,9 @@ def _queue_scope(caller: Caller) -> str:
 
 
 def _queue_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
-    """Returns for each scope a text that changes with its lists.
+    """Returns for each scope a string that changes with its lists.
 
-    Runs in the scope of the whole service, so that the text does not depend on the caller.
+    Runs in the scope of the whole service, so that the string does not depend on the caller.
     """
     elevate_to_system_scope(tx)
     return {

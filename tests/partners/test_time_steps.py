@@ -1,4 +1,4 @@
-"""Other members see changes of a shelter's room at fixed times, never when something happens there.
+"""Other members see changes to a shelter's free places at fixed times, never when they happen.
 
 The shelter's own people see a change at once.
 """
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 class Shelters(Shelter):
     """Two shelters that stated their free beds at noon, and a member that reads them.
 
-    Since then an hour has passed. A step of time began at noon.
+    Since then an hour has passed. A time step began at noon.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -42,7 +42,7 @@ class Shelters(Shelter):
         scene.advance(hours=1)
 
     def refer_to(self, service: Service, verb: str) -> None:
-        """Consumes the fact of a step of a referral to another service."""
+        """Consumes a fact about a referral to another service."""
         self.refer(
             verb,
             service_id=service.id,
@@ -77,7 +77,7 @@ def shelters(scene: Scene) -> Shelters:
     return Shelters(scene)
 
 
-def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_step_of_time_ends(
+def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_ends(
     shelters: Shelters,
 ) -> None:
     others = (shelters.reader, shelters.scene.coordinator)
@@ -135,7 +135,7 @@ def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: She
     assert shelters.free() == 1
 
 
-def test_c12_search_and_match_change_with_the_step_of_time_and_without_another_event(
+def test_c12_search_and_match_change_with_the_time_step_and_without_another_event(
     shelters: Shelters,
 ) -> None:
     def with_room() -> tuple[list[str], list[str]]:
@@ -233,7 +233,7 @@ def test_c12_an_acceptance_that_is_received_late_counts_from_its_receipt(
     assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
 
 
-def test_c12_kept_promises_change_the_order_only_with_the_step_of_time(
+def test_c12_broken_promises_change_the_order_only_at_the_next_time_step(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -282,7 +282,7 @@ def test_c12_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service
     assert shelters.reader.GetService(id=advice.id).capacity.available == 3
 
 
-def test_c12_the_coordination_changes_an_entry_by_the_version_that_it_sees(
+def test_c12_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(
     shelters: Shelters,
 ) -> None:
     coordinator = shelters.scene.coordinator

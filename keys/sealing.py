@@ -4,7 +4,7 @@ Signatures with Ed25519.
 The `context`, bound as associated data, names the place of a sealed value, "table/row/field"; at
 another place the value does not open. A nonce is 96 random bits, and NIST SP 800-38D allows 2**32
 texts per key. A subject's key seals a few thousand texts (probability of a repeated nonce below
-2**-70), a service's key a million keys and notes (2**-57).
+2**-70); a service's key seals a million keys and notes (2**-57).
 
 Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limitation: an
 attacker who has both the key-encryption key and the database can open everything.
@@ -34,8 +34,8 @@ _FORMAT = b"\x01"
 # The first byte of a value sealed with a later key of a service; the key's number follows.
 _NUMBERED = b"\x02"
 _NONCE = 12
-# Minimum seconds between two reads of the keys while sealing, so that all processes of a service
-# seal with a new key within this time.
+# Keys that were read longer ago than this many seconds are read again before sealing, so that all
+# processes of a service seal with a new key within this time.
 _REREAD = 2.0
 _PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
 _REREAD_UNKNOWN = 0.2  # minimum seconds between two reads for an unknown key
@@ -248,7 +248,7 @@ class Keyring(SealingKey):
         except Unavailable:
             self._read_at = -_REREAD
             raise
-        except (OSError, ValueError):  # ValueError: a key of the wrong length, too
+        except (OSError, ValueError):  # ValueError also covers a key of the wrong length
             if not self._keys:
                 raise
 
@@ -282,7 +282,7 @@ class Signer:
         return self._key.sign(value)
 
     def check(self) -> "SignatureCheck":
-        """Returns the check of this key's signatures."""
+        """Returns an object that checks this key's signatures."""
         return SignatureCheck(self._key.public_key())
 
 

@@ -3,8 +3,8 @@
 Four services, the migrations and the demo load the same libraries; so these are loaded once, and
 the processes share their memory.
 
-Limitation: only Linux forks. Elsewhere, a system library may not work after a fork (macOS), so a
-new interpreter runs the module.
+Limitation: processes are forked only on Linux. Elsewhere a new interpreter runs the module, because
+system libraries may not work after a fork (macOS, for example).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pathlib import Path
 
 from local.process import Child, Process, StackFailure, tie_to_parent
 
-# The modules that import the libraries that several processes use; the last one makes the template.
+# The modules that import the libraries that several processes use. The last one turns the process
+# into the template: the process from which others are forked.
 SHARED = (
     "runtime.commands",
     "runtime.service",
@@ -88,8 +89,8 @@ class _ForkedChild:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Without a timeout, the process must have been killed: waits until the template reports
-        the end, and kills a template that does not report it.
+        """Waits for the end of the process. Call without a timeout only after killing the process:
+        it waits until the template reports the end, and kills a template that does not.
         """
         self._process.join(REPORT_LIMIT if timeout is None else timeout)
         if self._process.exitcode is None and timeout is None:
@@ -105,8 +106,8 @@ class _ForkedChild:
 
 
 def _kill_template() -> None:
-    """Kills a template that hangs (it was stopped, for example). The parts that it has forked end,
-    and the next process is forked from a new template.
+    """Kills a template that hangs (it was stopped, for example). The processes that were forked
+    from it end, and the next process is forked from a new template.
     """
     if pid := forkserver._forkserver._forkserver_pid:  # type: ignore[attr-defined]
         os.kill(pid, signal.SIGKILL)

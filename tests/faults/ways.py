@@ -20,7 +20,7 @@ from protos.referrals.v1 import referrals_pb2_grpc
 from services.gateway.api.convert import to_json
 from tests.parts.local_stack import Client, LocalStack
 
-_UNKNOWN_CODES = (
+_NO_ANSWER_CODES = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
@@ -84,7 +84,7 @@ class ByGrpc:
             try:
                 return getattr(self._stub, rpc)(request, timeout=self.deadline, metadata=metadata)
             except grpc.RpcError as error:
-                if error.code() in _UNKNOWN_CODES:
+                if error.code() in _NO_ANSWER_CODES:
                     raise NoAnswer(error.code().name) from error
                 raise
 
@@ -114,7 +114,7 @@ class ByRest:
 
         def call() -> Answer:
             try:
-                # the time limits to connect, and to wait for the answer, which comes in one piece
+                # timeouts for connecting and for the answer, which arrives in one piece
                 answer = session.post(
                     url, json=body, headers=headers, timeout=(self.deadline - 8, 8)
                 )

@@ -1,7 +1,6 @@
-"""Nothing is lost when a call breaks off.
+"""Nothing is lost when a call is cut off. Tested in a real browser.
 
-In a real browser, a contact is saved after each answer, and gets its reference with the first
-answer.
+A contact is saved after each answer, and gets its reference with the first one.
 """
 
 from __future__ import annotations
@@ -224,7 +223,7 @@ def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, l
     assert line.contact.need_code == "HOU.EMG"
 
 
-def test_a_link_stays_on_the_page_when_nothing_could_be_saved_and_leaves_at_the_second_click(
+def test_a_link_is_followed_only_at_the_second_click_when_nothing_could_be_saved(
     page: Page, line: Line
 ) -> None:
     begin(page, "no")
@@ -253,7 +252,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_d18_the_key_for_no_gives_the_calm_answer_even_if_the_contract_asks_the_opposite(
+def test_d18_the_key_for_no_stores_the_reassuring_answer_even_of_an_inverted_question(
     page: Page, line: Line
 ) -> None:
     question = page.locator("[data-question=safe_place_tonight]")

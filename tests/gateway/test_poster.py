@@ -108,7 +108,7 @@ def test_the_poster_is_in_the_readers_language(visitor: FlaskClient) -> None:
     assert "Llame" in visitor.get("/lines/NI/poster-A4.svg?lang=es").text
 
 
-def test_figures_of_few_contacts_have_no_rows_of_their_own(
+def test_a_placement_with_few_contacts_shows_no_breakdown(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     figures = pb.PlacementFigures(

@@ -1,7 +1,4 @@
-"""All candidates for a need are judged.
-
-The order of the candidates is exactly the same as if each were judged by itself.
-"""
+"""Candidates for a need are ranked together, as judging each one separately would rank them."""
 
 from __future__ import annotations
 
@@ -120,7 +117,7 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_ranking_equals_that_of_judging_each_candidate_by_itself_whatever_changes(
+def test_the_ranking_always_matches_judging_each_candidate_separately(
     seed: int,
 ) -> None:
     chance, ranking, now = Chance(seed), Ranking(), NOW

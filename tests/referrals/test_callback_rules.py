@@ -1,4 +1,4 @@
-"""Rules of calls that a line owes: the hours of a wish, and calls that have ended."""
+"""Rules for callbacks that a line owes: the hours a person asked for, and settled callbacks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_hours_that_leave_no_time_for_a_call_are_refused(hour: str) -> None:
 
 
 @pytest.mark.parametrize("day", [3, 6])
-def test_a_day_counts_from_neither_the_day_before_yesterday_nor_tomorrow(day: int) -> None:
+def test_a_day_is_counted_only_from_today_or_yesterday(day: int) -> None:
     wish = Wish("in_three_days", "evening", "callback.", local_time(day, 12).date())
     assert violations_of(lambda: wish.hours(local_time(5, 0, 1), MANAGUA)) == [
         ("callback.day_code", "out_of_range")

@@ -188,7 +188,9 @@ def test_a_referral_carries_the_remaining_hours_of_its_health_deadlines_and_is_a
     assert health_deadlines(sent) == health_deadlines(read(story.shelter, sent.id)) == remaining
 
 
-def test_health_deadlines_keep_a_referral_immediate_or_at_least_an_emergency(story: Story) -> None:
+def test_health_deadlines_leave_immediate_urgency_alone_and_forbid_less_than_emergency(
+    story: Story,
+) -> None:
     immediate_referral = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
     assert immediate_referral.urgency == pb.URGENCY_IMMEDIATE
     sent = send_after_assault(story, 2)

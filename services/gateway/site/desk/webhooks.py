@@ -57,7 +57,7 @@ def days(identifier: str = "") -> dict[str, list[n.DeliveryHour]]:
 
 
 def kinds() -> list[tuple[str, str]]:
-    """Returns the contract's kinds of events that endpoints can get, with their words."""
+    """Returns the kinds of events that endpoints can receive, each with its display text."""
     return [
         (kind, words.word("notice", kind))
         for kind in (name.lower() for name in wire.names(told_pb2.ToldKind).values())

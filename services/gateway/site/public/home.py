@@ -1,4 +1,4 @@
-"""Pages that anybody opens first: the home page, and the page that shows what is working."""
+"""Public pages: the home page, and the page that shows what is working."""
 
 from flask import Response, current_app, render_template
 

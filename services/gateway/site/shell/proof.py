@@ -3,7 +3,8 @@
 Afterwards, the form that required the proof is processed. The small page carries the form's
 content, sealed (kept.py); no URL contains it. The page sends the content to the form's own
 path, together with the proof. The proof is checked first; then the form is processed as if it had
-been sent directly. A page that is only read is opened again.
+been sent directly. If the refused request was a GET, the page
+is opened again.
 """
 
 from flask import g, make_response, render_template, request, url_for

@@ -23,7 +23,7 @@ def published_count(count: int) -> int:
 
 
 STEP_OF_TIME = timedelta(hours=6)
-"""The interval at which a count that can be read at any time may change.
+"""How often a published count may change, if readers can look it up at any time.
 
 Such a count is taken at the start of the present interval, and rounded to a multiple of STEP, so
 that it does not reveal that one person comes or goes.

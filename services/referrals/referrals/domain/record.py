@@ -85,8 +85,8 @@ class ReferralRecord:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    # The version of the last step. Fired deadlines and reminders do not count as steps, since they
-    # make no decision stale.
+    # The version of the last step. Fired deadlines and reminders do not count as steps, since no
+    # decision becomes stale because of them.
     step_version: int = 0
     urgency: Urgency | None = None
     # why the urgency is below the urgency that follows from the contact's answers
@@ -169,8 +169,8 @@ class ReferralRecord:
     ) -> str:
         """Returns the verb with which this actor moves the referral on, or "" if there is none.
 
-        The verb can be REFER_AGAIN, which is not a row of the table. `allowed_verbs` is the result
-        of the method of this name for this actor, if the calling code knows it already.
+        The verb can be REFER_AGAIN, which is not a row of the table. Pass `allowed_verbs`
+        if the result of `self.allowed_verbs` for this actor is known already.
         """
         if self.need_is_open and Side.SENDER in self.sides(actor):
             return REFER_AGAIN
@@ -224,9 +224,9 @@ class ReferralRecord:
         )
 
     def over_since(self, actor: Actor) -> datetime | None:
-        """Returns since when the referral is over for this actor, who sees no later change.
+        """Returns the time at which the referral ended for this actor, who sees no later change.
 
-        Only for a receiver is a referral over that came back; for anyone else, returns None.
+        A referral that came back has ended only for the receiver; for anyone else, returns None.
         """
         is_over = self.state in CAME_BACK and self.is_only_receiver(actor)
         return self.return_time if is_over else None
@@ -429,8 +429,8 @@ def still_to_refer(referrals: Iterable[ReferralRecord]) -> list[bool]:
 def _is_about_need(event: Event) -> bool:
     """Returns whether an event is about the person's need rather than about this referral.
 
-    Such an event closes the need, reminds of a referral that came back, or reports that a leg of
-    the hand-over failed. The receiver does not see such events.
+    Such an event closes the need, is a reminder about a referral that came back, or reports that a
+    leg of the hand-over failed. The receiver does not see such events.
     """
     return event.verb in ("need_closed", LEG_LOST) or (
         event.verb == "reminded" and event.from_state in CAME_BACK

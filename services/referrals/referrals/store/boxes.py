@@ -72,7 +72,7 @@ _MODIFIED = (
 
 
 class _Part(NamedTuple):
-    """A part of a box: its rows, their due time, the condition for an open need, their time of change.
+    """A part of a box: its rows, their times, and the condition for an open need.
 
     All are limited to what the reader may see: for a receiver, a referral that came back is over; a
     coordinator sees no health deadline.

@@ -382,8 +382,8 @@ class Referrals(Steps):
         answered_urgency = (
             contacts.urgency_of(tx, contact_id) if affects_urgency and not urgency_checked else None
         )
-        # contacts.assault_time raises NotFound for a contact of another line. Otherwise a worker could
-        # link such a contact, read it, and end its callbacks.
+        # contacts.assault_time raises NotFound for a contact of another line. Otherwise a worker
+        # could link such a contact, read it, and end its callbacks.
         if draft.contact_id:
             recent_time = recent_assault_time(contacts.assault_time(tx, draft.contact_id), now)
             if not draft.without_assault:

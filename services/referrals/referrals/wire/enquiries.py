@@ -49,8 +49,8 @@ def content(message: pb.EnquiryContent) -> Content:
 def unsafe(request: pb.CreateEnquiryRequest) -> Unsafe:
     """Parses the person's answer, and the organisations and departments that are unsafe for her.
 
-    Partners' systems may name organisations without an answer. The answer is then NAMED, since the
-    person must have been asked.
+    Partners' systems may name organisations without stating the person's answer. The answer is
+    then NAMED, since the person must have been asked.
     """
     answer = unsafe_places(
         request, word(referrals_pb2.UnsafeAnswer, request.unsafe_code, "unsafe_code")

@@ -65,7 +65,7 @@ def required_fields(request: Any) -> set[str]:
     return {field.name for field in request.DESCRIPTOR.fields if shape(field).required}
 
 
-@pytest.mark.parametrize("request_", filter(required_fields, STEPS), ids=step_of)
+@pytest.mark.parametrize("request_", list(filter(required_fields, STEPS)), ids=step_of)
 def test_a_step_without_its_required_fields_is_refused_and_names_each_field_and_changes_nothing(
     request_: Any, story: Story
 ) -> None:

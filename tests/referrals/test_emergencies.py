@@ -396,3 +396,27 @@ def test_a_caller_reads_that_an_emergency_access_opens_her_data(
     assert count() == (1, False)
     service.clock.advance(timedelta(hours=1))
     assert count() == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "stays_live"),
+    [
+        (audit_pb2.REVIEW_OUTCOME_EXPLAINED, True),
+        (audit_pb2.REVIEW_OUTCOME_MISTAKE, False),
+        (audit_pb2.REVIEW_OUTCOME_MISUSE, False),
+    ],
+)
+def test_a_review_that_finds_no_explanation_ends_an_emergency_access_at_once(
+    code: int, stays_live: bool, story: Story, service: Service, nurse: Client
+) -> None:
+    referral = expired(story, service)
+    emergency = declare(nurse, referral)
+    service.clock.advance(timedelta(minutes=5))
+    assert review(story.ngo, emergency, code).live == stays_live
+    if stays_live:
+        assert open_fields(nurse, referral).given_name
+    else:
+        assert refusal_reasons(nurse, referral) == {"receipt_expired"}
+    fire_deadlines(service)
+    ended = [] if stays_live else ["ended"]
+    assert published_verbs(service, emergency.id) == ["opened", "reviewed", *ended]

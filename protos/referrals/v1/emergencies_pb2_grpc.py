@@ -97,7 +97,8 @@ class EmergenciesServicer:
 
     def ReviewEmergency(self, request, context):
         """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-        never somebody of the organisation that opened the data.
+        never somebody of the organisation that opened the data. An access that is still live ends,
+        unless the review finds it explained.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,8 @@ class EmergenciesStub:
     """
     ReviewEmergency: _grpc.UnaryUnaryMultiCallable[_emergencies_pb2.ReviewEmergencyRequest, _emergencies_pb2.Emergency]
     """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-    never somebody of the organisation that opened the data.
+    never somebody of the organisation that opened the data. An access that is still live ends,
+    unless the review finds it explained.
     """
 
 @_typing.type_check_only
@@ -91,7 +92,8 @@ class EmergenciesAsyncStub(EmergenciesStub):
     """
     ReviewEmergency: _aio.UnaryUnaryMultiCallable[_emergencies_pb2.ReviewEmergencyRequest, _emergencies_pb2.Emergency]  # type: ignore[assignment]
     """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-    never somebody of the organisation that opened the data.
+    never somebody of the organisation that opened the data. An access that is still live ends,
+    unless the review finds it explained.
     """
 
 class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
@@ -144,7 +146,8 @@ class EmergenciesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_emergencies_pb2.Emergency, _abc.Awaitable[_emergencies_pb2.Emergency]]:
         """Records the result of a review. Callers: a worker of the file's organisation, or an auditor;
-        never somebody of the organisation that opened the data.
+        never somebody of the organisation that opened the data. An access that is still live ends,
+        unless the review finds it explained.
         """
 
 def add_EmergenciesServicer_to_server(servicer: EmergenciesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -12,6 +12,7 @@ from services.referrals.files.domain.consent import OVERRIDE_GROUPS, Grant
 from services.referrals.files.domain.person import FieldGroup
 
 DURATION = timedelta(minutes=60)
+EXPLAINED = "explained"
 REVIEW_WITHIN = timedelta(hours=72)
 """How long somebody else has to review an emergency access.
 
@@ -95,8 +96,9 @@ class EmergencyAccess:
     ) -> None:
         """Records a review by a worker of the file's organisation or by an auditor.
 
-        Refuses a reviewer from the organisation that opened the data, a reviewer who may be the
-        same person as the worker who opened it, and a second review. Raises Stale or Conflict.
+        An access that the review does not find explained opens nothing from then on. Refuses a
+        reviewer from the organisation that opened the data, a reviewer who may be the same person
+        as the worker who opened it, and a second review. Raises Stale or Conflict.
         """
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
@@ -106,4 +108,6 @@ class EmergencyAccess:
             raise Conflict("second_person_required")
         check_second(reviewer, self.worker_id, self.create_time)
         self.review_time, self.reviewed_by_worker_id, self.review_code = now, reviewer.id, code
+        if code != EXPLAINED:
+            self.end_time = min(self.end_time, now)
         self.version += 1

@@ -173,7 +173,8 @@ def test_only_a_refusal_that_no_document_can_foresee_is_excepted(
         ({"reason": "required", "pointer": "/text/1/version"}, True),
         ({"reason": "malformed", "pointer": "/name"}, False),
         ({"reason": "too_long", "pointer": "/note"}, False),
-        ({"reason": "required", "pointer": ""}, False),
+        ({"reason": "required", "pointer": ""}, True),
+        ({"reason": "malformed", "pointer": ""}, False),
     ],
 )
 def test_only_an_error_of_a_field_that_no_document_can_foresee_is_excepted(

@@ -40,6 +40,9 @@ MINUTE, SILENCE = 60.0, 2.0
 _OWN_CONNECTION = "enlace-listen"
 _MIN_TURNS, _MIN_OWN_TURNS = 2, 6
 _TOKEN_SECONDS = 3.2  # seconds after which a token has expired
+# Seconds by which each repetition begins later. Without it, a loop of fifteen seconds can fall into
+# the same line of every repetition.
+_PHASE = 1.9
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
 _PERSON = "albergue@lunanueva"
@@ -198,6 +201,7 @@ class Counting:
         time.sleep(MINUTE + 5)
         self._idle = self._recording.rest()
         self._lines: Table = {}
+        self._repeat_count = 0
 
     @property
     def table(self) -> Table:
@@ -208,7 +212,9 @@ class Counting:
         self._lines = {}
 
     def repeat(self) -> None:
-        """Measures each line once more."""
+        """Measures each line once more, in another phase of the loops that wake now and then."""
+        time.sleep(_PHASE * self._repeat_count)
+        self._repeat_count += 1
         _life(self._lives, self._line)
         time.sleep(_TOKEN_SECONDS - SILENCE)
         self._line("sign-in", self._sign_in)

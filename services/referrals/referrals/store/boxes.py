@@ -281,37 +281,40 @@ def count(tx: Transaction, query: Filter) -> Row:
     return row
 
 
-# The latest time alone does not show every change: of two concurrent transactions, the one
-# with the earlier time may commit last, and its change would never be noticed. The changed row is
-# among the newest 64, unless more rows change in the ten seconds that a transaction may
-# take. Each branch of the union reads 64 rows by an index in this order.
-_NEWEST = "SELECT id, version FROM {} WHERE {} ORDER BY update_time DESC LIMIT 64"
-_OWN_CHANGES = " UNION ALL ".join(
-    f"({_NEWEST.format(*branch)})"
-    for branch in (
-        ("referrals", "sender_organization_id = %(organization)s"),
-        ("contacts", "organization_id = %(organization)s"),
-        ("callbacks", "organization_id = %(organization)s"),
-        ("plans", "organization_id = %(organization)s"),
-        ("enquiries", "organization_id = %(organization)s"),
+def _newest(table: str, condition: str, identifier: str = "id", version: str = "version") -> str:
+    """Returns the query for the ids and versions of the 64 rows of a table that changed last.
+
+    The latest time alone does not show every change: of two concurrent transactions, the one with
+    the earlier time may commit last, and its change would never be noticed. The changed row is
+    among the newest 64, unless more rows change in the ten seconds that a transaction may take. The
+    rows are read by an index in this order.
+    """
+    return (
+        f"(SELECT {identifier}, {version} FROM {table} WHERE {condition}"
+        " ORDER BY update_time DESC LIMIT 64)"
     )
-)
-# A receiver sees no change of a referral that came back.
-_OWN_CHANGES += (
-    " UNION ALL"
-    f" ({_NEWEST.format('referrals', _SENT_TO).replace('version', f'CASE WHEN {_CAME_BACK} THEN 0 ELSE version END', 1)})"  # noqa: E501
-)
-# An organisation that is asked sees only its own copies, so the answers of other organisations must
-# not change its version.
-_OWN_CHANGES += (
-    " UNION ALL"
-    f" ({_NEWEST.format('enquiry_offers', 'organization_id = %(organization)s').replace('id,', 'enquiry_id || service_id,')})"  # noqa: E501
+
+
+_ORGANIZATION = "organization_id = %(organization)s"
+_OWN_CHANGES = " UNION ALL ".join(
+    (
+        _newest("referrals", _SENT_BY),
+        *(
+            _newest(table, _ORGANIZATION)
+            for table in ("contacts", "callbacks", "plans", "enquiries")
+        ),
+        # A receiver sees no change of a referral that came back.
+        _newest("referrals", _SENT_TO, version=f"CASE WHEN {_CAME_BACK} THEN 0 ELSE version END"),
+        # An organisation that is asked sees only its own copies, so the answers of other
+        # organisations must not change its version.
+        _newest("enquiry_offers", _ORGANIZATION, identifier="enquiry_id || service_id"),
+    )
 )
 _NETWORK_CHANGES = " UNION ALL ".join(
     (
         _OWN_CHANGES,
-        f"({_NEWEST.format('referrals', 'send_time IS NOT NULL')})",
-        f"({_NEWEST.format('enquiries', 'state = %(exhausted)s')})",
+        _newest("referrals", "send_time IS NOT NULL"),
+        _newest("enquiries", "state = %(exhausted)s"),
     )
 )
 

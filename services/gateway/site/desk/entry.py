@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count, takewhile
+from operator import itemgetter
 from typing import Any
 
 from flask import abort, redirect, render_template, request, url_for
@@ -268,19 +269,21 @@ def place_form(
     base: pb.Location | None = None,
 ) -> str:
     """Renders the form of a place. `opened_address` has its sealed fields, if opened."""
-    towns = [
-        (code, name)
-        for department, towns in MUNICIPALITIES.items()
+    towns = {
+        code: name
+        for department, municipalities in MUNICIPALITIES.items()
         if department[:2] == session.me().country
-        for code, name in towns.items()
-    ]
+        for code, name in municipalities.items()
+    }
+    if shown_place.area_code:  # the place may be in another country
+        towns.setdefault(shown_place.area_code, words.area(shown_place.area_code))
     return render_template(
         "entry_place.html",
         shown=merging.encode(shown_place if base is None else base),
         stored=shown_place if base is None else base,
         place=shown_place,
         opened=opened_address,
-        towns=sorted(towns, key=lambda town: town[1]),
+        towns=sorted(towns.items(), key=itemgetter(1)),
         errors=errors,
         concurrent_changes=concurrent_changes,
         history=history(shown_place.id),

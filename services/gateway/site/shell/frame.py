@@ -83,6 +83,8 @@ def install(app: Flask) -> None:
         here_in=address_in_language,
         REASONS=vocabulary.TABLES,
         departments_of=departments_of,
+        language_choices=language_choices,
+        country_choices=country_choices,
         department_groups=department_groups,
         old=is_old,
     )
@@ -99,8 +101,6 @@ def context() -> dict[str, object]:
         "live": live_page() if me else None,
         "done": request.args.get("done", ""),
         "endpoint": request.endpoint or "",
-        "LANGUAGE_CHOICES": [(tag, words.language(tag)) for tag in LANGUAGE_TAGS],
-        "COUNTRY_CHOICES": [(code, words.country(code)) for code in COUNTRIES],
     }
 
 
@@ -118,15 +118,31 @@ def live_page() -> dict[str, object]:
     }
 
 
-def departments_of(country: str) -> list[tuple[str, str]]:
-    """Returns a country's departments; without a country, the departments of the campaign's
-    countries.
+def language_choices(*current: str) -> list[tuple[str, str]]:
+    """Returns the languages for a form, and the current ones, which saving the form must keep."""
+    tags = dict.fromkeys((*LANGUAGE_TAGS, *filter(None, current)))
+    return [(tag, words.language(tag)) for tag in tags]
+
+
+def country_choices(current: str) -> list[tuple[str, str]]:
+    """Returns the countries for a form, and the current one, which saving the form must keep."""
+    codes = dict.fromkeys((*COUNTRIES, *filter(None, [current])))
+    return [(code, words.country(code)) for code in codes]
+
+
+def departments_of(country: str, current: str = "") -> list[tuple[str, str]]:
+    """Returns a country's departments, and the current one, which saving a form must keep.
+
+    Without a country, returns the departments of the campaign's countries.
     """
-    return [
-        (code, name)
+    choices = {
+        code: name
         for code, name in vocabulary.DEPARTMENTS.items()
         if code[:2] in ((country,) if country else CAMPAIGN_COUNTRIES)
-    ]
+    }
+    if current:
+        choices.setdefault(current, words.department_abroad(current))
+    return [*choices.items()]
 
 
 def department_groups(first_country: str) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -88,6 +88,10 @@ def service_at_location(partner: Partner) -> Any:
     return partner.post("/service-at-locations", body)
 
 
+def person(partner: Partner) -> Any:
+    return partner.get(f"/people/{create_person(partner)['id']}?outline_only=true")
+
+
 def identity(partner: Partner) -> Any:
     person = create_person(partner)
     purpose = {"purpose_code": "HOU.EMG", "field_groups": ["identity", "contact"]}
@@ -96,9 +100,8 @@ def identity(partner: Partner) -> Any:
 
 
 def plan(partner: Partner) -> Any:
-    person = partner.get(f"/people/{create_person(partner)['id']}")
-    plan = person["safe_contact"]
-    return plan | {"person_id": person["id"], "etag of the person": person["etag"]}
+    file = partner.get(f"/people/{create_person(partner)['id']}")
+    return file["safe_contact"] | {"person_id": file["id"], "etag of the person": file["etag"]}
 
 
 def webhook(partner: Partner) -> Any:
@@ -140,6 +143,7 @@ ROUND_TRIPS = {
         prepare=next_version,
     ),
     "UpdateContact": Trip(OPERATOR, contact, "/contacts/{id}"),
+    "UpdatePerson": Trip(KEY, person, "/people/{id}"),
     "UpdateIdentity": Trip(KEY, identity, "/people/{person_id}/identity"),
     "SetSafeContact": Trip(KEY, plan, "/people/{person_id}/safe-contact"),
     "UpdateReferral": Trip(KEY, draft, "/referrals/{id}"),

@@ -13,6 +13,8 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
+from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.shell.frame import COUNTRIES, LANGUAGE_TAGS
 from tests.gateway.api_gateway import ID
 from tests.gateway.page_forms import OTHER_ID, Forms
@@ -22,6 +24,23 @@ LANGUAGE, COUNTRY, DEPARTMENT = "mam", "CU", "CU-03"
 assert LANGUAGE not in LANGUAGE_TAGS
 assert COUNTRY not in COUNTRIES
 
+PERSON = p.Person(
+    id=ID,
+    organization_id=ID,
+    etag="1",
+    code="MFSA9D",
+    coarse=r.CoarsePerson(
+        age_band=r.AGE_BAND_18_TO_24,
+        gender_code=r.PERSON_GENDER_FEMININE,
+        language=LANGUAGE,
+        dependants=0,
+        country=COUNTRY,
+        department=DEPARTMENT,
+    ),
+    trafficking_status_code=p.TRAFFICKING_STATUS_POSSIBLE_VICTIM_OF_TRAFFICKING,
+    exploitation_country="HT",
+)
+UNKNOWN_PERSON = p.Person(id=ID, organization_id=ID, etag="1", code="MFSA9D")
 ORGANIZATION = d.Organization(
     id=ID, etag="1", name="Red", country=COUNTRY, department=DEPARTMENT, languages=["es", LANGUAGE]
 )
@@ -81,6 +100,14 @@ CONTACT = c.Contact(
 FORMS: dict[str, tuple[str, str, str, Message, str]] = {
     # the page, the target of its form, the rpc that reads the resource, the resource, the rpc that
     # saves it
+    "person": (f"/people/{ID}", f"/people/{ID}/coarse", "GetPerson", PERSON, "UpdatePerson"),
+    "unknown person": (
+        f"/people/{ID}",
+        f"/people/{ID}/coarse",
+        "GetPerson",
+        UNKNOWN_PERSON,
+        "UpdatePerson",
+    ),
     "organization": ("/entry", "/entry", "GetOrganization", ORGANIZATION, "UpdateOrganization"),
     "service": (
         f"/entry/services/{ID}",

@@ -40,6 +40,13 @@ def people_beginnings() -> dict[str, Beginning]:
     def receipt(story: Story) -> people_pb2.Receipt:
         return story.receipt(story.person().id)
 
+    def update_person(story: Story) -> tuple[Client, Any]:
+        person = story.person()
+        return story.ngo, people_pb2.UpdatePersonRequest(
+            person=people_pb2.Person(id=person.id, etag=person.etag, exploitation_country="SV"),
+            update_mask=FieldMask(paths=["exploitation_country"]),
+        )
+
     return {
         "CreatePerson": lambda s: (
             s.ngo,
@@ -50,6 +57,7 @@ def people_beginnings() -> dict[str, Beginning]:
         "GetPerson": on("ngo", Story.person, people_pb2.GetPersonRequest()),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
+        "UpdatePerson": update_person,
         "UpdateIdentity": on(
             "ngo",
             Story.person,

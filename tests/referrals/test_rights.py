@@ -44,6 +44,7 @@ BY_REFERRAL = {
 BY_REFERRAL_OF_PEOPLE = ("GetSafeContact", "OpenSafeContact")
 BY_PERSON = (
     "GetPerson",
+    "UpdatePerson",
     "UpdateIdentity",
     "SetSafeContact",
     "ListReceipts",
@@ -52,6 +53,7 @@ BY_PERSON = (
     "ExportPerson",
 )
 OWN_FILE_ONLY = (
+    "UpdatePerson",
     "UpdateIdentity",
     "SetSafeContact",
     "ListReadings",
@@ -192,6 +194,9 @@ def request_about(rpc: str, identifier: str) -> Any:
         request.referral_id = identifier
     elif "person_id" in names:
         request.person_id = identifier
+    elif rpc == "UpdatePerson":
+        request.person.id, request.person.etag = identifier, "v0"
+        request.update_mask.paths.append("exploitation_country")
     else:
         request.id = identifier
     if "etag" in names:

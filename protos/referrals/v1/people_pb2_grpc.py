@@ -55,6 +55,11 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.FromString,
                 _registered_method=True)
+        self.UpdatePerson = channel.unary_unary(
+                '/enlace.referrals.v1.People/UpdatePerson',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.UpdatePersonRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.Person.FromString,
+                _registered_method=True)
         self.UpdateIdentity = channel.unary_unary(
                 '/enlace.referrals.v1.People/UpdateIdentity',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.UpdateIdentityRequest.SerializeToString,
@@ -162,6 +167,16 @@ class PeopleServicer:
         auditor, even in addition to another role. The trail records the search, and each file that was
         found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
         nobody can try out names.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePerson(self, request, context):
+        """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
+        named in update_mask. contradicts: age_band differs from the one that follows from the stored
+        birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+        organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +344,11 @@ def add_PeopleServicer_to_server(servicer, server):
                     servicer.SearchPeople,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.SerializeToString,
+            ),
+            'UpdatePerson': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePerson,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.UpdatePersonRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.Person.SerializeToString,
             ),
             'UpdateIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateIdentity,
@@ -510,6 +530,33 @@ class People:
             '/enlace.referrals.v1.People/SearchPeople',
             protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.SearchPeopleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePerson(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/UpdatePerson',
+            protos_dot_referrals_dot_v1_dot_people__pb2.UpdatePersonRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.Person.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,12 @@ class PeopleStub:
     found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
     nobody can try out names.
     """
+    UpdatePerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdatePersonRequest, _people_pb2.Person]
+    """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
+    named in update_mask. contradicts: age_band differs from the one that follows from the stored
+    birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+    organisation.
+    """
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
     """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
     changes nothing, and nothing can be cleared. Callers: the file's organisation.
@@ -160,6 +166,12 @@ class PeopleAsyncStub(PeopleStub):
     auditor, even in addition to another role. The trail records the search, and each file that was
     found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
     nobody can try out names.
+    """
+    UpdatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
+    """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
+    named in update_mask. contradicts: age_band differs from the one that follows from the stored
+    birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+    organisation.
     """
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
@@ -288,6 +300,18 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         auditor, even in addition to another role. The trail records the search, and each file that was
         found. too_many_attempts: a worker or key has 20 searches, then one in five minutes, so that
         nobody can try out names.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePerson(
+        self,
+        request: _people_pb2.UpdatePersonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
+        """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
+        named in update_mask. contradicts: age_band differs from the one that follows from the stored
+        birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+        organisation.
         """
 
     @_abc_1.abstractmethod

@@ -193,7 +193,12 @@ class Binding:
             f"Get{self.rpc.name.removeprefix('Update')}"
         ]
         (identifier,) = variables.values()
-        return bindings(get_method)[0].ask(GetMessageClass(get_method.input_type)(id=identifier))
+        # a file is read without its plan, so that a correction does not count as an access
+        is_file = "outline_only" in get_method.input_type.fields_by_name
+        get_request = GetMessageClass(get_method.input_type)(
+            id=identifier, **({"outline_only": True} if is_file else {})
+        )
+        return bindings(get_method)[0].ask(get_request)
 
 
 @cache

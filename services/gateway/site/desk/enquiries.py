@@ -24,7 +24,7 @@ from services.gateway.site.backend import (
     referrals,
 )
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import forms, unsafe_form
+from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
@@ -183,12 +183,8 @@ def known_answers() -> MultiDict[str, str]:
         }
         person_id = person_id or contact.person_id
     if person_id:
-        coarse = referrals.file_of(person_id).coarse
-        answers["person_id"] = person_id
-        answers["age_band"] = words.code("age_band", coarse.age_band)
-        answers["gender_code"] = words.code("person_gender", coarse.gender_code)
-        answers["languages"], answers["department"] = coarse.language, coarse.department
-        answers["dependants"] = str(coarse.dependants) if coarse.HasField("dependants") else ""
+        answers |= person_form.answers_of(referrals.file_of(person_id))
+        answers |= {"person_id": person_id, "languages": answers["language"]}
     return MultiDict(answers)
 
 

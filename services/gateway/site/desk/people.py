@@ -8,6 +8,7 @@ from functools import partial
 from itertools import groupby
 
 from flask import redirect, render_template, request, url_for
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -123,6 +124,7 @@ def show(
             {reading.actor_id for reading in readings_page.readings}
             | {receipt.recorded_by_worker_id for receipt in receipts},
         ),
+        answers=request.form if part == "coarse" else person_form.answers_of(person),
         part=part,
         errors=errors,
         # the worker must confirm a pathway for another age, or has just done so
@@ -196,6 +198,25 @@ def open_identity(identifier: str) -> str:
         identifier,
         part="open",
         identity=send(forms.filled(p.OpenPersonRequest(id=identifier))),
+    )
+
+
+@pages.post(
+    "/people/<identifier>/coarse",
+    access.SENDERS,
+    again=partial(show, part="coarse"),
+    then="people.show",
+)
+def correct(identifier: str) -> None:
+    """Corrects the data of a file that are not sealed; a field left empty is cleared."""
+    clients().people.UpdatePerson(
+        p.UpdatePersonRequest(
+            person=forms.filled(p.Person(id=identifier)),
+            update_mask=FieldMask(
+                paths=["coarse", "exploitation_country", "trafficking_status_code"]
+            ),
+            request_id=forms.text("request_id"),
+        )
     )
 
 

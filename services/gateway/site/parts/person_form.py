@@ -83,6 +83,21 @@ def band(years: int) -> r.AgeBand.ValueType:
     return BANDS[max(first_age for first_age in BANDS if first_age <= years)]
 
 
+def answers_of(person: p.Person) -> dict[str, str]:
+    """Returns the unsealed data of a file as values of the form's fields."""
+    coarse = person.coarse
+    return {
+        "age_band": words.code("age_band", coarse.age_band),
+        "gender_code": words.code("person_gender", coarse.gender_code),
+        "language": coarse.language,
+        "dependants": str(coarse.dependants) if coarse.HasField("dependants") else "",
+        "country": coarse.country,
+        "department": coarse.department,
+        "exploitation_country": person.exploitation_country,
+        "trafficking_status_code": words.code("trafficking_status", person.trafficking_status_code),
+    }
+
+
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
     """Returns the request for a new file. `country` is used if the form names no country."""
     rpc_request = forms.filled(p.CreatePersonRequest())

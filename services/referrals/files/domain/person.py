@@ -1,8 +1,10 @@
 """The person who is helped: her coarse data, which do not identify her, and her sealed identity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from enum import Enum
+from typing import Any
 
 from chassis.errors import Conflict
 from services.referrals.network.domain.codes import Check
@@ -180,6 +182,28 @@ class Person:
         self.coarse = replace(
             self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band
         )
+        self._mark_changed(now)
+
+    def correct(
+        self, changes: Mapping[str, Any], birth_date: str, now: datetime, today: date
+    ) -> None:
+        """Replaces attributes of the file that are not sealed; `changes` has their new values.
+
+        The age band still follows from the birth date, if that is known. Raises Invalid if the new
+        band contradicts the birth date.
+        """
+        self.check_not_erased()
+        former_band, derived_band = self.coarse.age_band, age_band(birth_date, today)
+        for name, value in changes.items():
+            setattr(self, name, value)
+        check = Check()
+        check.require(
+            not derived_band or self.coarse.age_band in ("", former_band, derived_band),
+            "person.coarse.age_band",
+            "contradicts",
+        )
+        check.done()
+        self.coarse = replace(self.coarse, age_band=derived_band or self.coarse.age_band)
         self._mark_changed(now)
 
     def update_age_band(self, birth_date: str, now: datetime, today: date) -> bool:

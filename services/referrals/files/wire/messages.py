@@ -38,11 +38,11 @@ def coarse_message(coarse: Coarse) -> referrals_pb2.CoarsePerson:
     )
 
 
-def read_coarse(message: referrals_pb2.CoarsePerson) -> Coarse:
-    """Parses the coarse data in a request."""
+def read_coarse(message: referrals_pb2.CoarsePerson, path: str = "coarse") -> Coarse:
+    """Parses the coarse data in a request; `path` is the path of the message in it."""
     dependants = message.dependants if message.HasField("dependants") else None
-    age_band = word(referrals_pb2.AgeBand, message.age_band, "coarse.age_band")
-    gender = word(referrals_pb2.PersonGender, message.gender_code, "coarse.gender_code")
+    age_band = word(referrals_pb2.AgeBand, message.age_band, f"{path}.age_band")
+    gender = word(referrals_pb2.PersonGender, message.gender_code, f"{path}.gender_code")
     return Coarse(
         age_band, gender, message.language, dependants, message.country, message.department
     )

@@ -1,5 +1,6 @@
 """Handles the rpcs for people's files, including the rpc that opens an identity."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from chassis.tokens import Caller
 from chassis.wire import (
     Cursor,
     PageTokens,
+    mask_names,
     moment,
     optional_id,
     page_size,
@@ -48,6 +50,14 @@ from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.grants import Grants, check_may_know_people
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
+_CORRECTABLE: dict[str, Callable[[pb.Person], Any]] = {
+    "coarse": lambda person: read_coarse(person.coarse, "person.coarse"),
+    "trafficking_status_code": lambda person: word(
+        pb.TraffickingStatus, person.trafficking_status_code, "person.trafficking_status_code"
+    ),
+    "exploitation_country": lambda person: person.exploitation_country,
+}
+"""The fields that UpdatePerson may change, with the function that parses each."""
 
 
 class People:
@@ -126,9 +136,7 @@ class People:
         if person.erased:
             return person_message(person)
         if request.outline_only:
-            return person_message(
-                person, person.contact_outline() if person.safe_contact_channel else None
-            )
+            return _with_outline(person)
         plan = self._files.safe_contact(call.tx, Grant.of_file(person, call.caller.organization_id))
         if plan is not None:
             call.trail.append(
@@ -167,6 +175,25 @@ class People:
         call.trail.extend(Entry("search_people", person.id) for person in people[:MAX_RESULTS])
         messages = [person_message(person) for person in people[:MAX_RESULTS]]
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MAX_RESULTS)
+
+    def UpdatePerson(self, request: pb.UpdatePersonRequest, call: Call) -> pb.Person:
+        """Corrects the data of a file that are not sealed.
+
+        The identity is opened only for the birth date, from which the age band follows.
+        """
+        tx, now, requested = call.tx, call.clock.now(), request.person
+        paths = mask_names(request.update_mask, _CORRECTABLE)
+        changes = {path: _CORRECTABLE[path](requested) for path in paths}
+        person = self._changeable_person(
+            tx, call.caller, object_id(requested.id), version(requested.etag)
+        )
+        coarse = changes.get("coarse", person.coarse)
+        identity = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
+        person.correct(
+            changes, identity.birth_date, now, day_at(now, coarse.country, coarse.department)
+        )
+        self._files.change(tx, person, identity=identity)
+        return _with_outline(person)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
         """Completes or corrects an identity. Refuses an empty one, which changes nothing."""
@@ -320,6 +347,11 @@ class People:
             raise Stale
         person.check_not_erased()
         return person
+
+
+def _with_outline(person: Person) -> pb.Person:
+    """Returns a file with the part of its safe-contact plan that is not sealed."""
+    return person_message(person, person.contact_outline() if person.safe_contact_channel else None)
 
 
 def _reading(row: dict[str, Any]) -> pb.Reading:

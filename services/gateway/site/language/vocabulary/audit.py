@@ -88,6 +88,7 @@ TABLES: dict[str, dict[str, str]] = {
         "create_person": N_("Creó un expediente"),
         "get_person": N_("Vio expedientes, sin los datos sellados"),
         "list_people": N_("Vio expedientes, sin los datos sellados"),
+        "update_person": N_("Corrigió datos que no la señalan"),
         "update_identity": N_("Corrigió datos sellados"),
         "open_person": N_("Abrió datos sellados"),
         "set_safe_contact": N_("Cambió el contacto seguro"),

@@ -115,7 +115,8 @@ STEPS: dict[str, Step] = {
         N_("Corregir la urgencia o los datos"),
         hint=N_(
             "Si algo cambió. Más urgente: los plazos se cuentan de nuevo."
-            " Su edad se toma del expediente, como está ahora."
+            " Su edad y los demás datos que no la señalan se toman del expediente, como están"
+            " ahora."
         ),
         done=N_("Corregida. Le avisamos al otro lado."),
         event_verb="amended",

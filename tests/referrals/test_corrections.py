@@ -1,0 +1,152 @@
+"""A person may have the data of her file corrected, even those that are not sealed."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from protos.referrals.v1 import people_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.referrals.conftest import Client, Service, Story, read
+from tests.referrals.test_trail import last_sequence, readings, rows
+
+
+def correction(person: people_pb2.Person, *paths: str, **fields: Any) -> Any:
+    """Returns the request that sets these fields, and that clears the other fields in `paths`."""
+    return people_pb2.UpdatePersonRequest(
+        person=people_pb2.Person(id=person.id, etag=person.etag, **fields),
+        update_mask=FieldMask(paths=[*paths, *fields]),
+    )
+
+
+CORRECT = pb.CoarsePerson(
+    age_band=pb.AGE_BAND_25_TO_59,
+    gender_code=pb.PERSON_GENDER_MASCULINE,
+    language="miq",
+    dependants=2,
+    country="NI",
+    department="NI-AN",
+)
+
+
+def stored(client: Client, person_id: str) -> people_pb2.Person:
+    person: people_pb2.Person = client.GetPerson(id=person_id, outline_only=True)
+    return person
+
+
+def test_every_unsealed_field_of_a_file_can_be_corrected_and_cleared(story: Story) -> None:
+    person = story.person()
+    corrected = story.ngo.UpdatePerson(
+        correction(
+            person,
+            coarse=CORRECT,
+            trafficking_status_code=people_pb2.TRAFFICKING_STATUS_ACTUAL_VICTIM_OF_TRAFFICKING,
+            exploitation_country="SV",
+        )
+    )
+    assert corrected == stored(story.ngo, person.id)
+    assert (corrected.coarse, corrected.exploitation_country) == (CORRECT, "SV")
+    paths = ("coarse", "trafficking_status_code", "exploitation_country")
+    story.ngo.UpdatePerson(correction(corrected, *paths))
+    cleared = stored(story.ngo, person.id)
+    assert (cleared.coarse, cleared.trafficking_status_code, cleared.exploitation_country) == (
+        pb.CoarsePerson(),
+        0,
+        "",
+    )
+
+
+def test_fields_that_the_mask_does_not_name_are_kept(story: Story) -> None:
+    person = story.person()
+    corrected = story.ngo.UpdatePerson(correction(person, exploitation_country="GT"))
+    assert corrected.coarse == person.coarse
+    story.ngo.UpdatePerson(correction(corrected, coarse=CORRECT))
+    assert stored(story.ngo, person.id).exploitation_country == "GT"
+    opened = story.ngo.OpenPerson(
+        id=person.id, purpose_code="HOU", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
+    assert opened.given_name == "Ximena"
+
+
+def test_the_age_band_follows_a_known_birth_date(story: Story) -> None:
+    person = story.child()
+    no_band, child_band = pb.CoarsePerson(language="en"), pb.AGE_BAND_12_TO_17
+    corrected = story.ngo.UpdatePerson(correction(person, coarse=no_band))
+    assert (corrected.coarse.age_band, corrected.coarse.language) == (child_band, "en")
+    assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(corrected, coarse=CORRECT))) == [
+        ("person.coarse.age_band", "contradicts")
+    ]
+    assert stored(story.ngo, person.id) == corrected
+
+
+def test_a_file_whose_age_band_has_just_ended_can_be_sent_back_unchanged(
+    story: Story, service: Service
+) -> None:
+    person = story.child()
+    service.clock.set(datetime(2029, 1, 1, 12, tzinfo=UTC))
+    corrected = story.ngo.UpdatePerson(correction(person, coarse=person.coarse))
+    assert corrected.coarse.age_band == pb.AGE_BAND_18_TO_24
+
+
+@pytest.mark.parametrize(
+    ("paths", "fields", "violation"),
+    [
+        ((), {}, ("update_mask", "required")),
+        (("safe_contact",), {}, ("update_mask", "unknown_code")),
+        (
+            (),
+            {"coarse": pb.CoarsePerson(dependants=21)},
+            ("person.coarse.dependants", "out_of_range"),
+        ),
+        ((), {"exploitation_country": "Narnia"}, ("person.exploitation_country", "malformed")),
+    ],
+)
+def test_a_wrong_correction_names_its_field(
+    story: Story, paths: tuple[str, ...], fields: dict[str, Any], violation: tuple[str, str]
+) -> None:
+    person = story.person()
+    assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(person, *paths, **fields))) == [
+        violation
+    ]
+    assert stored(story.ngo, person.id).etag == person.etag
+
+
+def test_only_the_files_organisation_corrects_it_and_only_with_the_current_etag(
+    story: Story,
+) -> None:
+    sent = story.sent()
+    person = stored(story.ngo, sent.person_id)
+    request = correction(person, coarse=CORRECT)
+    assert refusal(lambda: story.shelter.UpdatePerson(request)) == NOT_FOUND
+    story.ngo.UpdatePerson(request)
+    assert refusal(lambda: story.ngo.UpdatePerson(request)) == ("ABORTED", "stale_etag")
+
+
+def test_an_erased_file_can_not_be_corrected(story: Story, service: Service) -> None:
+    person = story.person()
+    service.as_owner("UPDATE people SET erased = true WHERE id = %s", person.id)
+    assert refusal(lambda: story.ngo.UpdatePerson(correction(person, coarse=CORRECT))) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
+
+
+def test_a_correction_is_on_the_trail_and_is_no_access_to_sealed_data(
+    story: Story, service: Service
+) -> None:
+    person = story.person()
+    before = last_sequence(service)
+    story.ngo.UpdatePerson(correction(person, coarse=CORRECT))
+    assert rows(service, before) == [("update_person", person.id, "")]
+    assert readings(story.ngo, person.id) == []
+
+
+def test_a_sent_referral_keeps_its_data_until_it_is_amended(story: Story) -> None:
+    sent = story.sent()
+    before = sent.person
+    story.ngo.UpdatePerson(correction(stored(story.ngo, sent.person_id), coarse=CORRECT))
+    assert read(story.shelter, sent.id).person == before
+    story.ngo.AmendReferral(id=sent.id, etag=sent.etag)
+    assert read(story.shelter, sent.id).person == CORRECT

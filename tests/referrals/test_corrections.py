@@ -143,6 +143,15 @@ def test_a_correction_is_on_the_trail_and_is_no_access_to_sealed_data(
     assert readings(story.ngo, person.id) == []
 
 
+def test_a_referral_is_sent_with_the_data_of_the_file_as_they_are_then(story: Story) -> None:
+    person = story.person()
+    draft = story.draft(person=person)
+    story.ngo.UpdatePerson(correction(person, coarse=CORRECT))
+    receipt = story.receipt(person.id)
+    sent = story.ngo.SendReferral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    assert sent.person == read(story.shelter, sent.id).person == CORRECT
+
+
 def test_a_sent_referral_keeps_its_data_until_it_is_amended(story: Story) -> None:
     sent = story.sent()
     before = sent.person

@@ -120,13 +120,22 @@ class Lives:
         `lock_person` locks the person first, for steps that give or use a consent. Raises Stale if
         another step was taken since `version`, unless `version` is None.
         """
+        referral, calendar_at = self.lock_with_calendars(
+            tx, identifier, version, lock_person=lock_person
+        )
+        return referral, calendar_at(referral.coarse.country, referral.coarse.department)
+
+    def lock_with_calendars(
+        self, tx: Transaction, identifier: str, version: int | None, *, lock_person: bool = False
+    ) -> tuple[Referral, Callable[[str, str], Calendar]]:
+        """Returns what `lock` returns, but the calendars of all places (see Policies.calendars)."""
         calendar_at = self._policies.calendars(tx)  # shares a round trip with the referral
         if lock_person:
             self._people.lock(tx, referrals.get(tx, identifier).person_id)
         referral = referrals.get(tx, identifier, for_update=True)
         if version is not None and referral.step_version != version:
             raise Stale
-        return referral, calendar_at(referral.coarse.country, referral.coarse.department)
+        return referral, calendar_at
 
     def save(
         self,

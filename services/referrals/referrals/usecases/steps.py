@@ -106,9 +106,10 @@ class Steps:
         unsafe_answers = referrals.unsafe_answers(
             tx, draft.sender_organization_id, draft.person_id, draft.contact_id, draft.id
         )
-        referral, calendar = self._lives.lock(tx, identifier, base_version)
+        referral, calendar_at = self._lives.lock_with_calendars(tx, identifier, base_version)
         person = read_person()
         person.check_not_erased()
+        referral.coarse = person.coarse  # the file may have been corrected meanwhile
         receiver = read_receiver()
         _check_receiver(referral, person, receiver, unsafe_answers, acknowledged_codes)
         if receiver.sender_on_probation:
@@ -125,7 +126,7 @@ class Steps:
         referral.send(
             actor_of(caller),
             now,
-            calendar,
+            calendar_at(person.coarse.country, person.coarse.department),
             receipt,
             safe_contact_known=bool(person.safe_contact_channel),
             note=request.note,

@@ -198,6 +198,7 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
     original = declined(story)
     story.service.clock.advance(timedelta(days=400))
     assert original.id in shown(story.ngo, unanswered=True)
+    seen_by_receiver = read(story.shelter, original.id)
     closed = getattr(story, closing_side).CloseNeed(
         id=original.id, etag=original.etag, reason_code=pb.NEED_CLOSE_REASON_NO_SERVICE_FOUND
     )
@@ -219,6 +220,7 @@ def test_an_open_need_never_ends_by_time_but_can_be_closed_with_a_reason(
         assert read(client, original.id).need_close_reason_code == reason
         verbs = {event.verb for event in history(client, original.id)}
         assert ("need_closed" in verbs) == known
+    assert read(story.shelter, original.id) == seen_by_receiver, "not even its etag changes"
 
 
 def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_count(

@@ -420,6 +420,7 @@ TRANSITIONS: tuple[Step, ...] = (
         "close_need", "need_closed", CAME_BACK, None, _SENDING,
         carries=(Field("reason_code", stored_as="need_close_reason_code"), NOTE),
         reason="reason_code", guards=(need_is_open,), stops=(*_REPLACED, *HEALTH),
+        decides=False,  # else a changed etag would show the receiver that the need was closed
     ),
     Step(
         "close", "closed", frozenset({S.COMPLETED}), S.CLOSED, _CLOSING,

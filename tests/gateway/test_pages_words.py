@@ -256,32 +256,31 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
         (
             "es",
             {"seconds": 15 * 60},
-            "en peligro o una emergencia médica. Respuesta en 15 minutos.",
+            "médica. En 15 min deben decir que vieron la remisión, y en 7 min responder.",
         ),
-        ("es", {"seconds": 3600}, "en peligro o una emergencia médica. Respuesta en 1 hora."),
         (
             "es",
-            {"seconds": 24 * 3600},
-            "en peligro o una emergencia médica. Respuesta en 24 horas.",
+            {"seconds": 3600},
+            "En 1 h deben decir que vieron la remisión, y en 7 min responder.",
         ),
         (
             "en",
             {"seconds": 90 * 60},
-            "a child in danger or a medical emergency. Answer within 90 minutes.",
+            "They must say within 1 h 30 that they have seen the referral, and",
         ),
         (
             "en",
             {"working_days": 1},
-            "a child in danger or a medical emergency. Answer within 1 working day.",
+            "They must say within 1 working day that they have seen the referral",
         ),
         (
             "fr",
             {"working_days": 2},
-            "enfant en danger ou urgence médicale. Réponse en 2 jours ouvrés.",
+            "Ils doivent dire en 2 jours ouvrés qu",
         ),
     ],
 )
-def test_the_page_states_the_deadline_of_an_answer_that_the_service_gives(
+def test_the_page_states_both_deadlines_of_an_answer_that_the_service_gives(
     language: str, policy: dict[str, int], expected: str
 ) -> None:
     played = PlayedServices()

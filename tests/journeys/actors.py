@@ -179,7 +179,7 @@ class Operator(Actor):
         self.chooses("override_reason_code", "life_at_risk")
         self.page.fill("[name=note]", marked(note))
         self.says_how_she_arrives()
-        self.presses("Enviar la remisión")
+        self.presses("Enviar sin consentimiento")
         self.sees("Otra persona debe confirmarla")
         return self.where()
 

@@ -111,9 +111,10 @@ def is_unsafe(draft: r.Referral) -> bool:
     return service is not None and service.department in draft.unsafe_departments
 
 
-def urgency_hints() -> dict[str, str]:
-    """Returns, for each urgency, when it applies and how soon the receiver must answer."""
-    times = due.answer_times(clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest()))
+def urgency_hints(*, of_enquiry: bool = False) -> dict[str, str]:
+    """Returns, for each urgency, when it applies and how soon the other side must answer."""
+    policy = clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest())
+    times = due.answer_times(policy, of_enquiry=of_enquiry)
     return {
         code: f"{words.word('urgency_hint', code)} {times.get(code, '')}"
         for code, _word in words.options("urgency")

@@ -194,7 +194,7 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
         "enquiry_new.html",
         answers=answers,
         errors=errors,
-        urgency_hints=referrals.urgency_hints(),
+        urgency_hints=referrals.urgency_hints(of_enquiry=True),
     ), 422 if errors else 200
 
 

@@ -164,12 +164,18 @@ pages.sends(
 
 @pages.get("/line/<identifier>/hand-over", access.LINE)
 def handing_over(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
-    """Shows the form for handing a caller over, with the approved members as choices."""
+    """Shows the form for handing a caller over, with the approved members and their phones."""
     members = lists.all_of(d.ListOrganizationsRequest(status=d.ORGANIZATION_STATUS_APPROVED))
     return render_template(
         "hand_over.html",
         contact=clients().contacts.GetContact(c.GetContactRequest(id=identifier)),
-        members=sorted(((member.id, member.name) for member in members), key=itemgetter(1)),
+        members=sorted(
+            (
+                (member.id, " · ".join(filter(None, (member.name, member.phone))))
+                for member in members
+            ),
+            key=itemgetter(1),
+        ),
         errors=errors,
     )
 

@@ -19,9 +19,13 @@ pages = access.Pages("shift")
 def sheet() -> str:
     """Shows the sheet.
 
-    The referrals that wait for others are only counted: most of them go on for weeks.
+    Of the referrals that wait for others, only those that can't wait are listed, since most of the
+    others go on for weeks.
     """
     waiting_referrals = referrals.matching(referrals.turn_of(r.BOX_MINE))
+    pressing_referrals = referrals.matching(
+        r.ReferralFilter(box=r.BOX_MINE, pressing=True, waiting_for_other=True)
+    )
     take_overs = send(c.ListTakeOversRequest(page_size=5)).take_overs
     return render_template(
         "shift.html",
@@ -29,11 +33,12 @@ def sheet() -> str:
         calls=queues.calls_owed(),
         enquiries=queues.enquiries_sent(),
         referrals=waiting_referrals,
+        pressing=pressing_referrals,
         with_others=send(
             r.CountReferralsRequest(filter=r.ReferralFilter(box=r.BOX_MINE, live=True))
         ).waiting_for_other,
         taken=take_overs,
-        names=names.names_of(waiting_referrals),
+        names=names.names_of([*waiting_referrals, *pressing_referrals]),
         workers=names.names(workers=[take_over.worker_id for take_over in take_overs]),
         date=f"{i18n.weekday_and_day(i18n.now())}, {i18n.time_of_day(i18n.now())}",
     )

@@ -1,14 +1,12 @@
 """The network's deadlines for answers and other acts, and the form that publishes new ones."""
 
-from datetime import timedelta
-
 from flask import redirect, render_template, url_for
 
 from chassis.languages import N_
 from chassis.shape import INT32
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.language import _, i18n, ngettext, words
+from services.gateway.site.language import _, words
 from services.gateway.site.parts import due, forms
 from services.gateway.site.shell import access
 
@@ -37,7 +35,7 @@ def show() -> str:
     return render_template(
         "deadlines.html",
         policy=policy,
-        rows={name_of(deadline): text_of(deadline) for deadline in policy.deadlines},
+        rows={name_of(deadline): due.length_of(deadline) for deadline in policy.deadlines},
         URGENCIES=due.URGENCIES,
         CLOCKS=CLOCKS,
         ANY_URGENCY=ANY_URGENCY,
@@ -89,15 +87,6 @@ def name_of(deadline: pb.PolicyDeadline) -> str:
     """Returns the name of the form field of a deadline."""
     urgency, clock = words.code("urgency", deadline.urgency), words.code("clock", deadline.clock)
     return f"{urgency}.{clock}" if urgency else clock
-
-
-def text_of(deadline: pb.PolicyDeadline) -> str:
-    """Returns the time of a deadline in words."""
-    return (
-        ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
-        if deadline.working_days
-        else i18n.span(timedelta(seconds=deadline.seconds))
-    )
 
 
 def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from protos.referrals.v1.contacts_pb2 import Callback, Contact
 from protos.referrals.v1.enquiries_pb2 import ENQUIRY_STATE_OPEN, Enquiry
 from protos.referrals.v1.referrals_pb2 import (
     CLOCK_KIND_ACKNOWLEDGE,
+    CLOCK_KIND_DECIDE,
     CLOCK_KIND_OVERRIDE_END,
     Clock,
     DeadlinePolicy,
@@ -125,28 +126,32 @@ def proposed_time(now: datetime) -> datetime:
     return now + 2 * QUARTER - timedelta(seconds=now.timestamp() % QUARTER.total_seconds())
 
 
-def answer_times(policy: DeadlinePolicy) -> dict[str, str]:
-    """Returns, for each urgency, a sentence that says how soon the receiver must answer.
+def answer_times(policy: DeadlinePolicy, *, of_enquiry: bool) -> dict[str, str]:
+    """Returns, for each urgency, a sentence that says how soon the other side must answer.
 
-    The times come from the network's policy.
+    The receiver of a referral first says that it was seen, and answers later; an enquiry has only
+    its answers. The times come from the network's policy.
     """
+    lengths = {
+        (deadline.urgency, deadline.clock): length_of(deadline) for deadline in policy.deadlines
+    }
     return {
-        words.code("urgency", deadline.urgency): _answer_time(deadline)
-        for deadline in policy.deadlines
-        if deadline.clock == CLOCK_KIND_ACKNOWLEDGE
+        words.code("urgency", urgency): _("Contestan en %(time)s.", time=seen)
+        if of_enquiry
+        else _(
+            "En %(seen)s deben decir que vieron la remisión, y en %(answered)s responder.",
+            seen=seen,
+            answered=lengths.get((urgency, CLOCK_KIND_DECIDE), "–"),
+        )
+        for (urgency, clock), seen in lengths.items()
+        if clock == CLOCK_KIND_ACKNOWLEDGE
     }
 
 
-def _answer_time(deadline: PolicyDeadline) -> str:
-    if deadline.working_days:
-        return ngettext(
-            "Respuesta en %(num)d día hábil.",
-            "Respuesta en %(num)d días hábiles.",
-            deadline.working_days,
-        )
-    minutes = deadline.seconds // 60
+def length_of(deadline: PolicyDeadline) -> str:
+    """Returns the time of a deadline in words."""
     return (
-        ngettext("Respuesta en %(num)d minuto.", "Respuesta en %(num)d minutos.", minutes)
-        if minutes % 60
-        else ngettext("Respuesta en %(num)d hora.", "Respuesta en %(num)d horas.", minutes // 60)
+        ngettext("%(num)d día hábil", "%(num)d días hábiles", deadline.working_days)
+        if deadline.working_days
+        else i18n.span(timedelta(seconds=deadline.seconds))
     )

@@ -93,7 +93,7 @@ NOTICES: tuple[Notice, ...] = (
         "enquiry_offered",
         "",
         (),
-        N_("Un servicio ofrece ayuda para su consulta."),
+        N_("Un servicio puede ayudar: mire qué contestó a su consulta."),
         fact="enquiry.answered",
     ),
     Notice(

@@ -43,7 +43,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "notice": {
         "enquiry_opened": N_("Preguntan si pueden recibir a alguien"),
-        "enquiry_offered": N_("Un servicio ofrece ayuda"),
+        "enquiry_offered": N_("Un servicio puede ayudar"),
         "enquiry_offers_waiting": N_("Una consulta espera"),
         "enquiry_matched": N_("Tomaron su ofrecimiento"),
         "enquiry_released": N_("Ya no llegará una remisión"),

@@ -266,7 +266,7 @@ STEPS: dict[str, Step] = {
         N_("Recordar"),
         hint=N_(
             "Le llega un aviso a la mesa de quien debe dar el siguiente paso. Una vez por hora;"
-            " si urge, llame."
+            " si urge, no espere: llame o busque otro servicio."
         ),
         done=N_("Recordada: les mandamos el aviso."),
         event_verb="reminded",

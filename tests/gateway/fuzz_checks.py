@@ -37,8 +37,8 @@ UNPREDICTABLE_ERRORS = re.compile(
     r" (ids|unsafe_code|field|tier|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"  # noqa: E501
     r"(required|out_of_range|not_in_order) of"
     r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
-    # help is delivered only by an outcome that met a need
-    r"contradicts of (delivered_need_codes|receipt_id)|"
+    # help is delivered only by an outcome that met a need; an age agrees with the one in the file
+    r"contradicts of (delivered_need_codes|receipt_id|age_band)|"
     # an advice card needs three languages; blanks are stripped
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
     # the refusal does not reveal which value is right

@@ -10,6 +10,7 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import Client, Service, Story, read
+from tests.referrals.test_her_word import person_of_unknown_age
 from tests.referrals.test_trail import last_sequence, readings, rows
 
 
@@ -52,7 +53,7 @@ def test_every_unsealed_field_of_a_file_can_be_corrected_and_cleared(story: Stor
     story.ngo.UpdatePerson(correction(corrected, *paths))
     cleared = stored(story.ngo, person.id)
     assert (cleared.coarse, cleared.trafficking_status_code, cleared.exploitation_country) == (
-        pb.CoarsePerson(),
+        pb.CoarsePerson(age_band=CORRECT.age_band),
         0,
         "",
     )
@@ -88,6 +89,32 @@ def test_a_file_whose_age_band_has_just_ended_can_be_sent_back_unchanged(
     service.clock.set(datetime(2029, 1, 1, 12, tzinfo=UTC))
     corrected = story.ngo.UpdatePerson(correction(person, coarse=person.coarse))
     assert corrected.coarse.age_band == pb.AGE_BAND_18_TO_24
+
+
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        (pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24),
+        (pb.AGE_BAND_12_TO_17, pb.AGE_BAND_0_TO_11),
+        (pb.AGE_BAND_0_TO_11, pb.AGE_BAND_60_AND_OVER),
+        (pb.AGE_BAND_25_TO_59, pb.AGE_BAND_12_TO_17),
+    ],
+)
+def test_only_with_a_birth_date_does_an_age_band_change_from_or_to_a_childs(
+    story: Story, known: pb.AgeBand.ValueType, other: pb.AgeBand.ValueType
+) -> None:
+    def with_band(band: pb.AgeBand.ValueType) -> people_pb2.Person:
+        request = correction(
+            stored(story.ngo, person.id), coarse=pb.CoarsePerson(age_band=band, country="NI")
+        )
+        corrected: people_pb2.Person = story.ngo.UpdatePerson(request)
+        return corrected
+
+    person = person_of_unknown_age(story)
+    assert with_band(known).coarse.age_band == known
+    assert wrong_fields(lambda: with_band(other)) == [("person.coarse.age_band", "contradicts")]
+    assert with_band(pb.AGE_BAND_UNSPECIFIED).coarse.age_band == known
+    assert wrong_fields(lambda: with_band(other)) == [("person.coarse.age_band", "contradicts")]
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,8 @@ class PeopleServicer:
     def UpdatePerson(self, request, context):
         """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
         named in update_mask. contradicts: age_band differs from the one that follows from the stored
-        birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+        birth date or, without a birth date, changes from or to a child's age_band. A known age_band
+        can't be cleared. A sent referral keeps its data until AmendReferral. Callers: the file's
         organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

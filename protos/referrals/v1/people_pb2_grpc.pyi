@@ -57,7 +57,8 @@ class PeopleStub:
     UpdatePerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdatePersonRequest, _people_pb2.Person]
     """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
     named in update_mask. contradicts: age_band differs from the one that follows from the stored
-    birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+    birth date or, without a birth date, changes from or to a child's age_band. A known age_band
+    can't be cleared. A sent referral keeps its data until AmendReferral. Callers: the file's
     organisation.
     """
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
@@ -170,7 +171,8 @@ class PeopleAsyncStub(PeopleStub):
     UpdatePerson: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdatePersonRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
     named in update_mask. contradicts: age_band differs from the one that follows from the stored
-    birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+    birth date or, without a birth date, changes from or to a child's age_band. A known age_band
+    can't be cleared. A sent referral keeps its data until AmendReferral. Callers: the file's
     organisation.
     """
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
@@ -310,7 +312,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
         """Corrects the coarse data of a file, trafficking_status_code and exploitation_country: the fields
         named in update_mask. contradicts: age_band differs from the one that follows from the stored
-        birth date. A sent referral keeps its data until AmendReferral. Callers: the file's
+        birth date or, without a birth date, changes from or to a child's age_band. A known age_band
+        can't be cleared. A sent referral keeps its data until AmendReferral. Callers: the file's
         organisation.
         """
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from chassis.errors import Conflict
 from chassis.second import Second, check_second
-from services.referrals.files.domain.person import FieldGroup, Identity, Person
+from services.referrals.files.domain.person import CHILDREN, FieldGroup, Identity, Person
 from services.referrals.network.domain.codes import REACHED_BY_OVERRIDE, Check
 from services.referrals.network.domain.deadline import OVERRIDE_CONFIRM, OVERRIDE_END
 
@@ -29,7 +29,6 @@ Each check tests whether the consent ends within NOTICE.
 HERSELF = "person"
 GUARDIAN = "guardian"
 BEST_INTEREST = "best_interest"
-CHILDREN = frozenset({"0-11", "12-17"})
 TOO_YOUNG_TO_ASK = frozenset({"0-11"})
 """The age bands in which a child may be too young to say yes or no."""
 POINTS = 7

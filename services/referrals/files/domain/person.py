@@ -97,6 +97,10 @@ GROUP_OF: dict[str, FieldGroup] = {
 }
 
 
+CHILDREN = frozenset({"0-11", "12-17"})
+"""The age bands of children."""
+
+
 NOBODY_CALLS = "none"
 """The channel of a safe-contact plan that forbids every contact with the person."""
 
@@ -189,21 +193,28 @@ class Person:
     ) -> None:
         """Replaces attributes of the file that are not sealed; `changes` has their new values.
 
-        The age band still follows from the birth date, if that is known. Raises Invalid if the new
-        band contradicts the birth date.
+        The age band still follows from the birth date, if that is known. Without a birth date, a
+        known band does not become unknown, and does not change from or to a child's band, since it
+        determines who consents for her. Raises Invalid if the new band contradicts this.
         """
         self.check_not_erased()
         former_band, derived_band = self.coarse.age_band, age_band(birth_date, today)
         for name, value in changes.items():
             setattr(self, name, value)
+        new_band = self.coarse.age_band
+        is_consistent = (
+            new_band in (former_band, derived_band)
+            if derived_band
+            else new_band == former_band or CHILDREN.isdisjoint({new_band, former_band})
+        )
         check = Check()
         check.require(
-            not derived_band or self.coarse.age_band in ("", former_band, derived_band),
+            is_consistent or not (former_band and new_band),
             "person.coarse.age_band",
             "contradicts",
         )
         check.done()
-        self.coarse = replace(self.coarse, age_band=derived_band or self.coarse.age_band)
+        self.coarse = replace(self.coarse, age_band=derived_band or new_band or former_band)
         self._mark_changed(now)
 
     def update_age_band(self, birth_date: str, now: datetime, today: date) -> bool:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import Enum
 
 from chassis.languages import LANGUAGES
-from services.referrals.files.domain.consent import CHILDREN
+from services.referrals.files.domain.person import CHILDREN
 from services.referrals.network.domain.codes import NEED_GROUPS, Check
 
 NEEDS = NEED_GROUPS | frozenset(

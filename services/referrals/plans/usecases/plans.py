@@ -27,8 +27,7 @@ from chassis.wire import (
 )
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
-from services.referrals.files.domain.consent import CHILDREN
-from services.referrals.files.domain.person import Person
+from services.referrals.files.domain.person import CHILDREN, Person
 from services.referrals.files.store.people import People
 from services.referrals.network.domain.counts import SMALLEST, published_count
 from services.referrals.network.domain.service import check_age_taken

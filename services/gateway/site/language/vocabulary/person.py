@@ -142,6 +142,12 @@ TABLES: dict[str, dict[str, str]] = {
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
     "field": {"identity": N_("Completar o corregir")},
     "missing": {"identity": N_("escriba por lo menos un dato")},
+    "contradicts": {
+        "age_band": N_(
+            "no es la que se sabe; si antes o ahora es menor de edad, anote su fecha de nacimiento"
+            " en «Completar o corregir», aunque sea aproximada"
+        ),
+    },
     "done": {
         "receipt_confirmed": N_("Confirmado."),
         "receipt_withdrawn": N_("Consentimiento retirado. El acceso terminó."),

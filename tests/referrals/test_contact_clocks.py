@@ -5,6 +5,7 @@ No waiting caller is forgotten between two shifts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
@@ -214,6 +215,23 @@ def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(st
     assert sent.assault_time.ToDatetime(tzinfo=UTC) == NOON - 2 * H
     referral = read(story.coordinator, sent.id)
     assert (referral.HasField("assault_time"), health_deadlines(referral)) == (False, {})
+
+
+def withdraw_consent(story: Story, sent: pb.Referral) -> None:
+    story.ngo.WithdrawReceipt(id=sent.receipt_id)
+
+
+@pytest.mark.parametrize("end", [Story.decline, withdraw_consent])
+def test_a_receiver_sees_when_an_assault_was_only_while_the_referral_is_live(
+    story: Story, end: Callable[[Story, pb.Referral], Any]
+) -> None:
+    sent = send_after_assault(story, 2)
+    assert read(story.shelter, sent.id).HasField("assault_time")
+    end(story, sent)
+    ended = read(story.shelter, sent.id)
+    assert not ended.HasField("assault_time")
+    assert not any(clock.kind in HEALTH_DEADLINES for clock in ended.clocks)
+    assert read(story.ngo, sent.id).HasField("assault_time")
 
 
 def test_no_list_or_count_of_the_network_depends_on_a_health_deadline(

@@ -1098,7 +1098,7 @@ class Referral(_message.Message):
     def assault_time(self) -> _timestamp_pb2.Timestamp:
         """When the person was assaulted, at most 120 hours ago; stored to the hour; for a draft, as
         stated here or in its contact. While a health deadline runs, the referral is at least an
-        emergency. Absent in the coordinator's view.
+        emergency. Absent in the coordinator's view, and for the receiver unless the referral is live.
         """
 
     @_builtins.property

@@ -246,7 +246,7 @@ class ReferralRecord:
             return (
                 DeadlineKind.REPLACE,
                 DeadlineKind.DRAFT,
-                *(HEALTH if self.state in CAME_BACK else ()),
+                *(() if self.state in LIVE else HEALTH),
             )
         # coordinators have no need to know of the assault
         return () if Side.SENDER in self.sides(actor) else tuple(HEALTH)

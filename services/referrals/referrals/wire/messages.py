@@ -65,7 +65,11 @@ def referral_message(
         "receipt_id": referral.receipt_id if is_party else "",
         **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
         "person": coarse_message(referral.coarse),
-        "assault_time": timestamp(referral.assault_time) if is_party else None,
+        # the receiver needs it to be in time, and no longer once the referral has ended
+        "assault_time": timestamp(referral.assault_time)
+        if side == referrals_pb2.SIDE_SENDER
+        or (side == referrals_pb2.SIDE_RECEIVER and referral.state in LIVE)
+        else None,
         "clocks": [clock_message(deadline) for deadline in deadlines],
         "next_due_time": timestamp(
             min((deadline.due_time for deadline in deadlines if deadline.running), default=None)

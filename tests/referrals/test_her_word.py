@@ -171,6 +171,22 @@ def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no
     assert refusal(decision) == OWN_CONSENT_REQUIRED
 
 
+def test_b6_a_withdrawal_ends_a_decision_against_the_no_of_a_person_of_unknown_age(
+    story: Story, service: Service
+) -> None:
+    person_id = person_of_unknown_age(story).id
+    her_word = {"adult_ground_code": p.ADULT_GROUND_HER_WORD}
+    own_receipt = story.receipt(person_id, recipient=ORG["clinic"], purposes=["MED"], **her_word)
+    decide = partial(story.receipt, person_id, giver="best_interest", assent_code="refused")
+    decision = decide()
+    story.ngo.WithdrawReceipt(id=own_receipt.id)
+    assert refusal(decide) == OWN_CONSENT_REQUIRED
+    assert refusal(lambda: confirm(service, decision)) == (
+        "FAILED_PRECONDITION",
+        "receipt_withdrawn",
+    )
+
+
 # An adult for whom somebody else speaks.
 
 

@@ -238,6 +238,24 @@ class Receipt:
         return not self.is_override and not self.is_about_child and self.giver_code != HERSELF
 
     @property
+    def ends_with_any_withdrawal(self) -> bool:
+        """Returns whether the receipt ends when the person withdraws another one.
+
+        Somebody else gave it, possibly against her word, and she is or may be an adult.
+        """
+        return self.in_her_stead or self._overrules_possible_adult
+
+    @property
+    def _overrules_possible_adult(self) -> bool:
+        """Returns whether the receipt overrules the refusal of a person who may be an adult."""
+        return (
+            self.is_about_child
+            and not self.circumstances.age_band
+            and self.giver_code == BEST_INTEREST
+            and self.assent_code == "refused"
+        )
+
+    @property
     def is_by_guardian(self) -> bool:
         """Returns whether the guardian of a person who is still a child gave the receipt.
 
@@ -316,7 +334,7 @@ class Receipt:
         overruled = self.assent_code == "refused" and self.giver_code == BEST_INTEREST
         if not (self.assent_code == "given" or too_young or overruled):
             raise Conflict("assent_required")
-        if overruled and not self.circumstances.age_band:  # the person may be an adult
+        if self._overrules_possible_adult:
             self._check_reachable()
 
     def _check_reachable(self) -> None:

@@ -180,7 +180,9 @@ class Consents:
         ended_receipts = [receipt] + [
             other
             for other in other_receipts
-            if other.in_her_stead and other.withdraw_time is None and other.until_time > now
+            if other.ends_with_any_withdrawal
+            and other.withdraw_time is None
+            and other.until_time > now
         ]
         for ended_receipt in ended_receipts:
             ended_receipt.withdraw(now)

@@ -84,6 +84,25 @@ def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_t
     assert requests[0][1] != requests[1][1]
 
 
+def test_drafts_and_open_needs_end_with_all_consents(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    draft, unanswered, ended = (
+        r.Referral(id="1" * 32, etag="3", state=r.STATE_DRAFT),
+        r.Referral(id="2" * 32, etag="4", state=r.STATE_DECLINED, unanswered=True),
+        r.Referral(id="3" * 32, etag="5", state=r.STATE_CLOSED),
+    )
+    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
+    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[draft, unanswered, ended])
+    to = f"/people/{ID}/withdraw"
+    client.post(to, data=form_fields(client.get(f"/people/{ID}").text, to))
+    (discarded,) = played.requests("EnterReferralInError")
+    (closed,) = played.requests("CloseNeed")
+    assert (discarded.id, discarded.etag) == (draft.id, draft.etag)
+    assert (closed.id, closed.etag) == (unanswered.id, unanswered.etag)
+    assert closed.reason_code == r.NEED_CLOSE_REASON_PERSON_DECLINED
+
+
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:

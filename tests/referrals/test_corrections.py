@@ -186,3 +186,19 @@ def test_a_sent_referral_keeps_its_data_until_it_is_amended(story: Story) -> Non
     assert read(story.shelter, sent.id).person == before
     story.ngo.AmendReferral(id=sent.id, etag=sent.etag)
     assert read(story.shelter, sent.id).person == CORRECT
+
+
+def test_an_amended_deadline_counts_the_working_days_of_the_place_in_the_file(
+    story: Story,
+) -> None:
+    sent = story.sent()
+    in_ghana = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24, country="GH")
+    story.ngo.UpdatePerson(correction(stored(story.ngo, sent.person_id), coarse=in_ghana))
+    amended = story.ngo.AmendReferral(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_NORMAL)
+    (due_time,) = [
+        clock.due_time.ToDatetime(tzinfo=UTC)
+        for clock in amended.clocks
+        if clock.kind == pb.CLOCK_KIND_ACKNOWLEDGE
+    ]
+    # 6 March, a Friday, is Ghana's Independence Day
+    assert due_time == datetime(2026, 3, 9, 18, tzinfo=UTC)

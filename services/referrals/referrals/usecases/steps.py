@@ -206,16 +206,17 @@ class Steps:
         tx = call.tx
         now = call.clock.now()
         urgency = URGENCIES.member(request.urgency, "urgency")
-        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar_at = self._lives.lock_with_calendars(
+            tx, object_id(request.id), version(request.etag)
+        )
         is_sender = call.caller.organization_id == referral.sender_organization_id
+        coarse = self._people.get(tx, referral.person_id).coarse if is_sender else referral.coarse
         referral.amend(
             actor_of(call.caller),
             now,
-            calendar,
+            calendar_at(coarse.country, coarse.department),
             urgency=urgency,
-            coarse=self._people.get(tx, referral.person_id).coarse
-            if is_sender
-            else referral.coarse,
+            coarse=coarse,
             note=request.note,
             answered_urgency=contacts.urgency_of(tx, referral.contact_id) if is_sender else None,
             urgency_reason_code=word(

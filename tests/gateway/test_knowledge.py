@@ -81,6 +81,15 @@ def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
     assert missing(get_sheet(played).text, *texts) == ["Termina pronto"]
 
 
+def test_an_access_on_a_later_consent_does_not_count_as_one_on_a_consent_that_had_ended(
+    played: PlayedServices,
+) -> None:
+    ended_receipt = receipt(live=False, withdraw_time=NOW - timedelta(days=5))
+    later_receipt = receipt(id="c" * 32, create_time=NOW - timedelta(days=4))
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[later_receipt, ended_receipt])
+    assert missing(get_sheet(played).text, "2 veces", "Nunca.") == []
+
+
 def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
     ending_receipt = receipt(until_time=NOW + timedelta(days=5))
     played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[ending_receipt])

@@ -5,7 +5,7 @@ She can have the sheet on the screen, on paper and as a PDF, in her language.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from flask import Response, abort, render_template
@@ -129,17 +129,20 @@ def data_by_receipt(
 ) -> dict[str, Any]:
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
-    The deletion is described by the receiver's confirmation that it keeps nothing, or by the
+    An access after the end, on a later consent or in an emergency, does not count as an access on
+    this consent. The deletion is described by the receiver's confirmation that it keeps nothing, or by the
     deadline for that confirmation.
     """
     until_time = i18n.moment(receipt.until_time)
     confirm_until_time = i18n.moment(receipt.confirm_until_time)
+    end_time = i18n.moment(receipt.withdraw_time) or until_time
     openings = [
         reading
         for reading in readings
         if reading.allowed
         and reading.organization_id == receipt.recipient_organization_id
         and reading.time.ToDatetime() >= receipt.create_time.ToDatetime()
+        and not (end_time and reading.time.ToDatetime(tzinfo=UTC) > end_time)
     ]
     last_day = i18n.day(receipt.until_time)
     ends = (

@@ -130,8 +130,8 @@ def data_by_receipt(
     """Describes a consent: its data, its end, how often the file was read, and the deletion.
 
     An access after the end, on a later consent or in an emergency, does not count as an access on
-    this consent. The deletion is described by the receiver's confirmation that it keeps nothing, or by the
-    deadline for that confirmation.
+    this consent. The deletion is described by the receiver's confirmation that it keeps nothing,
+    or by the deadline for that confirmation.
     """
     until_time = i18n.moment(receipt.until_time)
     confirm_until_time = i18n.moment(receipt.confirm_until_time)

@@ -22,6 +22,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
+from tests.referrals.test_her_word import person_of_unknown_age, set_birth_date
 from tests.referrals.test_overrides import attach
 
 
@@ -119,6 +120,17 @@ def test_the_end_by_age_is_announced_at_once_if_the_birthday_is_near(
 ) -> None:
     sent_on_a_guardians_consent(story, "2008-03-10")
     assert (announce_ends(service), announce_ends(service)) == (1, 0)
+
+
+def test_the_end_by_age_is_announced_when_a_birth_date_that_is_near_is_stated_later(
+    story: Story, service: Service
+) -> None:
+    draft = story.draft(person_of_unknown_age(story))
+    receipt = story.receipt(draft.person_id, giver="guardian", assent_code="given")
+    sent = story.ngo.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
+    assert announce_ends(service) == 0
+    set_birth_date(story, sent.person_id, "2008-03-08")  # she comes of age in four days
+    assert (announce_ends(service), last_verb(story, sent)) == (1, "consent_ending")
 
 
 def test_a_guardians_consent_for_a_younger_child_is_announced_only_by_its_date(

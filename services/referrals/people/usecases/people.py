@@ -46,7 +46,7 @@ from services.referrals.line.store import contacts
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.usecases.policies import Policies
-from services.referrals.referrals.store import referrals
+from services.referrals.referrals.store import referrals, renewals
 from services.referrals.referrals.usecases.grants import Grants, check_may_know_people
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
@@ -200,9 +200,9 @@ class People:
         tx, now, newer_identity = call.tx, call.clock.now(), read_identity(request.identity)
         if not newer_identity.known:
             raise Invalid(("identity", "required"))
-        person = self._changeable_person(
-            tx, call.caller, object_id(request.id), version(request.etag)
-        )
+        identifier = object_id(request.id)
+        self._files.lock(tx, identifier)  # before her rows, as in an erasure
+        person = self._changeable_person(tx, call.caller, identifier, version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer_identity.check(today)
         identity = self._files.identity(
@@ -210,6 +210,8 @@ class People:
         ).merged(newer_identity)
         person.identify(identity, now, today)
         self._files.change(tx, person, identity=identity)
+        if newer_identity.birth_date:
+            renewals.check_again(tx, person.id, now)
         return person_message(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:

@@ -16,6 +16,16 @@ def schedule(tx: Transaction, referral_id: str, next_time: datetime) -> None:
     announce(tx, "renewals", next_time)
 
 
+def check_again(tx: Transaction, person_id: str, now: datetime) -> None:
+    """Makes the times of a person's referrals due, since a consent may end at another age now."""
+    tx.execute(
+        "UPDATE renewals SET next_time = %s WHERE referral_id IN"
+        " (SELECT id FROM referrals WHERE person_id = %s)",
+        (now, person_id),
+    )
+    announce(tx, "renewals", now)
+
+
 def forget(tx: Transaction, referral_id: str) -> None:
     """Deletes the time for a consent whose end was reported or no longer matters."""
     tx.execute("DELETE FROM renewals WHERE referral_id = %s", (referral_id,))

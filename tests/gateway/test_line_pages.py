@@ -14,9 +14,10 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.referrals.line.domain.contact import MAX_NOTES
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send
+from tests.gateway.pages_gateway import Form, PlayedServices, missing, send
 
 CONTACT = f"/line/{ID}"
 NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
@@ -61,6 +62,19 @@ def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
 ) -> None:
     send(client, CONTACT, note="uno\r\ndos\r\n")
     assert played.last("UpdateContact").contact.note == "uno\ndos"
+
+
+def test_a_contact_can_be_saved_however_much_the_caller_added(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    contact = c.Contact(id=ID, etag="1", note="llama sola", line_country="NI")
+    for _ in range(MAX_NOTES):
+        contact.later_notes.add(note="ñ" * 4000)
+    played.answers |= {"GetContact": contact, "UpdateContact": contact}
+    fields = Form(client.get(CONTACT).text).fields
+    answer = client.post(CONTACT, data=fields | {"note": "llama otra vez"})
+    assert answer.status_code == 303
+    assert played.last("UpdateContact").contact.note == "llama otra vez"
 
 
 def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(

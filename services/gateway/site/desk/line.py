@@ -95,11 +95,21 @@ def save_even_without_code(
         return answer, forms.problems(refusal)
 
 
+def state_of(contact: c.Contact) -> str:
+    """Returns the encoded fields that the form can change, for its field `shown`.
+
+    With the notes that a caller adds later, the form could become too large to be sent.
+    """
+    state = c.Contact()
+    FieldMask(paths=list(CHANGEABLE)).MergeMessage(contact, state)
+    return merging.encode(state)
+
+
 def page_with_code(
     stored: c.Contact, problems: forms.Problems, reference: str = "", pin: str = ""
 ) -> str:
     """Shows a saved contact with the code as it was typed, and with the code's problems."""
-    shown = merging.encode(stored)
+    shown = state_of(stored)
     stored.placement_code = forms.text("placement_code")
     return page(stored, problems, reference, pin, shown=shown)
 
@@ -294,7 +304,7 @@ def page(
 
     `reference` and `pin` are set only right after the contact was recorded. `credentials` holds
     the reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
-    (merging.encode) from which the form was made; None stands for the state of `contact`.
+    (state_of) from which the form was made; None stands for the state of `contact`.
     """
     contact_referrals = (
         referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id))
@@ -304,7 +314,7 @@ def page(
     return render_template(
         "contact.html",
         contact=contact,
-        shown=merging.encode(contact) if shown is None else shown,
+        shown=state_of(contact) if shown is None else shown,
         errors=errors,
         # a wrong poster code is left out, and the rest is saved
         saved=errors.keys() <= {"placement_code"}
@@ -410,7 +420,7 @@ def save(identifier: str) -> access.Answer:
         return page(
             merged_contact(typed, stored),
             {"_form": words.conflict("put_together")},
-            shown=merging.encode(stored),
+            shown=state_of(stored),
         ), merging.MERGED
     except forms.SHOWN_IN_PLACE as refusal:
         return page(typed, forms.problems(refusal), shown=forms.text("shown")), 422

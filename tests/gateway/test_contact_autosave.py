@@ -5,12 +5,14 @@ A contact is saved after each answer, and gets its reference with the first one.
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
@@ -59,10 +61,46 @@ class Line(PlayedServices):
             cards=[pb.AdviceCard(id="danger_now", version=1, es=text), still_held]
         )
 
+    def repeatable(self, *rpcs: str) -> None:
+        """Makes these rpcs answer a repeated request as the services do."""
+        for rpc in rpcs:
+            self.answers[rpc] = first_answers(self.answers[rpc])
+
     def update(self, request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.etag != self.contact.etag:
             raise errors.Stale
         return self.save(request.contact)
+
+
+def first_answers(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a function that gives a repeated request the first answer.
+
+    Another request with the same request id is refused.
+    """
+    known: dict[str, tuple[Any, Any]] = {}
+
+    def answer_once(request: Any) -> Any:
+        if request.request_id not in known:
+            known[request.request_id] = (copy.deepcopy(request), copy.deepcopy(answer(request)))
+        first_request, first_answer = known[request.request_id]
+        if request != first_request:
+            raise errors.Reused
+        return first_answer
+
+    return answer_once
+
+
+def lose_answers(page: Page) -> None:
+    """Lets requests that save a contact arrive, but not their answers."""
+
+    def lose(route: Route) -> None:
+        if route.request.method != "POST":
+            route.fallback()
+            return
+        route.fetch(max_redirects=0)
+        route.abort()
+
+    page.route("**/line/**", lose)
 
 
 @pytest.fixture
@@ -189,6 +227,79 @@ def test_the_page_reports_a_lost_connection_and_saves_with_the_next_answer(
     answer(page, "still_held", "yes")
     expect(page.locator("#saved")).to_contain_text("Guardado")
     assert triage(line, "danger_now", "still_held") == [c.ANSWER_YES, c.ANSWER_YES]
+
+
+def test_a_save_whose_answer_is_lost_makes_no_second_contact_and_loses_nothing(
+    page: Page, line: Line
+) -> None:
+    line.repeatable("CreateContact", "UpdateContact")
+    lose_answers(page)
+    answer(page, "danger_now", "yes")
+    expect(page.locator("#saved")).to_contain_text("no hay conexión")
+    page.unroute("**/line/**")
+    answer(page, "still_held", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    expect(page.locator("#readout")).to_contain_text("W43P-VWJF")
+    assert triage(line, "danger_now", "still_held") == [c.ANSWER_YES, c.ANSWER_NO]
+    lose_answers(page)
+    answer(page, "child_unsafe", "no")
+    expect(page.locator("#saved")).to_contain_text("no hay conexión")
+    page.unroute("**/line/**")
+    write_note(page, "llama desde la terminal")
+    expect(page.locator("#saved")).to_contain_text("Guardado", timeout=15_000)
+    assert triage(line, "child_unsafe") == [c.ANSWER_NO]
+    assert line.contact.note == "llama desde la terminal"
+    assert len({request.request_id for request in line.requests("CreateContact")}) == 1
+
+
+def test_the_button_for_saving_loses_no_text_without_a_connection(page: Page, line: Line) -> None:
+    begin(page, "yes")
+    page.context.set_offline(True)
+    write_note(page, "vuelvo a las seis")
+    page.click("p.save button")
+    expect(page.locator("#saved")).to_contain_text("no hay conexión")
+    expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
+    page.context.set_offline(False)
+    page.click("p.save button")
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    assert line.contact.note == "vuelvo a las seis"
+
+
+def test_a_message_that_the_caller_adds_meanwhile_is_shown_before_the_next_save(
+    page: Page, line: Line
+) -> None:
+    begin(page, "yes")
+    line.contact.later_notes.add(note="ya me encontró")
+    line.contact.unheard = True
+    line.save(line.contact)
+    answer(page, "still_held", "no")
+    expect(page.locator("#later")).to_contain_text("ya me encontró")
+    expect(page.locator("#later")).to_contain_text("nuevo")
+
+
+def test_a_colleagues_change_between_a_save_and_its_answer_is_kept(page: Page, line: Line) -> None:
+    begin(page, "yes")
+
+    def update_and_change(request: c.UpdateContactRequest) -> c.Contact:
+        saved = line.update(request)
+        line.answers["UpdateContact"] = line.update
+        line.contact.triage.child_unsafe = c.ANSWER_YES
+        line.contact.need_code = "HOU.EMG"
+        line.save(line.contact)
+        return saved
+
+    line.answers["UpdateContact"] = update_and_change
+    answer(page, "still_held", "no")
+    expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v3")
+    answer(page, "medical_emergency", "no")
+    expect(page.locator("form[data-autosave] [name=etag]")).to_have_value("v4")
+    assert triage(line, "danger_now", "still_held", "child_unsafe", "medical_emergency") == [
+        c.ANSWER_YES,
+        c.ANSWER_NO,
+        c.ANSWER_YES,
+        c.ANSWER_NO,
+    ]
+    assert line.contact.need_code == "HOU.EMG"
 
 
 def test_an_answer_opens_its_card_and_closes_no_other_card(page: Page, line: Line) -> None:

@@ -77,6 +77,16 @@ def test_a_contact_can_be_saved_however_much_the_caller_added(
     assert played.last("UpdateContact").contact.note == "llama otra vez"
 
 
+@pytest.mark.parametrize("path", [CONTACT, f"{CONTACT}/hand-over", f"{CONTACT}/file"])
+def test_a_new_message_of_the_caller_is_on_each_page_that_can_mark_it_as_read(
+    played: PlayedServices, client: FlaskClient, path: str
+) -> None:
+    contact = c.Contact(id=ID, etag="1", unheard=True)
+    contact.later_notes.add(note="ya me encontró")
+    played.answers["GetContact"] = contact
+    assert missing(client.get(path).text, "ya me encontró", ">nuevo<") == []
+
+
 def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -6,6 +6,7 @@
   const status = document.getElementById("saved");
   if (!form || !status) return;
   let running = null, again = false, timer = 0, stopped = false, joined = false, isSaved = true;
+  let lost = null;  // a request whose answer did not arrive: it may have been carried out, so it is sent again as it was before anything new
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // shown by the script, because nothing is saved automatically without it
   const showStatus = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
   const copyTokens = (sent) => {
@@ -16,29 +17,34 @@
       else form.append(document.importNode(fresh, true));
     }
   };
-  // A colleague saved the contact meanwhile, and the answer holds both versions together. Text that was typed after the request stays, after the colleague's text.
-  const join = (sent, body) => {
-    copyTokens(sent);
-    for (const fresh of sent.elements) {
-      const mine = fresh.name && !["hidden", "submit"].includes(fresh.type) && form.elements[fresh.name];
-      if (!mine) continue;
-      const sentValue = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
-      if (mine.value === sentValue) mine.value = value;
-      else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(sentValue)) mine.value = value + mine.value.slice(sentValue.length);
-    }
-    mark();
-  };
-  const take = (page) => {
-    const sent = page.querySelector("form[data-autosave]");
-    if (!sent) return false;
-    form.setAttribute("action", sent.getAttribute("action"));
-    copyTokens(sent);
-    for (const name of ["heading", "readout", "enough", "standing"]) {
+  const refresh = (page, ...names) => {
+    for (const name of names) {
       const mine = document.getElementById(name), fresh = page.getElementById(name);
       if (!mine || !fresh || (name === "readout" && !fresh.childElementCount)) continue;
       mine.replaceChildren(...document.importNode(fresh, true).childNodes);
       mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
+  };
+  // A colleague saved the contact meanwhile, or the caller added a note; the answer holds both versions together. Text that was typed after the request stays, after the colleague's text.
+  const join = (page, sent, body) => {
+    copyTokens(sent);
+    refresh(page, "later");
+    for (const fresh of sent.elements) {
+      const mine = fresh.name && !["hidden", "submit"].includes(fresh.type) && form.elements[fresh.name];
+      if (!mine) continue;
+      const sentValue = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
+      if (value.trim() === sentValue.trim()) continue;
+      if (mine.value === sentValue) mine.value = value;
+      else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(sentValue)) mine.value = value + mine.value.slice(sentValue.length);
+    }
+    mark();
+  };
+  const take = (page, body) => {
+    const sent = page.querySelector("form[data-autosave]");
+    if (!sent) return false;
+    form.setAttribute("action", sent.getAttribute("action"));
+    join(page, sent, body);
+    refresh(page, "heading", "readout", "enough", "standing");
     for (const card of page.querySelectorAll("#cards details[open]")) {  // opens the cards that an answer opens; cards that the operator opened herself stay open
       form.querySelector(`[data-card="${card.dataset.card}"]`)?.setAttribute("open", "");
     }
@@ -47,29 +53,32 @@
     history.replaceState(null, "", sent.getAttribute("action"));
     if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
     const saved = page.getElementById("saved");
-    showStatus(saved.textContent, saved.classList.contains("bad"));
+    if (!again && !lost) showStatus(saved.textContent, saved.classList.contains("bad"));
     return true;
   };
   // An error is shown with the text of the answer's part for errors. Nothing is copied from any other page (the sign-in page, or a page of another site).
   const send = async (tried) => {
     joined = false;
+    const body = lost ?? new URLSearchParams(new FormData(form));
+    body.set("form_token", form.elements.form_token.value);
     try {
-      const body = new URLSearchParams(new FormData(form));
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // keepalive: the request arrives even if she leaves the page
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (answer.ok && take(page)) return true;
+      if (answer.ok && take(page, body)) { lost = null; return true; }
       const sent = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
       if (answer.status === 401 || answer.redirected) showStatus(status.dataset.ended, true);
       else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // the operator signed in again in another tab
         form.elements.form_token.value = sent.elements.form_token.value;
         return await send(true);
       } else {
+        lost = answer.status < 500 ? null : body;
         joined = answer.status === 412 && Boolean(sent);
-        if (joined) join(sent, body);
+        if (joined) join(page, sent, body);
         const refusal = page.querySelector("main [data-refusal] li") ?? page.querySelector("main [data-refusal], main #problem");
         showStatus(refusal?.textContent.trim() || status.dataset.away, true);
       }
     } catch {
+      lost = body;
       showStatus(status.dataset.away, true);
     }
     return false;
@@ -80,7 +89,12 @@
     again = true;
     running ??= (async () => {
       let saved = false;
-      while (again) { again = false; saved = await send(); }
+      while (again) {
+        const isRepeated = Boolean(lost);
+        again = false;
+        saved = await send();
+        again ||= isRepeated && !lost && !joined;
+      }
       running = null;
       isSaved = saved;
       return saved;
@@ -159,11 +173,11 @@
   });
   addEventListener("beforeunload", () => { if (timer) save(); });
   // The browser stores a page that answers a form, with the data that were sent, on the disk until the page is closed; so the form is saved by the script.
-  // If that is refused, the data are sent as a form, so that each field shows its error.
+  // If that is refused, the data are sent as a form, so that each field shows its error. Without a connection the page, with what was typed, stays.
   form.addEventListener("submit", async (event) => {
     if (event.submitter?.name) { clearTimeout(timer); return; }  // a button that closes the contact leads to another page
     event.preventDefault();
-    if (!await save() && !joined) form.submit();
+    if (!await save() && !joined && !lost) form.submit();
     else document.getElementById("heading").scrollIntoView();
   });
 })();

@@ -82,6 +82,18 @@ def test_data_of_the_contact_are_not_asked_for_again(
     assert {name: fields[name] for name in expected} == expected
 
 
+def test_a_language_that_nobody_recognised_or_that_is_not_told_is_not_replaced_by_spanish(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG")
+    assert Form(client.get(f"/enquiries/new?contact={ID}").text).fields["languages"] == ""
+    assert Form(client.get("/enquiries/new").text).fields["languages"] == "es"
+    preview = post(client, **ENQUIRY_FORM, drop="languages")[1]
+    assert list(played.last("PreviewEnquiry").content.languages) == []
+    back = client.post("/enquiries/new", data=Form(preview).fields | {"back": "1"})
+    assert Form(back.text).fields["languages"] == ""
+
+
 def test_the_form_does_not_claim_to_hide_the_department_that_the_services_read(
     client: FlaskClient,
 ) -> None:

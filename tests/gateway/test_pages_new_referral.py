@@ -350,6 +350,21 @@ def test_data_of_the_contact_are_not_asked_for_again(
     ) == (ID, ID, r.URGENCY_EMERGENCY)
 
 
+def test_a_language_that_nobody_recognised_stays_unknown(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY
+    )
+    about = client.get(f"{NEW_REFERRAL}?contact={ID}")
+    assert fields_of(about)["language"] == ""
+    next_page = answer(client, about)
+    assert fields_of(answer(client, next_page, back="1"))["language"] == ""
+    unsafe = answer(client, next_page, nobody_calls="1")
+    answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
+    assert played.last("CreatePerson").coarse.language == ""
+
+
 def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -170,7 +170,7 @@ def new() -> access.Answer:
 
 def known_answers() -> MultiDict[str, str]:
     """Returns the answers that are known already from the contact or the person's file."""
-    answers = dict[str, str]()
+    answers = {"languages": "es"}
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
         contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))

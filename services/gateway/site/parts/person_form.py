@@ -102,7 +102,6 @@ def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
     """Returns the request for a new file. `country` is used if the form names no country."""
     rpc_request = forms.filled(p.CreatePersonRequest())
     rpc_request.request_id = request_id
-    rpc_request.coarse.language = rpc_request.coarse.language or "es"
     rpc_request.coarse.country = rpc_request.coarse.country or country
     if (years := forms.whole_number("age")) is not None:
         rpc_request.coarse.age_band = band(years)

@@ -85,7 +85,7 @@ def answers_of(content: e.EnquiryContent) -> dict[str, str]:
         "urgency": words.code("urgency", content.urgency),
         "age_band": words.code("age_band", content.age_band),
         "gender_code": words.code("person_gender", content.gender_code),
-        "language": content.languages[0] if content.languages else "es",
+        "language": content.languages[0] if content.languages else "",
         "country": content.country,
         "department": content.department,
         "dependants": str(content.dependants) if content.HasField("dependants") else "",
@@ -297,8 +297,8 @@ def hidden_fields(
 ) -> Iterator[tuple[str, str]]:
     """Yields the names and values of the form's hidden fields.
 
-    They carry the start and the answers of the other pages. An empty age band is included, because
-    it shows that the question was asked.
+    They carry the start and the answers of the other pages. An empty age band or language is
+    included, because it shows that the question was asked.
     """
     for kind, record in (
         ("contact", start.contact),
@@ -309,7 +309,7 @@ def hidden_fields(
         if record:
             yield kind, record.id
     for name, value in answers.items(multi=True):
-        if (value or name == "age_band") and any(
+        if (value or name in ("age_band", "language")) and any(
             name in fields for other, fields in FIELDS_OF_PAGE.items() if other != page
         ):
             yield name, value

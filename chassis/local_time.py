@@ -27,6 +27,7 @@ _ZONES = {
 }
 _SUBDIVISIONS_BY_ZONE = {
     "America/Tijuana": ("MX-BCN",),
+    "America/Matamoros": ("MX-TAM",),
     "America/Hermosillo": ("MX-SON",),
     "America/Mazatlan": ("MX-BCS", "MX-SIN", "MX-NAY"),
     "America/Cancun": ("MX-ROO",),

@@ -61,6 +61,17 @@ def test_the_hours_for_a_call_are_local_to_the_person(
     assert hours == (start, start + timedelta(hours=3))
 
 
+@pytest.mark.parametrize(
+    ("department", "hours_behind"), [("MX-TAM", 5), ("MX-BCN", 7), ("MX-NLE", 6)]
+)
+def test_the_hours_for_a_call_at_the_border_of_mexico_follow_its_summer_time(
+    department: str, hours_behind: int
+) -> None:
+    start = datetime(2026, 7, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
+    noon = datetime(2026, 7, 4, 18, tzinfo=UTC)
+    assert Wish("tomorrow", "evening").hours(noon, zone_of("MX", department))[0] == start
+
+
 @pytest.mark.parametrize("hour", ["morning", "afternoon"])
 def test_hours_that_leave_no_time_for_a_call_are_refused(hour: str) -> None:
     with pytest.raises(Invalid):

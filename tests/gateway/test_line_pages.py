@@ -261,6 +261,26 @@ def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_p
     assert len(played.requests("UpdateContact")) == may_close
 
 
+def test_d18_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stays_open(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["GetContact"] = c.Contact(
+        id=ID,
+        etag="1",
+        urgency=r.URGENCY_NORMAL,
+        outcome_code=c.CONTACT_OUTCOME_OPEN,
+        triage=c.Triage(danger_now=c.ANSWER_NO),
+    )
+    answer = send(client, CONTACT, kind_code="crisis", danger_now="yes", close_as="prank", etag="1")
+    contact = played.last("UpdateContact").contact
+    assert (contact.kind_code, contact.outcome_code, contact.triage.danger_now) == (
+        c.CONTACT_KIND_CRISIS,
+        c.CONTACT_OUTCOME_OPEN,
+        c.ANSWER_YES,
+    )
+    assert answer.location == f"{CONTACT}?done=saved"
+
+
 def test_d18_a_new_contact_cannot_be_closed_by_one_press(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -396,14 +396,20 @@ def agree_on_call(identifier: str) -> None:
 
 @pages.post("/line/<identifier>", access.LINE)
 def save(identifier: str) -> access.Answer:
-    """Saves the current answers. The service derives the urgency from them again."""
+    """Saves the current answers. The service derives the urgency from them again.
+
+    If a button would close the contact, but an answer was changed too, the contact stays open: with
+    this answer it may be urgent.
+    """
     if page_again := refuse_time(identifier):
         return page_again
-    if closes() and not may_close(
-        clients().contacts.GetContact(c.GetContactRequest(id=identifier))
-    ):
-        return refuse_to_close(contact(identifier))
-    typed = contact(identifier, close=closes())
+    is_closed = closes()
+    if is_closed:
+        stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
+        if not may_close(stored):
+            return refuse_to_close(contact(identifier))
+        is_closed = contact(identifier).triage == stored.triage
+    typed = contact(identifier, close=is_closed)
     try:
         _answer, code_problems = save_even_without_code(
             typed,
@@ -429,7 +435,7 @@ def save(identifier: str) -> access.Answer:
         return page_with_code(stored, code_problems)
     return redirect(
         url_for("line.queue", done="saved")
-        if closes()
+        if is_closed
         else url_for("line.show", identifier=identifier, done="saved"),
         303,
     )

@@ -13,6 +13,7 @@ import pytest
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.line.store import contact_notes
 from tests.builders import NOT_FOUND, refusal, refusal_with_fields
 from tests.referrals.conftest import (
     ORG,
@@ -249,6 +250,16 @@ def test_a_reference_accepts_a_limited_number_of_notes_a_day(
     )
     service.clock.advance(timedelta(days=1, seconds=1))
     add_note(story, call, "tomorrow again")
+
+
+def test_a_contact_can_be_read_however_many_notes_were_added(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact_notes, "MOST_READ", 2)
+    call = story.contact()
+    for number in range(3):
+        add_note(story, call, f"note {number}")
+    assert later_notes(operator_of(story), call.contact) == ["note 1", "note 2"]
 
 
 def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(

@@ -527,7 +527,7 @@ class Contact(_message.Message):
     @_builtins.property
     def later_notes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LaterNote]:
         """Messages that the person added later with her reference, on any line or by herself, oldest
-        first; in GetContact only.
+        first; the latest 200, in GetContact only.
         """
 
     @_builtins.property

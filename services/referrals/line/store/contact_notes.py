@@ -11,6 +11,9 @@ from keys.sealing import CannotOpen, Keyring, SealingKey
 from services.referrals.files.store.people import People
 from services.referrals.line.domain.contact import LaterNote
 
+MOST_READ = 200
+"""The maximum number of a contact's notes that are read: so many fit into an answer of 4 MiB."""
+
 
 class ContactNotes:
     """The store of later notes; each of a caller's contacts has its own copy of a note."""
@@ -45,12 +48,14 @@ class ContactNotes:
         )
 
     def of(self, tx: Transaction, contact_id: str) -> list[LaterNote]:
-        """Returns the notes of a contact that were not erased, oldest first.
+        """Returns the latest notes of a contact that were not erased, oldest first.
 
         The calling code must record the access.
         """
         rows = tx.execute(
-            "SELECT * FROM contact_notes WHERE contact_id = %s ORDER BY number", (contact_id,)
+            "SELECT * FROM (SELECT * FROM contact_notes WHERE contact_id = %s"
+            " ORDER BY number DESC LIMIT %s) AS latest ORDER BY number",
+            (contact_id, MOST_READ),
         ).fetchall()
         keys = {
             person_id: self._key(tx, person_id) if person_id else self._keyring

@@ -78,6 +78,39 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     }
 
 
+@pytest.mark.parametrize(
+    ("way", "rpc"),
+    [
+        ("/sign-in/code", "FinishSignIn"),
+        ("/sign-in/return?state=s&code=c", "FinishProviderSignIn"),
+        ("/invitation", "AcceptInvitation"),
+    ],
+)
+def test_a3_each_sign_in_and_each_accepted_invitation_states_the_device_and_keeps_its_cookie(
+    played: PlayedServices, visitor: FlaskClient, way: str, rpc: str
+) -> None:
+    def use() -> str:
+        """Uses the way on this device; returns the secret of the device that the service gets."""
+        answer = (
+            visitor.get(way)
+            if "?" in way
+            else send(visitor, way if way == "/invitation" else "/sign-in", way, **ACCEPTANCE)
+        )
+        assert answer.status_code == 303
+        call, _request, caller = played.calls[-1]
+        assert call == rpc
+        return str(caller.origin["client-device"])
+
+    if rpc != "AcceptInvitation":
+        played.answers[rpc] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+    first = use()
+    cookie = visitor.get_cookie("d")
+    assert cookie is not None
+    assert (len(first), cookie.value) == (43, first)
+    visitor.delete_cookie("s")
+    assert use() == first, "an account that is used here later is known to be used on this device"
+
+
 def test_a_device_with_an_invalid_cookie_is_a_new_device(visitor: FlaskClient) -> None:
     visitor.set_cookie("d", "x; path=/")
     send(visitor, "/my-referral", **REFERENCE)

@@ -70,7 +70,11 @@ def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_brows
         "i",
     )
     assert (answer.status_code, answer.location) == (303, "/today")
-    assert {cookie.split("=")[0] for cookie in answer.headers.getlist("Set-Cookie")} == {"p", "s"}
+    assert {cookie.split("=")[0] for cookie in answer.headers.getlist("Set-Cookie")} == {
+        "p",
+        "s",
+        "d",
+    }
     assert visitor.get_cookie("p") is None
 
 

@@ -1,9 +1,10 @@
 """The device from which a person or worker gives a password or a PIN.
 
-A cookie identifies the device. The cookie is set only after a right password, passkey or PIN. It
-holds random characters, opens nothing, and has the same name for a worker who signs in and for a
-person who looks up her request. It has only one purpose: wrong guesses by strangers must not lock
-the owner out (chassis/guesses.py).
+A cookie identifies the device. The cookie is set only after a right password, passkey or PIN, a
+sign-in through a provider or an accepted invitation. It holds random characters, opens nothing, and
+has the same name for a worker who signs in and for a person who looks up her request. Its purposes:
+wrong guesses by strangers must not lock the owner out (chassis/guesses.py), and two accounts of one
+person are not two people (services/partners/members/domain/independence.py).
 """
 
 import re

@@ -16,7 +16,7 @@ from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge import origin
 from services.gateway.edge.clients import send
 from services.gateway.site.language import _, i18n
-from services.gateway.site.parts import forms
+from services.gateway.site.parts import devices, forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("links")
@@ -30,7 +30,9 @@ def invitation(errors: forms.Problems = forms.NO_PROBLEMS, problem: str = "") ->
 
 @pages.post("/invitation", access.ANYBODY, again=invitation)
 def accept_invitation() -> access.Answer:
-    """Opens the account, and redirects to the sign-in."""
+    """Opens the account, and redirects to the sign-in. The device is the account's first."""
+    device = devices.secret()
+    origin.attach(device)
     try:
         send(forms.filled(AcceptInvitationRequest()))
     except Unauthenticated:
@@ -42,7 +44,9 @@ def accept_invitation() -> access.Answer:
         ), 401
     except Conflict as refusal:
         return invitation(problem=forms.problems(refusal)["_form"]), 409
-    return redirect(url_for("signin.form", done="account"), 303)
+    response = redirect(url_for("signin.form", done="account"), 303)
+    devices.remember(response, device)
+    return response
 
 
 @pages.get("/forgot", access.ANYBODY)

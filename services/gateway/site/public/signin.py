@@ -133,6 +133,7 @@ def enter_code() -> access.Answer:
         code=form.get("code", "").strip(),
         passkey=form.get("passkey", ""),
     )
+    origin.attach(device)
     try:
         answer = clients().tokens.FinishSignIn(rpc_request)
     except (Unauthenticated, Invalid):
@@ -179,6 +180,8 @@ def come_back_from_provider() -> Response:
     parameters = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(signing_in.PROVIDER_COOKIE)).startswith(signing_in.PROOF):
         return _prove_session(secret.removeprefix(signing_in.PROOF), parameters)
+    device = devices.secret()
+    origin.attach(device)
     try:
         answer = clients().tokens.FinishProviderSignIn(
             FinishProviderSignInRequest(
@@ -196,7 +199,7 @@ def come_back_from_provider() -> Response:
                 render_template("signin_code.html", to="", kept="", asked=answer, problem="")
             )
             if answer.challenge
-            else signing_in.finish(answer)
+            else signing_in.finish(answer, device)
         )
     cookies.drop(response, signing_in.PROVIDER_COOKIE)
     return response

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from protos.partners.v1.directory_pb2_grpc import DirectoryStub
+from services.partners.members.domain.worker import Role, mailbox_of
 from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
 from tests.builders import NOT_FOUND, refusal, refusal_with_delay
 from tests.partners.refusals import TOO_MANY_ATTEMPTS
@@ -83,6 +86,31 @@ def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
     assert timedelta(0) < delay <= MAILBOX_BUDGET.interval
     assert len(letters(scene)) == MAILBOX_BUDGET.burst
     apply_from(scene, "192.0.2.99", "otra@ejemplo.example")
+
+
+@pytest.mark.parametrize(
+    ("email", "other_email"),
+    [
+        ("ella@ejemplo.example", "ella+{}@ejemplo.example"),
+        ("e.lla@gmail.com", "el.la+{}@Gmail.com"),
+    ],
+)
+def test_further_addresses_of_a_mailbox_bring_it_no_further_emails(
+    scene: Scene, email: str, other_email: str
+) -> None:
+    for number in range(MAILBOX_BUDGET.burst):
+        apply_from(scene, f"192.0.2.{number}", other_email.format(number))
+    assert refusal(lambda: apply_from(scene, "192.0.2.99", email)) == TOO_MANY_ATTEMPTS
+    assert len(letters(scene)) == MAILBOX_BUDGET.burst
+
+
+@pytest.mark.parametrize(
+    "email", ["Ana@ejemplo.org", "ana+dos@ejemplo.org", "A.na+2@GoogleMail.com", "a.na@ejemplo.org"]
+)
+def test_an_applicants_mailbox_is_recognised_like_a_workers(scene: Scene, email: str) -> None:
+    scene.worker(scene.coalition, Role.WORKER, email=email)
+    [row] = scene.rows("SELECT mailbox_key FROM workers WHERE email = %s", email)
+    assert row["mailbox_key"] == mailbox_of(email)
 
 
 def test_one_address_does_not_use_up_the_budget_of_others(scene: Scene) -> None:

@@ -112,6 +112,19 @@ def normalized_email(email: str) -> str:
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
+def mailbox_of(email: str) -> str:
+    """Returns the same text for all addresses of one mailbox.
+
+    What follows a + does not count; at Gmail dots do not count either. The column `mailbox_key` of
+    workers contains the same text.
+    """
+    name, _, domain = normalized_email(email).rpartition("@")
+    name = name.partition("+")[0]
+    if domain in ("gmail.com", "googlemail.com"):
+        name, domain = name.replace(".", ""), "gmail.com"
+    return f"{name}@{domain}"
+
+
 def normalized_password(password: str) -> str:
     """Returns the password in NFKC, the form that is checked and hashed.
 

@@ -19,7 +19,7 @@ from services.partners.members.domain.organization import (
     RejectionReason,
 )
 from services.partners.members.domain.suspension import PROPOSAL
-from services.partners.members.domain.worker import normalized_email
+from services.partners.members.domain.worker import mailbox_of
 from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.organizations import (
     Refresh,
@@ -70,7 +70,7 @@ class Membership:
         now, recipient = call.clock.now(), request.contact_email.strip()
         # only for its checks: raises Invalid if a field is wrong
         Organization.apply(new_id(), messages.applicant(request), now)
-        self._guesses.count(normalized_email(recipient), call.origin, now)
+        self._guesses.count(mailbox_of(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
         reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
         applications.add_request(

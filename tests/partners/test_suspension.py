@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
@@ -124,6 +125,41 @@ def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
         )
         == STALE_ETAG
     )
+
+
+def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_proposed(
+    scene: Scene, second_coordinator: Stubs
+) -> None:
+    front = scene.organization("Fachada")
+    own, other = (scene.by(member, Role.MANAGER) for member in (front, scene.organization("Otra")))
+
+    def seen() -> list[pb.Organization]:
+        return [
+            own.GetOrganization(id=front.id),
+            own.BatchGet(organization_ids=[front.id]).organizations[0],
+            other.GetOrganization(id=front.id),
+            next(one for one in other.ListOrganizations().organizations if one.id == front.id),
+        ]
+
+    before = seen()
+    scene.advance(minutes=1)
+    suspend(scene, scene.coordinator, front)
+    leave(scene, scene.coordinator, front)
+    assert seen() == before
+    entry = pb.Organization(id=front.id, etag=before[0].etag, description="Otra cosa")
+    changed = own.UpdateOrganization(
+        organization=entry, update_mask=FieldMask(paths=["description"])
+    )
+    assert (changed.etag != before[0].etag, changed.update_time != before[0].update_time) == (
+        True,
+        True,
+    )
+    before = seen()
+    assert before[0] == changed
+    scene.advance(days=7)
+    scene.sweep()
+    assert verbs(scene, front)[-1] == "suspension_dropped"
+    assert seen() == before
 
 
 def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(

@@ -541,7 +541,7 @@ class Organization(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the organisation last changed."""
+        """When the organisation last changed. Members do not see when only the coordinators see a change."""
 
     @_builtins.property
     def proposal(self) -> Global___OrganizationProposal:

@@ -136,6 +136,8 @@ class Organization(Subject):
     last_hold: FirstCoordinator | None = None
     reinstatement: FirstCoordinator | None = None
     leaving: FirstCoordinator | None = None  # the coordinator who proposed to end the membership
+    # the version and time of the last change that members see; set when the organisation is stored
+    seen: tuple[int, datetime] | None = None
 
     @classmethod
     def apply(cls, id: str, entry: OrganizationEntry, now: datetime) -> "Organization":

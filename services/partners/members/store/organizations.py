@@ -37,7 +37,7 @@ _IS_SHELTER = (
 def save(tx: Transaction, organization: Organization) -> None:
     """Stores the organisation with its facts."""
     entry, proposal = organization.entry, organization.proposal
-    tx.execute(
+    rows = tx.execute(
         "INSERT INTO organizations (id, version, status, name, name_key, type, country, department,"
         " phone, url, languages, description,"
         " hotline_number, registered_by_worker_id, proposed_type, proposed_country,"
@@ -70,7 +70,8 @@ def save(tx: Transaction, organization: Organization) -> None:
         " proposed_type = excluded.proposed_type, proposed_country = excluded.proposed_country,"
         " proposed_hotline_number = excluded.proposed_hotline_number, proposed_by_worker_id ="
         " excluded.proposed_by_worker_id,"
-        " propose_time = excluded.propose_time, update_time = excluded.update_time",
+        " propose_time = excluded.propose_time, update_time = excluded.update_time"
+        " RETURNING seen_version, seen_time",
         {
             "id": organization.id,
             "version": organization.version,
@@ -114,6 +115,7 @@ def save(tx: Transaction, organization: Organization) -> None:
             "update_time": organization.update_time,
         },
     )
+    [organization.seen] = [(row["seen_version"], row["seen_time"]) for row in rows]
     outbox.save(tx, facts.organization_facts(organization))
     organization.facts.clear()
 
@@ -350,6 +352,7 @@ def read(row: Row) -> Organization:
         last_hold=_first_coordinator(row["asked_first"].get("last_hold")),
         reinstatement=_first_coordinator(row["asked_first"].get("reinstatement")),
         leaving=_first_coordinator(row["asked_first"].get("leaving")),
+        seen=(row["seen_version"], row["seen_time"]),
         entry=OrganizationEntry(
             name=row["name"],
             type=OrganizationType(row["type"]),

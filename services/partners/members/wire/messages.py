@@ -10,7 +10,7 @@ from typing import Any
 
 from chassis.errors import Invalid
 from chassis.local_time import day_at
-from chassis.wire import EnumCodec, number, timestamp
+from chassis.wire import EnumCodec, etag, number, timestamp
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import letters_pb2, members_pb2
@@ -174,6 +174,9 @@ def organization(
 ) -> pb.Organization:
     """Returns an organisation as a caller of this tier sees it.
 
+    Members see the same etag and `update_time` as before if only the coordinators see a change,
+    such as a proposed suspension.
+
     With `is_own`, the message includes the end of the agreement, because the caller belongs to the
     organisation. With `now`, the message includes the evidence, the kinds of evidence that are
     missing at this time, who proposed an approval, and why an application was rejected; the tier
@@ -191,7 +194,7 @@ def organization(
         )
     message = pb.Organization(
         id=organization.id,
-        etag=etag_of(organization),
+        etag=organization_etag(organization, tier),
         name=entry.name,
         type=TYPES.number(entry.type),
         status=STATUSES.number(organization.status),
@@ -203,7 +206,11 @@ def organization(
         description=entry.description,
         hotline_number=entry.hotline_number,
         create_time=timestamp(organization.create_time),
-        update_time=timestamp(organization.update_time),
+        update_time=timestamp(
+            organization.seen[1]
+            if organization.seen and tier < Tier.COORDINATOR
+            else organization.update_time
+        ),
         registered_by_worker_id=organization.registered_by_worker_id,
         proposal=proposal_message,
         agreement_expire_date=str(organization.agreement_expire_date or ""),
@@ -221,6 +228,13 @@ def organization(
     if is_own:
         message.agreement_expire_date = str(organization.agreement_expire_date or "")
     return message
+
+
+def organization_etag(organization: Organization, tier: Tier) -> str:
+    """Returns the etag of an organisation for a caller of this tier."""
+    if organization.seen and tier < Tier.COORDINATOR:
+        return etag(organization.seen[0])
+    return etag_of(organization)
 
 
 def _suspension(suspension: Suspension) -> pb.Suspension:

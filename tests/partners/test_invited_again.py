@@ -91,6 +91,28 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Sc
     assert (key.id, key.HasField("revoke_time")) == (created.api_key.id, True)
 
 
+def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(scene: Scene) -> None:
+    member = scene.organization("Casa")
+    manager = scene.by(member, Role.MANAGER)
+    former = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
+    created = invite(former, None, contract_pb2.ROLE_MANAGER, email="amiga@ejemplo.org")
+    accept(scene, invite(manager, None, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER))
+    assert list(manager.ListInvitations().invitations) == [created], "she is still a manager"
+    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
+    assert list(manager.ListInvitations().invitations) == []
+    assert scene.facts(created.id)[-1][1] == "enlace.invitation.revoked.v1"
+    assert refusal(lambda: accept(scene, created)) == INVALID
+
+
+def test_a_manager_who_gives_up_her_role_by_her_own_invitation_accepts_it(scene: Scene) -> None:
+    member = scene.organization("Casa")
+    scene.worker(member, Role.MANAGER)
+    manager = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
+    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
+    worker = scene.nobody.SignIn(email=EMAIL, password=OWN_PASSWORD).worker
+    assert list(worker.roles) == [contract_pb2.ROLE_WORKER]
+
+
 def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
     scene: Scene,
 ) -> None:

@@ -142,10 +142,11 @@ class MembersServicer:
         Callers: managers, coordinators. A coordinator may name another organisation, and then invites
         its first manager only. An invitation is valid for 72 hours and replaces an open invitation to
         the same address; an invitation of a first manager replaces an invitation of any other first
-        manager. An invitation ends when the inviter's account ends. An invitation with a network role
-        (coordinator, auditor) is `unconfirmed`: its link is sent once a coordinator of another member
-        organisation has confirmed it. not_found: the organisation does not exist. right_missing: the
-        caller may not give one of the roles. manager_exists: the other organisation has a manager.
+        manager. An invitation ends with the inviter's account, or with the role for which she could
+        invite. An invitation with a network role (coordinator, auditor) is `unconfirmed`: its link is
+        sent once a coordinator of another member organisation has confirmed it. not_found: the
+        organisation does not exist. right_missing: the caller may not give one of the roles.
+        manager_exists: the other organisation has a manager.
         illegal_transition: the organisation is suspended. second_person_required: the worker who
         registered the organisation must wait for its approval. too_many_invitations: 20 in 72 hours.
         no_mail: the network sends no e-mail. Only in such a network may `on_paper` be set: the answer

@@ -3,6 +3,7 @@
 It is for one e-mail address, and can be used once within 72 hours.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,6 +143,12 @@ class Invitation(Subject):
     def is_open(self, now: datetime) -> bool:
         """Returns whether the invitation can be accepted."""
         return self.status is InvitationStatus.OPEN and now < self.expire_time
+
+    def may_come_from(self, roles: Collection[Role]) -> bool:
+        """Returns whether a worker with these roles may make the invitation."""
+        if self.first_manager or contains_network_role(self.entry.roles):
+            return Role.COORDINATOR in roles
+        return Role.COORDINATOR in roles or Role.MANAGER in roles
 
     def accept(self, now: datetime) -> None:
         """Marks the invitation as accepted: the account exists."""

@@ -186,6 +186,7 @@ class Invitations:
         note_sign_in_device(tx, worker.id, call.origin.device, now)
         invitation.accept(now)
         invitations.save(tx, invitation)
+        _revoke_invitations_beyond_roles(tx, worker, now)
         call.trail += [
             Entry("invitation_accept", invitation.id),
             Entry("worker_create", worker.id, detail_codes=worker.entry.roles),
@@ -254,3 +255,11 @@ def _register_or_renew(
     else:
         limit_keys_of(tx, now, worker)
     return worker
+
+
+def _revoke_invitations_beyond_roles(tx: Transaction, worker: Worker, now: datetime) -> None:
+    """Revokes a renewed worker's invitations that her present roles do not allow her to make."""
+    for invitation in invitations.by_inviter(tx, worker.id, worker.create_time, now, lock=True):
+        if not invitation.may_come_from(worker.entry.roles):
+            invitation.revoke(now)
+            invitations.save(tx, invitation)

@@ -133,6 +133,20 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
     assert scene.nobody.IssueToken(api_key=people_key.secret).tokens, "the key stays confirmed"
 
 
+def test_a_key_that_its_confirming_manager_took_over_waits_once_she_has_fewer_rights(
+    scene: Scene,
+) -> None:
+    member = scene.organization("Casa")
+    manager, maker = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
+    other = scene.as_worker(scene.worker(member, Role.MANAGER, Role.WORKER, email=EMAIL))
+    key = maker.CreateApiKey(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
+    other.ConfirmApiKey(id=key.api_key.id)
+    taken = other.TransferApiKey(id=key.api_key.id)
+    assert (taken.unconfirmed, taken.confirmed_by_worker_id) == (False, ""), "within her rights"
+    accept(scene, invite(manager))
+    assert refusal(lambda: scene.nobody.IssueToken(api_key=key.secret)) == KEY_INVALID
+
+
 def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(
     scene: Scene,
 ) -> None:

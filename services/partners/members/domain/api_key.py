@@ -126,6 +126,8 @@ class ApiKey(Subject):
         self._assign_to(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
             self.unconfirmed = False  # a person other than the new manager has already agreed
+        else:  # an agreement of the new manager herself would not be that of a second person
+            self.confirmed_by_worker_id = ""
         self.note("transferred", now)
 
     def limit(self, scopes: frozenset[str], now: datetime) -> None:

@@ -210,6 +210,20 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: S
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
 
 
+def test_two_accounts_once_bound_to_one_account_at_a_provider_stay_one_person(
+    scene: Scene,
+) -> None:
+    first_worker = scene.worker(scene.coalition, Role.COORDINATOR)
+    second_worker = scene.worker(scene.organization(), Role.COORDINATOR)
+    with scene.database.transaction(SYSTEM) as tx:
+        for worker in (first_worker, second_worker):
+            sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
+        sign_in_providers.forget_account(tx, first_worker.id)  # she was invited again
+        sign_in_providers.forget_accounts_of(tx, second_worker.organization_id)  # it was ended
+    agree = change_rule(scene, scene.as_worker(first_worker))
+    assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
+
+
 def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
     member = scene.organization("Propia")
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))

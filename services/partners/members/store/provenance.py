@@ -33,8 +33,8 @@ _KIN = """
                 JOIN account_devices AS other USING (device_mark)
                 WHERE own.worker_id = kin.id AND ((own.first AND other.since <= own.since)
                     OR (other.first AND own.since <= other.since))
-            UNION ALL SELECT other.worker_id FROM provider_accounts AS own
-                JOIN provider_accounts AS other USING (issuer, subject_hash)
+            UNION ALL SELECT other.worker_id FROM account_subjects AS own
+                JOIN account_subjects AS other USING (issuer, subject_hash)
                 WHERE own.worker_id = kin.id
         ) AS near (id)
     ), keys AS (

@@ -172,12 +172,18 @@ def bind(
 ) -> None:
     """Records which worker has an account at a provider.
 
-    Does nothing if she has another account there, or if some worker has this account already.
+    Does nothing if she has another account there, or if some worker has this account already. A
+    second record, by which accounts are known to be one person's, is never deleted.
     """
     tx.execute(
         "INSERT INTO provider_accounts (organization_id, issuer, subject_hash, worker_id)"
         " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         (organization_id, issuer, subject_hash, worker_id),
+    )
+    tx.execute(
+        "INSERT INTO account_subjects SELECT worker_id, issuer, subject_hash FROM provider_accounts"
+        " WHERE organization_id = %s AND issuer = %s AND subject_hash = %s ON CONFLICT DO NOTHING",
+        (organization_id, issuer, subject_hash),
     )
 
 

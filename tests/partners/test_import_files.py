@@ -43,6 +43,39 @@ def test_an_unclosed_quotation_mark_fails_the_import_instead_of_swallowing_rows(
     assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Uno", 'La "Luna"'}
 
 
+def with_cut_sheet(content: bytes) -> bytes:
+    """Returns a workbook whose sheet ends in the middle of its XML."""
+    cut = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(cut, "w") as archive:
+        for name in whole.namelist():
+            part = whole.read(name)
+            archive.writestr(name, part[: len(part) // 2] if "sheet1" in name else part)
+    return cut.getvalue()
+
+
+def with_damaged_part(content: bytes) -> bytes:
+    """Returns an archive in which the packed bytes of its first part can't be unpacked."""
+    name_length, extra_length = content[26], content[28]
+    start = 30 + name_length + extra_length
+    return content[:start] + b"\xff" * 8 + content[start + 8 :]
+
+
+def encrypted(content: bytes) -> bytes:
+    """Returns an archive whose first part is marked as encrypted."""
+    directory = content.index(b"PK\x01\x02")
+    flags = {6: content[6] | 1, directory + 8: content[directory + 8] | 1}
+    return bytes(flags.get(place, byte) for place, byte in enumerate(content))
+
+
+@pytest.mark.parametrize("damage", [with_cut_sheet, with_damaged_part, encrypted])
+def test_a_damaged_or_encrypted_workbook_is_malformed_at_the_first_attempt(
+    scene: Scene, manager: Stubs, damage: Callable[[bytes], bytes]
+) -> None:
+    content = workbook(["Nombre", "Necesidades", "Departamento"], ["Uno", "LEG", "León"])
+    job = scene.run_import(manager, damage(content))
+    assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
+
+
 @pytest.mark.parametrize(
     ("codec", "encoding"),
     [

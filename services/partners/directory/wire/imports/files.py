@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -63,12 +64,13 @@ def read(content: bytes, encoding: Encoding | None = None) -> File:
     except (
         csv.Error,
         zipfile.BadZipFile,
+        zlib.error,
+        SyntaxError,  # of XML
         KeyError,
         ValueError,
-        RecursionError,
+        RuntimeError,  # also for an encrypted file
         EOFError,
         OSError,
-        NotImplementedError,
         TypeError,
     ) as error:
         raise Invalid(("content", "malformed")) from error

@@ -26,6 +26,7 @@ from chassis.ids import is_id
 from keys.sealing import CannotOpen, Keyring
 
 M = TypeVar("M", bound=Enum)
+P = TypeVar("P", bound=Message)
 EnumClass = Any
 """The class that protoc generates for an enum, e.g. referrals_pb2.State. (To a type checker, each
 enum has a class of its own, and these classes have no common base.)
@@ -451,6 +452,26 @@ def mask_names(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[st
     if not paths.issubset(allowed):
         raise Invalid(("update_mask", "unknown_code"))
     return paths
+
+
+def with_stored_parts(requested: P, stored: P, update_mask: FieldMask) -> tuple[P, FieldMask]:
+    """Returns `requested`, in which each object has those parts from `stored` that the mask does
+    not name, and the mask of the whole fields.
+
+    A mask may name a part of an object, such as `coarse.language`. Raises Invalid (update_mask,
+    unknown_code) for an unknown field.
+    """
+    descriptor: Any = requested.DESCRIPTOR  # its two implementations have no common type
+    if not update_mask.IsValidForDescriptor(descriptor):
+        raise Invalid(("update_mask", "unknown_code"))
+    completed = type(requested)()
+    completed.CopyFrom(requested)
+    for name in {path.partition(".")[0] for path in update_mask.paths if "." in path}:
+        getattr(requested, name).SetInParent()  # even if each of its parts is cleared
+        getattr(completed, name).CopyFrom(getattr(stored, name))
+    update_mask.MergeMessage(requested, completed, True, True)
+    names = {path.partition(".")[0] for path in update_mask.paths}
+    return completed, FieldMask(paths=sorted(names))
 
 
 def optional_id(text: str, path: str) -> str:

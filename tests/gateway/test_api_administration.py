@@ -32,6 +32,27 @@ def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: LocalSt
     assert reason in ("key_invalid", "organization_not_active")
 
 
+def test_a_key_that_may_only_write_files_corrects_a_part_of_one_and_may_repeat_the_request(
+    stack: LocalStack,
+) -> None:
+    fields = {"label": "Prueba", "scopes": ["people.write"]}
+    key = worker(stack, "casa@amanecer").create("/api-keys", fields)
+    system = Partner(stack.gateway, key["secret"])
+    person = system.create("/people", {"coarse": {"language": "es", "department": "NI-CI"}})
+    path = f"/people/{person['id']}"
+
+    def correct() -> Any:
+        patch = {"coarse": {"department": "NI-LE"}}
+        return system.call("PATCH", path, patch, If_Match=tag(person), Idempotency_Key=person["id"])
+
+    corrected = correct()
+    assert corrected["coarse"] == {"language": "es", "department": "NI-LE"}
+    other_patch = {"coarse": {"language": None, "dependants": 2}}
+    other = system.call("PATCH", path, other_patch, If_Match=tag(corrected))
+    assert other["coarse"] == {"department": "NI-LE", "dependants": 2}
+    assert correct() == corrected
+
+
 def test_a_member_is_registered_approved_suspended_and_reinstated(stack: LocalStack) -> None:
     first_coordinator, second_coordinator, outside_coordinator = (
         worker(stack, email)

@@ -193,18 +193,15 @@ def patch(system: System, path: str, body: Any, etag: str = '"1"') -> Any:
 def test_a_patch_of_part_of_an_object_keeps_the_rest_of_the_object(
     system: System, played: Played
 ) -> None:
-    stored_eligibility = directory_pb2.Eligibility(
-        minimum_age=18, maximum_age=60, takes_dependants=True
-    )
-    played.answers["GetService"] = directory_pb2.Service(
-        id=ID, etag="2", eligibility=stored_eligibility
-    )
+    """The service that stores the object merges it, so nothing is read before."""
     patch(system, f"/services/{ID}", {"eligibility": {"maximum_age": None, "minimum_age": 16}})
     request = played.last("UpdateService")
-    assert list(request.update_mask.paths) == ["eligibility"]
-    assert request.service.eligibility == directory_pb2.Eligibility(
-        minimum_age=16, takes_dependants=True
-    )
+    assert list(request.update_mask.paths) == [
+        "eligibility.maximum_age",
+        "eligibility.minimum_age",
+    ]
+    assert request.service.eligibility == directory_pb2.Eligibility(minimum_age=16)
+    assert "GetService" not in [rpc for rpc, _, _ in played.calls]
 
 
 def test_a_patch_may_state_its_media_type(api: Flask, played: Played) -> None:

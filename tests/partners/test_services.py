@@ -182,6 +182,17 @@ def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
     ]
 
 
+def test_a_part_of_the_eligibility_is_changed_or_cleared_and_the_others_stay(scene: Scene) -> None:
+    stated = pb.Eligibility(minimum_age=18, maximum_age=60, genders=[pb.GENDER_FEMININE])
+    created = scene.coordinator.CreateService(service=entry(eligibility=stated))
+    paths = ("eligibility.maximum_age", "eligibility.minimum_age")
+    request = change_of(created, *paths, eligibility=pb.Eligibility(minimum_age=16))
+    changed = scene.coordinator.UpdateService(request)
+    assert changed.eligibility == pb.Eligibility(minimum_age=16, genders=[pb.GENDER_FEMININE])
+    cleared = scene.coordinator.UpdateService(change_of(changed, "eligibility.genders"))
+    assert cleared.eligibility == pb.Eligibility(minimum_age=16)
+
+
 def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
     request = change_of(scene.service(scene.coalition), name="Casa")
     request.service.etag = ""
@@ -196,7 +207,8 @@ def test_a_change_needs_the_version_it_is_based_on(scene: Scene) -> None:
         ("capacity", ("update_mask", "unknown_code")),
         ("organization_id", ("update_mask", "unknown_code")),
         ("id", ("update_mask", "unknown_code")),
-        ("eligibility.minimum_age", ("update_mask", "unknown_code")),
+        ("eligibility.shoe_size", ("update_mask", "unknown_code")),
+        ("capacity.available", ("update_mask", "unknown_code")),
         ("country", ("service.country", "required")),
     ],
 )

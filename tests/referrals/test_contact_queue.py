@@ -32,6 +32,23 @@ def test_contacts_can_be_listed_by_outcome(story: Story) -> None:
         } == expected
 
 
+def test_one_answer_of_the_triage_can_be_changed_or_cleared_alone(story: Story) -> None:
+    contact = story.contact(
+        danger_now=contacts_pb2.ANSWER_NO, still_held=contacts_pb2.ANSWER_YES
+    ).contact
+    expected = contacts_pb2.Triage()
+    expected.CopyFrom(contact.triage)
+    for answer in (contacts_pb2.ANSWER_YES, contacts_pb2.ANSWER_UNSPECIFIED):
+        expected.danger_now = answer
+        contact = story.operator.UpdateContact(
+            contact=contacts_pb2.Contact(
+                id=contact.id, etag=contact.etag, triage=contacts_pb2.Triage(danger_now=answer)
+            ),
+            update_mask={"paths": ["triage.danger_now"]},
+        )
+        assert contact.triage == expected
+
+
 def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(
     story: Story, service: Service
 ) -> None:

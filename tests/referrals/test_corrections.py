@@ -91,6 +91,39 @@ def test_a_file_whose_age_band_has_just_ended_can_be_sent_back_unchanged(
     assert corrected.coarse.age_band == pb.AGE_BAND_18_TO_24
 
 
+def department(person: people_pb2.Person, code: str, **fields: Any) -> Any:
+    """Returns the request that sets only the department of a file."""
+    return people_pb2.UpdatePersonRequest(
+        person=people_pb2.Person(
+            id=person.id, etag=person.etag, coarse=pb.CoarsePerson(department=code)
+        ),
+        update_mask=FieldMask(paths=["coarse.department"]),
+        **fields,
+    )
+
+
+def test_a_part_of_the_coarse_data_can_be_corrected_and_cleared(story: Story) -> None:
+    person = story.ngo.UpdatePerson(correction(story.person(), coarse=CORRECT))
+    for code in ("NI-LE", ""):
+        person = story.ngo.UpdatePerson(department(person, code))
+        expected = pb.CoarsePerson()
+        expected.CopyFrom(CORRECT)
+        expected.department = code
+        assert person.coarse == stored(story.ngo, person.id).coarse == expected
+    person = story.ngo.UpdatePerson(correction(person, "coarse.dependants", "coarse.language"))
+    assert (person.coarse.HasField("dependants"), person.coarse.language) == (False, "")
+    assert person.coarse.age_band == CORRECT.age_band
+
+
+def test_a_repeated_correction_of_a_part_gets_its_first_answer_after_another_correction(
+    story: Story,
+) -> None:
+    request = department(story.person(), "NI-LE", request_id="order-7")
+    first_answer = story.ngo.UpdatePerson(request)
+    story.ngo.UpdatePerson(correction(first_answer, coarse=CORRECT))
+    assert story.ngo.UpdatePerson(request) == first_answer
+
+
 @pytest.mark.parametrize(
     ("known", "other"),
     [
@@ -122,6 +155,9 @@ def test_only_with_a_birth_date_does_an_age_band_change_from_or_to_a_childs(
     [
         ((), {}, ("update_mask", "required")),
         (("safe_contact",), {}, ("update_mask", "unknown_code")),
+        (("safe_contact.hours",), {}, ("update_mask", "unknown_code")),
+        (("coarse.shoe_size",), {}, ("update_mask", "unknown_code")),
+        (("exploitation_country.code",), {}, ("update_mask", "unknown_code")),
         (
             (),
             {"coarse": pb.CoarsePerson(dependants=21)},

@@ -2215,7 +2215,9 @@ class UpdateServiceRequest(_message.Message):
         """id and etag are required"""
 
     @_builtins.property
-    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """It may name a part of the eligibility: eligibility.minimum_age."""
+
     def __init__(
         self,
         *,

@@ -1056,8 +1056,8 @@ class UpdateContactRequest(_message.Message):
     def contact(self) -> Global___Contact: ...
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """triage, kind_code, speaker_code, outcome_code, campaign_code, placement_code, department,
-        need_code, person_id, note, language, assault_time, connected_live,
+        """triage or its parts (triage.danger_now), kind_code, speaker_code, outcome_code, campaign_code,
+        placement_code, department, need_code, person_id, note, language, assault_time, connected_live,
         handed_over_organization_id, emergency_number_code
         """
 

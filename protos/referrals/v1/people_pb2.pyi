@@ -610,7 +610,7 @@ class UpdatePersonRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """coarse (as a whole), trafficking_status_code, exploitation_country"""
+        """coarse or its parts (coarse.department), trafficking_status_code, exploitation_country"""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """The REST binding of an rpc: method and path (both from google.api.http), headers and query.
 
 Conventions by field name: `etag` comes from If-Match, `request_id` from Idempotency-Key, and
-`update_mask` from the fields of the body; `page_token` and `page_size` are called `cursor` and
-`limit`. A name in the query is looked up in the request and in its `filter`.
+`update_mask` from the fields of the body and of its objects; `page_token` and `page_size` are
+called `cursor` and `limit`. A name in the query is looked up in the request and in its `filter`.
 """
 
 import re
@@ -20,11 +20,11 @@ from chassis import contract
 from chassis.shape import shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
-from services.gateway.api.patches import JsonObject, complete
 from services.gateway.api.reading import if_match, request_key
 from services.gateway.edge.clients import send
 from services.gateway.edge.problems import PARAMETERS, REASONS
 
+JsonObject = dict[str, Any]
 _FIELD_OF_PARAMETER = {parameter: name for name, parameter in PARAMETERS.items()}
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 # The singular of each collection whose singular is not just its name without the s.
@@ -154,19 +154,14 @@ class Binding:
                 self.needs_etag
             )
         has_mask = "update_mask" in self.rpc.input_type.fields_by_name
-        values = (
-            complete(input_values, lambda: self._read_current(variables))
-            if has_mask and self.verb == "patch"
-            else input_values
-        )
-        for name, value in values.items():
+        for name, value in input_values.items():
             message, field = next(_destinations(request, target, name))
             from_json({field: value}, message)
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
         if has_mask:
-            request.update_mask.paths.extend(sorted(input_values))
+            request.update_mask.paths.extend(sorted(_mask_paths(input_values)))
         if self.is_repeatable:
             request.request_id = request_key()
         return request
@@ -186,19 +181,6 @@ class Binding:
         return self.rpc.containing_service.methods_by_name.get(
             f"Get{self.rpc.name.removeprefix('Create')}"
         )
-
-    def _read_current(self, variables: Mapping[str, str]) -> Message:
-        """Reads the current resource, into which the merge patch is merged."""
-        get_method = self.rpc.containing_service.methods_by_name[
-            f"Get{self.rpc.name.removeprefix('Update')}"
-        ]
-        (identifier,) = variables.values()
-        # a file is read without its plan, so that a correction does not count as an access
-        is_file = "outline_only" in get_method.input_type.fields_by_name
-        get_request = GetMessageClass(get_method.input_type)(
-            id=identifier, **({"outline_only": True} if is_file else {})
-        )
-        return bindings(get_method)[0].ask(get_request)
 
 
 @cache
@@ -225,6 +207,18 @@ def _argument(collection: str, variable: str) -> str:
         if field != "id"
         else f"{_ITEM_NAMES.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
     )
+
+
+def _mask_paths(patch: JsonObject, prefix: str = "") -> Iterator[str]:
+    """Yields the mask of a merge patch (RFC 7396), which changes only the named parts of objects.
+
+    A mask names no part of a list, so a list is replaced as a whole.
+    """
+    for name, value in patch.items():
+        if isinstance(value, dict):
+            yield from _mask_paths(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def _destinations(request: Message, target: Message, name: str) -> Iterator[tuple[Message, str]]:

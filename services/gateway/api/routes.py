@@ -21,9 +21,8 @@ from chassis.errors import Invalid
 from protos.stubs import SERVICES
 from services.gateway.api import deprecation, schemas, sent_back
 from services.gateway.api.answers import PREFIX, list_response, resource_response
-from services.gateway.api.binding import Binding, bindings
+from services.gateway.api.binding import Binding, JsonObject, bindings
 from services.gateway.api.convert import to_json
-from services.gateway.api.patches import JsonObject
 from services.gateway.api.reading import MERGE_PATCH, Nothing, Parser, admit
 from services.gateway.api.spec import documented_headers, response_name
 from services.gateway.edge import bodies, limits, origin

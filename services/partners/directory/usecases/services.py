@@ -10,7 +10,7 @@ from chassis.errors import Invalid, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.tokens import Caller
-from chassis.wire import PageTokens, check_etag, page_size
+from chassis.wire import PageTokens, check_etag, page_size, with_stored_parts
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.service import Service, ServiceEntry
 from services.partners.directory.domain.truth import has_promised
@@ -114,14 +114,12 @@ class Services:
     def UpdateService(self, request: pb.UpdateServiceRequest, call: Call) -> pb.Service:
         """Changes the fields that the mask names."""
         requested, now = request.service, call.clock.now()
-        changes = masked_fields(
-            request.update_mask,
-            messages.service_entry(requested, active=requested.active),
-            "assured_time",
-        )
         service = locked_service(call.tx, call.caller, requested.id)
-        check_etag(
-            requested.etag, messages.service(service, viewer(call.caller), now).etag, "service.etag"
+        stored = messages.service(service, viewer(call.caller), now)
+        check_etag(requested.etag, stored.etag, "service.etag")
+        completed, mask = with_stored_parts(requested, stored, request.update_mask)
+        changes = masked_fields(
+            mask, messages.service_entry(completed, active=completed.active), "assured_time"
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)

@@ -15,7 +15,7 @@ from chassis.errors import Invalid, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Lanes, Origin
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
-from chassis.wire import PageTokens, page_size, timestamp, version, word
+from chassis.wire import PageTokens, optional_id, page_size, timestamp, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
@@ -228,10 +228,14 @@ class Contacts(Callbacks):
         If the contact is linked to a person, her file must be at the line's own organisation, since
         the caller's reference gives access to that file.
         """
-        tx, now, (values, note) = call.tx, call.clock.now(), changed_contact(request)
-        identifier = object_id(request.contact.id)
+        tx, now, identifier = call.tx, call.clock.now(), object_id(request.contact.id)
         base_version = version(request.contact.etag, "contact.etag")
-        if person_id := values.get("person_id"):
+        person_id = (
+            optional_id(request.contact.person_id, "contact.person_id")
+            if "person_id" in request.update_mask.paths
+            else ""
+        )
+        if person_id:
             self._files.lock(tx, person_id)  # before the contact, as in an erasure
             person = self._files.get(tx, person_id)
             if person.organization_id != call.caller.organization_id:
@@ -241,6 +245,7 @@ class Contacts(Callbacks):
         contact.check_not_erased()
         if contact.step_version != base_version:
             raise Stale
+        values, note = changed_contact(request, contact_message(contact))
         _check_handed_over(tx, values)
         contact = replace(
             contact,

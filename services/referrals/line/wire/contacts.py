@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from chassis.errors import Invalid
-from chassis.wire import mask_names, moment, optional_id, word
+from chassis.wire import mask_names, moment, optional_id, with_stored_parts, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.line.domain.callback import Wish
 from services.referrals.line.wire.messages import read_triage
@@ -54,18 +54,19 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
     return values | {"outcome_code": values["outcome_code"] or "open"}
 
 
-def changed_contact(request: pb.UpdateContactRequest) -> tuple[dict[str, Any], str | None]:
+def changed_contact(
+    request: pb.UpdateContactRequest, stored: pb.Contact
+) -> tuple[dict[str, Any], str | None]:
     """Parses the fields that the mask names; returns the note separately.
 
     The note is None if the mask does not name it.
     """
-    message, paths = request.contact, mask_names(request.update_mask, _CHANGEABLE)
+    message, mask = with_stored_parts(request.contact, stored, request.update_mask)
+    paths = mask_names(mask, _CHANGEABLE)
     values: dict[str, Any] = {
         path: _code(message, path) if path in _CODES else getattr(message, path)
         for path in paths - {"triage", "note", "assault_time"}
     }
-    if "person_id" in paths:
-        values["person_id"] = optional_id(message.person_id, "contact.person_id")
     if "handed_over_organization_id" in paths:
         values["handed_over_organization_id"] = optional_id(
             message.handed_over_organization_id, "contact.handed_over_organization_id"

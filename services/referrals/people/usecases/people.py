@@ -22,6 +22,7 @@ from chassis.wire import (
     page_size,
     timestamp,
     version,
+    with_stored_parts,
     word,
 )
 from protos.referrals.v1 import people_pb2 as pb
@@ -182,11 +183,11 @@ class People:
         The identity is opened only for the birth date, from which the age band follows.
         """
         tx, now, requested = call.tx, call.clock.now(), request.person
-        paths = mask_names(request.update_mask, _CORRECTABLE)
-        changes = {path: _CORRECTABLE[path](requested) for path in paths}
         person = self._changeable_person(
             tx, call.caller, object_id(requested.id), version(requested.etag)
         )
+        completed, mask = with_stored_parts(requested, person_message(person), request.update_mask)
+        changes = {path: _CORRECTABLE[path](completed) for path in mask_names(mask, _CORRECTABLE)}
         coarse = changes.get("coarse", person.coarse)
         identity = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
         person.correct(

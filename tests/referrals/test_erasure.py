@@ -1,5 +1,6 @@
 """Erasures: the two people who decide, the destroyed data and the data that stay."""
 
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
@@ -367,13 +368,24 @@ def test_c16_proposed_erasures_are_listed_in_pages(story: Story, manager: Client
     assert len(listed_ids) == len(set(listed_ids))
 
 
-def test_a_receiver_that_lists_what_changed_learns_that_the_coarse_data_are_gone(
-    story: Story, manager: Client
-) -> None:
+def withdrawn(story: Story) -> pb.Referral:
     sent = story.sent()
-    ended = story.ngo.WithdrawReferral(
+    referral: pb.Referral = story.ngo.WithdrawReferral(
         id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
     )
+    return referral
+
+
+def declined(story: Story) -> pb.Referral:
+    referral: pb.Referral = story.decline(story.sent())
+    return referral
+
+
+@pytest.mark.parametrize("end", [withdrawn, declined])
+def test_a_receiver_that_lists_what_changed_learns_that_the_coarse_data_are_gone(
+    story: Story, manager: Client, end: Callable[[Story], pb.Referral]
+) -> None:
+    ended = end(story)
     story.service.clock.advance(timedelta(days=1))
     erase(story, manager, ended.person_id)
     [listed] = story.shelter.ListReferrals(

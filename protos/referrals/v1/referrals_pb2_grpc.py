@@ -294,11 +294,13 @@ class ReferralsServicer:
         hold only a resume_token; each change between them has its own. With the token of the last
         message that was processed, the stream continues: nothing is left out, and only messages that
         were sent but not processed are sent again. Without a token, the stream begins now: open it,
-        then list, then continue. The stream ends with OK when the caller's token expires (after three
-        seconds): open it again with a fresh token. gRPC only. An organisation may have four streams at
-        once in each process of the service; a further stream is refused with too_many_requests.
-        invalid_fields: resume_token is malformed if it was not issued here, or was issued to another
-        organisation or for other filters.
+        then list, then continue. No message comes if a referral changes only because of another one
+        that follows it (unanswered, clocks, following_id), or if an erasure takes the data away from a
+        referral that has ended: also list with modified_after, for example once an hour. The stream
+        ends with OK when the caller's token expires (after three seconds): open it again with a fresh
+        token. gRPC only. An organisation may have four streams at once in each process of the service;
+        a further stream is refused with too_many_requests. invalid_fields: resume_token is malformed
+        if it was not issued here, or was issued to another organisation or for other filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -89,8 +89,11 @@ _DUE_TO_RECEIVER = (
     " ELSE next_due_time END)"
 )
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
+# A referral that was sent has an answer about who is unsafe, until an erasure takes the answer away
+# with the coarse data. The receiver learns of that change.
 _CHANGED_FOR_RECEIVER = (
-    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN"
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id"
+    " AND (unsafe_code, age_band, department) <> ('', '', '') THEN"
     " (SELECT max(start_time) FROM clocks WHERE referral_id = referrals.id AND kind = 'replace')"
     " ELSE update_time END)"
 )

@@ -72,7 +72,7 @@ class Line(PlayedServices):
         return self.save(request.contact)
 
 
-def first_answers(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def first_answers(answer: Any) -> Callable[[Any], Any]:
     """Returns a function that gives a repeated request the first answer.
 
     Another request with the same request id is refused.

@@ -99,8 +99,8 @@ TABLES: dict[str, dict[str, str]] = {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
         "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
         "uses": N_(
-            "Quién los verá: nosotros y la organización que usted autorice;"
-            " ella, solo lo que usted diga."
+            "Quién los verá: nosotros y la organización que usted autorice."
+            " Esa organización verá solo lo que usted permita."
         ),
         "research_use": N_(
             "Para estadísticas se usan números, nunca su nombre ni nada que la señale."

@@ -44,14 +44,16 @@ def file_of(
     story: Story,
     new_contact: c.CreateContactResponse,
     channel: people_pb2.SafeChannel.ValueType | None,
+    operator: Client | None = None,
 ) -> people_pb2.Person:
     """Makes the caller's file at the line, with this safe-contact channel."""
-    person: people_pb2.Person = story.operator.CreatePerson(
+    operator = operator or story.operator
+    person: people_pb2.Person = operator.CreatePerson(
         safe_contact=people_pb2.SafeContact(channel_code=channel) if channel else None,
         request_id=story.request_id(),
     )
-    contact = read_contact(story.operator, new_contact.contact)
-    update_contact(story.operator, contact, person_id=person.id)
+    contact = read_contact(operator, new_contact.contact)
+    update_contact(operator, contact, person_id=person.id)
     return person
 
 
@@ -226,6 +228,35 @@ def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: 
     status = ask_for_call(story, new_contact, hour=NIGHT)
     callbacks = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
     assert [callback.clocks[0].start_time for callback in callbacks] == [status.call_from_time] * 2
+
+
+def test_a_line_that_is_suspended_promises_no_call(story: Story, service: Service) -> None:
+    new_contact = story.contact()
+    file_of(story, new_contact, PHONE)
+    ask_for_call(story, new_contact)
+    with service.member_with_status("hotline", "SUSPENDED", active=False):
+        status = service.public().GetReferenceStatus(**credentials(new_contact))
+        assert (status.may_ask_for_call, status.HasField("call_from_time")) == (False, False)
+        assert refusal(partial(ask_for_call, story, new_contact)) == NOT_SAFE
+    status = service.public().GetReferenceStatus(**credentials(new_contact))
+    assert (status.may_ask_for_call, status.HasField("call_from_time")) == (True, True)
+
+
+def test_a_line_that_can_call_owes_the_call_in_place_of_one_that_is_suspended(
+    story: Story, service: Service
+) -> None:
+    new_contact = story.contact()
+    file_of(story, new_contact, PHONE)
+    ask_for_call(story, new_contact)
+    clinic = operator_of(story, "clinic")
+    second_contact = call_again(story, new_contact)
+    file_of(story, second_contact, PHONE, clinic)
+    with service.member_with_status("hotline", "SUSPENDED", active=False):
+        status = ask_for_call(story, new_contact, hour=NIGHT)
+        (callback,) = owed_calls(story, second_contact, clinic)
+    assert callback.clocks[0].start_time == status.call_from_time
+    (earlier_callback,) = owed_calls(story, new_contact)
+    assert earlier_callback.clocks[0].start_time == status.call_from_time
 
 
 @pytest.mark.parametrize("channel", [NO_CHANNEL, VISIT, MESSAGE, None])

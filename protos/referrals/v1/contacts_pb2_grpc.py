@@ -601,8 +601,9 @@ class ReferencesServicer:
 
     def AskForCallByReference(self, request, context):
         """Asks the line to call her, on a day and in hours that are safe; another time replaces the
-        earlier time. call_not_safe: her safe-contact plan does not name the phone, or she has no plan
-        yet. Then nobody calls her; she can call the line.
+        earlier time. call_not_safe: her safe-contact plan does not name the phone, she has no plan
+        yet, or no line in good standing has a file about her. Then nobody calls her; she can call the
+        line.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -257,8 +257,9 @@ class ReferencesStub:
     """
     AskForCallByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Asks the line to call her, on a day and in hours that are safe; another time replaces the
-    earlier time. call_not_safe: her safe-contact plan does not name the phone, or she has no plan
-    yet. Then nobody calls her; she can call the line.
+    earlier time. call_not_safe: her safe-contact plan does not name the phone, she has no plan
+    yet, or no line in good standing has a file about her. Then nobody calls her; she can call the
+    line.
     """
     AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Adds a message from the person. The message is stored sealed. It reaches only the lines that
@@ -298,8 +299,9 @@ class ReferencesAsyncStub(ReferencesStub):
     """
     AskForCallByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AskForCallByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Asks the line to call her, on a day and in hours that are safe; another time replaces the
-    earlier time. call_not_safe: her safe-contact plan does not name the phone, or she has no plan
-    yet. Then nobody calls her; she can call the line.
+    earlier time. call_not_safe: her safe-contact plan does not name the phone, she has no plan
+    yet, or no line in good standing has a file about her. Then nobody calls her; she can call the
+    line.
     """
     AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Adds a message from the person. The message is stored sealed. It reaches only the lines that
@@ -360,8 +362,9 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
         """Asks the line to call her, on a day and in hours that are safe; another time replaces the
-        earlier time. call_not_safe: her safe-contact plan does not name the phone, or she has no plan
-        yet. Then nobody calls her; she can call the line.
+        earlier time. call_not_safe: her safe-contact plan does not name the phone, she has no plan
+        yet, or no line in good standing has a file about her. Then nobody calls her; she can call the
+        line.
         """
 
     @_abc_1.abstractmethod

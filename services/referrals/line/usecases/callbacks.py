@@ -4,7 +4,7 @@ An operator can agree on a callback with a caller, unless a safe-contact plan fo
 caller whose safe-contact plans all allow calls can also request a callback with her reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -30,6 +30,7 @@ from services.referrals.line.store import callbacks, contacts
 from services.referrals.line.wire.contacts import wish as parse_wish
 from services.referrals.line.wire.messages import callback_message
 from services.referrals.network.domain.deadline import DeadlineKind
+from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import (
     DeadlineFired,
     fire_each,
@@ -64,7 +65,15 @@ class Callbacks:
             for callers_contact in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
         ]
         person_id = self._check_plans(call.tx, contact)
-        callback = _owe(call.tx, call.clock.now(), contact, wish, contact_ids, by_herself=False)
+        callback = _owe(
+            call.tx,
+            call.clock.now(),
+            contact,
+            wish,
+            contact_ids,
+            {contact.organization_id},
+            by_herself=False,
+        )
         return _message(callback, contact, person_id, call)
 
     def ListCallbacks(
@@ -141,22 +150,44 @@ def ask(
 ) -> None:
     """Records a callback that the caller requested with her reference.
 
-    Of the lines that have a file about her, the line that she called last owes the callback. If
-    lines owe her callbacks already, these move to the requested hours. Raises Conflict if a call is
-    not safe.
+    Of the lines that can call and have a file about her, the line that she called last owes the
+    callback. If lines owe her callbacks already, these move to the requested hours. Raises Conflict
+    if a call is not safe, or no line can make it.
     """
-    if not may_ask(files.unerased(tx, person_ids, for_update=True)):
+    may_be_called = may_ask(files.unerased(tx, person_ids, for_update=True))
+    contacts_of_lines = at_active_lines(tx, callers_contacts)
+    contact = last_with_file(tx, files, contacts_of_lines) if may_be_called else None
+    if contact is None:
         raise Conflict("call_not_safe")
-    contact = last_with_file(tx, files, callers_contacts)
-    _owe(tx, now, contact, wish, [contact.id for contact in callers_contacts], by_herself=True)
+    _owe(
+        tx,
+        now,
+        contact,
+        wish,
+        [contact.id for contact in callers_contacts],
+        {contact.organization_id for contact in contacts_of_lines},
+        by_herself=True,
+    )
 
 
-def last_with_file(tx: Transaction, files: Files, callers_contacts: Sequence[Contact]) -> Contact:
-    """Returns a caller's last contact at a line that has a file about her; there must be one."""
+def at_active_lines(tx: Transaction, callers_contacts: Sequence[Contact]) -> list[Contact]:
+    """Returns the contacts at lines in good standing; a line that is suspended calls nobody."""
+    return [
+        contact for contact in callers_contacts if members.is_active(tx, contact.organization_id)
+    ]
+
+
+def last_with_file(
+    tx: Transaction, files: Files, callers_contacts: Sequence[Contact]
+) -> Contact | None:
+    """Returns a caller's last contact at a line that has a file about her, or None."""
     return next(
-        contact
-        for contact in reversed(callers_contacts)
-        if files.unerased(tx, contacts.person_ids_of(tx, [contact]))
+        (
+            contact
+            for contact in reversed(callers_contacts)
+            if files.unerased(tx, contacts.person_ids_of(tx, [contact]))
+        ),
+        None,
     )
 
 
@@ -174,19 +205,23 @@ def _owe(
     contact: Contact,
     wish: Wish,
     contact_ids: Sequence[str],
+    line_ids: Collection[str],
     *,
     by_herself: bool,
 ) -> Callback:
-    """Moves the callbacks owed to these contacts, or else creates one; returns the first."""
+    """Moves the callbacks owed to these contacts; returns the first.
+
+    If none of them is owed by one of the lines in `line_ids`, creates one.
+    """
     hours = _hours(contact, wish, now)
     owed_callbacks = callbacks.owed_to(tx, contact_ids)
     for callback in owed_callbacks:
         callback.move(now, hours, by_herself=by_herself)
-    owed_callbacks = owed_callbacks or [
-        Callback.create(
+    if not any(callback.organization_id in line_ids for callback in owed_callbacks):
+        new_callback = Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
-    ]
+        owed_callbacks = [new_callback, *owed_callbacks]
     for callback in owed_callbacks:
         callbacks.save(tx, callback, "asked" if by_herself else "changed")
     return owed_callbacks[0]

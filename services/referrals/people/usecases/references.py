@@ -300,12 +300,19 @@ class References:
         state = RequestsState(
             file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)
         )
-        state.may_ask_for_call = callbacks.may_ask(files)
-        if state.may_ask_for_call:
-            contact = callbacks.last_with_file(tx, self._files, callers_contacts)
-            state.local_date = day_at(now, contact.line_country, contact.department).isoformat()
+        contacts_of_lines = callbacks.at_active_lines(tx, callers_contacts)
+        contact_to_call = (
+            callbacks.last_with_file(tx, self._files, contacts_of_lines)
+            if callbacks.may_ask(files)
+            else None
+        )
+        if contact_to_call:
+            state.may_ask_for_call = True
+            state.local_date = day_at(
+                now, contact_to_call.line_country, contact_to_call.department
+            ).isoformat()
         state.enquiry_holder_count = enquiries.count_holders(tx, ids)
-        state.call = callback_book.first_owed(tx, [contact.id for contact in callers_contacts])
+        state.call = callback_book.first_owed(tx, [contact.id for contact in contacts_of_lines])
         if state.call:
             contact = next(
                 contact for contact in callers_contacts if contact.id == state.call.contact_id

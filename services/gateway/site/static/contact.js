@@ -71,7 +71,7 @@
         form.elements.form_token.value = sent.elements.form_token.value;
         return await send(true);
       } else {
-        lost = answer.status < 500 ? null : body;
+        if (answer.status >= 500) lost = body; else if (![403, 429].includes(answer.status)) lost = null;
         joined = answer.status === 412 && Boolean(sent);
         if (joined) join(page, sent, body);
         const refusal = page.querySelector("main [data-refusal] li") ?? page.querySelector("main [data-refusal], main #problem");

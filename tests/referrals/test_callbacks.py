@@ -207,6 +207,18 @@ def test_a_time_agreed_in_a_second_contact_replaces_the_time_agreed_in_the_first
     assert not owed_calls(story, second_contact), "she is called once"
 
 
+def test_a_time_agreed_at_another_line_replaces_the_time_of_the_first_line(story: Story) -> None:
+    new_contact = story.contact()
+    arrange_call(story, new_contact.contact.id)
+    second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
+    agreed = arrange_call(story, second_contact.contact.id, NIGHT, clinic)
+    assert agreed.contact_id == second_contact.contact.id
+    callbacks = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
+    assert [callback.clocks[0].start_time for callback in callbacks] == [
+        agreed.clocks[0].start_time
+    ] * 2
+
+
 def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
     for _ in range(10):
         new_contact = story.contact()

@@ -53,18 +53,19 @@ class Callbacks:
     def CreateCallback(self, request: pb.CreateCallbackRequest, call: Call) -> pb.Callback:
         """Records a callback that an operator agreed on with the caller.
 
-        If the line owes her a callback already, even for another contact, that callback moves.
+        If the line owes her a callback already, even for another contact, that callback moves, and
+        so do those that other lines owe her.
         """
         wish = parse_wish(request.callback, "callback.")
         identifier = object_id(request.callback.contact_id)
         contacts.lock_caller(call.tx, identifier)
         contact = contacts.lock(call.tx, identifier)
         contact.check_not_erased()
+        person_id = self._check_plans(call.tx, contact)  # widens the scope to all lines
         contact_ids = [
             callers_contact.id
             for callers_contact in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
         ]
-        person_id = self._check_plans(call.tx, contact)
         callback = _owe(
             call.tx,
             call.clock.now(),
@@ -209,9 +210,9 @@ def _owe(
     *,
     by_herself: bool,
 ) -> Callback:
-    """Moves the callbacks owed to these contacts; returns the first.
+    """Moves the callbacks owed to these contacts; returns the first of the lines in `line_ids`.
 
-    If none of them is owed by one of the lines in `line_ids`, creates one.
+    If none of them is owed by one of these lines, creates one.
     """
     hours = _hours(contact, wish, now)
     owed_callbacks = callbacks.owed_to(tx, contact_ids)
@@ -221,10 +222,10 @@ def _owe(
         new_callback = Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
-        owed_callbacks = [new_callback, *owed_callbacks]
+        owed_callbacks.append(new_callback)
     for callback in owed_callbacks:
         callbacks.save(tx, callback, "asked" if by_herself else "changed")
-    return owed_callbacks[0]
+    return next(callback for callback in owed_callbacks if callback.organization_id in line_ids)
 
 
 def _message(callback: Callback, contact: Contact, person_id: str, call: Call) -> pb.Callback:

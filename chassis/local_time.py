@@ -47,10 +47,11 @@ _ZONES |= {code: zone for zone, codes in _SUBDIVISIONS_BY_ZONE.items() for code 
 
 
 def zone_of(country: str, subdivision: str = "") -> ZoneInfo:
-    """Returns the zone of a subdivision, or else of its country; Managua's zone if neither is
-    known.
+    """Returns the zone of a subdivision, or else of its country, or else of `country`; Managua's
+    zone if none is known.
     """
-    return ZoneInfo(_ZONES.get(subdivision) or _ZONES.get(country) or _ZONES["NI"])
+    codes = (subdivision, subdivision[:2], country, "NI")
+    return ZoneInfo(next(_ZONES[code] for code in codes if code in _ZONES))
 
 
 def day_at(moment: datetime, country: str, subdivision: str = "") -> date:

@@ -51,6 +51,8 @@ def test_a_wish_names_the_hours_of_a_call(
         ("US", "US-TX", 6),
         ("ES", "", -1),
         ("ES", "ES-CN", 0),
+        ("NI", "EC-G", 5),
+        ("NI", "ES-MD", -1),
     ],
 )
 def test_the_hours_for_a_call_are_local_to_the_person(

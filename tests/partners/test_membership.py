@@ -439,15 +439,13 @@ def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_e
     first, second = (scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2))
     proposed = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
     if changed == "name":
-        manager = scene.by(member, Role.MANAGER)
-        etag = manager.GetOrganization(id=member.id).etag
-        organization = manager.UpdateOrganization(
-            organization=pb.Organization(id=member.id, etag=etag, name="Ministerio"),
+        scene.by(member, Role.MANAGER).UpdateOrganization(
+            organization=pb.Organization(id=member.id, etag=proposed.etag, name="Ministerio"),
             update_mask=FieldMask(paths=["name"]),
         )
     else:
-        organization = record_evidence(scene, proposed, pb.EVIDENCE_KIND_REFERENCES)
-    again = second.ApproveOrganization(id=member.id, etag=organization.etag)
+        record_evidence(scene, proposed, pb.EVIDENCE_KIND_REFERENCES)
+    again = second.ApproveOrganization(id=member.id, etag=scene.etag(member.id))
     assert again.status == PROBATION
     assert first.ApproveOrganization(id=member.id, etag=again.etag).status == APPROVED
 

@@ -154,6 +154,7 @@ def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_prop
         True,
         True,
     )
+    assert int(changed.etag[1:]) == int(before[0].etag[1:]) + 1, "a gap would show the proposals"
     before = seen()
     assert before[0] == changed
     scene.advance(days=7)

@@ -107,7 +107,7 @@ class Services:
         names = workers.names(tx, worker_ids, caller.organization_id) if worker_ids else {}
         return pb.BatchGetResponse(
             services=_messages(batch, call),
-            organizations=[organization_message(member) for member in members],
+            organizations=[organization_message(member, viewer(caller).tier) for member in members],
             worker_names=names,
         )
 

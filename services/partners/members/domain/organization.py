@@ -136,7 +136,7 @@ class Organization(Subject):
     last_hold: FirstCoordinator | None = None
     reinstatement: FirstCoordinator | None = None
     leaving: FirstCoordinator | None = None  # the coordinator who proposed to end the membership
-    # the version and time of the last change that members see; set when the organisation is stored
+    # the number and time of the last change that members see; set when the organisation is stored
     seen: tuple[int, datetime] | None = None
 
     @classmethod

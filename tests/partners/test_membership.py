@@ -439,8 +439,10 @@ def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_e
     first, second = (scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2))
     proposed = first.ApproveOrganization(id=member.id, etag=etag_of(scene.vet(member.id)))
     if changed == "name":
-        scene.by(member, Role.MANAGER).UpdateOrganization(
-            organization=pb.Organization(id=member.id, etag=proposed.etag, name="Ministerio"),
+        manager = scene.by(member, Role.MANAGER)
+        etag = manager.GetOrganization(id=member.id).etag
+        manager.UpdateOrganization(
+            organization=pb.Organization(id=member.id, etag=etag, name="Ministerio"),
             update_mask=FieldMask(paths=["name"]),
         )
     else:

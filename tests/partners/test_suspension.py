@@ -146,10 +146,14 @@ def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_prop
     suspend(scene, scene.coordinator, front)
     leave(scene, scene.coordinator, front)
     assert seen() == before
+    mask = FieldMask(paths=["description"])
+    guess = pb.Organization(id=front.id, etag=scene.etag(front.id))
+    assert guess.etag != before[0].etag
+    assert refusal(lambda: own.UpdateOrganization(organization=guess, update_mask=mask)) == (
+        STALE_ETAG
+    ), "a member cannot find out the coordinators' version by trying"
     entry = pb.Organization(id=front.id, etag=before[0].etag, description="Otra cosa")
-    changed = own.UpdateOrganization(
-        organization=entry, update_mask=FieldMask(paths=["description"])
-    )
+    changed = own.UpdateOrganization(organization=entry, update_mask=mask)
     assert (changed.etag != before[0].etag, changed.update_time != before[0].update_time) == (
         True,
         True,

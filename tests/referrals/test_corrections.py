@@ -59,6 +59,16 @@ def test_every_unsealed_field_of_a_file_can_be_corrected_and_cleared(story: Stor
     )
 
 
+def test_the_answer_to_a_correction_shows_that_there_is_a_plan(story: Story) -> None:
+    person = story.person()
+    identity = people_pb2.Identity(phone="+50500000000")
+    for corrected in (
+        story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=identity),
+        story.ngo.UpdatePerson(correction(stored(story.ngo, person.id), exploitation_country="GT")),
+    ):
+        assert corrected.safe_contact.channel_code == person.safe_contact.channel_code != 0
+
+
 def test_fields_that_the_mask_does_not_name_are_kept(story: Story) -> None:
     person = story.person()
     corrected = story.ngo.UpdatePerson(correction(person, exploitation_country="GT"))

@@ -345,7 +345,10 @@ class Person(_message.Message):
 
     @_builtins.property
     def safe_contact(self) -> Global___SafeContact:
-        """The safe-contact plan; for the file's organisation only. A receiver calls GetSafeContact."""
+        """The safe-contact plan; for the file's organisation only. A receiver calls GetSafeContact. Lists
+        leave it out. The answers to UpdatePerson and UpdateIdentity have only its channel and
+        message_may_be_left: read the file before you store or change the plan.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

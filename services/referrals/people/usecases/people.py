@@ -97,7 +97,7 @@ class People:
         if contact is not None:
             contact.check_not_erased()
             if contact.person_id:
-                return person_message(self._files.get(tx, contact.person_id))
+                return _with_outline(self._files.get(tx, contact.person_id))
         person = Person(
             new_id(),
             call.caller.organization_id,
@@ -213,7 +213,7 @@ class People:
         self._files.change(tx, person, identity=identity)
         if newer_identity.birth_date:
             renewals.check_again(tx, person.id, now)
-        return person_message(person)
+        return _with_outline(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:
         """Returns the opened fields of an identity, and the field groups that are fully opened.

@@ -133,6 +133,18 @@ def test_the_end_by_age_is_announced_when_a_birth_date_that_is_near_is_stated_la
     assert (announce_ends(service), last_verb(story, sent)) == (1, "consent_ending")
 
 
+def test_the_end_of_a_consent_is_announced_even_if_a_wrong_birth_date_made_it_void_meanwhile(
+    story: Story, service: Service
+) -> None:
+    sent = sent_on_a_guardians_consent(story, "2012-03-10")
+    set_birth_date(story, sent.person_id, "2002-03-10")
+    assert announce_ends(service) == 0
+    set_birth_date(story, sent.person_id, "2012-03-10")
+    assert announce_ends(service) == 0
+    service.clock.advance(timedelta(days=77))
+    assert announce_ends(service) == 1
+
+
 def test_a_guardians_consent_for_a_younger_child_is_announced_only_by_its_date(
     story: Story, service: Service
 ) -> None:

@@ -29,7 +29,8 @@ class Renewals:
         """Records on referrals that their consent ends soon; returns the events.
 
         A referral has no event if the referral or its consent is no longer live, or if the consent
-        does not end soon after all.
+        does not end soon after all. A consent that opens nothing at the person's present age is
+        checked again later, since her birth date may be corrected.
         """
         return fire_each(
             tx,
@@ -44,8 +45,11 @@ class Renewals:
     def _fire(self, tx: Transaction, now: datetime, identifier: str) -> list[Event]:
         referral = referrals.get(tx, identifier, for_update=True)
         renewals.forget(tx, identifier)
-        receipt = self._live_receipt(tx, referral.receipt_id, now)
+        receipt = self._valid_receipt(tx, referral.receipt_id, now)
         if referral.state not in LIVE or receipt is None:
+            return []
+        if not receipt.is_live(now):
+            renewals.schedule(tx, identifier, now + AGE_CHECK)
             return []
         if not self._ends_soon(tx, receipt, now):
             renewals.schedule(tx, identifier, min(receipt.notice_time, now + AGE_CHECK))
@@ -55,12 +59,14 @@ class Renewals:
         referrals.save_all(tx, [referral])
         return events
 
-    def _live_receipt(self, tx: Transaction, receipt_id: str, now: datetime) -> Receipt | None:
+    def _valid_receipt(self, tx: Transaction, receipt_id: str, now: datetime) -> Receipt | None:
+        """Returns the receipt, unless it was withdrawn or its date has passed."""
         try:
             receipt = self._receipts.get(tx, receipt_id)
         except NotFound:
             return None
-        return receipt if receipt.is_live(now) else None
+        is_over = receipt.withdraw_time is not None or now >= receipt.until_time
+        return None if is_over else receipt
 
     def _ends_soon(self, tx: Transaction, receipt: Receipt, now: datetime) -> bool:
         """Returns whether the receipt ends soon, by its date or because of the person's age."""

@@ -6,6 +6,7 @@ her brother could watch the help and stop it.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.wire import timestamp
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -188,6 +190,38 @@ def test_a_relative_sees_nothing_of_a_guardians_consent_and_a_guardian_nothing_o
     created = story.contact(speaker)
     child_of(story, created, giver)
     assert status_of(story, created).only_the_call
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        {"giver_code": people_pb2.GIVER_AUTHORITY, "assent_code": people_pb2.ASSENT_GIVEN},
+        {"giver_code": people_pb2.GIVER_BEST_INTEREST, "assent_code": people_pb2.ASSENT_REFUSED},
+    ],
+    ids=["authority", "best interest"],
+)
+def test_a_guardian_who_consented_stops_nothing_while_somebody_else_decides_for_the_child(
+    story: Story, decision: dict[str, Any]
+) -> None:
+    created, operator = story.contact(c.SPEAKER_GUARDIAN), operator_of(story)
+    sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
+    receipt = people_pb2.Receipt(
+        person_id=sent.person_id,
+        recipient_organization_id=ORG["clinic"],
+        purpose_codes=["MED"],
+        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
+        manner_code=people_pb2.MANNER_SPOKEN,
+        explained_codes=SEVEN_POINTS,
+        until_time=timestamp(story.service.clock.now() + timedelta(days=9)),
+        **decision,
+    )
+    decided = operator.CreateReceipt(receipt=receipt)
+    assert status_of(story, created).only_the_call
+    withdraw_all(story, created)
+    assert read(operator, sent.id).state == pb.STATE_SENT
+    assert not operator.GetReceipt(id=decided.id).HasField("withdraw_time")
+    story.service.clock.advance(timedelta(days=9))
+    assert not status_of(story, created).only_the_call, "the decision has ended"
 
 
 def grow_up(story: Story, referral: pb.Referral) -> None:

@@ -15,6 +15,7 @@ from chassis.local_time import day_at, zone_of
 from chassis.rpc import Call
 from chassis.wire import number, timestamp
 from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.domain.consent import Receipt
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store import emergencies
@@ -123,7 +124,10 @@ class References:
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
         ids = self._ids_spoken_for(
-            call.tx, first_contact, contacts.of_caller(call.tx, first_contact.id)
+            call.tx,
+            call.clock.now(),
+            first_contact,
+            contacts.of_caller(call.tx, first_contact.id),
         )
         if request.item_key:
             self._withdraw_one(
@@ -148,7 +152,7 @@ class References:
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in callers_contacts}
         object_ids = [
-            *self._ids_spoken_for(tx, first_contact, callers_contacts).person_ids,
+            *self._ids_spoken_for(tx, call.clock.now(), first_contact, callers_contacts).person_ids,
             *(contact.id for contact in callers_contacts),
         ]
         accesses = [
@@ -182,10 +186,9 @@ class References:
         )
         request_wish = wish(request)
         callers_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
-        person_ids = self._ids_spoken_for(call.tx, first_contact, callers_contacts).person_ids
-        callbacks.ask(
-            call.tx, self._files, call.clock.now(), callers_contacts, person_ids, request_wish
-        )
+        now = call.clock.now()
+        person_ids = self._ids_spoken_for(call.tx, now, first_contact, callers_contacts).person_ids
+        callbacks.ask(call.tx, self._files, now, callers_contacts, person_ids, request_wish)
         return self._message(first_contact, call)
 
     def AddNoteByReference(
@@ -224,21 +227,24 @@ class References:
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
+        now = call.clock.now()
         person_ids = self._ids_spoken_for(
-            call.tx, first_contact, contacts.of_caller(call.tx, first_contact.id)
+            call.tx, now, first_contact, contacts.of_caller(call.tx, first_contact.id)
         ).person_ids
-        self._lives.confirm_help(
-            call.tx, call.clock.now(), first_contact.id, person_ids, request.help_came
-        )
+        self._lives.confirm_help(call.tx, now, first_contact.id, person_ids, request.help_came)
         return self._message(first_contact, call)
 
     def _ids_spoken_for(
-        self, tx: Transaction, first_contact: Contact, callers_contacts: Sequence[Contact]
+        self,
+        tx: Transaction,
+        now: datetime,
+        first_contact: Contact,
+        callers_contacts: Sequence[Contact],
     ) -> PersonIds:
         """Returns the ids of the files and contacts for which the caller may speak.
 
         There are none unless the caller to whom the reference was given is the person herself, or
-        is recorded as the guardian of a child and has given a consent for her.
+        is recorded as the guardian of a child for whom a guardian decides.
         """
         person_ids = contacts.person_ids_of(tx, callers_contacts)
         contact_ids = [contact.id for contact in callers_contacts]
@@ -248,7 +254,7 @@ class References:
             person_id
             for person_id in person_ids
             if first_contact.speaker_code == GUARDIAN
-            and any(receipt.is_by_guardian for receipt in self._receipts.of_person(tx, person_id))
+            and _guardian_decides(self._receipts.of_person(tx, person_id), now)
         ]
         return PersonIds.of_caller(wards, contact_ids if wards and wards == person_ids else [])
 
@@ -295,7 +301,7 @@ class References:
     def _state_of(self, tx: Transaction, now: datetime, first_contact: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         callers_contacts = contacts.of_caller(tx, first_contact.id)
-        ids = self._ids_spoken_for(tx, first_contact, callers_contacts)
+        ids = self._ids_spoken_for(tx, now, first_contact, callers_contacts)
         files = self._files.unerased(tx, ids.person_ids)
         state = RequestsState(
             file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)
@@ -401,6 +407,18 @@ class References:
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
         )
+
+
+def _guardian_decides(receipts: Sequence[Receipt], now: datetime) -> bool:
+    """Returns whether a guardian gave a consent for a child, and nobody else decides for her now.
+
+    An authority, or workers in her best interest or in an emergency, may have decided because of
+    the guardian, who must not see or stop that.
+    """
+    return any(receipt.is_by_guardian for receipt in receipts) and all(
+        receipt.is_by_guardian or receipt.withdraw_time or receipt.until_time <= now
+        for receipt in receipts
+    )
 
 
 def _offset_at(time: datetime, zone: tzinfo) -> timedelta:

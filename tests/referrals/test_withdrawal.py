@@ -475,6 +475,9 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
         pb.TURN_UNSPECIFIED,
         False,
     )
+    assert listed.person == sent.person, "the receiver has to know whose data it must delete"
+    assert read(story.shelter, sent.id).person == pb.CoarsePerson()
+    assert read(story.ngo, sent.id).person == sent.person
     request.etag = confirmed.etag
     assert refusal(lambda: story.shelter.ConfirmDeletion(request)) == illegal_transition
     assert not story.shelter.ListReferrals(filter=filter_).referrals

@@ -1040,7 +1040,9 @@ class Referral(_message.Message):
     """
     @_builtins.property
     def person(self) -> Global___CoarsePerson:
-        """The coarse data that may be disclosed about the person."""
+        """The coarse data that may be disclosed about the person; for a receiver that has confirmed a
+        deletion, none.
+        """
 
     @_builtins.property
     def planned_first_contact_time(self) -> _timestamp_pb2.Timestamp:

@@ -10,7 +10,7 @@ from chassis.ids import short_code
 from chassis.tokens import Caller
 from chassis.wire import EnumCodec, etag, number, numbers, timestamp
 from protos.referrals.v1 import referrals_pb2
-from services.referrals.files.domain.person import Arrival
+from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NOT_STATED
 from services.referrals.files.wire.messages import coarse_message, unsafe_fields
 from services.referrals.network.wire.messages import CLOCKS, clock_message
@@ -64,7 +64,14 @@ def referral_message(
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if is_party else "",
         **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
-        "person": coarse_message(referral.coarse),
+        # a receiver that has confirmed that it keeps nothing finds nothing here either
+        "person": coarse_message(
+            Coarse()
+            if side == referrals_pb2.SIDE_RECEIVER
+            and referral.deletion
+            and not referral.deletion.running
+            else referral.coarse
+        ),
         # the receiver needs it to be in time, and no longer once the referral has ended
         "assault_time": timestamp(referral.assault_time)
         if side == referrals_pb2.SIDE_SENDER

@@ -277,6 +277,24 @@ def test_a_message_that_the_caller_adds_meanwhile_is_shown_before_the_next_save(
     expect(page.locator("#later")).to_contain_text("nuevo")
 
 
+def test_a_call_that_a_colleague_handed_over_is_not_opened_again_by_the_next_answer(
+    page: Page, line: Line
+) -> None:
+    begin(page, "yes")
+    line.contact.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
+    line.contact.language = "mam"
+    line.save(line.contact)
+    answer(page, "still_held", "no")
+    expect(page.locator("[name=outcome_code]")).to_have_value("handed_over")
+    answer(page, "child_unsafe", "no")
+    expect(page.locator("#saved")).to_contain_text("Guardado:")
+    page.wait_for_load_state("networkidle")
+    assert (line.contact.outcome_code, line.contact.language) == (
+        c.CONTACT_OUTCOME_HANDED_OVER,
+        "mam",
+    )
+
+
 def test_a_colleagues_change_between_a_save_and_its_answer_is_kept(page: Page, line: Line) -> None:
     begin(page, "yes")
 

@@ -34,6 +34,7 @@
       if (!mine) continue;
       const sentValue = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
       if (value.trim() === sentValue.trim()) continue;
+      if (fresh.tagName === "SELECT" && ![...mine.options].some((one) => one.value === value)) mine.append(document.importNode(fresh.selectedOptions[0], true));  // a choice that only the fresh page offers
       if (mine.value === sentValue) mine.value = value;
       else if (fresh.tagName === "TEXTAREA" && mine.value.startsWith(sentValue)) mine.value = value + mine.value.slice(sentValue.length);
     }

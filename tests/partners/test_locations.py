@@ -148,6 +148,20 @@ def test_others_see_only_the_department_of_a_confidential_place_and_its_street_i
     assert scene.tables_with(HIDDEN_STREET) == set()
 
 
+def test_others_cannot_see_that_a_confidential_place_has_moved(
+    scene: Scene, manager: Stubs, partner: Stubs
+) -> None:
+    created = make(manager, **HOUSE)
+    before, own = get(partner, created), get(manager, created)
+    scene.advance(minutes=1)
+    change(manager, own, address="Otra casa")
+    change(manager, get(manager, created), name="Casa del mar")
+    assert get(partner, created) == before
+    assert get(manager, created).update_time != own.update_time
+    change(manager, get(manager, created), department="NI-MN")
+    assert get(partner, created).etag != before.etag
+
+
 def test_other_changes_leave_the_sealed_street_as_it_was(
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:

@@ -149,7 +149,7 @@ class Location(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the place last changed."""
+        """When the place last changed; absent for a confidential place of another member."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from chassis.wire import EnumCodec, timestamp
+from chassis.wire import EnumCodec, etag, timestamp
 from protos.partners.v1 import directory_pb2, locations_pb2
 from services.partners.directory.domain.area import Area
 from services.partners.directory.domain.location import (
@@ -45,10 +45,13 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
     """Returns a place as a caller of this tier sees it.
 
     Only coordinators, auditors and the place's own organisation see the name of a confidential
-    place. Other callers learn no more of its location than the department.
+    place, and when it changed: it may have moved. Other callers learn no more of its location than
+    the department.
     """
     entry = location.entry
     is_hidden = entry.confidential and tier < Tier.COORDINATOR
+    if is_hidden:
+        tag = etag(0, entry.country, entry.department, *entry.accessibility)
     return visible_part(
         locations_pb2.Location(
             id=location.id,
@@ -65,7 +68,7 @@ def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location
             accessibility=[ACCESSIBILITY.number(means) for means in entry.accessibility],
             confidential=entry.confidential,
             create_time=timestamp(location.create_time),
-            update_time=timestamp(location.update_time),
+            update_time=None if is_hidden else timestamp(location.update_time),
         ),
         tier,
     )

@@ -1,6 +1,6 @@
 """Handles the rpcs for referrals, such as drafts, lists and histories; steps.py has the steps."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -136,7 +136,7 @@ class Referrals(Steps):
                 actor,
                 now,
                 draft,
-                calendar,
+                calendar_at,
                 person=person,
                 urgency_checked=urgency_checked,
             )
@@ -150,7 +150,7 @@ class Referrals(Steps):
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
-        referral, calendar = self._lives.lock(
+        referral, calendar_at = self._lives.lock_with_calendars(
             call.tx, object_id(request.referral.id), version(request.referral.etag, "referral.etag")
         )
         if Side.SENDER not in referral.sides(actor):
@@ -162,7 +162,7 @@ class Referrals(Steps):
                 "referral.unsafe_organization_ids",
             )
         contact_id, service_id = referral.contact_id, referral.service_id
-        self._change_draft(call.tx, referral, actor, now, draft, calendar)
+        self._change_draft(call.tx, referral, actor, now, draft, calendar_at)
         referrals.save(call.tx, referral, None)
         if referral.service_id not in ("", service_id):
             self._lives.release_offer(call.tx, now, referral)
@@ -350,7 +350,7 @@ class Referrals(Steps):
         actor: Actor,
         now: datetime,
         draft: Draft,
-        calendar: Calendar,
+        calendar_at: Callable[[str, str], Calendar],
         *,
         person: Person | None = None,
         urgency_checked: bool = False,
@@ -397,7 +397,7 @@ class Referrals(Steps):
         referral.change_draft(
             actor,
             now,
-            calendar,
+            calendar_at(person.coarse.country, person.coarse.department),
             path=draft.path,
             need_code=draft.need_code,
             urgency=draft.urgency,

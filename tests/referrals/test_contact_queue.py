@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.referrals.v1 import contacts_pb2, facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -47,6 +48,17 @@ def test_one_answer_of_the_triage_can_be_changed_or_cleared_alone(story: Story) 
             update_mask={"paths": ["triage.danger_now"]},
         )
         assert contact.triage == expected
+
+
+def test_a_time_that_is_out_of_range_is_reported_by_its_path(story: Story) -> None:
+    in_1874 = Timestamp(seconds=-3_000_000_000)
+    new_contact = contacts_pb2.Contact(line_country="NI", assault_time=in_1874)
+    contact = story.contact().contact
+    for request in (
+        lambda: story.operator.CreateContact(contact=new_contact),
+        lambda: update_contact(story.operator, contact, assault_time=in_1874),
+    ):
+        assert wrong_fields(request) == [("contact.assault_time", "out_of_range")]
 
 
 def test_a_contact_is_not_assessed_until_each_deciding_question_is_answered(

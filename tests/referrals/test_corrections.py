@@ -17,8 +17,8 @@ from tests.referrals.test_trail import last_sequence, readings, rows
 def correction(person: people_pb2.Person, *paths: str, **fields: Any) -> Any:
     """Returns the request that sets these fields, and that clears the other fields in `paths`."""
     return people_pb2.UpdatePersonRequest(
-        person=people_pb2.Person(id=person.id, etag=person.etag, **fields),
-        update_mask=FieldMask(paths=[*paths, *fields]),
+        person=people_pb2.Person(**({"id": person.id, "etag": person.etag} | fields)),
+        update_mask=FieldMask(paths=[*paths, *(fields.keys() - {"etag"})]),
     )
 
 
@@ -174,6 +174,7 @@ def test_only_with_a_birth_date_does_an_age_band_change_from_or_to_a_childs(
             ("person.coarse.dependants", "out_of_range"),
         ),
         ((), {"exploitation_country": "Narnia"}, ("person.exploitation_country", "malformed")),
+        ((), {"exploitation_country": "GT", "etag": ""}, ("person.etag", "required")),
     ],
 )
 def test_a_wrong_correction_names_its_field(

@@ -46,7 +46,7 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
         "triage": read_triage(message.triage),
         "department": message.department,
         "need_code": message.need_code,
-        "assault_time": moment(message, "assault_time"),
+        "assault_time": moment(message, "assault_time", "contact.assault_time"),
         "handed_over_organization_id": optional_id(
             message.handed_over_organization_id, "contact.handed_over_organization_id"
         ),
@@ -74,7 +74,7 @@ def changed_contact(
     if "triage" in paths:
         values["triage"] = read_triage(message.triage)
     if "assault_time" in paths:
-        values["assault_time"] = moment(message, "assault_time")
+        values["assault_time"] = moment(message, "assault_time", "contact.assault_time")
     return values, message.note if "note" in paths else None
 
 

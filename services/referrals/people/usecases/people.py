@@ -184,7 +184,7 @@ class People:
         """
         tx, now, requested = call.tx, call.clock.now(), request.person
         person = self._changeable_person(
-            tx, call.caller, object_id(requested.id), version(requested.etag)
+            tx, call.caller, object_id(requested.id), version(requested.etag, "person.etag")
         )
         completed, mask = with_stored_parts(requested, person_message(person), request.update_mask)
         changes = {path: _CORRECTABLE[path](completed) for path in mask_names(mask, _CORRECTABLE)}

@@ -132,7 +132,8 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     since = scene.clock.now()
     propose(coordinator, shelter, "https://sso.example")
     with scene.database.transaction(SYSTEM) as tx:
-        tx.execute("SELECT FROM sign_in_providers FOR UPDATE")  # a change is under way
+        # a change is under way
+        tx.execute("SELECT FROM sign_in_providers FOR UPDATE").fetchone()
         [change] = list_changes(coordinator, since)
     assert (change.kind, change.label) == (pb.MADE_KIND_SIGN_IN_PROVIDER, "https://sso.example")
     assert end(coordinator, since, change.id) == 1

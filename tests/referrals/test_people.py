@@ -487,7 +487,7 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
 
     with ThreadPoolExecutor(2) as pool:
         with service.database.transaction(SYSTEM) as tx:
-            tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,))
+            tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,)).fetchone()
             futures = [pool.submit(create, operator) for operator in operators]
             assert eventually(lambda: waiting(service) == 2, LONG)
         [person_id] = {future.result().id for future in futures}

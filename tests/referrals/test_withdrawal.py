@@ -196,7 +196,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
     with ThreadPoolExecutor(2) as pool:
         # both requests arrive while the enquiry is locked: first the end of her case
         with service.database.transaction(SYSTEM) as tx:
-            tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE", (enquiry_id,))
+            tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE", (enquiry_id,)).fetchone()
             ended = pool.submit(run_concurrently, end)
             assert eventually(lambda: waiting(service) == 1 or ended.done(), LONG)
             created = pool.submit(run_concurrently, create)
@@ -222,7 +222,7 @@ def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the
     end = end_of_her_case(service, created, first.person_id)[action]
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
-            tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,))
+            tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,)).fetchone()
             ended = pool.submit(run_concurrently, end)
             assert eventually(lambda: waiting(service) == 1 or ended.done(), LONG)
             tx.execute("SELECT FROM enquiries WHERE id = %s FOR UPDATE NOWAIT", (enquiry_id,))

@@ -134,14 +134,19 @@ def apply_member_fact(service: Service, verb: str, status: str) -> Fact:
 
 
 @pytest.mark.parametrize(
-    ("verb", "status"), [("agreement_ending", "APPROVED"), ("agreement_expired", "PROBATION")]
+    ("verb", "status", "kind"),
+    [
+        ("agreement_ending", "APPROVED", "agreement_ending"),
+        ("agreement_expired", "PROBATION", "agreement_expired"),
+        ("renamed", "APPROVED", "organization_renamed"),
+    ],
 )
-def test_the_organisation_and_the_coordinators_are_notified_of_the_end_of_an_agreement(
-    service: Service, verb: str, status: str
+def test_the_organisation_and_the_coordinators_are_notified_of_an_agreements_end_and_a_new_name(
+    service: Service, verb: str, status: str, kind: str
 ) -> None:
     member = apply_member_fact(service, verb, status).subject
-    assert service.as_(member, "WORKER").kinds() == [verb]
-    assert service.as_(OTHER, "COORDINATOR").kinds() == [verb]
+    assert service.as_(member, "WORKER").kinds() == [kind]
+    assert service.as_(OTHER, "COORDINATOR").kinds() == [kind]
     assert service.as_(SENDER, "WORKER").kinds() == []
 
 

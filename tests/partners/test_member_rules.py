@@ -176,10 +176,10 @@ def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None
     organization.change({"name": "Casa Sol"}, LATER)
     assert (organization.entry, organization.facts) == (
         replace(ENTRY, name="Casa Sol"),
-        ["changed"],
+        ["renamed"],
     )
     organization.change({"name": "Casa Sol"}, LATER)
-    assert organization.facts == ["changed"]
+    assert organization.facts == ["renamed"]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,23 @@ def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_
     assert organization.entry == replace(ENTRY, country="GT", hotline_number="133", department="")
     assert organization.proposal is None
     assert organization.facts == ["change_proposed", "changed"]
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "verb"),
+    [
+        (S.APPROVED, {"name": "Casa Sol"}, "renamed"),
+        (S.PROBATION, {"name": "Casa Sol", "phone": "+50522220000"}, "renamed"),
+        (S.APPLIED, {"name": "Casa Sol"}, "changed"),
+        (S.APPROVED, {"phone": "+50522220000"}, "changed"),
+    ],
+)
+def test_the_new_name_of_a_member_has_a_fact_of_its_own(
+    status: OrganizationStatus, changes: dict[str, Any], verb: str
+) -> None:
+    organization = member(status)
+    organization.change(changes, LATER)
+    assert organization.facts == [verb]
 
 
 def test_a_department_is_kept_while_the_country_stays() -> None:

@@ -160,7 +160,7 @@ def test_a_manager_changes_the_entry_of_her_own_organisation_and_no_other(scene:
     change = change_of(organization, "name", name="Propia y nueva", phone="+50520000101")
     changed = manager.UpdateOrganization(change)
     assert (changed.name, changed.phone, changed.country) == ("Propia y nueva", "", "NI")
-    assert scene.facts(organization.id)[-1] == (3, "enlace.organization.changed.v1")
+    assert scene.facts(organization.id)[-1] == (3, "enlace.organization.renamed.v1")
     change = change_of(other, name="Tomada")
     assert refusal(lambda: manager.UpdateOrganization(change)) == NOT_FOUND
 

@@ -136,6 +136,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The agreement of your organisation ends soon: have the coordinators record a newer one."""
     TOLD_KIND_AGREEMENT_EXPIRED: _ToldKind.ValueType  # 43
     """The agreement of your organisation has ended: your organisation is on probation."""
+    TOLD_KIND_ORGANIZATION_RENAMED: _ToldKind.ValueType  # 66
+    """The name of your organisation was changed."""
     TOLD_KIND_CONTACT_WAITING: _ToldKind.ValueType  # 44
     """A contact of your line waits for its next step."""
     TOLD_KIND_CONTACT_ESCALATED: _ToldKind.ValueType  # 45
@@ -273,6 +275,8 @@ TOLD_KIND_AGREEMENT_ENDING: ToldKind.ValueType  # 42
 """The agreement of your organisation ends soon: have the coordinators record a newer one."""
 TOLD_KIND_AGREEMENT_EXPIRED: ToldKind.ValueType  # 43
 """The agreement of your organisation has ended: your organisation is on probation."""
+TOLD_KIND_ORGANIZATION_RENAMED: ToldKind.ValueType  # 66
+"""The name of your organisation was changed."""
 TOLD_KIND_CONTACT_WAITING: ToldKind.ValueType  # 44
 """A contact of your line waits for its next step."""
 TOLD_KIND_CONTACT_ESCALATED: ToldKind.ValueType  # 45

@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class OrganizationFact(_message.Message):
-    """enlace.organization.{registered,changed,change_proposed,change_dropped,approved,suspended,
+    """enlace.organization.{registered,changed,renamed,change_proposed,change_dropped,approved,suspended,
     reinstated}.v1
     enlace.organization.{applied,admitted,rejected,evidence_recorded,approval_proposed,
     agreement_ending,agreement_expired,left}.v1

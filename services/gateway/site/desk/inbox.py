@@ -19,6 +19,7 @@ LINKS = (
         "anomaly_noted": (("audit.show", access.AUDITORS),),
         "organization_applied": (("directory.members", access.NETWORK),),
         "approval_proposed": (("directory.members", access.NETWORK),),
+        "organization_renamed": (("directory.members", access.NETWORK),),
         "agreement_ending": (("directory.members", access.NETWORK),),
         "agreement_expired": (("directory.members", access.NETWORK),),
     }

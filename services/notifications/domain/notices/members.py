@@ -45,6 +45,13 @@ NOTICES: tuple[Notice, ...] = (
         fact="organization.agreement_expired",
     ),
     Notice(
+        "organization_renamed",
+        "",
+        (Party.COORDINATION,),
+        N_("Una organización miembro cambió de nombre: mire si sigue siendo quien dice ser."),
+        fact="organization.renamed",
+    ),
+    Notice(
         "suspension_proposed",
         "",
         (Party.COORDINATION_PER_FACT,),

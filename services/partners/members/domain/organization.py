@@ -164,6 +164,8 @@ class Organization(Subject):
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
         """Changes the given fields of the entry; a fact is recorded only if a value changes.
 
+        The new name of a member has a fact of its own, since the coordinators must be notified: a
+        member could take the name of another one.
         A proposed approval is dropped: its proposer had seen another entry, perhaps another name.
         Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
         """
@@ -172,8 +174,11 @@ class Organization(Subject):
         if any(getattr(entry, name) != getattr(self.entry, name) for name in NETWORK_FIELDS):
             raise Conflict("two_people_required")
         if entry != self.entry:
+            is_renamed = (
+                entry.name != self.entry.name and self.status is not OrganizationStatus.APPLIED
+            )
             self.entry, self.approval_proposed_by_worker_id = entry, ""
-            self.note("changed", now)
+            self.note("renamed" if is_renamed else "changed", now)
 
     def propose(self, changes: Mapping[str, Any], worker_id: str, now: datetime) -> None:
         """Proposes other values for NETWORK_FIELDS; replaces an older proposal."""

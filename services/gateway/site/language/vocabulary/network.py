@@ -254,6 +254,7 @@ TABLES: dict[str, dict[str, str]] = {
         "webhook_disabled": N_("Un sistema se apagó"),
         "organization_applied": N_("Piden entrar a la red"),
         "approval_proposed": N_("Una aprobación espera a otra persona"),
+        "organization_renamed": N_("Un miembro cambió de nombre"),
         "agreement_ending": N_("Un convenio termina pronto"),
         "agreement_expired": N_("Un convenio terminó"),
         "manager_invited": N_("La coordinación invitó a la dirección"),

@@ -66,6 +66,17 @@ SERVICE: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize(("area", "area_codes"), [("NI-LE", []), ("NI-MN", ["NI-MN"])])
+def test_an_area_that_open_data_derived_from_the_department_is_not_imported(
+    scene: Scene, manager: Stubs, area: str, area_codes: list[str]
+) -> None:
+    """Otherwise the service would stay in the search of a department that it has left."""
+    areas_of_service = [{"name": area, "x_area_code": area}]
+    service = SERVICE | {"x_department": "NI-LE", "service_areas": areas_of_service}
+    assert scene.import_report(manager, as_json([service])).created == 1
+    assert scene.rows("SELECT area_codes FROM services") == [{"area_codes": area_codes}]
+
+
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: [s], lambda s: {"contents": [s]}])
 def test_a_service_in_hsds_is_imported_with_its_place(
     scene: Scene, manager: Stubs, wrap: Any

@@ -7,6 +7,7 @@ same objects.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from chassis.errors import Invalid
@@ -190,6 +191,9 @@ def _add_service(
     if entry_and_fields is None:
         return
     entry, stated_fields = entry_and_fields
+    # Open data state an area for every service: if none was entered, where the service is.
+    if entry.area_codes == (entry.department or entry.country,):
+        entry = replace(entry, area_codes=())
     draft = ServiceDraft(
         line,
         plain_id(_text(node.get("id"))),

@@ -121,6 +121,27 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
     assert links.nth(1).get_attribute("href") == href
 
 
+def test_an_open_fold_stays_with_its_own_row(desk: Desk, context: BrowserContext) -> None:
+    calls = [c.Callback(id=f"{n:032x}", contact_id=f"{n:032x}", etag="1") for n in (1, 2)]
+    for call in calls:
+        call.clocks.add(kind=r.CLOCK_KIND_CALLBACK).due_time.GetCurrentTime()
+    desk.answers["ListCallbacks"] = lambda _request: c.ListCallbacksResponse(callbacks=calls)
+    with served(pages(desk)) as site:
+        page = open_pages(context, site, signed=True)
+        with page.expect_response("**/live"):
+            page.goto(f"{site}/line")
+        page.reload()
+        page.locator("#work summary").first.click()
+        calls.reverse()
+        desk.version += 1
+        link = page.locator("#work .row h3 a").first
+        expect(link).to_have_attribute("href", f"/line/{2:032x}", timeout=PATIENCE_MS)
+        open_forms = page.locator("#work details[open] form")
+        expect(open_forms).to_have_count(1)
+        expect(open_forms).to_have_attribute("action", f"/line/calls/{1:032x}")
+        page.goto("about:blank")
+
+
 def test_text_being_written_stays_and_new_rows_come_when_it_is_finished(
     today: Page, desk: Desk
 ) -> None:

@@ -36,7 +36,8 @@
     return copy.innerHTML;
   };
   const UNIQUE_FIELDS = "[name=form_token], [name=request_id]";  // they differ on each page
-  const written = (field) => field.matches("select") ? [...field.options].some((one) => one.selected !== one.defaultSelected && one.value)
+  // A list without a marked choice begins with its first one.
+  const written = (field) => field.matches("select") ? field.selectedOptions[0] !== ([...field.options].find((one) => one.defaultSelected) ?? field.options[0])
     : field.type === "hidden" ? false : field.matches("[type=checkbox], [type=radio]") ? field.checked !== field.defaultChecked : field.value !== field.defaultValue;
   const busy = (region) => Date.now() - pressed < 1000 || (region.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"))
     || [...region.querySelectorAll("input, select, textarea")].some(written);
@@ -44,15 +45,17 @@
   const name = (part) => part?.closest("a[href]")?.getAttribute("href") || part?.closest("form")?.getAttribute("action") || part?.closest("details")?.id;
   const named = (region, wanted) => [...region.querySelectorAll("a[href], form button, summary")].find((part) => wanted && name(part) === wanted);
 
+  const foldsOf = (region) => [...region.querySelectorAll("details")].map((part, n) => [part,
+    [part.closest(".row")?.querySelector("a[href]")?.getAttribute("href"), part.id, part.querySelector("form")?.getAttribute("action")].filter(Boolean).join(" ") || n]);
+
   const swap = (region, fresh) => {
     const focus = region.contains(document.activeElement) ? name(document.activeElement) : "";
-    const open = [...region.querySelectorAll("details")].map((part) => part.open);
+    const open = new Map(foldsOf(region).map(([part, key]) => [key, part.open]));
     const anchor = [...region.querySelectorAll("a[href]")].find((part) => part.getBoundingClientRect().top >= 0);
     const top = anchor?.getBoundingClientRect().top;
     region.replaceChildren(...document.importNode(fresh, true).childNodes);
     Object.assign(region.dataset, fresh.dataset);
-    const folded = [...region.querySelectorAll("details")];
-    if (folded.length === open.length) folded.forEach((part, n) => { part.open = open[n]; });
+    for (const [part, key] of foldsOf(region)) part.open = open.get(key) ?? part.open;
     if (focus) named(region, focus)?.focus({ preventScroll: true });
     const moved = anchor && named(region, name(anchor))?.getBoundingClientRect().top;
     if (moved !== undefined && moved !== top && top < innerHeight) scrollBy(0, moved - top);

@@ -1,12 +1,13 @@
 -- migrate:up
 -- The version and time of the last change that members see of an organisation. Proposals of the
 -- coordinators, such as a suspension, do not count: a front organisation must not see them in its
--- own entry.
+-- own entry. The version counts only the changes that members see: a gap between two of its numbers
+-- would show that the coordinators had proposed something in between.
 ALTER TABLE organizations ADD COLUMN seen_version bigint, ADD COLUMN seen_time timestamptz;
 UPDATE organizations SET seen_version = version, seen_time = update_time;
 CREATE FUNCTION note_seen_organization() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.seen_version = NEW.version;
+    NEW.seen_version = CASE TG_OP WHEN 'INSERT' THEN NEW.version ELSE OLD.seen_version + 1 END;
     NEW.seen_time = NEW.update_time;
     RETURN NEW;
 END $$;

@@ -17,7 +17,16 @@ from facts.envelope import NewerKind
 from facts.outbox import Fact
 from protos.referrals.v1 import enquiries_pb2, facts_pb2, referrals_pb2
 from services.notifications.domain.rules import HISTORY
-from tests.notifications.conftest import COALITION, OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
+from tests.notifications.conftest import (
+    COALITION,
+    OTHER,
+    PUBLIC_URL,
+    RECEIVER,
+    SENDER,
+    Service,
+    smtp,
+)
+from tests.notifications.mail_server import Post
 
 ENQUIRY = "e" * 32
 
@@ -197,3 +206,14 @@ def test_a_repeated_fact_is_one_message_and_an_old_fact_notifies_nobody(service:
 def test_a_fact_with_an_unknown_verb_is_held(service: Service) -> None:
     with pytest.raises(NewerKind):
         service.apply(fact(service, "shared"))
+
+
+def test_the_coordinators_learn_which_desk_an_enquiry_did_not_reach(
+    service: Service, post: Post
+) -> None:
+    service.desk(RECEIVER, "nadie@ong.example")
+    service.apply(fact(service, "opened", asked_organization_ids=[RECEIVER]))
+    post.rcpt.append("550 no such mailbox")
+    service.send_mails(smtp(service, post))
+    [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
+    assert (message.kind, message.organization_id) == ("message_undeliverable", RECEIVER)

@@ -121,7 +121,7 @@ def test_the_coordinators_are_notified_of_an_undeliverable_invitation_without_it
     post.rcpt.append("550 no such mailbox")
     service.send_mails(smtp(service, post))
     [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
-    assert message.kind == "message_undeliverable"
+    assert (message.kind, message.organization_id) == ("message_undeliverable", RECEIVER)
     assert EMAIL not in str(message)
 
 

@@ -210,6 +210,7 @@ def test_a_message_that_reached_nobody_is_published_and_notified_to_the_coordina
     )
     [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert (message.kind, message.referral_id) == ("message_undeliverable", fact.subject)
+    assert message.organization_id == RECEIVER, "the coordinators are told whom to phone"
 
 
 def test_no_failure_is_reported_while_another_channel_is_open(service: Service, post: Post) -> None:

@@ -120,6 +120,8 @@ def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> 
         audience=Audience.COORDINATION,
         organization_id="",
         kind="message_undeliverable",
+        sender_organization_id=message.organization_id,
+        receiver_organization_id="",
         create_time=NOON + timedelta(hours=1),
     )
 

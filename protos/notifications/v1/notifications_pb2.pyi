@@ -141,7 +141,8 @@ class Message(_message.Message):
     """The enquiry that the message is about."""
     organization_id: _builtins.str
     """In a message to the coordinators that is not about a referral or an enquiry: the organisation
-    that the message is about, such as the line to be called.
+    that the message is about, such as the line to be called. In message_undeliverable: the
+    organisation that another message did not reach.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -45,9 +45,13 @@ class Message:
     def subject_organization_id(self) -> str:
         """Returns the organisation that a message to the coordinators is about.
 
-        Returns "" if the message is about a referral or an enquiry.
+        Returns "" if the message is about a referral or an enquiry, unless it reports that another
+        message did not reach this organisation.
         """
-        return "" if self.referral_id or self.enquiry_id else self.sender_organization_id
+        # Such a report that an earlier version stored names both sides of the referral instead.
+        is_report = self.kind == MESSAGE_UNDELIVERABLE and not self.receiver_organization_id
+        is_about_case = self.referral_id or self.enquiry_id
+        return "" if is_about_case and not is_report else self.sender_organization_id
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,11 @@ def messages_of(event: ReferralEvent, recipients: list[Recipient]) -> list[Messa
 def about_unreached(message: Message, now: datetime) -> Message:
     """Returns the message that informs the coordinators that another message reached nobody.
 
-    The coordinators are expected to phone the organisation.
+    It names the organisation of the other message, which the coordinators are expected to phone.
     """
     recipient = Recipient(MESSAGE_UNDELIVERABLE, Audience.COORDINATION)
-    id = derived_id(message.id, recipient)
-    parties = (message.sender_organization_id, message.receiver_organization_id)
     return Message(
-        id,
+        derived_id(message.id, recipient),
         recipient.audience,
         "",
         "",
@@ -131,7 +133,8 @@ def about_unreached(message: Message, now: datetime) -> Message:
         recipient.kind,
         message.referral_id,
         message.urgency,
-        *parties,
+        message.organization_id,
+        "",
         now,
         need_code=message.need_code,
     )

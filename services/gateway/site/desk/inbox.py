@@ -22,6 +22,7 @@ LINKS = (
         "organization_renamed": (("directory.members", access.NETWORK),),
         "agreement_ending": (("directory.members", access.NETWORK),),
         "agreement_expired": (("directory.members", access.NETWORK),),
+        "message_undeliverable": (("directory.members", access.NETWORK),),
     }
     | dict.fromkeys(
         (

@@ -18,7 +18,14 @@ from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.channels.webhooks import EgressClient
 from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import NOT_FOUND, refusal
-from tests.notifications.conftest import OTHER, PUBLIC_URL, RECEIVER, SENDER, Service
+from tests.notifications.conftest import (
+    COALITION,
+    OTHER,
+    PUBLIC_URL,
+    RECEIVER,
+    SENDER,
+    Service,
+)
 
 WAITING, DELIVERED, RETRYING, DEAD, DISCARDED = (
     pb.DeliveryStatus.Value(f"DELIVERY_STATUS_{name}")
@@ -310,6 +317,26 @@ def test_time_without_attempts_does_not_count_towards_disabling_an_endpoint(
     service.send_webhooks()
     [delivery] = service.deliveries(created.webhook.id)
     assert (delivery.status, len(system.requests)) == (DELIVERED, 5)
+
+
+@pytest.mark.parametrize("has_email", [False, True])
+def test_the_coordinators_phone_a_desk_whose_only_channel_was_a_disabled_endpoint(
+    service: Service, has_email: bool
+) -> None:
+    service.send_to_new_webhook(answers=[500] * 50)
+    if has_email:
+        service.desk(RECEIVER, "mesa@ong.example")
+    for _ in range(8):
+        service.advance(hours=10)
+        service.hear("sent")
+        service.send_webhooks()
+    assert "webhook_disabled" in service.as_(RECEIVER, "MANAGER").kinds()
+    reports = [
+        message.organization_id
+        for message in service.as_(COALITION, "COORDINATOR").ListMessages().messages
+        if message.kind == "message_undeliverable" and not message.referral_id
+    ]
+    assert reports == ([] if has_email else [RECEIVER])
 
 
 def test_a_delivery_is_given_up_after_three_days(service: Service) -> None:

@@ -190,8 +190,8 @@ class DeliveryQueue:
 
         If it was the last attempt and the message has reached nobody, the coordinators are
         notified, except about an application. An endpoint that has failed for PATIENCE is switched
-        off. Returns the status that follows from the attempt; it is not saved if the sender no
-        longer has the lease.
+        off; the coordinators are notified if no channel reports that to its desk. Returns the
+        status that follows from the attempt; it is not saved if the sender no longer has the lease.
         """
         verdict = _verdict(channel, claim, outcome, now)
         webhook_id = claim.webhook_id if isinstance(claim, WebhookClaim) else None
@@ -207,7 +207,7 @@ class DeliveryQueue:
                 signed_time=signed_time,
             )
             if webhook_id and not outcome.arrived:
-                self._switch_off_if_failing(tx, webhook_id, now)
+                self._switch_off_if_failing(tx, webhook_id, outcome.error, now)
             # The coordinators need not call an applicant whose address does not exist, since such
             # an address was usually entered on purpose.
             is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
@@ -236,18 +236,18 @@ class DeliveryQueue:
         with self._database.transaction(SYSTEM) as tx:
             deliveries.discard(tx, claim.id, claim.lease)
 
-    def _switch_off_if_failing(self, tx: Transaction, webhook_id: str, now: datetime) -> None:
+    def _switch_off_if_failing(
+        self, tx: Transaction, webhook_id: str, reason: str, now: datetime
+    ) -> None:
         organization_id = webhooks.switch_off(tx, webhook_id, now - PATIENCE, now)
         if organization_id is None:
             return
         deliveries.discard_of_webhook(tx, webhook_id)
-        messages.save(
-            tx,
-            [about_disabled(webhook_id, organization_id, now)],
-            wire.disabled_body(webhook_id, now),
-            now,
-            by_email=self._by_email,
-        )
+        message = about_disabled(webhook_id, organization_id, now)
+        body = wire.disabled_body(webhook_id, now)
+        messages.save(tx, [message], body, now, by_email=self._by_email)
+        # Without another channel, no notice leaves for this desk any more.
+        self._report_if_unreached(tx, message.id, reason, now)
 
     def _report_if_unreached(
         self, tx: Transaction, message_id: str, reason: str, now: datetime

@@ -101,6 +101,16 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
     assert verbs == ["", "waiting", "", "escalated", ""]
 
 
+def test_a_note_after_the_last_alarm_has_a_deadline_and_an_earlier_note_delays_no_alarm() -> None:
+    contact = open_contact()
+    assert contact.fire_clock(NOON + 61 * M) == "waiting"
+    contact.reopen(NOON + 62 * M, DAYS)
+    assert contact.fire_clock(NOON + 90 * M) == "escalated"
+    contact.reopen(NOON + 50 * H, DAYS)
+    verbs = [contact.fire_clock(NOON + 50 * H + minutes * M) for minutes in (30, 60, 90, 500)]
+    assert verbs == ["waiting", "waiting", "escalated", ""]
+
+
 # By rpc, with the scheduler.
 
 

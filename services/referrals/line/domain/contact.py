@@ -165,9 +165,11 @@ class Contact:
         """Reopens the contact after the caller has added a note with her reference.
 
         The contact then stays open until a worker of the line has handled it, whatever happens to
-        the caller's referrals.
+        the caller's referrals. If every level of its deadline was reported, it gets a new deadline.
         """
         self.unheard, self.outcome_code = True, OPEN
+        if self.clock is not None and self.clock.next_percent is None:
+            self.clock.stop(now)
         self.change(now, calendar)
 
     def update_outcome(

@@ -53,7 +53,7 @@ def load() -> NotificationsSettings:
         # The message does not repeat the value, which may hold a password.
         raise WrongSettings(
             "wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://,"
-            " smtps://"
+            " smtps://, or its user or password is not ASCII"
         ) from None
     if mail_server is not None and not is_address(mail_from):
         raise WrongSettings(

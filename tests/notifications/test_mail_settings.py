@@ -154,6 +154,8 @@ def test_without_a_mail_server_emails_are_made_only_in_development(
     [
         {"ENLACE_SMTP_URL": "http://me:hush@mail.example"},
         {"ENLACE_SMTP_URL": "smtp://me:hush@mail.example"},
+        # smtplib would fail at each e-mail
+        {"ENLACE_SMTP_URL": "smtp://me:hush%C3%B1@mail.example", "ENLACE_MAIL_FROM": FROM_ADDRESS},
         {"ENLACE_SMTP_URL": "outbox:/hush"},
     ],
 )

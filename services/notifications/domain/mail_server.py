@@ -28,10 +28,7 @@ def server_of(url: str) -> MailServer:
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise ValueError("not a mail server")
     security, port = _SCHEMES[parts.scheme]
-    return MailServer(
-        parts.hostname,
-        parts.port or port,
-        security,
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (user + password).isascii():
+        raise ValueError("smtplib can sign in with ASCII characters only")
+    return MailServer(parts.hostname, parts.port or port, security, user, password)

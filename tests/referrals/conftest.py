@@ -6,6 +6,7 @@ The test sets its clock.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -149,6 +150,11 @@ class Service:
     def scheduler(self) -> DeadlineScheduler:
         """Returns a new scheduler of the deadlines of referrals."""
         return DeadlineScheduler(self.made.lives, self.database, self.clock, next_time, "clocks")
+
+    def fire_after(self, span: timedelta) -> int:
+        """Lets this time pass, and fires the deadlines of referrals that are due then."""
+        self.clock.advance(span)
+        return self.scheduler().fire()
 
     def contact_scheduler(self) -> DeadlineScheduler:
         """Returns a new scheduler of the deadlines of contacts and callbacks."""
@@ -354,16 +360,21 @@ class Story:
     def sent(self, note: str = "", **values: Any) -> referrals_pb2.Referral:
         """Sends a referral on a consent to identity and contact, or to `field_groups` if given."""
         groups = {"field_groups": values.pop("field_groups")} if "field_groups" in values else {}
-        draft = self.draft(**values)
-        referral: referrals_pb2.Referral = self.ngo.SendReferral(
+        return self.send(self.draft(**values), note, **groups)
+
+    def send(
+        self, draft: referrals_pb2.Referral, note: str = "", **consent: Any
+    ) -> referrals_pb2.Referral:
+        """Sends a draft on a new consent of the person, with these values of the receipt."""
+        sent: referrals_pb2.Referral = self.ngo.SendReferral(
             id=draft.id,
             etag=draft.etag,
-            receipt_id=self.receipt(draft.person_id, **groups).id,
+            receipt_id=self.receipt(draft.person_id, **consent).id,
             arrival=ARRIVAL,
             note=note,
             request_id=self.request_id(),
         )
-        return referral
+        return sent
 
     def accepted(self, **values: Any) -> referrals_pb2.Referral:
         return self.accept(self.sent(**values))

@@ -25,7 +25,7 @@ from services.referrals.network.usecases.deadlines import (
 from services.referrals.referrals.store import deadlines as deadline_store
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.parts.loops import eventually, running
-from tests.referrals.conftest import Service, Story, history, open_identity, read, send_request
+from tests.referrals.conftest import Service, Story, history, open_identity, read
 
 H, M = timedelta(hours=1), timedelta(minutes=1)
 REMINDED = ["acknowledge/clock_reminded"]
@@ -55,8 +55,7 @@ def test_deadlines_follow_the_published_policy(story: Story) -> None:
         story.shelter.NotDeliverReferral(
             id=accepted.id, etag=accepted.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
         )
-        question = ask(story, sent)
-        answer = [clock for clock in question.clocks if clock.kind == pb.CLOCK_KIND_ANSWER]
+        answer = [clock for clock in ask(story, sent).clocks if clock.kind == pb.CLOCK_KIND_ANSWER]
         assert spans([*read(story.ngo, accepted.id).clocks, *answer]) == {
             kind: span
             for (policy_urgency, kind), span in policy.items()
@@ -190,8 +189,7 @@ def test_no_deadline_of_an_ended_referral_fires(
 ) -> None:
     sent = story.sent()
     story.ngo.WithdrawReferral(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
-    service.clock.advance(100 * H)
-    service.scheduler().fire()
+    service.fire_after(100 * H)
     assert fired_levels(service, sent.id) == []
 
 
@@ -200,8 +198,7 @@ def test_a_deadline_that_fires_changes_the_queue_version_but_leaves_the_etag_val
 ) -> None:
     sent = story.sent()
     version = story.shelter.GetQueueVersion().version
-    service.clock.advance(31 * M)
-    service.scheduler().fire()
+    service.fire_after(31 * M)
     assert fired_levels(service, sent.id) == REMINDED
     current = read(story.shelter, sent.id)
     assert current.etag == sent.etag
@@ -217,14 +214,12 @@ def test_a_deadline_that_fires_changes_the_queue_version_but_leaves_the_etag_val
 def test_an_unanswered_referral_expires_and_becomes_the_senders_turn(
     story: Story, service: Service, no_earlier_deadlines: None
 ) -> None:
-    sent, scheduler = story.sent(), service.scheduler()
+    sent = story.sent()
     for hours in (36, 11):
-        service.clock.advance(hours * H)
-        scheduler.fire()
+        service.fire_after(hours * H)
     assert read(story.shelter, sent.id).state == pb.STATE_SENT
-    service.clock.advance(1 * H)
-    scheduler.fire()
-    scheduler.fire()
+    for hours in (1, 0):
+        service.fire_after(hours * H)
     referral = read(story.ngo, sent.id)
     assert (referral.state, referral.unanswered, referral.main_step) == (
         pb.STATE_EXPIRED,
@@ -290,8 +285,7 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     fact = Fact(broken.id, int(broken.etag[1:]) + 1, type_, b"", service.clock.now())
     with service.database.transaction(SYSTEM) as tx:
         outbox.save(tx, [fact])
-    service.clock.advance(31 * M)
-    assert service.scheduler().fire() == 1
+    assert service.fire_after(31 * M) == 1
     assert fired_levels(service, broken.id) == []
     assert fired_levels(service, intact.id) == REMINDED
 
@@ -403,15 +397,13 @@ def test_the_deadline_of_a_draft_reminds_only_its_sender(
         update_mask={"paths": ["urgency"]},
     )
     assert urgent_draft.clocks[0].due_time.ToDatetime(tzinfo=UTC) == NOON + 1 * H
-    service.clock.advance(2 * H)
-    service.scheduler().fire()
+    service.fire_after(2 * H)
     assert fired_levels(service, draft.id) == ["draft/clock_escalated"]
     late_referrals = story.ngo.ListReferrals(
         filter=pb.ReferralFilter(box=pb.BOX_MINE, waiting_for_me=True, late=True)
     )
     assert draft.id in {referral.id for referral in late_referrals.referrals}
-    receipt = story.receipt(draft.person_id)
-    sent = story.ngo.SendReferral(send_request(urgent_draft, receipt.id))
+    sent = story.send(urgent_draft)
     assert [
         clock.HasField("stop_time") for clock in sent.clocks if clock.kind == pb.CLOCK_KIND_DRAFT
     ] == [True]

@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, send_request
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_subscriptions import Hearing
 
 CONTENT = e.EnquiryContent(
@@ -78,11 +78,18 @@ class EnquiryScene:
         matched_enquiry: e.Enquiry = (client or self.ngo).TakeOffer(taking(enquiry, name, answer))
         return matched_enquiry
 
-    def matched(self, **values: Any) -> e.Enquiry:
+    def answered(self, **answers: str) -> e.Enquiry:
+        """Returns a new enquiry that these organisations have answered."""
+        enquiry = self.create()
+        for name, answer in answers.items():
+            self.answer(name, enquiry, answer, "no_capacity" if answer == "no" else "")
+        return enquiry
+
+    def matched(self, answer: str = "yes", **values: Any) -> e.Enquiry:
         """Returns an enquiry whose offer by the shelter was taken."""
         enquiry = self.create(**values)
-        self.answer("shelter", enquiry, "yes")
-        return self.take(enquiry)
+        self.answer("shelter", enquiry, answer)
+        return self.take(enquiry, answer=answer)
 
     def cancel(self, enquiry: e.Enquiry) -> None:
         self.ngo.CancelEnquiry(id=enquiry.id, etag=enquiry.etag)
@@ -94,12 +101,9 @@ class EnquiryScene:
         )
         return draft
 
-    def send(self, draft: pb.Referral) -> pb.Referral:
-        receipt = self.story.receipt(draft.person_id)
-        sent: pb.Referral = self.ngo.SendReferral(send_request(draft, receipt.id))
-        return sent
-
-    def fire(self) -> int:
+    def fire(self, after: timedelta = timedelta()) -> int:
+        """Lets this time pass, and fires the deadlines of enquiries that are due then."""
+        self.service.clock.advance(after)
         return DeadlineScheduler(
             self.service.made.enquiries,
             self.service.database,
@@ -317,10 +321,9 @@ def test_a_reason_is_required_for_the_answer_no_and_refused_for_the_answer_yes(
 def test_a_member_may_have_twenty_open_enquiries_or_two_while_on_probation(
     asking: EnquiryScene,
 ) -> None:
-    for _ in range(20):
-        last_enquiry = asking.create()
+    enquiries = [asking.create() for _ in range(20)]
     assert refusal(asking.create) == TOO_MANY
-    asking.cancel(last_enquiry)
+    asking.cancel(enquiries[-1])
     asking.create()
     with asking.service.member_with_status("clinic", "PROBATION"):
         create = partial(asking.create, client=asking.clinic, service_ids=[SERVICE["shelter_bed"]])
@@ -354,9 +357,7 @@ def test_an_answer_may_change_while_the_enquiry_is_open_but_not_with_a_stale_eta
 
 
 def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
-    asking.answer("clinic", enquiry, "no", "no_capacity")
-    asking.answer("shelter", enquiry, "maybe")
+    enquiry = asking.answered(clinic="no", shelter="maybe")
     asking.answer("shelter", enquiry, "yes")
     asking.answer("clinic", enquiry, "yes")
     facts = asking.facts(enquiry)
@@ -405,9 +406,7 @@ def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_d
 
 @pytest.mark.parametrize("answer", ["yes", "maybe", "waitlist"])
 def test_any_kind_of_offer_may_be_taken(asking: EnquiryScene, answer: str) -> None:
-    enquiry = asking.create()
-    asking.answer("shelter", enquiry, answer)
-    assert asking.take(enquiry, answer=answer).state == e.ENQUIRY_STATE_MATCHED
+    assert asking.matched(answer=answer).state == e.ENQUIRY_STATE_MATCHED
 
 
 def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
@@ -427,9 +426,7 @@ def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
 def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_open(
     asking: EnquiryScene,
 ) -> None:
-    enquiry, hearing = asking.create(), Hearing(asking.service)
-    for name in SERVICE_OF:
-        asking.answer(name, enquiry, "yes")
+    enquiry, hearing = asking.answered(shelter="yes", clinic="yes"), Hearing(asking.service)
     hearing.organization("shelter", "SUSPENDED")
     assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
     hearing.organization("shelter", "APPROVED")
@@ -449,9 +446,7 @@ def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene)
         return name
 
     for _ in range(5):
-        enquiry = asking.create()
-        for name in SERVICE_OF:
-            asking.answer(name, enquiry, "yes")
+        enquiry = asking.answered(shelter="yes", clinic="yes")
         with ThreadPoolExecutor(2) as pool:
             outcomes = set(pool.map(partial(outcome, enquiry=enquiry), SERVICE_OF))
         [winner] = outcomes - {"enquiry_taken"}
@@ -462,17 +457,14 @@ def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene)
 def test_an_answer_to_a_closed_enquiry_is_refused_with_the_reason_of_its_end(
     asking: EnquiryScene,
 ) -> None:
-    matched_enquiry, cancelled_enquiry, exhausted_enquiry = (asking.create() for _ in range(3))
-    asking.answer("clinic", matched_enquiry, "yes")
+    matched_enquiry, cancelled_enquiry = asking.answered(clinic="yes"), asking.create()
     asking.take(matched_enquiry, "clinic")
     asking.refer(matched_enquiry)
     asking.cancel(cancelled_enquiry)
-    for name in SERVICE_OF:
-        asking.answer(name, exhausted_enquiry, "no", "no_capacity")
     for enquiry, reason in (
         (matched_enquiry, "enquiry_taken"),
         (cancelled_enquiry, "enquiry_cancelled"),
-        (exhausted_enquiry, "enquiry_exhausted"),
+        (asking.answered(shelter="no", clinic="no"), "enquiry_exhausted"),
     ):
         for attempt in (
             partial(asking.answer, "shelter", enquiry, "yes"),

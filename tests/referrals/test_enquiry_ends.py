@@ -15,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
-from tests.referrals.test_contacts import referral_for, status
+from tests.referrals.test_contacts import referred_caller, status
 from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, contents, new_scene
 from tests.referrals.test_subscriptions import Hearing
 
@@ -38,8 +38,7 @@ def ending(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
 def test_an_enquiry_that_every_service_refuses_is_exhausted_with_their_reason(
     asking: EnquiryScene,
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("shelter", enquiry, "no", "no_capacity")
+    enquiry = asking.answered(shelter="no")
     copy = asking.answer("clinic", enquiry, "no", "no_capacity")
     assert (copy.state, copy.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
     assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
@@ -64,10 +63,8 @@ def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
     enquiry = asking.create(content)
     assert enquiry.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=minutes)
-    asking.service.clock.set(NOON + timedelta(minutes=minutes) - timedelta(seconds=1))
-    assert asking.fire() == 0
-    asking.service.clock.advance(timedelta(seconds=1))
-    assert (asking.fire(), asking.fire()) == (1, 0)
+    assert asking.fire(timedelta(minutes=minutes, seconds=-1)) == 0
+    assert (asking.fire(timedelta(seconds=1)), asking.fire()) == (1, 0)
     exhausted_enquiry = asking.seen(asking.ngo, enquiry)
     assert ending(exhausted_enquiry) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
     assert not exhausted_enquiry.HasField("due_time")
@@ -76,10 +73,8 @@ def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
 def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     asking: EnquiryScene,
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("shelter", enquiry, "waitlist")
-    asking.service.clock.advance(timedelta(hours=1))
-    assert (asking.fire(), asking.fire()) == (1, 0)
+    enquiry = asking.answered(shelter="waitlist")
+    assert (asking.fire(timedelta(hours=1)), asking.fire()) == (1, 0)
     waiting_enquiry = asking.seen(asking.ngo, enquiry)
     assert (waiting_enquiry.state, waiting_enquiry.due_time.ToDatetime(NOON.tzinfo)) == (
         e.ENQUIRY_STATE_OPEN,
@@ -89,8 +84,7 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     assert copy.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
         "an offer does not concern another receiver"
     )
-    asking.service.clock.advance(timedelta(hours=1))
-    assert asking.fire() == 1
+    assert asking.fire(timedelta(hours=1)) == 1
     assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
     assert [verb for verb, _ in asking.facts(enquiry)] == [
         "opened",
@@ -103,16 +97,14 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
 
 def begin_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
     for _ in range(2):
-        asking.service.clock.advance(timedelta(hours=1))
-        assert (asking.fire(), asking.fire()) == (1, 0)
+        assert (asking.fire(timedelta(hours=1)), asking.fire()) == (1, 0)
 
 
 def send_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
     asking.refer(enquiry)
     for _ in range(3):
         assert asking.seen(asking.shelter, enquiry).taken_service_id
-        asking.service.clock.advance(timedelta(minutes=30))
-        asking.service.scheduler().fire()
+        asking.service.fire_after(timedelta(minutes=30))
 
 
 def assert_copy_is_blank(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
@@ -145,9 +137,8 @@ def test_a_taken_offer_is_released_if_no_referral_is_begun_or_sent_in_time(
 
 def test_a_draft_whose_offer_was_released_can_still_be_sent(asking: EnquiryScene) -> None:
     draft = asking.refer(asking.matched())
-    asking.service.clock.advance(timedelta(days=1))
-    asking.service.scheduler().fire()
-    sent = asking.send(draft)
+    asking.service.fire_after(timedelta(days=1))
+    sent = asking.story.send(draft)
     assert (sent.state, sent.service_id) == (pb.STATE_SENT, SERVICE["shelter_bed"])
 
 
@@ -173,8 +164,7 @@ def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: Enq
     asking.service.as_owner(
         "UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", broken_enquiry.id
     )
-    asking.service.clock.advance(timedelta(hours=1))
-    assert asking.fire() == 1
+    assert asking.fire(timedelta(hours=1)) == 1
     assert asking.seen(asking.ngo, intact_enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
@@ -182,8 +172,7 @@ def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: Enq
 
 
 def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
-    asking.answer("shelter", enquiry, "yes")
+    enquiry = asking.answered(shelter="yes")
     refer = partial(
         asking.ngo.CreateReferral,
         **NOTHING_UNSAFE,
@@ -294,14 +283,12 @@ def leave_directory(hearing: Hearing) -> None:
 def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referral_was_sent(
     asking: EnquiryScene, change: Callable[[Hearing], None], step: str, ends: bool
 ) -> None:
-    enquiry = asking.create()
-    for name in ("shelter", "clinic"):
-        asking.answer(name, enquiry, "yes")
+    enquiry = asking.answered(shelter="yes", clinic="yes")
     asking.take(enquiry)
     if step != "taken":
         draft = asking.refer(enquiry)
     if step == "sent":
-        asking.send(draft)
+        asking.story.send(draft)
     change(Hearing(asking.service))
     current, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
     if not ends:
@@ -318,7 +305,7 @@ def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.matched()
-    sent = asking.send(asking.refer(enquiry))
+    sent = asking.story.send(asking.refer(enquiry))
     asking.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
     assert asking.facts(enquiry)[-1][0] == "referred"
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
@@ -373,8 +360,8 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
 def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
     asking: EnquiryScene,
 ) -> None:
-    call, clinic = asking.story.contact(), operator_of(asking.story, "clinic")
-    sent, operator = referral_for(asking.story, call)
+    call, sent, operator = referred_caller(asking.story)
+    clinic = operator_of(asking.story, "clinic")
     second_call = call_again(asking.story, call, "clinic")
     enquiry = asking.create(client=clinic, contact_id=second_call.contact.id)
     operator.WithdrawReceipt(id=sent.receipt_id)
@@ -384,8 +371,8 @@ def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
 def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_reference(
     asking: EnquiryScene,
 ) -> None:
-    call, public = asking.story.contact(), asking.service.public()
-    sent, operator = referral_for(asking.story, call)
+    call, sent, operator = referred_caller(asking.story)
+    public = asking.service.public()
     enquiry = asking.create(client=operator, person_id=sent.person_id)
     [item] = status(public, call).items
     public.WithdrawConsentByReference(**credentials(call), item_key=item.key)

@@ -16,7 +16,6 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import (
-    ARRIVAL,
     ORG,
     SERVICE,
     Client,
@@ -54,18 +53,17 @@ def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
     assert verbs == ["drafted", "amended", "sent", "accepted", "started", "completed", "closed"]
 
 
-def test_the_receiver_does_not_see_a_draft(story: Story) -> None:
-    draft = story.draft()
-    assert refusal(lambda: read(story.shelter, draft.id)) == NOT_FOUND
-    assert draft.id not in shown(story.shelter)
-
-
-def test_another_organisations_referral_and_an_unknown_one_look_the_same(
+def test_a_draft_another_organisations_referral_and_an_unknown_one_look_the_same(
     story: Story, service: Service
 ) -> None:
-    clinic = service.as_("clinic", "WORKER")
-    for referral_id in (story.sent().id, "f" * 32):
-        assert refusal(partial(read, clinic, referral_id)) == NOT_FOUND
+    draft, clinic = story.draft(), service.as_("clinic", "WORKER")
+    for client, referral_id in (
+        (story.shelter, draft.id),
+        (clinic, story.sent().id),
+        (clinic, "f" * 32),
+    ):
+        assert refusal(partial(read, client, referral_id)) == NOT_FOUND
+    assert draft.id not in shown(story.shelter)
 
 
 def test_a_stale_etag_is_refused_and_changes_nothing(story: Story) -> None:
@@ -143,12 +141,6 @@ def declined(story: Story, **values: Any) -> pb.Referral:
     return story.decline(story.sent(**values))
 
 
-def send_on_consent(story: Story, draft: pb.Referral) -> pb.Referral:
-    receipt = story.receipt(draft.person_id)
-    sent: pb.Referral = story.ngo.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
-    return sent
-
-
 def shown(client: Client, **filters: Any) -> dict[str, pb.Referral]:
     """Returns all referrals that match a filter, in pages of three; checks the count too."""
     filter_ = pb.ReferralFilter(**filters)
@@ -163,7 +155,7 @@ def shown(client: Client, **filters: Any) -> dict[str, pb.Referral]:
     return referrals
 
 
-def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_again(
+def test_sender_and_network_see_a_declined_referral_as_unanswered_until_another_is_sent(
     story: Story,
 ) -> None:
     original = declined(story)
@@ -175,7 +167,11 @@ def test_a_declined_referral_is_unanswered_until_its_sender_refers_the_person_ag
     )
     draft = story.draft(hers(original), based_on_id=original.id)
     assert original.id in shown(story.ngo, unanswered=True), "nobody has been asked yet"
-    sent = send_on_consent(story, draft)
+    in_network = partial(shown, story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
+    listed_in_network = in_network()[original.id]
+    assert (listed_in_network.turn, listed_in_network.main_step) == (pb.TURN_SENDER, "")
+    sent = story.send(draft)
+    assert original.id not in in_network()
     after = read(story.ngo, original.id)
     assert (after.turn, after.main_step, after.unanswered, after.HasField("next_due_time")) == (
         pb.TURN_UNSPECIFIED,
@@ -256,8 +252,7 @@ def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_cou
 
 def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: Story) -> None:
     original = declined(story, urgency=pb.URGENCY_IMMEDIATE)
-    story.service.clock.advance(timedelta(hours=2))
-    story.service.scheduler().fire()
+    story.service.fire_after(timedelta(hours=2))
     referral = read(story.shelter, original.id)
     assert not referral.HasField("next_due_time")
     assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in referral.clocks}
@@ -273,45 +268,34 @@ def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: S
         assert (pb.CLOCK_KIND_REPLACE in clocks) == known
 
 
-def test_a_receiver_that_declined_does_not_learn_whether_another_was_asked(story: Story) -> None:
+def test_a_receiver_does_not_learn_whether_another_was_asked_before_or_after_it(
+    story: Story,
+) -> None:
     original = declined(story)
     before = read(story.shelter, original.id)
     draft = story.draft(hers(original), based_on_id=original.id)
     assert read(story.shelter, original.id) == before
-    send_on_consent(story, draft)
+    again = story.send(draft)
     assert read(story.shelter, original.id) == before
     assert (before.turn, before.main_step, before.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
     assert original.id not in shown(story.shelter, unanswered=True)
+    assert (again.based_on_id, read(story.shelter, again.id).based_on_id) == (original.id, "")
 
 
-def test_only_a_further_referral_by_the_same_sender_answers_a_decline(story: Story) -> None:
-    original = declined(story)
-    by_shelter = replace(story, ngo=story.shelter)
-    draft = by_shelter.draft(based_on_id=original.id, service_id=SERVICE["clinic_visit"])
-    receipt = by_shelter.receipt(draft.person_id, recipient=ORG["clinic"])
-    story.shelter.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
-    assert original.id in shown(story.ngo, unanswered=True)
-
-
-def test_a_further_referral_of_somebody_else_leaves_the_need_open(story: Story) -> None:
-    original = declined(story)
-    other_draft = story.draft(based_on_id=original.id)
-    assert other_draft.person_id != original.person_id
-    send_on_consent(story, other_draft)
-    unanswered = shown(story.ngo, unanswered=True)[original.id]
-    assert (unanswered.main_step, unanswered.following_id) == ("refer_again", "")
-    assert unanswered.HasField("next_due_time")
-
-
-def test_the_network_sees_a_declined_referral_as_unanswered_until_another_is_sent(
+def test_only_a_further_referral_by_the_same_sender_for_the_same_person_answers_a_decline(
     story: Story,
 ) -> None:
     original = declined(story)
-    draft = story.draft(hers(original), based_on_id=original.id)
-    referral = shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)[original.id]
-    assert (referral.turn, referral.main_step) == (pb.TURN_SENDER, "")
-    send_on_consent(story, draft)
-    assert original.id not in shown(story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
+    by_shelter = replace(story, ngo=story.shelter)
+    draft = by_shelter.draft(based_on_id=original.id, service_id=SERVICE["clinic_visit"])
+    by_shelter.send(draft, recipient=ORG["clinic"])
+    assert original.id in shown(story.ngo, unanswered=True)
+    other_draft = story.draft(based_on_id=original.id)
+    assert other_draft.person_id != original.person_id
+    story.send(other_draft)
+    unanswered = shown(story.ngo, unanswered=True)[original.id]
+    assert (unanswered.main_step, unanswered.following_id) == ("refer_again", "")
+    assert unanswered.HasField("next_due_time")
 
 
 def test_the_filter_waiting_for_me_agrees_with_the_turn_of_each_referral(story: Story) -> None:
@@ -432,17 +416,10 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
         assert refused.id not in shown(story.shelter, modified_after=since)
         return following, shown(client, box=box, modified_after=since)[refused.id]
 
-    sent, met = change(lambda: send_on_consent(story, draft))
+    sent, met = change(lambda: story.send(draft))
     _, open_again = change(lambda: story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag))
     assert (met.unanswered, open_again.unanswered) == (False, True)
     assert met.update_time == open_again.update_time, "the receiver learns nothing from it"
-
-
-def test_a_receiver_does_not_learn_that_another_was_asked_before(story: Story) -> None:
-    refused = declined(story)
-    again = send_on_consent(story, story.draft(hers(refused), based_on_id=refused.id))
-    assert again.based_on_id == refused.id
-    assert read(story.shelter, again.id).based_on_id == ""
 
 
 def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
@@ -452,8 +429,7 @@ def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
     before, version = read(story.shelter, refused.id), story.shelter.GetQueueVersion().version
     story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
     assert story.shelter.GetQueueVersion().version == version
-    story.service.clock.advance(timedelta(hours=13))
-    story.service.scheduler().fire()
+    story.service.fire_after(timedelta(hours=13))
     assert len(history(story.ngo, refused.id)) == len(history(story.shelter, refused.id)) + 2
     assert read(story.shelter, refused.id) == before
     for client, is_changed in ((story.shelter, False), (story.ngo, True)):

@@ -14,7 +14,6 @@ from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import renewals
 from tests.builders import NOON, refusal, wrong_fields
 from tests.referrals.conftest import (
-    ARRIVAL,
     Service,
     Story,
     history,
@@ -32,8 +31,9 @@ def at_noon(service: Service) -> None:
     service.as_owner("DELETE FROM renewals")
 
 
-def announce_ends(service: Service) -> int:
-    """Announces the consents that end soon; returns their number."""
+def announce_ends(service: Service, after_days: float = 0) -> int:
+    """Announces the consents that end soon after so many days; returns their number."""
+    service.clock.advance(timedelta(days=after_days))
     return DeadlineScheduler(
         service.made.renewals, service.database, service.clock, renewals.next_time, "renewals"
     ).fire()
@@ -54,19 +54,15 @@ def sent_on_a_guardians_consent(
     story: Story, birth_date: str, assent_code: str = "given"
 ) -> pb.Referral:
     draft = story.draft(story.person(birth_date=birth_date))
-    receipt = story.receipt(draft.person_id, giver="guardian", assent_code=assent_code)
-    sent: pb.Referral = story.ngo.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
-    return sent
+    return story.send(draft, giver="guardian", assent_code=assent_code)
 
 
 def test_the_end_of_a_consent_is_announced_once_two_weeks_before_and_makes_no_etag_stale(
     story: Story, service: Service
 ) -> None:
     sent = story.sent()
-    service.clock.advance(timedelta(days=75, hours=23))
-    assert announce_ends(service) == 0
-    service.clock.advance(timedelta(hours=2))
-    assert (announce_ends(service), announce_ends(service)) == (1, 0)
+    assert announce_ends(service, 75 + 23 / 24) == 0
+    assert (announce_ends(service, 2 / 24), announce_ends(service)) == (1, 0)
     assert last_verb(story, sent) == "consent_ending"
     assert service.fact_types(sent.id).count("enlace.referral.consent_ending.v1") == 1
     assert read(story.ngo, sent.id).etag == sent.etag
@@ -91,12 +87,8 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
 
 
 def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service) -> None:
-    sent = story.sent()
-    renew_consent(story, sent, days=365)
-    service.clock.advance(timedelta(days=340))
-    assert announce_ends(service) == 0
-    service.clock.advance(timedelta(days=12))
-    assert announce_ends(service) == 1
+    renew_consent(story, story.sent(), days=365)
+    assert [announce_ends(service, days) for days in (340, 12)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +100,7 @@ def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birt
     sent = sent_on_a_guardians_consent(story, birth_date, assent)
     days = []
     for day in range(1, 60):  # from 2026-03-05, two months before the birthday
-        service.clock.advance(timedelta(days=1))
-        days += [day] * announce_ends(service)
+        days += [day] * announce_ends(service, 1)
     assert len(days) == 1
     assert 43 <= days[0] <= 51, "one to two weeks before the birthday, by the latest local date"
     assert last_verb(story, sent) == "consent_ending"
@@ -126,8 +117,7 @@ def test_the_end_by_age_is_announced_when_a_birth_date_that_is_near_is_stated_la
     story: Story, service: Service
 ) -> None:
     draft = story.draft(person_of_unknown_age(story))
-    receipt = story.receipt(draft.person_id, giver="guardian", assent_code="given")
-    sent = story.ngo.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL))
+    sent = story.send(draft, giver="guardian", assent_code="given")
     assert announce_ends(service) == 0
     set_birth_date(story, sent.person_id, "2008-03-08")  # she comes of age in four days
     assert (announce_ends(service), last_verb(story, sent)) == (1, "consent_ending")
@@ -137,22 +127,17 @@ def test_the_end_of_a_consent_is_announced_even_if_a_wrong_birth_date_made_it_vo
     story: Story, service: Service
 ) -> None:
     sent = sent_on_a_guardians_consent(story, "2012-03-10")
-    set_birth_date(story, sent.person_id, "2002-03-10")
-    assert announce_ends(service) == 0
-    set_birth_date(story, sent.person_id, "2012-03-10")
-    assert announce_ends(service) == 0
-    service.clock.advance(timedelta(days=77))
-    assert announce_ends(service) == 1
+    for birth_date in ("2002-03-10", "2012-03-10"):
+        set_birth_date(story, sent.person_id, birth_date)
+        assert announce_ends(service) == 0
+    assert announce_ends(service, 77) == 1
 
 
 def test_a_guardians_consent_for_a_younger_child_is_announced_only_by_its_date(
     story: Story, service: Service
 ) -> None:
     sent_on_a_guardians_consent(story, "2014-03-10")
-    service.clock.advance(timedelta(days=75))
-    assert announce_ends(service) == 0
-    service.clock.advance(timedelta(days=2))
-    assert announce_ends(service) == 1
+    assert [announce_ends(service, days) for days in (75, 2)] == [0, 1]
 
 
 def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
@@ -187,8 +172,7 @@ def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
         story.ngo.WithdrawReceipt(id=sent.receipt_id)
     else:
         story.ngo.WithdrawReferral(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
-    service.clock.advance(timedelta(days=80))
-    assert announce_ends(service) == 0
+    assert announce_ends(service, 80) == 0
     with service.database.transaction(SYSTEM) as tx:
         assert renewals.next_time(tx) is None, "the consent is not checked again"
 

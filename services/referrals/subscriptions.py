@@ -54,7 +54,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             service.maximum_age if service.HasField("maximum_age") else None,
         )
         shelter = service.shelter if service.HasField("shelter") else None
-        members.record_service(
+        return members.record_service(
             tx,
             clock.now(),
             service.service_id,

@@ -169,7 +169,7 @@ class ReceiverServices(PlayedServices):
         enquiry = e.Enquiry(
             id=ID, etag="v1", side=r.SIDE_RECEIVER, turn=r.TURN_RECEIVER, state=e.ENQUIRY_STATE_OPEN
         )
-        enquiry.offers.add(service_id=ID)
+        enquiry.offers.add(service_id=ID, holds_content=True)
         plan = pl.Plan(id=ID, etag="v1", person_id=ID)
         plan.pathway.steps.add(key=ID, need_code="HOU.EMG")
         plan.steps.add(key=ID, state=pl.PLAN_STEP_STATE_OPEN)

@@ -37,7 +37,7 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(
-        r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID)]
+        r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID, holds_content=True)]
     )
     page = client.get(ENQUIRY).text
     assert "No se dice quién es ni quién pregunta." in page
@@ -58,6 +58,16 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
+def test_a_service_that_is_no_longer_asked_has_no_form_beside_another_that_is(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    ended_offer = e.Offer(service_id=OTHER_ID, organization_id=ID, answer=e.OFFER_ANSWER_NO)
+    open_offer = e.Offer(service_id=ID, organization_id=ID, holds_content=True)
+    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[ended_offer, open_offer])
+    page = client.get(ENQUIRY).text
+    assert (f'id="no-{ID}"' in page, f'id="no-{OTHER_ID}"' in page) == (True, False)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -71,7 +81,9 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
 def test_a_member_that_offered_help_reads_what_happens_next(
     answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
 ) -> None:
-    offer = e.Offer(service_id=OTHER_ID, organization_id=OTHER_ID, answer=answer)
+    offer = e.Offer(
+        service_id=OTHER_ID, organization_id=OTHER_ID, answer=answer, holds_content=True
+    )
     played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
     page = client.get(ENQUIRY).text
     has_offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)

@@ -16,11 +16,13 @@ from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referred_caller, status
-from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, contents, new_scene
+from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, answering, contents, new_scene
 from tests.referrals.test_subscriptions import Hearing
 
 WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
 ILLEGAL = (CONFLICT, "illegal_transition")
+CANCELLED = (CONFLICT, "enquiry_cancelled")
+SHELTER = SERVICE["shelter_bed"]
 
 
 @pytest.fixture
@@ -299,6 +301,50 @@ def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referra
     assert ending(current) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
     assert (current.taken_service_id, verb) == ("", "cancelled")
     assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
+
+
+def test_a_service_that_leaves_the_directory_is_no_longer_asked(asking: EnquiryScene) -> None:
+    enquiry, enquiry_to_shelter = asking.create(), asking.create(service_ids=[SHELTER])
+    for asked in (enquiry, enquiry_to_shelter):
+        asking.answer("shelter", asked, "yes")
+    leave_directory(Hearing(asking.service))
+    offers = {offer.service_id: offer for offer in asking.seen(asking.ngo, enquiry).offers}
+    assert (offers[SHELTER].answer, offers[SHELTER].reason_code) == (
+        e.OFFER_ANSWER_NO,
+        pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
+    )
+    assert ending(asking.seen(asking.ngo, enquiry_to_shelter)) == (
+        e.ENQUIRY_STATE_EXHAUSTED,
+        "service_not_offered",
+    )
+    assert_copy_is_blank(asking, enquiry)
+    assert refusal(lambda: asking.answer("shelter", enquiry, "yes")) == CANCELLED
+    asking.answer("clinic", enquiry, "yes")
+    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
+
+
+def test_the_other_service_of_an_organisation_is_still_asked(asking: EnquiryScene) -> None:
+    hearing = Hearing(asking.service)
+    hearing.service_of("clinic_visit", "shelter", True)
+    enquiry = asking.create()
+    leave_directory(hearing)
+    copies = asking.seen(asking.shelter, enquiry)
+    assert (copies.state, copies.turn) == (e.ENQUIRY_STATE_OPEN, pb.TURN_RECEIVER)
+    assert copies.due_time == enquiry.due_time
+    stale_answer = answering("clinic", enquiry, "yes", etag=enquiry.etag)
+    assert refusal(lambda: asking.shelter.AnswerEnquiry(stale_answer))[1] == "stale_etag"
+    asking.shelter.AnswerEnquiry(answering("clinic", enquiry, "yes", etag=copies.etag))
+    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
+    hearing.service_of("clinic_visit", "clinic", True)
+
+
+def test_an_organisation_that_was_out_answers_nothing_that_it_no_longer_reads(
+    asking: EnquiryScene,
+) -> None:
+    enquiry = asking.create()
+    put_on_probation(Hearing(asking.service))
+    assert asking.seen(asking.shelter, enquiry).state == e.ENQUIRY_STATE_CANCELLED
+    assert refusal(lambda: asking.answer("shelter", enquiry, "yes")) == CANCELLED
 
 
 def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(

@@ -304,6 +304,8 @@ class Enquiry:
         if (answer == NO) != bool(reason_code):
             raise Invalid(("reason_code", "required" if answer == NO else "out_of_range"))
         self._check_open()
+        if offer.state is not S.OPEN:
+            raise Conflict("enquiry_cancelled")
         is_first_offer = answer in OFFERS and not self.has_offer
         offer.answer, offer.reason_code, offer.answer_time = answer, reason_code, now
         offer.version, offer.update_time = offer.version + 1, now

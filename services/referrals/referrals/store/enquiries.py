@@ -368,14 +368,16 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
     return [row["enquiry_id"] for row in rows]
 
 
-def ids_taken(tx: Transaction, organization_id: str, service_id: str) -> list[str]:
-    """Returns the ids of enquiries that took this service's offer and have no sent referral."""
+def ids_of_service(tx: Transaction, organization_id: str, service_id: str, limit: int) -> list[str]:
+    """Returns the ids of enquiries that ask a service, or took its offer without a sent referral.
+
+    They are `limit` at most.
+    """
     rows = tx.execute(
-        "SELECT id FROM enquiries WHERE state = 'matched' AND id IN (SELECT enquiry_id"
-        " FROM enquiry_offers WHERE organization_id = %s AND service_id = %s AND taken)"
-        " AND NOT EXISTS (SELECT FROM referrals WHERE referrals.id = enquiries.referral_id"
-        " AND referrals.state <> 'draft') ORDER BY id",
-        (organization_id, service_id),
+        f"SELECT id FROM enquiries WHERE {WAITS} AND id IN (SELECT enquiry_id FROM enquiry_offers"
+        " WHERE organization_id = %s AND service_id = %s AND (state = 'open' OR taken))"
+        " ORDER BY id LIMIT %s",
+        (organization_id, service_id, limit),
     ).fetchall()
     return [row["id"] for row in rows]
 

@@ -273,7 +273,7 @@ class Enquiries:
         enquiry = enquiries.get(tx, identifier, for_update=True)
         received_enquiry = self._received_enquiry(tx, caller, identifier)
         if (
-            all(offer.state is EnquiryState.OPEN for offer in received_enquiry.offers)
+            any(offer.state is EnquiryState.OPEN for offer in received_enquiry.offers)
             and received_enquiry.version != base_version
         ):
             raise Stale
@@ -439,16 +439,22 @@ def stop_asking(
     return len(received_ids) == _MAX_STOPPED
 
 
-def end_taken(tx: Transaction, now: datetime, organization_id: str, service_id: str) -> None:
-    """Cancels the enquiries that took an offer of a service that is no longer offered.
+def end_service(tx: Transaction, now: datetime, organization_id: str, service_id: str) -> bool:
+    """Stops asking a service that is no longer offered, and cancels enquiries that took its offer.
 
-    A referral that was sent goes on. Needs the scope of the whole service.
+    A referral that was sent goes on. Returns whether there may be more enquiries. Needs the scope
+    of the whole service.
     """
-    for identifier in enquiries.ids_taken(tx, organization_id, service_id):
+    identifiers = enquiries.ids_of_service(tx, organization_id, service_id, _MAX_STOPPED)
+    for identifier in identifiers:
         enquiry = enquiries.get(tx, identifier, for_update=True)
-        if enquiry.taken_service_id == service_id and _waits_for_referral(tx, enquiry):
+        if enquiry.taken_service_id != service_id:
+            enquiry.stop_asking([service_id], now)
+        elif _waits_for_referral(tx, enquiry):
             enquiry.withdraw(now, rules.OFFER_GONE)
-            enquiries.save(tx, enquiry)
+        enquiries.save_copies(tx, enquiry)
+        enquiries.save(tx, enquiry)
+    return len(identifiers) == _MAX_STOPPED
 
 
 def _waits_for_referral(tx: Transaction, enquiry: Enquiry) -> bool:

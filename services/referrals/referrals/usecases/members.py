@@ -65,13 +65,13 @@ def record_service(
     ages: Ages,
     department: str,
     shelter: bool | None,
-) -> None:
+) -> bool:
     """Records that a service was registered or changed.
 
-    If the service is no longer offered, its taken offers end, since no referral can be sent to it.
+    A service that is no longer offered is no longer asked, and its taken offers end, since no
+    referral can be sent to it. Returns whether there may be more to do.
     """
     members.note_service(
         tx, identifier, organization_id, active, uses, ages, department, shelter=shelter
     )
-    if not active:
-        enquiries.end_taken(tx, now, organization_id, identifier)
+    return not active and enquiries.end_service(tx, now, organization_id, identifier)

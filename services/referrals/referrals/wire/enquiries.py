@@ -150,7 +150,7 @@ def received_message(enquiry: ReceivedEnquiry) -> pb.Enquiry:
     in the message depends on the answers of other organisations.
     """
     states = {offer.state for offer in enquiry.offers}
-    is_open = states == {EnquiryState.OPEN}
+    is_open = EnquiryState.OPEN in states
     is_own_turn = any(not offer.answer for offer in enquiry.offers)
     return pb.Enquiry(
         id=enquiry.id,

@@ -19,7 +19,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.notifications.domain.notices import NOTICES
 from tests.gateway.api_gateway import ID
 from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
-from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, send
+from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, missing, send
 
 OTHER_ID = "f" * 32
 SIGN_IN = {"email": "a", "password": "b"}
@@ -156,6 +156,21 @@ def offer_beds(played: PlayedServices, available: int, intake: d.Intake.ValueTyp
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
     played.answers["SearchServices"] = d.SearchServicesResponse(services=[shelter])
     played.answers["GetService"] = shelter
+
+
+def test_whoever_says_that_there_is_room_after_a_full_night_states_no_zero(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    offer_beds(played, 0, d.INTAKE_CLOSED)
+    assert Form(client.get(f"/capacity/{ID}").text).fields["available"] == "0"
+    send(client, f"/capacity/{ID}", intake="open", available="0", maximum="12")
+    capacity = played.last("SetCapacity").capacity
+    assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_OPEN, False)
+    send(client, f"/capacity/{ID}", intake="waitlist", available="0", maximum="12")
+    assert played.last("SetCapacity").capacity.HasField("available")
+    form = {"available": "0", "maximum": "12", "intake": "open", "back": "today"}
+    send(client, "/today", f"/capacity/{ID}", **form)
+    assert played.last("SetCapacity").capacity.HasField("available"), "still full"
 
 
 def test_one_bed_fewer_counts_from_the_number_that_was_shown(

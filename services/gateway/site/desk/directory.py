@@ -246,9 +246,17 @@ def capacity(identifier: str) -> access.Answer:
     errors: dict[str, str] = {}
     if request.method == "POST":
         reported_capacity = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
+        is_today = forms.text("back") == "today"
         try:
-            send(forms.filled(d.SetCapacityRequest(id=identifier, capacity=reported_capacity)))
-            if forms.text("back") == "today":
+            rpc_request = forms.filled(
+                d.SetCapacityRequest(id=identifier, capacity=reported_capacity)
+            )
+            room = rpc_request.capacity
+            # The form may show the zero of a full house; whoever says that there is room, means it.
+            if room.intake == d.INTAKE_OPEN and not room.available and not is_today:
+                room.ClearField("available")
+            send(rpc_request)
+            if is_today:
                 return redirect(url_for("today.today", done="capacity"), 303)
             return redirect(
                 url_for("directory.capacity", identifier=identifier, done="capacity"), 303

@@ -65,6 +65,34 @@ def without_folded_parts(page: str) -> str:
     return re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("need_code", "criteria", "is_asked"),
+    [
+        ("HOU.EMG", [d.CRITERION_ROOM], True),
+        ("HOU.EMG", [d.CRITERION_AGE, d.CRITERION_ROOM], False),
+        ("MED.PRI", [d.CRITERION_ROOM], False),
+    ],
+)
+def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_whether_it_is_now(
+    played: PlayedServices,
+    client: FlaskClient,
+    need_code: str,
+    criteria: list[d.Criterion.ValueType],
+    is_asked: bool,
+) -> None:
+    reasons = [
+        d.MatchReason(criterion=criterion, verdict=d.VERDICT_DOES_NOT_FIT) for criterion in criteria
+    ]
+    shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID)
+    match = d.Match(service=shelter, verdict=d.VERDICT_DOES_NOT_FIT, reasons=reasons)
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
+    page = post(client, **ENQUIRY_FORM | {"need_code": need_code})[1]
+    assert ("Preguntar ahora" in page, "No hay a quién preguntar" in page) == (
+        is_asked,
+        not is_asked,
+    )
+
+
 def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:

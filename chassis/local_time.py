@@ -17,6 +17,7 @@ _ZONES = {
     "MX": "America/Mexico_City",
     "PA": "America/Panama",
     "BZ": "America/Belize",
+    "DO": "America/Santo_Domingo",
     "EC": "America/Guayaquil",
     "PE": "America/Lima",
     "CO": "America/Bogota",

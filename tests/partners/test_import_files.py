@@ -177,6 +177,33 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
     ]
 
 
+@pytest.mark.parametrize(
+    ("languages", "expected"),
+    [
+        ("español, kriol", ["es", "bzk"]),
+        ("criollo de la Costa Caribe y miskito", ["bzk", "miq"]),
+        ("criollo haitiano / français", ["ht", "fr"]),
+        ("español, criollo", None),
+        ("creole", None),
+    ],
+)
+def test_the_creole_of_the_coast_is_not_read_as_that_of_haiti(
+    scene: Scene, manager: Stubs, languages: str, expected: list[str] | None
+) -> None:
+    content = sheet(
+        f"Uno;PSS;{languages};República Dominicana;todo el país",
+        headings="Nombre;Necesidades;Idiomas;País;Departamento",
+    )
+    report = scene.import_report(manager, content)
+    if expected is None:
+        problems = [problem.reason_code for line in report.lines for problem in line.problems]
+        assert problems == ["unknown_code"]
+        return
+    assert scene.rows("SELECT languages, country FROM services") == [
+        {"languages": expected, "country": "DO"}
+    ]
+
+
 def test_a_service_from_another_directory_is_refused_if_it_has_no_place(
     scene: Scene, manager: Stubs
 ) -> None:

@@ -39,20 +39,29 @@ _COUNTRIES = {
     "panama": "PA",
     "mexico": "MX",
     "belice": "BZ",
+    "ecuador": "EC",
+    "peru": "PE",
+    "colombia": "CO",
+    "republica dominicana": "DO",
     "estados unidos": "US",
     "espana": "ES",
 }
+# "Criollo" alone is not a language: it is Haitian Creole, or the Creole of Nicaragua's coast.
 _LANGUAGE_WORDS = {
-    "es": "espanol castellano spanish espagnol",
-    "en": "ingles english anglais",
-    "fr": "frances french francais",
-    "miq": "miskito misquito",
-    "pt": "portugues portuguese portugais",
-    "ht": "creole criollo kreyol",
-    "zh": "chino chinese chinois",
-    "ar": "arabe arabic",
+    "es": "espanol|castellano|spanish|espagnol",
+    "en": "ingles|english|anglais",
+    "fr": "frances|french|francais",
+    "miq": "miskito|misquito",
+    "bzk": "kriol|criollo de la costa caribe",
+    "qu": "quechua",
+    "pt": "portugues|portuguese|portugais",
+    "ht": "kreyol|criollo haitiano|haitian creole|creole haitien",
+    "zh": "chino|chinese|chinois",
+    "ar": "arabe|arabic",
 }
-_LANGUAGE_BY_WORD = {word: tag for tag, words in _LANGUAGE_WORDS.items() for word in words.split()}
+_LANGUAGE_BY_WORD = {
+    word: tag for tag, words in _LANGUAGE_WORDS.items() for word in words.split("|")
+}
 _GENDER_WORDS = {
     pb.GENDER_FEMININE: "mujer mujeres femenino feminine female women femmes f",
     pb.GENDER_MASCULINE: "hombre hombres masculino masculine male men hommes",

@@ -179,6 +179,24 @@ def test_a_service_that_says_it_is_for_women_with_children_comes_first(scene: Sc
     assert names(scene, "mujeres") == ["Albergue tranquilo"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "albergue para hombres",
+        "albergue para un varón",
+        "albergue para embarazada",
+        "albergue para una señora con 2 niños",
+        "albergue adolescentes",
+        "shelter for men",
+        "shelter for pregnant women",
+        "hébergement pour femme enceinte",
+    ],
+)
+def test_words_for_people_exclude_no_shelter(scene: Scene, words: str) -> None:
+    scene.service(scene.coalition, "Albergue", "HOU.EMG")
+    assert names(scene, words) == ["Albergue"]
+
+
 def test_nuns_are_found_by_the_type_of_their_organisation(full_directory: Scene) -> None:
     for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
         assert "HOU.TRANS" in found_needs(full_directory, words), words

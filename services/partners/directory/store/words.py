@@ -41,12 +41,14 @@ _FILLER_WORDS = frozenset(
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
-# Words for the people concerned. Most services do not contain them; services that do come first.
-# They are required only if there are no other words.
+# Words for the people concerned. Most services do not contain them, or numbers of people; services
+# that do come first. They are required only if there are no other words.
 _PEOPLE_WORDS = frozenset(
-    "mujer mujeres hijo hijos hija hijas nino ninos nina ninas bebe bebes woman women child"
-    " children kid kids baby daughter son"
-    " femme femmes enfant enfants fille fils".split()
+    "mujer mujeres hombre hombres varon varones senora senoras muchacha muchachas muchacho"
+    " muchachos joven jovenes adolescente adolescentes embarazada embarazadas hijo hijos hija"
+    " hijas nino ninos nina ninas bebe bebes woman women man men girl girls boy boys pregnant"
+    " child children kid kids baby daughter son femme femmes homme hommes enceinte enfant"
+    " enfants fille fils".split()
 )
 _MAX_WORDS = 8  # maximum number of words in one search; more words only slow the search down
 _MAX_LENGTH = 40
@@ -127,9 +129,8 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
             for text, begins in _LEXEME.findall(stem)
         ]
         if lexemes:
-            words.append(
-                Word(tuple(dict.fromkeys(lexemes)), is_required=row["typed"] not in _PEOPLE_WORDS)
-            )
+            is_about_people = row["typed"] in _PEOPLE_WORDS or row["typed"].isdigit()
+            words.append(Word(tuple(dict.fromkeys(lexemes)), is_required=not is_about_people))
     return (
         words
         if any(word.is_required for word in words)

@@ -141,9 +141,9 @@ class Shape:
 
     `required`: in requests. `output_only`: never in a request. `immutable`: set at creation only.
     `always`: present in each response. `private`: never part of a URL. `sealed`: stored encrypted.
-    `optional`: an etag that a change may leave out. `only`: the fields that a mask or message may
-    contain; `without`: the fields that it may not contain. If both are empty, the mask or message
-    may contain all fields that are not output-only.
+    `optional`: an etag or a mask that a change may leave out. `only`: the fields that a mask or
+    message may contain; `without`: the fields that it may not contain. If both are empty, the mask
+    or message may contain all fields that are not output-only.
     """
 
     kind: Kind | None
@@ -277,15 +277,15 @@ def _violations(
 
 @cache
 def _checks(descriptor: Descriptor) -> dict[str, Check]:
-    has_mask = MASK_FIELD in descriptor.fields_by_name
+    mask = descriptor.fields_by_name.get(MASK_FIELD)
     return {
-        field.name: _check(field, shape(field), has_mask)
+        field.name: _check(field, shape(field), mask)
         for field in descriptor.fields
         if not shape(field).output_only and not is_map(field)
     }
 
 
-def _check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
+def _check(field: FieldType, rule: Shape, mask: FieldType | None) -> Check:
     name = field.name
     if field.is_repeated:
         return _list_check(field, rule)
@@ -297,7 +297,7 @@ def _check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
             field, getattr(message, name), path, rule.required
         )
     if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return _message_check(field, rule, has_mask)
+        return _message_check(field, rule, mask)
     if field.type in (
         FieldDescriptor.TYPE_INT32,
         FieldDescriptor.TYPE_INT64,
@@ -388,7 +388,7 @@ def _entry_shape(rule: Shape) -> Shape:
     return replace(rule, least=kind.least, most=kind.most, required=kind.checks == "all")
 
 
-def _message_check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
+def _message_check(field: FieldType, rule: Shape, mask: FieldType | None) -> Check:
     name = field.name
     if field.message_type.full_name == TIME:
         return lambda message, path: _time_violations(message, name, path, rule.required)
@@ -401,9 +401,10 @@ def _message_check(field: FieldType, rule: Shape, has_mask: bool) -> Check:
                 yield path, "required"
             return
         changes = None
-        if has_mask:
-            mask: FieldMask = getattr(message, MASK_FIELD)
-            changes = {masked_path.partition(".")[0] for masked_path in mask.paths}
+        if mask is not None:
+            paths: Collection[str] = getattr(message, MASK_FIELD).paths
+            if paths or not shape(mask).optional:
+                changes = {masked_path.partition(".")[0] for masked_path in paths}
         yield from _violations(
             getattr(message, name), f"{path}.", _checks(field.message_type), changes=changes
         )
@@ -422,7 +423,7 @@ def _time_violations(message: Message, name: str, path: str, required: bool) -> 
 
 
 def _mask_violations(paths: Collection[str], path: str, rule: Shape) -> Iterator[Violation]:
-    if not paths:
+    if not (paths or rule.optional):
         yield path, "required"
     elif rule.only and not set(paths) <= set(rule.only):
         yield path, "unknown_code"

@@ -220,14 +220,32 @@ def test_a_patch_may_state_its_media_type(api: Flask, played: Played) -> None:
     [
         (f"/webhooks/{ID}", "url", None, "malformed"),
         (f"/webhooks/{ID}", "url", "", "required"),
-        (f"/people/{ID}/identity", "given_name", None, "malformed"),
     ],
 )
-def test_a_patch_cannot_clear_a_required_field_or_any_part_of_an_identity(
+def test_a_patch_cannot_clear_a_required_field(
     system: System, path: str, field: str, value: str | None, reason: str
 ) -> None:
     answer = patch(system, path, {field: value})
     assert answer.json["errors"] == [{"pointer": f"/{field}", "reason": reason}]
+
+
+@pytest.mark.parametrize(
+    ("body", "paths"),
+    [
+        ({"given_name": "Ana", "phone": None}, ["given_name", "phone"]),
+        ({"given_name": "Ana", "phone": ""}, ["given_name"]),
+        ({"phone": None, "birth_date": None}, ["birth_date", "phone"]),
+        ({"phone": ""}, []),
+    ],
+)
+def test_a_patch_of_an_identity_clears_a_field_by_null_and_ignores_an_empty_text(
+    system: System, played: Played, body: dict[str, str | None], paths: list[str]
+) -> None:
+    """A system that opened only some groups sends the other fields back empty."""
+    patch(system, f"/people/{ID}/identity", body)
+    request = played.last("UpdateIdentity")
+    assert list(request.update_mask.paths) == paths
+    assert request.identity == people_pb2.Identity(given_name=body.get("given_name", ""))
 
 
 def test_an_empty_identity_is_refused_like_any_other_empty_patch(

@@ -15,6 +15,7 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.parts import person_form
 from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import birth_date
@@ -251,3 +252,35 @@ def test_an_empty_correction_of_an_identity_opens_its_form_again_with_the_reason
         True,
         True,
     )
+
+
+def test_a_field_of_an_identity_is_removed_only_if_the_worker_chose_it(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    path = f"/people/{ID}/identity"
+    empty = dict.fromkeys(person_form.IDENTITY, "")
+    chosen = {"cleared_fields": ["phone", "family_name", "made_up"]}
+    send(client, f"/people/{ID}", path, **empty | {"given_name": "Ana", "family_name": "Ruiz"})
+    send(client, f"/people/{ID}", path, **empty | chosen | {"family_name": "Ruiz"})
+    send(client, f"/people/{ID}", path, **empty)
+    assert [
+        (list(request.update_mask.paths), request.identity)
+        for request in played.requests("UpdateIdentity")
+    ] == [
+        (["given_name", "family_name"], p.Identity(given_name="Ana", family_name="Ruiz")),
+        (["family_name", "phone"], p.Identity(family_name="Ruiz")),
+        ([], p.Identity()),
+    ]
+
+
+def test_a_refused_removal_shows_what_the_worker_chose(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["UpdateIdentity"] = errors.Invalid(("identity.birth_date", "required"))
+    path = f"/people/{ID}/identity"
+    refused = send(client, f"/people/{ID}", path, cleared_fields=["birth_date"])
+    assert refused.status_code == 422
+    assert "la de una persona menor de edad no se quita" in refused.text
+    assert re.findall(r'name="cleared_fields" value="(\w+)"\s+checked', refused.text) == [
+        "birth_date"
+    ]

@@ -55,8 +55,11 @@ def test_a_birth_date_is_a_calendar_day_of_somebody_who_may_be_alive(
 def test_merging_a_newer_identity_changes_only_the_fields_that_it_states() -> None:
     before = Identity("Ximena", "Rivas", "2001-02-03", phone="+50581234567")
     after = Identity("", "Ruiz", address="Calle 1")
-    assert before.merged(after) == Identity(
+    assert before.with_fields(after, after.known_fields) == Identity(
         "Ximena", "Ruiz", "2001-02-03", "+50581234567", "Calle 1"
+    )
+    assert before.with_fields(after, ["family_name", "phone"]) == Identity(
+        "Ximena", "Ruiz", "2001-02-03"
     )
     assert (before.known, Identity().known) == (True, False)
     assert before.only(frozenset({FieldGroup.CONTACT})) == Identity(phone="+50581234567")

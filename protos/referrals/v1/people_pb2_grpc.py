@@ -184,8 +184,12 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateIdentity(self, request, context):
-        """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
-        changes nothing, and nothing can be cleared. Callers: the file's organisation.
+        """Completes, corrects or clears the fields of the identity that update_mask names: an empty field
+        is cleared. Without a mask, a non-empty field replaces the stored one, and an empty field
+        changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
+        of the file follows the birth date, and stays if the date is cleared. required: a birth date
+        that shows a child can be replaced but not cleared, because it shows when she comes of age.
+        Callers: the file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

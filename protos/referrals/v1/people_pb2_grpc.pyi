@@ -62,8 +62,12 @@ class PeopleStub:
     organisation.
     """
     UpdateIdentity: _grpc.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]
-    """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
-    changes nothing, and nothing can be cleared. Callers: the file's organisation.
+    """Completes, corrects or clears the fields of the identity that update_mask names: an empty field
+    is cleared. Without a mask, a non-empty field replaces the stored one, and an empty field
+    changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
+    of the file follows the birth date, and stays if the date is cleared. required: a birth date
+    that shows a child can be replaced but not cleared, because it shows when she comes of age.
+    Callers: the file's organisation.
     """
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
@@ -176,8 +180,12 @@ class PeopleAsyncStub(PeopleStub):
     organisation.
     """
     UpdateIdentity: _aio.UnaryUnaryMultiCallable[_people_pb2.UpdateIdentityRequest, _people_pb2.Person]  # type: ignore[assignment]
-    """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
-    changes nothing, and nothing can be cleared. Callers: the file's organisation.
+    """Completes, corrects or clears the fields of the identity that update_mask names: an empty field
+    is cleared. Without a mask, a non-empty field replaces the stored one, and an empty field
+    changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
+    of the file follows the birth date, and stays if the date is cleared. required: a birth date
+    that shows a child can be replaced but not cleared, because it shows when she comes of age.
+    Callers: the file's organisation.
     """
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
@@ -323,8 +331,12 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.UpdateIdentityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
-        """Completes or corrects the identity: a non-empty field replaces the stored one, an empty field
-        changes nothing, and nothing can be cleared. Callers: the file's organisation.
+        """Completes, corrects or clears the fields of the identity that update_mask names: an empty field
+        is cleared. Without a mask, a non-empty field replaces the stored one, and an empty field
+        changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
+        of the file follows the birth date, and stays if the date is cleared. required: a birth date
+        that shows a child can be replaced but not cleared, because it shows when she comes of age.
+        Callers: the file's organisation.
         """
 
     @_abc_1.abstractmethod

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import contract
-from chassis.shape import shape
+from chassis.shape import MASK_FIELD, shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
 from services.gateway.api.reading import if_match, request_key
@@ -153,14 +153,16 @@ class Binding:
             (target if "etag" in self.target.fields_by_name else request).etag = if_match(
                 self.needs_etag
             )
-        has_mask = "update_mask" in self.rpc.input_type.fields_by_name
+        mask = self.rpc.input_type.fields_by_name.get(MASK_FIELD)
         for name, value in input_values.items():
             message, field = next(_destinations(request, target, name))
             from_json({field: value}, message)
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])
-        if has_mask:
+        if mask is not None:
+            if shape(mask).optional:  # null clears a field, and an empty text changes nothing
+                input_values = {name: value for name, value in input_values.items() if value != ""}
             request.update_mask.paths.extend(sorted(_mask_paths(input_values)))
         if self.is_repeatable:
             request.request_id = request_key()

@@ -83,7 +83,7 @@ def body(binding: Binding) -> type[Schema] | None:
         return None
     schema = _schema(name, comment(binding.target), fields_by_name, RAISE)
     # An empty mask is refused, and so is a oneof without any of its fields.
-    if mask or _is_one_of(fields_by_name):
+    if (mask and not shape(mask).optional) or _is_one_of(fields_by_name):
         FIELD_COUNT_LIMITS[schema.__name__] = {
             "minProperties": 1,
             **({} if mask else {"maxProperties": 1}),

@@ -221,15 +221,22 @@ def correct(identifier: str) -> None:
     )
 
 
-# Adds to the sealed data or corrects them; a field left empty keeps its stored value.
-pages.sends(
-    "update",
+@pages.post(
     "/people/<identifier>/identity",
     access.SENDERS,
-    p.UpdateIdentityRequest,
     again=partial(show, part="identity"),
     then="people.show",
 )
+def update(identifier: str) -> None:
+    """Adds to the sealed data, corrects or removes them.
+
+    A field that is left empty keeps its stored value, unless the worker chose it to be removed.
+    """
+    cleared_names = forms.texts("cleared_fields")
+    names = [name for name in person_form.IDENTITY if forms.text(name) or name in cleared_names]
+    rpc_request = forms.filled(p.UpdateIdentityRequest(id=identifier))
+    rpc_request.update_mask.paths.extend(names)
+    clients().people.UpdateIdentity(rpc_request)
 
 
 @pages.post("/people/<identifier>/safe-contact/open", access.SENDERS)

@@ -1,7 +1,7 @@
 """The person who is helped: her coarse data, which do not identify her, and her sealed identity."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -69,19 +69,19 @@ class Identity:
             **{name: getattr(self, name) for name, group in GROUP_OF.items() if group in groups}
         )
 
-    def merged(self, newer: "Identity") -> "Identity":
-        """Returns the identity, updated with the non-empty fields of a newer one."""
-        return Identity(
-            **{
-                attribute.name: getattr(newer, attribute.name) or getattr(self, attribute.name)
-                for attribute in fields(self)
-            }
-        )
+    def with_fields(self, newer: "Identity", names: Collection[str]) -> "Identity":
+        """Returns the identity with these fields of a newer one; an empty field is cleared."""
+        return replace(self, **{name: getattr(newer, name) for name in names})
+
+    @property
+    def known_fields(self) -> frozenset[str]:
+        """Returns the names of the fields that are not empty."""
+        return frozenset(name for name in GROUP_OF if getattr(self, name))
 
     @property
     def known(self) -> bool:
         """Returns whether any field is set."""
-        return any(getattr(self, attribute.name) for attribute in fields(self))
+        return bool(self.known_fields)
 
 
 GROUP_OF: dict[str, FieldGroup] = {
@@ -175,16 +175,29 @@ class Person:
         if self.erased:
             raise Conflict("person_erased")
 
-    def identify(self, identity: Identity, now: datetime, today: date) -> None:
-        """Updates the data that follow from the person's identity.
+    def identify(
+        self, identity: Identity, now: datetime, today: date, former: Identity = Identity()
+    ) -> None:
+        """Updates the data that follow from the person's identity, which replaces a former one.
 
         These data are the age band, and whether any field of the identity is set. `today` is the
-        local date at the person's place. Without a birth date the age band stays.
+        local date at the person's place. Without a birth date the age band stays. Raises Invalid if
+        a child's birth date would be cleared: a consent that somebody else gave for her would then
+        outlast the day on which she comes of age.
         """
         self.check_not_erased()
+        former_band = age_band(former.birth_date, today)
+        check = Check()
+        check.require(
+            bool(identity.birth_date) or former_band not in CHILDREN,
+            "identity.birth_date",
+            "required",
+        )
+        check.done()
         self.has_identity = identity.known
         self.coarse = replace(
-            self.coarse, age_band=age_band(identity.birth_date, today) or self.coarse.age_band
+            self.coarse,
+            age_band=age_band(identity.birth_date, today) or former_band or self.coarse.age_band,
         )
         self._mark_changed(now)
 

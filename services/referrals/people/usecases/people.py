@@ -29,7 +29,14 @@ from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.names import searched_words
 from services.referrals.files.domain.openings import READING
-from services.referrals.files.domain.person import NOBODY_CALLS, FieldGroup, Person, age_band
+from services.referrals.files.domain.person import (
+    GROUP_OF,
+    NOBODY_CALLS,
+    FieldGroup,
+    Identity,
+    Person,
+    age_band,
+)
 from services.referrals.files.store.openings import exported_since, note_export
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.usecases.names import MAX_RESULTS
@@ -197,22 +204,31 @@ class People:
         return _with_outline(person)
 
     def UpdateIdentity(self, request: pb.UpdateIdentityRequest, call: Call) -> pb.Person:
-        """Completes or corrects an identity. Refuses an empty one, which changes nothing."""
+        """Completes, corrects or clears fields of an identity; the trail records their names.
+
+        Without a mask, these are the fields that are not empty. Refuses a request that names none.
+        """
         tx, now, newer_identity = call.tx, call.clock.now(), read_identity(request.identity)
-        if not newer_identity.known:
+        names = newer_identity.known_fields
+        if request.update_mask.paths:
+            names = mask_names(request.update_mask, GROUP_OF)
+        if not names:
             raise Invalid(("identity", "required"))
+        newer_identity = Identity().with_fields(newer_identity, names)
         identifier = object_id(request.id)
         self._files.lock(tx, identifier)  # before her rows, as in an erasure
         person = self._changeable_person(tx, call.caller, identifier, version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer_identity.check(today)
-        identity = self._files.identity(
-            tx, Grant.of_file(person, call.caller.organization_id)
-        ).merged(newer_identity)
-        person.identify(identity, now, today)
+        former = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
+        identity = former.with_fields(newer_identity, names)
+        person.identify(identity, now, today, former)
         self._files.change(tx, person, identity=identity)
         if newer_identity.birth_date:
             renewals.check_again(tx, person.id, now)
+        cleared_names = names - newer_identity.known_fields
+        details = [f"cleared:{name}" if name in cleared_names else name for name in sorted(names)]
+        call.trail.append(Entry("update_identity", person.id, "", tuple(details)))
         return _with_outline(person)
 
     def OpenPerson(self, request: pb.OpenPersonRequest, call: Call) -> pb.Identity:

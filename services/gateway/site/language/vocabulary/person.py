@@ -140,8 +140,17 @@ TABLES: dict[str, dict[str, str]] = {
         "court_order": N_("Un juez nombró a quien decide por ella"),
     },
     "manner": {"spoken": N_("De palabra"), "written": N_("Por escrito")},
-    "field": {"identity": N_("Completar o corregir")},
-    "missing": {"identity": N_("escriba por lo menos un dato")},
+    "field": {
+        "identity": N_("Completar o corregir"),
+        "cleared_fields": N_("Quitar lo guardado"),
+    },
+    "missing": {
+        "identity": N_("escriba por lo menos un dato"),
+        "birth_date": N_(
+            "la de una persona menor de edad no se quita, porque dice cuándo cumple los 18;"
+            " si está mal, escriba la correcta"
+        ),
+    },
     "contradicts": {
         "age_band": N_(
             "no es la que se sabe; si antes o ahora es menor de edad, anote su fecha de nacimiento"

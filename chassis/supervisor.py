@@ -160,7 +160,8 @@ class Loop:
         except self._waits_for as error:
             was_waiting, self._problem_state = self._problem_state is State.WAITING, State.WAITING
             if not was_waiting:  # logged once, not at every try
-                reason = error.reason if isinstance(error, Refusal) else ""
+                cause = type(error.__cause__).__name__ if error.__cause__ else ""
+                reason = error.reason if isinstance(error, Refusal) else cause
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )

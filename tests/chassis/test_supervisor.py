@@ -1,11 +1,12 @@
 """Background loops: they continue whatever a turn does, and a loop that stops is reported."""
 
+import json
 import threading
 import time
 
 import pytest
 
-from chassis import metrics
+from chassis import log, metrics
 from chassis.errors import Conflict, Unavailable
 from chassis.supervisor import Loop, State
 from tests.parts.local_stack import until
@@ -96,6 +97,21 @@ def test_a_loop_that_keeps_failing_can_be_stopped_at_once() -> None:
         time.sleep(1)  # by now its pause is some seconds long
         loop.stop()
         assert loop.join(2)
+
+
+def test_the_log_names_the_cause_of_a_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(loop: Loop) -> None:
+        raise OSError("away") from TimeoutError()
+
+    log.setup("tests")
+    with running(loop := Loop("test", work, waits_for=(OSError,))):
+        until(lambda: loop.state is State.WAITING)
+    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (line["event"], line["error"], line["reason"]) == (
+        "loop_waits",
+        "OSError",
+        "TimeoutError",
+    )
 
 
 def test_work_that_asks_the_whole_process_to_exit_is_a_fault_like_any_other() -> None:

@@ -102,8 +102,8 @@ class Strikes:
     def _standstill(self, remaining_faults: Sequence[Fault]) -> str:
         """Returns a text about a standstill in which no fault is possible.
 
-        The text has the remaining faults, the state of the parts, and the last lines of the logs of
-        notifications and the broker.
+        The text has the remaining faults, the state of the parts, their last restarts, and the last
+        lines of the logs of notifications and the broker.
         """
         log_lines = [
             line
@@ -116,6 +116,7 @@ class Strikes:
             "received": (self._observer.received, self._received_at_stop),
             "answered": (self._work.answered_count, self._work.refusals[:3]),
             "parts": self._stack.state["parts"],
+            "restarts": self._stack.later_output[-20:],
         }
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 

@@ -92,6 +92,7 @@ class LocalStack:
         self._root = root
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
+        self.later_output: list[str] = []  # lines of the stack after its start, such as restarts
 
     def start(self) -> LocalStack:
         """Starts the stack; if it does not come up, fails with all of its output."""
@@ -143,7 +144,9 @@ class LocalStack:
             }
             (self.var / "demo.json").write_text(json.dumps(self.demo | addresses))
         # later output must not fill the pipe
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()
+        threading.Thread(
+            target=self.later_output.extend, args=(self._process.stdout,), daemon=True
+        ).start()
         for name in SERVICES:
             self._channels[name] = grpc.insecure_channel(self.address(name), options=_OPTIONS)
         return self

@@ -89,3 +89,12 @@ def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
     answers = [client.get(f"/services/organizations/{id}") for id in ids]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1
+
+
+def test_words_for_people_exclude_no_public_service(scene: Scene, client: FlaskClient) -> None:
+    scene.service(scene.coalition, "Comedor", "MAT.FOD", public=True)
+    token = re.search(r'name="form_token" value="([^"]+)"', client.get("/services").text)
+    assert token
+    for words in ("comida para mis hijos", "comida para 2 niños", "comida"):
+        answer = client.post("/services", data={"words": words, "form_token": token[1]})
+        assert "Comedor" in answer.text, words

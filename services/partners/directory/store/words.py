@@ -89,6 +89,15 @@ def significant_words(text: str) -> str:
     )
 
 
+def words_of_help(text: str) -> str:
+    """Returns the significant words of a search without words for people, such as "my children".
+
+    If a search has only such words, they are returned.
+    """
+    words = significant_words(text).split()
+    return " ".join([word for word in words if not _is_about_people(word)] or words)
+
+
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
     """Returns the significant words of a search, in the form in which they are looked up.
 
@@ -129,13 +138,17 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
             for text, begins in _LEXEME.findall(stem)
         ]
         if lexemes:
-            is_about_people = row["typed"] in _PEOPLE_WORDS or row["typed"].isdigit()
-            words.append(Word(tuple(dict.fromkeys(lexemes)), is_required=not is_about_people))
+            is_required = not _is_about_people(row["typed"])
+            words.append(Word(tuple(dict.fromkeys(lexemes)), is_required))
     return (
         words
         if any(word.is_required for word in words)
         else [replace(word, is_required=True) for word in words]
     )
+
+
+def _is_about_people(word: str) -> bool:
+    return word in _PEOPLE_WORDS or word.isdigit()
 
 
 def _stems_of_similar(

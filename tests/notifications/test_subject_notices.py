@@ -66,6 +66,22 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
     )
 
 
+def test_the_only_auditor_is_not_the_one_who_is_notified_of_her_own_unusual_accesses(
+    service: Service,
+) -> None:
+    auditor, colleague = sorted((new_id(), new_id()))
+    body = referrals_pb2.AnomalyFact(
+        kind_code="at_night", worker_id=auditor, organization_id=OTHER, count=1
+    )
+    save_worker(service, OTHER, auditor, "AUDITOR", "ACTIVE")
+    service.apply(fact(service, "anomaly.noted", body))
+    assert recipients(service, "anomaly_noted") == [("coordination", "", "", "")]
+    save_worker(service, OTHER, colleague, "AUDITOR", "ACTIVE")
+    service.advance(seconds=1)
+    service.apply(fact(service, "anomaly.noted", body))
+    assert recipients(service, "anomaly_noted")[0] == ("worker", OTHER, "", colleague)
+
+
 @pytest.mark.parametrize(
     ("type", "kind", "body"),
     [

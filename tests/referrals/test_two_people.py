@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from chassis.ids import new_id
 from chassis.second import NONE, UNKNOWN, Kin, mark_of
 from chassis.tokens import SYSTEM
+from chassis.wire import etag
 from protos.referrals.v1 import audit_pb2, emergencies_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.store import members
-from tests.builders import refusal
+from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
+from services.referrals.people.store import anomalies
+from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story, send_request
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
@@ -64,7 +68,27 @@ def of_plan(story: Story, service: Service) -> Rule:
     return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 
-RULES = [of_erasure, of_best_interest, of_override, of_emergency, of_plan]
+def of_anomaly(story: Story, service: Service) -> Rule:
+    worker = somebody(service)
+    anomaly = Anomaly(
+        new_id(),
+        AnomalyKind.AT_NIGHT,
+        worker.caller.id,
+        ORG["ngo"],
+        NOON.date(),
+        3,
+        service.clock.now(),
+    )
+    with service.database.transaction(SYSTEM) as tx:
+        anomalies.note(tx, anomaly)
+    request = audit_pb2.ReviewAnomalyRequest(
+        id=anomaly.id, etag=etag(anomaly.version), review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
+    )
+    auditor = service.as_("coalition", "AUDITOR")
+    return worker, auditor, lambda by: by.ReviewAnomaly(request)
+
+
+RULES = [of_erasure, of_best_interest, of_override, of_emergency, of_plan, of_anomaly]
 
 
 def with_kin(client: Client, kin: Kin) -> Client:
@@ -162,3 +186,9 @@ def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_another_account_of
         "override_after_withdrawal",
     )
     assert with_kin(story.rescuer, NONE).SendReferral(request).state == pb.STATE_SENT
+
+
+def test_an_auditor_reviews_no_unusual_accesses_of_her_own(story: Story, service: Service) -> None:
+    worker, _, review = of_anomaly(story, service)
+    auditor = replace(worker, caller=replace(worker.caller, roles=frozenset({"WORKER", "AUDITOR"})))
+    assert refusal(lambda: review(auditor)) == ("FAILED_PRECONDITION", "second_person_required")

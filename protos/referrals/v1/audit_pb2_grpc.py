@@ -91,7 +91,8 @@ class AuditServicer:
 
     def ReviewAnomaly(self, request, context):
         """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
-        reviewed it.
+        reviewed it. second_person_required, not_independent: the auditor may be the person whose
+        accesses are unusual.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,8 @@ class AuditStub:
     """
     ReviewAnomaly: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
-    reviewed it.
+    reviewed it. second_person_required, not_independent: the auditor may be the person whose
+    accesses are unusual.
     """
 
 @_typing.type_check_only
@@ -79,7 +80,8 @@ class AuditAsyncStub(AuditStub):
     """
     ReviewAnomaly: _aio.UnaryUnaryMultiCallable[_audit_pb2.ReviewAnomalyRequest, _audit_pb2.Anomaly]  # type: ignore[assignment]
     """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
-    reviewed it.
+    reviewed it. second_person_required, not_independent: the auditor may be the person whose
+    accesses are unusual.
     """
 
 class AuditServicer(metaclass=_abc_1.ABCMeta):
@@ -126,7 +128,8 @@ class AuditServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_pb2.Anomaly, _abc.Awaitable[_audit_pb2.Anomaly]]:
         """Records the result of an inquiry into an anomaly. nothing_to_review: somebody has already
-        reviewed it.
+        reviewed it. second_person_required, not_independent: the auditor may be the person whose
+        accesses are unusual.
         """
 
 def add_AuditServicer_to_server(servicer: AuditServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

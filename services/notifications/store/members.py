@@ -40,13 +40,16 @@ def save_worker(
     )
 
 
-def auditors(tx: Transaction) -> list[tuple[str, str]]:
-    """Returns (organisation, worker) for each active auditor of a member in good standing."""
+def auditors(tx: Transaction, besides: str) -> list[tuple[str, str]]:
+    """Returns (organisation, worker) for each active auditor of a member in good standing.
+
+    Leaves out the worker `besides`, whose own accesses the others have to review.
+    """
     rows = tx.execute(
-        "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles)"
+        "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles) AND id <> %s"
         " AND status = 'ACTIVE' AND NOT EXISTS (SELECT FROM organizations AS o"
         " WHERE o.id = organization_id AND o.status = ANY (%s)) ORDER BY id",
-        (sorted(INACTIVE),),
+        (besides, sorted(INACTIVE)),
     ).fetchall()
     return [(row["organization_id"], row["id"]) for row in rows]
 

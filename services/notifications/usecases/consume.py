@@ -72,7 +72,7 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
             recipients = [
                 Recipient(notice.kind, Audience.WORKER, *auditor)
-                for auditor in members.auditors(tx)
+                for auditor in members.auditors(tx, besides=wire.worker_of(fact, name))
             ]
             recipients = recipients or [Recipient(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 
 from chassis.errors import Conflict, Stale
+from chassis.second import Second, check_second
 
 MAX_OTHER_FILES = 20
 """The number of other organisations' files that a worker may open in a day without an anomaly.
@@ -85,13 +86,17 @@ class Anomaly:
     reviewed_by_worker_id: str = ""
     review_code: str = ""
 
-    def review(self, worker_id: str, code: str, version: int, now: datetime) -> None:
-        """Records the review by an auditor; a second review is refused."""
+    def review(self, reviewer: Second, code: str, version: int, now: datetime) -> None:
+        """Records the review by an auditor.
+
+        Refuses an auditor who may be the person whose accesses are unusual, and a second review.
+        """
         if self.review_time is not None:
             raise Conflict("nothing_to_review")
         if self.version != version:
             raise Stale
-        self.review_time, self.reviewed_by_worker_id, self.review_code = now, worker_id, code
+        check_second(reviewer, self.worker_id, self.create_time)
+        self.review_time, self.reviewed_by_worker_id, self.review_code = now, reviewer.id, code
         self.version += 1
 
 

@@ -125,7 +125,7 @@ class Audit:
         identifier, base_version = object_id(request.id), version(request.etag)
         elevate_to_system_scope(call.tx)
         anomaly = anomalies.get(call.tx, identifier)
-        anomaly.review(call.caller.id, code, base_version, call.clock.now())
+        anomaly.review(call.caller, code, base_version, call.clock.now())
         anomalies.save_review(call.tx, anomaly)
         call.trail.append(
             Entry("review_anomaly", identifier, "", (code, f"worker:{anomaly.worker_id}"))

@@ -181,6 +181,18 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
         service.advance(days=1)
 
 
+def test_a_second_application_on_a_day_is_noticed_even_if_the_message_was_read(
+    service: Service,
+) -> None:
+    service.coordinator_desk(OTHER, "coordinacion@coalicion.example")
+    coordinator = service.as_(OTHER, "COORDINATOR")
+    for _ in range(2):
+        apply_member_fact(service, "applied", "APPLIED")
+        [message] = coordinator.ListMessages(unread_only=True).messages
+        coordinator.MarkMessageRead(id=message.id)
+    assert len(service.emails("id")) == 1, "one e-mail a day is enough"
+
+
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [

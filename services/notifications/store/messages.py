@@ -198,6 +198,11 @@ def mark_read(
     return _message(row) if row else None
 
 
+def mark_unread(tx: Transaction, ids: Sequence[str]) -> None:
+    """Marks stored messages as unread, since there is something new about their subject."""
+    tx.execute("UPDATE messages SET read_time = NULL WHERE id = ANY(%s)", (list(ids),))
+
+
 def mark_all_read(
     tx: Transaction, reader: dict[str, object], until: datetime, now: datetime
 ) -> None:

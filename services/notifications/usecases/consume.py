@@ -90,8 +90,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             recipients = [Recipient(notice.kind, Audience.COORDINATION)]
         else:
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
-        # COORDINATION_ALONE gets one message of each kind a day: anybody can apply, and three
-        # hundred applications on one day need no more than that.
+        # COORDINATION_ALONE gets one message of each kind a day, which is unread again after each
+        # fact: anybody can apply, and three hundred applications on one day need no more than that.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
@@ -99,6 +99,8 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
         if Party.COORDINATION in notice.parties:
             coordination = Recipient(notice.kind, Audience.COORDINATION)
             new_messages.append(about_subject(coordination, cause, fact.time, organization_id))
+        if Party.COORDINATION_ALONE in notice.parties:
+            messages.mark_unread(tx, [message.id for message in new_messages])
         messages.save(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
 
 

@@ -125,7 +125,7 @@ def _print_summary(stack: LocalStack, demo: bool) -> None:
         lines = [f"ready in {stack.ready_after:.1f} s\n"]
     lines.append(f"Open    {stack.url}")
     accounts: list[dict[str, Any]] = []
-    if demo and stack.ready_after is not None:
+    if demo and stack.demo and stack.ready_after is not None:
         accounts = json.loads(stack.demo_file.read_text()).get("accounts", [])
     if accounts:
         lines.append(

@@ -101,8 +101,7 @@ class Postgres:
     def start(self, timeout: float = 30) -> None:
         self.begin()
         process = self.process
-        if process is None:
-            return
+        assert process
         # After a kill -9 the children of the dead server may hold its shared memory for a moment,
         # and a new server exits at once: try again.
         end = time.monotonic() + timeout
@@ -244,14 +243,14 @@ class Postgres:
     def drop(self, database: str) -> None:
         self.run('DROP DATABASE IF EXISTS :"database" WITH (FORCE);', database=database)
 
-    def run(self, script: str, **words: str) -> None:
-        """Runs a psql script as superuser. `words` are its variables; they are passed in the
-        environment, since all users can see a command line. Raises StackFailure at the first error.
+    def run(self, script: str, **words: str) -> str:
+        """Runs a psql script as superuser; returns its output. `words` are its variables, passed in
+        the environment, since all users can see a command line. Raises StackFailure if it fails.
         """
         superuser = self.superuser
         load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
         result = subprocess.run(
-            [str(self.programs() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
+            [str(self.programs() / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
             input=load + script,
             env={
                 **_environment(),
@@ -267,6 +266,7 @@ class Postgres:
         )
         if result.returncode:
             raise StackFailure(f"psql: {result.stderr.strip()}")
+        return result.stdout
 
     def _data(self) -> Path:
         in_home = self.home / "data"

@@ -48,6 +48,13 @@ START_LIMIT = 120.0
 # Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
 # loop, up to twelve for listening and checks, and some for operators.
 _CONNECTIONS_PER_PROCESS = 70
+# Whether there are accounts, but none of the demo network. An empty database has no tables yet.
+_HAS_OTHER_ACCOUNTS = r"""\connect partners
+SELECT to_regclass('workers') IS NOT NULL AS migrated \gset
+\if :migrated
+SELECT count(*) > 0 AND NOT bool_or(email LIKE '%.demo') FROM workers;
+\endif
+"""
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,6 @@ class LocalStack:
         self._publishes: dict[str, bool | None] = {}
 
     def start(self, demo: bool) -> None:
-        self.demo |= demo
         if self.broker:
             self.supervisor.begin(
                 [Part("broker", 0, self._begin_broker, self.broker.ready, self._broker_works)]
@@ -144,6 +150,10 @@ class LocalStack:
         with Commands([self._command("keys", make_keys, os.environ)], say) as key_commands:
             self.start_postgres()
             key_commands.wait(self.supervisor.tick)
+        if demo and not self.demo and self.postgres.run(_HAS_OTHER_ACCOUNTS) == "t\n":
+            say("this network has accounts of its own: the demo network is not added")
+            demo = False
+        self.demo |= demo
         self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
         migrations = [
             self._command(

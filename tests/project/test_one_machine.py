@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import grpc
 import pytest
+import requests
 
 from demo.network import network
 from local.process import accepts
@@ -250,6 +251,27 @@ def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at
     stack.end(signal.SIGTERM)
     shutil.rmtree(stack.var / "demo.json")
     assert "ready in" in stack.start(demo=True)
+
+
+@pytest.mark.timeout(240)
+def test_the_demo_network_is_not_added_to_a_network_that_has_accounts_of_its_own(
+    stack: LocalStack,
+) -> None:
+    stack.start()
+    found = [sys.executable, "-m", "services.partners", "found", "--organization", "Coalición"]
+    found += ["--country", "NI", "--email", "ana@example.org", "--name", "Ana"]
+    found += ["--email", "eva@example.org", "--name", "Eva"]
+    environment = stack.var / "environment" / "partners"
+    subprocess.run(
+        ["bash", "-c", '. "$0" && "$@"', environment, *found], cwd=ROOT, check=True, timeout=60
+    )
+    stack.end(signal.SIGTERM)
+    output = stack.start(demo=True)
+    assert "the demo network is not added" in output
+    assert re.search(r"^ready in ", output, re.MULTILINE)
+    assert "Sign in" not in output
+    assert not (stack.var / "demo.json").exists()
+    assert "inventado" not in requests.get(stack.state["gateway"], timeout=30).text
 
 
 @pytest.mark.parametrize("var", ["file", "file/var", "/sys/enlace"])

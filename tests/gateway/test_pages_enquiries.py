@@ -93,6 +93,36 @@ def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_whether_it_is_no
     )
 
 
+@pytest.mark.parametrize(
+    ("age_band", "limits", "compared_age", "is_asked"),
+    [
+        ("12-17", (16, 21), 15, True),
+        ("12-17", (16, None), 15, True),
+        ("25-59", (18, 35), 40, True),
+        ("0-11", (None, 5), 7, True),
+        ("25-59", (60, None), 40, False),
+        ("12-17", (18, 99), 15, False),
+        ("18-24", (None, 17), 21, False),
+    ],
+)
+def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
+    played: PlayedServices,
+    client: FlaskClient,
+    age_band: str,
+    limits: tuple[int | None, int | None],
+    compared_age: int,
+    is_asked: bool,
+) -> None:
+    limits_of_service = d.Eligibility(minimum_age=limits[0], maximum_age=limits[1])
+    shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID, eligibility=limits_of_service)
+    reason = d.MatchReason(criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT)
+    match = d.Match(service=shelter, verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason])
+    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
+    page = post(client, **ENQUIRY_FORM | {"age_band": age_band})[1]
+    assert played.last("MatchServices").age == compared_age
+    assert ("Preguntar ahora" in page) == is_asked
+
+
 def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:

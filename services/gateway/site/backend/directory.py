@@ -16,14 +16,14 @@ from services.gateway.site.backend import answer_or, lists, names
 from services.gateway.site.language import words
 from services.gateway.site.parts.unsafe_form import DEPARTMENTS, ORGANIZATIONS, SEARCH_TEXT
 
-# The age that stands for each band: a service's limits are in years, but a person's age is often
-# known only as a band.
+# The youngest, a usual and the oldest age of each band: a service's limits are in years, but a
+# person's age is often known only as a band. The oldest age of all means no limit.
 BAND_AGES = {
-    r.AGE_BAND_0_TO_11: 7,
-    r.AGE_BAND_12_TO_17: 15,
-    r.AGE_BAND_18_TO_24: 21,
-    r.AGE_BAND_25_TO_59: 40,
-    r.AGE_BAND_60_AND_OVER: 65,
+    r.AGE_BAND_0_TO_11: (0, 7, 11),
+    r.AGE_BAND_12_TO_17: (12, 15, 17),
+    r.AGE_BAND_18_TO_24: (18, 21, 24),
+    r.AGE_BAND_25_TO_59: (25, 40, 59),
+    r.AGE_BAND_60_AND_OVER: (60, 65, 99),
 }
 MOST_FOUND = 30
 """Maximum number of organisations that a search adds to the choices."""
@@ -53,8 +53,9 @@ def matches(
 ) -> list[d.Match]:
     """Returns services with a verdict and its reasons, from the person's coarse attributes alone.
 
-    Without `years`, her age is taken from BAND_AGES. Services in departments that are not safe for
-    her and services of organisations that she named (`excluded_organization_ids`) are left out.
+    Without `years`, a usual age of her band is compared, and a service that takes only a part of
+    the band gets the verdict "ask". Services in departments that are not safe for her and services
+    of organisations that she named (`excluded_organization_ids`) are left out.
     `home` is the country to search if her own country is unknown. `needed_support` lists what she
     needs to be able to use a place.
     """
@@ -73,10 +74,28 @@ def matches(
     )
     if person.HasField("dependants"):
         request.dependants = person.dependants
-    age = BAND_AGES.get(person.age_band) if years is None else years
-    if age is not None:
-        request.age = age
-    return list(clients().directory.MatchServices(request).matches)
+    band = BAND_AGES.get(person.age_band) if years is None else None
+    if band:
+        request.age = band[1]
+    elif years is not None:
+        request.age = years
+    found_matches = clients().directory.MatchServices(request).matches
+    if band:
+        for match in found_matches:
+            _ask_about_part_of_band(match, band[0], band[2])
+    return sorted(found_matches, key=lambda match: match.verdict)
+
+
+def _ask_about_part_of_band(match: d.Match, youngest: int, oldest: int) -> None:
+    """Changes the verdict about the age to "ask" if the service takes only a part of these ages."""
+    limits = match.service.eligibility
+    maximum = limits.maximum_age if limits.HasField("maximum_age") else oldest
+    takes_all = limits.minimum_age <= youngest and oldest <= maximum
+    takes_none = oldest < limits.minimum_age or maximum < youngest
+    for reason in match.reasons:
+        if reason.criterion == d.CRITERION_AGE and not takes_all and not takes_none:
+            reason.verdict, reason.reason_code = d.VERDICT_ASK, "age_unknown"
+            match.verdict = max(other.verdict for other in match.reasons)
 
 
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:

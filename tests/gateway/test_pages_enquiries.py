@@ -123,6 +123,18 @@ def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
     assert ("Preguntar ahora" in page) == is_asked
 
 
+def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    named = ENQUIRY_FORM | {"unsafe_code": "named", "sure": "1"}
+    played.answers["CreateEnquiry"] = errors.Conflict("service_unknown")
+    by_organization = post(client, **named, excluded_organization_ids=OTHER_ID)
+    played.answers["MatchServices"] = d.MatchServicesResponse()
+    by_department = post(client, **named, unsafe_departments="NI-LE")
+    for status, page, _ in (by_organization, by_department):
+        assert (status, "No hay a quién preguntar" in page) == (200, True)
+
+
 def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:

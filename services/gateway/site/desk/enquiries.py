@@ -146,7 +146,7 @@ def new() -> access.Answer:
         )
         rpc_request.service_ids.extend(service.id for service in services)
         is_sure = forms.flag("sure") and not unsafe_form.only_searches(answers)
-        if is_sure and not unsafe_problems:
+        if is_sure and services and not unsafe_problems:
             return redirect(
                 url_for("enquiries.show", identifier=create(rpc_request).id, done="asked"), 303
             )
@@ -154,7 +154,10 @@ def new() -> access.Answer:
             clients().enquiries.PreviewEnquiry(rpc_request) if services else e.EnquiryPreview()
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return ask(answers, forms.problems(refusal))
+        errors = forms.problems(refusal)
+        if errors != {"_form": words.conflict("service_unknown")}:
+            return ask(answers, errors)
+        preview = e.EnquiryPreview()  # she named all these services as unsafe
     unsafe_problems = unsafe_problems if is_sure else {}
     return render_template(
         "enquiry_check.html",

@@ -114,11 +114,15 @@ def test_the_desk_is_notified_of_an_expired_invitation_but_not_of_an_old_one(
     assert desk_kinds(service) == ["manager_invited"]
 
 
+@pytest.mark.parametrize("desk_is_reached", [False, True])
 def test_the_coordinators_are_notified_of_an_undeliverable_invitation_without_its_address(
-    service: Service, post: Post
+    service: Service, post: Post, desk_is_reached: bool
 ) -> None:
+    if desk_is_reached:
+        service.webhook(RECEIVER, service.receiver().url)
     service.apply_partners_fact(invitation(service))
     post.rcpt.append("550 no such mailbox")
+    assert service.send_webhooks() == desk_is_reached
     service.send_mails(smtp(service, post))
     [message] = service.as_(COALITION, "COORDINATOR").ListMessages().messages
     assert (message.kind, message.organization_id) == ("message_undeliverable", RECEIVER)

@@ -240,11 +240,12 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
     return [Notice(**row) for row in rows]
 
 
-def note_unreached(tx: Transaction, message_id: str) -> Message | None:
+def note_unreached(tx: Transaction, message_id: str, *, of_letter: bool) -> Message | None:
     """Marks a message as unreached, and returns it.
 
     Returns None, and does nothing, if one of its deliveries has arrived or can still arrive, if the
-    message was marked before, or if it is itself about an unreached message.
+    message was marked before, or if it is itself about an unreached message. The letter of a
+    message goes to somebody else, so only deliveries of one sort count: the letter, or all others.
     """
     # The last two deliveries may be given up at the same time; the lock lets the second transaction
     # see the result of the first.
@@ -253,9 +254,10 @@ def note_unreached(tx: Transaction, message_id: str) -> Message | None:
         "UPDATE messages SET unreached = true WHERE id = %(id)s AND NOT unreached"
         " AND kind <> %(rest)s"
         " AND NOT EXISTS (SELECT FROM deliveries WHERE message_id = %(id)s"
+        " AND (kind = 'letter') = %(letter)s"
         " AND status IN ('WAITING', 'RETRYING', 'DELIVERED'))"
         f" RETURNING {_COLUMNS}",
-        {"id": message_id, "rest": MESSAGE_UNDELIVERABLE},
+        {"id": message_id, "rest": MESSAGE_UNDELIVERABLE, "letter": of_letter},
     ).fetchone()
     return _message(row) if row else None
 

@@ -208,16 +208,18 @@ class DeliveryQueue:
             )
             if webhook_id and not outcome.arrived:
                 self._switch_off_if_failing(tx, webhook_id, outcome.error, now)
+            letter_kind = claim.letter_kind if isinstance(claim, EmailClaim) else None
             # The coordinators need not call an applicant whose address does not exist, since such
             # an address was usually entered on purpose.
-            is_to_applicant = isinstance(claim, EmailClaim) and claim.letter_kind == APPLICATION
             if (
                 is_recorded
                 and verdict.status is Status.DEAD
                 and claim.message_id
-                and not is_to_applicant
+                and letter_kind != APPLICATION
             ):
-                self._report_if_unreached(tx, claim.message_id, outcome.error, now)
+                self._report_if_unreached(
+                    tx, claim.message_id, outcome.error, now, of_letter=letter_kind is not None
+                )
         return verdict.status
 
     def finish_sent_email(
@@ -247,12 +249,12 @@ class DeliveryQueue:
         body = wire.disabled_body(webhook_id, now)
         messages.save(tx, [message], body, now, by_email=self._by_email)
         # Without another channel, no notice leaves for this desk any more.
-        self._report_if_unreached(tx, message.id, reason, now)
+        self._report_if_unreached(tx, message.id, reason, now, of_letter=False)
 
     def _report_if_unreached(
-        self, tx: Transaction, message_id: str, reason: str, now: datetime
+        self, tx: Transaction, message_id: str, reason: str, now: datetime, *, of_letter: bool
     ) -> None:
-        message = messages.note_unreached(tx, message_id)
+        message = messages.note_unreached(tx, message_id, of_letter=of_letter)
         if message is None:
             return
         outbox.save(tx, [wire.undeliverable(message, reason, now)])

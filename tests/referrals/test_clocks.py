@@ -212,6 +212,31 @@ def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_remind
     assert (deadline.due_time, deadline.fired_percent) == (NOON + 24 * H, expected_percent)
 
 
+@pytest.mark.parametrize(
+    ("fired_percent", "now", "next_time"),
+    [
+        # from three days, which have passed, to one hour; without that, the next report is at 108 h
+        (100, 80 * H, 80.5 * H),
+        (100, 107.5 * H, 108 * H),
+        (150, 110 * H, 110.5 * H),
+        (200, 200 * H, 200.5 * H),
+    ],
+)
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_raised_urgency_is_reported_soon_even_if_the_deadline_has_passed(
+    fired_percent: int, now: timedelta, next_time: timedelta, paused: bool
+) -> None:
+    deadline = Deadline(K.DECIDE, NOON, NOON + 72 * H, fired_percent=fired_percent)
+    pause = 1_000 * H if paused else 0 * H
+    if paused:
+        deadline.pause(NOON + now)
+    deadline.adapt(NOON + now + pause, Urgency.IMMEDIATE, NICARAGUA)
+    deadline.resume(NOON + now + pause)
+    assert deadline.next_time == NOON + next_time + pause
+    deadline.adapt(NOON + now + pause, Urgency.IMMEDIATE, NICARAGUA)
+    assert deadline.next_time == NOON + next_time + pause, "the same urgency changes nothing"
+
+
 def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None:
     deadline = Deadline(K.FIRST_CONTACT, NOON + 100 * H, NOON + 436 * H, fired_percent=0)
     deadline.adapt(NOON, Urgency.EMERGENCY, NICARAGUA)

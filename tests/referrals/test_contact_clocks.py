@@ -101,6 +101,17 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
     assert verbs == ["", "waiting", "", "escalated", ""]
 
 
+@pytest.mark.parametrize(("late", "verb"), [(49 * H, "waiting"), (72 * H, "escalated")])
+def test_a_danger_that_is_said_after_the_deadline_is_escalated_within_minutes(
+    late: timedelta, verb: str
+) -> None:
+    contact = open_contact(**CALM_ANSWERS)
+    assert contact.fire_clock(NOON + late) == verb
+    contact.triage = Triage(danger_now="yes")
+    contact.change(NOON + late, DAYS)
+    assert contact.fire_clock(NOON + late + 8 * M) == "escalated"
+
+
 def test_a_note_after_the_last_alarm_has_a_deadline_and_an_earlier_note_delays_no_alarm() -> None:
     contact = open_contact()
     assert contact.fire_clock(NOON + 61 * M) == "waiting"

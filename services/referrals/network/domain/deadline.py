@@ -343,7 +343,8 @@ class Deadline:
         the earlier one was reported; the reminder before it is not repeated. A shorter span starts
         now, or when the deadline was paused, so that the deadline can't have passed before anybody
         knows about it. A deadline that begins later keeps its beginning. A span that would then end
-        later than the present deadline changes nothing.
+        later than the present deadline changes nothing; if that has passed, a span that would end
+        later than its next report.
         """
         due_from = partial(
             due_time, self.kind, urgency, calendar=calendar, version=self.policy_version
@@ -361,8 +362,13 @@ class Deadline:
                 ),
                 default=0,
             )
-        elif (sooner_time := due_from(start)) < self.due_time:
-            self.restart(start, sooner_time)
+        elif due_from(self.start_time) < self.due_time:
+            limit: datetime | None = self.due_time
+            if self.due_time <= present_time:
+                limit = self._time_of(self.next_percent) if self.next_percent else None
+            sooner_time = due_from(start)
+            if limit is None or sooner_time < limit:
+                self.restart(start, sooner_time)
 
     def restart(self, start: datetime, due: datetime) -> None:
         """Starts the deadline again with new times; all levels will be reported again."""

@@ -255,16 +255,17 @@ def find_file(identifier: str) -> access.Answer:
     return file(identifier, results=by_name, is_recorded=may_be_name)
 
 
-@pages.post("/line/<identifier>/file", access.LINE, again=file, then="line.show")
-def link_file(identifier: str) -> None:
-    """Links the contact to the chosen file; without a file, ends the link."""
-    clients().contacts.UpdateContact(
-        c.UpdateContactRequest(
-            contact=forms.filled(c.Contact(id=identifier)),
-            update_mask=FieldMask(paths=["person_id"]),
-            request_id=forms.text("request_id"),
-        )
-    )
+# Links the contact to the chosen file; without a file, ends the link.
+pages.sends(
+    "link_file",
+    "/line/<identifier>/file",
+    access.LINE,
+    lambda id: c.UpdateContactRequest(
+        contact=c.Contact(id=id), update_mask=FieldMask(paths=["person_id"])
+    ),
+    again=file,
+    then="line.show",
+)
 
 
 @pages.get("/line/new", access.LINE)
@@ -386,12 +387,15 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     return page(clients().contacts.GetContact(c.GetContactRequest(id=identifier)), errors)
 
 
-@pages.post("/line/<identifier>/call", access.LINE, again=show, then="line.queue")
-def agree_on_call(identifier: str) -> None:
-    """Records the time that was agreed for calling back."""
-    clients().contacts.CreateCallback(
-        forms.filled(c.CreateCallbackRequest(callback=c.Callback(contact_id=identifier)))
-    )
+# Records the time that was agreed for calling back.
+pages.sends(
+    "agree_on_call",
+    "/line/<identifier>/call",
+    access.LINE,
+    lambda id: c.CreateCallbackRequest(callback=c.Callback(contact_id=id)),
+    again=show,
+    then="line.queue",
+)
 
 
 @pages.post("/line/<identifier>", access.LINE)

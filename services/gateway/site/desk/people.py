@@ -202,23 +202,18 @@ def open_identity(identifier: str) -> str:
     )
 
 
-@pages.post(
+# Corrects the data of a file that are not sealed; a field left empty is cleared.
+pages.sends(
+    "correct",
     "/people/<identifier>/coarse",
     access.SENDERS,
+    lambda id: p.UpdatePersonRequest(
+        person=p.Person(id=id),
+        update_mask=FieldMask(paths=["coarse", "exploitation_country", "trafficking_status_code"]),
+    ),
     again=partial(show, part="coarse"),
     then="people.show",
 )
-def correct(identifier: str) -> None:
-    """Corrects the data of a file that are not sealed; a field left empty is cleared."""
-    clients().people.UpdatePerson(
-        p.UpdatePersonRequest(
-            person=forms.filled(p.Person(id=identifier)),
-            update_mask=FieldMask(
-                paths=["coarse", "exploitation_country", "trafficking_status_code"]
-            ),
-            request_id=forms.text("request_id"),
-        )
-    )
 
 
 @pages.post(

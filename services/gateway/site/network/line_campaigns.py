@@ -1,13 +1,12 @@
 """The lines' campaigns, for coordinators: codes, and the contacts that mention each code."""
 
-from flask import redirect, render_template, request, url_for
+from flask import render_template, request
 
 from protos.referrals.v1 import campaigns_pb2 as pb
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.language import words
 from services.gateway.site.parts import due, forms, poster
-from services.gateway.site.shell import access
-from services.gateway.site.shell.lines import hotlines
+from services.gateway.site.shell import access, lines
 
 pages = access.Pages("line_campaigns")
 
@@ -22,18 +21,20 @@ def listing(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         "campaigns.html",
         campaigns=answer.campaigns,
         next_page=answer.next_page_token,
-        countries=[(line.country, words.country(line.country)) for line in hotlines()],
+        countries=[(line.country, words.country(line.country)) for line in lines.hotlines()],
         errors=errors,
         NAME=poster.CAMPAIGN_NAME,
     )
 
 
-@pages.post("/campaigns", access.NETWORK, again=listing)
-def create() -> access.Answer:
-    campaign = clients().campaigns.CreateCampaign(
-        forms.filled(pb.CreateCampaignRequest(campaign=pb.LineCampaign()))
-    )
-    return redirect(url_for("line_campaigns.show", identifier=campaign.id, done="saved"), 303)
+pages.sends(
+    "create",
+    "/campaigns",
+    access.NETWORK,
+    lambda: pb.CreateCampaignRequest(campaign=pb.LineCampaign()),
+    again=listing,
+    then="line_campaigns.show",
+)
 
 
 @pages.get("/campaigns/<identifier>", access.NETWORK)

@@ -102,17 +102,20 @@ class Pages:
 
         `request_of` makes the request from the values of the path; it is usually the type of the
         request. The value `identifier` is passed to it as `id`. The form fills the other fields.
-        `name` is the name of the endpoint. The other arguments are those of `post`.
+        `name` is the name of the endpoint. The other arguments are those of `post`; `then` may be
+        the page of an object that the request created.
         """
 
-        def view(**values: str) -> None:
+        def view(**values: str) -> Response:
             path_values = {
                 ("id" if key == "identifier" else key): text for key, text in values.items()
             }
-            send(forms.filled(request_of(**path_values)))
+            answer = send(forms.filled(request_of(**path_values)))
+            created = {"identifier": getattr(answer, "id", "")}
+            return redirect(_address(then, done, created | values), 303)
 
         view.__name__ = name
-        self.post(path, roles, again=again, then=then, done=done)(view)
+        self.post(path, roles, again=again)(view)
 
     def form(
         self, path: str, roles: frozenset[str], *, again: Callable[..., str] | None = None

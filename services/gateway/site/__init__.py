@@ -13,9 +13,7 @@ from flask import Flask
 
 from services.gateway.config import SiteSettings
 from services.gateway.site.language import i18n
-from services.gateway.site.shell import errors, frame, guard
-from services.gateway.site.shell.lines import Lines
-from services.gateway.site.shell.live import Live, answers_without_app
+from services.gateway.site.shell import errors, frame, guard, lines, live
 
 # In the order of their entries in the navigation.
 PAGES = (
@@ -74,7 +72,7 @@ def register(app: Flask, settings: SiteSettings) -> None:
         SEND_FILE_MAX_AGE_DEFAULT=3600,
     )
     equip(app, settings)
-    app.extensions["answers_without_app"] = answers_without_app(app)
+    app.extensions["answers_without_app"] = live.answers_without_app(app)
     for part in (i18n, guard, errors, frame):
         part.install(app)
     for name in (*PAGES, *(DEVELOPMENT_PAGES if app.config["DEVELOPMENT"] else ())):
@@ -84,5 +82,6 @@ def register(app: Flask, settings: SiteSettings) -> None:
 def equip(app: Flask, settings: SiteSettings) -> None:
     """Gives an app the state that it keeps between requests: page versions and helpline numbers."""
     app.extensions.update(
-        live=Live(settings.signing_key), lines=Lines(dict(settings.lines), settings.lines_file)
+        live=live.Live(settings.signing_key),
+        lines=lines.Lines(dict(settings.lines), settings.lines_file),
     )

@@ -12,13 +12,12 @@ from protos.notifications.v1.notifications_pb2 import (
 )
 from protos.referrals.v1.referrals_pb2 import BatchGetQueueVersionsRequest, GetQueueVersionRequest
 from services.gateway.edge.clients import ServiceFault, clients
-from services.gateway.site.shell import access, session
-from services.gateway.site.shell.live import PATH, Answer, live
+from services.gateway.site.shell import access, live, session
 
 pages = access.Pages("live")
 
 
-@pages.get(PATH, access.EVERYONE)
+@pages.get(live.PATH, access.EVERYONE)
 def version() -> access.Answer:
     """Returns the version of this reader's pages, and a ticket.
 
@@ -26,21 +25,21 @@ def version() -> access.Answer:
     """
     me = session.me()
     return jsonify(
-        version=live().version(me, _fetch_versions, _fetch_versions_of_all),
-        ticket=live().ticket(me),
+        version=live.live().version(me, _fetch_versions, _fetch_versions_of_all),
+        ticket=live.live().ticket(me),
     )
 
 
-def _fetch_versions() -> Answer:
+def _fetch_versions() -> live.Answer:
     queue = clients().referrals.GetQueueVersion(GetQueueVersionRequest(), timeout=2.0)
     try:
         unread = clients().notifications.CountUnread(CountUnreadRequest(), timeout=1.0)
     except (Refusal, ServiceFault):  # even without the unread count, the lists stay up to date
-        return Answer(queue.version, "", ("", ""))
-    return Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
+        return live.Answer(queue.version, "", ("", ""))
+    return live.Answer(queue.version, unread.version, (queue.watch_token, unread.watch_token))
 
 
-def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
+def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[live.Answer]:
     """Returns the versions for the tokens of several groups, with one call to each service."""
     queue_tokens, unread_tokens = zip(*tokens, strict=True)
     versions = (
@@ -60,4 +59,4 @@ def _fetch_versions_of_all(tokens: list[tuple[str, str]]) -> list[Answer]:
         )
     except (Refusal, ServiceFault):
         unread = [""] * len(unread_tokens)
-    return [Answer(*parts) for parts in zip(versions, unread, tokens, strict=True)]
+    return [live.Answer(*parts) for parts in zip(versions, unread, tokens, strict=True)]

@@ -9,8 +9,7 @@ from services.gateway.edge.clients import ServiceFault
 from services.gateway.site.backend import answer_or
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import poster
-from services.gateway.site.shell import access
-from services.gateway.site.shell.lines import hotlines, lines
+from services.gateway.site.shell import access, lines
 
 pages = access.Pages("campaigns")
 
@@ -31,11 +30,11 @@ def placed(code: str) -> str:
     """Shows the page of a country, for a reader who scanned the QR symbol of a poster.
 
     If the code is unknown or can't be looked up now, the page still shows a number: the first of
-    `hotlines()`.
+    `lines.hotlines()`.
     """
     if placement := known_placement(code):
         return public_page(placement.country, placement if placement.active else None)
-    all_lines = hotlines()
+    all_lines = lines.hotlines()
     if not all_lines:
         raise Unavailable("service_unreachable")
     return public_page(all_lines[0].country, None)
@@ -68,12 +67,12 @@ def line_of(country: str) -> Hotline:
     Answers 404 for a country without a line. Raises Unavailable if the lines of all countries are
     not known now.
     """
-    line = next((hotline for hotline in hotlines() if hotline.country == country), None)
-    if line is None and lines().complete:
+    for line in lines.hotlines():
+        if line.country == country:
+            return line
+    if lines.lines().complete:
         abort(404)
-    if line is None:
-        raise Unavailable("service_unreachable")
-    return line
+    raise Unavailable("service_unreachable")
 
 
 def known_placement(code: str) -> pb.Placement | None:

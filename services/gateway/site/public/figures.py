@@ -22,7 +22,6 @@ from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import pictures
-from services.gateway.site.parts.pictures import Bar
 from services.gateway.site.shell import access
 
 pages = access.Pages("figures")
@@ -39,7 +38,7 @@ class Chart:
 
     code: str
     title: str
-    bars: list[Bar]
+    bars: list[pictures.Bar]
     columns: bool = False
     arcs: Mapping[str, Any] | None = None
 
@@ -245,7 +244,7 @@ def bars(
     label: Callable[[str], str],
     in_order: bool = False,
     short_label: Callable[[str], str] = lambda code: "",
-) -> list[Bar]:
+) -> list[pictures.Bar]:
     """Returns the rows of a chart, the longest first unless `in_order`.
 
     The row of a withheld count has no number and no length, because either could reveal a person.
@@ -253,7 +252,7 @@ def bars(
     rows = list(figures) if in_order else sorted(figures, key=lambda row: -row.count)
     most = max((row.count for row in rows), default=0) or 1
     return [
-        Bar(
+        pictures.Bar(
             label(row.code),
             pictures.count_text(row.count),
             share=0 if row.count < 0 else round(row.count / most * 100, 1),
@@ -265,12 +264,12 @@ def bars(
     ]
 
 
-def other_bar(label: str) -> Bar:
+def other_bar(label: str) -> pictures.Bar:
     """Returns the row for everything that is not published.
 
     The row is always present, because readers must not even learn whether it counts anybody.
     """
-    return Bar(label, pictures.FEW, hidden=True, code="other")
+    return pictures.Bar(label, pictures.FEW, hidden=True, code="other")
 
 
 def route(code: str) -> str:

@@ -19,8 +19,7 @@ from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, words
 from services.gateway.site.parts import forms
-from services.gateway.site.shell import access, kept
-from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, country_of_the_browser
+from services.gateway.site.shell import access, kept, lines
 
 pages = access.Pages("open_directory")
 HOUSING = "HOU"
@@ -40,7 +39,7 @@ def search(
     `answer` is None if nothing was searched for, or the search failed.
     """
     question = question or o.ListPublicServicesRequest()
-    country = country_of_the_browser()
+    country = lines.country_of_the_browser()
     return render_template(
         "open_directory.html",
         away=False,
@@ -48,7 +47,7 @@ def search(
         answer=answer,
         services=hide_places_of_housing(answer.services) if answer else [],
         needs_=names.needs(),
-        here=country if country in CAMPAIGN_COUNTRIES else "NI",
+        here=country if country in lines.CAMPAIGN_COUNTRIES else "NI",
         housing=question.need_code.partition(".")[0] == HOUSING,
         errors=errors,
     )

@@ -14,8 +14,7 @@ from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import advice, due, steps
-from services.gateway.site.shell import access, session
-from services.gateway.site.shell.lines import CAMPAIGN_COUNTRIES, hotlines
+from services.gateway.site.shell import access, lines, session
 
 # The languages and countries that forms offer: those of the campaign and those of the places to
 # which people were taken.
@@ -45,7 +44,7 @@ def install(app: Flask) -> None:
         spelled=words.spelled,
         qr=words.qr,
         made_up=words.demo_statement,
-        hotlines=hotlines,
+        hotlines=lines.hotlines,
         answers_to=words.answers_to,
         time_after=i18n.time_after,
         time_of_day=i18n.time_of_day,
@@ -138,7 +137,7 @@ def departments_of(country: str, current: str = "") -> list[tuple[str, str]]:
     choices = {
         code: name
         for code, name in vocabulary.DEPARTMENTS.items()
-        if code[:2] in ((country,) if country else CAMPAIGN_COUNTRIES)
+        if code[:2] in ((country,) if country else lines.CAMPAIGN_COUNTRIES)
     }
     if current:
         choices.setdefault(current, words.department_abroad(current))
@@ -152,7 +151,7 @@ def department_groups(first_country: str) -> list[tuple[str, list[tuple[str, str
     """
     return [
         (words.country(code), departments_of(code))
-        for code in sorted(CAMPAIGN_COUNTRIES, key=lambda code: code != first_country)
+        for code in sorted(lines.CAMPAIGN_COUNTRIES, key=lambda code: code != first_country)
     ]
 
 
@@ -222,20 +221,16 @@ def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for module in ("today", "line" if "line" in by_module else "referral", "directory")
         if module in by_module
     ]
-    if session.me().may("operator"):
-        tab_entries.insert(
-            2, {"label": _("Nuevo contacto"), "href": url_for("line.new"), "icon": "plus"}
-        )
-    elif session.me().may("worker"):
-        tab_entries.insert(
-            2,
-            {
-                "label": _("Nueva remisión"),
-                "href": url_for("referral_new.person"),
-                "icon": "plus",
-            },
-        )
-    return tab_entries
+    tasks = (
+        ("operator", _("Nuevo contacto"), "line.new"),
+        ("worker", _("Nueva remisión"), "referral_new.person"),
+    )
+    own_tasks = [
+        {"label": label, "href": url_for(endpoint), "icon": "plus"}
+        for role, label, endpoint in tasks
+        if session.me().may(role)
+    ]
+    return [*tab_entries[:2], *own_tasks[:1], *tab_entries[2:]]
 
 
 def count_unread() -> int:

@@ -14,8 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from chassis.languages import LANGUAGES
 from services.gateway.edge.app import is_for_people
-from services.gateway.site.shell import access, proof, refill, session
-from services.gateway.site.shell.live import live
+from services.gateway.site.shell import access, live, proof, refill, session
 
 HEADERS = {
     "X-Frame-Options": "DENY",
@@ -43,7 +42,7 @@ def begin() -> AnyResponse | None:
     session.recognise(required=page is None or not page.is_public)
     # The version is set before the page's data are read. If they change in between, live.js gets a
     # newer version and fetches the page again.
-    g.live_version = live().last_version(g.me) if g.me else ""
+    g.live_version = live.live().last_version(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
     if page is None or not (page.is_public or session.me().may(*page.roles)):

@@ -76,16 +76,17 @@ def by_code(code: str) -> list[r.Referral]:
     For coordinators and auditors, includes the network's referrals, except drafts.
     """
     boxes = [r.BOX_MINE, *([r.BOX_NETWORK] if session.me().may("coordinator", "auditor") else [])]
-    referrals: dict[str, r.Referral] = {}
-    for box in boxes:
-        try:
-            answer = clients().referrals.ListReferrals(
-                r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code))
-            )
-        except Invalid:  # the term has letters that no code has
-            return []
-        referrals |= {referral.id: referral for referral in answer.referrals}
-    return list(referrals.values())
+    answers = [
+        answer_or(
+            r.ListReferralsResponse(),
+            r.ListReferralsRequest(filter=r.ReferralFilter(box=box, code=code)),
+            Invalid,  # the term has letters that no code has
+        )
+        for box in boxes
+    ]
+    return list(
+        {referral.id: referral for answer in answers for referral in answer.referrals}.values()
+    )
 
 
 def people_named(name: str) -> dict[str, Any]:

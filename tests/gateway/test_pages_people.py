@@ -63,45 +63,32 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
     assert [request.id for request in played.requests("WithdrawReceipt")] == [OPEN_ID]
 
 
-def test_all_consents_are_ended_at_once_and_an_interrupted_form_continues_with_the_rest(
+def test_everything_is_withdrawn_by_one_call_which_is_repeated_if_the_form_is_sent_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     to = f"/people/{ID}/withdraw"
     fields = form_fields(client.get(f"/people/{ID}").text, to)
-
-    def refuse_other(request: p.WithdrawReceiptRequest) -> p.Receipt:
-        if request.id == OTHER_ID:
-            raise errors.Stale
-        return p.Receipt(id=request.id, person_id=ID)
-
-    played.answers["WithdrawReceipt"] = refuse_other
-    assert client.post(to, data=fields).status_code in (409, 412, 422)
-    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
+    played.answers["WithdrawAllReceipts"] = errors.Unavailable("store_unavailable")
+    assert client.post(to, data=fields).status_code == 503
+    played.answers["WithdrawAllReceipts"] = p.ListReceiptsResponse()
+    played.calls.clear()
     answer = client.post(to, data=fields)
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipts_withdrawn")
-    requests = [(request.id, request.request_id) for request in played.requests("WithdrawReceipt")]
-    assert [receipt_id for receipt_id, _ in requests] == [OPEN_ID, OTHER_ID, OPEN_ID, OTHER_ID]
-    assert requests[:2] == requests[2:], "each call repeats an earlier request id, so it acts once"
-    assert requests[0][1] != requests[1][1]
+    request = p.WithdrawAllReceiptsRequest(id=ID, request_id=fields["request_id"])
+    assert [message for rpc, message, _ in played.calls if "Withdraw" in rpc] == [request]
+    assert not played.requests("ListReferrals"), "the service finds what was asked for her"
 
 
-def test_drafts_and_open_needs_end_with_all_consents(
+def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    draft, unanswered, ended = (
-        r.Referral(id="1" * 32, etag="3", state=r.STATE_DRAFT),
-        r.Referral(id="2" * 32, etag="4", state=r.STATE_DECLINED, unanswered=True),
-        r.Referral(id="3" * 32, etag="5", state=r.STATE_CLOSED),
-    )
-    played.answers["WithdrawReceipt"] = lambda request: p.Receipt(id=request.id, person_id=ID)
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[draft, unanswered, ended])
-    to = f"/people/{ID}/withdraw"
-    client.post(to, data=form_fields(client.get(f"/people/{ID}").text, to))
-    (discarded,) = played.requests("EnterReferralInError")
-    (closed,) = played.requests("CloseNeed")
-    assert (discarded.id, discarded.etag) == (draft.id, draft.etag)
-    assert (closed.id, closed.etag) == (unanswered.id, unanswered.etag)
-    assert closed.reason_code == r.NEED_CLOSE_REASON_PERSON_DECLINED
+    """Drafts, open needs and agreed calls don't end with a single consent."""
+    receipts = p.ListReceiptsResponse(receipts=[p.Receipt(id=OPEN_ID, until_time=FUTURE)])
+    played.answers["ListReceipts"] = receipts
+    page = client.get(f"/people/{ID}").text
+    assert not missing(page, f"/people/{ID}/withdraw", "Retirar 1 permiso")
+    receipts.receipts[0].withdraw_time.CopyFrom(FUTURE)
+    assert f"/people/{ID}/withdraw" not in client.get(f"/people/{ID}").text
 
 
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(

@@ -103,6 +103,10 @@ def people_beginnings() -> dict[str, Beginning]:
         "ListProposedReceipts": lambda story: (story.ngo, people_pb2.ListProposedReceiptsRequest()),
         "GetReceipt": on("ngo", receipt, people_pb2.GetReceiptRequest()),
         "WithdrawReceipt": on("ngo", receipt, people_pb2.WithdrawReceiptRequest()),
+        "WithdrawAllReceipts": lambda s: (
+            s.ngo,
+            people_pb2.WithdrawAllReceiptsRequest(id=s.person().id),
+        ),
         "ListReadings": lambda s: (
             s.ngo,
             people_pb2.ListReadingsRequest(person_id=s.person().id, page_size=2),

@@ -421,10 +421,10 @@ def test_a_leg_that_ends_before_the_departure_or_after_the_arrival_is_not_report
 
 
 def test_withdrawing_all_consents_reports_one_lost_leg_and_ends_the_plan(
-    departed_hand_over: HandOver, service: Service
+    departed_hand_over: HandOver,
 ) -> None:
-    with service.database.transaction(SYSTEM) as tx:
-        service.made.consents.withdraw_all(tx, NOON, "c", departed_hand_over.plan.person_id, [])
+    hand_over = departed_hand_over
+    hand_over.story.ngo.WithdrawAllReceipts(id=hand_over.plan.person_id)
     assert [departed_hand_over.verbs(key).count("leg_lost") for key in LEGS] == [1, 0, 0]
     plan = current_plan(departed_hand_over.story, departed_hand_over.plan)
     assert plan.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN

@@ -1062,6 +1062,29 @@ class WithdrawReceiptRequest(_message.Message):
 Global___WithdrawReceiptRequest: _TypeAlias = WithdrawReceiptRequest  # noqa: Y015
 
 @_typing.final
+class WithdrawAllReceiptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The person's file."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawAllReceiptsRequest: _TypeAlias = WithdrawAllReceiptsRequest  # noqa: Y015
+
+@_typing.final
 class ListReadingsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

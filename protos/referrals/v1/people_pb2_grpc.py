@@ -115,6 +115,11 @@ class PeopleStub:
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawReceiptRequest.SerializeToString,
                 response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
                 _registered_method=True)
+        self.WithdrawAllReceipts = channel.unary_unary(
+                '/enlace.referrals.v1.People/WithdrawAllReceipts',
+                request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawAllReceiptsRequest.SerializeToString,
+                response_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
+                _registered_method=True)
         self.ListReadings = channel.unary_unary(
                 '/enlace.referrals.v1.People/ListReadings',
                 request_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReadingsRequest.SerializeToString,
@@ -303,6 +308,17 @@ class PeopleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WithdrawAllReceipts(self, request, context):
+        """Withdraws everything at the person's request: every consent and override about her, and what was
+        asked for her. Her referrals, drafts, open needs, plans, enquiries and agreed calls end, and so
+        do emergency accesses, as if she had withdrawn everything with her reference. All of it happens
+        in one step, or nothing. A second withdrawal changes nothing. Returns her consents. Callers: the
+        file's organisation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListReadings(self, request, context):
         """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
         the access was allowed. Callers: the file's organisation.
@@ -409,6 +425,11 @@ def add_PeopleServicer_to_server(servicer, server):
                     servicer.WithdrawReceipt,
                     request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawReceiptRequest.FromString,
                     response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.SerializeToString,
+            ),
+            'WithdrawAllReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawAllReceipts,
+                    request_deserializer=protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawAllReceiptsRequest.FromString,
+                    response_serializer=protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.SerializeToString,
             ),
             'ListReadings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReadings,
@@ -859,6 +880,33 @@ class People:
             '/enlace.referrals.v1.People/WithdrawReceipt',
             protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawReceiptRequest.SerializeToString,
             protos_dot_referrals_dot_v1_dot_people__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawAllReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enlace.referrals.v1.People/WithdrawAllReceipts',
+            protos_dot_referrals_dot_v1_dot_people__pb2.WithdrawAllReceiptsRequest.SerializeToString,
+            protos_dot_referrals_dot_v1_dot_people__pb2.ListReceiptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -135,6 +135,13 @@ class PeopleStub:
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
     withdrawal changes nothing.
     """
+    WithdrawAllReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawAllReceiptsRequest, _people_pb2.ListReceiptsResponse]
+    """Withdraws everything at the person's request: every consent and override about her, and what was
+    asked for her. Her referrals, drafts, open needs, plans, enquiries and agreed calls end, and so
+    do emergency accesses, as if she had withdrawn everything with her reference. All of it happens
+    in one step, or nothing. A second withdrawal changes nothing. Returns her consents. Callers: the
+    file's organisation.
+    """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
     the access was allowed. Callers: the file's organisation.
@@ -252,6 +259,13 @@ class PeopleAsyncStub(PeopleStub):
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
     withdrawal changes nothing.
+    """
+    WithdrawAllReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawAllReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
+    """Withdraws everything at the person's request: every consent and override about her, and what was
+    asked for her. Her referrals, drafts, open needs, plans, enquiries and agreed calls end, and so
+    do emergency accesses, as if she had withdrawn everything with her reference. All of it happens
+    in one step, or nothing. A second withdrawal changes nothing. Returns her consents. Callers: the
+    file's organisation.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_people_pb2.ListReadingsRequest, _people_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists the accesses to a file: organisation, worker, purpose, field groups, time, and whether
@@ -463,6 +477,19 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
         enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
         withdrawal changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawAllReceipts(
+        self,
+        request: _people_pb2.WithdrawAllReceiptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_people_pb2.ListReceiptsResponse, _abc.Awaitable[_people_pb2.ListReceiptsResponse]]:
+        """Withdraws everything at the person's request: every consent and override about her, and what was
+        asked for her. Her referrals, drafts, open needs, plans, enquiries and agreed calls end, and so
+        do emergency accesses, as if she had withdrawn everything with her reference. All of it happens
+        in one step, or nothing. A second withdrawal changes nothing. Returns her consents. Callers: the
+        file's organisation.
         """
 
     @_abc_1.abstractmethod

@@ -6,7 +6,6 @@ The page of a file shows sealed data, the safe-contact plan, receipts, referrals
 from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
-from typing import Any
 
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -253,41 +252,16 @@ pages.sends(
 )
 
 
-@pages.post(
+# Withdraws every consent at the person's request, and stops what was asked for her.
+pages.sends(
+    "withdraw_all",
     "/people/<identifier>/withdraw",
     access.SENDERS,
+    p.WithdrawAllReceiptsRequest,
     again=partial(show, part="withdraw"),
     then="people.show",
     done="receipts_withdrawn",
 )
-def withdraw_all(identifier: str) -> None:
-    """Withdraws every consent that is not withdrawn yet, at the person's request.
-
-    Discards drafts, and closes needs that are open, too: nothing more is sought for her. If a call
-    fails midway, sending the form again does the rest.
-    """
-    form_id = forms.text("request_id")
-    for receipt in (
-        clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
-    ):
-        if not i18n.moment(receipt.withdraw_time):
-            clients().people.WithdrawReceipt(
-                p.WithdrawReceiptRequest(
-                    id=receipt.id, request_id=forms.part_of(form_id, receipt.id)
-                )
-            )
-    for referral in referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier)):
-        step: dict[str, Any] = {
-            "id": referral.id,
-            "etag": referral.etag,
-            "request_id": forms.part_of(form_id, referral.id),
-        }
-        if referral.state == r.STATE_DRAFT:
-            clients().referrals.EnterReferralInError(r.EnterReferralInErrorRequest(**step))
-        elif referral.unanswered:
-            clients().referrals.CloseNeed(
-                r.CloseNeedRequest(**step, reason_code=r.NEED_CLOSE_REASON_PERSON_DECLINED)
-            )
 
 
 @pages.post("/people/<identifier>/plans", access.SENDERS, again=partial(show, part="plan"))

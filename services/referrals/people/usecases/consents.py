@@ -12,9 +12,11 @@ from protos.referrals.v1 import people_pb2 as pb
 from services.referrals.files.domain.consent import DEFAULT, Receipt
 from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.store.person_ids import ids_of
+from services.referrals.files.store.person_ids import PersonIds, ids_of
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import receipt_message, receipt_values
+from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.domain.record import Actor
@@ -200,22 +202,57 @@ class Consents:
             self._plans.close_on_withdrawal(tx, person_id, now)
         return receipt
 
-    def withdraw_all(
-        self, tx: Transaction, now: datetime, contact_id: str, person_id: str, trail: list[Entry]
-    ) -> None:
-        """Withdraws all receipts of a person, including overrides, and ends what is based on them.
-
-        This is the person's own request, made with her reference.
-        """
-        ended_receipts = self.end_all(tx, Actor("person", contact_id, ""), now, person_id)
-        trail.append(
-            Entry(
-                "withdraw_consent",
-                person_id,
-                "",
-                tuple(f"receipt:{receipt.id}" for receipt in ended_receipts),
-            )
+    def WithdrawAllReceipts(
+        self, request: pb.WithdrawAllReceiptsRequest, call: Call
+    ) -> pb.ListReceiptsResponse:
+        """Withdraws all receipts of a person, and ends what was asked for her."""
+        tx, now, person_id = call.tx, call.clock.now(), object_id(request.id)
+        if self._files.get(tx, person_id).organization_id != call.caller.organization_id:
+            raise NotFound
+        elevate_to_system_scope(tx)
+        ids = ids_of(tx, person_id)
+        self.withdraw_all(tx, actor_of(call.caller), now, ids, call.trail)
+        return pb.ListReceiptsResponse(
+            receipts=[
+                receipt_message(receipt, now) for receipt in self._receipts.of_person(tx, person_id)
+            ]
         )
+
+    def withdraw_all(
+        self, tx: Transaction, actor: Actor, now: datetime, ids: PersonIds, trail: list[Entry]
+    ) -> None:
+        """Withdraws all receipts of people, including overrides, and ends what was asked for them.
+
+        This is the person's own request, made to a worker or with her reference. Needs the scope of
+        the whole service.
+        """
+        # locks in the same order as the steps of referrals: people, referrals, enquiries, contacts
+        for person_id in ids.person_ids:
+            self._files.lock(tx, person_id)
+        for person_id in ids.person_ids:
+            referrals.lock_of_person(tx, person_id)
+        cancel_waiting(tx, now, ids.sole_contact_ids, ids.person_ids)
+        for person_id in ids.person_ids:
+            ended_receipts = self.end_all(tx, actor, now, person_id)
+            trail.append(
+                Entry(
+                    "withdraw_consent",
+                    person_id,
+                    "",
+                    tuple(f"receipt:{receipt.id}" for receipt in ended_receipts),
+                )
+            )
+        contact_ids = {
+            *ids.contact_ids,
+            # a line may have agreed on a call under another reference of hers
+            *(
+                contact_id
+                for person_id in ids.person_ids
+                for contact_id in ids_of(tx, person_id).contact_ids
+            ),
+        }
+        worker_id = actor.id if actor.kind == "worker" else ""
+        callbacks.end(tx, now, callback_book.owed_to(tx, sorted(contact_ids)), worker_id)
 
     def end_all(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str

@@ -20,7 +20,7 @@ from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store import emergencies
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.store.person_ids import PersonIds, ids_of
+from services.referrals.files.store.person_ids import PersonIds
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import GROUPS
 from services.referrals.line.domain.callback import Callback
@@ -45,9 +45,9 @@ from services.referrals.network.usecases.policies import Policies
 from services.referrals.people.domain.reading import daily_readings
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
+from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import enquiries, referrals
-from services.referrals.referrals.usecases.enquiries import cancel_waiting
 from services.referrals.referrals.usecases.lives import Lives
 
 # the maximum number of accesses that are read for one file or contact; the answer is short, since
@@ -134,7 +134,8 @@ class References:
                 call, first_contact, referrals.of_people(call.tx, ids.person_ids), request.item_key
             )
         else:
-            self._withdraw_all(call, first_contact, ids)
+            actor = Actor("person", first_contact.id, "")
+            self._consents.withdraw_all(call.tx, actor, call.clock.now(), ids, call.trail)
         return self._message(first_contact, call)
 
     def ListReadingsByReference(
@@ -257,30 +258,6 @@ class References:
             and _guardian_decides(self._receipts.of_person(tx, person_id), now)
         ]
         return PersonIds.of_caller(wards, contact_ids if wards and wards == person_ids else [])
-
-    def _withdraw_all(self, call: Call, first_contact: Contact, ids: PersonIds) -> None:
-        # locks in the same order as the steps of referrals: people, referrals, enquiries, contacts
-        for person_id in ids.person_ids:
-            self._files.lock(call.tx, person_id)
-        for person_id in ids.person_ids:
-            referrals.lock_of_person(call.tx, person_id)
-        cancel_waiting(call.tx, call.clock.now(), ids.contact_ids, ids.person_ids)
-        for person_id in ids.person_ids:
-            self._consents.withdraw_all(
-                call.tx, call.clock.now(), first_contact.id, person_id, call.trail
-            )
-        contact_ids = {
-            *ids.contact_ids,
-            # a line may have agreed on a call under another reference of hers
-            *(
-                contact_id
-                for person_id in ids.person_ids
-                for contact_id in ids_of(call.tx, person_id).contact_ids
-            ),
-        }
-        callbacks.end(
-            call.tx, call.clock.now(), callback_book.owed_to(call.tx, sorted(contact_ids))
-        )
 
     def _withdraw_one(
         self, call: Call, first_contact: Contact, requests: Sequence[Referral], key: str

@@ -65,6 +65,7 @@ TABLES: dict[str, dict[str, str]] = {
         "get_reference_status": N_("Vio cómo va un pedido"),
         "withdraw_consent_by_reference": N_("Retiró un consentimiento"),
         "withdraw_receipt": N_("Retiró un consentimiento"),
+        "withdraw_all_receipts": N_("Retiró un consentimiento"),
         "list_readings_by_reference": N_("Vio quién miró un expediente"),
         "list_readings": N_("Vio quién miró un expediente"),
         "ask_for_call_by_reference": N_("Pidió una llamada"),

@@ -1,0 +1,160 @@
+"""A person withdraws everything in one step: by telling her worker, or with her reference."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+
+from chassis.db import Transaction
+from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import enquiries_pb2, people_pb2, plans_pb2
+from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.line.usecases import callbacks
+from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal
+from tests.referrals.conftest import SERVICE, Service, Story, credentials, read, update_contact
+from tests.referrals.test_any_line import read_contact
+from tests.referrals.test_callbacks import PHONE, arrange_call, owed_calls
+from tests.referrals.test_trail import last_sequence
+
+TABLES = "referrals referral_events receipts enquiries callbacks contacts plans outbox".split()
+
+
+@dataclass
+class Asked:
+    """All that a line asked for a caller, on two consents."""
+
+    story: Story
+    created: c.CreateContactResponse
+    person: people_pb2.Person
+    sent: pb.Referral
+    declined: pb.Referral
+    draft: pb.Referral
+    enquiry: enquiries_pb2.Enquiry
+    plan: plans_pb2.Plan
+
+    def everything(self) -> tuple[Any, ...]:
+        """Returns the state of all that was asked."""
+        client = self.story.ngo
+        receipts = client.ListReceipts(person_id=self.person.id).receipts
+        return (
+            [receipt.live for receipt in receipts],
+            read(client, self.sent.id).state,
+            read(client, self.declined.id).need_close_reason_code,
+            read(client, self.draft.id).state,
+            client.GetEnquiry(id=self.enquiry.id).state,
+            client.GetPlan(id=self.plan.id).close_reason_code,
+            len(owed_calls(self.story, self.created)),
+        )
+
+
+NOTHING_LEFT = (
+    [False, False],
+    pb.STATE_CONSENT_WITHDRAWN,
+    pb.NEED_CLOSE_REASON_PERSON_DECLINED,
+    pb.STATE_CONSENT_WITHDRAWN,
+    enquiries_pb2.ENQUIRY_STATE_CANCELLED,
+    plans_pb2.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN,
+    0,
+)
+
+
+@pytest.fixture
+def asked(line: Story) -> Asked:
+    story, created = line, line.contact()
+    person = story.person(plan=people_pb2.SafeContact(channel_code=PHONE))
+    update_contact(story.ngo, read_contact(story.ngo, created.contact), person_id=person.id)
+    values: dict[str, Any] = {"person": person, "contact_id": created.contact.id}
+    clinic: dict[str, Any] = {"service_id": SERVICE["clinic_visit"], "need_code": "MED.CHK"}
+    sent = story.sent(**values)
+    declined = story.decline(story.sent(**values))
+    asked = Asked(
+        story,
+        created,
+        person,
+        sent,
+        declined,
+        draft=story.draft(**values, **clinic),
+        enquiry=story.ngo.CreateEnquiry(
+            **NOTHING_UNSAFE,
+            content=enquiries_pb2.EnquiryContent(
+                need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
+            ),
+            service_ids=[SERVICE["shelter_bed"]],
+            person_id=person.id,
+        ),
+        plan=story.ngo.CreatePlan(person_id=person.id, pathway_id="protection_on_the_line"),
+    )
+    arrange_call(story, created.contact.id)
+    return asked
+
+
+def tell_worker(asked: Asked) -> Any:
+    return asked.story.ngo.WithdrawAllReceipts(id=asked.person.id)
+
+
+def use_reference(asked: Asked) -> Any:
+    return asked.story.service.public().WithdrawConsentByReference(**credentials(asked.created))
+
+
+@pytest.mark.parametrize("withdraw", [tell_worker, use_reference])
+def test_the_same_ends_whether_she_tells_her_worker_or_uses_her_reference(
+    withdraw: Callable[[Asked], Any], asked: Asked
+) -> None:
+    withdraw(asked)
+    assert asked.everything() == NOTHING_LEFT
+
+
+@pytest.mark.parametrize("withdraw", [tell_worker, use_reference])
+def test_a_withdrawal_that_is_interrupted_changes_nothing_and_can_be_repeated(
+    withdraw: Callable[[Asked], Any],
+    asked: Asked,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(tx: Transaction, *_: object) -> None:
+        tx.execute("SELECT 1 / 0")
+
+    before = [service.rows(f"SELECT * FROM {table}") for table in TABLES]
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks, "end", interrupt)  # the last part of the work
+        with pytest.raises(grpc.RpcError, match="INTERNAL"):
+            withdraw(asked)
+    assert [service.rows(f"SELECT * FROM {table}") for table in TABLES] == before
+    withdraw(asked)
+    assert asked.everything() == NOTHING_LEFT
+
+
+def test_a_worker_who_sends_the_withdrawal_again_changes_nothing(
+    asked: Asked, service: Service
+) -> None:
+    first = tell_worker(asked)
+    assert [receipt.HasField("withdraw_time") for receipt in first.receipts] == [True, True]
+    facts = service.rows("SELECT count(*) FROM outbox")
+    assert tell_worker(asked) == first
+    assert service.rows("SELECT count(*) FROM outbox") == facts
+
+
+def test_the_trail_names_the_worker_and_the_withdrawn_receipts(
+    asked: Asked, service: Service
+) -> None:
+    before = last_sequence(service)
+    receipts = tell_worker(asked).receipts
+    (row,) = service.rows("SELECT * FROM audit WHERE sequence > %s", before)
+    assert (row["action"], row["object_id"], row["actor_id"], set(row["detail_codes"])) == (
+        "withdraw_consent",
+        asked.person.id,
+        asked.story.ngo.caller.id,
+        {f"receipt:{receipt.id}" for receipt in receipts},
+    )
+
+
+def test_only_the_files_organisation_withdraws_everything(asked: Asked) -> None:
+    """A recipient may withdraw only the consents that name it."""
+    story = asked.story
+    for client in (story.shelter, story.service.as_("clinic", "WORKER")):
+        act = partial(client.WithdrawAllReceipts, id=asked.person.id)
+        assert refusal(act) == NOT_FOUND
+    assert read(story.ngo, asked.sent.id).state == pb.STATE_SENT

@@ -199,6 +199,18 @@ def test_a_plan_says_that_there_is_a_newer_version_and_moves_to_it_on_request(
     assert (request.version, request.etag) == (2, "v3")
 
 
+def test_b9_a_plan_moves_to_a_version_for_another_age_only_when_that_is_acknowledged(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    played.answers["GetPlan"] = plan(step("a"), latest_version=2)
+    assert "acknowledged_codes" not in client.get(PLAN).text
+    played.answers["MovePlan"] = errors.Conflict("age_not_taken")
+    refused = send(client, f"{PLAN}/move", version="2")
+    assert (refused.status_code, 'value="age_not_taken"' in refused.text) == (422, True)
+    send(client, f"{PLAN}/move", version="2", acknowledged_codes="age_not_taken")
+    assert list(played.last("MovePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+
+
 def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(
     client: FlaskClient, played: PlayedServices
 ) -> None:

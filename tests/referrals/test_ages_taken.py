@@ -18,6 +18,8 @@ from services.referrals.network.domain.service import Ages
 from services.referrals.network.store import members
 from tests.builders import refusal
 from tests.referrals.conftest import ORG, SERVICE, Service, Story, send_request
+from tests.referrals.test_pathways import TEXT
+from tests.referrals.test_trail import last_sequence
 
 NOT_TAKEN = ("FAILED_PRECONDITION", "age_not_taken")
 ACKNOWLEDGEMENTS = [pb.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
@@ -86,6 +88,39 @@ def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_ackn
     for person in (story.child(), story.person()):
         request = plans_pb2.CreatePlanRequest(person_id=person.id, pathway_id="child")
         assert story.ngo.CreatePlan(request).pathway.id == "child"
+
+
+def test_a_childs_plan_moves_to_a_version_for_adults_only_after_an_acknowledgement(
+    story: Story, service: Service
+) -> None:
+    text = TEXT.replace("id: short", "id: for_other_ages")
+    story.coordinator.PublishPathway(text=text)
+    plans = [
+        story.ngo.CreatePlan(person_id=person.id, pathway_id="for_other_ages")
+        for person in (story.child(), story.person())
+    ]
+    story.coordinator.PublishPathway(
+        text=text.replace("version: 1", "version: 2").replace(
+            "for_whom:", "for_whom:\n  age_bands: [18-24, 25-59, 60+]"
+        )
+    )
+    requests = [plans_pb2.MovePlanRequest(id=plan.id, etag=plan.etag, version=2) for plan in plans]
+    assert refusal(lambda: story.ngo.MovePlan(requests[0])) == NOT_TAKEN
+    assert story.ngo.GetPlan(id=plans[0].id).pathway.version == 1
+    requests[0].acknowledged_codes.extend(ACKNOWLEDGEMENTS)
+    before = last_sequence(service)
+    for request in requests:
+        assert story.ngo.MovePlan(request).pathway.version == 2
+    assert service.rows(
+        "SELECT object_id, detail_codes FROM audit WHERE sequence > %s AND action = 'move_plan'"
+        " AND detail_codes <> '{}'",
+        before,
+    ) == [
+        {
+            "object_id": plans[0].person_id,
+            "detail_codes": [f"plan:{plans[0].id}", "acknowledged:age_not_taken"],
+        }
+    ]
 
 
 @pytest.mark.parametrize(

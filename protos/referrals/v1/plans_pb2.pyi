@@ -952,11 +952,16 @@ class MovePlanRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     version: _builtins.int
     """A version newer than the plan's."""
     request_id: _builtins.str
+    @_builtins.property
+    def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.Acknowledgement.ValueType]:
+        """The refusals that the caller knows of and overrides."""
+
     def __init__(
         self,
         *,
@@ -964,10 +969,11 @@ class MovePlanRequest(_message.Message):
         etag: _builtins.str = ...,
         version: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        acknowledged_codes: _abc.Iterable[_referrals_pb2.Acknowledgement.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "etag", b"etag", "id", b"id", "request_id", b"request_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

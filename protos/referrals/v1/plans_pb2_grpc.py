@@ -176,7 +176,8 @@ class PlansServicer:
 
     def MovePlan(self, request, context):
         """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
-        steps begin open, and steps that the version no longer has are deleted.
+        steps begin open, and steps that the version no longer has are deleted. age_not_taken: as in
+        CreatePlan, for the newer version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

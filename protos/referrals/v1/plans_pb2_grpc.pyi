@@ -74,7 +74,8 @@ class PlansStub:
     """
     MovePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]
     """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
-    steps begin open, and steps that the version no longer has are deleted.
+    steps begin open, and steps that the version no longer has are deleted. age_not_taken: as in
+    CreatePlan, for the newer version.
     """
     ClosePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]
     """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
@@ -139,7 +140,8 @@ class PlansAsyncStub(PlansStub):
     """
     MovePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.MovePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
-    steps begin open, and steps that the version no longer has are deleted.
+    steps begin open, and steps that the version no longer has are deleted. age_not_taken: as in
+    CreatePlan, for the newer version.
     """
     ClosePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.ClosePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Ends a plan. A plan is closed automatically when the person withdraws her last consent, and
@@ -255,7 +257,8 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.Plan, _abc.Awaitable[_plans_pb2.Plan]]:
         """Moves a plan to a newer version of its pathway: steps with the same key keep their state, new
-        steps begin open, and steps that the version no longer has are deleted.
+        steps begin open, and steps that the version no longer has are deleted. age_not_taken: as in
+        CreatePlan, for the newer version.
         """
 
     @_abc_1.abstractmethod

@@ -53,6 +53,12 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS, *, key: st
         ),
         part=key,
         errors=errors,
+        # the worker must confirm a newer version for another age, or has just done so
+        other_age=key == "move"
+        and bool(
+            errors.get("_form") == words.conflict("age_not_taken")
+            or forms.texts("acknowledged_codes")
+        ),
         reasons=[
             (code, word)
             for code, word in words.options("plan_close_reason")

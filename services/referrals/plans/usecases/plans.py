@@ -132,8 +132,7 @@ class Plans:
         )
         plans.add(tx, plan)
         if acknowledged_codes:
-            details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged_codes))
-            call.trail.append(Entry("begin_plan", person.id, "", details))
+            call.trail.append(_acknowledgement("begin_plan", plan, acknowledged_codes))
         return self._message(plan, call)
 
     def GetPlan(self, request: pb.GetPlanRequest, call: Call) -> pb.Plan:
@@ -182,13 +181,23 @@ class Plans:
         return self._message(plan, call)
 
     def MovePlan(self, request: pb.MovePlanRequest, call: Call) -> pb.Plan:
-        """Moves a plan to a newer version of its pathway, in which different steps may be legs."""
+        """Moves a plan to a newer version of its pathway, in which different steps may be legs.
+
+        The newer version may be for other ages than the plan's version.
+        """
         tx, identifier, base_version = call.tx, object_id(request.id), version(request.etag)
-        plan = self._lock(tx, identifier, base_version)
-        plan.move(
-            self._named_pathway(tx, "version", "out_of_range", plan.pathway.id, request.version),
-            call.clock.now(),
+        acknowledged_codes = word_list(
+            referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
         )
+        plan = self._lock(tx, identifier, base_version)
+        pathway = self._named_pathway(
+            tx, "version", "out_of_range", plan.pathway.id, request.version
+        )
+        plan.move(pathway, call.clock.now())
+        age_band = self._files.get(tx, plan.person_id).coarse.age_band
+        check_age_taken(pathway.takes(age_band), acknowledged_codes)
+        if acknowledged_codes:
+            call.trail.append(_acknowledgement("move_plan", plan, acknowledged_codes))
         plans.read_legs(tx, plan)
         for referral in plan.referrals.values():
             plan.check_own_receipt(referral)
@@ -438,6 +447,12 @@ class Plans:
 
     def _lookup(self, tx: Transaction) -> Callable[[str, int], Pathway]:
         return partial(self._pathways.get, tx)
+
+
+def _acknowledgement(action: str, plan: Plan, acknowledged_codes: Sequence[str]) -> Entry:
+    """Returns the trail's entry for a pathway that is for another age, as its worker knows."""
+    details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged_codes))
+    return Entry(action, plan.person_id, "", details)
 
 
 def _shown_count(network: bool, count: int) -> int:

@@ -207,6 +207,28 @@ def test_an_erased_file_can_not_be_corrected(story: Story, service: Service) -> 
     )
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
+        "UPDATE person_keys SET wrapped = '\\x01' WHERE person_id = %s",
+    ],
+    ids=["identity", "key"],
+)
+def test_a_file_is_corrected_even_if_its_identity_cannot_be_opened(
+    story: Story, service: Service, damage: str
+) -> None:
+    child = story.child()
+    service.as_owner(damage, child.id)
+    sealed = service.rows("SELECT * FROM person_sealed WHERE person_id = %s", child.id)
+    person = story.ngo.UpdatePerson(department(child, "NI-LE"))
+    assert (person.coarse.department, person.coarse.age_band) == ("NI-LE", pb.AGE_BAND_12_TO_17)
+    assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(person, coarse=CORRECT))) == [
+        ("person.coarse.age_band", "contradicts")
+    ]
+    assert service.rows("SELECT * FROM person_sealed WHERE person_id = %s", child.id) == sealed
+
+
 def test_a_correction_is_on_the_trail_and_is_no_access_to_sealed_data(
     story: Story, service: Service
 ) -> None:

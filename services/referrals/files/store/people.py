@@ -11,7 +11,7 @@ from chassis.errors import Conflict, NotFound, Stale
 from chassis.local_time import day_at, latest_day
 from chassis.locks import advisory_lock
 from chassis.wire import Cursor
-from keys.sealing import Keyring, SealingKey
+from keys.sealing import CannotOpen, Keyring, SealingKey
 from services.referrals.files.domain import names
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import (
@@ -117,11 +117,10 @@ class People:
         ).rowcount
         if row_count != 1:
             raise Stale
-        key = self.key(tx, person.id)
         if identity is not None:
-            self._seal_identity(tx, key, person, identity)
+            self._seal_identity(tx, self.key(tx, person.id), person, identity)
         if plan is not None:
-            self._seal(tx, key, person.id, "safe_contact", asdict(plan))
+            self._seal(tx, self.key(tx, person.id), person.id, "safe_contact", asdict(plan))
 
     def key(self, tx: Transaction, person_id: str) -> SealingKey:
         """Returns the person's key.
@@ -157,6 +156,14 @@ class People:
         """
         values = self._open(tx, grant.person_id, "identity") if grant.groups else None
         return grant.shows(Identity(**values)) if values else Identity()
+
+    def readable_identity(self, tx: Transaction, grant: Grant) -> Identity | None:
+        """Returns what `identity` returns; None, after an alarm, if it can't be opened."""
+        try:
+            return self.identity(tx, grant)
+        except CannotOpen as error:
+            error.alarm()
+            return None
 
     def safe_contact(self, tx: Transaction, grant: Grant) -> SafeContact | None:
         """Returns the safe-contact plan. The calling code must record the access.

@@ -187,7 +187,8 @@ class People:
     def UpdatePerson(self, request: pb.UpdatePersonRequest, call: Call) -> pb.Person:
         """Corrects the data of a file that are not sealed.
 
-        The identity is opened only for the birth date, from which the age band follows.
+        The identity is opened only for the birth date, from which the age band follows. If it can't
+        be opened, it stays as it is, and its birth date counts as unknown.
         """
         tx, now, requested = call.tx, call.clock.now(), request.person
         person = self._changeable_person(
@@ -196,9 +197,14 @@ class People:
         completed, mask = with_stored_parts(requested, person_message(person), request.update_mask)
         changes = {path: _CORRECTABLE[path](completed) for path in mask_names(mask, _CORRECTABLE)}
         coarse = changes.get("coarse", person.coarse)
-        identity = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
+        identity = self._files.readable_identity(
+            tx, Grant.of_file(person, call.caller.organization_id)
+        )
         person.correct(
-            changes, identity.birth_date, now, day_at(now, coarse.country, coarse.department)
+            changes,
+            identity.birth_date if identity else "",
+            now,
+            day_at(now, coarse.country, coarse.department),
         )
         self._files.change(tx, person, identity=identity)
         return _with_outline(person)

@@ -97,6 +97,7 @@ class Postgres:
         self._password_file = self.home / "superuser.password"
         self._is_read_only = False
         self.process: Process | None = None
+        self._check_data_is_ours(self._data())
 
     def start(self, timeout: float = 30) -> None:
         self.begin()
@@ -126,7 +127,6 @@ class Postgres:
             return
         self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
         programs, data = self.programs(), self._data()
-        self._check_data_is_ours(data)
         if data.parent == self._system_home:
             self._system_home.mkdir(mode=0o711, parents=True, exist_ok=True)
             (self._system_home / "whose").write_text(
@@ -303,8 +303,8 @@ class Postgres:
         for folder in {data, self.home / "data"}:
             if folder.exists() and (folder != data or folder.stat().st_uid != own_uid):
                 raise StackFailure(
-                    f"{folder} was created by another account or with other permissions:"
-                    " start the stack as before, or with another folder"
+                    f"{folder} was created by another account, with other permissions, or by a copy"
+                    " without owners (use cp -a): start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:

@@ -128,6 +128,18 @@ def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(engine:
         assert app.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_stack_of_another_account_is_refused_before_any_of_its_files_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    (tmp_path / "secrets.json").write_text("{}")
+    other_account = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other_account)
+    with pytest.raises(StackFailure, match="another account"):
+        LocalStack(tmp_path, 0, 0)
+    assert (tmp_path / "secrets.json").read_text() == "{}"
+
+
 def test_a_limit_of_this_account_that_ends_initdb_is_named(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, hard))

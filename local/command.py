@@ -76,6 +76,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
         _handle_signals()
         try:
             with _explaining_errors(var):
+                _refuse_settings_of_a_service()
                 cleanup.enter_context(_folder_lock(var))
                 stack = LocalStack(var, port, calm, workers)
                 cleanup.callback(stack.stop)
@@ -97,6 +98,17 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
             say("stopping…")
         except StackFailure as failure:
             raise click.ClickException(str(failure)) from failure
+
+
+def _refuse_settings_of_a_service() -> None:
+    """Raises StackFailure in a shell that has read `var/environment/NAME`: the stack would use the
+    broker of the stack that wrote this file, and would start none.
+    """
+    if "ENLACE_MIGRATION_URL" in os.environ:
+        raise StackFailure(
+            "this shell has the settings of a service (it has read var/environment/NAME): start"
+            " the stack in another shell"
+        )
 
 
 @contextlib.contextmanager

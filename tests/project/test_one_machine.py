@@ -285,6 +285,11 @@ def test_an_impossible_port_is_reported_in_a_sentence(tmp_path: Path, port: str)
     assert "--port" in refusal(tmp_path / "var", options=f" --port {port}")
 
 
+def test_a_shell_with_the_settings_of_a_service_is_reported_in_a_sentence(tmp_path: Path) -> None:
+    shell = "export ENLACE_MIGRATION_URL=postgresql:// KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092; "
+    assert "in another shell" in refusal(tmp_path / "var", shell)
+
+
 def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
     """Simulates the full disk by a limit on the size of files: every write is refused, too."""
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")

@@ -136,12 +136,12 @@ def test_a_search_by_gender_leaves_out_only_services_that_state_other_genders(
     assert names(scene) == ["Hombres", "Mujeres", "No dicho"]
 
 
-def test_a_search_for_room_finds_open_services_with_a_figure_above_zero(scene: Scene) -> None:
+def test_a_search_for_room_finds_open_services_unless_their_figure_is_zero(scene: Scene) -> None:
     scene.service(scene.coalition, "Libre", room=1)
     scene.service(scene.coalition, "Lleno", room=0)
     scene.service(scene.coalition, "Sin cifra", room=None)
     scene.service(scene.coalition, "Lista de espera", room=1, intake=Intake.WAITLIST)
-    assert names(scene, has_room=True) == ["Libre"]
+    assert names(scene, has_room=True) == ["Libre", "Sin cifra"]
 
 
 @pytest.mark.parametrize(

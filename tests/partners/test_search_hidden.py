@@ -199,7 +199,7 @@ def test_pages_order_and_total_equal_those_of_checking_each_service(
             and (not question["language"] or "es" in service.entry.languages)
             and (
                 not question["has_room"]
-                or (service.capacity.intake is Intake.OPEN and bool(service.capacity.available))
+                or (service.capacity.intake is Intake.OPEN and service.capacity.available != 0)
             )
             and service.organization_id not in question["excluded_organization_ids"]
             and service.entry.department not in question["excluded_areas"]

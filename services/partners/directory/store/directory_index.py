@@ -327,7 +327,7 @@ def _entry(row: Row, now: datetime) -> Entry:
     facts += [
         (
             "room",
-            room.intake is Intake.OPEN and (room.available or 0) > 0 and room.declined_time is None,
+            room.intake is Intake.OPEN and room.available != 0 and room.declined_time is None,
         )
     ]
     facts += [

@@ -130,7 +130,7 @@ TABLES: dict[str, dict[str, str]] = {
         "room_waitlist": N_("solo lista de espera"),
         "room_closed": N_("dijo que no recibe ahora"),
         "room_declined": N_("rechazó por falta de lugar: pregunte antes"),
-        "room_not_stated": N_("no ha dicho si hay lugar"),
+        "room_not_stated": N_("no ha dicho cuánto lugar hay"),
         "figure_fresh": N_("el dato es reciente"),
         "figure_old": N_("el dato es viejo: llame antes"),
         "figure_none": N_("no hay dato de lugar"),

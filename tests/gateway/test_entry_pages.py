@@ -163,6 +163,24 @@ def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(
     )
 
 
+def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_saved(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    places = [pb.Location(id=ID, name="Oficina"), pb.Location(id=OTHER_ID, confidential=True)]
+    played.answers["ListLocations"] = pb.ListLocationsResponse(locations=places)
+    fields = {"name": "Casa", "need_codes": ["HOU.SAFE"], "confidential": "1"}
+    status, page = save(client, f"/entry/services/{ID}", **fields, location_ids=[ID])
+    text = '<a href="#location_ids">En qué lugares atiende: el lugar no es reservado'
+    assert (status, text in page, played.requests("UpdateService")) == (422, True, [])
+    assert save(client, f"/entry/services/{ID}", **fields, location_ids=[OTHER_ID])[0] == 303
+    offer = pb.ServiceAtLocation(id=OTHER_ID, service_id=ID, location_id=ID)
+    played.answers["ListServiceAtLocations"] = pb.ListServiceAtLocationsResponse(
+        service_at_locations=[offer]
+    )
+    status, _ = save(client, f"/entry/services/{ID}", **fields, location_ids=[ID])
+    assert status == 303, "the service was open when it was offered there"
+
+
 def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edited(
     client: FlaskClient, played: PlayedServices
 ) -> None:

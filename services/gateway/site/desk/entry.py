@@ -114,9 +114,12 @@ def service(identifier: str) -> access.Answer:
     typed = _service_in_form(before)
     place_ids = forms.texts("location_ids")
     form = partial(service_form, places=places, place_ids=place_ids)
-    return _save_or_show_again(
-        lambda: _offer_at(_save_service(before, typed).id, place_ids), form, typed, before, _SERVICE
-    )
+
+    def save_with_places() -> None:
+        _refuse_open_places(typed, places, place_ids)
+        _offer_at(_save_service(before, typed).id, place_ids)
+
+    return _save_or_show_again(save_with_places, form, typed, before, _SERVICE)
 
 
 @pages.post("/entry/services/<identifier>/confirm", access.MANAGERS, then="entry.show")
@@ -425,6 +428,21 @@ def _save_service(before: d.Service, typed: d.Service) -> d.Service:
             request_id=forms.text("request_id"),
         )
     )
+
+
+def _refuse_open_places(
+    typed: d.Service, places: Sequence[pb.Location], place_ids: Collection[str]
+) -> None:
+    """Refuses, before anything is saved, to offer a confidential service at an open place.
+
+    A place at which the service is offered already may stay.
+    """
+    open_ids = {place.id for place in places if typed.confidential and not place.confidential}
+    new_ids = open_ids.intersection(place_ids)
+    if new_ids and typed.id:
+        new_ids -= _offered_at(typed.id).keys()
+    if new_ids:
+        forms.refuse({"location_ids": _("el lugar no es reservado: llevaría al servicio; quítelo")})
 
 
 def _offer_at(service_id: str, location_ids: Sequence[str]) -> None:

@@ -91,6 +91,7 @@ TABLES: dict[str, dict[str, str]] = {
         "maximum_dependants": N_("Cuántos familiares, lo más"),
         "maximum_age_of_boys": N_("Hijos varones hasta qué edad"),
         "confidential": N_("Lugar reservado"),
+        "location_ids": N_("En qué lugares atiende"),
         "public": N_("Puede encontrarlo cualquiera, sin entrar"),
         "active": N_("Se ofrece ahora"),
         "schedules": N_("Cuándo recibe gente"),

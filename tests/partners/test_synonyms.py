@@ -197,6 +197,13 @@ def test_words_for_people_exclude_no_shelter(scene: Scene, words: str) -> None:
     assert names(scene, words) == ["Albergue"]
 
 
+def test_words_for_people_resemble_no_other_words(scene: Scene) -> None:
+    scene.service(scene.coalition, "Apoyo mental", "HOU.EMG", description="Contra el hambre")
+    scene.service(scene.coalition, "Albergue", "HOU.EMG")
+    assert names(scene, "albergue hombre") == ["Albergue", "Apoyo mental"]
+    assert names(scene, "albergue men") == ["Albergue", "Apoyo mental"]
+
+
 def test_nuns_are_found_by_the_type_of_their_organisation(full_directory: Scene) -> None:
     for words in ("monjas", "monja", "MONJAS", "mongas", "nuns", "religieuses", "convento"):
         assert "HOU.TRANS" in found_needs(full_directory, words), words

@@ -103,8 +103,9 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
 
     A word that some service contains, or that has fewer than three letters, is searched for as it
     is. Any other word is searched for as the beginning of words. If no word begins with it and it
-    has more than three letters, the words that it resembles are searched for, too. For a caller who
-    may not see shelters, words that only shelters use do not exist.
+    has more than three letters, the words that it resembles are searched for, too, except for a
+    word for people. For a caller who may not see shelters, words that only shelters use do not
+    exist.
     """
     query_words = significant_words(text).split()
     if not query_words:
@@ -122,14 +123,20 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
     stems_by_word = _stems_of_similar(
         tx,
         words_table,
-        [row["typed"] for row in rows if not row["begins"] and len(row["typed"]) > 3],
+        [
+            row["typed"]
+            for row in rows
+            if not row["begins"] and len(row["typed"]) > 3 and not _is_about_people(row["typed"])
+        ],
     )
     words = []
     for row in rows:
         # The stem of a whole word is not searched for as a beginning: the stem of "comida" is
         # "com", and "community" begins with it, too.
+        # A short word for people would begin many others: "men", "mental".
+        is_whole = row["whole"] or len(row["typed"]) < (4 if _is_about_people(row["typed"]) else 3)
         stems = [
-            row["as_whole"] if row["whole"] or len(row["typed"]) < 3 else row["as_beginning"],
+            row["as_whole"] if is_whole else row["as_beginning"],
             *stems_by_word.get(row["typed"], ()),
         ]
         lexemes = [

@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis import wire
 from chassis.ids import new_id
+from chassis.wire import timestamp
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
@@ -69,6 +70,27 @@ def test_marking_all_as_read_leaves_later_messages_unread(service: Service) -> N
     ]
     assert stranger.CountUnread().unread == 1, "another desk's messages stay unread"
     assert refusal(client.MarkAllMessagesRead)[0] == "INVALID_ARGUMENT"
+
+
+def test_a_message_that_arrives_late_is_not_marked_as_read_with_the_newer_ones(
+    service: Service,
+) -> None:
+    client = service.as_(RECEIVER, "WORKER")
+    for _ in range(2):
+        service.advance(seconds=60)
+        service.hear("sent")
+    newest = client.ListMessages().messages[0]
+    service.rows("UPDATE messages SET arrival_time = now() - interval '1 min' RETURNING id")
+    late = service.fact("sent", time=service.clock.now() - timedelta(seconds=30))
+    service.apply(late)
+    assert client.MarkAllMessagesRead(until_time=newest.create_time).unread == 1
+    [message] = client.ListMessages(unread_only=True).messages
+    assert message.referral_id == late.subject
+    assert client.MarkAllMessagesRead(until_time=timestamp(service.clock.now())).unread == 1
+    service.advance(seconds=1)
+    service.hear("sent")
+    newest = client.ListMessages().messages[0]
+    assert client.MarkAllMessagesRead(until_time=newest.create_time).unread == 0
 
 
 def test_one_version_shows_a_whole_organisation_that_messages_have_changed(

@@ -141,9 +141,13 @@ _READ = (
     "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s"
     f" AND ({_VISIBLE}) RETURNING {_COLUMNS}"
 )
+# A message is dated by its fact. If the fact arrived after the newest message that was seen, the
+# message may have been in no list yet. The five seconds allow for facts that overtake each other.
 _READ_ALL = (
     "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s"
-    f" AND ({_VISIBLE})"
+    f" AND ({_VISIBLE}) AND arrival_time <= interval '5 s' + (SELECT arrival_time FROM messages"
+    f" WHERE create_time <= %(until)s AND ({_VISIBLE})"
+    " ORDER BY create_time DESC, arrival_time DESC LIMIT 1)"
 )
 
 
@@ -206,7 +210,10 @@ def mark_unread(tx: Transaction, ids: Sequence[str]) -> None:
 def mark_all_read(
     tx: Transaction, reader: dict[str, object], until: datetime, now: datetime
 ) -> None:
-    """Marks as read all messages that `reader` sees and that are not newer than `until`."""
+    """Marks as read all messages that `reader` sees and that are not newer than `until`.
+
+    Messages that arrived after the newest of these stay unread.
+    """
     tx.execute(_READ_ALL, {**reader, "until": until, "now": now})
 
 

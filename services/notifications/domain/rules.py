@@ -105,12 +105,19 @@ LASTING_VERBS = frozenset(
 The person concerned, the managers and the worker who made the change are notified.
 """
 LETTERS_WHILE_INACTIVE = frozenset(
-    {"member_held", "member_suspended", "provider_proposed", "entry_proposed"}
+    {
+        "member_held",
+        "member_suspended",
+        "member_reinstated",
+        "provider_proposed",
+        "entry_proposed",
+    }
 )
 """The kinds of letters that are sent even if the organisation is suspended or has left.
 
-They inform its managers of the suspension, and of proposals to which they can object. Otherwise one
-coordinator could make a proposal, and then stop its letter with a hold.
+They inform its managers of the suspension, of its end (this fact may arrive before the one about
+the organisation), and of proposals to which they can object. Otherwise one coordinator could make a
+proposal, and then stop its letter with a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS
@@ -120,9 +127,6 @@ ACCOUNT_VERBS = (
         "reset_ended",
         "password_changed",
         "second_factor_removed",
-        "provider_proposed",
-        "entry_proposed",
-        "member_reinstated",
     }
 )
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import grpc
 import psycopg
@@ -468,6 +468,12 @@ def line(story: Story) -> Story:
 
 
 @pytest.fixture
+def manager(service: Service) -> Client:
+    """Returns a second person of the NGO."""
+    return service.as_("ngo", "MANAGER")
+
+
+@pytest.fixture
 def abroad(service: Service) -> None:
     """Moves the clinic to Costa Rica, so that it runs the line of that country."""
     service.set_member("clinic", country="CR")
@@ -475,8 +481,7 @@ def abroad(service: Service) -> None:
 
 def read(client: Client, identifier: str) -> referrals_pb2.Referral:
     """Returns the referral as this client may see it now."""
-    referral: referrals_pb2.Referral = client.GetReferral(id=identifier)
-    return referral
+    return cast(referrals_pb2.Referral, client.GetReferral(id=identifier))
 
 
 def send_request(

@@ -11,6 +11,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, SERVICE, Client, Story, read, send_request
 from tests.referrals.test_policies import next_policy
+from tests.referrals.test_referrals_rpc import declined
 
 Beginning = Callable[[Story], tuple[Client, Any]]
 
@@ -51,10 +52,6 @@ def with_appointment(story: Story) -> pb.Referral:
         id=referral.id, etag=referral.etag, appointment_time=story.service.clock.now()
     )
     return appointment_referral
-
-
-def declined(story: Story) -> pb.Referral:
-    return story.decline(story.sent())
 
 
 def with_withdrawn_consent(story: Story) -> pb.Referral:

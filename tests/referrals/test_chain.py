@@ -4,15 +4,11 @@ The tests cover how a pathway declares legs, the conditions of the departure, a 
 leg, legs that are lost on the way, and the organisation that acts next.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict
 from services.referrals.files.domain.person import Coarse
 from services.referrals.plans.domain.chain import leg_with_neighbours, whole_chain
 from services.referrals.plans.domain.pathway import LegKind, Pathway, read
@@ -21,6 +17,7 @@ from services.referrals.plans.usecases.pathways import LISTS, parse, shipped_pat
 from services.referrals.referrals.domain.lifecycle import EXITS, State
 from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON, violations_of
+from tests.referrals.test_plans import conflict_and_steps
 
 OPEN, REFERRED, MET, NOT_NEEDED, REFUSED = StepState
 STEP = (
@@ -131,12 +128,6 @@ def plan_under_way() -> tuple[Plan, dict[str, Referral]]:
     return plan, legs
 
 
-def conflict_of(act: Callable[[], Any]) -> str:
-    with pytest.raises(Conflict) as caught:
-        act()
-    return " ".join([caught.value.reason, *caught.value.about])
-
-
 @pytest.mark.parametrize(
     ("key", "state", "referral", "conflict"),
     [
@@ -150,7 +141,10 @@ def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it(
 ) -> None:
     plan = begun_plan()
     refer_leg(plan, "housing")
-    assert conflict_of(lambda: plan.set_step_state(key, state, NOON, referral=referral)) == conflict
+    assert (
+        conflict_and_steps(lambda: plan.set_step_state(key, state, NOON, referral=referral))
+        == conflict
+    )
 
 
 def test_only_the_referrals_of_legs_belong_to_a_leg() -> None:
@@ -175,14 +169,14 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
             for started_state in (State.IN_PROGRESS, State.COMPLETED, State.CLOSED)
         ),
     ):
-        assert conflict_of(departure) == "legs_not_accepted housing"
+        assert conflict_and_steps(departure) == "legs_not_accepted housing"
 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_leg() -> None:
     plan = begun_plan()
     travel = refer_leg(plan, "travel", State.ACCEPTED)
     departure = partial(move, plan, travel, State.IN_PROGRESS)
-    assert conflict_of(departure) == "legs_not_accepted reception housing"
+    assert conflict_and_steps(departure) == "legs_not_accepted reception housing"
     plan.set_step_state("reception", NOT_NEEDED, NOON, reason_code="has_it")
     plan.set_step_state("housing", REFUSED, NOON)
     departure()
@@ -192,7 +186,7 @@ def test_a_receiver_that_did_not_deliver_does_not_count_as_having_accepted() -> 
     plan, legs = plan_with_referrals()
     move(plan, legs["reception"], State.NOT_DELIVERED)
     departure = partial(move, plan, legs["travel"], State.IN_PROGRESS)
-    assert conflict_of(departure) == "legs_not_accepted reception"
+    assert conflict_and_steps(departure) == "legs_not_accepted reception"
 
 
 def test_a_receiver_that_is_suspended_does_not_count_as_having_accepted() -> None:
@@ -203,7 +197,7 @@ def test_a_receiver_that_is_suspended_does_not_count_as_having_accepted() -> Non
         partial(plan.update_steps, "for-travel", State.IN_PROGRESS, "", NOON),
         partial(plan.set_step_state, "travel", MET, NOON),
     ):
-        assert conflict_of(departure) == "legs_not_accepted reception"
+        assert conflict_and_steps(departure) == "legs_not_accepted reception"
     legs["reception"].note_standing("ngo", NOON, is_out=True)
     legs["reception"].note_standing("border", NOON, is_out=False)
     assert acting_organizations(plan) == ["travel mission", "reception", "housing"]
@@ -220,7 +214,7 @@ def test_a_reopened_travel_leg_does_not_check_the_later_legs_again() -> None:
 def test_a_receiver_starts_after_the_departure_and_may_complete_before_the_travel_does() -> None:
     plan, legs = plan_with_referrals()
     start = partial(move, plan, legs["reception"], State.IN_PROGRESS)
-    assert conflict_of(start) == "step_waits travel"
+    assert conflict_and_steps(start) == "step_waits travel"
     move(plan, legs["travel"], State.IN_PROGRESS)
     start()
     move(plan, legs["reception"], State.COMPLETED, "fully_met")
@@ -243,7 +237,7 @@ def test_a_person_lost_on_the_way_who_still_arrives_is_received() -> None:
     plan.referrals["again"] = second_travel
     plan.set_step_state("travel", REFERRED, NOON, referral=("again", State.ACCEPTED))
     departure = partial(move, plan, second_travel, State.IN_PROGRESS)
-    assert conflict_of(departure) == "legs_not_accepted housing"
+    assert conflict_and_steps(departure) == "legs_not_accepted housing"
 
 
 def test_each_leg_needs_its_own_consent() -> None:
@@ -251,20 +245,23 @@ def test_each_leg_needs_its_own_consent() -> None:
     reception, housing = legs["reception"], legs["housing"]
     reception.receipt_id = housing.receipt_id
     assert (
-        conflict_of(lambda: plan.check_own_receipt(reception)) == "receipt_of_another_leg housing"
+        conflict_and_steps(lambda: plan.check_own_receipt(reception))
+        == "receipt_of_another_leg housing"
     )
     for states in ((State.SENT, State.CLOSED), (State.DRAFT, State.SENT)):
         reception.state, housing.state = states
         plan.check_own_receipt(reception)
-    referral_without_leg = referral_of("other", State.SENT, receipt_id=housing.receipt_id)
-    plan.check_own_receipt(referral_without_leg)
+    plan.check_own_receipt(referral_of("other", State.SENT, receipt_id=housing.receipt_id))
 
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:
     plan = begun_plan()
     referral = refer_leg(plan, "reception")
     plan.set_step_state("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
-    assert conflict_of(lambda: plan.check_own_receipt(referral)) == "receipt_of_another_leg housing"
+    assert (
+        conflict_and_steps(lambda: plan.check_own_receipt(referral))
+        == "receipt_of_another_leg housing"
+    )
 
 
 @pytest.mark.parametrize("end_state", [state for state in State if state in EXITS])
@@ -348,8 +345,7 @@ def test_a_receiver_sees_its_own_leg_and_its_neighbours() -> None:
     assert [link.country for link in whole_chain(plan, {"shelter": "NI"})] == ["", "", "NI"]
 
     def visible_legs(key: str) -> list[str]:
-        links = leg_with_neighbours(whole_chain(plan, {}), legs[key].id)
-        return [link.step.key for link in links]
+        return [link.step.key for link in leg_with_neighbours(whole_chain(plan, {}), legs[key].id)]
 
     assert {key: visible_legs(key) for key in legs} == {
         "travel": ["travel", "reception"],

@@ -22,6 +22,7 @@ from services.referrals.network.domain.deadline import (
 )
 from services.referrals.network.usecases.policies import PlaceCalendar
 from tests.builders import NOON, violations_of
+from tests.referrals.test_lifecycle import EveryDay
 
 NICARAGUA = PlaceCalendar("NI")
 K, H, M = DeadlineKind, timedelta(hours=1), timedelta(minutes=1)
@@ -243,11 +244,8 @@ def test_a_deadline_that_has_not_begun_is_shortened_from_its_beginning() -> None
     assert (deadline.start_time, deadline.due_time) == (NOON + 100 * H, NOON + 124 * H)
 
 
-class TwoPolicies:
+class TwoPolicies(EveryDay):
     """The calendar of a network whose second policy has longer deadlines than the first."""
-
-    def after_working_days(self, start: datetime, count: int) -> datetime:
-        return start + timedelta(days=count)
 
     def policy(self, version: int = 0) -> Policy:
         longer_spans = {(Urgency.URGENT, K.DECIDE): 96 * H, (Urgency.EMERGENCY, K.DECIDE): 36 * H}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,17 +20,12 @@ from services.referrals.files.store.people import People as Files
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.faults.canary import dump
 from tests.referrals.conftest import ORG, Client, Service, Story, pages, read, update_contact
+from tests.referrals.test_referrals_rpc import declined
 
 ERASED_PERSON = ("FAILED_PRECONDITION", "person_erased")
 NOTHING_TO_CONFIRM = ("FAILED_PRECONDITION", "nothing_to_confirm")
 SECOND_PERSON = ("FAILED_PRECONDITION", "second_person_required")
 WORDS = ("Ximena", "+50581234567", "her sister calls", "she said it on the line")
-
-
-@pytest.fixture
-def manager(service: Service) -> Client:
-    """Returns a second person of the NGO."""
-    return service.as_("ngo", "MANAGER")
 
 
 def propose(client: Client, person_id: str) -> erasures_pb2.Erasure:
@@ -44,8 +39,7 @@ def confirm(client: Client, person_id: str) -> erasures_pb2.Erasure:
 
 
 def get_erasure(client: Client, person_id: str) -> erasures_pb2.Erasure:
-    erasure: erasures_pb2.Erasure = client.GetErasure(person_id=person_id)
-    return erasure
+    return cast(erasures_pb2.Erasure, client.GetErasure(person_id=person_id))
 
 
 def proposed_erasures(client: Client) -> list[str]:
@@ -373,11 +367,6 @@ def withdrawn(story: Story) -> pb.Referral:
     referral: pb.Referral = story.ngo.WithdrawReferral(
         id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
     )
-    return referral
-
-
-def declined(story: Story) -> pb.Referral:
-    referral: pb.Referral = story.decline(story.sent())
     return referral
 
 

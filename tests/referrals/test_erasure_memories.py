@@ -54,12 +54,6 @@ CLOSED = ("UNAVAILABLE", "store_unavailable")
 CHASSIS = Path(chassis.__file__).parent / "migrations"
 
 
-@pytest.fixture
-def manager(service: Service) -> Client:
-    """Returns a second person of the NGO."""
-    return service.as_("ngo", "MANAGER")
-
-
 @dataclass
 class Memories:
     """The places outside the database that remember erasures.
@@ -136,6 +130,15 @@ class Memories:
         self.start().turn()
         for name in self.places:
             self.witness(name).turn()
+
+    def erase_after(self, backup: "Backup", story: Story, manager: Client) -> str:
+        """Makes a backup, and then erases and publishes a person of it; returns her id."""
+        person_id = story.person().id
+        self.start().turn()
+        backup.make()
+        erase(story, manager, person_id)
+        self.publish()
+        return person_id
 
 
 @dataclass
@@ -292,12 +295,8 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
 def test_each_memory_alone_keeps_an_erased_person_erased_after_a_restore(
     memory: str, story: Story, manager: Client, memories: Memories, backup: Backup
 ) -> None:
-    person_id, other_id = story.person().id, story.person(given_name="Abril").id
-    memories.start().turn()
-    backup.make()
-    erase(story, manager, person_id)
-    memories.publish()
-
+    other_id = story.person(given_name="Abril").id
+    person_id = memories.erase_after(backup, story, manager)
     backup.restore()
     if memory != "topic":
         memories.lose_the_broker()
@@ -334,11 +333,7 @@ def test_a_restored_database_stays_closed_until_every_witness_has_answered(
 def test_a_restored_database_stays_closed_while_a_witness_has_records_that_it_cannot_read(
     story: Story, manager: Client, memories: Memories, backup: Backup
 ) -> None:
-    person_id = story.person().id
-    memories.start().turn()
-    backup.make()
-    erase(story, manager, person_id)
-    memories.publish()
+    person_id = memories.erase_after(backup, story, manager)
     memories.change_records(  # as if another key had signed the record
         "UPDATE kept_records SET record = replace(record, 'ce_time', 'ce_timing')"
     )

@@ -1,7 +1,5 @@
 """Plans: a person's way along a pathway; steps change by hand and with their referrals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import datetime, timedelta

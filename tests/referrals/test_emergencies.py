@@ -4,8 +4,6 @@ The tests cover who may declare an emergency, what it opens and for how long, wh
 its review.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -308,7 +306,7 @@ def test_neither_police_nor_keys_nor_members_on_probation_can_declare_an_emergen
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)
-    with shelter_of_the_police(service):
+    with shelter_of_type(service, "LAW_ENFORCEMENT"):
         assert refusal(lambda: declare(nurse, referral)) == MISSING
     with service.member_with_status("shelter", "PROBATION"):
         assert refusal(lambda: declare(nurse, referral)) == (
@@ -316,7 +314,7 @@ def test_neither_police_nor_keys_nor_members_on_probation_can_declare_an_emergen
             "member_on_probation",
         )
     assert declare(nurse, referral).live
-    with shelter_of_the_police(service):
+    with shelter_of_type(service, "LAW_ENFORCEMENT"):
         assert refusal(lambda: open_fields(nurse, referral)) == MISSING, (
             "the member's status and kind are checked again at every read"
         )
@@ -330,10 +328,10 @@ def test_neither_police_nor_keys_nor_members_on_probation_can_declare_an_emergen
 
 
 @contextmanager
-def shelter_of_the_police(service: Service) -> Iterator[None]:
-    """Makes the shelter an organisation of the police until the block ends."""
+def shelter_of_type(service: Service, type_: str) -> Iterator[None]:
+    """Makes the shelter an organisation of this type, such as the police, until the block ends."""
     set_type = "UPDATE members SET type = %s WHERE id = %s"
-    service.as_owner(set_type, "LAW_ENFORCEMENT", ORG["shelter"])
+    service.as_owner(set_type, type_, ORG["shelter"])
     try:
         yield
     finally:

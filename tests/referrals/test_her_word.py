@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,8 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
-from tests.referrals.test_emergencies import shelter_of_the_police
+from tests.referrals.test_emergencies import shelter_of_type
+from tests.referrals.test_overrides import attach
 
 ASSENT_REQUIRED = ("FAILED_PRECONDITION", "assent_required")
 OWN_CONSENT_REQUIRED = ("FAILED_PRECONDITION", "own_consent_required")
@@ -67,8 +68,7 @@ def open_received(story: Story, sent: pb.Referral) -> p.Identity:
 
 
 def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
-    confirmed_receipt: p.Receipt = service.as_("ngo", "MANAGER").ConfirmReceipt(id=receipt.id)
-    return confirmed_receipt
+    return cast(p.Receipt, service.as_("ngo", "MANAGER").ConfirmReceipt(id=receipt.id))
 
 
 # A child's no.
@@ -201,11 +201,6 @@ def consent_by_another(
     return replace(story, ngo=story.rescuer).receipt(person_id, giver=by, **values)
 
 
-def test_b7_consent_by_another_for_an_adult_needs_a_ground(story: Story) -> None:
-    without_ground = partial(consent_by_another, story, story.person().id, giver_ground_code=0)
-    assert wrong_fields(without_ground) == [("receipt.giver_ground_code", "required")]
-
-
 def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     story: Story, service: Service
 ) -> None:
@@ -222,15 +217,18 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     assert open_received(story, send(story, draft, consent)).given_name == "Ximena"
 
 
-def test_b7_consent_by_another_for_an_adult_has_the_limits_of_an_override(story: Story) -> None:
+def test_b7_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of_an_override(
+    story: Story,
+) -> None:
     person = story.person()
-    for values, field in (
-        ({"field_groups": ALL_GROUPS}, "receipt.field_groups"),
-        ({"purposes": ["HOU.EMG", "MED"]}, "receipt.purpose_codes"),
-        ({"until_time": NOON + timedelta(hours=73)}, "receipt.until_time"),
+    for values, violation in (
+        ({"giver_ground_code": 0}, ("receipt.giver_ground_code", "required")),
+        ({"field_groups": ALL_GROUPS}, ("receipt.field_groups", "out_of_range")),
+        ({"purposes": ["HOU.EMG", "MED"]}, ("receipt.purpose_codes", "out_of_range")),
+        ({"until_time": NOON + timedelta(hours=73)}, ("receipt.until_time", "out_of_range")),
     ):
-        wider_consent = partial(consent_by_another, story, person.id, **values)
-        assert wrong_fields(wider_consent) == [(field, "out_of_range")]
+        consent = partial(consent_by_another, story, person.id, **values)
+        assert wrong_fields(consent) == [violation]
     until_time = consent_by_another(story, person.id).until_time.ToDatetime(tzinfo=UTC)
     assert until_time == NOON + timedelta(hours=72)
 
@@ -279,17 +277,13 @@ def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     assert read(story.ngo, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
 
 
-def attach(story: Story, sent: pb.Referral, receipt: p.Receipt) -> None:
-    story.ngo.AttachConsent(id=sent.id, etag=sent.etag, receipt_id=receipt.id)
-
-
 def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_override(
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
     consent = story.receipt(sent.person_id, giver="guardian", assent_code="too_young")
     set_birth_date(story, sent.person_id, "2012-05-01")
-    assert refusal(lambda: attach(story, sent, consent)) == ASSENT_REQUIRED
+    assert refusal(lambda: attach(story, sent, consent.id)) == ASSENT_REQUIRED
 
 
 def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
@@ -300,10 +294,10 @@ def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
         confirm(service, consent_by_another(story, referral.person_id))
         for referral in (draft, sent)
     )
-    with shelter_of_the_police(service):
+    with shelter_of_type(service, "LAW_ENFORCEMENT"):
         for use in (
             partial(send, story, draft, draft_consent),
-            partial(attach, story, sent, sent_consent),
+            partial(attach, story, sent, sent_consent.id),
         ):
             assert refusal(use) == OWN_CONSENT_REQUIRED
 

@@ -6,18 +6,17 @@ never reaches an organisation that may detain the person.
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from chassis.tokens import SYSTEM
 from protos.referrals.v1 import emergencies_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.partners.members.domain.organization import OrganizationType
 from services.referrals.network.domain import codes
-from services.referrals.network.store import members
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import ORG, Client, Service, Story, history, read, send_request
+from tests.referrals.conftest import Client, Service, Story, history, read, send_request
+from tests.referrals.test_emergencies import shelter_of_type
 
 G = people_pb2
 CONFIRM_SPAN, END_SPAN = timedelta(hours=12), timedelta(hours=72)
@@ -36,8 +35,7 @@ def opening(
 
 
 def confirm(client: Client, referral: pb.Referral) -> pb.Referral:
-    confirmed: pb.Referral = client.ConfirmOverride(id=referral.id, etag=referral.etag)
-    return confirmed
+    return cast(pb.Referral, client.ConfirmOverride(id=referral.id, etag=referral.etag))
 
 
 def attach(story: Story, referral: pb.Referral, receipt_id: str) -> pb.Referral:
@@ -86,18 +84,24 @@ def test_an_override_opens_data_only_for_the_need_of_its_referral(story: Story) 
         )
 
 
-def test_an_override_without_a_second_person_ends_after_twelve_hours(
-    story: Story, service: Service
+@pytest.mark.parametrize(
+    ("confirmed", "span", "reason"),
+    [(False, CONFIRM_SPAN, "receipt_unconfirmed"), (True, END_SPAN, "receipt_expired")],
+    ids=["nobody has confirmed it", "a second person has confirmed it"],
+)
+def test_an_override_ends_after_twelve_hours_or_if_confirmed_after_three_days(
+    confirmed: bool, span: timedelta, reason: str, story: Story, service: Service
 ) -> None:
     sent = story.overridden()
-    service.clock.set(NOON + CONFIRM_SPAN - timedelta(seconds=1))
+    latest = confirm(story.coordinator, sent) if confirmed else sent
+    service.clock.set(NOON + span - timedelta(seconds=1))
     assert story.shelter.OpenPerson(opening(sent)).given_name
-    service.clock.set(NOON + CONFIRM_SPAN)
+    service.clock.set(NOON + span)
     assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
         "FAILED_PRECONDITION",
-        "receipt_unconfirmed",
+        reason,
     )
-    assert refusal(lambda: confirm(story.coordinator, sent)) == (
+    assert refusal(lambda: confirm(story.coordinator, latest)) == (
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
@@ -160,18 +164,6 @@ def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story
     )
 
 
-def test_a_confirmed_override_ends_after_three_days(story: Story, service: Service) -> None:
-    sent = story.overridden()
-    confirm(story.coordinator, sent)
-    service.clock.set(NOON + END_SPAN - timedelta(seconds=1))
-    assert story.shelter.OpenPerson(opening(sent)).given_name
-    service.clock.set(NOON + END_SPAN)
-    assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
-        "FAILED_PRECONDITION",
-        "receipt_expired",
-    )
-
-
 def test_the_sender_of_an_override_cannot_be_its_second_person(
     story: Story, service: Service
 ) -> None:
@@ -209,8 +201,7 @@ def test_the_two_deadlines_of_an_override_fire(story: Story, service: Service) -
     }
     assert due_times[pb.CLOCK_KIND_OVERRIDE_CONFIRM] == NOON + CONFIRM_SPAN
     assert due_times[pb.CLOCK_KIND_OVERRIDE_END] == NOON + END_SPAN
-    service.clock.set(NOON + CONFIRM_SPAN)
-    service.scheduler().fire()
+    service.fire_after(CONFIRM_SPAN)
     assert ("clock_breached", pb.CLOCK_KIND_OVERRIDE_CONFIRM) in {
         (event.verb, event.clock) for event in history(story.coordinator, sent.id)
     }
@@ -251,9 +242,7 @@ def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of
     type_: str, story: Story, service: Service
 ) -> None:
     sent = story.overridden()
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", type_)
-    try:
+    with shelter_of_type(service, type_):
         assert refusal(story.overridden) == ("FAILED_PRECONDITION", "receipt_missing")
         # Nor does an override open what was sent to the organisation before its type was known.
         assert refusal(lambda: story.shelter.OpenPerson(opening(sent))) == (
@@ -261,9 +250,6 @@ def test_no_override_reaches_an_organisation_that_may_detain_the_person_or_is_of
             "receipt_missing",
         )
         assert story.shelter.OpenPerson(opening(story.sent())).given_name
-    finally:
-        with service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, "organization", ORG["shelter"], True, "APPROVED", "NGO")
 
 
 def test_an_override_reaches_only_known_kinds_of_member_that_cannot_detain_a_person() -> None:

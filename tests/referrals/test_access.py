@@ -4,13 +4,11 @@ A tampered record opens nothing, and a child never consents alone.
 """
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from prometheus_client import REGISTRY
@@ -32,6 +30,7 @@ from tests.referrals.conftest import (
     open_identity,
     send_request,
 )
+from tests.referrals.test_withdrawal import run_concurrently
 
 G = people_pb2
 NOTE = "she is at the bus station until six"
@@ -293,16 +292,9 @@ def test_a_member_on_probation_sends_at_most_five_referrals_even_concurrently(
     service.as_owner(
         "UPDATE referrals SET send_time = NULL WHERE sender_organization_id = %s", ORG["ngo"]
     )
-
-    def send(request: pb.SendReferralRequest) -> str:
-        try:
-            story.ngo.SendReferral(request)
-        except grpc.RpcError as error:
-            return str(error.details())
-        return "OK"
-
-    with service.member_with_status("ngo", "PROBATION"), ThreadPoolExecutor(12) as pool:
-        answers = Counter(pool.map(send, requests))
+    sends = [partial(story.ngo.SendReferral, request) for request in requests]
+    with service.member_with_status("ngo", "PROBATION"):
+        answers = Counter(run_concurrently(*sends))
     assert answers == {"OK": PROBATION_LIMIT, "referral_limit": 12 - PROBATION_LIMIT}
 
 

@@ -1,8 +1,6 @@
 """Steps of two legs of a journey at the same time."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -19,36 +17,30 @@ from tests.referrals.test_chain_rpc import (
     withdraw,
     withdraw_consent,
 )
-from tests.referrals.test_plans_rpc import outcome
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
+from tests.referrals.test_withdrawal import run_concurrently
 
 
 @pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("end_leg", [not_deliver, withdraw, withdraw_consent])
 def test_a_departure_concurrent_with_the_end_of_a_leg_is_refused_or_the_leg_is_reported(
-    end_leg: Callable[[HandOver], None], story: Story, threads: ThreadPoolExecutor
+    end_leg: Callable[[HandOver], None], story: Story
 ) -> None:
     for _ in range(4):
         hand_over = prepare_hand_over(story)
         for key in LEGS:
             hand_over.send(key)
         hand_over.accept(*LEGS)
-        with story.service.database.transaction(SYSTEM) as tx:
+        with ThreadPoolExecutor(2) as threads, story.service.database.transaction(SYSTEM) as tx:
             lock = "SELECT 1 FROM plans WHERE id = %s FOR UPDATE"
             tx.execute(lock, (hand_over.plan.id,)).fetchone()
-            departure = threads.submit(outcome, partial(hand_over.start, "travel"))
-            end = threads.submit(outcome, partial(end_leg, hand_over))
+            departure = threads.submit(run_concurrently, partial(hand_over.start, "travel"))
+            end = threads.submit(run_concurrently, partial(end_leg, hand_over))
             # both transactions have written their own rows and wait for the plan's lock
             while waiting_transactions(tx) < 2:
                 assert {departure.done(), end.done()} == {False}
-        assert departure.result() in ("done", "legs_not_accepted")
-        assert end.result() == "done"
-        assert ("leg_lost" in hand_over.verbs("housing")) == (departure.result() == "done")
+        assert departure.result() in (["OK"], ["legs_not_accepted"])
+        assert end.result() == ["OK"]
+        assert ("leg_lost" in hand_over.verbs("housing")) == (departure.result() == ["OK"])
 
 
 def waiting_transactions(tx: Transaction) -> int:
@@ -58,9 +50,7 @@ def waiting_transactions(tx: Transaction) -> int:
     return int(row["n"])
 
 
-def test_only_one_of_two_legs_sent_concurrently_on_one_consent_is_accepted(
-    story: Story, threads: ThreadPoolExecutor
-) -> None:
+def test_only_one_of_two_legs_sent_concurrently_on_one_consent_is_accepted(story: Story) -> None:
     for _ in range(4):
         hand_over = prepare_hand_over(story)
         shared_receipt = story.receipt(
@@ -70,7 +60,5 @@ def test_only_one_of_two_legs_sent_concurrently_on_one_consent_is_accepted(
             send_request(hand_over.draft(key, service_id=SERVICE["shelter_bed"]), shared_receipt.id)
             for key in ("reception", "housing")
         ]
-        outcomes = threads.map(
-            lambda request: outcome(lambda: story.ngo.SendReferral(request)), requests
-        )
-        assert sorted(outcomes) == ["done", "receipt_of_another_leg"]
+        outcomes = run_concurrently(*(partial(story.ngo.SendReferral, r) for r in requests))
+        assert sorted(outcomes) == ["OK", "receipt_of_another_leg"]

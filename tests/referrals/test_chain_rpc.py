@@ -4,8 +4,6 @@ The tests cover who sees which leg, the conditions of the departure, consents, a
 lost while the person is on her way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -287,8 +285,7 @@ def test_only_the_sender_sees_the_receiver_of_a_draft_leg(story: Story) -> None:
     hand_over.draft("reception")
     for client in (None, story.coordinator):
         assert_nobody_is_asked(hand_over.visible_legs("travel", client)["reception"])
-    leg = hand_over.visible_legs("travel", story.ngo)["reception"]
-    assert leg.organization_id == ORG["border"]
+    assert hand_over.visible_legs("travel", story.ngo)["reception"].organization_id == ORG["border"]
 
 
 def assert_nobody_is_asked(leg: r.Leg) -> None:

@@ -3,15 +3,12 @@
 The trail is counted, across rpcs and processes, and an opening over the limit is recorded.
 """
 
-from __future__ import annotations
-
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -23,6 +20,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.openings import HOUR, MAX_PER_HOUR, waiting_time
 from tests.builders import NOON, NOT_FOUND, refusal, refusal_with_delay
 from tests.referrals.conftest import ORG, Client, Service, Story, open_identity
+from tests.referrals.test_withdrawal import run_concurrently
 
 QUOTA_EXCEEDED = ("RESOURCE_EXHAUSTED", "opening_quota")
 MAX_OPENINGS = 3
@@ -47,8 +45,7 @@ def open_person(client: Client, person_id: str) -> people_pb2.Identity:
     request = people_pb2.OpenPersonRequest(
         id=person_id, purpose_code="HOU.EMG", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
-    identity: people_pb2.Identity = client.OpenPerson(request)
-    return identity
+    return cast(people_pb2.Identity, client.OpenPerson(request))
 
 
 def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
@@ -186,15 +183,11 @@ def test_notes_of_contacts_count_towards_the_quota_and_a_known_person_counts_onc
 def test_concurrent_openings_do_not_exceed_the_quota(story: Story, service: Service) -> None:
     """Before a fix, 96 openings in a second were allowed."""
     worker, people = somebody(service), [story.person().id for _ in range(16)]
-
-    def attempt(person: str) -> bool:
-        try:
-            return bool(open_person(worker, person).given_name)
-        except grpc.RpcError as error:
-            return error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, people)) == MAX_OPENINGS
+    attempts = [partial(open_person, worker, person) for person in people]
+    assert Counter(run_concurrently(*attempts)) == {
+        "OK": MAX_OPENINGS,
+        QUOTA_EXCEEDED[1]: len(people) - MAX_OPENINGS,
+    }
 
 
 def test_an_opening_refused_for_another_reason_does_not_count_towards_the_quota(

@@ -4,12 +4,9 @@ The tests cover the callers that see a plan, refusals, the referrals of its step
 plan when the person withdraws her consent.
 """
 
-from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -21,7 +18,9 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import refusal_of
 from services.referrals.plans.usecases.pathways import SHIPPED
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import ORG, Client, Service, Story, send_request
+from tests.referrals.conftest import ORG, Client, Service, Story
+from tests.referrals.test_contacts import completed
+from tests.referrals.test_withdrawal import run_concurrently
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
 DAY = timedelta(days=1)
@@ -44,13 +43,11 @@ def update(client: Client, plan: pb.Plan, key: str, state: Any, **values: Any) -
 
 
 def close(client: Client, plan: pb.Plan, reason: Any = pb.PLAN_CLOSE_REASON_FULFILLED) -> pb.Plan:
-    closed: pb.Plan = client.ClosePlan(id=plan.id, etag=plan.etag, reason_code=reason)
-    return closed
+    return cast(pb.Plan, client.ClosePlan(id=plan.id, etag=plan.etag, reason_code=reason))
 
 
 def current_plan(story: Story, plan: pb.Plan) -> pb.Plan:
-    stored: pb.Plan = story.ngo.GetPlan(id=plan.id)
-    return stored
+    return cast(pb.Plan, story.ngo.GetPlan(id=plan.id))
 
 
 def step_of(plan: pb.Plan, key: str) -> pb.PlanStep:
@@ -71,18 +68,6 @@ def refer_to_shelter(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
     plan = update(story.ngo, plan, "safety_plan", MET)
     referral = story.sent(person=person(plan))
     return update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id), referral
-
-
-def complete_help(story: Story, referral: r.Referral) -> r.Referral:
-    """Accepts, begins and completes the help that a referral asks for."""
-    accepted, now = story.accept(referral), story.service.clock.now()
-    started = story.shelter.StartReferral(
-        id=referral.id, etag=accepted.etag, first_contact_time=now
-    )
-    completed: r.Referral = story.shelter.CompleteReferral(
-        id=referral.id, etag=started.etag, outcome_code=r.OUTCOME_FULLY_MET
-    )
-    return completed
 
 
 def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_wait_for(
@@ -199,14 +184,14 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
 
 def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
     plan, referral = refer_to_shelter(story, begun(story))
-    completed = complete_help(story, referral)
+    completed_referral = completed(story, referral)
     met_plan = current_plan(story, plan)
     step = step_of(met_plan, "shelter")
     assert (step.state, step.referral_id) == (MET, referral.id)
     assert met_plan.etag != plan.etag
     assert step_of(met_plan, "first_aid").waits_for_keys == []
     reopened = story.ngo.CloseReferral(
-        id=referral.id, etag=completed.etag, help_came_code=r.HELP_CAME_NO
+        id=referral.id, etag=completed_referral.etag, help_came_code=r.HELP_CAME_NO
     )
     assert state_of(story, plan) == REFERRED
     story.shelter.CompleteReferral(
@@ -222,13 +207,12 @@ def test_a_decline_reopens_a_step_and_a_referral_sent_in_its_place_stands_for_th
     story.decline(referral)
     assert state_of(story, plan) == OPEN
     other_draft = story.draft(person(plan), based_on_id=referral.id, need_code="RET.REC")
-    receipt = story.receipt(plan.person_id, purposes=["RET"])
-    story.ngo.SendReferral(send_request(other_draft, receipt.id))
+    story.send(other_draft, purposes=["RET"])
     assert state_of(story, plan) == OPEN, "a referral for another need does not stand for the step"
     following = story.sent(person=person(plan), based_on_id=referral.id)
     step = step_of(current_plan(story, plan), "shelter")
     assert (step.state, step.referral_id) == (REFERRED, following.id)
-    complete_help(story, following)
+    completed(story, following)
     assert state_of(story, plan) == MET
 
 
@@ -246,7 +230,7 @@ def test_a_step_that_was_settled_or_referred_again_keeps_its_state_when_another_
 def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
     plan = update(story.ngo, begun(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))
-    complete_help(story, referral)
+    completed(story, referral)
     update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id)
     assert state_of(story, plan) == MET
 
@@ -265,39 +249,21 @@ def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
 
 def test_only_one_of_several_concurrent_changes_of_a_plan_succeeds(story: Story) -> None:
     person = story.person()
-
-    def begin(_: int) -> str:
-        return outcome(lambda: begun(story, person=person))
-
-    def settle(number: int) -> str:
-        state = MET if number % 2 else pb.PLAN_STEP_STATE_REFUSED_BY_PERSON
-        return outcome(lambda: update(story.ngo, plan, "safety_plan", state))
-
-    with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(begin, range(4))) == ["done", *["plan_exists"] * 3]
-        plan = story.ngo.ListPlans(person_id=person.id).plans[0]
-        assert sorted(threads.map(settle, range(4))) == ["done", *["stale_etag"] * 3]
-
-
-def outcome(act: Any) -> str:
-    try:
-        act()
-    except grpc.RpcError as error:
-        return str(error.details())
-    return "done"
+    begin = partial(begun, story, person=person)
+    assert sorted(run_concurrently(*[begin] * 4)) == ["OK", *["plan_exists"] * 3]
+    plan = story.ngo.ListPlans(person_id=person.id).plans[0]
+    settle = partial(update, story.ngo, plan, "safety_plan")
+    states = (MET, pb.PLAN_STEP_STATE_REFUSED_BY_PERSON) * 2
+    settlings = [partial(settle, state) for state in states]
+    assert sorted(run_concurrently(*settlings)) == ["OK", *["stale_etag"] * 3]
 
 
 def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(story: Story) -> None:
     for _ in range(5):
         plan = update(story.ngo, begun(story), "safety_plan", MET)
         referral = story.sent(person=person(plan))
-        with ThreadPoolExecutor(2) as threads:
-            link_future = threads.submit(
-                update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id
-            )
-            help_future = threads.submit(complete_help, story, referral)
-            link_future.result()
-            help_future.result()
+        link = partial(update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id)
+        assert run_concurrently(link, partial(completed, story, referral)) == ["OK", "OK"]
         assert state_of(story, plan) == MET
 
 
@@ -421,8 +387,7 @@ def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
     person = operator.CreatePerson(contact_id=created.contact.id)
     plan = operator.CreatePlan(person_id=person.id, pathway_id="child")
     service.public().WithdrawConsentByReference(reference=created.reference, pin=created.pin)
-    ended_plan = operator.GetPlan(id=plan.id)
-    assert ended_plan.close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
+    assert operator.GetPlan(id=plan.id).close_reason_code == pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A person may have the data of her file corrected, even those that are not sealed."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -33,8 +33,7 @@ CORRECT = pb.CoarsePerson(
 
 
 def stored(client: Client, person_id: str) -> people_pb2.Person:
-    person: people_pb2.Person = client.GetPerson(id=person_id, outline_only=True)
-    return person
+    return cast(people_pb2.Person, client.GetPerson(id=person_id, outline_only=True))
 
 
 def test_every_unsealed_field_of_a_file_can_be_corrected_and_cleared(story: Story) -> None:
@@ -150,8 +149,7 @@ def test_only_with_a_birth_date_does_an_age_band_change_from_or_to_a_childs(
         request = correction(
             stored(story.ngo, person.id), coarse=pb.CoarsePerson(age_band=band, country="NI")
         )
-        corrected: people_pb2.Person = story.ngo.UpdatePerson(request)
-        return corrected
+        return cast(people_pb2.Person, story.ngo.UpdatePerson(request))
 
     person = person_of_unknown_age(story)
     assert with_band(known).coarse.age_band == known
@@ -191,8 +189,7 @@ def test_only_the_files_organisation_corrects_it_and_only_with_the_current_etag(
     story: Story,
 ) -> None:
     sent = story.sent()
-    person = stored(story.ngo, sent.person_id)
-    request = correction(person, coarse=CORRECT)
+    request = correction(stored(story.ngo, sent.person_id), coarse=CORRECT)
     assert refusal(lambda: story.shelter.UpdatePerson(request)) == NOT_FOUND
     story.ngo.UpdatePerson(request)
     assert refusal(lambda: story.ngo.UpdatePerson(request)) == ("ABORTED", "stale_etag")
@@ -243,8 +240,7 @@ def test_a_referral_is_sent_with_the_data_of_the_file_as_they_are_then(story: St
     person = story.person()
     draft = story.draft(person=person)
     story.ngo.UpdatePerson(correction(person, coarse=CORRECT))
-    receipt = story.receipt(person.id)
-    sent = story.ngo.SendReferral(id=draft.id, etag=draft.etag, receipt_id=receipt.id)
+    sent = story.send(draft)
     assert sent.person == read(story.shelter, sent.id).person == CORRECT
 
 

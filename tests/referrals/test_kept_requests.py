@@ -1,11 +1,15 @@
 """Requests stored to answer repeats: the service's own key opens nothing in them."""
 
+from datetime import timedelta
+
 import pytest
 
 from chassis import idempotency
+from chassis.clock import SystemClock
 from chassis.errors import Reused
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
+from chassis.sweeper import REQUEST_LIFETIME, Sweeper
 from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
@@ -32,8 +36,7 @@ def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_
         note="she said it on the line",
     )
     request = contacts_pb2.CreateContactRequest(contact=contact, pin="4821", request_id=request_id)
-    first_answer = operator.CreateContact(request)
-    assert operator.CreateContact(request).reference == first_answer.reference
+    assert operator.CreateContact(request).reference == operator.CreateContact(request).reference
     [row, *_] = service.rows(
         "SELECT * FROM requests WHERE caller_id = %s ORDER BY time DESC", operator.caller.id
     )
@@ -86,3 +89,23 @@ def test_requests_stored_by_the_previous_version_are_still_answered(
 
 def test_the_same_request_id_from_two_callers_means_two_requests() -> None:
     assert idempotency.stored_id("a", "1") != idempotency.stored_id("b", "1")
+
+
+# Stored answers are deleted after a while, because a first answer may hold a PIN.
+
+
+def stored_answers(service: Service) -> int:
+    return len(service.rows("SELECT FROM requests"))
+
+
+def test_stored_answers_are_deleted_after_a_day_and_not_before(
+    story: Story, service: Service
+) -> None:
+    story.contact()
+    before = stored_answers(service)
+    assert before > 0
+    moment = SystemClock().now()  # the database stamps requests by its own clock
+    for age, count in ((timedelta(), before), (REQUEST_LIFETIME + timedelta(minutes=1), 0)):
+        service.clock.set(moment + age)
+        Sweeper(service.database, service.clock).sweep()
+        assert stored_answers(service) == count

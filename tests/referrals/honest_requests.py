@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -290,8 +290,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     def enquiry(story: Story) -> e.Enquiry:
         for table in ("enquiry_offers", "enquiries"):  # at most twenty enquiries may be open
             story.service.as_owner(f"DELETE FROM {table}")
-        new_enquiry: e.Enquiry = story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to)
-        return new_enquiry
+        return cast(e.Enquiry, story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to))
 
     def preview(story: Story) -> tuple[Client, Any]:
         """Returns a new caller each time, because a caller may make only sixty previews."""

@@ -4,8 +4,6 @@ The band changes when the birthday begins in the person's local time, without an
 no row holds the date.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -35,7 +33,9 @@ def girl_of_seventeen(story: Story, **values: str) -> p.Person:
     return story.person(birth_date="2008-03-05", **values)
 
 
-def note_all_ages(service: Service) -> int:
+def note_all_ages(service: Service, now: datetime | None = None) -> int:
+    """Notes the ages of all files at this time, or at present; returns the number of changes."""
+    service.clock.set(now or service.clock.now())
     change_count = 0
     while batch := service.made.ages.note():
         change_count += batch
@@ -74,8 +74,7 @@ def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
 
     def file_at(now: datetime) -> tuple[pb.AgeBand.ValueType, int]:
         """Returns her age band at a time, and the number of recorded changes."""
-        service.clock.set(now)
-        note_all_ages(service)
+        note_all_ages(service, now)
         return band_of(story, girl.id), recorded_changes(service, girl.id)
 
     # in UTC, her birthday has already begun
@@ -92,8 +91,7 @@ def test_b8_when_a_girl_comes_of_age_her_file_has_a_new_version_and_a_guardians_
     receipt = story.receipt(girl.id, giver="guardian", assent_code="given")
     request = p.GetReceiptRequest(id=receipt.id)
     assert story.ngo.GetReceipt(request).live
-    service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
-    note_all_ages(service)
+    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
     assert not story.ngo.GetReceipt(request).live
     assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
 
@@ -107,11 +105,9 @@ def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
             id=girl.id, etag=girl.etag, identity=p.Identity(birth_date="2008-09-05")
         )
     )
-    service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
-    note_all_ages(service)
+    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
-    service.clock.set(datetime(2026, 9, 5, 6, tzinfo=UTC))
-    note_all_ages(service)
+    note_all_ages(service, datetime(2026, 9, 5, 6, tzinfo=UTC))
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -140,8 +136,7 @@ def test_b8_a_file_from_before_the_migration_gets_its_day_in_the_background(
     girl = girl_of_seventeen(story)
     prepare_file_from_before_the_migration(service, girl.id, EIGHTEEN - timedelta(days=1))
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
-    service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
-    note_all_ages(service)
+    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -161,8 +156,7 @@ def test_b8_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_file
         "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
         broken_file.id,
     )
-    service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
-    note_all_ages(service)
+    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
     assert (band_of(story, girl.id), band_of(story, broken_file.id)) == (
         pb.AGE_BAND_18_TO_24,
         pb.AGE_BAND_12_TO_17,

@@ -3,8 +3,6 @@
 An exception needs the sender's acknowledgement that it knows the age.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 
@@ -121,24 +119,3 @@ def test_a_childs_plan_moves_to_a_version_for_adults_only_after_an_acknowledgeme
             "detail_codes": [f"plan:{plans[0].id}", "acknowledged:age_not_taken"],
         }
     ]
-
-
-@pytest.mark.parametrize(
-    ("minimum", "maximum", "band", "takes"),
-    [
-        (18, None, "12-17", False),
-        (18, None, "18-24", True),
-        (16, None, "12-17", True),  # some ages of the band are accepted
-        (None, 17, "18-24", False),
-        (None, 11, "12-17", False),
-        (12, 17, "0-11", False),
-        (60, None, "25-59", False),
-        (18, 25, "60+", False),
-        (18, None, "", True),  # the age is unknown
-        (None, None, "0-11", True),
-    ],
-)
-def test_a_service_accepts_an_age_band_if_it_accepts_any_age_of_the_band(
-    minimum: int | None, maximum: int | None, band: str, takes: bool
-) -> None:
-    assert Ages(minimum, maximum).takes(band) is takes

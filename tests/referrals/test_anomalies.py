@@ -1,7 +1,5 @@
 """Unusual accesses are found in the trail, reported once, and reviewed by an auditor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -225,8 +223,7 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         speaker_code=contacts_pb2.SPEAKER_PERSON,
         note="x",
     )
-    new_contact = operator.CreateContact(contact=contact, pin="4821").contact
-    operator.GetContact(id=new_contact.id)
+    operator.GetContact(id=operator.CreateContact(contact=contact, pin="4821").contact.id)
     for client in (worker, key):
         open_person(client, person.id)
     assert anomalies_of(service, worker) == [("at_night", 1)]

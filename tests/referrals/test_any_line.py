@@ -3,10 +3,9 @@
 Her notes reach the lines that she called, and nobody else.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -59,8 +58,7 @@ def add_note(story: Story, call: c.CreateContactResponse, note: str) -> c.Refere
 
 
 def read_contact(client: Client, contact: c.Contact) -> c.Contact:
-    current: c.Contact = client.GetContact(id=contact.id)
-    return current
+    return cast(c.Contact, client.GetContact(id=contact.id))
 
 
 def later_notes(client: Client, contact: c.Contact) -> list[str]:
@@ -126,9 +124,8 @@ def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story
 def test_a_callers_note_reaches_the_lines_that_she_called_and_reopens_their_contacts(
     story: Story, service: Service
 ) -> None:
-    call, hotline = story.contact(), operator_of(story)
+    call, _, hotline = referred_caller(story)
     second_call = call_again(story, call)
-    referral_for(story, call)
     assert read_contact(hotline, call.contact).outcome_code == c.CONTACT_OUTCOME_REFERRED
     add_note(story, call, "he took the passport")
     for client, contact in (
@@ -262,7 +259,7 @@ def test_a_contact_can_be_read_however_many_notes_were_added(
     assert later_notes(operator_of(story), call.contact) == ["note 1", "note 2"]
 
 
-def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
+def test_an_empty_note_and_a_wrong_pin_write_nothing_and_a_repeated_request_writes_once(
     story: Story, service: Service
 ) -> None:
     call = story.contact()
@@ -270,12 +267,6 @@ def test_an_empty_note_is_refused_and_a_wrong_pin_writes_nothing(
     guess = {**credentials(call), "pin": "0000", "note": "call me at this number"}
     assert refusal(partial(service.public().AddNoteByReference, **guess)) == WRONG
     assert later_notes(operator_of(story), call.contact) == []
-
-
-def test_a_note_sent_twice_with_the_same_request_id_is_stored_once(
-    story: Story, service: Service
-) -> None:
-    call = story.contact()
     request = {**credentials(call), "note": "once", "request_id": story.request_id()}
     for _ in range(2):
         service.public().AddNoteByReference(**request)
@@ -294,8 +285,8 @@ def withdraw(story: Story, call: c.CreateContactResponse, key: str) -> c.Referen
 
 
 def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story) -> None:
-    call = story.contact()
-    (first, operator), (second, _) = referral_for(story, call), referral_for(story, call)
+    call, first, operator = referred_caller(story)
+    second, _ = referral_for(story, call)
     items_before = items(story, call)
     assert [item.may_withdraw for item in items_before] == [True, True]
     status = withdraw(story, call, items_before[0].key)
@@ -316,8 +307,8 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
 
 
 def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(story: Story) -> None:
-    call = story.contact()
-    (first, operator), (_other, _) = referral_for(story, call), referral_for(story, call)
+    call, first, operator = referred_caller(story)
+    referral_for(story, call)
     second = referral_beside(story, first, operator)
     key = story.service.made.contacts._book.item_key(call.contact.id, second.id)
     status = withdraw(story, call, key)
@@ -339,9 +330,7 @@ def test_a_completed_request_cannot_be_withdrawn(story: Story) -> None:
 
 
 def test_a_caller_cannot_withdraw_another_callers_request(story: Story) -> None:
-    call, other_call = story.contact(), story.contact()
-    referral_for(story, call)
-    referral_for(story, other_call)
+    (call, _, _), (other_call, _, _) = referred_caller(story), referred_caller(story)
     for key in (items(story, other_call)[0].key, "0" * 12):
         assert refusal(partial(withdraw, story, call, key)) == NOT_FOUND
     assert [item.may_withdraw for item in items(story, other_call)] == [True]

@@ -4,8 +4,6 @@ The referral states when and how she arrives, with whom, and how she can be reco
 reads this first.
 """
 
-from __future__ import annotations
-
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOT_FOUND, refusal, wrong_fields

@@ -3,8 +3,6 @@
 A lower urgency needs a coded reason.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
@@ -71,8 +69,7 @@ def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason
     rerouted = line.coordinator.RerouteReferral(
         id=first.id, etag=first.etag, service_id=SERVICE["clinic_visit"], note="no answer"
     )
-    following_id = read(line.operator, rerouted.id).following_id
-    assert read(line.operator, following_id).urgency == urgency
+    assert read(line.operator, read(line.operator, rerouted.id).following_id).urgency == urgency
     draft = line.operator.CreateReferral(
         person_id=first.person_id,
         contact_id=contact.id,

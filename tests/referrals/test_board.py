@@ -10,7 +10,7 @@ from typing import Any
 
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import wrong_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Story, pages, send_request
+from tests.referrals.conftest import ORG, SERVICE, Client, Story, pages
 from tests.referrals.test_referrals_rpc import declined, shown
 
 MOST_URGENT_FIRST = [
@@ -148,8 +148,7 @@ def test_the_response_time_is_the_median_until_the_receivers_first_step(story: S
     unanswered_referral = story.sent()
     assert response_times(story) == {ORG["shelter"]: (4, 3, 20 * 60)}
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
-    receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    story.ngo.SendReferral(send_request(draft, receipt.id))
+    story.send(draft, recipient=ORG["clinic"], purposes=["MED"])
     assert list(response_times(story).items())[1:] == [(ORG["clinic"], (1, 0, 0))], (
         "an organisation without an answer comes last"
     )

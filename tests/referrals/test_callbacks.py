@@ -4,8 +4,6 @@ A call is made at a time that is safe for the person, has a deadline, and never 
 safe-contact plan.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -52,8 +50,7 @@ def file_of(
         safe_contact=people_pb2.SafeContact(channel_code=channel) if channel else None,
         request_id=story.request_id(),
     )
-    contact = read_contact(operator, new_contact.contact)
-    update_contact(operator, contact, person_id=person.id)
+    update_contact(operator, read_contact(operator, new_contact.contact), person_id=person.id)
     return person
 
 
@@ -200,23 +197,30 @@ def test_a_time_agreed_in_a_second_contact_replaces_the_time_agreed_in_the_first
     new_contact = story.contact()
     callback_before = arrange_call(story, new_contact.contact.id)
     second_contact = call_again(story, new_contact, "hotline")
-    moved_callback = arrange_call(story, second_contact.contact.id, NIGHT)
-    assert moved_callback.id == callback_before.id
+    assert arrange_call(story, second_contact.contact.id, NIGHT).id == callback_before.id
     (callback,) = owed_calls(story, new_contact)
     assert callback.clocks[0].start_time.ToDatetime() == datetime(2026, 3, 6, 2)
     assert not owed_calls(story, second_contact), "she is called once"
 
 
-def test_a_time_agreed_at_another_line_replaces_the_time_of_the_first_line(story: Story) -> None:
+def test_a_time_agreed_at_one_line_or_asked_for_by_the_person_replaces_the_times_of_all_lines(
+    story: Story,
+) -> None:
     new_contact = story.contact()
     arrange_call(story, new_contact.contact.id)
     second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
+
+    def start_times() -> list[Any]:
+        calls = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
+        return [callback.clocks[0].start_time for callback in calls]
+
     agreed = arrange_call(story, second_contact.contact.id, NIGHT, clinic)
     assert agreed.contact_id == second_contact.contact.id
-    callbacks = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
-    assert [callback.clocks[0].start_time for callback in callbacks] == [
-        agreed.clocks[0].start_time
-    ] * 2
+    assert start_times() == [agreed.clocks[0].start_time] * 2
+    file_of(story, new_contact, PHONE)
+    status = ask_for_call(story, new_contact)
+    assert start_times() == [status.call_from_time] * 2
+    assert status.call_from_time != agreed.clocks[0].start_time
 
 
 def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
@@ -229,17 +233,6 @@ def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(sto
         ]
         assert run_concurrently(*agree) == ["OK", "OK"]
         assert len([*owed_calls(story, new_contact), *owed_calls(story, second_contact)]) == 1
-
-
-def test_a_time_that_the_person_asks_for_replaces_the_times_of_all_lines(story: Story) -> None:
-    new_contact = story.contact()
-    file_of(story, new_contact, PHONE)
-    arrange_call(story, new_contact.contact.id)
-    second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
-    arrange_call(story, second_contact.contact.id, operator=clinic)
-    status = ask_for_call(story, new_contact, hour=NIGHT)
-    callbacks = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
-    assert [callback.clocks[0].start_time for callback in callbacks] == [status.call_from_time] * 2
 
 
 def test_a_line_that_is_suspended_promises_no_call(story: Story, service: Service) -> None:
@@ -481,8 +474,7 @@ def test_settling_a_settled_call_is_refused_as_settled_although_its_etag_is_stal
     callback = arrange_call(story, story.contact().contact.id)
     settle(story, callback, c.CALLBACK_OUTCOME_REACHED)
     outcomes = (c.CALLBACK_OUTCOME_REACHED, c.CALLBACK_OUTCOME_AGAIN, c.CALLBACK_OUTCOME_GIVEN_UP)
-    for outcome in outcomes:
-        assert refusal(partial(settle, story, callback, outcome)) == SETTLED
+    assert {refusal(partial(settle, story, callback, outcome)) for outcome in outcomes} == {SETTLED}
 
 
 def test_withdrawing_everything_also_ends_the_calls_under_another_reference(story: Story) -> None:

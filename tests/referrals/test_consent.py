@@ -273,8 +273,7 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
 def test_a_consent_is_not_listed_for_another_persons_referral(story: Story) -> None:
     draft = story.draft()
     story.receipt(draft.person_id)
-    other_person = story.person()
-    listing = partial(story.ngo.ListReceipts, person_id=other_person.id, referral_id=draft.id)
+    listing = partial(story.ngo.ListReceipts, person_id=story.person().id, referral_id=draft.id)
     assert refusal(listing) == NOT_FOUND
 
 

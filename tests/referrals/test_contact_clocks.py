@@ -3,8 +3,6 @@
 No waiting caller is forgotten between two shifts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
@@ -20,9 +18,10 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from tests.builders import NOON, NOTHING_UNSAFE, wrong_fields
-from tests.referrals.conftest import Client, Service, Story, read, send_request, update_contact
+from tests.referrals.conftest import Client, Service, Story, read, update_contact
 from tests.referrals.test_contact_queue import CALM_ANSWERS
 from tests.referrals.test_lifecycle import DAYS
+from tests.referrals.test_people import withdraw_consent
 
 M, H = timedelta(minutes=1), timedelta(hours=1)
 HEALTH_DEADLINES = {
@@ -238,10 +237,6 @@ def test_only_the_hour_of_an_assault_is_stored_and_coordinators_do_not_see_it(st
     assert (referral.HasField("assault_time"), health_deadlines(referral)) == (False, {})
 
 
-def withdraw_consent(story: Story, sent: pb.Referral) -> None:
-    story.ngo.WithdrawReceipt(id=sent.receipt_id)
-
-
 @pytest.mark.parametrize("end", [Story.decline, withdraw_consent])
 def test_a_receiver_sees_when_an_assault_was_only_while_the_referral_is_live(
     story: Story, end: Callable[[Story, pb.Referral], Any]
@@ -286,8 +281,7 @@ def test_health_deadlines_notify_nobody_and_end_with_the_first_contact(
     story: Story, service: Service
 ) -> None:
     sent = send_after_assault(story, 2)
-    service.clock.advance(71 * H)
-    service.scheduler().fire()
+    service.fire_after(71 * H)
     rows = service.rows("SELECT clock FROM referral_events WHERE referral_id = %s", sent.id)
     assert {row["clock"] for row in rows} <= {"", "draft", "acknowledge", "decide", "replace"}
     service.clock.set(NOON)
@@ -314,7 +308,7 @@ def test_the_assault_time_passes_from_a_contact_to_its_referral_and_the_followin
     assert contact.assault_time.ToDatetime(tzinfo=UTC) == NOON - 10 * H
     draft = line.draft(contact_id=contact.id, urgency=pb.URGENCY_UNSPECIFIED)
     assert (draft.urgency, draft.assault_time) == (pb.URGENCY_EMERGENCY, contact.assault_time)
-    sent = line.operator.SendReferral(send_request(draft, line.receipt(draft.person_id).id))
+    sent = line.send(draft)
     declined_referral = line.decline(sent)
     assert set(health_deadlines(read(line.operator, sent.id))) == {"hiv", "pregnancy"}, (
         "the deadlines do not stop while another service is asked"

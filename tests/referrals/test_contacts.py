@@ -66,10 +66,8 @@ def referral_for(
         service_id=SERVICE["shelter_bed"],
         request_id=story.request_id(),
     )
-    receipt = replace(story, ngo=operator).receipt(
-        person.id, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
-    )
-    return operator.SendReferral(send_request(draft, receipt.id, arrival=ARRIVAL)), operator
+    line = replace(story, ngo=operator)
+    return line.send(draft, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]), operator
 
 
 def referred_caller(story: Story) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
@@ -251,8 +249,8 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
     story: Story,
     service: Service,
 ) -> None:
-    call, public = story.contact(), service.public()
-    sent, operator = referral_for(story, call)
+    call, sent, operator = referred_caller(story)
+    public = service.public()
     completed_referral = completed(story, sent, outcome)
     assert items_of(status(public, call), "status_code", "may_confirm") == [(expected, True)]
     if by_herself:
@@ -379,8 +377,8 @@ def test_a_caller_confirms_that_help_came_or_reopens_her_referral(
 def test_a_caller_also_confirms_the_help_of_a_referral_without_a_contact(
     story: Story, service: Service
 ) -> None:
-    call, public = story.contact(), service.public()
-    first, operator = referral_for(story, call)
+    call, first, operator = referred_caller(story)
+    public = service.public()
     second = referral_beside(story, first, operator)
     completed(story, second)
     assert sorted(items_of(status(public, call), "may_confirm")) == [(False,), (True,)]

@@ -1,7 +1,5 @@
 """Lists and counts agree with a plain scan of all rows, for many filters and random rows."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections import Counter

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -260,8 +260,7 @@ def test_a_contact_with_a_changed_note_is_served_without_that_note(
     story: Story, service: Service
 ) -> None:
     counts_before = unreadable_counts("contacts", "contact_notes")
-    call = damaged_contact(story, service)
-    contact = story.operator.GetContact(id=call.contact.id)
+    contact = story.operator.GetContact(id=damaged_contact(story, service).contact.id)
     assert (contact.note, contact.note_withheld, contact.kind_code) == (
         "",
         True,
@@ -280,8 +279,7 @@ def test_a_caller_is_found_by_her_reference_even_if_a_note_was_changed(
     call = damaged_contact(story, service)
     status = service.public().GetReferenceStatus(**credentials(call))
     assert status.contact_time_band == c.TIME_BAND_TODAY
-    contact = story.operator.GetContactByReference(**credentials(call))
-    assert contact.id == call.contact.id
+    assert story.operator.GetContactByReference(**credentials(call)).id == call.contact.id
 
 
 def test_saving_a_form_without_the_unreadable_note_leaves_the_note_unchanged(
@@ -326,8 +324,7 @@ def test_doctor_reports_that_a_restored_database_needs_keys_that_are_not_there(
             timeout=60,
             check=False,
         )
-        is_well: bool = json.loads(process.stdout)["keys of all sealed rows"]
-        return is_well
+        return cast(bool, json.loads(process.stdout)["keys of all sealed rows"])
 
     service.as_owner("DELETE FROM sealing_checks WHERE number > 0")
     assert KeyCheck(service.database, key_folder.keyring(folder, "referrals")).turn() == ""

@@ -24,7 +24,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_delay
 from tests.parts.local_stack import until
 from tests.referrals.conftest import Service, Story, credentials, read
-from tests.referrals.test_contacts import referral_for
+from tests.referrals.test_contacts import referred_caller
 from tests.rights_table import services_of
 
 RPCS = [
@@ -122,8 +122,7 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
     story: Story, service: Service
 ) -> None:
     for _ in range(2):
-        call = story.contact()
-        sent, operator = referral_for(story, call)
+        call, sent, operator = referred_caller(story)
         for _ in range(2):  # each caller sends the request twice, and it takes effect once
             answer = service.public().WithdrawConsentByReference(
                 **credentials(call), request_id="1"
@@ -135,8 +134,7 @@ def test_two_anonymous_callers_with_the_same_request_id_do_not_collide(
 def test_an_anonymous_caller_cannot_fetch_another_callers_answer_with_a_request_id(
     story: Story, service: Service
 ) -> None:
-    call = story.contact()
-    referral_for(story, call)
+    call, _, _ = referred_caller(story)
     request = {**credentials(call), "request_id": "guessed"}
     service.public().WithdrawConsentByReference(**request)
     guess = partial(service.public().WithdrawConsentByReference, **(request | {"pin": "0000"}))

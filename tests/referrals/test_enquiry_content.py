@@ -1,7 +1,5 @@
 """The content of an enquiry, counts of similar cases, and the draft that follows an enquiry."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

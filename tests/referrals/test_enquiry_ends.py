@@ -1,7 +1,5 @@
 """The ends of an enquiry: by its deadline, a referral, a suspension or a withdrawn consent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -366,8 +364,7 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
     if with_draft:
         asking.answer("shelter", enquiry, "yes")
         asking.take(enquiry, client=operator)
-        person = operator.CreatePerson()
-        operator.CreateReferral(person_id=person.id, enquiry_id=enquiry.id)
+        operator.CreateReferral(person_id=operator.CreatePerson().id, enquiry_id=enquiry.id)
     asking.service.public().WithdrawConsentByReference(**credentials(call))
     assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
 

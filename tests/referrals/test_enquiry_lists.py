@@ -1,7 +1,5 @@
 """Lists of enquiries, and what a preview discloses about similar cases."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -37,8 +35,7 @@ def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
 def test_each_side_lists_its_own_enquiries_and_those_awaiting_its_turn(
     asking: EnquiryScene,
 ) -> None:
-    answered_enquiry, new_enquiry = asking.create(), asking.create()
-    asking.answer("shelter", answered_enquiry, "yes")
+    answered_enquiry, new_enquiry = asking.answered(shelter="yes"), asking.create()
     asked_box, received_box = e.ENQUIRY_BOX_ASKED, e.ENQUIRY_BOX_RECEIVED
     for client, box in ((asking.ngo, asked_box), (asking.shelter, received_box)):
         assert set(contents(client, box)) == {answered_enquiry.id, new_enquiry.id}

@@ -5,8 +5,6 @@ soon, and how they answer. The measurement shows what the network does with such
 people act.
 """
 
-from __future__ import annotations
-
 import heapq
 import random
 from dataclasses import replace

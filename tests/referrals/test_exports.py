@@ -3,8 +3,6 @@
 The export is recorded.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -80,8 +78,7 @@ def test_a4_no_other_organisation_exports_the_sheet_of_a_file(
 ) -> None:
     person_id = story.person().id
     for organization in ("shelter", "clinic"):
-        stranger = service.as_(organization, "WORKER")
-        assert refusal(partial(export, stranger, person_id)) == NOT_FOUND
+        assert refusal(partial(export, service.as_(organization, "WORKER"), person_id)) == NOT_FOUND
 
 
 def test_a4_an_export_is_published_without_a_name(service: Service, story: Story) -> None:

@@ -3,8 +3,6 @@
 The attacker of these tests asks every possible question, and knows the rule.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta

@@ -3,11 +3,9 @@
 A quarter is counted only once, a week after its end. People are counted, not referrals.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -72,8 +70,7 @@ def set_exploitation_country(story: Story, country: str, referrals: list[pb.Refe
 
 
 def figures(service: Service, **question: str) -> pb.Figures:
-    answer: pb.Figures = service.public().GetFigures(**question)
-    return answer
+    return cast(pb.Figures, service.public().GetFigures(**question))
 
 
 def counts_by_code(figures: Any) -> dict[str, int]:

@@ -4,8 +4,6 @@ Ended referrals accumulate, and no list of current work reads them. test_counts.
 lists with a scan of every row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial

@@ -4,8 +4,6 @@ The tests cover how many guesses are allowed from which address, and that guesse
 caller out.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

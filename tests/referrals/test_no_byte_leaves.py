@@ -3,8 +3,6 @@
 Random lives are compared with a model, at every rpc, page and REST answer.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import timedelta
+from typing import cast
 
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
@@ -76,30 +77,26 @@ def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
 
 
 def write(client: Client, referral: pb.Referral, note: str = "she is well") -> pb.Referral:
-    created: pb.Referral = client.AddNote(id=referral.id, etag=referral.etag, note=note)
-    return created
+    return cast(pb.Referral, client.AddNote(id=referral.id, etag=referral.etag, note=note))
 
 
 def notes(story: Story, referral: pb.Referral) -> list[str]:
     """Returns the texts of the notes in the history of a referral."""
-    events = history(story.ngo, referral.id)
-    return [event.note for event in events if event.verb == "note_added"]
+    return [event.note for event in history(story.ngo, referral.id) if event.verb == "note_added"]
 
 
 def test_a_note_answers_the_request_for_news_and_both_sides_read_it(
     story: Story, service: Service
 ) -> None:
     referral = started(story)
-    service.clock.advance(SILENCE)
-    service.scheduler().fire()
+    service.fire_after(SILENCE)
     due_referral = read(story.shelter, referral.id)
     assert (due_referral.main_step, due_referral.allowed_verbs[0]) == ("add_note", "add_note")
     after = write(story.shelter, due_referral)
     assert (after.state, after.main_step) == (pb.STATE_IN_PROGRESS, "complete")
     answered = write(story.ngo, after, "thank you")
     assert answered.next_due_time == after.next_due_time
-    service.clock.advance(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
-    service.scheduler().fire()
+    service.fire_after(SILENCE_AFTER_NEWS / 2 - timedelta(seconds=1))
     assert read(story.ngo, referral.id).etag == answered.etag
     assert notes(story, referral) == ["she is well", "thank you"]
 
@@ -121,8 +118,7 @@ def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Ser
 
 def test_only_sender_and_receiver_write_notes(story: Story) -> None:
     referral = started(story)
-    clinic = story.service.as_("clinic", "WORKER")
-    assert refusal(lambda: write(clinic, referral)) == NOT_FOUND
+    assert refusal(lambda: write(story.service.as_("clinic", "WORKER"), referral)) == NOT_FOUND
     assert refusal(lambda: write(story.coordinator, referral)) == (
         "PERMISSION_DENIED",
         "right_missing",

@@ -3,8 +3,6 @@
 This holds even for a shelter whose id the member already knows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -22,7 +20,7 @@ from services.referrals.referrals.domain.enquiry import NO, Content, Enquiry, En
 from services.referrals.referrals.usecases import enquiries as usecase
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.referrals.conftest import ORG, SERVICE, SERVICE_OWNER, Service, Story, send_request
-from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, contents
+from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, contents, new_scene
 from tests.referrals.test_lifecycle import DAYS
 from tests.referrals.test_subscriptions import Hearing
 
@@ -55,16 +53,12 @@ def directory(service: Service) -> Iterator[Directory]:
     yield directory
     for name in ("ngo", "clinic", "shelter"):
         directory.organization(name, "APPROVED")
-    with service.database.transaction(SYSTEM) as tx:
-        tx.execute("UPDATE directory_services SET shelter = NULL")
+    service.as_owner("UPDATE directory_services SET shelter = NULL")
 
 
 @pytest.fixture
 def asking(service: Service, story: Story, directory: Directory) -> Iterator[EnquiryScene]:
-    yield EnquiryScene(service, story)
-    with service.database.transaction(SYSTEM) as tx:
-        tx.execute("DELETE FROM enquiry_offers")
-        tx.execute("DELETE FROM enquiries")
+    yield from new_scene(service, story)
 
 
 def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
@@ -81,8 +75,7 @@ def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
 def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("clinic", enquiry, "yes")
+    enquiry = asking.answered(clinic="yes")
     directory.organization("clinic", "PROBATION")
     assert refusal(lambda: asking.seen(asking.clinic, enquiry)) == NOT_FOUND
     assert contents(asking.clinic, e.ENQUIRY_BOX_RECEIVED) == []
@@ -101,8 +94,7 @@ def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_th
 def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     asking: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("clinic", enquiry, "yes")
+    enquiry = asking.answered(clinic="yes")
     directory.organization("clinic", "PROBATION")
     [clinic_offer] = [
         offer for offer in asking.seen(asking.ngo, enquiry).offers if offer.service_id == CLINIC
@@ -121,9 +113,7 @@ def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
 def test_c12_nobody_takes_the_offer_of_a_member_that_is_out_and_other_offers_stay_open(
     asking: EnquiryScene, directory: Directory, status: str
 ) -> None:
-    enquiry = asking.create()
-    for name in ("clinic", "shelter"):
-        asking.answer(name, enquiry, "yes")
+    enquiry = asking.answered(clinic="yes", shelter="yes")
     enquiry_to_clinic = asking.create(service_ids=[CLINIC])
     directory.organization("clinic", status)
     assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
@@ -146,8 +136,7 @@ def test_an_enquiry_of_a_suspended_member_still_reaches_shelters_after_its_retur
 def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
     asking: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("clinic", enquiry, "yes")
+    enquiry = asking.answered(clinic="yes")
     asking.take(enquiry, "clinic")
     directory.organization("clinic", "PROBATION")
     assert asking.rows("SELECT need_code FROM enquiry_offers WHERE service_id = %s", CLINIC) == [
@@ -160,8 +149,7 @@ def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched
 def test_c12_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
     asking: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.create()
-    asking.answer("shelter", enquiry, "yes")
+    enquiry = asking.answered(shelter="yes")
     directory.organization("ngo", "PROBATION")
     assert refusal(lambda: asking.create(service_ids=[SHELTER])) == (CONFLICT, "service_unknown")
     assert [offer.service_id for offer in asking.create().offers] == [CLINIC]

@@ -3,8 +3,6 @@
 She achieves only what one person may do, against every rule of two in the referrals service.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The text of pathways: the shipped ones, refusals with their line, and publication."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

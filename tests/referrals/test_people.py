@@ -480,19 +480,15 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
         service.as_("hotline", *roles) for roles in (("OPERATOR",), ("OPERATOR", "WORKER"))
     ]
     contact = story.contact().contact
-
-    def create(operator: Client) -> people_pb2.Person:
-        person: people_pb2.Person = operator.CreatePerson(contact_id=contact.id)
-        return person
-
+    creations = [partial(operator.CreatePerson, contact_id=contact.id) for operator in operators]
     with ThreadPoolExecutor(2) as pool:
         with service.database.transaction(SYSTEM) as tx:
             tx.execute("SELECT FROM contacts WHERE id = %s FOR UPDATE", (contact.id,)).fetchone()
-            futures = [pool.submit(create, operator) for operator in operators]
+            futures = [pool.submit(create) for create in creations]
             assert eventually(lambda: waiting(service) == 2, LONG)
         [person_id] = {future.result().id for future in futures}
     assert operators[0].GetContact(id=contact.id).person_id == person_id
-    assert create(operators[0]).id == person_id, "a form that is sent later gets the same file"
+    assert creations[0]().id == person_id, "a form that is sent later gets the same file"
 
 
 def test_a_file_is_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:

@@ -3,11 +3,9 @@
 No table is missing from the list, and erasure and withdrawal follow it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -117,8 +115,7 @@ class CallerWithData:
     taken_enquiry: e.Enquiry
 
     def read_contact(self) -> contacts_pb2.Contact:
-        contact: contacts_pb2.Contact = self.operator.GetContact(id=self.contact.id)
-        return contact
+        return cast(contacts_pb2.Contact, self.operator.GetContact(id=self.contact.id))
 
     def erase(self) -> None:
         self.operator.ProposeErasure(person_id=self.person.id)

@@ -4,8 +4,6 @@ The person is handed from one organisation to the next, with a settable clock. H
 real browser, the others by REST.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta

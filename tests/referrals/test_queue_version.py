@@ -4,8 +4,6 @@ The version changes with every change in the lists, and never with a change that
 may not see.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from protos.referrals.v1 import contacts_pb2 as c
@@ -49,8 +47,7 @@ def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(stor
 def test_a_fired_deadline_changes_the_version(story: Story) -> None:
     story.sent()
     before = versions(story)
-    story.service.clock.advance(timedelta(days=3))
-    story.service.scheduler().fire()
+    story.service.fire_after(timedelta(days=3))
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 

@@ -1,7 +1,5 @@
 """Reflection lists the rpcs only to callers with a token, without using the threads of calls."""
 
-from __future__ import annotations
-
 import queue
 from collections.abc import Iterator
 from typing import Any

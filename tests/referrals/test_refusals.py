@@ -70,8 +70,7 @@ def test_a_step_without_its_required_fields_is_refused_and_names_each_field_and_
     request_: Any, story: Story
 ) -> None:
     sent = story.sent()
-    step = getattr(story.ngo, step_of(request_))
-    fields = wrong_fields(lambda: step(id=sent.id, etag=sent.etag))
+    fields = wrong_fields(lambda: getattr(story.ngo, step_of(request_))(id=sent.id, etag=sent.etag))
     assert {field for field, _ in fields} == required_fields(request_)
     assert read(story.ngo, sent.id).etag == sent.etag
 

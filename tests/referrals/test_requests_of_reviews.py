@@ -4,10 +4,8 @@ test_requests.py has the other rpcs. The clock moves here, because an emergency 
 consent that has expired.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -80,8 +78,7 @@ def _emergency(story: Story) -> emergencies_pb2.Emergency:
 def _past_emergency(story: Story) -> emergencies_pb2.Emergency:
     emergency = _emergency(story)
     story.service.clock.advance(timedelta(days=2))
-    stored: emergencies_pb2.Emergency = story.ngo.GetEmergency(id=emergency.id)
-    return stored
+    return cast(emergencies_pb2.Emergency, story.ngo.GetEmergency(id=emergency.id))
 
 
 def _proposed_erasure(story: Story) -> str:

@@ -3,8 +3,6 @@
 Every cell of docs/rights.md about this service is tested.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import grpc

@@ -115,8 +115,7 @@ def test_names_and_references_are_still_found_after_a_rotation(
 ) -> None:
     person, caller = story.person(given_name="Iraceles"), story.contact()
     run_command(service, "rotate-keys")
-    people = story.ngo.SearchPeople(name="iraceles").people
-    assert [listed.id for listed in people] == [person.id]
+    assert [listed.id for listed in story.ngo.SearchPeople(name="iraceles").people] == [person.id]
     # raises if the reference is not found
     service.public().GetReferenceStatus(reference=caller.reference, pin="4821")
 

@@ -6,7 +6,7 @@ in the clear.
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -181,8 +181,7 @@ def test_a_wrong_value_in_a_filter_is_reported_with_its_path(
 
 
 def search(client: Any, name: str) -> people_pb2.SearchPeopleResponse:
-    answer: people_pb2.SearchPeopleResponse = client.SearchPeople(name=name)
-    return answer
+    return cast(people_pb2.SearchPeopleResponse, client.SearchPeople(name=name))
 
 
 def ids_named(client: Any, name: str) -> list[str]:

@@ -3,8 +3,6 @@
 Only enquiries of others count, each sender once, and the noise of a question never changes.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

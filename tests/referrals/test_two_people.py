@@ -1,7 +1,5 @@
 """Each rule of two: an account that may belong to the first person cannot agree as the second."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta

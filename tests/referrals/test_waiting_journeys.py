@@ -3,8 +3,6 @@
 They use a real browser, the real service and a settable clock.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -62,8 +60,7 @@ class Network:
 
     def advance(self, span: timedelta) -> None:
         """Advances the clock, and fires the deadlines."""
-        self.service.clock.advance(span)
-        self.service.scheduler().fire()
+        self.service.fire_after(span)
 
 
 @pytest.fixture

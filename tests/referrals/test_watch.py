@@ -4,15 +4,13 @@ A stream leaves nothing out, contains no events of other organisations, and last
 token, however slow its reader is.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import psycopg
@@ -36,7 +34,7 @@ from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.store import renewals
 from tests.builders import refusal, wrong_fields
 from tests.parts.loops import running
-from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story, send_request
+from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
 from tests.referrals.test_subscriptions import Hearing
 
@@ -110,10 +108,7 @@ def ids_and_verbs(changes: list[Change]) -> list[tuple[str, str]]:
 
 
 def acknowledge(story: Story, referral: pb.Referral) -> pb.Referral:
-    acknowledged: pb.Referral = story.shelter.AcknowledgeReferral(
-        id=referral.id, etag=referral.etag
-    )
-    return acknowledged
+    return cast(pb.Referral, story.shelter.AcknowledgeReferral(id=referral.id, etag=referral.etag))
 
 
 def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) -> None:
@@ -198,8 +193,7 @@ def test_concurrent_changes_are_all_streamed_in_order_for_each_referral(
 
     def write_notes(referral: pb.Referral) -> None:
         for number in range(notes):
-            side = (story.ngo, story.shelter)[number % 2]
-            side.AddNote(id=referral.id, note=f"note {number}")
+            (story.ngo, story.shelter)[number % 2].AddNote(id=referral.id, note=f"note {number}")
 
     with ThreadPoolExecutor(len(sent)) as pool:
         list(pool.map(write_notes, sent))
@@ -280,8 +274,7 @@ def test_a_token_works_only_for_its_organisation_and_filter_and_a_forged_one_nev
 
 def next_of(client: Client, token: str = "", **filters: Any) -> Change:
     with watching(client, token, **filters) as stream:
-        change: Change = next(stream)
-        return change
+        return cast(Change, next(stream))
 
 
 def test_a_token_from_before_a_restore_is_refused_with_its_own_reason(
@@ -416,8 +409,7 @@ def test_a_deadline_that_fires_is_streamed_with_its_kind(story: Story, service: 
     sent = story.sent(urgency=pb.URGENCY_IMMEDIATE)
     place_events(service)
     token = start_token(story.ngo)
-    service.clock.advance(timedelta(minutes=16))
-    service.scheduler().fire()
+    service.fire_after(timedelta(minutes=16))
     changes = changes_since(story, story.ngo, token)
     [change] = [change for change in changes if change.referral_id == sent.id]
     assert (change.verb, change.clock, change.etag) == (
@@ -482,8 +474,7 @@ def test_a_notice_by_the_service_itself_is_streamed_and_keeps_the_etag(
 ) -> None:
     token, hearing = start_token(story.ngo), Hearing(service)
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
-    receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
-    sent = story.ngo.SendReferral(send_request(draft, receipt.id))
+    sent = story.send(draft, recipient=ORG["clinic"], purposes=["MED"])
     hearing.organization("clinic", "SUSPENDED")
     hearing.organization("clinic", "APPROVED")
     service.clock.advance(timedelta(days=77))

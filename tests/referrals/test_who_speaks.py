@@ -4,8 +4,7 @@ Somebody else who called about her learns only about the call. Otherwise a traff
 her brother could watch the help and stop it.
 """
 
-from __future__ import annotations
-
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -23,13 +22,11 @@ from tests.builders import NOTHING_UNSAFE, refusal
 from tests.referrals.conftest import (
     ORG,
     SERVICE,
-    SEVEN_POINTS,
     Client,
     Story,
     credentials,
     open_identity,
     read,
-    send_request,
 )
 from tests.referrals.test_any_line import operator_of, read_contact
 from tests.referrals.test_contacts import completed, referral_for
@@ -72,8 +69,7 @@ def test_a_caller_who_is_not_the_person_learns_only_about_the_call(
     assert status.only_the_call
     assert (list(status.items), status.file_count, status.may_withdraw) == ([], 0, False)
     assert status.contact_time_band == c.TIME_BAND_TODAY
-    readings = story.service.public().ListReadingsByReference(**credentials(created))
-    assert not readings.readings
+    assert not story.service.public().ListReadingsByReference(**credentials(created)).readings
 
 
 @pytest.mark.parametrize("speaker", [*OTHER_SPEAKERS, c.SPEAKER_GUARDIAN], ids=c.Speaker.Name)
@@ -136,7 +132,7 @@ def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(st
 
 
 def child_of(
-    story: Story, created: c.CreateContactResponse, giver: people_pb2.Giver.ValueType
+    story: Story, created: c.CreateContactResponse, giver: str = "guardian"
 ) -> pb.Referral:
     """Sends a referral of a child for the contact, on the consent of `giver`."""
     operator = operator_of(story)
@@ -152,24 +148,12 @@ def child_of(
         urgency=pb.URGENCY_EMERGENCY,
         service_id=SERVICE["shelter_bed"],
     )
-    receipt = people_pb2.Receipt(
-        person_id=person.id,
-        recipient_organization_id=ORG["shelter"],
-        purpose_codes=["HOU"],
-        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
-        giver_code=giver,
-        assent_code=people_pb2.ASSENT_GIVEN,
-        manner_code=people_pb2.MANNER_SPOKEN,
-        explained_codes=SEVEN_POINTS,
-    )
-    receipt_id = operator.CreateReceipt(receipt=receipt).id
-    sent: pb.Referral = operator.SendReferral(send_request(draft, receipt_id))
-    return sent
+    return replace(story, ngo=operator).send(draft, giver=giver, assent_code="given")
 
 
 def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(story: Story) -> None:
     created = story.contact(c.SPEAKER_GUARDIAN)
-    sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
+    sent = child_of(story, created)
     status = status_of(story, created)
     assert (len(status.items), status.may_ask_for_call, status.only_the_call) == (1, True, False)
     stopped = withdraw_all(story, created)
@@ -179,13 +163,10 @@ def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(st
 
 @pytest.mark.parametrize(
     ("speaker", "giver"),
-    [
-        (c.SPEAKER_FAMILY, people_pb2.GIVER_GUARDIAN),
-        (c.SPEAKER_GUARDIAN, people_pb2.GIVER_AUTHORITY),
-    ],
+    [(c.SPEAKER_FAMILY, "guardian"), (c.SPEAKER_GUARDIAN, "authority")],
 )
 def test_a_relative_sees_nothing_of_a_guardians_consent_and_a_guardian_nothing_of_an_authoritys(
-    story: Story, speaker: c.Speaker.ValueType, giver: people_pb2.Giver.ValueType
+    story: Story, speaker: c.Speaker.ValueType, giver: str
 ) -> None:
     created = story.contact(speaker)
     child_of(story, created, giver)
@@ -195,8 +176,8 @@ def test_a_relative_sees_nothing_of_a_guardians_consent_and_a_guardian_nothing_o
 @pytest.mark.parametrize(
     "decision",
     [
-        {"giver_code": people_pb2.GIVER_AUTHORITY, "assent_code": people_pb2.ASSENT_GIVEN},
-        {"giver_code": people_pb2.GIVER_BEST_INTEREST, "assent_code": people_pb2.ASSENT_REFUSED},
+        {"giver": "authority", "assent_code": "given"},
+        {"giver": "best_interest", "assent_code": "refused"},
     ],
     ids=["authority", "best interest"],
 )
@@ -204,18 +185,14 @@ def test_a_guardian_who_consented_stops_nothing_while_somebody_else_decides_for_
     story: Story, decision: dict[str, Any]
 ) -> None:
     created, operator = story.contact(c.SPEAKER_GUARDIAN), operator_of(story)
-    sent = child_of(story, created, people_pb2.GIVER_GUARDIAN)
-    receipt = people_pb2.Receipt(
-        person_id=sent.person_id,
-        recipient_organization_id=ORG["clinic"],
-        purpose_codes=["MED"],
-        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
-        manner_code=people_pb2.MANNER_SPOKEN,
-        explained_codes=SEVEN_POINTS,
+    sent = child_of(story, created)
+    decided = replace(story, ngo=operator).receipt(
+        sent.person_id,
+        recipient=ORG["clinic"],
+        purposes=["MED"],
         until_time=timestamp(story.service.clock.now() + timedelta(days=9)),
         **decision,
     )
-    decided = operator.CreateReceipt(receipt=receipt)
     assert status_of(story, created).only_the_call
     withdraw_all(story, created)
     assert read(operator, sent.id).state == pb.STATE_SENT
@@ -235,7 +212,7 @@ def grow_up(story: Story, referral: pb.Referral) -> None:
 
 def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
     created = story.contact(c.SPEAKER_GUARDIAN)
-    grow_up(story, child_of(story, created, people_pb2.GIVER_GUARDIAN))
+    grow_up(story, child_of(story, created))
     assert status_of(story, created).only_the_call
 
 
@@ -251,7 +228,7 @@ def test_an_upgrade_makes_no_relative_a_guardian_because_some_guardian_consented
 ) -> None:
     """A brother and a mother had the same code in 0.1.0: only an operator can tell them apart."""
     created = story.contact(speaker)
-    child_of(story, created, people_pb2.GIVER_GUARDIAN)
+    child_of(story, created)
     with psycopg.connect(story.service.migration_url) as owner:
         for migration in UPGRADE:
             owner.execute(migration.encode())

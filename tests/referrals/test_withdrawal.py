@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.tokens import SYSTEM
 from protos.referrals.v1 import contacts_pb2, enquiries_pb2, facts_pb2, people_pb2
@@ -24,15 +23,15 @@ from tests.referrals.conftest import (
     LONG,
     ORG,
     SERVICE,
-    SEVEN_POINTS,
     Client,
     Service,
     Story,
     credentials,
     read,
     send_request,
+    update_contact,
 )
-from tests.referrals.test_contacts import referral_for, status
+from tests.referrals.test_contacts import referred_caller, status
 
 RACES = 200
 LIVE = {
@@ -118,8 +117,7 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
 def test_an_override_sent_beside_a_withdrawal_ends_with_it_or_with_the_next_one(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    first, operator = referral_for(story, created)
+    created, first, operator = referred_caller(story)
     rescuer, public = service.as_("hotline", "OPERATOR", "EMERGENCY"), service.public()
     outcomes = set()
     for _ in range(RACES // 4):
@@ -185,8 +183,7 @@ def waiting(service: Service) -> int:
 def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait_for_each_other(
     story: Story, service: Service, action: str
 ) -> None:
-    contact = story.contact()
-    first, operator = referral_for(story, contact)
+    contact, first, operator = referred_caller(story)
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
     operator.ProposeErasure(person_id=first.person_id)
     end = end_of_her_case(service, contact, first.person_id)[action]
@@ -212,8 +209,7 @@ def test_a_referral_from_an_enquiry_and_a_concurrent_end_of_her_case_do_not_wait
 def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the_drafts_steps_do(
     story: Story, service: Service, action: str
 ) -> None:
-    created = story.contact()
-    first, operator = referral_for(story, created)
+    created, first, operator = referred_caller(story)
     enquiry_id = matched_enquiry(operator, story.shelter, first.person_id)
     draft = operator.CreateReferral(
         **NOTHING_UNSAFE, person_id=first.person_id, enquiry_id=enquiry_id
@@ -233,27 +229,16 @@ def test_the_end_of_her_case_locks_a_draft_before_its_enquiry_and_contact_as_the
 
 
 def test_a_withdrawal_by_reference_ends_all_consents_and_overrides_of_the_person(
-    story: Story, service: Service
+    story: Story, line: Story, service: Service
 ) -> None:
-    contact = story.contact()
-    linked, operator = referral_for(story, contact)
+    contact, linked, operator = referred_caller(story)
     person_id = linked.person_id
     # Neither of these referrals names the contact: one has no consent, the other its own consent.
     draft = create_draft(operator, "clinic_visit", "MED.CHK", person_id=person_id)
     rescuer = service.as_("hotline", "OPERATOR", "EMERGENCY")
     overridden = rescuer.SendReferral(override_request(draft))
     draft = create_draft(operator, "police_report", "PRO.ORD", person_id=person_id)
-    receipt = people_pb2.Receipt(
-        person_id=person_id,
-        recipient_organization_id=ORG["police"],
-        purpose_codes=["PRO"],
-        field_groups=[people_pb2.FIELD_GROUP_IDENTITY],
-        giver_code=people_pb2.GIVER_PERSON,
-        manner_code=people_pb2.MANNER_SPOKEN,
-        explained_codes=SEVEN_POINTS,
-    )
-    receipt_id = operator.CreateReceipt(receipt=receipt).id
-    unlinked = operator.SendReferral(send_request(draft, receipt_id, arrival=ARRIVAL))
+    unlinked = line.send(draft, recipient=ORG["police"], purposes=["PRO"])
 
     before = status(service.public(), contact)
     assert (before.organizations_with_access, before.file_count, before.may_withdraw) == (
@@ -292,8 +277,7 @@ def draft_beside(operator: Client, first: pb.Referral) -> pb.Referral:
 def test_a_withdrawal_of_everything_ends_drafts_and_unmet_needs_and_the_sender_is_notified(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    declined, operator = referral_for(story, created)
+    created, declined, operator = referred_caller(story)
     story.decline(declined)
     draft = draft_beside(operator, declined)
     assert status(service.public(), created).may_withdraw
@@ -324,8 +308,8 @@ def test_a_withdrawal_of_everything_ends_drafts_and_unmet_needs_and_the_sender_i
 def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
     story: Story, service: Service
 ) -> None:
-    created, public = story.contact(), service.public()
-    first, operator = referral_for(story, created)
+    created, first, operator = referred_caller(story)
+    public = service.public()
     draft = draft_beside(operator, first)
     keys = {item.status_code: item.key for item in status(public, created).items}
     request = withdrawal_request(created)
@@ -342,8 +326,8 @@ def test_a_caller_can_stop_a_draft_or_an_open_need_alone_and_the_rest_goes_on(
 def test_an_open_need_is_referred_again_after_the_caller_stopped_the_draft_that_followed(
     story: Story, service: Service
 ) -> None:
-    created, public = story.contact(), service.public()
-    declined, operator = referral_for(story, created)
+    created, declined, operator = referred_caller(story)
+    public = service.public()
     story.decline(declined)
     draft = operator.CreateReferral(person_id=declined.person_id, based_on_id=declined.id)
     assert read(operator, declined.id).following_id == draft.id
@@ -374,17 +358,11 @@ def test_a_reference_can_withdraw_for_the_file_of_its_contact_even_before_any_re
     story: Story, service: Service
 ) -> None:
     created = story.contact()
-    operator = service.as_("hotline", "OPERATOR")
-    change = contacts_pb2.UpdateContactRequest(
-        contact=created.contact, update_mask=FieldMask(paths=["person_id"])
-    )
-    change.contact.person_id = operator.CreatePerson().id
-    change.contact.etag = operator.UpdateContact(change).etag
+    operator = story.operator
+    contact = update_contact(operator, created.contact, person_id=operator.CreatePerson().id)
     assert status(service.public(), created).file_count == 1
-    change.contact.person_id = story.person().id
-    assert refusal(lambda: operator.UpdateContact(change)) == NOT_FOUND, (
-        "a reference must not speak for somebody else"
-    )
+    link = partial(update_contact, operator, contact, person_id=story.person().id)
+    assert refusal(link) == NOT_FOUND, "a reference must not speak for somebody else"
 
 
 def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_danger(
@@ -405,8 +383,7 @@ def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_
         assert refusal(partial(story.overridden, reason, person=person)) == expected
     other = service.as_("ngo", "OPERATOR", "EMERGENCY")
     assert refusal(lambda: story.overridden("life_at_risk", other, person=person)) == expected
-    again = story.overridden("danger_after_withdrawal", other, person=person)
-    assert again.state == pb.STATE_SENT
+    assert story.overridden("danger_after_withdrawal", other, person=person).state == pb.STATE_SENT
     for_clinic = story.overridden(
         "life_at_risk", person=person, service_id=SERVICE["clinic_visit"], need_code="MED.CHK"
     )
@@ -428,8 +405,7 @@ def test_concurrent_withdrawals_and_steps_neither_hang_nor_fail(
     story: Story, service: Service
 ) -> None:
     for _ in range(20):
-        created = story.contact()
-        sent, operator = referral_for(story, created)
+        created, sent, operator = referred_caller(story)
         acts = [
             partial(service.public().WithdrawConsentByReference, withdrawal_request(created)),
             partial(operator.WithdrawReceipt, id=sent.receipt_id),
@@ -483,8 +459,7 @@ def test_a_receiver_confirms_the_deletion_within_three_days_of_a_withdrawal(
 def test_the_status_of_a_reference_shows_whether_the_receiver_has_deleted_the_data(
     story: Story, service: Service
 ) -> None:
-    created = story.contact()
-    sent, _ = referral_for(story, created)
+    created, sent, _ = referred_caller(story)
     [item] = status(service.public(), created).items
     assert not item.HasField("deletion_due_time")
     service.public().WithdrawConsentByReference(withdrawal_request(created))

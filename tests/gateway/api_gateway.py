@@ -3,8 +3,6 @@
 Every rpc of the contracts returns the answer that a test set for it, or an empty message.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field

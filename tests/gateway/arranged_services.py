@@ -1,7 +1,5 @@
 """Fake services with the data that a test needs, and the pages that show these data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +12,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, pages, signed_in
 
 WORKER = contract_pb2.ROLE_WORKER
 OPERATOR = contract_pb2.ROLE_OPERATOR
@@ -77,8 +74,7 @@ def waiting_work(**answers: Any) -> Arrange:
 
 def page(path: str, role: int, arrange: Arrange) -> str:
     """Returns the page as this role sees it."""
-    played = PlayedServices()
-    played.answers["IssueToken"] = signed_in(role)  # type: ignore[arg-type]
+    played = PlayedServices({"IssueToken": signed_in(role)})  # type: ignore[arg-type]
     arrange(played)
     return enter(pages(played).test_client()).get(path).text
 

@@ -3,8 +3,6 @@
 The fixture of a running stack is in tests/conftest.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing
 

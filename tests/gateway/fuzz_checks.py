@@ -4,8 +4,6 @@ They replace schemathesis' own check that valid data are accepted, with an excep
 that no document can predict.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -9,8 +9,6 @@ answers with the published schemas. Fields that begin with x_ are ours. A field 
 not know is refused here, although the schemas would allow it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]

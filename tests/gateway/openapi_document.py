@@ -1,7 +1,5 @@
 """The OpenAPI document of the gateway, and requests that are made from it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The forms of a page, filled in as a person would, and played services that lead to more forms."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -30,18 +28,22 @@ VALUES_BY_TYPE = {
     "email": "a@b.demo",
     "url": "https://partner.example/x",
 }
+Element = tuple[str, dict[str, str]]
+"""A tag with its attributes."""
 
 
 @dataclass
 class Form:
     """A form of a page.
 
-    `path` is its target; `sent` are the fields that a browser would send; `typed` and `choices` are
-    the fields that a person types or chooses.
+    `path` is its target without query and anchor; `sent` are the fields that a browser would send;
+    `typed` and `choices` are the fields that a person types or chooses.
     """
 
+    attributes: dict[str, str]
     path: str
     kind: int = 0
+    elements: list[Element] = field(default_factory=list)
     sent: dict[str, list[str]] = field(default_factory=dict)
     typed: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
@@ -60,41 +62,36 @@ class Form:
         return self.sent | chosen | self.typed
 
 
-class Forms(HTMLParser):
-    """The posted forms of a page; fields outside a form may name it by its id."""
+class Page(HTMLParser):
+    """The elements and the forms of a page; fields outside a form may name it by its id."""
 
-    def __init__(self, page: str, path: str) -> None:
+    def __init__(self, text: str, path: str = "") -> None:
         super().__init__()
+        self.elements: list[Element] = []
         self.forms: list[Form] = []
         self._form: Form | None = None
-        self._path, self._ids = path, dict[str, Form]()
-        self._outside: list[tuple[str, str, dict[str, str]]] = []
-        self._select = ""
+        self._path, self._select = path, ""
         self._area: tuple[Form, str] | None = None
-        self.feed(page)
+        self.feed(text)
         self.close()
-        for name, tag, attributes in self._outside:
-            if name in self._ids:
-                self._take(self._ids[name], tag, attributes)
+        for form in self.forms:
+            for tag, attributes in self.elements:
+                if attributes.get("form") and attributes["form"] == form.attributes.get("id"):
+                    self._take(form, tag, attributes)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, attributes))
         if tag == "form":
-            self._form = (
-                Form(unquote(re.split("[?#]", attributes.get("action", ""))[0]) or self._path)
-                if attributes.get("method") == "post"
-                else None
-            )
-            if self._form:
-                self.forms.append(self._form)
-                self._ids[attributes.get("id", "")] = self._form
-        elif attributes.get("form"):
-            self._outside.append((attributes["form"], tag, attributes))
-        elif self._form:
+            target = unquote(re.split("[?#]", attributes.get("action", ""))[0])
+            self._form = Form(attributes, target or self._path)
+            self.forms.append(self._form)
+        elif self._form and not attributes.get("form"):
             self._take(self._form, tag, attributes)
 
     def _take(self, form: Form, tag: str, attributes: dict[str, str]) -> None:
         name, kind = attributes.get("name", ""), attributes.get("type", "text")
+        form.elements.append((tag, attributes))
         if tag == "select":
             self._select = name
         elif tag == "option":
@@ -126,6 +123,17 @@ class Forms(HTMLParser):
             self._area = None
         elif tag == "form":
             self._form = None
+
+
+def posted_forms(page: str, path: str) -> list[Form]:
+    """Returns the forms of the page at `path` that a browser posts."""
+    return [form for form in Page(page, path).forms if form.attributes.get("method") == "post"]
+
+
+def sent_fields(page: str) -> dict[str, str]:
+    """Returns the fields that a browser would send with the forms in the main part of a page."""
+    main = page[page.index('<main id="main"') : page.index("</main>")]
+    return {name: values[-1] for form in Page(main).forms for name, values in form.sent.items()}
 
 
 class OpenServices(PlayedServices):

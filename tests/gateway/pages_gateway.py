@@ -4,14 +4,11 @@ Every rpc answers with a message whose fields are all set, so that a page shows 
 can show.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from threading import Thread
 from typing import Any, cast
 
@@ -24,10 +21,8 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from protos.contract.v1 import contract_pb2
-from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.__main__ import compose
 from services.gateway.config import Settings, SiteSettings
@@ -72,23 +67,31 @@ class PlayedServices(Played):
     """All fake services, which answer filled messages."""
 
     def __post_init__(self) -> None:
-        self.answers = copy.deepcopy(full_answers()) | self.answers
-        self.answers["BatchGet"] = d.BatchGetResponse(
-            organizations=[
-                d.Organization(id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED)
-            ],
-            services=[d.Service(id=ID, name="Albergue")],
-            worker_names={ID: "Rosa Méndez"},
-        )
-        self.answers["IssueToken"] = signed_in(*ALL_ROLES)
-        self.answers["SignIn"] = m.SignInResponse(session_secret=SECRET)
-        self.answers["ListTaxonomyTerms"] = taxonomy()
+        usual_answers: dict[str, Any] = {
+            "BatchGet": d.BatchGetResponse(
+                organizations=[
+                    d.Organization(
+                        id=ID, name="Casa Puentes", status=d.ORGANIZATION_STATUS_APPROVED
+                    )
+                ],
+                services=[d.Service(id=ID, name="Albergue")],
+                worker_names={ID: "Rosa Méndez"},
+            ),
+            "IssueToken": signed_in(*ALL_ROLES),
+            "SignIn": m.SignInResponse(session_secret=SECRET),
+            "ListTaxonomyTerms": taxonomy(),
+        }
+        self.answers = copy.deepcopy(full_answers()) | usual_answers | self.answers
         for stub in STUBS:
             setattr(self, stub, Patient(self))
         self.standings = {
             name: Standing(answers=True, ready=True, publishes=True)
             for name in ("partners", "referrals", "notifications")
         }
+
+    def know(self, id: str, name: str, **fields: Any) -> None:
+        """Lets the directory know another organisation by its name."""
+        self.answers["BatchGet"].organizations.add(id=id, name=name, **fields)  # type: ignore[union-attr]
 
     def standing(self) -> dict[str, Standing]:
         """Returns the state of each service."""
@@ -212,9 +215,13 @@ def site_app(settings: Settings) -> Flask:
 def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
     """Signs in as a browser does."""
     page = client.get("/sign-in").text
-    answer = submit(client, "/sign-in", page, email="a@b.demo", password=secret)
-    assert answer.status_code == 303
+    assert submit(client, "/sign-in", page, email="a@b.demo", password=secret).status_code == 303
     return client
+
+
+def signed_in_as(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
+    played.answers["IssueToken"] = signed_in(*roles)
+    return enter(pages(played).test_client(), f"a-{roles}")
 
 
 def token_of(page: str) -> str:
@@ -245,37 +252,6 @@ def submit(client: FlaskClient, path: str, page: str, /, **fields: Any) -> TestR
 def missing(page: str, *texts: str) -> list[str]:
     """Returns the texts that the page does not contain."""
     return [text for text in texts if text not in page]
-
-
-class Form(HTMLParser):
-    """The fields that a browser would send with the form on a page, without its button."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.fields: dict[str, str] = {}
-        self._select = self._area = ""
-        self.feed(page[page.index('<main id="main"') : page.index("</main>")])
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "input" and (
-            attributes.get("type") not in ("radio", "checkbox") or "checked" in attributes
-        ):
-            self.fields[attributes["name"]] = attributes["value"]
-        elif tag == "select":
-            self._select = attributes["name"]
-        elif tag == "option" and ("selected" in attributes or self._select not in self.fields):
-            self.fields[self._select] = attributes["value"]
-        elif tag == "textarea":
-            self._area = attributes["name"]
-            self.fields[self._area] = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._area:
-            self.fields[self._area] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self._area = "" if tag == "textarea" else self._area
 
 
 def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
@@ -341,13 +317,11 @@ def referral(**fields: Any) -> r.Referral:
 __all__ = [
     "ALL_ROLES",
     "EXIT",
+    "ID",
     "SECRET",
-    "Form",
     "PlayedServices",
     "enter",
     "missing",
-    "n",
-    "p",
     "page_at",
     "pages",
     "referral",
@@ -355,6 +329,7 @@ __all__ = [
     "send",
     "served",
     "signed_in",
+    "signed_in_as",
     "submit",
     "token_of",
 ]

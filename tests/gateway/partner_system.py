@@ -3,8 +3,6 @@
 Every answer is checked against the OpenAPI document.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The questions of a new referral, as a browser answers them, and services with a draft."""
 
-from __future__ import annotations
-
 import re
 
 from flask.testing import FlaskClient
@@ -12,8 +10,8 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices
 
 NEW_REFERRAL = "/referrals/new"
 DRAFT = f"/referrals/{ID}"
@@ -46,23 +44,23 @@ def draft(**fields: object) -> r.Referral:
 
 def services_with_draft() -> PlayedServices:
     """Returns services that store a new file and a draft."""
-    services = PlayedServices()
-    services.answers |= {
-        "GetContact": c.Contact(id=ID, etag="1"),
-        "CreatePerson": p.Person(id=ID),
-        "CreateReferral": r.Referral(id=ID),
-        "GetReferral": draft(),
-        "GetPerson": p.Person(
-            id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
-        ),
-        "UpdateReferral": draft(**SERVICE_CHOICE),
-    }
-    return services
+    return PlayedServices(
+        {
+            "GetContact": c.Contact(id=ID, etag="1"),
+            "CreatePerson": p.Person(id=ID),
+            "CreateReferral": r.Referral(id=ID),
+            "GetReferral": draft(),
+            "GetPerson": p.Person(
+                id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
+            ),
+            "UpdateReferral": draft(**SERVICE_CHOICE),
+        }
+    )
 
 
 def fields_of(page: TestResponse) -> dict[str, str]:
     """Returns the fields that a browser would send with the form on the page."""
-    return Form(page.text).fields
+    return sent_fields(page.text)
 
 
 def answer(client: FlaskClient, page: TestResponse, /, **fields: object) -> TestResponse:

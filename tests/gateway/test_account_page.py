@@ -22,14 +22,16 @@ SIGNED_IN = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["ListSessions"] = pb.ListSessionsResponse(
-        sessions=[
-            pb.Session(id="a" * 32, create_time=TIME, last_use_time=TIME, current=True),
-            pb.Session(id="b" * 32, create_time=TIME, last_use_time=TIME),
-        ]
+    return PlayedServices(
+        {
+            "ListSessions": pb.ListSessionsResponse(
+                sessions=[
+                    pb.Session(id="a" * 32, create_time=TIME, last_use_time=TIME, current=True),
+                    pb.Session(id="b" * 32, create_time=TIME, last_use_time=TIME),
+                ]
+            )
+        }
     )
-    return services
 
 
 def change(client: FlaskClient, action: str, **fields: str) -> TestResponse:
@@ -97,10 +99,12 @@ def test_one_session_or_all_but_the_present_one_can_be_ended(
 def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetSecondFactor"] = pb.SecondFactor()
-    played.answers["BeginSecondFactor"] = pb.BeginSecondFactorResponse(
-        secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
-    )
+    played.answers |= {
+        "GetSecondFactor": pb.SecondFactor(),
+        "BeginSecondFactor": pb.BeginSecondFactorResponse(
+            secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
+        ),
+    }
     first_answer = change(client, "second-factor", password="p")
     assert played.last("BeginSecondFactor").password == "p"
     assert missing(first_answer.text, "JBSW Y3DP EHPK 3PXP", 'class="qr"', "otpauth") == ["otpauth"]
@@ -155,10 +159,12 @@ def test_after_the_password_a_code_is_required_before_the_session_opens(
 def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     played: PlayedServices,
 ) -> None:
-    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", passkey_options=OPTIONS)
-    played.answers["BeginPasskeySignIn"] = m.BeginPasskeySignInResponse(
-        challenge="of-anybody", passkey_options=OPTIONS
-    )
+    played.answers |= {
+        "SignIn": m.SignInResponse(challenge="the-challenge", passkey_options=OPTIONS),
+        "BeginPasskeySignIn": m.BeginPasskeySignInResponse(
+            challenge="of-anybody", passkey_options=OPTIONS
+        ),
+    }
     client = pages(played).test_client()
     page = sign_in(client).text
     assert missing(page, 'data-passkey="get"', 'name="code"', "Este navegador no puede") == [
@@ -194,10 +200,10 @@ def test_passkeys_are_added_and_removed_with_the_password(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=TIME)
-    played.answers["GetSecondFactor"] = pb.SecondFactor(passkeys_available=True, passkeys=[phone])
-    played.answers["BeginPasskey"] = pb.BeginPasskeyResponse(
-        challenge="c", options='{"challenge": "Zm9v"}'
-    )
+    played.answers |= {
+        "GetSecondFactor": pb.SecondFactor(passkeys_available=True, passkeys=[phone]),
+        "BeginPasskey": pb.BeginPasskeyResponse(challenge="c", options='{"challenge": "Zm9v"}'),
+    }
     page = client.get("/account").text
     assert missing(page, "Mi &lt;teléfono&gt;", "Todavía no se usó", "passkey.js") == ["passkey.js"]
     form_page = change(client, "passkeys/begin", password="p", label="Otro").text

@@ -10,7 +10,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import PlayedServices, missing, signed_in_as, submit
 
 ES = pb.AdviceText(title="La retienen", lines=["Pregunte cuándo.", "No prometa hora."])
 EN = pb.AdviceText(title="Held", lines=["Ask.", "No hour."])
@@ -35,16 +35,17 @@ OTHER_CARD = pb.AdviceCard(
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["GetAdviceCard"] = card()
-    services.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(cards=[OTHER_CARD, CARD])
-    return services
+    return PlayedServices(
+        {
+            "GetAdviceCard": card(),
+            "ListAdviceCards": pb.ListAdviceCardsResponse(cards=[OTHER_CARD, CARD]),
+        }
+    )
 
 
 def card(**changes: Any) -> pb.AdviceCard:
     """Returns a copy of CARD with changes."""
-    fields = {field.name: value for field, value in CARD.ListFields()}
-    return pb.AdviceCard(**fields | changes)
+    return pb.AdviceCard(**{field.name: value for field, value in CARD.ListFields()} | changes)
 
 
 def publish(client: FlaskClient, **changes: Any) -> TestResponse:
@@ -127,8 +128,7 @@ def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     assert "/advice/publish" in client.get("/advice").text
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
-    operator = enter(pages(played).test_client())
+    operator = signed_in_as(played, contract_pb2.ROLE_OPERATOR)
     page = operator.get("/advice").text
     assert missing(page, "La retienen", "/advice/publish") == ["/advice/publish"]
     assert operator.get("/advice/publish").status_code == 404
@@ -137,8 +137,7 @@ def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
 def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_card_is_open(
     played: PlayedServices,
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_OPERATOR)
-    operator = enter(pages(played).test_client())
+    operator = signed_in_as(played, contract_pb2.ROLE_OPERATOR)
     assert open_cards(operator.get("/line/new").text) == ["danger_now"]
     played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(
         cards=[OTHER_CARD, card(open=True)]

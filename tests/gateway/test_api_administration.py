@@ -1,7 +1,5 @@
 """Partner systems administer keys, members, services and webhooks of a running stack by REST."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -183,8 +181,7 @@ def test_a_webhook_is_delivered_and_can_be_verified_as_the_guide_describes(
 
         assert eventually(lambda: last_delivery()["status"] == "delivered", 10)
         assert last_delivery()["last_http_status"] == 204
-        resent = puentes.post(f"{path}/deliveries/{delivery['id']}/resend")
-        assert resent["id"] == delivery["id"]
+        assert puentes.post(f"{path}/deliveries/{delivery['id']}/resend")["id"] == delivery["id"]
         disabled = puentes.call("PATCH", path, {"enabled": False}, If_Match=tag(webhook))
         assert (disabled["enabled"], disabled["disabled_reason_code"]) == (False, "by_owner")
         problem = puentes.post("/webhooks", {"url": "ftp://example.org/"}, status=400)

@@ -5,8 +5,6 @@ it work. The npm packages are those of tests/clients/package-lock.json. They are
 build/ again whenever that file changes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

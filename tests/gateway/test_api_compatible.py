@@ -1,7 +1,5 @@
 """The REST API stays compatible: nothing that a client could send or read is gone or narrower."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

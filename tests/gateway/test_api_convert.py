@@ -1,7 +1,5 @@
 """Messages and JSON: set fields are converted, unset fields are left out, both ways."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 

@@ -9,8 +9,6 @@ open, because the auditor already gets the 403 of the rest. All the edges of eac
 credentials, all others by one of the EDGE_CALLERS, who together may do everything.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

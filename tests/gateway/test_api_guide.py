@@ -3,11 +3,8 @@
 The reference lists every field that may be sent.
 """
 
-from __future__ import annotations
-
 import posixpath
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 from services.gateway.api import guide, openapi
 from services.gateway.api.reference import Row, operations
 from tests.gateway.api_gateway import System
+from tests.gateway.page_forms import Page
 from tests.gateway.pages_gateway import missing
 from tests.parts.local_stack import ROOT
 
@@ -29,23 +27,12 @@ ROWS: dict[str, dict[str, Row]] = {
 }
 
 
-class ParsedPage(HTMLParser):
-    """The anchors, links and tags of a page."""
+def links(page: str) -> list[str]:
+    return [attributes["href"] for tag, attributes in Page(page).elements if tag == "a"]
 
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.anchors: list[str] = []
-        self.links: list[str] = []
-        self.tags: set[str] = set()
-        self.feed(text)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        attributes = dict(attrs)
-        if name := attributes.get("id"):
-            self.anchors.append(name)
-        if tag == "a":
-            self.links.append(str(attributes["href"]))
+def anchors_of(page: str) -> list[str]:
+    return [attributes["id"] for _, attributes in Page(page).elements if attributes.get("id")]
 
 
 def get(system: System, address: str, **headers: str) -> Any:
@@ -61,35 +48,35 @@ def test_a_page_is_served_without_a_key_and_has_no_script_and_no_embedded_conten
     assert answer.headers["Content-Security-Policy"].startswith(
         "default-src 'none'; style-src 'self'"
     )
-    parsed = ParsedPage(answer.text)
-    assert not parsed.tags & {"script", "img", "iframe", "form", "style"}
+    tags = {tag for tag, _ in Page(answer.text).elements}
+    assert not tags & {"script", "img", "iframe", "form", "style"}
     assert not re.search(r'\sstyle="', answer.text)
-    assert len(parsed.anchors) == len(set(parsed.anchors))
+    assert len(anchors_of(answer.text)) == len(set(anchors_of(answer.text)))
     assert answer.text.count("<h1") == 1
     cached = get(system, address, If_None_Match=answer.headers["ETag"])
     assert (get(system, address).status_code, cached.status_code) == (200, 304)
 
 
 def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
-    pages = {address: ParsedPage(get(system, address).text) for address in HTML}
+    pages = {address: get(system, address).text for address in HTML}
     assert [get(system, address).status_code for address in SERVED] == [200] * len(SERVED)
     internal = [
         (here, *link.partition("#")[::2])
         for here, page in pages.items()
-        for link in page.links
+        for link in links(page)
         if not link.startswith("https://")
     ]
     assert [
         (here, address, anchor)
         for here, address, anchor in internal
         if (address or here) not in SERVED
-        or (anchor and anchor not in pages[address or here].anchors)
+        or (anchor and anchor not in anchors_of(pages[address or here]))
     ] == []
 
 
 def test_every_page_links_to_every_other_and_to_the_reference(system: System) -> None:
     for address in HTML:
-        assert set(SERVED) <= set(ParsedPage(get(system, address).text).links)
+        assert set(SERVED) <= set(links(get(system, address).text))
 
 
 @pytest.mark.parametrize("file", [page.file for page in guide.PAGES.values()] + ["README.md"])
@@ -123,8 +110,7 @@ def test_raw_html_is_shown_as_text_and_not_interpreted(
     )
     monkeypatch.setattr(guide, "ROOT", tmp_path)
     monkeypatch.setitem(guide.PAGES, "x", guide.Page("x.md", "X"))
-    text = guide.html("x")
-    assert missing(text, "<script", "<a", "gone", 'id="a-1"') == ["<script", "<a"]
+    assert missing(guide.html("x"), "<script", "<a", "gone", 'id="a-1"') == ["<script", "<a"]
 
 
 def test_no_other_file_is_served(system: System) -> None:

@@ -1,7 +1,5 @@
 """Journeys of partner systems that call a running stack by REST: referrals and enquiries."""
 
-from __future__ import annotations
-
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -95,8 +93,7 @@ def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> Non
         outcome_code="fully_met",
         delivered_need_codes=[inbox_referral["need_code"]],
     )
-    closed_referral = puentes.act(puentes.get(path), "close", help_came_code="yes")
-    assert closed_referral["state"] == "closed"
+    assert puentes.act(puentes.get(path), "close", help_came_code="yes")["state"] == "closed"
     history = [event["verb"] for event in puentes.get(f"{path}/history")["items"]]
     expected = [
         "sent",
@@ -301,8 +298,7 @@ def test_more_readable_resources_are_as_documented(stack: LocalStack, puentes: P
     assert puentes.get("/desk")["organization_id"]
     services = {service["id"] for service in puentes.get("/services?limit=2")["items"]}
     request = {"service_ids": sorted(services), "organization_ids": ["0" * 32]}
-    named_services = puentes.post("/lookups", request)["services"]
-    assert {service["id"] for service in named_services} == services
+    assert {service["id"] for service in puentes.post("/lookups", request)["services"]} == services
     referrals = coordinator.get("/referrals?box=network&live=true")["items"]
     assert not [referral for referral in referrals if "person_id" in referral]
     worker(stack, "trabajadora@puentes").get("/development-mails")

@@ -1,7 +1,5 @@
 """The OpenAPI document is committed, served and true: every route, every field, every right."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """The parts that a request must have, and the texts of the refusals."""
 
-from __future__ import annotations
-
 from io import BytesIO
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Versions, repeated requests, pages and changes of the resources of the API."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

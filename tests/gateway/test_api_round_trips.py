@@ -4,8 +4,6 @@ The service accepts it, and nothing changes. `ROUND_TRIPS` gives the request of 
 takes a resource; a missing binding fails by name.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

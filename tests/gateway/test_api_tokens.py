@@ -3,8 +3,6 @@
 No cookie is set, no credential is read from a URL, and guesses are counted.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

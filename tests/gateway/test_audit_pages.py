@@ -1,7 +1,5 @@
 """The auditor's pages, with fake services."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -17,7 +15,15 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID as OWN_ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import (
+    PlayedServices,
+    enter,
+    missing,
+    pages,
+    signed_in,
+    signed_in_as,
+    submit,
+)
 from tests.rights_table import services_of
 
 ID = "a" * 32
@@ -25,9 +31,7 @@ ID = "a" * 32
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["IssueToken"] = signed_in(contract_pb2.ROLE_AUDITOR)
-    return services
+    return PlayedServices({"IssueToken": signed_in(contract_pb2.ROLE_AUDITOR)})
 
 
 def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
@@ -70,8 +74,7 @@ def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, witnessed=3
     )
-    whole_page = submit(client, "/audit/verify", form).text
-    assert "Está entero hasta la fila 12, la última." in whole_page
+    assert "Está entero hasta la fila 12, la última." in submit(client, "/audit/verify", form).text
     findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
     played.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, findings=findings
@@ -182,9 +185,8 @@ def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor
         (contract_pb2.ROLE_COORDINATOR, "d" * 32, False),
         (contract_pb2.ROLE_AUDITOR, "d" * 32, True),
     ):
-        played.answers["IssueToken"] = signed_in(role)
         played.answers["GetEmergency"] = emergency(file_organization_id=holder)
-        client = enter(pages(played).test_client())
+        client = signed_in_as(played, role)
         page = client.get(path).text
         assert ('name="review_code"' in page) is has_form, role
     answer = submit(client, path, page, etag="v1", review_code="misuse")
@@ -219,14 +221,14 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
 def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_the_needed_data(
     played: PlayedServices,
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    played.answers["GetReferral"] = r.Referral(
-        id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG"
-    )
-    played.answers["GetReceipt"] = p.Receipt(id=ID)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
-        emergencies=[emergency(live=True)]
-    )
+    played.answers |= {
+        "IssueToken": signed_in(contract_pb2.ROLE_WORKER),
+        "GetReferral": r.Referral(
+            id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG"
+        ),
+        "GetReceipt": p.Receipt(id=ID),
+        "ListEmergencies": em.ListEmergenciesResponse(emergencies=[emergency(live=True)]),
+    }
     client = enter(pages(played).test_client())
     page = client.get(f"/referrals/{ID}").text
     # a colleague's emergency access opens nothing for her

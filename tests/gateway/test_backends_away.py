@@ -4,8 +4,6 @@ Calls to a service that is known to be down are refused at once. Such a service 
 from the others and does not delay quick exit.
 """
 
-from __future__ import annotations
-
 import itertools
 import threading
 import time

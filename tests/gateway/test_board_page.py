@@ -3,8 +3,6 @@
 It shows missing help, due referrals, response times, urgent cases, and the numbers to call.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,8 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.parts import pictures
 from tests.builders import NOON
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, pages, signed_in, submit
 
 SENDER, RECEIVER = "a" * 32, "b" * 32
 
@@ -268,10 +265,12 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
 def test_a_service_that_is_not_shown_has_no_number_to_call(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = listing([referral_due_in(5)], [])
-    played.answers["BatchGet"] = d.BatchGetResponse(
-        organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
-    )
+    played.answers |= {
+        "ListReferrals": listing([referral_due_in(5)], []),
+        "BatchGet": d.BatchGetResponse(
+            organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
+        ),
+    }
     assert "tel:" not in client.get("/board").text
 
 
@@ -300,8 +299,10 @@ def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
     def answer(request: r.CountReferralsRequest) -> r.CountReferralsResponse:
         return pressing if request.filter.pressing else live
 
-    played.answers["CountReferrals"] = answer
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    played.answers |= {
+        "CountReferrals": answer,
+        "IssueToken": signed_in(contract_pb2.ROLE_COORDINATOR),
+    }
     tiles = re.findall(r'class="tile[^>]*><b>(\d+)</b>', client.get("/today").text)
     assert tiles == ["21", "22", "23", "24"], (
         "counts of the whole network, including declined referrals"
@@ -326,8 +327,7 @@ def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_the
     page = client.get("/board").text
     assert 'href="/emergencies/' + "e" * 32 in page
     assert played.last("ListEmergencies").waiting
-    answer = submit(client, f"/inbox/{ID}/read", page, kind="emergency_opened")
-    assert answer.location == "/board"
+    assert submit(client, f"/inbox/{ID}/read", page, kind="emergency_opened").location == "/board"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The calls that the line owes: their list, their forms, and the days and hours on the pages."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 
@@ -12,8 +10,7 @@ from chassis import errors
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
 
 
 def owe_call(played: PlayedServices, **fields: object) -> None:
@@ -174,12 +171,13 @@ def test_two_calls_owed_to_one_file_warn_that_she_may_be_called_twice(
         for number, hint in hints.items()
     ]
     other_file.MergeFrom(c.Callback(contact_id=ID, clocks=[r.Clock()]))
-    played.answers["GetContact"] = c.Contact(id=ID, person_id=ID, line_country="NI")
-    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[calls[0], other_file])
+    played.answers |= {
+        "GetContact": c.Contact(id=ID, person_id=ID, line_country="NI"),
+        "ListCallbacks": c.ListCallbacksResponse(callbacks=[calls[0], other_file]),
+    }
     assert "se debe otra llamada" not in client.get(path).text
     played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[*calls, other_file])
-    page = client.get(path).text
-    assert re.findall(r"se debe otra llamada: …(\w+)\.", page) == ["M4", "7K"]
+    assert re.findall(r"se debe otra llamada: …(\w+)\.", client.get(path).text) == ["M4", "7K"]
 
 
 def test_calls_without_a_file_are_not_taken_for_calls_to_one_person(

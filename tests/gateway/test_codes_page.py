@@ -1,7 +1,5 @@
 """The page of code lists is fresh, complete, and in three languages."""
 
-from __future__ import annotations
-
 from chassis.languages import LANGUAGES
 from protos.partners.v1 import directory_pb2, members_pb2
 from protos.referrals.v1 import people_pb2, referrals_pb2

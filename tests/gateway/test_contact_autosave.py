@@ -3,8 +3,6 @@
 A contact is saved after each answer, and gets its reference with the first one.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 import threading
@@ -35,12 +33,14 @@ class Line(PlayedServices):
         super().__post_init__()
         self.version = 0
         self.contact = c.Contact()
-        self.answers["CreateContact"] = lambda request: c.CreateContactResponse(
-            contact=self.save(request.contact), reference="W43P-VWJF", pin="4821"
-        )
-        self.answers["UpdateContact"] = self.update
-        self.answers["GetContact"] = lambda _request: self.contact
-        self.answers["ListAdviceCards"] = self.cards
+        self.answers |= {
+            "CreateContact": lambda request: c.CreateContactResponse(
+                contact=self.save(request.contact), reference="W43P-VWJF", pin="4821"
+            ),
+            "UpdateContact": self.update,
+            "GetContact": lambda _request: self.contact,
+            "ListAdviceCards": self.cards,
+        }
 
     def save(self, contact: c.Contact) -> c.Contact:
         self.version += 1
@@ -227,12 +227,14 @@ def test_the_page_reports_a_lost_connection_and_saves_with_the_next_answer(
 def test_a_save_whose_answer_is_lost_makes_no_second_contact_and_loses_nothing(
     page: Page, line: Line
 ) -> None:
-    line.answers["CreateContact"] = first_answers(
-        lambda request: c.CreateContactResponse(
-            contact=line.save(request.contact), reference="W43P-VWJF", pin="4821"
-        )
-    )
-    line.answers["UpdateContact"] = first_answers(line.update)
+    line.answers |= {
+        "CreateContact": first_answers(
+            lambda request: c.CreateContactResponse(
+                contact=line.save(request.contact), reference="W43P-VWJF", pin="4821"
+            )
+        ),
+        "UpdateContact": first_answers(line.update),
+    }
     lose_answers(page)
     answer(page, "danger_now", "yes")
     expect(page.locator("#saved")).to_contain_text("no hay conexión")

@@ -10,14 +10,12 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.site.network import deadlines
 from services.referrals.network.domain.deadline import FIRST_POLICY, KEYS
 from services.referrals.referrals.wire.referrals import policy_message
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import PlayedServices, missing, signed_in_as, submit
 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["GetDeadlinePolicy"] = policy_message(FIRST_POLICY)
-    return services
+    return PlayedServices({"GetDeadlinePolicy": policy_message(FIRST_POLICY)})
 
 
 def publish(client: FlaskClient, **changes: str) -> TestResponse:
@@ -35,8 +33,7 @@ def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
 ) -> None:
     texts = ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
     assert missing(client.get("/deadlines").text, *texts) == []
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    worker = enter(pages(played).test_client())
+    worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert "/deadlines/publish" not in worker.get("/deadlines").text
     assert worker.get("/deadlines/publish").status_code == 404
 

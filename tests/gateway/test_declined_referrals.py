@@ -1,7 +1,5 @@
 """Declined referrals on Today, the search for another service, and the lists of referrals."""
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 
@@ -10,8 +8,7 @@ from flask.testing import FlaskClient
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, referral, submit, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, submit, token_of
 
 PAGE = f"/referrals/{ID}"
 

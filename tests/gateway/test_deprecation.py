@@ -3,8 +3,6 @@
 The headers of every answer of a deprecated operation, and the OpenAPI document, state both dates.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The pages of a draft: each answer can be changed until the referral is sent."""
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 
@@ -13,8 +11,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import (
     DRAFT,
     OTHER_ID,
@@ -108,12 +105,14 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
 def test_the_check_states_whether_the_consent_is_valid(
     played: PlayedServices, client: FlaskClient, fields: dict[str, object], expected: str
 ) -> None:
-    played.answers["GetReceipt"] = p.Receipt(
-        id=ID,
-        until_time=datetime(2027, 1, 15),  # type: ignore[arg-type]
-        **fields,  # type: ignore[arg-type]
-    )
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, receipt_id=ID)
+    played.answers |= {
+        "GetReceipt": p.Receipt(
+            id=ID,
+            until_time=datetime(2027, 1, 15),  # type: ignore[arg-type]
+            **fields,  # type: ignore[arg-type]
+        ),
+        "GetReferral": draft(need_code="HOU.EMG", service_id=ID, receipt_id=ID),
+    }
     page = client.get(f"{DRAFT}/check").text
     assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [expected]
 
@@ -143,8 +142,10 @@ def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_th
         "channel_code": "phone",
         "note": "con su hijo",
     }
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID, state=state)
-    played.answers["SendReferral"] = errors.Stale()
+    played.answers |= {
+        "GetReferral": draft(need_code="HOU.EMG", service_id=ID, state=state),
+        "SendReferral": errors.Stale(),
+    }
     played.calls.clear()
     for page in (*QUESTIONS, "consent"):
         assert client.get(f"{DRAFT}/{page}").location == DRAFT, page
@@ -233,8 +234,10 @@ def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     complete_draft = draft(
         **SERVICE_CHOICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
     )
-    played.answers["GetReferral"] = complete_draft
-    played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
+    played.answers |= {
+        "GetReferral": complete_draft,
+        "UpdateReferral": errors.Invalid(("urgency_reason_code", "required")),
+    }
     refusal = send(client, f"{DRAFT}/urgency", urgency="urgent")
     assert (refusal.status_code, 'href="#urgency_reason_code"' in refusal.text) == (422, True)
     assert 'value="urgent" checked' in refusal.text
@@ -295,10 +298,12 @@ def test_d19_her_arrival_is_asked_for_if_nobody_may_contact_her(
     answers: dict[str, str],
 ) -> None:
     check = f"{DRAFT}/check"
-    played.answers["GetPerson"] = p.Person(
-        id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
-    )
-    played.answers["GetReferral"] = draft(**SERVICE_CHOICE, code="H7JX7J")
+    played.answers |= {
+        "GetPerson": p.Person(
+            id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
+        ),
+        "GetReferral": draft(**SERVICE_CHOICE, code="H7JX7J"),
+    }
     form = fields_of(client.get(check))
     assert ("expected" in form, "H7JX7J" in form.get("sign", "")) == (bool(answers), bool(answers))
     assert client.post(check, data={**form, **answers}).status_code == 303
@@ -357,8 +362,10 @@ def test_an_answer_after_a_colleague_sent_the_draft_is_not_to_be_sent_again(
 ) -> None:
     played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)
     token = token_of(client.get(f"{DRAFT}/{question}").text)
-    played.answers["GetReferral"] = draft(state=r.STATE_SENT)
-    played.answers["SendReferral"] = errors.Stale()
+    played.answers |= {
+        "GetReferral": draft(state=r.STATE_SENT),
+        "SendReferral": errors.Stale(),
+    }
     data = {"form_token": token, "request_id": "one", "etag": "v1", "note": "lo que escribí"}
     refused = client.post(f"{DRAFT}/{question}", data=data)
     assert (

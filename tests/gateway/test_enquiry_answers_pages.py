@@ -1,7 +1,5 @@
 """The pages of an enquiry that was sent: the answers, and the way to the referral."""
 
-from __future__ import annotations
-
 import pytest
 from flask.testing import FlaskClient
 
@@ -9,8 +7,8 @@ from chassis import errors
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, missing, send
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
 
 OTHER_ID = "b" * 32
 ENQUIRY = f"/enquiries/{ID}"
@@ -108,10 +106,12 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
 def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_to_ask_again(
     reason: str, may_ask_again: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(
-        state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER_ID
-    )
-    played.answers["TakeOffer"] = errors.Conflict("enquiry_cancelled")
+    played.answers |= {
+        "GetEnquiry": enquiry(
+            state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER_ID
+        ),
+        "TakeOffer": errors.Conflict("enquiry_cancelled"),
+    }
     answer = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
     assert answer.status_code == 422
     assert (
@@ -168,18 +168,18 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     page = client.get(questions).text
     assert "Pregunta 1 de 1" in page
     expected = {"enquiry": ID, "need_code": "HOU.EMG", "urgency": "immediate", "age_band": "18-24"}
-    assert expected.items() <= Form(page).fields.items()
+    assert expected.items() <= sent_fields(page).items()
 
 
 def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
-    fields = Form(client.get(f"/referrals/new?enquiry={ID}").text).fields
+    fields = sent_fields(client.get(f"/referrals/new?enquiry={ID}").text)
     played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
     answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert (answer.status_code, "Esta consulta se canceló" in answer.text) == (422, True)
-    answer_fields = Form(answer.text).fields
+    answer_fields = sent_fields(answer.text)
     assert (
         answer_fields["need_code"],
         answer_fields["channel_code"],

@@ -4,8 +4,6 @@ The form's values reach the service unchanged, and two managers who edit at the 
 each other's changes.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, submit
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, submit
 
 OTHER_ID = "0" * 32
 
@@ -44,15 +41,15 @@ def service(**fields: object) -> d.Service:
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
     office = pb.Location(id=ID, organization_id=ID, name="Oficina")
-    services.answers |= {
-        "GetService": service(),
-        "ListLocations": pb.ListLocationsResponse(locations=[office]),
-        "ListServiceAtLocations": pb.ListServiceAtLocationsResponse(),
-        "ListFieldChanges": pb.ListFieldChangesResponse(),
-    }
-    return services
+    return PlayedServices(
+        {
+            "GetService": service(),
+            "ListLocations": pb.ListLocationsResponse(locations=[office]),
+            "ListServiceAtLocations": pb.ListServiceAtLocationsResponse(),
+            "ListFieldChanges": pb.ListFieldChangesResponse(),
+        }
+    )
 
 
 def hidden_value(page: str, name: str) -> str:
@@ -185,14 +182,16 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edit
     client: FlaskClient, played: PlayedServices
 ) -> None:
     page = client.get(f"/entry/services/{ID}").text
-    played.answers["GetService"] = service(etag="v2", phone="+50533330000")
-    played.answers["UpdateService"] = Stale()
-    played.answers["ListFieldChanges"] = pb.ListFieldChangesResponse(
-        changes=[
-            change("phone", '"+50522220000"', '"+50533330000"', "2026-11-27T10:05:00Z"),
-            change("name", '"Antes"', '"Consulta"', "2026-11-27T09:00:00Z"),
-        ]
-    )
+    played.answers |= {
+        "GetService": service(etag="v2", phone="+50533330000"),
+        "UpdateService": Stale(),
+        "ListFieldChanges": pb.ListFieldChangesResponse(
+            changes=[
+                change("phone", '"+50522220000"', '"+50533330000"', "2026-11-27T10:05:00Z"),
+                change("name", '"Antes"', '"Consulta"', "2026-11-27T09:00:00Z"),
+            ]
+        ),
+    }
     answer = submit(
         client,
         f"/entry/services/{ID}",
@@ -253,10 +252,12 @@ def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
 def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetLocation"] = pb.Location(
-        id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
-    )
-    played.answers["OpenOwnAddress"] = pb.OpenedAddress(address="Portón inventado")
+    played.answers |= {
+        "GetLocation": pb.Location(
+            id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
+        ),
+        "OpenOwnAddress": pb.OpenedAddress(address="Portón inventado"),
+    }
     page = client.get(f"/entry/places/{ID}").text
     assert "Portón inventado" in submit(client, f"/entry/places/{ID}/address", page).text
     assert "Portón inventado" not in client.get(f"/entry/places/{ID}").text
@@ -298,10 +299,12 @@ def show_referral(
     state: r.State.ValueType = r.STATE_ACCEPTED,
 ) -> None:
     """Answers with a referral to a confidential service, seen from this side in this state."""
-    played.answers["GetReferral"] = r.Referral(
-        id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG"
-    )
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[service(confidential=True)])
+    played.answers |= {
+        "GetReferral": r.Referral(
+            id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG"
+        ),
+        "BatchGet": d.BatchGetResponse(services=[service(confidential=True)]),
+    }
 
 
 def open_address(client: FlaskClient) -> tuple[int, str]:

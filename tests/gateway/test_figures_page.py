@@ -4,8 +4,6 @@ A count that is too small to publish has neither number nor bar, the file has th
 the page, and anybody may read the figures of the network.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from io import StringIO

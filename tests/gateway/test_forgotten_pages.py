@@ -1,7 +1,5 @@
 """The pages of a forgotten password and of a lost second factor, with fake services."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -12,8 +10,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, signed_in, submit
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, signed_in, submit
 
 WORDS = "nube tambor escalera limon"
 OTHER_ID = "b" * 32

@@ -3,11 +3,8 @@
 The values are times of the year 9999, numbers, emoji, right-to-left text and 100 kB of text.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes
+from tests.gateway.page_forms import posted_forms
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, page_at, pages, routes
 from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
@@ -59,27 +56,6 @@ READ_FIELD = re.compile(
 )
 
 
-class Forms(HTMLParser):
-    """The forms of a page: the target of each, and the fields that a browser would send."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.forms: dict[str, dict[str, str]] = {}
-        self._fields: dict[str, str] = {}
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self._fields = (
-                self.forms.setdefault(attributes.get("action", "").partition("?")[0], {})
-                if attributes.get("method") == "post"
-                else {}
-            )
-        elif tag in ("input", "select", "textarea", "button") and attributes.get("name"):
-            self._fields.setdefault(attributes["name"], attributes.get("value", ""))
-
-
 @cache
 def fields_read_in_code() -> frozenset[str]:
     """Returns every field that the code of a page reads from a form or an address."""
@@ -101,8 +77,12 @@ def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
     fields_by_form: dict[str, dict[str, str]] = {}
     for _, path in routes(client.application):
         if path != "/sign-out":
-            for action, fields in Forms(page_at(client, path)).forms.items():
-                fields_by_form.setdefault(action or path, {}).update(fields)
+            for form in posted_forms(page_at(client, path), path):
+                fields_by_form.setdefault(form.path, {}).update(
+                    (attributes["name"], attributes.get("value", ""))
+                    for _, attributes in form.elements
+                    if attributes.get("name")
+                )
     return fields_by_form
 
 

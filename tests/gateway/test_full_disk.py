@@ -1,7 +1,5 @@
 """A gateway whose log cannot be written answers as usual, and stops cleanly."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from pathlib import Path

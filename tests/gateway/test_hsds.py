@@ -1,7 +1,5 @@
 """The public directory in HSDS, for anybody."""
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 
@@ -316,8 +314,10 @@ def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Pl
 def test_missing_objects_and_unsupported_methods_are_problems(
     api: Flask, open_directory: Played
 ) -> None:
-    open_directory.answers["GetPublicService"] = NotFound()
-    open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
+    open_directory.answers |= {
+        "GetPublicService": NotFound(),
+        "ListPublicOrganizations": o.ListPublicOrganizationsResponse(),
+    }
     for path in (
         f"/services/{HEX}",
         "/services/x",

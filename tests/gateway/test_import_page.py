@@ -1,7 +1,5 @@
 """The pages of an import: sending a file of services, its progress, its report, its answers."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 import pytest
@@ -20,11 +18,13 @@ PAGE = f"/directory/import/{JOB}"
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
-    services.answers["CreateImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_PENDING)
-    services.answers["CancelImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
-    return services
+    return PlayedServices(
+        {
+            "IssueToken": signed_in(contract_pb2.ROLE_MANAGER),
+            "CreateImport": o.Import(id=JOB, state=o.IMPORT_STATE_PENDING),
+            "CancelImport": o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED),
+        }
+    )
 
 
 def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[int, str | None]:

@@ -1,7 +1,5 @@
 """The pages by which an organisation applies, with fake services."""
 
-from __future__ import annotations
-
 from flask.testing import FlaskClient
 
 from chassis import errors

@@ -1,7 +1,5 @@
 """If a session ends while a worker writes, her text is not lost, and nobody else is shown it."""
 
-from __future__ import annotations
-
 import html
 import re
 from base64 import b64encode
@@ -16,10 +14,10 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
+from tests.gateway.page_forms import sent_fields
 from tests.gateway.pages_gateway import (
+    ID,
     SECRET,
-    Form,
     PlayedServices,
     missing,
     signed_in,
@@ -77,7 +75,7 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     offer = sign_in(client, played, page.text)
     assert (offer.status_code, 'action="/line/new"' in offer.text) == (200, True)
     assert played.requests("CreateContact") == [], "nothing is sent without her knowledge"
-    fields = Form(offer.text).fields
+    fields = sent_fields(offer.text)
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", "one")
     client.post("/line/new", data=fields)
     request = played.last("CreateContact")
@@ -152,7 +150,7 @@ def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer
     assert (page.status_code, missing(page.text, "no se perdió", "terminal")) == (401, ["terminal"])
     assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER_WORKER).text
     client.delete_cookie("s")
-    assert Form(sign_in(client, played, page.text).text).fields["note"] == NOTE
+    assert sent_fields(sign_in(client, played, page.text).text)["note"] == NOTE
 
 
 def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(

@@ -12,8 +12,7 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.parts import sheet as sheet_module
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages
 
 SHELTER = "a" * 32
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -48,21 +47,21 @@ def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.R
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
     members = [
         d.Organization(id=ID, name="Casa Puentes"),
         d.Organization(id=SHELTER, name="Luna Nueva"),
     ]
     readings = [reading(1), reading(3), reading(20), reading(2, allowed=False)]
-    services.answers |= {
-        "GetPerson": p.Person(id=ID, organization_id=ID, code="7QK4M2"),
-        "BatchGet": d.BatchGetResponse(organizations=members),
-        "ListReceipts": p.ListReceiptsResponse(receipts=[receipt()]),
-        "ListReadings": p.ListReadingsResponse(readings=readings),
-        "ListReferrals": r.ListReferralsResponse(),
-        "ListEnquiries": e.ListEnquiriesResponse(),
-    }
-    return services
+    return PlayedServices(
+        {
+            "GetPerson": p.Person(id=ID, organization_id=ID, code="7QK4M2"),
+            "BatchGet": d.BatchGetResponse(organizations=members),
+            "ListReceipts": p.ListReceiptsResponse(receipts=[receipt()]),
+            "ListReadings": p.ListReadingsResponse(readings=readings),
+            "ListReferrals": r.ListReferralsResponse(),
+            "ListEnquiries": e.ListEnquiriesResponse(),
+        }
+    )
 
 
 def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestResponse:
@@ -72,28 +71,81 @@ def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestR
     return answer
 
 
-def test_the_sheet_states_who_knows_what_for_which_purpose_and_until_when(
-    played: PlayedServices,
+@pytest.mark.parametrize(
+    ("receipts", "shown", "not_shown"),
+    [
+        pytest.param(
+            [receipt()],
+            # Opened twice since her consent. Earlier and refused accesses do not count: they gave
+            # this organisation no knowledge under this consent.
+            ["Luna Nueva", "Casa Puentes", "2 veces"],
+            ["Termina pronto"],
+            id="who knows what for which purpose and until when",
+        ),
+        pytest.param(
+            [
+                receipt(id="c" * 32, create_time=NOW - timedelta(days=4)),
+                receipt(live=False, withdraw_time=NOW - timedelta(days=5)),
+            ],
+            ["2 veces", "Nunca."],
+            [],
+            id="an access on a later consent does not count as one on a consent that had ended",
+        ),
+        pytest.param(
+            [receipt(until_time=NOW + timedelta(days=5))],
+            ["Termina pronto"],
+            [],
+            id="a consent that ends soon is marked",
+        ),
+        pytest.param(
+            [receipt(live=False, until_time=NOW - timedelta(days=1))],
+            ["ya no abre nada"],
+            ["Hasta el"],
+            id="a consent that has ended opens nothing",
+        ),
+        pytest.param(
+            [
+                receipt(
+                    live=False,
+                    giver_code=p.GIVER_BEST_INTEREST,
+                    confirm_until_time=NOW + timedelta(days=80),
+                )
+            ],
+            ["No abre nada mientras otra persona no lo confirme."],
+            ["Hasta el"],
+            id="a receipt that waits for a second person opens nothing",
+        ),
+        pytest.param(
+            [receipt(live=False, giver_code=p.GIVER_BEST_INTEREST)],
+            ["Ahora no abre nada."],
+            ["Hasta el"],
+            id="the account of the worker who recorded a receipt was suspended",
+        ),
+        pytest.param(
+            [
+                receipt(
+                    live=False,
+                    reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+                    confirm_until_time=NOW - timedelta(hours=1),
+                )
+            ],
+            ["Ahora no abre nada."],
+            ["Hasta el"],
+            id="nobody confirmed an override in time",
+        ),
+        pytest.param(
+            [receipt(live=False, giver_code=p.GIVER_PERSON)],
+            ["Ahora no abre nada."],
+            ["Hasta el"],
+            id="a consent of the person opens nothing now",
+        ),
+    ],
+)
+def test_the_sheet_states_who_knows_what_and_which_receipts_open_nothing(
+    played: PlayedServices, receipts: list[p.Receipt], shown: list[str], not_shown: list[str]
 ) -> None:
-    # Opened twice since her consent. Earlier and refused accesses do not count: they gave this
-    # organisation no knowledge under this consent.
-    texts = ("Luna Nueva", "Casa Puentes", "2 veces", "Termina pronto")
-    assert missing(get_sheet(played).text, *texts) == ["Termina pronto"]
-
-
-def test_an_access_on_a_later_consent_does_not_count_as_one_on_a_consent_that_had_ended(
-    played: PlayedServices,
-) -> None:
-    ended_receipt = receipt(live=False, withdraw_time=NOW - timedelta(days=5))
-    later_receipt = receipt(id="c" * 32, create_time=NOW - timedelta(days=4))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[later_receipt, ended_receipt])
-    assert missing(get_sheet(played).text, "2 veces", "Nunca.") == []
-
-
-def test_a_consent_that_ends_soon_is_marked(played: PlayedServices) -> None:
-    ending_receipt = receipt(until_time=NOW + timedelta(days=5))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[ending_receipt])
-    assert "Termina pronto" in get_sheet(played).text
+    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
+    assert missing(get_sheet(played).text, *shown, *not_shown) == not_shown
 
 
 @pytest.mark.parametrize(
@@ -122,35 +174,6 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
     assert missing(get_sheet(played).text, expected, "Se retiró el") == []
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"until_time": NOW - timedelta(days=1)}, "ya no abre nada"),
-        (
-            {"giver_code": p.GIVER_BEST_INTEREST, "confirm_until_time": NOW + timedelta(days=80)},
-            "No abre nada mientras otra persona no lo confirme.",
-        ),
-        # the account of the worker who recorded it was suspended
-        ({"giver_code": p.GIVER_BEST_INTEREST}, "Ahora no abre nada."),
-        # nobody confirmed the override in time
-        (
-            {
-                "reason_code": r.OVERRIDE_REASON_LIFE_AT_RISK,
-                "confirm_until_time": NOW - timedelta(hours=1),
-            },
-            "Ahora no abre nada.",
-        ),
-        ({"giver_code": p.GIVER_PERSON}, "Ahora no abre nada."),
-    ],
-)
-def test_the_sheet_says_that_a_receipt_opens_nothing_and_why(
-    played: PlayedServices, fields: dict[str, object], expected: str
-) -> None:
-    closed_receipt = receipt(live=False, **fields)
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[closed_receipt])
-    assert missing(get_sheet(played).text, expected, "Hasta el") == ["Hasta el"]
-
-
 def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,8 +198,10 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
             e.ListEnquiriesResponse(enquiries=enquiries[1:]),
         ]
     )
-    played.answers["ListEnquiries"] = lambda request: next(answers)
-    played.answers["ListReceipts"] = p.ListReceiptsResponse()
+    played.answers |= {
+        "ListEnquiries": lambda request: next(answers),
+        "ListReceipts": p.ListReceiptsResponse(),
+    }
     page = get_sheet(played).text
     assert {request.person_id for rpc, request, _ in played.calls if rpc == "ListEnquiries"} == {ID}
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
@@ -205,8 +230,7 @@ def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
     )
     played.answers["ListReadings"] = lambda request: next(answers)
     page = get_sheet(played).text
-    requests = played.requests("ListReadings")
-    assert [request.page_token for request in requests] == ["", "more"]
+    assert [request.page_token for request in played.requests("ListReadings")] == ["", "more"]
     assert page.count("Casa Puentes") >= 2
 
 
@@ -242,8 +266,10 @@ def test_a_consent_for_a_child_is_shown_to_end_at_the_latest_at_a_certain_age(
     played: PlayedServices, fields: dict[str, object], expected: str
 ) -> None:
     consent = receipt(**fields)
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[consent])
-    played.answers["GetReceipt"] = consent
+    played.answers |= {
+        "ListReceipts": p.ListReceiptsResponse(receipts=[consent]),
+        "GetReceipt": consent,
+    }
     sentence = f"o antes, al cumplir {expected}" if expected else "o antes"
     client = enter(pages(played).test_client())
     for path in (f"/people/{ID}", f"/people/{ID}/knows", f"/people/receipts/{ID}"):

@@ -3,8 +3,6 @@
 The headers count down, a 429 states the time to wait, and quick exit is never refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

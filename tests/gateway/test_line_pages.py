@@ -1,7 +1,5 @@
 """The pages of the line: recording contacts, their assessment, files, and the handover."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -16,8 +14,8 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.line.domain.contact import MAX_NOTES
 from services.referrals.line.domain.triage import Triage
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, missing, send
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
 
 CONTACT = f"/line/{ID}"
 NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
@@ -71,9 +69,8 @@ def test_a_contact_can_be_saved_however_much_the_caller_added(
     for _ in range(MAX_NOTES):
         contact.later_notes.add(note="ñ" * 4000)
     played.answers |= {"GetContact": contact, "UpdateContact": contact}
-    fields = Form(client.get(CONTACT).text).fields
-    answer = client.post(CONTACT, data=fields | {"note": "llama otra vez"})
-    assert answer.status_code == 303
+    fields = sent_fields(client.get(CONTACT).text)
+    assert client.post(CONTACT, data=fields | {"note": "llama otra vez"}).status_code == 303
     assert played.last("UpdateContact").contact.note == "llama otra vez"
 
 
@@ -429,8 +426,7 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
     )
     assert missing(page, *expected) == []
     assert "/line/calls/" not in page, "the sheet offers no actions"
-    answer = send(client, "/line/shift", request_id="1" * 32)
-    assert answer.location == "/line/shift?done=saved"
+    assert send(client, "/line/shift", request_id="1" * 32).location == "/line/shift?done=saved"
     assert played.last("TakeOverLine").request_id == "1" * 32
 
 

@@ -3,8 +3,6 @@
 That holds even when everything behind the gateway is down, and after a restart.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +36,7 @@ HOTLINES = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["ListHotlines"] = ListHotlinesResponse(hotlines=HOTLINES)
-    return services
+    return PlayedServices({"ListHotlines": ListHotlinesResponse(hotlines=HOTLINES)})
 
 
 def take_services_down(played: PlayedServices) -> None:

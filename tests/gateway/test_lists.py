@@ -3,8 +3,6 @@
 Names are requested in as many calls as needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -59,9 +57,7 @@ def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["BatchGet"] = names_for
-    return services
+    return PlayedServices({"BatchGet": names_for})
 
 
 @pytest.fixture
@@ -187,8 +183,7 @@ def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
     played: PlayedServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
     monkeypatch.setattr(lists, "MOST", maximum)
-    exports = [p.Export(person_id=id_) for id_ in ids()]
-    page_through(played, "ListOwnExports", "exports", exports)
+    page_through(played, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
     page = page_text(played, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
         min(maximum, ID_COUNT),

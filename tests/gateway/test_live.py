@@ -4,8 +4,6 @@ A page with a ticket of its viewer's own session is answered from memory, as lon
 there is recent. Requests that a page makes by itself do not prolong the session.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -275,8 +273,10 @@ def live_answer(client: FlaskClient) -> dict[str, str]:
 def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contains_it(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
-    played.answers["CountUnread"] = n.CountUnreadResponse(unread=3, version="u")
+    played.answers |= {
+        "GetQueueVersion": r.QueueVersion(version="q"),
+        "CountUnread": n.CountUnreadResponse(unread=3, version="u"),
+    }
     assert 'data-version=""' in client.get("/today").text
     assert live_answer(client)["version"] == "q.u"
     assert client.get("/live").headers["Cache-Control"] == "no-store"
@@ -319,8 +319,7 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
             versions=[f"for {token}" for token in request.watch_tokens]
         ),
     }
-    versions = [live_answer(client)["version"] for _ in range(2)]
-    assert versions == ["q.u", "for tq.for tu"]
+    assert [live_answer(client)["version"] for _ in range(2)] == ["q.u", "for tq.for tu"]
     played.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
     assert live_answer(client)["version"] == "for tq."
     assert len(played.requests("GetQueueVersion")) == 1
@@ -329,8 +328,10 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
 def test_a_version_needs_the_referrals_service_but_not_the_count_of_messages(
     client: FlaskClient, app: Flask, played: PlayedServices
 ) -> None:
-    played.answers["GetQueueVersion"] = r.QueueVersion(version="q")
-    played.answers["CountUnread"] = errors.Unavailable("service_unreachable")
+    played.answers |= {
+        "GetQueueVersion": r.QueueVersion(version="q"),
+        "CountUnread": errors.Unavailable("service_unreachable"),
+    }
     assert live_answer(client)["version"] == "q."
     app.extensions["live"]._groups.clear()
     played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
@@ -394,8 +395,7 @@ def test_the_script_learns_of_an_ended_session_and_the_cookie_stays_for_unsent_t
         answer = client.get(path, headers=headers)
         has_cookie = "Set-Cookie" in answer.headers
         assert (answer.status_code, answer.data, has_cookie) == (401, b"", False), path
-    without_script = client.get("/today?auto=1")
-    assert without_script.location == "/sign-in?ended=1"
+    assert client.get("/today?auto=1").location == "/sign-in?ended=1"
 
 
 def test_an_unchanged_referral_is_not_sent_again_and_its_notes_are_not_opened(

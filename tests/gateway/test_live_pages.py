@@ -3,8 +3,6 @@
 It does not touch text that a worker is writing, and states when it is no longer up to date.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 

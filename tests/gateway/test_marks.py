@@ -1,7 +1,5 @@
 """A service of police or prosecution is never listed without its mark."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -11,8 +9,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, page_at, routes, submit
+from tests.gateway.pages_gateway import ID, PlayedServices, page_at, routes, submit
 
 NAME, MARK = "Denuncia Ñandú", "comparte con la policía"
 POLICE = d.Service(

@@ -3,8 +3,6 @@
 On this page, two coordinators of different members give roles and take them away.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -15,17 +13,26 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import access
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import (
+    PlayedServices,
+    missing,
+    pages,
+    signed_in,
+    signed_in_as,
+    submit,
+)
 
 ID, COORDINATOR, OTHER_ID = "a" * 32, "d" * 32, "e" * 32
 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["IssueToken"] = signed_in(c.ROLE_COORDINATOR)
-    services.answers["ListNetworkRoles"] = accounts()
-    return services
+    return PlayedServices(
+        {
+            "IssueToken": signed_in(c.ROLE_COORDINATOR),
+            "ListNetworkRoles": accounts(),
+        }
+    )
 
 
 def accounts(*others: m.Worker, proposed_by: str = "") -> m.ListNetworkRolesResponse:
@@ -63,23 +70,46 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
     assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="one")
 
 
-def test_the_link_of_an_invitation_on_paper_is_shown_to_the_coordinator_who_confirms_it(
-    client: FlaskClient, played: PlayedServices
+@pytest.mark.parametrize(
+    ("answer", "path", "status", "texts"),
+    [
+        pytest.param(
+            m.Invitation(
+                id=ID, organization_id=OTHER_ID, link="https://enlace.example/invitation#x"
+            ),
+            f"invitations/{ID}/confirm",
+            200,
+            ["https://enlace.example/invitation#x"],
+            id="whoever confirms an invitation on paper is shown its link",
+        ),
+        pytest.param(
+            errors.Conflict("not_independent", "organization"),
+            f"invitations/{ID}/confirm",
+            422,
+            ["auditora@alianza.example", "alguien de la coordinación de otra organización"],
+            id="a coordinator of the same organisation cannot confirm, and nothing is lost",
+        ),
+        pytest.param(
+            m.Invitation(),
+            f"workers/{COORDINATOR}/suspend",
+            422,
+            ['id="reason-error"', f'id="reason-{COORDINATOR}"'],
+            id="an account is not suspended without a reason",
+        ),
+    ],
+)
+def test_the_answer_to_a_form_of_the_page_has_these_texts(
+    client: FlaskClient,
+    played: PlayedServices,
+    answer: m.Invitation | errors.Refusal,
+    path: str,
+    status: int,
+    texts: list[str],
 ) -> None:
-    played.answers["ConfirmInvitation"] = m.Invitation(
-        id=ID, organization_id=OTHER_ID, link="https://enlace.example/invitation#x"
-    )
-    status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
-    assert (status, "https://enlace.example/invitation#x" in text) == (200, True)
-
-
-def test_a_coordinator_of_the_same_organisation_cannot_confirm_and_nothing_is_lost(
-    client: FlaskClient, played: PlayedServices
-) -> None:
-    played.answers["ConfirmInvitation"] = errors.Conflict("not_independent", "organization")
-    status, text = send_form(client, f"/network/roles/invitations/{ID}/confirm")
-    texts = ("auditora@alianza.example", "alguien de la coordinación de otra organización")
-    assert (status, missing(text, *texts)) == (422, [])
+    played.answers["ConfirmInvitation"] = answer
+    next_page = send_form(client, f"/network/roles/{path}", etag="v3")
+    assert (next_page[0], missing(next_page[1], *texts)) == (status, [])
+    assert played.requests("SuspendWorker") == []
 
 
 def test_an_invitation_to_a_network_role_is_proposed_and_a_refused_form_comes_back_filled_in(
@@ -124,14 +154,6 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
     assert "Con usted son dos" in client.get("/network/roles").text
 
 
-def test_an_account_is_not_suspended_without_a_reason(
-    client: FlaskClient, played: PlayedServices
-) -> None:
-    status, text = send_form(client, f"/network/roles/workers/{COORDINATOR}/suspend", etag="v3")
-    assert (status, missing(text, 'id="reason-error"', f'id="reason-{COORDINATOR}"')) == (422, [])
-    assert played.requests("SuspendWorker") == []
-
-
 def test_the_page_says_what_to_do_if_all_coordinators_belong_to_one_member(
     client: FlaskClient, played: PlayedServices
 ) -> None:
@@ -145,8 +167,7 @@ def test_the_page_says_what_to_do_if_all_coordinators_belong_to_one_member(
 
 
 def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices) -> None:
-    played.answers["IssueToken"] = signed_in(c.ROLE_MANAGER)
-    assert enter(pages(played).test_client()).get("/network/roles").status_code == 404
+    assert signed_in_as(played, c.ROLE_MANAGER).get("/network/roles").status_code == 404
 
 
 def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:

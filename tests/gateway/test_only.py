@@ -3,8 +3,6 @@
 The tests check the paths that each process answers, and the headers that the API must not send.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The tests also check the search, and the pages that have nothing to show.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
 from typing import Any
@@ -20,8 +18,8 @@ from protos.partners.v1 import open_data_pb2 as o
 from services.gateway.edge.clients import ServiceFault
 from services.gateway.site.language import i18n
 from services.gateway.site.public.open_directory import days, hours
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, enter, missing, pages, submit
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages, submit
 
 LAWYER = {"words": "abogada", "need_code": "LEG", "department": "NI-CI"}
 PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", "ListTaxonomyTerms"}
@@ -29,11 +27,16 @@ PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", 
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["ListHotlines"] = d.ListHotlinesResponse(
-        hotlines=[d.Hotline(country="NI", number="133"), d.Hotline(country="CR", number="911")]
+    return PlayedServices(
+        {
+            "ListHotlines": d.ListHotlinesResponse(
+                hotlines=[
+                    d.Hotline(country="NI", number="133"),
+                    d.Hotline(country="CR", number="911"),
+                ]
+            )
+        }
     )
-    return services
 
 
 def service(**fields: object) -> o.PublicService:
@@ -299,8 +302,7 @@ def test_a_member_without_public_services_has_no_page(
 
 def test_requests_to_the_public_directory_are_limited(played: PlayedServices) -> None:
     visitor = pages(played, caller_rate=1).test_client()
-    statuses = [visitor.get("/services").status_code for _ in range(40)]
-    assert set(statuses) == {200, 429}
+    assert {visitor.get("/services").status_code for _ in range(40)} == {200, 429}
 
 
 def test_hours_are_worded_as_people_say_them(visitor: FlaskClient) -> None:
@@ -337,4 +339,4 @@ def test_the_directory_has_three_languages_and_keeps_the_chosen_one(
 ) -> None:
     page = visitor.get(f"/services?lang={language}").text
     assert missing(page, expected, f'action="/services?lang={language}#found"') == []
-    assert Form(page).fields["form_token"]
+    assert sent_fields(page)["form_token"]

@@ -3,8 +3,6 @@
 No answer is filled in before the person answers, and the receipt contains only her answers.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -19,8 +17,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, send, signed_in
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in_as
 
 FUTURE = Timestamp(seconds=4_000_000_000)
 PAST = Timestamp(seconds=1_180_000_000)
@@ -360,8 +357,7 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
         choices_of(manner_page, "giver_ground_code"),
         time_limit in manner_page.text,
     ) == (["person"], [], False)
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
-    rescuer = enter(pages(played).test_client())
+    rescuer = signed_in_as(played, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
     manner_page = last_page(rescuer)
     assert (choices_of(manner_page, "giver_code"), time_limit in manner_page.text) == (
         ["person", "guardian", "authority"],
@@ -468,5 +464,4 @@ def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> Non
         len(NO_TO_ALL),
         len(NO_TO_ALL),
     )
-    yes_groups = re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text)
-    assert yes_groups == ["health"]
+    assert re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text) == ["health"]

@@ -3,16 +3,12 @@
 The contents are capacity, places, languages, and the people whom a service accepts.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.datastructures import MultiDict
 from werkzeug.test import TestResponse
 
 from chassis import errors
@@ -21,43 +17,13 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, words
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import (
-    Form,
-    PlayedServices,
-    enter,
-    missing,
-    pages,
-    referral,
-    send,
-    signed_in,
-)
+from tests.gateway.page_forms import posted_forms, sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, send, signed_in_as
 
 
-class Fields(HTMLParser):
-    """The fields that a browser would send with each form that posts to the directory.
-
-    The button's field is left out.
-    """
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.forms: list[list[tuple[str, str]]] = []
-        self._is_directory_form = False
-        self._select = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self._is_directory_form = attributes.get("action", "").partition("#")[0] == "/directory"
-            self.forms += [[]] if self._is_directory_form else []
-        elif tag == "input" and self._is_directory_form:
-            self.forms[-1].append((attributes["name"], attributes.get("value", "")))
-        elif tag == "select":
-            self._select = attributes["name"]
-        elif tag == "option" and self._is_directory_form and "selected" in attributes:
-            self.forms[-1].append((self._select, attributes["value"]))
+def directory_forms(page: str) -> list[dict[str, list[str]]]:
+    """Returns the fields that a browser would send with each form that posts to the directory."""
+    return [form.sent for form in posted_forms(page, "") if form.path == "/directory"]
 
 
 def room(**fields: object) -> d.Capacity:
@@ -189,7 +155,7 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     page = send(client, "/directory", words="casa", chip=chip).text
     assert played.last("SearchServices") == search_request(**filters)
     assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed_chips
-    client.post("/directory", data=MultiDict([*Fields(page).forms[0], ("chip", chip)]))
+    client.post("/directory", data={**directory_forms(page)[0], "chip": chip})
     assert played.last("SearchServices") == search_request()
 
 
@@ -237,11 +203,11 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         "Todo el país",
         "3",
     ]
-    form = [field for field in Fields(page).forms[-1] if field[0] != "page"]
-    client.post("/directory", data=MultiDict([*form, ("department", "NI-LE")]))
+    form = {**directory_forms(page)[-1], "department": "NI-LE"}
+    client.post("/directory", data=form)
     assert played.last("SearchServices") == search_request(department="NI-LE")
     page = send(client, "/directory", words="casa", department="NI-LE").text
-    client.post("/directory", data=MultiDict(Fields(page).forms[-1]))  # and back to all departments
+    client.post("/directory", data=directory_forms(page)[-1])  # and back to all departments
     assert played.last("SearchServices") == search_request()
 
 
@@ -284,8 +250,7 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
     }
     page = send(client, "/directory", **fields).text
     first_request = played.last("SearchServices")
-    next_page = next(form for form in Fields(page).forms if "page" in dict(form))
-    client.post("/directory", data=MultiDict(next_page))
+    client.post("/directory", data=next(form for form in directory_forms(page) if "page" in form))
     second_request = played.last("SearchServices")
     assert second_request.page_token
     second_request.page_token = ""
@@ -407,10 +372,10 @@ def answer_all(client: FlaskClient, page: str) -> TestResponse:
     The kind of help is not asked if there is only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
-    while (fields := Form(page).fields)["page"] in answers:
+    while (fields := sent_fields(page))["page"] in answers:
         page = client.post("/referrals/new", data={**fields, **answers[fields["page"]]}).text
-    page = client.post("/referrals/new", data={**Form(page).fields, "channel_code": "phone"}).text
-    return client.post("/referrals/new", data={**Form(page).fields, "names_nothing": "1"})
+    page = client.post("/referrals/new", data={**sent_fields(page), "channel_code": "phone"}).text
+    return client.post("/referrals/new", data={**sent_fields(page), "names_nothing": "1"})
 
 
 @pytest.mark.parametrize("matches", [True, False])
@@ -460,6 +425,5 @@ def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
 
 
 def test_a_reader_who_may_not_refer_is_not_offered_a_referral(played: PlayedServices) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    client = enter(pages(played).test_client())
+    client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR)
     assert "Remitir aquí" not in results_page(client, played, organization_id="f" * 32, active=True)

@@ -3,8 +3,6 @@
 Nothing is asked twice.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -15,8 +13,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import Form, PlayedServices, missing, token_of
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, token_of
 from tests.gateway.referral_questions import DISTANT_SHELTER
 
 OTHER_ID = "b" * 32
@@ -32,7 +30,6 @@ ENQUIRY_FORM = {
 
 @pytest.fixture
 def played() -> PlayedServices:
-    played = PlayedServices()
     service = d.Service(
         id=OTHER_ID, name="Casa segura", organization_id=OTHER_ID, organization_name="Casa Amanecer"
     )
@@ -40,17 +37,20 @@ def played() -> PlayedServices:
         id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes"
     )
     unsuitable_service = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER_ID)
-    played.answers["MatchServices"] = d.MatchServicesResponse(
-        matches=[
-            d.Match(service=service, verdict=d.VERDICT_FITS),
-            d.Match(service=own_service, verdict=d.VERDICT_FITS),
-            d.Match(service=unsuitable_service, verdict=d.VERDICT_DOES_NOT_FIT),
-        ]
+    return PlayedServices(
+        {
+            "MatchServices": d.MatchServicesResponse(
+                matches=[
+                    d.Match(service=service, verdict=d.VERDICT_FITS),
+                    d.Match(service=own_service, verdict=d.VERDICT_FITS),
+                    d.Match(service=unsuitable_service, verdict=d.VERDICT_DOES_NOT_FIT),
+                ]
+            ),
+            "PreviewEnquiry": e.EnquiryPreview(
+                service_count=1, organization_count=1, similar_cases=5
+            ),
+        }
     )
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview(
-        service_count=1, organization_count=1, similar_cases=5
-    )
-    return played
 
 
 def post(client: FlaskClient, path: str = "/enquiries/new", **fields: str) -> tuple[int, str, str]:
@@ -141,7 +141,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
     played.answers["GetContact"] = c.Contact(
         id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq"
     )
-    fields = Form(client.get(f"/enquiries/new?contact={ID}").text).fields
+    fields = sent_fields(client.get(f"/enquiries/new?contact={ID}").text)
     expected = {
         "need_code": "HOU.EMG",
         "urgency": "emergency",
@@ -156,12 +156,12 @@ def test_a_language_that_nobody_recognised_or_that_is_not_told_is_not_replaced_b
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG")
-    assert Form(client.get(f"/enquiries/new?contact={ID}").text).fields["languages"] == ""
-    assert Form(client.get("/enquiries/new").text).fields["languages"] == "es"
+    assert sent_fields(client.get(f"/enquiries/new?contact={ID}").text)["languages"] == ""
+    assert sent_fields(client.get("/enquiries/new").text)["languages"] == "es"
     preview = post(client, **ENQUIRY_FORM, drop="languages")[1]
     assert list(played.last("PreviewEnquiry").content.languages) == []
-    back = client.post("/enquiries/new", data=Form(preview).fields | {"back": "1"})
-    assert Form(back.text).fields["languages"] == ""
+    back = client.post("/enquiries/new", data=sent_fields(preview) | {"back": "1"})
+    assert sent_fields(back.text)["languages"] == ""
 
 
 def test_the_form_does_not_claim_to_hide_the_department_that_the_services_read(
@@ -178,7 +178,7 @@ def test_the_need_the_urgency_and_the_answer_about_safety_are_required_and_the_r
     client: FlaskClient,
 ) -> None:
     status, page, _ = post(client, age_band="18-24")
-    assert (status, page.count('class="error"'), Form(page).fields["age_band"]) == (422, 3, "18-24")
+    assert (status, page.count('class="error"'), sent_fields(page)["age_band"]) == (422, 3, "18-24")
 
 
 def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
@@ -205,12 +205,12 @@ def test_a_line_of_one_country_can_ask_services_in_another(
     assert (
         played.last("MatchServices").country,
         played.last("PreviewEnquiry").content.country,
-        Form(page).fields["country"],
+        sent_fields(page)["country"],
         "Costa Rica" in page,
     ) == ("CR", "CR", "CR", True)
     content = e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G")
     played.answers["GetEnquiry"] = e.Enquiry(id=ID, side=r.SIDE_SENDER, content=content)
-    assert Form(client.get(f"/referrals/new?enquiry={ID}").text).fields["country"] == "CR", (
+    assert sent_fields(client.get(f"/referrals/new?enquiry={ID}").text)["country"] == "CR", (
         "otherwise the place in her file would be in no country"
     )
 
@@ -228,7 +228,7 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     assert 'name="drop" value="department"' in page
     _, page, _ = post(client, **ENQUIRY_FORM, drop="department")
     assert played.last("PreviewEnquiry").content.department == ""
-    assert "department" not in Form(page).fields
+    assert "department" not in sent_fields(page)
     post(client, **ENQUIRY_FORM, gender_code="Feminine", drop="gender")
     assert played.last("PreviewEnquiry").content.gender_code == 0
 
@@ -265,16 +265,16 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
     assert list(played.last("MatchServices").excluded_areas) == []
     _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
-    assert Form(page).fields["unsafe_departments"] == "NI-LE"
+    assert sent_fields(page)["unsafe_departments"] == "NI-LE"
     exclusions = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER_ID}
     for page in (
         post(client, **ENQUIRY_FORM, **exclusions, back="1")[1],
         post(client, need_code="", **exclusions)[1],
     ):
-        assert {name: Form(page).fields[name] for name in exclusions} == exclusions
+        assert {name: sent_fields(page)[name] for name in exclusions} == exclusions
     played.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ENQUIRY_FORM, **exclusions)
-    assert {name: Form(page).fields[name] for name in exclusions} == exclusions, (
+    assert {name: sent_fields(page)[name] for name in exclusions} == exclusions, (
         "the answers are kept even if nobody is left to be asked"
     )
 
@@ -287,7 +287,7 @@ def test_d23_the_question_about_unsafe_people_and_places_is_visible_and_needs_an
     without_answer = {name: value for name, value in ENQUIRY_FORM.items() if name != "unsafe_code"}
     status, page, _ = post(client, **without_answer, sure="1")
     assert (status, 'id="unsafe_code-error"' in page) == (422, True)
-    assert {name: Form(page).fields[name] for name in without_answer} == without_answer
+    assert {name: sent_fields(page)[name] for name in without_answer} == without_answer
     without_names = ENQUIRY_FORM | {"unsafe_code": "named"}
     status, page, _ = post(client, **without_names)
     assert (status, "No preguntar a" in without_folded_parts(page)) == (200, True)
@@ -295,7 +295,7 @@ def test_d23_the_question_about_unsafe_people_and_places_is_visible_and_needs_an
     assert (
         status,
         'id="excluded_organization_ids-error"' in page,
-        Form(page).fields["department"],
+        sent_fields(page)["department"],
     ) == (422, True, "NI-CI")
     assert played.requests("CreateEnquiry") == []
     status, _, _ = post(client, **ENQUIRY_FORM | {"unsafe_code": "not_alone"}, sure="1")
@@ -328,15 +328,13 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
         assert (status, played.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
     assert played.requests("CreateEnquiry") == []
-    names = played.answers["BatchGet"]
-    assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id="f" * 32, name="Clínica San José"))
+    played.know("f" * 32, "Clínica San José")
     _, page, _ = post(client, **ENQUIRY_FORM, excluded_organization_ids="f" * 32)
-    assert (Form(page).fields["excluded_organization_ids"], "Clínica San José" in page) == (
+    assert (sent_fields(page)["excluded_organization_ids"], "Clínica San José" in page) == (
         "f" * 32,
         True,
     )
-    values = Form(page).fields | {"sure": "1"}
+    values = sent_fields(page) | {"sure": "1"}
     assert client.post("/enquiries/new", data=values).status_code == 303
     assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
@@ -375,7 +373,7 @@ def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
 ) -> None:
     played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
     status, page, _ = post(client, **ENQUIRY_FORM, sure="1")
-    assert (status, "demasiadas consultas" in page, Form(page).fields["department"]) == (
+    assert (status, "demasiadas consultas" in page, sent_fields(page)["department"]) == (
         422,
         True,
         "NI-CI",

@@ -3,8 +3,6 @@
 The pages are the first page, and those of sign-in, capacity, inbox, webhooks and invitations.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -17,9 +15,9 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.notifications.domain.notices import NOTICES
-from tests.gateway.api_gateway import ID
 from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
-from tests.gateway.pages_gateway import SECRET, Form, PlayedServices, missing, send
+from tests.gateway.page_forms import sent_fields
+from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, send
 
 OTHER_ID = "f" * 32
 SIGN_IN = {"email": "a", "password": "b"}
@@ -57,8 +55,7 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     played: PlayedServices, visitor: FlaskClient, form: str, rpc: str, refusal: errors.Refusal
 ) -> None:
     usual_answer, played.answers[rpc] = played.answers[rpc], refusal
-    answer = send(visitor, form, **SIGN_IN, **REFERENCE | {"pin": "0000"})
-    assert "Set-Cookie" not in answer.headers
+    assert "Set-Cookie" not in send(visitor, form, **SIGN_IN, **REFERENCE | {"pin": "0000"}).headers
     played.answers[rpc] = usual_answer
     send(visitor, form, **SIGN_IN, **REFERENCE)
     cookie = visitor.get_cookie("d")
@@ -154,15 +151,17 @@ def offer_beds(played: PlayedServices, available: int, intake: d.Intake.ValueTyp
     """Sets the directory to one shelter with this capacity."""
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=12, intake=intake)
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[shelter])
-    played.answers["GetService"] = shelter
+    played.answers |= {
+        "SearchServices": d.SearchServicesResponse(services=[shelter]),
+        "GetService": shelter,
+    }
 
 
 def test_whoever_says_that_there_is_room_after_a_full_night_states_no_zero(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     offer_beds(played, 0, d.INTAKE_CLOSED)
-    assert Form(client.get(f"/capacity/{ID}").text).fields["available"] == "0"
+    assert sent_fields(client.get(f"/capacity/{ID}").text)["available"] == "0"
     send(client, f"/capacity/{ID}", intake="open", available="0", maximum="12")
     capacity = played.last("SetCapacity").capacity
     assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_OPEN, False)
@@ -180,8 +179,7 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     page = client.get("/today").text
     assert re.search(r'name="etag" value="v7">.*?name="available" value="2">', page, re.DOTALL)
     form = {"etag": "v7", "available": "2", "maximum": "12", "intake": "open", "back": "today"}
-    answer = send(client, "/today", f"/capacity/{ID}", **form)
-    assert answer.location == "/today?done=capacity"
+    assert send(client, "/today", f"/capacity/{ID}", **form).location == "/today?done=capacity"
     request = played.last("SetCapacity")
     assert (request.etag, request.capacity.available) == ("v7", 2)
     played.answers["SetCapacity"] = errors.Stale()

@@ -1,10 +1,7 @@
 """The rights to open pages, the checks of forms, and the content of every page."""
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import Future
-from html.parser import HTMLParser
 
 import grpc
 import pytest
@@ -18,6 +15,7 @@ from services.gateway.api import PATHS
 from services.gateway.edge.app import PROBES
 from services.gateway.edge.clients import READING_VERBS, ServiceFault, Standing, standing_of
 from services.gateway.site.shell import access
+from tests.gateway.page_forms import Page, posted_forms
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     EXIT,
@@ -29,35 +27,11 @@ from tests.gateway.pages_gateway import (
     pages,
     routes,
     send,
-    signed_in,
+    signed_in_as,
     token_of,
 )
 
-Attributes = dict[str, str]
-
-
-class Elements(HTMLParser):
-    """The forms of a page with their hidden fields, and the fields that a person types into."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.forms: list[tuple[Attributes, dict[str, str]]] = []
-        self.typed: list[Attributes] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        kind = attributes.get("type", "text")
-        if tag == "form":
-            self.forms.append((attributes, {}))
-        elif tag == "input" and kind == "hidden" and self.forms:
-            self.forms[-1][1][attributes["name"]] = attributes.get("value", "")
-        elif tag == "textarea" or (
-            tag == "input" and kind not in ("hidden", "checkbox", "radio", "submit", "file")
-        ):
-            self.typed.append(attributes)
-
-
+UNTYPED = ("hidden", "checkbox", "radio", "submit", "file")
 # Written down a second time on purpose: a page that becomes public by mistake fails here.
 PUBLIC_ENDPOINTS = {
     "static", "home.home", "home.icon", "home.robots", "signin.form", "signin.enter",
@@ -127,8 +101,7 @@ def test_no_cookie_is_set_before_sign_in(visitor: FlaskClient) -> None:
 
 @pytest.mark.parametrize("role", sorted(access.EVERYONE))
 def test_a_page_is_not_found_for_another_role(played: PlayedServices, role: str) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
-    client = enter(pages(played).test_client())
+    client = signed_in_as(played, contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     for endpoint, path in routes(client.application):
         page = access.declaration_of(client.application, endpoint)
         if page and not page.is_public and role not in page.roles:
@@ -139,8 +112,7 @@ def test_a_page_is_not_found_for_another_role(played: PlayedServices, role: str)
 def test_every_link_of_the_navigation_opens_for_its_reader(
     played: PlayedServices, role: contract_pb2.Role.ValueType
 ) -> None:
-    played.answers["IssueToken"] = signed_in(role)
-    client = enter(pages(played).test_client())
+    client = signed_in_as(played, role)
     today = client.get("/today").text
     rail, tabs = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', today, re.DOTALL)
     for path in re.findall(r'href="(/[^"]+)"', rail + tabs):
@@ -192,13 +164,11 @@ def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     # forms that change nothing, or that may be sent twice without harm
     harmless_targets = ("/sign-in", "/sign-out", "/my-referral", "/directory", "/services#found")
     for endpoint, path in routes(client.application):
-        for form, hidden_fields in Elements(page_at(client, path)).forms:
-            if form.get("method", "get") == "get":
-                continue
+        for form in posted_forms(page_at(client, path), path):
             form_count += 1
-            action = form.get("action", "")
-            assert hidden_fields.get("form_token"), (endpoint, action)
-            request_id = hidden_fields.get("request_id", "")
+            action = form.attributes.get("action", "")
+            assert any(form.sent.get("form_token", [])), (endpoint, action)
+            [request_id] = form.sent.get("request_id", [""])
             assert action in harmless_targets or re.fullmatch(r"[0-9a-f]{32}", request_id), (
                 endpoint,
                 action,
@@ -211,7 +181,9 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
     allowed = {"username", "name", "current-password", "new-password"}
     field_count = 0
     for endpoint, path in routes(client.application):
-        for field in Elements(page_at(client, path)).typed:
+        for tag, field in Page(page_at(client, path)).elements:
+            if tag not in ("input", "textarea") or field.get("type") in UNTYPED:
+                continue
             field_count += 1
             assert field.get("autocomplete") in allowed | {"off"}, (endpoint, field["name"])
             assert field.get("spellcheck") == "false" or field.get("type") in (
@@ -319,8 +291,7 @@ def test_quick_exit_ends_the_session_and_leads_away(
 def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
     visitor: FlaskClient,
 ) -> None:
-    status_page = send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821")
-    assert status_page.status_code == 200
+    assert send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821").status_code == 200
     device = visitor.get_cookie("d")
     assert device is not None
     visitor.get("/quick-exit")

@@ -4,8 +4,6 @@ They are valid HTML, axe finds no fault, a narrow phone scrolls in one direction
 exit works.
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterator
@@ -144,8 +142,9 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
 
 
 def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browser: Browser) -> None:
-    played = PlayedServices()
-    played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)
+    played = PlayedServices(
+        {"GetContact": c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)}
+    )
     with served(pages(played)) as site:
         assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], signed=True) == []
 
@@ -478,13 +477,14 @@ def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, sit
 
 
 def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
-    played = PlayedServices()
     invitation = m.Invitation(
         id="a" * 32,
         email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example",
         roles=[contract_pb2.ROLE_WORKER],
     )
-    played.answers["ListInvitations"] = m.ListInvitationsResponse(invitations=[invitation])
+    played = PlayedServices(
+        {"ListInvitations": m.ListInvitationsResponse(invitations=[invitation])}
+    )
     phone = {"width": 320, "height": 740}
     with served(pages(played)) as address, open_window(browser, address, viewport=phone) as page:
         page.goto(f"{address}/members")

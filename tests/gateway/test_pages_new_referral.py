@@ -4,8 +4,6 @@ Known facts are not asked for, going back loses nothing, and nothing is stored b
 chosen.
 """
 
-from __future__ import annotations
-
 import html
 import re
 
@@ -19,8 +17,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, signed_in, token_of
+from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, signed_in, token_of
 from tests.gateway.referral_questions import (
     NEW_REFERRAL,
     OTHER_ID,

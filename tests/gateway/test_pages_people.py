@@ -3,8 +3,6 @@
 A file shows who knows what about the person; there her consents can be ended at her request.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -16,8 +14,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.parts import person_form
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
 from tests.gateway.referral_questions import birth_date
 
 FUTURE = Timestamp(seconds=4_000_000_000)
@@ -26,7 +23,6 @@ OPEN_ID, OTHER_ID, ENDED_ID = ("b" * 32, "c" * 32, "d" * 32)
 
 @pytest.fixture
 def played() -> PlayedServices:
-    played = PlayedServices()
     receipts = [
         p.Receipt(
             id=identifier,
@@ -38,9 +34,12 @@ def played() -> PlayedServices:
         )
         for identifier in (OPEN_ID, OTHER_ID, ENDED_ID)
     ]
-    played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1")
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
-    return played
+    return PlayedServices(
+        {
+            "GetPerson": p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1"),
+            "ListReceipts": p.ListReceiptsResponse(receipts=receipts),
+        }
+    )
 
 
 def form_fields(page: str, target: str) -> dict[str, str]:

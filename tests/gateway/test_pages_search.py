@@ -4,8 +4,6 @@ The typed words are in no address, another organisation's object looks like one 
 and a reference shows nothing before its PIN.
 """
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -17,8 +15,7 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, signed_in, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, signed_in_as, token_of
 
 NOTHING_FOUND = "No encontramos nada con eso."
 REFERENCE, PIN = "7QK4-M2X7", "4821"
@@ -26,19 +23,16 @@ REFERENCE, PIN = "7QK4-M2X7", "4821"
 
 @pytest.fixture
 def played() -> PlayedServices:
-    played = PlayedServices()
-    played.answers["ListReferrals"] = r.ListReferralsResponse()
-    played.answers["SearchPeople"] = p.SearchPeopleResponse()
-    return played
+    return PlayedServices(
+        {
+            "ListReferrals": r.ListReferralsResponse(),
+            "SearchPeople": p.SearchPeopleResponse(),
+        }
+    )
 
 
 # parts that differ in each rendering: form tokens, and times relative to now
 CHANGING_PARTS = re.compile(r'(value|data-due|data-now)="[^"]*"')
-
-
-def signed_in_as(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
-    played.answers["IssueToken"] = signed_in(*roles)
-    return enter(pages(played).test_client(), f"a-{roles}")
 
 
 @pytest.fixture
@@ -82,8 +76,7 @@ def test_the_code_of_anothers_referral_looks_like_an_unused_code(
 
 
 def test_a_coordinator_finds_the_networks_referrals_and_no_names(played: PlayedServices) -> None:
-    client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER)
-    post(client, q="Martha")
+    post(signed_in_as(played, contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_WORKER), q="Martha")
     filters = [request.filter for request in played.requests("ListReferrals")]
     assert [filter_.box for filter_ in filters if filter_.code] == [r.BOX_MINE, r.BOX_NETWORK]
     assert played.requests("SearchPeople") == []

@@ -1,7 +1,5 @@
 """The pages are complete in three languages, every code has a word, and times read naturally."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from datetime import timedelta
@@ -21,8 +19,7 @@ from services.gateway.site.parts import due, steps
 from services.notifications.domain import notices
 from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages
 from tests.rights_table import services_of
 from tests.words import SERVICES
 
@@ -283,14 +280,15 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
 def test_the_page_states_both_deadlines_of_an_answer_that_the_service_gives(
     language: str, policy: dict[str, int], expected: str
 ) -> None:
-    played = PlayedServices()
     acknowledgement = r.PolicyDeadline(
         urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_ACKNOWLEDGE, **policy
     )
     decision = r.PolicyDeadline(
         urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60
     )
-    played.answers["GetDeadlinePolicy"] = r.DeadlinePolicy(deadlines=[decision, acknowledgement])
+    played = PlayedServices(
+        {"GetDeadlinePolicy": r.DeadlinePolicy(deadlines=[decision, acknowledgement])}
+    )
     page = enter(pages(played).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
     assert expected in page
 

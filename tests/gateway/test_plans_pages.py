@@ -3,8 +3,6 @@
 The tests check the requests that a form sends, and that a refusal is shown at its field.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -21,12 +19,11 @@ from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.api_gateway import ID, Played, System, app_with
 from tests.gateway.pages_gateway import (
     PlayedServices,
-    enter,
     missing,
     pages,
     referral,
     served,
-    signed_in,
+    signed_in_as,
     token_of,
 )
 from tests.gateway.test_pages_in_browser import faults_of
@@ -62,10 +59,12 @@ def step(key: str, state: Any = pb.PLAN_STEP_STATE_OPEN, **values: Any) -> pb.Pl
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["GetPlan"] = plan(step("a"), step("b", waits_for_keys=["a"]))
-    services.answers["ListReferrals"] = r.ListReferralsResponse()
-    return services
+    return PlayedServices(
+        {
+            "GetPlan": plan(step("a"), step("b", waits_for_keys=["a"])),
+            "ListReferrals": r.ListReferralsResponse(),
+        }
+    )
 
 
 def send(client: FlaskClient, path: str, **form: str) -> TestResponse:
@@ -170,8 +169,10 @@ def test_a_step_that_a_colleague_changed_in_the_meantime_gets_no_second_draft(
 def test_referring_a_step_again_makes_a_draft_that_follows_the_referral_that_ended(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetPlan"] = plan(step("a", referral_id="f" * 32))
-    played.answers["GetReferral"] = r.Referral(id="f" * 32)
+    played.answers |= {
+        "GetPlan": plan(step("a", referral_id="f" * 32)),
+        "GetReferral": r.Referral(id="f" * 32),
+    }
     send(client, f"{PLAN}/refer/a")
     assert played.last("CreateReferral").based_on_id == "f" * 32
 
@@ -227,8 +228,10 @@ def test_a_plan_is_begun_from_the_file_and_a_refusal_is_shown_there(
 def test_b9_a_plan_for_another_age_is_begun_only_when_that_is_acknowledged(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetPerson"] = people_pb2.Person(id=ID, organization_id=ID)
-    played.answers["CreatePlan"] = errors.Conflict("age_not_taken")
+    played.answers |= {
+        "GetPerson": people_pb2.Person(id=ID, organization_id=ID),
+        "CreatePlan": errors.Conflict("age_not_taken"),
+    }
     answer = send(client, f"/people/{ID}/plans", pathway_id="child", start_time="2026-03-04T08:00")
     assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)
     assert 'name="acknowledged_codes" value="age_not_taken"' in answer.text
@@ -280,8 +283,7 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
 
 
 def test_only_coordinators_publish_pathways(played: PlayedServices) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    client = enter(pages(played).test_client())
+    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert client.get("/pathways/publish").status_code == 404
     page = client.get("/pathways").text
     assert missing(page, "/pathways/publish", "/pathways/compliance") == ["/pathways/publish"]
@@ -296,8 +298,10 @@ def test_counts_that_are_not_published_are_shown_as_less_than_ten(
     group = pb.ComplianceGroup(
         pathway_id="test", version=1, department="NI-CI", plans=15, steps=[hidden_counts]
     )
-    played.answers["GetCompliance"] = pb.Compliance(network=True, groups=[group])
-    played.answers["GetPathway"] = plan(step("a")).pathway
+    played.answers |= {
+        "GetCompliance": pb.Compliance(network=True, groups=[group]),
+        "GetPathway": plan(step("a")).pathway,
+    }
     page = client.get("/pathways/compliance").text
     assert missing(page, "&lt;10 ella no lo quiso", "15 planes") == []
     played.answers["GetCompliance"] = pb.Compliance(network=True)
@@ -318,8 +322,10 @@ def test_late_steps_are_shown_on_today_to_workers_and_not_to_coordinators(
     played.answers["ListLateSteps"] = pb.ListLateStepsResponse(steps=[late_step])
     page = client.get("/today").text
     assert missing(page, "Pasos atrasados", f"{PLAN}#a") == []
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    assert "Pasos atrasados" not in enter(pages(played).test_client()).get("/today").text
+    assert (
+        "Pasos atrasados"
+        not in signed_in_as(played, contract_pb2.ROLE_COORDINATOR).get("/today").text
+    )
 
 
 def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overflows(
@@ -349,10 +355,11 @@ def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overf
 def test_a_draft_that_the_step_does_not_take_is_discarded(
     refusal: errors.Refusal, client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["CreateReferral"] = r.Referral(id="e" * 32, etag="v1")
-    played.answers["UpdatePlanStep"] = refusal
-    answer = send(client, f"/plans/{ID}/refer/a")
-    assert answer.status_code in (409, 422)
+    played.answers |= {
+        "CreateReferral": r.Referral(id="e" * 32, etag="v1"),
+        "UpdatePlanStep": refusal,
+    }
+    assert send(client, f"/plans/{ID}/refer/a").status_code in (409, 422)
     discarded = played.last("EnterReferralInError")
     assert (discarded.id, discarded.etag) == ("e" * 32, "v1")
     assert discarded.request_id not in ("", played.last("CreateReferral").request_id)
@@ -362,10 +369,12 @@ def test_a_draft_that_the_step_does_not_take_is_discarded(
 def test_a_step_takes_the_draft_that_was_begun_in_place_of_its_referral(
     refusal: errors.Refusal | None, client: FlaskClient, played: PlayedServices
 ) -> None:
-    played.answers["GetPlan"] = plan(step("a", referral_id="f" * 32))
-    played.answers["GetReferral"] = r.Referral(
-        id="e" * 32, following_id="e" * 32, state=r.STATE_DRAFT, need_code="HOU.EMG"
-    )
+    played.answers |= {
+        "GetPlan": plan(step("a", referral_id="f" * 32)),
+        "GetReferral": r.Referral(
+            id="e" * 32, following_id="e" * 32, state=r.STATE_DRAFT, need_code="HOU.EMG"
+        ),
+    }
     if refusal:
         played.answers["UpdatePlanStep"] = refusal
     answer = send(client, f"{PLAN}/refer/a")

@@ -65,19 +65,23 @@ def test_markup_in_a_name_stays_text() -> None:
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["ListHotlines"] = ListHotlinesResponse(
-        hotlines=[Hotline(country="NI", number="133"), Hotline(country="CR", number="000-1331")]
+    return PlayedServices(
+        {
+            "ListHotlines": ListHotlinesResponse(
+                hotlines=[
+                    Hotline(country="NI", number="133"),
+                    Hotline(country="CR", number="000-1331"),
+                ]
+            ),
+            "GetPlacement": pb.Placement(
+                code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True
+            ),
+        }
     )
-    services.answers["GetPlacement"] = pb.Placement(
-        code="7K2V", medium_code=c.CAMPAIGN_POSTER, country="NI", active=True
-    )
-    return services
 
 
 def test_a_poster_leads_to_the_page_of_its_country_with_its_code(visitor: FlaskClient) -> None:
-    page = visitor.get("/l/7k2v").text
-    assert missing(page, "tel:133", "7K2V") == []
+    assert missing(visitor.get("/l/7k2v").text, "tel:133", "7K2V") == []
 
 
 @pytest.mark.parametrize(

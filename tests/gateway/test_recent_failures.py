@@ -1,7 +1,5 @@
 """Recent failures: how long the gateway remembers them, and how its pages report them."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import grpc
@@ -11,8 +9,7 @@ from chassis import errors
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import Clients, ServiceFault
 from services.gateway.edge.gates import RECENT_SECONDS, Gate
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, enter, missing, pages, token_of
+from tests.gateway.pages_gateway import ID, SECRET, enter, missing, pages, token_of
 from tests.gateway.served_gateway import Service, refusing_answer
 
 

@@ -1,14 +1,13 @@
 """The page on which a caller looks up her reference, and the forms on that page."""
 
-from __future__ import annotations
-
 import html
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.test import TestResponse
 
 from chassis import errors
@@ -174,14 +173,94 @@ def test_a_call_is_offered_only_if_her_plan_allows_it_and_is_requested_by_day_an
         assert expected in plain_text(send_form(visitor, "call"))
 
 
-def test_the_days_on_the_page_of_a_reference_have_their_weekday(
-    played: PlayedServices, visitor: FlaskClient
+NOTHING_ASKED = "Ahora no hay nada pedido en su nombre."
+EVENING = datetime(2126, 3, 5, 22, tzinfo=UTC)
+
+
+def deletion_due(time: Timestamp | None) -> dict[str, Any]:
+    """Returns the status of a reference whose data have to be deleted by this time."""
+    return {"items": [c.ReferenceItem(need_group_code="HOU", deletion_due_time=time)]}
+
+
+# D25
+@pytest.mark.parametrize(
+    ("fields", "shown", "not_shown"),
+    [
+        pytest.param(
+            {"may_ask_for_call": True, "local_date": "2026-11-29"},
+            ["hoy (domingo)", "mañana (lunes)"],
+            [],
+            id="the days for a call have their weekday",
+        ),
+        pytest.param(
+            {"call_from_time": stamp(60), "call_until_time": stamp(1000)},
+            ["La línea la llama:"],
+            ["llame usted"],
+            id="before the end of the hours of a call, the line calls her",
+        ),
+        pytest.param(
+            {"call_from_time": stamp(-61), "call_until_time": stamp(-1)},
+            ["llame usted"],
+            ["La línea la llama:"],
+            id="after the hours of a call, she is not told that the line calls her",
+        ),
+        pytest.param(
+            {
+                "call_from_time": timestamp(EVENING),
+                "call_until_time": timestamp(EVENING + timedelta(hours=3)),
+                "call_utc_offset_minutes": -300,  # Peru
+            },
+            ["La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00."],
+            [],
+            id="the hours of a call are in the local time in which she agreed on them",
+        ),
+        pytest.param({}, [NOTHING_ASKED], [], id="nothing is asked for her"),
+        pytest.param(
+            {"organizations_asked": 3}, [], [NOTHING_ASKED], id="organisations are asked for her"
+        ),
+        pytest.param({"only_the_call": True}, [], [NOTHING_ASKED], id="only a call is known"),
+        pytest.param(
+            deletion_due(stamp(1000)),
+            ["Tienen que confirmar"],
+            ["todavía no lo hicieron"],
+            id="a confirmation of a deletion is still to come",
+        ),
+        pytest.param(
+            deletion_due(stamp(-30)),
+            ["todavía no lo hicieron"],
+            ["Tienen que confirmar"],
+            id="a late confirmation is not described as still to come",
+        ),
+        pytest.param(
+            deletion_due(timestamp(EVENING)),
+            ["Tienen que confirmar hasta el 5 mar 2126 que ya no guardan nada."],
+            [],
+            id="a deletion is due on a day, because hours differ between countries",
+        ),
+        pytest.param(
+            {"organizations_with_access": 1},
+            ["puede abrir datos suyos"],
+            ["autorizó"],
+            id="she is not said to have authorised the access to her data",
+        ),
+        pytest.param(
+            {"organizations_with_access": 1, "file_count": 1},
+            ["Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente."],
+            [],
+            id="the number of organisations with access says that it omits the file's holder",
+        ),
+    ],
+)
+def test_d25_the_page_of_a_reference_says_what_is_true_and_nothing_else(
+    fields: dict[str, Any],
+    shown: list[str],
+    not_shown: list[str],
+    played: PlayedServices,
+    visitor: FlaskClient,
 ) -> None:
-    played.answers["GetReferenceStatus"] = c.ReferenceStatus(
-        may_ask_for_call=True, local_date="2026-11-29"
-    )
-    page = look_up(visitor)
-    assert missing(page, "hoy (domingo)", "mañana (lunes)") == []
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
+    page = html.unescape(look_up(visitor))
+    assert missing(page, *shown, *not_shown) == not_shown
 
 
 @pytest.mark.parametrize(
@@ -240,88 +319,6 @@ def test_the_dates_of_a_reference_are_days_of_the_callers_place(
         )
     )
     assert look_up(visitor).count(expected) == 2
-
-
-def page_of(played: PlayedServices, visitor: FlaskClient, **fields: Any) -> str:
-    """Returns the page of a reference with this status."""
-    played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
-    return look_up(visitor)
-
-
-# D25
-@pytest.mark.parametrize(("minutes", "calls"), [(30, True), (-1, False)])
-def test_d25_after_the_time_of_a_call_she_is_not_told_that_the_line_calls_her(
-    minutes: int, calls: bool, played: PlayedServices, visitor: FlaskClient
-) -> None:
-    page = page_of(
-        played, visitor, call_from_time=stamp(minutes - 60), call_until_time=stamp(minutes)
-    )
-    assert ("La línea la llama:" in page, "llame usted" in page) == (calls, not calls)
-
-
-def test_she_reads_the_hours_of_a_call_in_the_local_time_in_which_she_agreed_on_them(
-    played: PlayedServices, visitor: FlaskClient
-) -> None:
-    page = page_of(
-        played,
-        visitor,
-        call_from_time=timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC)),
-        call_until_time=timestamp(datetime(2126, 3, 6, 1, tzinfo=UTC)),
-        call_utc_offset_minutes=-300,  # Peru
-    )
-    assert "La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00." in page
-
-
-# D25
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [({}, True), ({"organizations_asked": 3}, False), ({"only_the_call": True}, False)],
-)
-def test_d25_she_is_told_that_nothing_is_asked_for_her_only_if_no_organisation_is_asked(
-    fields: dict[str, Any], expected: bool, played: PlayedServices, visitor: FlaskClient
-) -> None:
-    page = page_of(played, visitor, **fields)
-    assert ("Ahora no hay nada pedido en su nombre." in page) == expected
-
-
-# D25
-@pytest.mark.parametrize(("minutes", "is_late"), [(30, False), (-30, True)])
-def test_d25_a_late_confirmation_is_not_described_as_still_to_come(
-    minutes: int, is_late: bool, played: PlayedServices, visitor: FlaskClient
-) -> None:
-    item = c.ReferenceItem(need_group_code="HOU", deletion_due_time=stamp(minutes))
-    page = page_of(played, visitor, items=[item])
-    assert ("Tienen que confirmar" in page, "todavía no lo hicieron" in page) == (
-        not is_late,
-        is_late,
-    )
-
-
-def test_a_deletion_is_due_on_a_day_because_hours_differ_between_countries(
-    played: PlayedServices, visitor: FlaskClient
-) -> None:
-    due = timestamp(datetime(2126, 3, 5, 22, tzinfo=UTC))
-    item = c.ReferenceItem(need_group_code="HOU", deletion_due_time=due)
-    page = page_of(played, visitor, items=[item])
-    assert "Tienen que confirmar hasta el 5 mar 2126 que ya no guardan nada." in page
-
-
-# D25
-def test_d25_the_page_does_not_claim_that_she_authorised_the_access_to_her_data(
-    played: PlayedServices, visitor: FlaskClient
-) -> None:
-    page = page_of(played, visitor, organizations_with_access=1)
-    assert missing(page, "puede abrir datos suyos", "autorizó") == ["autorizó"]
-
-
-# D25
-def test_d25_the_number_of_organisations_with_access_says_that_it_omits_the_files_holder(
-    played: PlayedServices, visitor: FlaskClient
-) -> None:
-    page = html.unescape(page_of(played, visitor, organizations_with_access=1, file_count=1))
-    assert "Ahora 1 organización puede abrir datos suyos, además de quien abrió su expediente." in (
-        page
-    )
 
 
 def test_an_addition_after_too_many_attempts_can_be_sent_again_later(

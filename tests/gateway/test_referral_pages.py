@@ -1,7 +1,5 @@
 """The page of a referral: its steps, their refusals, and the person's data."""
 
-from __future__ import annotations
-
 import html
 import re
 
@@ -16,8 +14,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
+    ID,
     PlayedServices,
     enter,
     missing,
@@ -57,9 +55,7 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
     played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
 ) -> None:
     other_id = "c" * 32
-    names = played.answers["BatchGet"]
-    assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id=other_id, name="Luna Nueva"))
+    played.know(other_id, "Luna Nueva")
     events = [
         r.ReferralEvent(
             version=2,
@@ -114,20 +110,17 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
     page = client.get(PAGE).text
     assert re.findall(r'<details[^>]* id="form-(\w+)"', page)[:2] == ["accept", "decline"]
     assert page.index('id="form-decline"') < page.index("Más…")
-    bar = page.partition('class="stick"')[2]
-    assert missing(bar, ">Aceptar<", ">No podemos recibirla<") == []
+    assert missing(page.partition('class="stick"')[2], ">Aceptar<", ">No podemos recibirla<") == []
 
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
 def test_the_number_of_the_service_cannot_be_taken_for_her_own(
     side: r.Side.ValueType, played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(
-        services=[d.Service(id=ID, phone="+50500000102")]
-    )
-    played.answers["GetReferral"] = received_referral(
-        service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side
-    )
+    played.answers |= {
+        "BatchGet": d.BatchGetResponse(services=[d.Service(id=ID, phone="+50500000102")]),
+        "GetReferral": received_referral(service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side),
+    }
     page = client.get(PAGE).text
     assert ("+50500000102" in page) == (side != r.SIDE_RECEIVER), (
         "a receiver needs no number of its own service"
@@ -157,8 +150,7 @@ def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instru
     played.answers["GetReferral"] = r.Referral(
         id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
     )
-    page = client.get(PAGE).text
-    assert missing(page, "Motivo: Otro motivo</p>", "explíquelo") == ["explíquelo"]
+    assert missing(client.get(PAGE).text, "Motivo: Otro motivo</p>", "explíquelo") == ["explíquelo"]
 
 
 def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
@@ -173,8 +165,10 @@ def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over
 def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received_referral("complete", state=r.STATE_IN_PROGRESS)
-    played.answers["CompleteReferral"] = errors.Invalid(("delivered_need_codes", "contradicts"))
+    played.answers |= {
+        "GetReferral": received_referral("complete", state=r.STATE_IN_PROGRESS),
+        "CompleteReferral": errors.Invalid(("delivered_need_codes", "contradicts")),
+    }
     ticked_code = re.compile(r'name="delivered_need_codes" value="([^"]*)" checked')
     assert not ticked_code.findall(client.get(PAGE).text)
     answer = take(client, "complete", outcome_code="not_met", delivered_need_codes=["HOU.EMG"])
@@ -193,8 +187,10 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
 def test_an_impossible_time_is_refused_with_the_possible_times(
     played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
 ) -> None:
-    played.answers["GetReferral"] = received_referral(step)
-    played.answers[rpc] = errors.Invalid((field, "out_of_range"))
+    played.answers |= {
+        "GetReferral": received_referral(step),
+        rpc: errors.Invalid((field, "out_of_range")),
+    }
     answer = take(client, step, expected_wait_days="3", **{field: "2020-01-02T10:00"})
     assert (answer.status_code, answer.text.count(expected)) == (422, 2)
     assert "fuera de lo permitido" not in answer.text
@@ -298,14 +294,16 @@ def test_a_reader_who_may_open_no_data_has_no_form_to_open_them(
 def test_the_way_to_call_her_comes_before_the_steps_and_sealed_details_take_one_press(
     played: PlayedServices, worker: FlaskClient
 ) -> None:
-    played.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
-    played.answers["OpenSafeContact"] = p.SafeContact(
-        channel_code=p.SAFE_CHANNEL_PHONE,
-        hours="de 9 a 11",
-        code_word="tía Chepa",
-        never_say="Enlace",
-        message_may_be_left=True,
-    )
+    played.answers |= {
+        "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
+        "OpenSafeContact": p.SafeContact(
+            channel_code=p.SAFE_CHANNEL_PHONE,
+            hours="de 9 a 11",
+            code_word="tía Chepa",
+            never_say="Enlace",
+            message_may_be_left=True,
+        ),
+    }
     page = worker.get(PAGE).text
     assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
     assert "No deje recado" in page
@@ -434,8 +432,10 @@ def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
 def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
     rpc: str, form: str, fields: dict[str, str], played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received_referral(state=r.STATE_DECLINED, person_id=ID)
-    played.answers[rpc] = errors.NotFound()
+    played.answers |= {
+        "GetReferral": received_referral(state=r.STATE_DECLINED, person_id=ID),
+        rpc: errors.NotFound(),
+    }
     answer = send(client, PAGE, f"{PAGE}/{form}", **fields)
     assert (
         answer.status_code,
@@ -463,10 +463,8 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
     client: FlaskClient,
 ) -> None:
     other_id = "c" * 32
-    names = played.answers["BatchGet"]
-    assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id=other_id, name="Luna Nueva", status=status))
-    names.services[0].confidential = True
+    played.know(other_id, "Luna Nueva", status=status)
+    played.answers["BatchGet"].services[0].confidential = True  # type: ignore[union-attr]
     played.answers["GetReferral"] = r.Referral(
         id=ID,
         side=side,
@@ -493,8 +491,10 @@ def test_a_sentence_that_a_refusal_replaces_is_not_replaced_in_a_note(
     played.answers["GetReferral"] = received_referral("acknowledge")
     [sentence] = problem.findall(take(client, "acknowledge").text)
     note = r.ReferralEvent(version=2, verb="sent", note=html.unescape(sentence))
-    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(events=[note])
-    played.answers["GetReferral"] = received_referral()
+    played.answers |= {
+        "ListReferralEvents": r.ListReferralEventsResponse(events=[note]),
+        "GetReferral": received_referral(),
+    }
     page = take(client, "acknowledge").text
     [advice] = problem.findall(page)
     assert (advice == sentence, f"<blockquote>{sentence}" in page) == (False, True)

@@ -4,8 +4,6 @@ Over a real socket, such a caller takes no thread and no place of another caller
 is answered a moment later.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

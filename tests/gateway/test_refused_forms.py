@@ -4,8 +4,6 @@ The typed values come back in the form, with the reason, to the person who typed
 else.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable
@@ -22,7 +20,14 @@ from services.gateway.edge.clients import READING_VERBS, ServiceFault
 from services.gateway.site.shell import session
 from services.gateway.site.shell.kept import CARRIED, SECRETS
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.page_forms import OTHER_ID, WORDS, Form, Forms, OpenServices, ReceiverServices
+from tests.gateway.page_forms import (
+    OTHER_ID,
+    WORDS,
+    Form,
+    OpenServices,
+    ReceiverServices,
+    posted_forms,
+)
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     SECRET,
@@ -113,7 +118,7 @@ def forms_of_pages() -> list[Form]:
         client = enter(pages(kind()).test_client())
 
         def take(page: str, path: str, number: int = number) -> list[Form]:
-            page_forms = [form for form in Forms(page, path).forms if form.path not in EXIT_PATHS]
+            page_forms = [form for form in posted_forms(page, path) if form.path not in EXIT_PATHS]
             new_forms = [
                 form for form in page_forms if (form.path, tuple(sorted(form.sent))) not in forms
             ]
@@ -165,7 +170,7 @@ def lost_fields(data: dict[str, Any], answer: TestResponse, path: str) -> list[s
         for name, values in data.items()
         if name not in ignored and any(values)
     }
-    for form in Forms(answer.text, path).forms:
+    for form in posted_forms(answer.text, path):
         if form.path == path:
             lost_by_form.append(
                 [
@@ -346,7 +351,7 @@ def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending
     _, refusal = site.send(form)
     second_form = next(
         other
-        for other in Forms(refusal.text, path).forms
+        for other in posted_forms(refusal.text, path)
         if other.path == path and other.typed.keys() >= form.typed.keys()
     )
     site.refuse_writing(errors.Stale())
@@ -362,7 +367,7 @@ def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) ->
         form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"}
     )
     assert answer.status_code == 403
-    assert form.path not in {other.path for other in Forms(answer.text, "").forms}
+    assert form.path not in {other.path for other in posted_forms(answer.text, "")}
 
 
 # D26

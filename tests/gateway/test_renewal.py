@@ -1,7 +1,5 @@
 """A caller token that expires during a request is replaced once, unnoticed by the caller."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import grpc

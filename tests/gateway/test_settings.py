@@ -1,7 +1,5 @@
 """The settings with which the gateway starts, and its errors for wrong settings."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Each step is requested by itself, on the version that was seen; each result is s
 taken twice.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +18,13 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault
-from tests.gateway.api_gateway import ID
 from tests.gateway.pages_gateway import (
+    ID,
     PlayedServices,
-    enter,
     missing,
     pages,
     served,
-    signed_in,
+    signed_in_as,
     token_of,
 )
 from tests.gateway.test_pages_in_browser import open_pages
@@ -117,8 +114,7 @@ def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_i
     page = client.get("/board").text
     chosen = [f"{IDS[0]}:v3", f"{IDS[1]}:v9", f"{IDS[0]}:v3"]
     for _twice in range(2):
-        answer = post(client, "/board/several", page, step="remind", chosen=chosen)
-        assert "2 hechas" in answer.text
+        assert "2 hechas" in post(client, "/board/several", page, step="remind", chosen=chosen).text
     requests = played.requests("RemindReferral")
     assert [(request.id, request.etag, request.request_id) for request in requests] == [
         (IDS[0], "v3", f"one-{IDS[0]}"),
@@ -137,15 +133,17 @@ def test_a_rows_own_button_acts_on_that_row_alone(
 def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answer_unless_refused(
-        {
-            IDS[1]: errors.Stale(),
-            IDS[2]: errors.Conflict("reminded_lately"),
-            IDS[3]: errors.NotFound(),
-            IDS[4]: errors.Unavailable("deadline_exceeded"),
-        }
-    )
-    played.answers["GetReferral"] = lambda request: sent_referral(request.id)
+    played.answers |= {
+        "RemindReferral": answer_unless_refused(
+            {
+                IDS[1]: errors.Stale(),
+                IDS[2]: errors.Conflict("reminded_lately"),
+                IDS[3]: errors.NotFound(),
+                IDS[4]: errors.Unavailable("deadline_exceeded"),
+            }
+        ),
+        "GetReferral": lambda request: sent_referral(request.id),
+    }
     page = take_steps(client, IDS).text
     assert [request.id for request in played.requests("RemindReferral")] == IDS
     assert missing(page, "1 hecha", "4 sin hacer") == []
@@ -165,8 +163,10 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
 def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_named(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answer_unless_refused({IDS[0]: ServiceFault("INTERNAL")})
-    played.answers["GetReferral"] = errors.Unavailable("store_unavailable")
+    played.answers |= {
+        "RemindReferral": answer_unless_refused({IDS[0]: ServiceFault("INTERNAL")}),
+        "GetReferral": errors.Unavailable("store_unavailable"),
+    }
     page = client.get("/board").text
     played.answers["BatchGet"] = errors.Unavailable("service_away")
     chosen = [f"{identifier}:v3" for identifier in IDS[:2]]
@@ -224,10 +224,12 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
 ) -> None:
     unanswered_referral = sent_referral(IDS[2], "v7", "remind")
     unanswered_referral.unanswered = True
-    played.answers["GetReferral"] = lambda request: (
-        unanswered_referral if request.id == IDS[2] else sent_referral(request.id, "v6")
-    )
-    played.answers["MatchServices"] = matches("a", "b")
+    played.answers |= {
+        "GetReferral": lambda request: (
+            unanswered_referral if request.id == IDS[2] else sent_referral(request.id, "v6")
+        ),
+        "MatchServices": matches("a", "b"),
+    }
     check_page = take_steps(client, IDS[:3], "reroute").text
     assert played.requests("RerouteReferral") == []
     assert re.findall(r'name="chosen" value="([^"]+)"', check_page) == [
@@ -255,8 +257,10 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
 def test_nothing_can_be_sent_if_no_service_fits(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = lambda request: sent_referral(request.id)
-    played.answers["MatchServices"] = d.MatchServicesResponse()
+    played.answers |= {
+        "GetReferral": lambda request: sent_referral(request.id),
+        "MatchServices": d.MatchServicesResponse(),
+    }
     check_page = take_steps(client, IDS[:1], "reroute").text
     assert missing(
         check_page, "Ahora no hay otro servicio que encaje.", "Pedirlas a estos servicios"
@@ -266,19 +270,20 @@ def test_nothing_can_be_sent_if_no_service_fits(
 def test_a_manager_assigns_received_referrals_to_one_worker(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = r.ListReferralsResponse(
-        referrals=[sent_referral(IDS[0], "v3", "assign"), sent_referral(IDS[1], "v3", "accept")]
-    )
-    played.answers["ListWorkers"] = m.ListWorkersResponse(
-        workers=[m.Worker(id="b" * 32, name="Inés", status=m.WORKER_STATUS_ACTIVE)]
-    )
+    played.answers |= {
+        "ListReferrals": r.ListReferralsResponse(
+            referrals=[sent_referral(IDS[0], "v3", "assign"), sent_referral(IDS[1], "v3", "accept")]
+        ),
+        "ListWorkers": m.ListWorkersResponse(
+            workers=[m.Worker(id="b" * 32, name="Inés", status=m.WORKER_STATUS_ACTIVE)]
+        ),
+    }
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
     [request] = played.requests("AssignReferral")
     assert (request.id, request.etag, request.responsible_worker_id) == (IDS[0], "v3", "b" * 32)
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    worker = enter(pages(played).test_client())
+    worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert "several" not in worker.get("/referrals?box=inbox").text
     assert post(worker, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
 

@@ -11,16 +11,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import (
-    SECRET,
-    PlayedServices,
-    enter,
-    missing,
-    pages,
-    signed_in,
-    token_of,
-)
+from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, signed_in_as, token_of
 
 PROVIDER_URL = "https://sso.ministerio.example/authorize?state=s"
 PAGE = f"/directory/organizations/{ID}/sign-in"
@@ -34,21 +25,22 @@ PROPOSAL = m.ProposedSignInProvider(
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["BeginProviderSignIn"] = m.BeginProviderSignInResponse(
-        challenge="stays-here", authorization_url=PROVIDER_URL
+    return PlayedServices(
+        {
+            "BeginProviderSignIn": m.BeginProviderSignInResponse(
+                challenge="stays-here", authorization_url=PROVIDER_URL
+            ),
+            "FinishProviderSignIn": m.SignInResponse(
+                session_secret=SECRET, worker=m.Worker(id="w")
+            ),
+        }
     )
-    services.answers["FinishProviderSignIn"] = m.SignInResponse(
-        session_secret=SECRET, worker=m.Worker(id="w")
-    )
-    return services
 
 
 @pytest.fixture
 def coordinator(played: PlayedServices) -> FlaskClient:
     """A browser of a coordinator."""
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    return enter(pages(played).test_client())
+    return signed_in_as(played, contract_pb2.ROLE_COORDINATOR)
 
 
 def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_browser(
@@ -130,8 +122,7 @@ def test_a_failed_sign_in_through_a_provider_leads_to_the_sign_in_page(
     played.answers[rpc] = refusal
     answer = visitor.get(path)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
-    page = visitor.get(answer.location).text
-    assert missing(page, reason, 'id="password"') == []
+    assert missing(visitor.get(answer.location).text, reason, 'id="password"') == []
 
 
 def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
@@ -206,12 +197,14 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
 def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
     played: PlayedServices, coordinator: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = directory_pb2.Organization(
-        id=ID, name="Ministerio", status=directory_pb2.ORGANIZATION_STATUS_SUSPENDED
-    )
-    played.answers["GetSignInProvider"] = m.SignInProvider(
-        provider_id=ID, etag="v1", issuer="https://old.example", proposal=PROPOSAL
-    )
+    played.answers |= {
+        "GetOrganization": directory_pb2.Organization(
+            id=ID, name="Ministerio", status=directory_pb2.ORGANIZATION_STATUS_SUSPENDED
+        ),
+        "GetSignInProvider": m.SignInProvider(
+            provider_id=ID, etag="v1", issuer="https://old.example", proposal=PROPOSAL
+        ),
+    }
     page = coordinator.get(PAGE).text
     assert missing(page, "nadie suyo podría objetarlo", "Dejar de usarlo") == []
     assert missing(page, "Confirmar el cambio", "Proponer el cambio") == [
@@ -221,9 +214,8 @@ def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
 
 
 def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedServices) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     played.answers["ObjectToSignInProvider"] = m.ObjectToSignInProviderResponse()
-    client = enter(pages(played).test_client())
+    client = signed_in_as(played, contract_pb2.ROLE_MANAGER)
     page = client.get("/sign-in-provider").text
     assert "No lo pedimos: objetar" in page
     form = {"form_token": token_of(page), "request_id": "one"}
@@ -252,11 +244,7 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     ],
 )
 def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(
-    language: str,
-    again: str,
-    too_late: str,
-    played: PlayedServices,
-    coordinator: FlaskClient,
+    language: str, again: str, too_late: str, played: PlayedServices, coordinator: FlaskClient
 ) -> None:
     played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=PROPOSAL)
     data = {

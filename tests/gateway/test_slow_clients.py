@@ -3,8 +3,6 @@
 None of them occupies a thread, keeps out new clients, or delays the stop of the gateway.
 """
 
-from __future__ import annotations
-
 import signal
 import socket
 import threading

@@ -3,8 +3,6 @@
 A small page asks for the proof; the typed values are kept, and are in no address.
 """
 
-from __future__ import annotations
-
 import html
 import re
 
@@ -16,8 +14,7 @@ from chassis import errors
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import kept
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import SECRET, PlayedServices, enter, missing, pages, token_of
+from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, enter, missing, pages, token_of
 
 PROOF_REQUIRED = errors.NotAllowed("step_up_required")
 INVITATION = {
@@ -30,10 +27,12 @@ INVITATION = {
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["BeginProof"] = pb.BeginProofResponse(asks_password=True)
-    services.answers["CreateInvitation"] = PROOF_REQUIRED
-    return services
+    return PlayedServices(
+        {
+            "BeginProof": pb.BeginProofResponse(asks_password=True),
+            "CreateInvitation": PROOF_REQUIRED,
+        }
+    )
 
 
 def invite(client: FlaskClient) -> TestResponse:
@@ -50,8 +49,10 @@ def prove(client: FlaskClient, page: TestResponse, **proof: str) -> TestResponse
 
 def accept_proof(played: PlayedServices) -> None:
     """Sets the service to accept the proof, and then the invitation."""
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
-    played.answers["CreateInvitation"] = m.Invitation(id=ID)
+    played.answers |= {
+        "ProveSession": pb.ProveSessionResponse(),
+        "CreateInvitation": m.Invitation(id=ID),
+    }
 
 
 def proof_form_fields(page: str) -> dict[str, str]:

@@ -3,8 +3,6 @@
 It shows the effects and the reason, and that a second coordinator is needed.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -17,8 +15,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, send, signed_in
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in, signed_in_as
 
 OTHER_ID = "b" * 32
 PAGE = f"/directory/organizations/{OTHER_ID}/suspension"
@@ -27,28 +24,30 @@ TIME = Timestamp(seconds=1_774_000_000)
 
 @pytest.fixture
 def played() -> PlayedServices:
-    played = PlayedServices()
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
-    played.answers["GetOrganization"] = member()
-    played.answers["CountMemberAccess"] = d.MemberAccess(
-        worker_count=7,
-        api_key_count=2,
-        service_count=3,
-        invitation_count=1,
-        most_people_inside=10,
-        has_second_coordinator=True,
+    return PlayedServices(
+        {
+            "IssueToken": signed_in(contract_pb2.ROLE_COORDINATOR),
+            "GetOrganization": member(),
+            "CountMemberAccess": d.MemberAccess(
+                worker_count=7,
+                api_key_count=2,
+                service_count=3,
+                invitation_count=1,
+                most_people_inside=10,
+                has_second_coordinator=True,
+            ),
+            "CountMemberWork": r.MemberWork(
+                received_count=4,
+                sent_count=5,
+                due_count=2,
+                asking_count=1,
+                asked_count=6,
+                most_people=15,
+                most_plans=5,
+            ),
+            "CountMemberWebhooks": n.MemberWebhooks(webhook_count=8),
+        }
     )
-    played.answers["CountMemberWork"] = r.MemberWork(
-        received_count=4,
-        sent_count=5,
-        due_count=2,
-        asking_count=1,
-        asked_count=6,
-        most_people=15,
-        most_plans=5,
-    )
-    played.answers["CountMemberWebhooks"] = n.MemberWebhooks(webhook_count=8)
-    return played
 
 
 def member(
@@ -125,66 +124,92 @@ def test_d24_without_a_reason_the_form_comes_back(
     assert played.last("SuspendOrganization").hold
 
 
-def test_d24_the_proposer_of_a_suspension_waits_and_another_coordinator_confirms(
+@pytest.mark.parametrize(
+    ("rpc", "answer", "shown", "not_shown"),
+    [
+        pytest.param(
+            "GetOrganization",
+            member(suspension=suspension(ID)),
+            ["falta otra persona", "Detener ahora"],
+            ["Confirmar la suspensión"],
+            id="whoever proposed a suspension waits for another coordinator",
+        ),
+        pytest.param(
+            "GetOrganization",
+            member(suspension=suspension(OTHER_ID)),
+            ["Confirmar la suspensión", "No es lo que dice ser"],
+            [],
+            id="another coordinator confirms a proposal",
+        ),
+        pytest.param(
+            "GetOrganization",
+            member(d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER_ID)),
+            [
+                "Detenida: Casa Luna",
+                "entra otra vez",
+                "Confirmar la suspensión",
+                "Proponer levantarla",
+            ],
+            [],
+            id="another coordinator sees until when a member is held",
+        ),
+        pytest.param(
+            "GetOrganization",
+            member(d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension("")),
+            [
+                "La cuenta de quien la detuvo está suspendida",
+                "Proponer la suspensión</button>",
+            ],
+            ["Confirmar la suspensión"],
+            id="the account of whoever held a member was suspended",
+        ),
+        pytest.param(
+            "GetOrganization",
+            member(
+                d.ORGANIZATION_STATUS_SUSPENDED,
+                suspension=suspension(OTHER_ID, waits=False),
+                reinstatement_proposed_by_worker_id=OTHER_ID,
+            ),
+            ["Levantar la suspensión</button>", "con usted son dos, y entra otra vez"],
+            [],
+            id="another coordinator agrees to a reinstatement",
+        ),
+        pytest.param(
+            "CountMemberAccess",
+            d.MemberAccess(worker_count=1),
+            ["found-elsewhere", "Detener ahora"],
+            ["Proponer la suspensión"],
+            id="a network without a second coordinator is told what to do",
+        ),
+    ],
+)
+def test_d24_the_page_offers_the_next_step_of_a_suspension(
+    rpc: str,
+    answer: d.Organization | d.MemberAccess,
+    shown: list[str],
+    not_shown: list[str],
+    played: PlayedServices,
+    client: FlaskClient,
+) -> None:
+    played.answers[rpc] = answer
+    assert missing(client.get(PAGE).text, *shown, *not_shown) == not_shown
+
+
+def test_d24_a_proposed_suspension_is_on_the_page_of_the_member(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(suspension=suspension(ID))
-    page = client.get(PAGE).text
-    assert missing(page, "falta otra persona", "Confirmar la suspensión", "Detener ahora") == [
-        "Confirmar la suspensión"
-    ]
     played.answers["GetOrganization"] = member(suspension=suspension(OTHER_ID))
-    page = client.get(PAGE).text
-    assert missing(page, "Confirmar la suspensión", "No es lo que dice ser") == []
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER_ID}").text
 
 
-def test_d24_another_coordinator_sees_until_when_a_member_is_held(
+def test_d24_a_member_is_reinstated_in_the_version_that_was_seen(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER_ID)
-    )
-    page = client.get(PAGE).text
-    expected = (
-        "Detenida: Casa Luna",
-        "entra otra vez",
-        "Confirmar la suspensión",
-        "Proponer levantarla",
-    )
-    assert missing(page, *expected) == []
-    played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension("")
-    )
-    page = client.get(PAGE).text
-    assert missing(
-        page,
-        "La cuenta de quien la detuvo está suspendida",
-        "Proponer la suspensión</button>",
-        "Confirmar la suspensión",
-    ) == ["Confirmar la suspensión"]
-    played.answers["GetOrganization"] = member(
-        d.ORGANIZATION_STATUS_SUSPENDED,
-        suspension=suspension(OTHER_ID, waits=False),
-        reinstatement_proposed_by_worker_id=OTHER_ID,
-    )
-    lifting = client.get(PAGE).text
-    assert (
-        missing(lifting, "Levantar la suspensión</button>", "con usted son dos, y entra otra vez")
-        == []
+        d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER_ID, waits=False)
     )
     assert send(client, PAGE, f"{PAGE}/end", etag="v7").status_code == 303
     assert played.last("ReinstateOrganization").etag == "v7"
-
-
-def test_d24_in_a_network_without_a_second_coordinator_the_page_says_what_to_do(
-    played: PlayedServices, client: FlaskClient
-) -> None:
-    played.answers["CountMemberAccess"] = d.MemberAccess(worker_count=1)
-    page = client.get(PAGE).text
-    assert missing(page, "found-elsewhere", "Proponer la suspensión", "Detener ahora") == [
-        "Proponer la suspensión"
-    ]
 
 
 def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_removal(
@@ -224,13 +249,11 @@ def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page
 def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand(
     played: PlayedServices,
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     played.answers["ListWorkers"] = m.ListWorkersResponse(
         workers=[m.Worker(id=OTHER_ID, name="Ana", status=m.WORKER_STATUS_ACTIVE, etag="v2")]
     )
-    client = enter(pages(played).test_client())
-    team = client.get("/members").text
-    assert "las claves que están a su nombre dejan de servir" in team
+    client = signed_in_as(played, contract_pb2.ROLE_MANAGER)
+    assert "las claves que están a su nombre dejan de servir" in client.get("/members").text
     suspend = f"/members/workers/{OTHER_ID}/suspend"
     answer = send(client, "/members", suspend)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)

@@ -4,8 +4,6 @@ They show the results of the last day, a delivery as it was sent, a secret being
 in words.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import shlex
@@ -25,8 +23,7 @@ from services.gateway.site.desk.webhooks import curl
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import pictures
 from services.notifications.domain.webhook import TEST
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
 from tests.notifications.receiver import Receiver
 
 OTHER_ID = "b" * 32
@@ -66,8 +63,10 @@ def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
         1001,
         4,
     )
-    played.answers["GetWebhook"] = n.Webhook(id=ID, url="https://one.example/", enabled=True)
-    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(hours=hours)
+    played.answers |= {
+        "GetWebhook": n.Webhook(id=ID, url="https://one.example/", enabled=True),
+        "ListDeliveryHours": n.ListDeliveryHoursResponse(hours=hours),
+    }
     page = client.get(f"/webhooks/{ID}").text
     bars = re.findall(r'<rect class="(ok|failed)" x="([\d.]+)%" y="\d+" .*?height="(\d+)"', page)
     assert bars == [("ok", "0.0", "36"), ("failed", "0.0", "3"), ("ok", "95.83", "3")]
@@ -80,10 +79,10 @@ def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(
         n.Webhook(id=id, url=f"https://{name}.example/", enabled=True)
         for id, name in ((ID, "one"), (OTHER_ID, "other"))
     ]
-    played.answers["ListWebhooks"] = n.ListWebhooksResponse(webhooks=hooks)
-    played.answers["ListDeliveryHours"] = n.ListDeliveryHoursResponse(
-        hours=[hour(3, 5, 2), hour(1, 1, 0)]
-    )
+    played.answers |= {
+        "ListWebhooks": n.ListWebhooksResponse(webhooks=hooks),
+        "ListDeliveryHours": n.ListDeliveryHoursResponse(hours=[hour(3, 5, 2), hour(1, 1, 0)]),
+    }
     page = client.get("/webhooks").text
     assert played.requests("ListDeliveryHours") == [n.ListDeliveryHoursRequest()]
     assert missing(page, "Llegaron <b>6</b>", "Fallaron <b>2</b>") == []
@@ -122,15 +121,14 @@ def test_a_delivery_without_attempts_says_why(
     played.answers["GetDelivery"] = n.Delivery(
         id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}")
     )
-    page = client.get(f"/webhooks/{ID}/deliveries/{ID}").text
-    assert missing(page, expected, "curl") == ["curl"]
+    assert missing(client.get(f"/webhooks/{ID}/deliveries/{ID}").text, expected, "curl") == ["curl"]
 
 
 def test_a_test_delivery_is_called_a_test(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetDelivery"] = n.Delivery(id=ID, kind=TEST)
-    played.answers["ListDeliveries"] = n.ListDeliveriesResponse(
-        deliveries=[n.Delivery(id=ID, kind=TEST)]
-    )
+    played.answers |= {
+        "GetDelivery": n.Delivery(id=ID, kind=TEST),
+        "ListDeliveries": n.ListDeliveriesResponse(deliveries=[n.Delivery(id=ID, kind=TEST)]),
+    }
     assert "<h1>Prueba</h1>" in client.get(f"/webhooks/{ID}/deliveries/{ID}").text
     assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
 
@@ -163,12 +161,12 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     expire_time = timestamp(i18n.now() + timedelta(hours=24))
     played.answers["GetWebhook"] = hook
     assert "Firman dos secretos" not in client.get(f"/webhooks/{ID}").text
-    played.answers["GetWebhook"] = n.Webhook(
-        id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=expire_time
-    )
-    played.answers["RotateWebhookSecret"] = n.RotateWebhookSecretResponse(
-        webhook=hook, secret="whsec_new"
-    )
+    played.answers |= {
+        "GetWebhook": n.Webhook(
+            id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=expire_time
+        ),
+        "RotateWebhookSecret": n.RotateWebhookSecretResponse(webhook=hook, secret="whsec_new"),
+    }
     answer = send(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret", request_id="1" * 32)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert (

@@ -1,7 +1,5 @@
 """The page of today: the work that waits, its order, and its amount."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -102,8 +100,7 @@ def test_d25_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
 
 def tiles(text: str) -> dict[str, int]:
     """Returns the numbers on the page of today, by the rows that they open."""
-    numbers = re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)
-    return {key: int(number) for key, number in numbers}
+    return {key: int(number) for key, number in re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)}
 
 
 # D25

@@ -3,8 +3,6 @@
 Each is tested with data that make it true and with data that make it false.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +22,6 @@ from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.parts import due, steps
 from services.referrals.line.domain.triage import RULES, Rule
 from services.referrals.referrals.store.enquiries import UNMET_SINCE
-from tests.gateway.api_gateway import ID
 from tests.gateway.arranged_services import (
     COORDINATOR,
     DUE_REFERRAL,
@@ -42,7 +39,7 @@ from tests.gateway.arranged_services import (
     stamp,
     waiting_work,
 )
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, send, signed_in
+from tests.gateway.pages_gateway import ID, PlayedServices, enter, pages, send, signed_in
 
 
 def failing_service(name: str) -> Arrange:

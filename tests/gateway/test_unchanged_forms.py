@@ -1,7 +1,5 @@
 """Saving a form in which nothing was changed loses no value, not even one that no page offers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -16,9 +14,8 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.shell.frame import COUNTRIES, LANGUAGE_TAGS
-from tests.gateway.api_gateway import ID
-from tests.gateway.page_forms import OTHER_ID, Forms
-from tests.gateway.pages_gateway import PlayedServices
+from tests.gateway.page_forms import OTHER_ID, posted_forms
+from tests.gateway.pages_gateway import ID, PlayedServices
 
 LANGUAGE, COUNTRY, DEPARTMENT = "mam", "CU", "CU-03"
 assert LANGUAGE not in LANGUAGE_TAGS
@@ -128,7 +125,7 @@ def test_a_form_that_is_saved_unchanged_sends_the_values_that_the_page_got(
     path, target, read_rpc, resource, save_rpc = FORMS[name]
     played.answers[read_rpc] = resource
     page = client.get(path).text
-    [form] = [form for form in Forms(page, path).forms if form.path == target]
+    [form] = [form for form in posted_forms(page, path) if form.path == target]
     answer = client.post(target, data=form.sent)
     assert answer.status_code == 303, answer.text
     request: Any = played.last(save_rpc)

@@ -1,7 +1,5 @@
 """The question about who or what place is unsafe for a person, in a new referral and in a draft."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 
@@ -11,8 +9,7 @@ from flask.testing import FlaskClient
 from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
 from tests.gateway.referral_questions import (
     DISTANT_SHELTER,
     DRAFT,
@@ -91,11 +88,11 @@ def test_d23_the_question_about_unsafe_people_and_places_needs_an_answer(
 def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["MatchServices"] = d.MatchServicesResponse()
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police(), police()])
-    names = played.answers["BatchGet"]
-    assert isinstance(names, d.BatchGetResponse)
-    names.organizations.append(d.Organization(id=POLICE, name="Policía de Chinandega"))
+    played.answers |= {
+        "MatchServices": d.MatchServicesResponse(),
+        "SearchServices": d.SearchServicesResponse(services=[police(), police()]),
+    }
+    played.know(POLICE, "Policía de Chinandega")
     unsafe = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in unsafe.text
     # with the button, or by going on with a typed name that was not searched for
@@ -138,12 +135,14 @@ def test_d23_she_can_name_a_department_without_any_listed_service(
 def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_answers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[police()])
-    played.answers["GetReferral"] = draft(
-        **SERVICE_CHOICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
-        unsafe_organization_ids=[POLICE],
-        unsafe_departments=["NI-LE"],
-    )
+    played.answers |= {
+        "SearchServices": d.SearchServicesResponse(services=[police()]),
+        "GetReferral": draft(
+            **SERVICE_CHOICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
+            unsafe_organization_ids=[POLICE],
+            unsafe_departments=["NI-LE"],
+        ),
+    }
     form = fields_of(client.get(f"{DRAFT}/unsafe"))
     assert (form["unsafe_organization_ids"], form.pop("unsafe_departments")) == (POLICE, "NI-LE"), (
         "a named organisation is kept, though none of the listed services belongs to it"
@@ -158,8 +157,10 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
 def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"unsafe_code": 0}, receipt_id=ID)
-    played.answers["UpdateReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
+    played.answers |= {
+        "GetReferral": draft(**SERVICE_CHOICE | {"unsafe_code": 0}, receipt_id=ID),
+        "UpdateReferral": draft(**SERVICE_CHOICE, receipt_id=ID),
+    }
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/unsafe"
     assert send(client, f"{DRAFT}/unsafe").status_code == 422
     saved_page = send(client, f"{DRAFT}/unsafe", unsafe_code="nothing")
@@ -183,18 +184,22 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER_ID, department="NI-LE")]
     )
     stored_fields = {**SERVICE_CHOICE, "receiver_organization_id": OTHER_ID, "receipt_id": ID}
-    played.answers["GetReferral"] = draft(**stored_fields)
-    played.answers["UpdateReferral"] = draft(
-        **stored_fields | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
-    )
+    played.answers |= {
+        "GetReferral": draft(**stored_fields),
+        "UpdateReferral": draft(
+            **stored_fields | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
+        ),
+    }
     assert send(client, f"{DRAFT}/unsafe", **answers).location == f"{DRAFT}/{page}"
 
 
 def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"unsafe_code": 2}, receipt_id=ID)
-    played.answers["SendReferral"] = errors.Conflict("unsafe_for_her")
+    played.answers |= {
+        "GetReferral": draft(**SERVICE_CHOICE | {"unsafe_code": 2}, receipt_id=ID),
+        "SendReferral": errors.Conflict("unsafe_for_her"),
+    }
     refusal = send(client, f"{DRAFT}/check", note="Llega sola.")
     assert (refusal.status_code, "Llega sola." in refusal.text) == (422, True)
     assert 'name="acknowledged_codes" value="unsafe_for_her"' in refusal.text

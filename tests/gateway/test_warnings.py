@@ -4,8 +4,6 @@ That holds on a phone of 360 px and in both colour schemes. A printed page says 
 reader may know.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,8 +14,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, missing, pages, referral, served
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, pages, referral, served
 from tests.gateway.test_pages_in_browser import open_pages, paths
 
 pytestmark = pytest.mark.long
@@ -37,25 +34,27 @@ Scheme = Literal["light", "dark"]
 
 @pytest.fixture
 def played() -> PlayedServices:
-    services = PlayedServices()
-    services.answers["GetReferral"] = r.Referral(
-        id=ID,
-        etag="1",
-        code="H7JX7J",
-        person_id=ID,
-        need_code="HOU.EMG",
-        urgency=r.URGENCY_IMMEDIATE,
-        side=r.SIDE_RECEIVER,
-        state=r.STATE_SENT,
-        live=True,
-        main_step="acknowledge",
-        allowed_verbs=["acknowledge", "accept", "decline"],
+    return PlayedServices(
+        {
+            "GetReferral": r.Referral(
+                id=ID,
+                etag="1",
+                code="H7JX7J",
+                person_id=ID,
+                need_code="HOU.EMG",
+                urgency=r.URGENCY_IMMEDIATE,
+                side=r.SIDE_RECEIVER,
+                state=r.STATE_SENT,
+                live=True,
+                main_step="acknowledge",
+                allowed_verbs=["acknowledge", "accept", "decline"],
+            ),
+            "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE),
+            "ListHotlines": d.ListHotlinesResponse(
+                hotlines=[d.Hotline(country="NI", number="133")]
+            ),
+        }
     )
-    services.answers["GetSafeContact"] = p.SafeContact(channel_code=p.SAFE_CHANNEL_NONE)
-    services.answers["ListHotlines"] = d.ListHotlinesResponse(
-        hotlines=[d.Hotline(country="NI", number="133")]
-    )
-    return services
 
 
 @pytest.fixture

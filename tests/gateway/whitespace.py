@@ -4,8 +4,6 @@ Templates have short, indented lines, so their HTML has line breaks. Tests compa
 reads it: whitespace beside a block is dropped, and any other whitespace is one space.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

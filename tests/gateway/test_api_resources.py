@@ -243,7 +243,7 @@ def test_a_patch_of_an_identity_clears_a_field_by_null_and_ignores_an_empty_text
     patch(system, f"/people/{ID}/identity", body)
     request = played.last("UpdateIdentity")
     assert list(request.update_mask.paths) == paths
-    assert request.identity == people_pb2.Identity(given_name=body.get("given_name", ""))
+    assert request.identity == people_pb2.Identity(given_name=body.get("given_name") or "")
 
 
 def test_an_empty_identity_is_refused_like_any_other_empty_patch(

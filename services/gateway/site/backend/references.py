@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Unauthenticated
 from protos.referrals.v1 import contacts_pb2 as c
-from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import devices
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import devices, forms
+from services.gateway.site.parts import forms
 
 
 def show_status(
@@ -31,8 +31,7 @@ def show_status(
     wrong PIN and an unknown reference give the same answer. `again` renders the form again after a
     refusal.
     """
-    reference, device = forms.text("reference"), devices.secret()
-    origin.attach(device)
+    reference, device = forms.text("reference"), devices.attach()
     try:
         contact_id = contact_of()
         status, text, errors = outcome_of(ask, say)

@@ -13,21 +13,18 @@ from functools import partial
 
 from flask import redirect, render_template, request, url_for
 from google.protobuf.timestamp_pb2 import Timestamp
-from werkzeug.wrappers import Response
 
 from chassis.errors import Conflict, Invalid, NotFound
 from chassis.wire import timestamp
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.referrals.v1 import people_pb2 as p
-from services.gateway.edge import origin
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import lists
+from services.gateway.site.backend import devices, lists
 from services.gateway.site.language import _, i18n
-from services.gateway.site.parts import cookies, devices, forms
+from services.gateway.site.parts import cookies, forms
 from services.gateway.site.shell import access, session, signing_in
 
 pages = access.Pages("account")
-DEFAULT_SPAN = timedelta(days=7)
 
 
 @pages.get("/account", access.EVERYONE)
@@ -66,7 +63,7 @@ def password() -> None:
     """
     if request.form.get("new_password", "") != request.form.get("again", ""):
         forms.refuse({"again": _("no es la misma que la de arriba")})
-    origin.attach(devices.secret())
+    devices.attach()
     send(forms.filled(pb.ChangePasswordRequest(session_secret=session.me().secret)))
 
 
@@ -86,12 +83,11 @@ def begin_second_factor() -> access.Answer:
 
     The secret appears only in the answer to this form.
     """
-    origin.attach(devices.secret())
+    devices.attach()
     try:
-        second_factor = send(forms.filled(pb.BeginSecondFactorRequest()))
+        return show(part="code", begun=send(forms.filled(pb.BeginSecondFactorRequest())))
     except Conflict:  # the second factor is in use already: it was confirmed in another window
         return redirect(url_for("account.show"), 303)
-    return show(part="code", begun=second_factor)
 
 
 @pages.post("/account/second-factor/confirm", access.EVERYONE, again=partial(show, part="code"))
@@ -114,14 +110,14 @@ def confirm_second_factor() -> access.Answer:
     then="account.show",
 )
 def end_second_factor() -> None:
-    origin.attach(devices.secret())
+    devices.attach()
     send(forms.filled(pb.EndSecondFactorRequest()))
 
 
 @pages.post("/account/passkeys/begin", access.EVERYONE, again=partial(show, part="passkey"))
 def begin_passkey() -> str:
     """Starts the creation of a passkey, and shows the page that asks the browser for it."""
-    origin.attach(devices.secret())
+    devices.attach()
     return show(part="passkey", passkey=send(forms.filled(pb.BeginPasskeyRequest())))
 
 
@@ -148,7 +144,7 @@ def create_passkey() -> None:
     then="account.show",
 )
 def end_passkey() -> None:
-    origin.attach(devices.secret())
+    devices.attach()
     send(forms.filled(pb.EndPasskeyRequest(id=forms.text("passkey"))))
 
 
@@ -181,7 +177,7 @@ def page_of_made(errors: forms.Problems = forms.NO_PROBLEMS, since: str = "") ->
 
 def _beginning(day: str) -> Timestamp | None:
     """Returns the beginning of a day in the reader's zone; a week ago for an invalid day."""
-    return i18n.start_of_day(day) or timestamp(i18n.now() - DEFAULT_SPAN)
+    return i18n.start_of_day(day) or timestamp(i18n.now() - timedelta(days=7))
 
 
 @pages.post("/account/made", access.EVERYONE, again=page_of_made)
@@ -193,13 +189,13 @@ def end_made() -> access.Answer:
 
 
 @pages.post("/account/proof", access.EVERYONE)
-def go_on() -> Response:
+def go_on() -> access.Answer:
     """Redirects to the page that required the step-up. The guard has already checked the proof."""
     return redirect(signing_in.safe_target(request.form.get("to", "")), 303)
 
 
 @pages.get("/account/proof/provider", access.EVERYONE)
-def leave_for_provider() -> Response:
+def leave_for_provider() -> access.Answer:
     """Redirects to the organisation's own provider, which asks the worker to sign in again."""
     proof = clients().accounts.BeginProof(pb.BeginProofRequest())
     if not proof.authorization_url:

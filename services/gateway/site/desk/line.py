@@ -20,11 +20,18 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge import origin
 from services.gateway.edge.clients import clients, send
-from services.gateway.site.backend import answer_or, lists, names, queues, references, referrals
+from services.gateway.site.backend import (
+    answer_or,
+    devices,
+    lists,
+    names,
+    queues,
+    references,
+    referrals,
+)
 from services.gateway.site.language import _, i18n, words
-from services.gateway.site.parts import devices, forms, merging
+from services.gateway.site.parts import forms, merging
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("line")
@@ -357,7 +364,7 @@ def create() -> access.Answer:
     typed, reference, pin = contact(), forms.text("reference"), forms.text("pin")
     if reference:
         # The right reference and PIN came from this device a moment ago.
-        origin.attach(devices.secret())
+        devices.attach()
     try:
         answer, code_problems = save_even_without_code(
             typed,

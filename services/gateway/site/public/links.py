@@ -15,8 +15,9 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1.members_pb2 import AcceptInvitationRequest
 from services.gateway.edge import origin
 from services.gateway.edge.clients import send
+from services.gateway.site.backend import devices
 from services.gateway.site.language import _, i18n
-from services.gateway.site.parts import devices, forms
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
 pages = access.Pages("links")
@@ -31,8 +32,7 @@ def invitation(errors: forms.Problems = forms.NO_PROBLEMS, problem: str = "") ->
 @pages.post("/invitation", access.ANYBODY, again=invitation)
 def accept_invitation() -> access.Answer:
     """Opens the account, and redirects to the sign-in. The device is the account's first."""
-    device = devices.secret()
-    origin.attach(device)
+    device = devices.attach()
     try:
         send(forms.filled(AcceptInvitationRequest()))
     except Unauthenticated:

@@ -18,16 +18,17 @@ from chassis.errors import Conflict, Exhausted, Invalid, NotFound, Unauthenticat
 from protos.partners.v1 import accounts_pb2 as a
 from protos.partners.v1.members_pb2 import (
     BeginPasskeySignInRequest,
+    BeginPasskeySignInResponse,
     BeginProviderSignInRequest,
     FinishProviderSignInRequest,
     FinishSignInRequest,
     SignInRequest,
     SignInResponse,
 )
-from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import devices
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import cookies, devices, forms
+from services.gateway.site.parts import cookies, forms
 from services.gateway.site.shell import access, errors, session, signing_in
 
 pages = access.Pages("signin")
@@ -63,34 +64,45 @@ def enter() -> access.Answer:
 
     The answer is the same for an unknown e-mail address, a wrong password or a suspended member.
     """
-    email = request.form.get("email", "").strip()
-    target = request.form.get("to", "")
-    device = devices.secret()
-    sealed_form = request.form.get("kept", "")
-    origin.attach(device)
+    device = devices.attach()
     try:
         answer = clients().tokens.SignIn(
-            SignInRequest(email=email, password=request.form.get("password", ""))
+            SignInRequest(email=forms.text("email"), password=request.form.get("password", ""))
         )
     except (Unauthenticated, Invalid):
         problem = _(
             "El correo o la contraseña no son correctos. Escríbalos otra vez;"
             " fíjese en las mayúsculas."
         )
-        status = 401
+        return form_again(problem), 401
     except Exhausted as refusal:
-        problem, status = words.wait(refusal.retry_after), 429
-    else:
-        return (
-            render_template(
-                "signin_code.html", to=target, kept=sealed_form, asked=answer, problem=""
-            )
-            if answer.challenge
-            else signing_in.finish(answer, device)
-        )
+        return form_again(words.wait(refusal.retry_after)), 429
+    return code_page(answer) if answer.challenge else signing_in.finish(answer, device)
+
+
+def form_again(problem: str) -> str:
+    """Renders the sign-in form again, with the e-mail address and what the form carried."""
     return render_template(
-        "signin.html", to=target, ended=None, problem=problem, email=email, kept=sealed_form
-    ), status
+        "signin.html",
+        to=request.form.get("to", ""),
+        ended=None,
+        problem=problem,
+        email=forms.text("email"),
+        kept=request.form.get("kept", ""),
+    )
+
+
+def code_page(
+    pending_sign_in: SignInResponse | BeginPasskeySignInResponse, problem: str = ""
+) -> str:
+    """Renders the page that asks for a code or a passkey, with what the sign-in form carried."""
+    return render_template(
+        "signin_code.html",
+        to=request.form.get("to", ""),
+        kept=request.form.get("kept", ""),
+        asked=pending_sign_in,
+        problem=problem,
+    )
 
 
 @pages.post("/sign-in/passkey", access.ANYBODY)
@@ -99,20 +111,10 @@ def begin_with_passkey() -> access.Answer:
 
     If the partners service refuses, shows the sign-in page with the reason (422).
     """
-    target, sealed_form = request.form.get("to", ""), request.form.get("kept", "")
     try:
-        challenge = clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest())
+        return code_page(clients().tokens.BeginPasskeySignIn(BeginPasskeySignInRequest()))
     except Conflict as refusal:
-        return render_template(
-            "signin.html",
-            to=target,
-            ended=None,
-            problem=forms.problems(refusal)["_form"],
-            kept=sealed_form,
-        ), 422
-    return render_template(
-        "signin_code.html", to=target, kept=sealed_form, asked=challenge, problem=""
-    )
+        return form_again(forms.problems(refusal)["_form"]), 422
 
 
 @pages.post("/sign-in/code", access.ANYBODY)
@@ -121,21 +123,15 @@ def enter_code() -> access.Answer:
 
     The passkey may come after the password or replace it.
     """
-    form, device = request.form, devices.secret()
-    options = form.get("passkey_options", "")
+    device, options = devices.attach(), forms.text("passkey_options")
     pending_sign_in = SignInResponse(
-        challenge=form.get("challenge", ""),
-        asks_code=bool(form.get("asks_code") or not options),
+        challenge=forms.text("challenge"),
+        asks_code=bool(forms.text("asks_code") or not options),
         passkey_options=options,
     )
-    rpc_request = FinishSignInRequest(
-        challenge=pending_sign_in.challenge,
-        code=form.get("code", "").strip(),
-        passkey=form.get("passkey", ""),
-    )
-    origin.attach(device)
+    rpc_request = forms.filled(FinishSignInRequest())
     try:
-        answer = clients().tokens.FinishSignIn(rpc_request)
+        return signing_in.finish(clients().tokens.FinishSignIn(rpc_request), device)
     except (Unauthenticated, Invalid):
         problem = (
             _("Esa llave no sirve para entrar aquí, o pasaron cinco minutos. Entre otra vez.")
@@ -145,18 +141,9 @@ def enter_code() -> access.Answer:
                 " si pasaron cinco minutos, entre otra vez."
             )
         )
-        status = 401
+        return code_page(pending_sign_in, problem), 401
     except Exhausted as refusal:
-        problem, status = words.wait(refusal.retry_after), 429
-    else:
-        return signing_in.finish(answer, device)
-    return render_template(
-        "signin_code.html",
-        to=form.get("to", ""),
-        kept=form.get("kept", ""),
-        asked=pending_sign_in,
-        problem=problem,
-    ), status
+        return code_page(pending_sign_in, words.wait(refusal.retry_after)), 429
 
 
 @pages.get("/sign-in/with/<identifier>", access.ANYBODY)
@@ -180,8 +167,7 @@ def come_back_from_provider() -> Response:
     parameters = {name: request.args.get(name, "") for name in ("state", "code")}
     if (secret := cookies.read(signing_in.PROVIDER_COOKIE)).startswith(signing_in.PROOF):
         return _prove_session(secret.removeprefix(signing_in.PROOF), parameters)
-    device = devices.secret()
-    origin.attach(device)
+    device = devices.attach()
     try:
         answer = clients().tokens.FinishProviderSignIn(
             FinishProviderSignInRequest(
@@ -195,9 +181,7 @@ def come_back_from_provider() -> Response:
     else:
         # the account may require a further factor
         response = (
-            make_response(
-                render_template("signin_code.html", to="", kept="", asked=answer, problem="")
-            )
+            make_response(code_page(answer))
             if answer.challenge
             else signing_in.finish(answer, device)
         )

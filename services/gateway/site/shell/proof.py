@@ -13,10 +13,10 @@ from werkzeug.wrappers import Response
 
 from chassis.errors import Exhausted, Invalid
 from protos.partners.v1 import accounts_pb2 as pb
-from services.gateway.edge import origin
 from services.gateway.edge.clients import clients
+from services.gateway.site.backend import devices
 from services.gateway.site.language import _, words
-from services.gateway.site.parts import devices, forms
+from services.gateway.site.parts import forms
 from services.gateway.site.shell import kept, session
 
 REASON = "step_up_required"
@@ -43,7 +43,7 @@ def check() -> Response | None:
         return None
     sealed_form, to = request.form.get("kept", ""), request.form.get("to", "")
     if request.form["proof"] != PROVIDER_PROOF:
-        origin.attach(devices.secret())
+        devices.attach()
         try:
             clients().accounts.ProveSession(
                 pb.ProveSessionRequest(

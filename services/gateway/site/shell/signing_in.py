@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from chassis.languages import LANGUAGES
 from protos.partners.v1.members_pb2 import SignInResponse
-from services.gateway.site.parts import devices
+from services.gateway.site.backend import devices
 from services.gateway.site.shell import kept, session
 
 PROVIDER_COOKIE = "p"

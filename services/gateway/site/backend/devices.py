@@ -13,16 +13,22 @@ import secrets
 from werkzeug.wrappers import Response
 
 from chassis.limits import DEVICE_LIFETIME
+from services.gateway.edge import origin
 from services.gateway.site.parts import cookies
 
 COOKIE = "d"
 _SECRET = re.compile(r"[\w-]{43}", re.ASCII)
 
 
-def secret() -> str:
-    """Returns the device's secret; a fresh one if the browser sent none."""
+def attach() -> str:
+    """Sets the device as the origin of the calls of this request, and returns its secret.
+
+    The secret is a fresh one if the browser sent none.
+    """
     cookie_value = cookies.read(COOKIE)
-    return cookie_value if _SECRET.fullmatch(cookie_value) else secrets.token_urlsafe(32)
+    secret = cookie_value if _SECRET.fullmatch(cookie_value) else secrets.token_urlsafe(32)
+    origin.attach(secret)
+    return secret
 
 
 def remember(response: Response, secret: str) -> None:

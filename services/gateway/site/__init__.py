@@ -27,7 +27,7 @@ PAGES = (
     "desk.line",
     "network.advice",
     "desk.enquiries",
-    "desk.referral_new",
+    "desk.referral_new.drafts",
     "desk.referral",
     "desk.people",
     "desk.knowledge",

@@ -5,7 +5,7 @@ nothing appears in a URL. A receipt is made from the form of the last page alone
 preset.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request
@@ -136,13 +136,6 @@ def values_for(recipient: str) -> MultiDict[str, str]:
         for name in ANSWERS:
             values.setdefault(name, "no")
     return values
-
-
-def hidden_fields(page: str, recipient: str) -> Iterator[tuple[str, str]]:
-    """Yields the values of the other pages, for hidden fields."""
-    for name, value in values_for(recipient).items(multi=True):
-        if any(name in fields for other, fields in FIELDS_OF_PAGE.items() if other != page):
-            yield name, value
 
 
 def page_of(errors: Mapping[str, Any]) -> str:

@@ -5,8 +5,9 @@ allowed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from flask import request
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from werkzeug.datastructures import MultiDict
 
 from chassis import wire
 from chassis.errors import Conflict, Exhausted, Invalid, Refusal, Reused, Stale
@@ -142,6 +144,14 @@ def time_problems(name: str) -> dict[str, str]:
     except Invalid as refusal:
         return problems(refusal)
     return {}
+
+
+def of_other_pages(
+    values: MultiDict[str, str], fields_of_page: Mapping[str, Iterable[str]], page: str
+) -> list[tuple[str, str]]:
+    """Returns the values of the other pages of a form, which the form carries in hidden fields."""
+    names = {*chain(*(fields for other, fields in fields_of_page.items() if other != page))}
+    return [(name, value) for name, value in values.items(multi=True) if name in names]
 
 
 def part_of(request_id: str, part: str) -> str:

@@ -5,7 +5,3 @@ service, her consent, a last check, and sending. `questions` asks the questions 
 not known yet, up to the service. From then on, a draft is stored at the referrals service, and
 `drafts` lets the worker change each answer.
 """
-
-from services.gateway.site.desk.referral_new.drafts import pages
-
-__all__ = ["pages"]

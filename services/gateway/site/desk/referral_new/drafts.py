@@ -19,8 +19,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import answer_or, directory, names, queues, referrals
-from services.gateway.site.desk.referral_new.questions import pages as pages
-from services.gateway.site.desk.referral_new.questions import problems, urgency_reason
+from services.gateway.site.desk.referral_new.questions import pages, problems, urgency_reason
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import consent_form, forms, unsafe_form
 from services.gateway.site.shell import access, session
@@ -226,6 +225,7 @@ def consent(identifier: str) -> access.Answer:
                 page = "points" if receipt_id else consent_form.page_of(errors)
     script_language = chosen_language or request.values.get("read", "") or draft.person.language
     script_language = script_language if script_language in LANGUAGES else i18n.language()
+    values = consent_form.values_for(recipient)
     return render_template(
         "new_consent.html",
         draft=draft,
@@ -236,8 +236,8 @@ def consent(identifier: str) -> access.Answer:
         number=list(consent_form.FIELDS_OF_PAGE).index(page) + 1
         if page in consent_form.FIELDS_OF_PAGE
         else 0,
-        values=consent_form.values_for(recipient),
-        carried=list(consent_form.hidden_fields(page, recipient)),
+        values=values,
+        carried=forms.of_other_pages(values, consent_form.FIELDS_OF_PAGE, page),
         answers=consent_form.ANSWERS,
         unasked=age != consent_form.ADULT and page != "points" and consent_form.child_not_asked(),
         # earlier consents that would also cover this referral
@@ -276,14 +276,15 @@ def use_receipt(draft: r.Referral, receipt_id: str) -> access.Answer:
 def script(language: str, organization: str) -> dict[str, object]:
     """Returns the text to read aloud, in the person's language, which may not be the reader's."""
     with flask_babel.force_locale(language):
-        points = [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()]
-        opening = _(
-            "Le pido permiso para contarle su situación a %(organization)s."
-            " Antes le explico siete cosas:",
-            organization=organization,
-        )
-        question = _("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte.")
-    return {"points": points, "opening": opening, "question": question}
+        return {
+            "points": [(code, _(text)) for code, text in vocabulary.TABLES["explained"].items()],
+            "opening": _(
+                "Le pido permiso para contarle su situación a %(organization)s."
+                " Antes le explico siete cosas:",
+                organization=organization,
+            ),
+            "question": _("¿Está de acuerdo? Puede decir que sí, que no, o que sí a una parte."),
+        }
 
 
 def record_consent(draft: r.Referral, recipient: str) -> p.Receipt:

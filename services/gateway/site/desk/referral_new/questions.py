@@ -7,7 +7,7 @@ each answer can be changed. Questions that the contact, the file or the chosen s
 answers are skipped, but their pages can still be opened.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from flask import redirect, render_template, request, url_for
@@ -67,10 +67,14 @@ class Start:
         if self.service and len(self.service.need_codes) == 1:
             answers["need_code"] = self.service.need_codes[0]
         if self.contact:
-            answers["urgency"] = words.code("urgency", self.contact.urgency)
-            answers["assault_time"] = i18n.stamp_for_field(self.contact.assault_time)
-            answers["language"] = self.contact.language
-            answers["department"] = self.contact.department
+            answers.update(
+                {
+                    "urgency": words.code("urgency", self.contact.urgency),
+                    "assault_time": i18n.stamp_for_field(self.contact.assault_time),
+                    "language": self.contact.language,
+                    "department": self.contact.department,
+                }
+            )
             if is_one_need(self.contact.need_code):
                 answers["need_code"] = self.contact.need_code
         if self.enquiry:
@@ -213,7 +217,6 @@ def matches_for(start: Start, answers: MultiDict[str, str], limit: int = 30) -> 
 
 
 def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
-    """Returns the problems of a page."""
     if page == "unsafe":
         return unsafe_form.problems(answers)
     if page == "about":
@@ -292,27 +295,26 @@ def create_draft(start: Start, answers: MultiDict[str, str], service_id: str) ->
     )
 
 
-def hidden_fields(
-    start: Start, page: str, answers: MultiDict[str, str]
-) -> Iterator[tuple[str, str]]:
-    """Yields the names and values of the form's hidden fields.
+def hidden_fields(start: Start, page: str, answers: MultiDict[str, str]) -> list[tuple[str, str]]:
+    """Returns the names and values of the form's hidden fields.
 
     They carry the start and the answers of the other pages. An empty age band or language is
     included, because it shows that the question was asked.
     """
-    for kind, record in (
-        ("contact", start.contact),
-        ("person", start.file),
-        ("service", start.service),
-        ("enquiry", start.enquiry),
-    ):
-        if record:
-            yield kind, record.id
-    for name, value in answers.items(multi=True):
-        if (value or name in ("age_band", "language")) and any(
-            name in fields for other, fields in FIELDS_OF_PAGE.items() if other != page
-        ):
-            yield name, value
+    records = {
+        "contact": start.contact,
+        "person": start.file,
+        "service": start.service,
+        "enquiry": start.enquiry,
+    }
+    return [
+        *((kind, record.id) for kind, record in records.items() if record),
+        *(
+            (name, value)
+            for name, value in forms.of_other_pages(answers, FIELDS_OF_PAGE, page)
+            if value or name in ("age_band", "language")
+        ),
+    ]
 
 
 def back_address(start: Start) -> str:
@@ -351,7 +353,7 @@ def show(
         start=start,
         answers=answers,
         person=answers,
-        carried=list(hidden_fields(start, page, answers)),
+        carried=hidden_fields(start, page, answers),
         back=back_address(start),
         once=forms.text("once") or new_id(),
         errors=errors,

@@ -99,10 +99,8 @@ def people_named(name: str) -> dict[str, Any]:
         return {}
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
-    except Exhausted as refusal:
-        return {"problem": words.wait(refusal.retry_after)}
-    except NotAllowed as refusal:
-        return {"problem": words.conflict(refusal.reason)}
+    except (Exhausted, NotAllowed) as refusal:
+        return {"problem": forms.problems(refusal)["_form"]}
     except Invalid:  # longer than any name
         return {}
     return {"people": answer.people, "incomplete": answer.incomplete}

@@ -25,7 +25,7 @@ from chassis.errors import (
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault, send
 from services.gateway.site.backend import answer_or, directory, names
-from services.gateway.site.language import _, words
+from services.gateway.site.language import _
 from services.gateway.site.parts import forms
 from services.gateway.site.shell import access
 
@@ -82,18 +82,12 @@ def reason(error: Exception) -> str:
     match error:
         case Stale():
             return _("Cambió mientras tanto. Mire cómo está y decida de nuevo.")
-        case Conflict():
-            return words.conflict(error.reason, error.about)
         case NotFound() | NotAllowed():
             return _("Ya no está a su alcance.")
         case Reused():
             return _("Ya se había enviado, con otros datos. Mire cómo está.")
-        case Invalid():
-            return "; ".join(
-                words.violation(reason_code, path) for path, reason_code in error.violations
-            )
-        case Exhausted():
-            return words.wait(error.retry_after)
+        case Conflict() | Invalid() | Exhausted():
+            return "; ".join(forms.problems(error).values())
         case Unavailable() if error.reason not in ("service_unreachable", "deadline_exceeded"):
             return _("Una parte del sistema no responde. No se hizo nada; pruebe en un minuto.")
     return _("No se sabe si se hizo: la respuesta no llegó. Mire cómo está antes de repetirlo.")

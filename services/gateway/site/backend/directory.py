@@ -138,7 +138,11 @@ def unsafe_choices(
     found no organisation.
     """
     search_text = answers.get(SEARCH_TEXT, "").strip()
-    answer = services_with_words(search_text) if search_text else d.SearchServicesResponse()
+    answer = d.SearchServicesResponse()
+    if search_text:  # without an answer, because no service has words as long as these
+        answer = answer_or(
+            answer, d.SearchServicesRequest(words=search_text, page_size=100), Invalid
+        )
     fitting_services = list(services)
     hits = {service.organization_id: provider_of(service) for service in answer.services}
     names_by_id = {
@@ -164,15 +168,3 @@ def unsafe_choices(
         "more": len(hits) > MOST_FOUND or bool(answer.next_page_token),
         "nothing": bool(search_text) and not hits,
     }
-
-
-def services_with_words(search_text: str) -> d.SearchServicesResponse:
-    """Returns up to 100 services that match these words; none if the words are too long.
-
-    The person can name the providers of these services as unsafe.
-    """
-    return answer_or(
-        d.SearchServicesResponse(),
-        d.SearchServicesRequest(words=search_text, page_size=100),
-        Invalid,
-    )

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from chassis.errors import Conflict
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from services.gateway.edge.clients import clients
+from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import lists, names
 from services.gateway.site.language import words
 from services.gateway.site.parts import due, forms
@@ -113,8 +113,7 @@ def is_unsafe(draft: r.Referral) -> bool:
 
 def urgency_hints(*, of_enquiry: bool = False) -> dict[str, str]:
     """Returns, for each urgency, when it applies and how soon the other side must answer."""
-    policy = clients().referrals.GetDeadlinePolicy(r.GetDeadlinePolicyRequest())
-    times = due.answer_times(policy, of_enquiry=of_enquiry)
+    times = due.answer_times(send(r.GetDeadlinePolicyRequest()), of_enquiry=of_enquiry)
     return {
         code: f"{words.word('urgency_hint', code)} {times.get(code, '')}"
         for code, _word in words.options("urgency")

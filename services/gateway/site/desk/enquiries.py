@@ -50,21 +50,16 @@ def listing() -> str:
     box = box if box in boxes else "asked" if session.me().may("operator") else "received"
     everything = request.args.get("all", "") != ""
     if box == "asked" and not everything:
-        return render_template(
-            "enquiries.html",
-            enquiries=queues.enquiries_sent(),
-            box=box,
-            everything=False,
-            next_page="",
+        answer = e.ListEnquiriesResponse(enquiries=queues.enquiries_sent())
+    else:
+        answer = clients().enquiries.ListEnquiries(
+            e.ListEnquiriesRequest(
+                box=boxes[box],
+                states=[] if everything else [e.ENQUIRY_STATE_OPEN],
+                page_size=50,
+                page_token=request.args.get("page", ""),
+            )
         )
-    answer = clients().enquiries.ListEnquiries(
-        e.ListEnquiriesRequest(
-            box=boxes[box],
-            states=[] if everything else [e.ENQUIRY_STATE_OPEN],
-            page_size=50,
-            page_token=request.args.get("page", ""),
-        )
-    )
     return render_template(
         "enquiries.html",
         enquiries=answer.enquiries,

@@ -17,7 +17,7 @@ from protos.notifications.v1.notifications_pb2 import (
     ListNoticesResponse,
 )
 from protos.partners.v1 import locations_pb2 as lo
-from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION
+from protos.partners.v1.directory_pb2 import ORGANIZATION_STATUS_PROBATION, Organization
 from protos.partners.v1.members_pb2 import WORKER_STATUS_ACTIVE, ListWorkersRequest
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import people_pb2 as p
@@ -147,10 +147,8 @@ def render(
             *(e.actor_id for e in events if e.actor_kind == r.ACTOR_KIND_WORKER),
         },
     )
-    own_organization = page_names.organizations.get(session.me().organization_id)
-    probation = (
-        own_organization is not None and own_organization.status == ORGANIZATION_STATUS_PROBATION
-    )
+    own_organization = page_names.organizations.get(session.me().organization_id, Organization())
+    probation = own_organization.status == ORGANIZATION_STATUS_PROBATION
     plan, no_plan = safe_contact(referral, opened_data.get("plan"))
     receipt = receipt_of(referral)
     receipt_basis = basis_of(receipt) if receipt else ""

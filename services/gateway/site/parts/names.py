@@ -24,17 +24,14 @@ class Names:
     workers: dict[str, str] = field(default_factory=dict)
 
     def organization(self, identifier: str) -> str:
-        organization = self.organizations.get(identifier)
-        return organization.name if organization else "–"
+        return self.organizations.get(identifier, Organization(name="–")).name
 
     def is_out(self, identifier: str) -> bool:
         """Returns whether an organisation is known to be suspended or to have left the network."""
-        organization = self.organizations.get(identifier)
-        return organization is not None and organization.status in OUT
+        return self.organizations.get(identifier, Organization()).status in OUT
 
     def service(self, identifier: str) -> str:
-        service = self.services.get(identifier)
-        return service.name if service else "–"
+        return self.services.get(identifier, Service(name="–")).name
 
     def worker(self, identifier: str) -> str:
         """Returns a colleague's name; "" for a worker of another organisation."""

@@ -119,14 +119,12 @@ def live_page() -> dict[str, object]:
 
 def language_choices(*current: str) -> list[tuple[str, str]]:
     """Returns the languages for a form, and the current ones, which saving the form must keep."""
-    tags = dict.fromkeys((*LANGUAGE_TAGS, *filter(None, current)))
-    return [(tag, words.language(tag)) for tag in tags]
+    return [(tag, words.language(tag)) for tag in dict.fromkeys((*LANGUAGE_TAGS, *current)) if tag]
 
 
 def country_choices(current: str) -> list[tuple[str, str]]:
     """Returns the countries for a form, and the current one, which saving the form must keep."""
-    codes = dict.fromkeys((*COUNTRIES, *filter(None, [current])))
-    return [(code, words.country(code)) for code in codes]
+    return [(code, words.country(code)) for code in dict.fromkeys((*COUNTRIES, current)) if code]
 
 
 def departments_of(country: str, current: str = "") -> list[tuple[str, str]]:
